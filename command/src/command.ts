@@ -1,13 +1,13 @@
 /**
- * @module What a command of `hmm` is. Each lives in a file of its own, adds itself to the program,
- * and is listed in program.ts; nothing else knows it.
+ * @module The interface of a command of `hmm`. Each command is in a file of its own and adds itself
+ * to the program; only program.ts lists the commands.
  */
 
 import type { Command } from "commander";
 
 import type { Terminal } from "./terminal.ts";
 
-/** What a command's action is given: where to write, and where to leave its exit status. */
+/** What the action of a command gets: where to write, and where to put its exit status. */
 export interface CommandContext {
   readonly terminal: Terminal;
   /** EXIT_OK unless an action says otherwise. Errors that are thrown need not touch it. */

@@ -1,12 +1,12 @@
 /**
- * @module Ctrl-C as a request: the first one asks to stop in good order, a second one ends the
+ * @module Ctrl-C as a request: the first one asks for an orderly stop, the second one ends the
  * process at once.
  */
 
 /** 128 + SIGINT, as shells report it. */
 export const EXIT_INTERRUPTED = 130;
 
-/** Calls `stop` at the first SIGINT. Disposing takes it off again. */
+/** Calls `stop` at the first SIGINT. Dispose it to remove the handler. */
 export function onInterrupt(stop: () => void): Disposable {
   const hear = (): void => stop();
   process.once("SIGINT", hear);

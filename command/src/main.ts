@@ -1,8 +1,5 @@
 #!/usr/bin/env node
-/**
- * @module The `hmm` command as an executable: gives the program this process, and keeps its exit
- * status.
- */
+/** @module The executable `hmm`: runs the program with this process, and sets its exit status. */
 
 import { runProgram } from "./program.ts";
 import { makeTerminal } from "./terminal.ts";
@@ -14,7 +11,7 @@ for (const stream of [process.stdout, process.stderr]) {
   });
 }
 
-// exitCode and not exit(): what was written to a pipe is still on its way.
+// exitCode and not exit(): output to a pipe may not have been written yet.
 process.exitCode = await runProgram(
   process.argv.slice(2),
   makeTerminal(process.stdout, process.stderr, process.env),

@@ -1,6 +1,6 @@
 /**
- * @module Reads option values. Each reader returns what it read or throws a UsageError that says
- * what is possible.
+ * @module Reads the values of options. Each reader returns the value, or throws a UsageError that
+ * says what is possible.
  */
 
 import { UsageError } from "./exit-status.ts";
@@ -17,7 +17,7 @@ const BYTES_PER_UNIT = new Map([
   ["gib", 2 ** 30],
 ]);
 
-/** A whole number from `least` to `greatest`, both included. Digits may be grouped by `_`. */
+/** An integer from `least` to `greatest`, both included. Digits may be grouped by `_`. */
 export function wholeNumber(option: string, least: number, greatest: number): Reader<number> {
   return (text) => {
     const value = /^\d+(_\d+)*$/.test(text) ? Number(text.replaceAll("_", "")) : Number.NaN;
@@ -62,7 +62,7 @@ export function oneOf<const T extends string>(option: string, words: readonly T[
   };
 }
 
-/** In quotes, cut, and without control characters: it goes to a terminal. */
+/** In quotes, cut, and without control characters, for a terminal. */
 export function quote(text: string): string {
   const printable = text.replaceAll(/\p{C}/gu, "?");
   return `'${printable.length > 40 ? `${printable.slice(0, 40)}…` : printable}'`;

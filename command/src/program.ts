@@ -1,7 +1,7 @@
 /**
- * @module The `hmm` command: finds the command that was asked for, runs it, and turns whatever
- * happens into one exit status and, on errors, one line. commander parses; its own ways to print
- * errors and to leave the process are replaced, so that tests run the program as it is.
+ * @module The `hmm` command: finds the command, runs it, and turns every outcome into one exit
+ * status and, for errors, one line. commander parses the arguments. Its own ways to print errors
+ * and to end the process are replaced, so that tests can run the program.
  */
 
 import { readFileSync } from "node:fs";
@@ -17,7 +17,7 @@ import { addFuzz } from "./fuzz/fuzz-command.ts";
 import { addMerge } from "./merge/merge-command.ts";
 import type { Terminal } from "./terminal.ts";
 
-/** Commands in the order of the help. A further one is a file and a line here. */
+/** The commands in the order of the help. To add one, add a file and a line here. */
 const COMMANDS: readonly AddCommand[] = [addRun, addCheck, addReplay, addFuzz, addMerge];
 
 /**
@@ -70,7 +70,7 @@ function commandPath(program: Command, args: readonly string[]): string {
   return path.join(" ");
 }
 
-/** commander's message as one sentence, with where to look. */
+/** The message of commander as one sentence, with a hint. */
 function usageLine(error: CommanderError | UsageError, path: string): string {
   if (error instanceof UsageError) return error.message;
   const message = error.message.replace(/^error: /, "").replaceAll(/\s*\n\s*/g, " ");
@@ -78,7 +78,7 @@ function usageLine(error: CommanderError | UsageError, path: string): string {
   return `${sentence.replace(/\.$/, "")}; \`${path} --help\` shows what there is`;
 }
 
-/** Errors of the address space say their own remedy; others are bugs, and their place helps. */
+/** Errors of the address space say what to do. Others are bugs, so their stack is shown. */
 function failureLine(error: unknown): string {
   if (!(error instanceof Error)) return String(error);
   if ("code" in error && typeof error.code === "string") return `${error.message} (${error.code})`;

@@ -1,6 +1,6 @@
 /**
- * @module A progress bar: one line on a terminal, redrawn at most ten times a second, gone when it
- * is done. Writes nothing at all where the stream is no terminal, so logs and pipes stay clean.
+ * @module A progress bar: one line on a terminal, redrawn at most ten times a second, and removed
+ * at the end. If the stream is no terminal, it writes nothing.
  */
 
 import { formatCount } from "./quantities.ts";

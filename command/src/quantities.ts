@@ -1,11 +1,11 @@
-/** @module Quantities in words, the same everywhere: 1,234,567 and 2.1 MiB and 3.25 s. */
+/** @module Text for quantities: 1,234,567 and 2.1 MiB and 3.25 s. */
 
 /** With groups of three digits. */
 export function formatCount(count: number): string {
   return Math.round(count).toLocaleString("en-US");
 }
 
-/** In the greatest binary unit of which there is at least one. */
+/** In the largest binary unit in which the value is at least 1. */
 export function formatBytes(bytes: number): string {
   const units = ["bytes", "KiB", "MiB", "GiB", "TiB"];
   let unit = 0;

@@ -8,7 +8,7 @@ import { addGeocode } from "./geocode/geocode-command.ts";
 import { quote } from "./option-values.ts";
 import { formatRows } from "./text-table.ts";
 
-/** Workloads in the order of the list. A further one is a file and a line here. */
+/** The workloads in the order of the list. To add one, add a file and a line here. */
 const WORKLOADS: readonly AddCommand[] = [addGeocode];
 
 export function addRun(parent: Command, context: CommandContext): void {

@@ -1,7 +1,7 @@
 /**
- * @module A part of a run, for one of several machines: every `of`-th of its pieces, beginning with
- * number `part`. All parts together are the whole, and no piece is in two of them. `hmm merge` adds
- * up what the parts print with `--json`.
+ * @module A part of a run, for one of several machines: every `of`-th piece, beginning with number
+ * `part`. All parts together are the whole, and no piece is in two parts. `hmm merge` combines what
+ * the parts print with `--json`.
  */
 
 import { UsageError } from "./exit-status.ts";
@@ -16,7 +16,7 @@ export interface Shard {
   readonly of: number;
 }
 
-/** All of it. */
+/** The whole. */
 export const WHOLE: Shard = { part: 1, of: 1 };
 
 /** Reads `3/8`. */

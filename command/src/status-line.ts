@@ -1,7 +1,6 @@
 /**
- * @module One line at the bottom of a terminal that says what is going on, redrawn in place and
- * taken away before anything else is written. Writes nothing at all where the stream is no
- * terminal, so logs and pipes stay clean.
+ * @module A status line at the bottom of a terminal, redrawn in place and removed before other
+ * output. If the stream is no terminal, it writes nothing.
  */
 
 import type { Terminal } from "./terminal.ts";

@@ -1,6 +1,6 @@
 /**
- * @module Where the command writes, and what it may use there. Results go to `out`, everything else
- * (progress, errors) to `err`, so that `hmm ... --json | jq` sees the object and nothing else.
+ * @module Where the command writes. Results go to `out`, everything else (progress, errors) to
+ * `err`, so that `hmm ... --json | jq` gets only the object.
  */
 
 import pc from "picocolors";

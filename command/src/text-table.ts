@@ -1,11 +1,11 @@
-/** @module Aligns rows of text: a bold label, then what it says. No borders. */
+/** @module Aligned rows of text: a bold label, then text. It has no borders. */
 
 import type { Colors } from "./terminal.ts";
 
 /** A label and one or more lines of text. */
 export type Row = readonly [label: string, ...lines: readonly string[]];
 
-/** Rows one below the other, the texts in one column, each line ended. */
+/** The rows, with the texts in one column and a line break after each line. */
 export function formatRows(rows: readonly Row[], colors: Colors): string {
   const width = Math.max(...rows.map(([label]) => label.length));
   const lines: string[] = [];

@@ -1,11 +1,11 @@
 /**
- * @module A call that runs in a Worker: start it with a value, exchange a few messages with it, get
- * a result or its error. There is no way to terminate it on purpose: a thread of an address space
- * that dies inside a critical section takes the machine down. Workers are told that there is no
- * more to do, and leave. The two halves of the conversation are here side by side: {@link
- * callWorker} for who calls, {@link answerCall} for the Worker's entry file. No type can follow a
- * value through a Worker's start or a port: what one side sends, the other declares, and both stand
- * in neighbouring files.
+ * @module A call that runs in a Worker: start it with a value, exchange a few messages, get a
+ * result or an error. It cannot be terminated on purpose: a thread that dies inside a critical
+ * section stops the machine. A Worker is asked to end, and ends.
+ *
+ * Both halves are here: {@link callWorker} for the caller, and {@link answerCall} for the entry
+ * file of the Worker. Types do not follow a value through a Worker's start or a port. So what one
+ * side sends the other declares, in a file beside it.
  */
 
 import { parentPort, Worker, workerData } from "node:worker_threads";
@@ -22,8 +22,8 @@ export interface WorkerCall<Result> {
 }
 
 /**
- * Starts the entry file at `url` with `input`, which must be cloneable. `onReport` hears what the
- * Worker reports.
+ * Starts the entry file at `url` with `input`, which must be cloneable. `onReport` gets the reports
+ * of the Worker.
  */
 export function callWorker<Result>(
   url: URL,
@@ -48,7 +48,7 @@ export function callWorker<Result>(
   };
 }
 
-/** What a Worker's entry file sees of the call. */
+/** The call, as the entry file of the Worker sees it. */
 export interface CallInProgress {
   report(value: unknown): void;
   /** True once a message waits, some turn of the event loop after it was sent. */
@@ -58,8 +58,7 @@ export interface CallInProgress {
 }
 
 /**
- * Answers the call that this Worker was started for, given the input it was started with. Once, in
- * the entry file.
+ * Answers the call for which this Worker was started. Call it once, in the entry file.
  */
 export async function answerCall<Result>(
   answer: (input: never, call: CallInProgress) => Promise<Result>,

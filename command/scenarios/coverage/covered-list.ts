@@ -60,7 +60,7 @@ import { liveness } from "./sync/liveness.ts";
 import { locks } from "./sync/locks.ts";
 import { spelledOut } from "./sync/spelled-out.ts";
 import { stopping } from "./sync/stopping.ts";
-import { semaphoreTurns } from "./sync/turns.ts";
+import { semaphorePhases } from "./sync/phases.ts";
 import { waits } from "./sync/waiting.ts";
 
 export const covered: readonly Covered[] = [
@@ -72,7 +72,7 @@ export const covered: readonly Covered[] = [
   ...gracePeriods,
   ...joinings,
   ...liveness,
-  ...semaphoreTurns,
+  ...semaphorePhases,
   ...foundDead,
   ...stopping,
   ...allocators,

@@ -1,4 +1,4 @@
-/** @module `hmm check`: the options, the table as it grows, the timelines after it. */
+/** @module `hmm check`: the options, the table as it grows, and the timelines after it. */
 
 import { writeFileSync } from "node:fs";
 import { availableParallelism } from "node:os";
@@ -98,7 +98,7 @@ async function check(
   else await explore(scenarios, args, flags, context, partOf(all, args, flags));
 }
 
-/** What the JSON of a part says beside its rows. */
+/** What the JSON of a part has besides its rows. */
 function partOf(
   all: readonly LocatedScenario[],
   args: readonly string[],
@@ -168,7 +168,7 @@ async function explore(
   }
 }
 
-/** Timelines, and the summary below them, where a reader's eye is. */
+/** Timelines, and the summary below them, so that it is the last thing on the screen. */
 function afterTable(
   result: CheckResult,
   elapsed: number,

@@ -1,6 +1,6 @@
 /**
- * @module What `hmm check --shard K/N --json` prints: its rows, and what is needed to put them
- * beside those of the other parts.
+ * @module The output of `hmm check --shard K/N --json`: its rows, and what `hmm merge` needs to
+ * combine them with those of the other parts.
  */
 
 import type { Shard } from "../shard.ts";

@@ -1,6 +1,6 @@
 /**
- * @module The progress line of `hmm check`: how far the list is, and how far the scenario that has
- * been explored for longest.
+ * @module The progress line of `hmm check`: the progress in the list, and that of the scenario that
+ * has been explored longest.
  */
 
 import type { Progress } from "../../../src/checker/explore.ts";

@@ -1,6 +1,6 @@
 /**
- * @module What is known of one scenario after it was explored: a row of the table, an element of
- * the JSON. All of it is data that can be sent between threads and written to a checkpoint file.
+ * @module The result of one scenario: a row of the table, an element of the JSON. It is data that
+ * can be sent between threads and written to a checkpoint file.
  */
 
 import type { Exploration } from "../../../src/checker/explore.ts";
@@ -37,7 +37,7 @@ export interface CheckRow {
   readonly findings: readonly RowFinding[];
 }
 
-/** A row, and what the table says beside it. */
+/** A row, with what only the table shows. */
 export interface JudgedRow {
   readonly row: CheckRow;
   /** What the scenario expects to be found; undefined: nothing. */
@@ -46,7 +46,10 @@ export interface JudgedRow {
   readonly coverage: string;
 }
 
-/** Of an exploration that ended; `findings` are those to report, of the expected kind first. */
+/**
+ * The row of an exploration that has ended. `findings` are those to report, the expected kind
+ * first.
+ */
 export function rowOf(
   scenario: AnyScenario,
   exploration: Exploration,
@@ -68,7 +71,7 @@ export function rowOf(
   };
 }
 
-/** Of an exploration that could not be carried out. */
+/** The row of an exploration that was not possible. */
 export function failedRow(
   name: string,
   expects: FindingKind | undefined,
@@ -98,8 +101,7 @@ export function failedRow(
 }
 
 /**
- * Whether the row is what its scenario expects: nothing found, or (among others) a finding of the
- * kind that it names.
+ * Whether the row is as its scenario expects: no finding, or a finding of the kind that it names.
  */
 export function isAsExpected({ row, expects }: Pick<JudgedRow, "row" | "expects">): boolean {
   if (expects === undefined) return row.verdict === "ok";

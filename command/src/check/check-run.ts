@@ -1,7 +1,7 @@
 /**
- * @module One run of `hmm check`: explores the chosen scenarios, hands on their rows in the order
- * of the list, each as soon as it and those before it are there, and keeps what has been reached,
- * so that a run that is stopped can go on.
+ * @module One run of `hmm check`. It explores the chosen scenarios and passes their rows on in the
+ * order of the list, each as soon as it and those before it are complete. It saves the progress, so
+ * that a stopped run can go on.
  */
 
 import type { StatusLine } from "../status-line.ts";

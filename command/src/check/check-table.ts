@@ -1,4 +1,4 @@
-/** @module The table of `hmm check`: a row for each scenario, and what they say all together. */
+/** @module The table of `hmm check`: a row for each scenario, and a summary. */
 
 import type { FindingKind } from "../../../src/checker/findings/finding.ts";
 import { formatCount, formatSeconds, formatThings } from "../quantities.ts";
@@ -14,7 +14,7 @@ interface Expecting {
   readonly expects?: FindingKind | undefined;
 }
 
-/** Knows the widths of the columns, so that rows can be printed one by one. */
+/** It has the widths of the columns, so that rows can be printed one by one. */
 export class CheckTable {
   readonly #colors: Colors;
   readonly #nameWidth: number;
@@ -54,7 +54,7 @@ export class CheckTable {
   }
 }
 
-/** A tick or a cross, and what was found. */
+/** A tick or a cross, and the kind of the finding. */
 function verdictText(judged: JudgedRow): string {
   const { row, expects } = judged;
   const found = Array.from(new Set(row.findings.map(({ kind }) => kind)));
@@ -63,7 +63,7 @@ function verdictText(judged: JudgedRow): string {
   return `✗ ${[...missing, ...found].join(", ")}`;
 }
 
-/** The last line: how many there were of each sort. */
+/** The last line: the numbers of scenarios by result. */
 export function summaryText(rows: readonly JudgedRow[], seconds: number, colors: Colors): string {
   const surprises = rows.filter((judged) => !isAsExpected(judged));
   const sound = rows.filter(

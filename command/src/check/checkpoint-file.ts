@@ -1,7 +1,7 @@
 /**
- * @module What `hmm check --checkpoint FILE` keeps, so that a check which was stopped goes on where
- * it was: the rows that are done, and a checkpoint of each exploration that was under way. Written
- * whole and moved into place, so a crash leaves the last one.
+ * @module The file of `hmm check --checkpoint FILE`, from which a stopped check goes on: the rows
+ * that are complete, and a checkpoint of each exploration in progress. It is written to another
+ * file and renamed, so a crash leaves the previous one.
  */
 
 import { existsSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
@@ -14,7 +14,7 @@ import type { JudgedRow } from "./check-row.ts";
 
 const VERSION = 1;
 
-/** What a check was asked for; a file goes on with the same only. */
+/** The arguments and options of a check. They must be the same when it goes on. */
 export type CheckQuestion = Readonly<Record<string, unknown>>;
 
 export interface CheckState {

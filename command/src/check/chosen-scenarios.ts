@@ -1,6 +1,6 @@
 /**
- * @module Which scenarios the arguments of a command mean: names, beginnings of names up to a `/`,
- * paths of modules.
+ * @module Which scenarios the arguments of a command select: names, beginnings of names up to a
+ * `/`, paths of modules.
  */
 
 import { UsageError } from "../exit-status.ts";
@@ -10,8 +10,8 @@ import { isModulePath, scenariosOfPath, shippedScenarios } from "./scenario-modu
 import type { LocatedScenario } from "./scenario-modules.ts";
 
 /**
- * The scenarios that `args` mean, each once, in the order of the arguments; without any, all that
- * ship.
+ * The scenarios that `args` select, each once, in the order of the arguments. Without arguments:
+ * all that ship.
  */
 export async function chosenScenarios(args: readonly string[]): Promise<LocatedScenario[]> {
   if (args.length === 0) return await shippedScenarios();
@@ -25,7 +25,7 @@ export async function chosenScenarios(args: readonly string[]): Promise<LocatedS
   return Array.from(chosen.values());
 }
 
-/** The one scenario of that very name: `patches/01/before`, `mine.js`, `mine.js#name`. */
+/** The scenario with exactly this name: `patches/01/before`, `mine.js`, `mine.js#name`. */
 export async function namedScenario(name: string): Promise<LocatedScenario> {
   const [path = ""] = name.split("#");
   const located = isModulePath(path) ? await scenariosOfPath(path) : await shippedScenarios();

@@ -1,13 +1,11 @@
-/**
- * @module How the options of `hmm check` change the way in which a scenario wants to be explored.
- */
+/** @module How the options of `hmm check` change the exploration that a scenario asks for. */
 
 import type { EngineName } from "../../../src/checker/scenario.ts";
 import type { ExploreOptions } from "../../../src/checker/explore.ts";
 import type { AnyScenario } from "../../../src/checker/scenario.ts";
 import { UsageError } from "../exit-status.ts";
 
-/** The engines that can be asked for by name. */
+/** The engines that can be chosen by name. */
 export const ENGINES = [
   "optimal",
   "source",
@@ -21,10 +19,10 @@ export const ENGINES = [
 ] as const;
 
 const SAMPLING: ReadonlySet<EngineName> = new Set(["random", "pct", "pos"]);
-/** Of an engine that samples, where nobody sets an end. */
+/** How many executions a sampling engine performs without another limit. */
 const SAMPLES = 10_000;
 
-/** All optional; what is not given is the scenario's own. */
+/** All are optional. What is not given is as the scenario asks. */
 export interface EngineChoice {
   readonly engine?: (typeof ENGINES)[number] | undefined;
   readonly preemptions?: number | undefined;
@@ -63,8 +61,7 @@ export function exploreOptions(scenario: AnyScenario, choice: EngineChoice): Exp
 }
 
 /**
- * What replays need of the options of an exploration: all that says what may happen in one
- * execution.
+ * The options that a replay needs: those that say what may happen in one execution.
  */
 export function budgetOf(options: ExploreOptions): ExploreOptions {
   const {

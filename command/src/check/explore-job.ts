@@ -1,6 +1,6 @@
 /**
- * @module One scenario explored and judged, in whatever thread: its findings made small and, where
- * they will be shown, recorded beside the nearest schedule that passes.
+ * @module One scenario explored and judged, in any thread. Its findings are minimised; those that
+ * will be shown are recorded, with the nearest schedule that passes.
  */
 
 import { explore } from "../../../src/checker/explore.ts";
@@ -19,11 +19,11 @@ import type { ScenarioAddress } from "./scenario-modules.ts";
 import { showFinding } from "./shown-finding.ts";
 import type { ShownFinding } from "./shown-finding.ts";
 
-/** Findings of one scenario that are made small and shown. The rest are counted. */
+/** How many findings of one scenario are minimised and shown. The others are only counted. */
 const FINDINGS_REPORTED = 5;
 const FINDINGS_SHOWN = 2;
 
-/** Which findings are worth the work: those that nobody expected, or all. */
+/** Which findings are recorded: the unexpected ones, or all. */
 export type Wanted = "surprises" | "all";
 
 export interface ExploreJob {
@@ -36,7 +36,7 @@ export interface ExploreJob {
   readonly resumeFrom: Checkpoint | undefined;
 }
 
-/** What came of it. Can be sent between threads. */
+/** The result. It can be sent between threads. */
 export type JobOutcome =
   | { readonly kind: "judged"; readonly judged: JudgedRow; readonly shown: readonly ShownFinding[] }
   | { readonly kind: "stopped"; readonly checkpoint: Checkpoint | undefined };
@@ -47,7 +47,7 @@ export interface JobHearing {
 }
 
 /**
- * Explores and judges. Never throws: what keeps the scenario from being explored is reported as a
+ * Explores and judges. It never throws: if the scenario cannot be explored, that is reported as a
  * finding.
  */
 export async function doJob(job: ExploreJob, hearing: JobHearing): Promise<JobOutcome> {
@@ -83,7 +83,7 @@ export function failedOutcome(
   return { kind: "judged", judged: { row, expects, coverage: "could not be explored" }, shown: [] };
 }
 
-/** The row of an exploration that has ended, and what is shown of it. */
+/** The row of an exploration that has ended, and its recorded findings. */
 export function judge(
   scenario: AnyScenario,
   exploration: Exploration,

@@ -1,7 +1,7 @@
 /**
- * @module Scenarios explored by a few Workers at once: whoever is free takes the next. A Worker
- * that dies (out of memory, a scenario that ends the process) costs the one scenario that it was
- * at.
+ * @module Explores scenarios with several Workers: a free Worker takes the next scenario. If a
+ * Worker dies (out of memory, or a scenario that ends the process), only the scenario that it was
+ * exploring fails.
  */
 
 import type { Progress } from "../../../src/checker/explore.ts";

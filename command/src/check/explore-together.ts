@@ -1,7 +1,8 @@
 /**
- * @module One scenario explored by all threads at once, when there is but one to explore and its
- * search can be split. What cannot be split, or is to be kept in a checkpoint, is one Worker's job;
- * so is sampling, which must not depend on how many cores there are.
+ * @module Explores one scenario with several threads, if there is only one and its search can be
+ * split. A single Worker explores a scenario that cannot be split, or whose progress is saved in a
+ * checkpoint. Sampling also uses one Worker, because its result must not depend on the number of
+ * cores.
  */
 
 import { exploreInParallel } from "../../../src/checker/parallel/parallel.ts";
@@ -19,8 +20,8 @@ export function canShare(job: ExploreJob, scenario: AnyScenario): boolean {
 }
 
 /**
- * Explores with `threads` Workers and judges. Never throws: what keeps the scenario from being
- * explored is reported as a finding.
+ * Explores with `threads` Workers and judges. It never throws: if the scenario cannot be explored,
+ * that is reported as a finding.
  */
 export async function exploreTogether(
   job: ExploreJob,

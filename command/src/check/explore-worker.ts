@@ -1,6 +1,6 @@
 /**
- * @module The Worker that explores scenarios for `hmm check`: one job after the other, until it is
- * told that there is no more.
+ * @module The Worker that explores scenarios for `hmm check`, one job after the other, until there
+ * are no more.
  */
 
 import { answerCall } from "../worker-call.ts";
@@ -8,7 +8,7 @@ import { doJob } from "./explore-job.ts";
 import type { ExploreJob, JobOutcome } from "./explore-job.ts";
 import type { Progress } from "../../../src/checker/explore.ts";
 
-/** What the Worker is started with. */
+/** The input of the Worker. */
 export interface ExploreWorkerInput {
   /** One word: not 0 once everything shall stop. */
   readonly cancelled: SharedArrayBuffer;

@@ -1,13 +1,10 @@
-/**
- * @module Which of some names somebody may have meant who wrote another: for the error that says
- * so.
- */
+/** @module Names that are similar to an unknown name: for the error message that suggests them. */
 
 const SHOWN = 3;
 
 /**
- * Up to three of `names` that resemble `wanted`, the most alike first: those that contain it, then
- * those that differ by few letters.
+ * Up to three of `names` that are similar to `wanted`: first those that contain it, then those with
+ * a small edit distance.
  */
 export function nearNames(wanted: string, names: readonly string[]): string[] {
   const word = wanted.toLowerCase();
@@ -24,7 +21,7 @@ export function nearNames(wanted: string, names: readonly string[]): string[] {
 }
 
 /**
- * How many letters must be put in, taken out or replaced to make one of the other (Levenshtein).
+ * The edit distance (Levenshtein): how many letters must be inserted, deleted or replaced.
  */
 function editDistance(from: string, to: string): number {
   let row = Array.from({ length: to.length + 1 }, (_, i) => i);

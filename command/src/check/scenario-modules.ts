@@ -1,9 +1,10 @@
 /**
- * @module Scenarios by name: those that ship, and those that a module of the user's exports. A
- * Worker is told an address and imports the scenario itself, since functions cannot be sent.
+ * @module Scenarios by name: those that ship, and those that a module of the user exports.
+ * Functions cannot be sent to a Worker, so a Worker gets the address of a module and imports the
+ * scenario itself.
  *
- * A module's scenario is known by the module's path, and by `path#name` if there are several, so
- * that the tokens of its findings say where to find it again.
+ * The name of a scenario of a module is the path of the module, with `#name` if there are several.
+ * So the tokens of its findings say where it is.
  */
 
 import { existsSync } from "node:fs";
@@ -16,10 +17,10 @@ import { fileScenario } from "../fuzz/program-scenario.ts";
 import { UsageError } from "../exit-status.ts";
 import { quote } from "../option-values.ts";
 
-/** Where the scenarios are that ship. */
+/** The module of the scenarios that ship. */
 export const shippedModule: string = new URL("../../scenarios/all.js", import.meta.url).href;
 
-/** How to find a scenario in any thread. */
+/** The address of a scenario, for any thread. */
 export interface ScenarioAddress {
   /** The URL of a module. */
   readonly module: string;
@@ -35,7 +36,7 @@ export interface LocatedScenario {
   readonly scenario: AnyScenario;
 }
 
-/** Whether an argument means a file, not a scenario that ships. */
+/** Whether an argument is a file, not a scenario that ships. */
 export function isModulePath(text: string): boolean {
   return /\.[cm]?[jt]s$/.test(text) || /^\.{0,2}\//.test(text) || text.startsWith("file:");
 }

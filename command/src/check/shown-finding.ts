@@ -1,7 +1,6 @@
 /**
- * @module A finding for people: one schedule replayed and recorded, the nearest schedule that
- * passes beside it. `hmm check` and `hmm replay` print it with the same function, so that both say
- * the same.
+ * @module A finding as it is shown: one schedule, replayed and recorded, with the nearest schedule
+ * that passes. `hmm check` and `hmm replay` print it by the same function.
  */
 
 import type { ExploreOptions } from "../../../src/checker/explore.ts";
@@ -15,7 +14,7 @@ import type { Terminal } from "../terminal.ts";
 const PLAIN_WIDTH = 100;
 const WIDTH_LIMIT = 160;
 
-/** Can be sent between threads. */
+/** It can be sent between threads. */
 export interface ShownFinding {
   readonly recording: Recording;
   readonly passing?: Recording;
@@ -36,7 +35,7 @@ export function showFinding(
   return passing === undefined ? { recording } : { recording, passing };
 }
 
-/** As text, ended by a line break. */
+/** As text, with a line break at the end. */
 export function findingText(
   { recording, passing }: ShownFinding,
   { out, outColors }: Terminal,

@@ -1,5 +1,5 @@
 /**
- * @module `hmm fuzz`: the options, the progress, and what is told of a finding: the file that
+ * @module `hmm fuzz`: the options, the progress, and the output for a finding: the file that
  * repeats it, and its timeline.
  */
 
@@ -84,8 +84,8 @@ export function addFuzz(parent: Command, context: CommandContext): void {
 }
 
 /**
- * What `hmm fuzz` does; `operations` is the address of a module that exports them, so that tests
- * can hand in one with a mistake.
+ * The action of `hmm fuzz`. `operations` is the address of a module that exports the operations. So
+ * tests can pass one with a bug.
  */
 export async function fuzz(
   flags: FuzzFlags,
@@ -184,7 +184,7 @@ function setExitStatus(context: CommandContext, findings: number, isInterrupted:
   if (isInterrupted && findings === 0) context.exitStatus = EXIT_INTERRUPTED;
 }
 
-/** Timelines of what was found. */
+/** The timelines of the findings. */
 async function tell(
   found: readonly ShrunkProgram[],
   kept: readonly KeptFinding[],

@@ -1,4 +1,4 @@
-/** @module What `hmm fuzz --shard K/N --json` prints, and the one line that sums a run up. */
+/** @module The output of `hmm fuzz --shard K/N --json`, and the line that summarises a run. */
 
 import type { RowFinding } from "../check/check-row.ts";
 import { formatSeconds, formatThings } from "../quantities.ts";
@@ -32,7 +32,7 @@ export interface FuzzCounts {
   readonly found: number;
 }
 
-/** Ended by a line break. `next`: how to go on. */
+/** With a line break at the end. `next`: how to go on. */
 export function fuzzSummary(counts: FuzzCounts, next: string = ""): string {
   const { programs, executions, seconds, signals, found, seed } = counts;
   const done = `${formatThings(programs, "program")}, ${formatThings(executions, "execution")} in ${formatSeconds(seconds)}`;

@@ -1,11 +1,11 @@
 /**
- * @module A random program as data: what each task calls, in order. It is what the fuzzer makes,
- * changes and shrinks, and what stands in the file that it writes, so it is read with suspicion.
+ * @module A random program as data: the calls of each task, in order. The fuzzer makes, mutates and
+ * shrinks it, and writes it to a file; so a program that is read is validated.
  */
 
 import { UsageError } from "../exit-status.ts";
 
-/** The names of the calls that programs are made of. */
+/** The names of the calls of programs. */
 export const CALLS = [
   "mmap",
   "munmap",
@@ -24,7 +24,7 @@ export const CALLS = [
 
 export type CallName = (typeof CALLS)[number];
 
-/** One call. What a call does not need is ignored. */
+/** One call. Fields that it does not need are ignored. */
 export interface FuzzCall {
   readonly op: CallName;
   /**
@@ -71,14 +71,17 @@ export interface FuzzFile extends FuzzProgram {
 }
 
 export const TASKS_MAX = 4;
-/** Pages, counted from the first mapped one, that programs may name. */
+/** How many pages, from the first mapped one on, programs may use. */
 export const PAGE_LIMIT = 16;
 
 export function isFuzzFile(value: unknown): boolean {
   return typeof value === "object" && value !== null && "fuzz" in value;
 }
 
-/** Reads what {@link isFuzzFile} says is one. Throws UsageError if it is not of this form. */
+/**
+ * Reads a file for which {@link isFuzzFile} returned true. Throws UsageError if it has another
+ * form.
+ */
 export function readFuzzFile(value: unknown): FuzzFile {
   const file = value as Partial<FuzzFile>;
   if (file.fuzz !== 1) refuse("it is of another version");

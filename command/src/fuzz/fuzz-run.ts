@@ -1,6 +1,6 @@
 /**
- * @module One run of `hmm fuzz`: a few Workers that search, tell each other what they learn, and
- * stop at the first finding.
+ * @module One run of `hmm fuzz`: several Workers search, share what they learn, and stop at the
+ * first finding.
  */
 
 import { formatCount, formatThings } from "../quantities.ts";

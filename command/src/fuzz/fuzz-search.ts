@@ -1,7 +1,7 @@
 /**
- * @module The search of one thread: program after program, each a new one or a change of one that
- * showed something new, each under a few schedules of every sampling engine. Program number i is
- * drawn from the seed and i, so a search can go on where another stopped.
+ * @module The search of one thread. Each program is new, or a mutation of one that showed something
+ * new, and runs under a few schedules of every sampling engine. Program number i depends only on
+ * the seed and i, so a search can go on where another one stopped.
  */
 
 import { RandomNumbers } from "../../../src/checker/engines/random-numbers.ts";
@@ -16,7 +16,7 @@ import { Signals } from "./signals.ts";
 
 const ENGINES = ["random", "pct", "pos"] as const;
 const SCHEDULES_OF_ENGINE = 8;
-/** Programs that are kept to be changed: the latest ones that showed something new. */
+/** The corpus: the latest programs that showed something new. They are mutated. */
 const CORPUS_LIMIT = 400;
 const STRIDE = 0x9e3779b1;
 
@@ -25,7 +25,7 @@ export interface FuzzSearchOptions {
   readonly table?: OperationTable;
 }
 
-/** What one program has brought. */
+/** The result of one program. */
 export interface ProgramOutcome {
   readonly program: FuzzProgram;
   readonly executions: number;

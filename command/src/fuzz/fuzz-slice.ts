@@ -1,8 +1,11 @@
-/** @module A slice of a search: its size, and what a Worker is told and answers about slices. */
+/**
+ * @module A slice of a search: its size, and the messages about slices between a Worker and its
+ * parent.
+ */
 
 import type { ShrunkProgram } from "./shrink-program.ts";
 
-/** Programs in a slice: enough for one to build on what others have shown. */
+/** The number of programs in a slice. It must be large enough for mutations of earlier programs. */
 export const SLICE = 32;
 
 export interface SlicesInput {

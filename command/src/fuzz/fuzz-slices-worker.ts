@@ -1,6 +1,6 @@
 /**
- * @module The Worker that does slices of a search, each from its first program to its last or to
- * its first finding.
+ * @module The Worker that searches slices, each from its first program to its last, or to its first
+ * finding.
  */
 
 import { answerCall } from "../worker-call.ts";
@@ -22,7 +22,7 @@ await answerCall<void>(
   },
 );
 
-/** Undefined when it was stopped: half a slice is none. */
+/** Undefined if it was stopped: an incomplete slice has no result. */
 function doSlice(
   seed: number,
   slice: number,

@@ -1,8 +1,8 @@
 /**
- * @module `hmm fuzz --programs N`: a search that is the same however many threads or machines share
- * it. The programs are cut into slices of SLICE numbers; each slice is a search of its own that
- * learns from nobody else and ends at its first finding, so what it finds depends on the seed and
- * its number alone. (A search for so many seconds learns from all its threads, and so depends on
+ * @module `hmm fuzz --programs N`: a search whose result does not depend on the number of threads
+ * or machines. The programs are cut into slices of SLICE numbers. Each slice is a search of its
+ * own: it learns only from itself and ends at its first finding. So its result depends only on the
+ * seed and its number. (A search with a time limit learns from all its threads, so it depends on
  * their speed.)
  */
 

@@ -1,8 +1,8 @@
 /**
- * @module What random programs run on: a harness with one address space of a few pages and a
- * registered device, made once for each number of tasks and put back by the explorer. Each task
- * holds an mm user and gives it back at its end, so that the address space goes with the last one,
- * and afterwards as much must be allocated as after a program of no calls.
+ * @module The stage of random programs: a harness with one address space of a few pages and a
+ * registered device. It is made once for each number of tasks, and the explorer restores it. Each
+ * task holds an mm user and puts it at its end, so the address space goes with the last one.
+ * Afterwards as much must be allocated as after a program without calls.
  */
 
 import { explore } from "../../../src/checker/explore.ts";
@@ -26,7 +26,7 @@ const PRESENT = 2;
 const ARENA_WORDS = 16_384;
 const FRAMES = 16;
 
-/** How a call is carried out. */
+/** The implementation of a call. */
 export interface Operation {
   perform(stage: FuzzStage, mm: Mm, call: PlacedCall): Task<number>;
   /** The errors that the call's documentation allows. */
@@ -35,12 +35,12 @@ export interface Operation {
 
 export type OperationTable = Readonly<Record<CallName, Operation>>;
 
-/** What a module exports that has operations. */
+/** The exports of a module with operations. */
 export interface OperationsModule {
   readonly operations: OperationTable;
 }
 
-/** A call with its page found. */
+/** A call with its page number resolved. */
 export interface PlacedCall {
   readonly task: number;
   readonly call: FuzzCall;
@@ -48,7 +48,7 @@ export interface PlacedCall {
   readonly pages: number;
 }
 
-/** Who is told when a task begins and ends a call, for the signals. */
+/** Is called when a task begins and ends a call, for the signals. */
 export interface CallWatcher {
   callBegan(task: number, op: CallName): void;
   callEnded(task: number, op: CallName, result: number): void;
@@ -217,7 +217,7 @@ function* runTask(
   yield* stage.end(task);
 }
 
-/** The youngest child goes; without one nothing happens. */
+/** The youngest child exits; if there is none, nothing happens. */
 function* exitChild(stage: FuzzStage, task: number, operation: Operation): Task<number> {
   const child = stage.children[task]?.pop();
   if (child === undefined) return 0;

@@ -1,5 +1,5 @@
 /**
- * @module What `hmm fuzz --state FILE` keeps, so that another run goes on: the seed, the next
+ * @module The file of `hmm fuzz --state FILE`, from which another run goes on: the seed, the next
  * program, and what was learned.
  */
 
@@ -23,8 +23,8 @@ export interface FuzzState {
 }
 
 /**
- * An empty one, or what `path` holds. Throws UsageError if that is no state, or one of another seed
- * than the one asked for.
+ * A new state, or the one in the file `path`. Throws UsageError if the file has no state, or one of
+ * another seed.
  */
 export function readState(path: string | undefined, seed: number | undefined): FuzzState {
   if (path === undefined || !existsSync(path))
@@ -38,7 +38,7 @@ export function readState(path: string | undefined, seed: number | undefined): F
   return state;
 }
 
-/** Whole, and moved into place: a crash leaves the last one. */
+/** Writes another file and renames it: a crash leaves the previous one. */
 export function writeState(path: string, state: FuzzState): void {
   writeFileSync(`${path}.new`, JSON.stringify(state));
   renameSync(`${path}.new`, path);

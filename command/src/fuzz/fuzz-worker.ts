@@ -1,6 +1,6 @@
 /**
- * @module The Worker that fuzzes: every n-th program, until it finds something or is told to stop.
- * What it learns it tells, now and then.
+ * @module The Worker that fuzzes every n-th program, until it finds something or is stopped. From
+ * time to time it sends what it has learned.
  */
 
 import type { Finding } from "../../../src/checker/findings/finding.ts";

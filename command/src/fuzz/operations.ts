@@ -1,7 +1,7 @@
 /**
- * @module What the calls of random programs do, and which errors each may answer: the mmap family
- * on an address space, and a device's range fault, snapshot and access. Tests hand in a table with
- * a mistake in it.
+ * @module The calls of random programs, and which errors each may return: the mmap family on an
+ * address space, and range fault, snapshot and access of a device. Tests pass a table with a bug in
+ * it.
  */
 
 import { HARNESS_PAGE } from "../../../src/checker/harness/hmm-harness.ts";
@@ -59,7 +59,7 @@ function doMmapCall(
 }
 
 /**
- * The part of the call's pages that the device's table has room for; undefined if there is none.
+ * The pages of the call that are in the device's table; undefined if there are none.
  */
 function tablePages({
   startPage,
@@ -103,15 +103,14 @@ function* snapshotOnce(range: HmmRange): Task<number> {
   return result;
 }
 
-/** The device reaches for its pages: what it may reach then must be what the page table says. */
+/** The device accesses its pages: its translations must agree with the page table. */
 function* use(stage: FuzzStage, _mm: Mm, { task }: PlacedCall): Task<number> {
   yield* stage.requireCoherent(stage.deviceOf(task));
   return 0;
 }
 
 /**
- * This module, for Workers to import: they are told which operations they use by the address of a
- * module that exports them.
+ * The address of this module. Workers get the address of the module that exports their operations.
  */
 export const shippedOperations: string = import.meta.url;
 

@@ -1,7 +1,7 @@
 /**
- * @module Random programs, and random changes of programs. A call counts its page from an address
- * that an earlier call of its task returned, or from the few pages that are mapped at the
- * beginning, so that calls meet.
+ * @module Random programs, and random mutations of programs. The page of a call is relative to an
+ * address that an earlier call of its task returned, or to the few pages that are mapped at the
+ * beginning. So calls often touch the same pages.
  */
 
 import type { RandomNumbers } from "../../../src/checker/engines/random-numbers.ts";
@@ -10,11 +10,11 @@ import type { CallName, FuzzCall, FuzzProgram } from "./fuzz-program.ts";
 
 const CALLS_OF_TASK_MAX = 5;
 const TASK_NAMES = ["a", "b", "c", "d"];
-/** Pages that calls begin at: those of the device's table, mostly. */
+/** The first pages of calls: mostly those of the device's table. */
 const PAGE_CHOICES = [0, 0, 0, 1, 1, 2, 3, 5];
 const PAGES_CHOICES = [1, 1, 1, 2, 2, 3, 4];
 
-/** What is drawn more often than the others, and how often. */
+/** The weights of calls that are chosen more often. */
 const EXTRA: readonly CallName[] = [
   "munmap",
   "touch",
@@ -33,7 +33,7 @@ export function randomProgram(random: RandomNumbers): FuzzProgram {
   return programOf(lists);
 }
 
-/** A neighbour of `program`: a call more, less, another or elsewhere, or a task of `other`. */
+/** A mutation of `program`: a call added, removed, replaced or moved, or a task of `other`. */
 export function changedProgram(
   program: FuzzProgram,
   other: FuzzProgram,
@@ -57,7 +57,10 @@ export function changedProgram(
   return programOf(lists);
 }
 
-/** A task's calls but one. Calls that counted from its result count from the first mapped page. */
+/**
+ * The calls of a task without one. Calls relative to its result become relative to the first mapped
+ * page.
+ */
 export function withoutCall(calls: readonly FuzzCall[], index: number): FuzzCall[] {
   return calls.toSpliced(index, 1).map((call) => {
     const { from, ...rest } = call;

@@ -1,6 +1,6 @@
 /**
- * @module A random program as a scenario: on a stage that is made once in this thread for each
- * number of tasks.
+ * @module A random program as a scenario, on a stage that this thread makes once for each number of
+ * tasks.
  */
 
 import type { AnyScenario, ScenarioExploration } from "../../../src/checker/scenario.ts";
@@ -11,7 +11,7 @@ import { operations } from "./operations.ts";
 
 const stages = new Map<number, FuzzStage>();
 
-/** This thread's stage for programs of so many tasks. */
+/** The stage of this thread for programs with this number of tasks. */
 export function stageFor(tasks: number): FuzzStage {
   let stage = stages.get(tasks);
   if (stage === undefined) {
@@ -22,7 +22,7 @@ export function stageFor(tasks: number): FuzzStage {
   return stage;
 }
 
-/** Ready to be explored in this thread; one exploration at a time. */
+/** The scenario, for this thread and one exploration at a time. */
 export function programScenario(
   program: FuzzProgram,
   name: string = "fuzz",
@@ -32,8 +32,8 @@ export function programScenario(
 }
 
 /**
- * What a file says, as `hmm check` takes it: nothing may be found in it. The stage is made when it
- * is explored.
+ * The scenario of a file, for `hmm check`: it must have no finding. The stage is made when it is
+ * explored.
  */
 export function fileScenario(file: FuzzFile): AnyScenario {
   let made: AnyScenario | undefined;
@@ -56,7 +56,7 @@ export function fileScenario(file: FuzzFile): AnyScenario {
 }
 
 /**
- * Of programs whose finding takes more preemptions, there are too many schedules for all of them.
+ * If the finding of a program needs more preemptions, there are too many schedules to explore all.
  */
 const BOUND_LIMIT = 2;
 const SAMPLES = 20_000;

@@ -1,12 +1,12 @@
 /**
- * @module The file that `hmm fuzz` leaves behind: a module without imports, so that it works
- * wherever it is put.
+ * @module The file that `hmm fuzz` writes for a finding: a module without imports, so it can be
+ * anywhere.
  */
 
 import type { FuzzFile } from "./fuzz-program.ts";
 import type { ShrunkProgram } from "./shrink-program.ts";
 
-/** The text of the module, for a file that is called `fileName`. */
+/** The text of the module, for a file named `fileName`. */
 export function scenarioFileText(
   fileName: string,
   { program, finding }: ShrunkProgram,

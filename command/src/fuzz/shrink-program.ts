@@ -1,7 +1,7 @@
 /**
- * @module Makes a program in which something was found small: without tasks, without calls, with
- * fewer pages and rights, as long as the same is found again; then the schedule. Schedules of one
- * program say nothing of another, so each smaller one is searched anew.
+ * @module Minimises a program with a finding: it removes tasks, calls, pages and rights as long as
+ * the same is found; then it minimises the schedule. The schedule of one program means nothing for
+ * another, so each smaller program is searched anew.
  */
 
 import { explore } from "../../../src/checker/explore.ts";
@@ -13,7 +13,7 @@ import type { OperationTable } from "./fuzz-stage.ts";
 import { programOf, withoutCall } from "./program-grammar.ts";
 import { programScenario } from "./program-scenario.ts";
 
-/** Searches for the finding in a smaller program: cheap and telling ones first. */
+/** The searches in a smaller program, the cheap and effective ones first. */
 const SEARCHES: readonly ExploreOptions[] = [
   { engine: "pct", executions: 60, seed: 1 },
   { engine: "pos", executions: 60, seed: 2 },
@@ -26,10 +26,10 @@ export interface ShrunkProgram {
   readonly finding: Finding;
 }
 
-/** A search for a smaller program ends after so long: what was reached then is told. */
+/** Time limit for the minimisation: the smallest program so far is the result. */
 const SHRINK_MS = 40_000;
 
-/** The smallest program found in which the same goes wrong, with its smallest schedule. */
+/** The smallest program with the same finding that it finds, with its smallest schedule. */
 export function shrinkProgram(
   program: FuzzProgram,
   finding: Finding,
@@ -75,7 +75,7 @@ function findAgain(
   return undefined;
 }
 
-/** What kind of thing went wrong, whatever the numbers and the tasks. */
+/** The finding without its numbers and tasks. */
 function nature({ kind, message }: Finding): string {
   const words = message.replaceAll(/0x[0-9a-f]+|\d+/g, "N").replaceAll(/\b[a-d]\b/g, "T");
   return kind === "assertion" || kind === "error" ? `${kind} ${words}` : kind;

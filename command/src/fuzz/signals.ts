@@ -1,7 +1,7 @@
 /**
- * @module What an execution has shown that none before it had: a call with an answer, a call that
- * answered while another was under way elsewhere, two calls that met at a word of some kind. A
- * program that shows something new is worth changing further.
+ * @module Signals: what an execution has shown that none before had shown. A signal is a call with
+ * a result, a call that returned during another call, or two calls that touched a word of some
+ * kind. A program with a new signal is worth a mutation.
  */
 
 import type { Execution } from "../../../src/checker/execution/execution.ts";

@@ -1,7 +1,4 @@
-/**
- * @module The parts of one `hmm check` as the table, or the JSON, that the whole would have
- * printed.
- */
+/** @module Merges the parts of one `hmm check` into the table, or the JSON, of the whole. */
 
 import type { CommandContext } from "../command.ts";
 import { isAsExpected } from "../check/check-row.ts";
@@ -10,8 +7,7 @@ import type { CheckPart } from "../check/check-part.ts";
 import { EXIT_OK, EXIT_USAGE, EXIT_WRONG, UsageError } from "../exit-status.ts";
 
 /**
- * Prints it. All parts are there, and of one question. Throws UsageError if a part was stopped
- * before its end.
+ * Prints the whole. The parts are complete and of one run. Throws UsageError if a part was stopped.
  */
 export function mergeCheck(
   parts: readonly CheckPart[],

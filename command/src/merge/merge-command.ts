@@ -1,5 +1,5 @@
 /**
- * @module `hmm merge`: adds up what the parts of one run printed, each made with `--shard` and
+ * @module `hmm merge`: combines the output of the parts of one run, each made with `--shard` and
  * `--json`.
  */
 
@@ -50,7 +50,7 @@ function readPart(path: string): Part {
   return read;
 }
 
-/** As far as merging relies on it. */
+/** The fields that the merge uses. */
 function isPart(read: Partial<Part> | null): read is Part {
   if (
     typeof read !== "object" ||
@@ -85,7 +85,7 @@ function isJudged(value: unknown): boolean {
   );
 }
 
-/** Throws UsageError unless the parts are all those of one run, each once. */
+/** Throws UsageError unless these are all the parts of one run, each once. */
 function requireWhole(parts: readonly Part[], paths: readonly string[]): void {
   const [first] = parts;
   if (first === undefined)

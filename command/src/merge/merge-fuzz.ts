@@ -1,14 +1,11 @@
-/**
- * @module The parts of one `hmm fuzz --programs`, added up to what the whole search would have
- * said.
- */
+/** @module Merges the parts of one `hmm fuzz --programs` into the result of the whole. */
 
 import type { CommandContext } from "../command.ts";
 import { EXIT_OK, EXIT_WRONG } from "../exit-status.ts";
 import type { FuzzPart } from "../fuzz/fuzz-part.ts";
 import { fuzzSummary } from "../fuzz/fuzz-part.ts";
 
-/** Prints the sums. All parts are there, and of one question. */
+/** Prints the sums. The parts are complete and of one run. */
 export function mergeFuzz(
   parts: readonly FuzzPart[],
   isJson: boolean,

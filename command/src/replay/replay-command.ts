@@ -1,7 +1,4 @@
-/**
- * @module `hmm replay TOKEN`: the schedule of a finding once more, with what happened in it; it
- * shows what `hmm check` showed.
- */
+/** @module `hmm replay TOKEN`: shows the schedule of a finding again, as `hmm check` did. */
 
 import { writeFileSync } from "node:fs";
 
@@ -47,7 +44,7 @@ async function replay(token: string, flags: Flags, context: CommandContext): Pro
     finding === undefined || finding.kind === scenario.expects ? EXIT_OK : EXIT_WRONG;
 }
 
-/** `patches/01/before@h1-a5b3`: the scenario before the last `@`, the schedule behind it. */
+/** `patches/01/before@h1-a5b3`: the scenario before the last `@`, the schedule after it. */
 function partsOf(token: string): { readonly name: string; readonly schedule: string } {
   const at = token.lastIndexOf("@");
   if (at <= 0) {

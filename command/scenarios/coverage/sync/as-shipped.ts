@@ -1,7 +1,7 @@
 /**
- * @module The short ways of the primitives, as a thread takes them that nobody explores: in the
- * mode in which machines run, access by access. Where that differs from what the other scenarios of
- * this folder run, it is here.
+ * @module The fast paths of the primitives, as a thread takes them that nobody explores: in the
+ * mode in which machines run, access by access. Only what differs from the other scenarios of this
+ * folder is here.
  */
 
 import { Places } from "../../../../src/checker/primitives/program.ts";
@@ -16,7 +16,7 @@ import { covering } from "../covered.ts";
 import type { Covered } from "../covered.ts";
 import { threadOf } from "./threads.ts";
 
-/** The queue, as the thread of each task has it. */
+/** The queue, with a handle of each task's thread. */
 interface Waiting {
   readonly first: WaitQueue;
   readonly second: WaitQueue;

@@ -1,8 +1,8 @@
 /**
- * @module A thread is found dead, step by step: by two at once, while others reap, while a new
- * thread gets its record, while some wait for what it was doing (sync/death/death.ts,
- * sync/death/reaper.ts). The thread itself has joined before the execution, or goes no further than
- * its first sleep.
+ * @module A thread is found dead, step by step: by two finders at once, while other threads reap,
+ * while a new thread gets its record, while threads wait for what it was doing
+ * (sync/death/death.ts, sync/death/reaper.ts). The dead thread registered before the execution, or
+ * it runs up to its first sleep.
  */
 
 import { Cell, Gate, Places } from "../../../../src/checker/primitives/program.ts";
@@ -61,7 +61,7 @@ interface Dead {
   readonly gone: Gate;
 }
 
-/** A thread joined, owns a thing of the kind, and is perhaps inside a store. */
+/** A registered thread that owns a resource of the kind, and may be inside a store. */
 function deadThread(
   kind: number,
   isInside: boolean,
@@ -99,13 +99,13 @@ function hear({ host }: Dead): Task<void> {
   return runInSteps(agentDied, host, HOST_THREAD);
 }
 
-/** As the runners do now and then, holding nothing. */
+/** As the runners do from time to time, without any lock. */
 function* lookAfter(thread: SharedMemory): Task<void> {
   if (!(yield* runInSteps(shouldReap, thread))) return;
   yield* reapTask(thread);
 }
 
-/** Joins, is inside a store for a moment, and leaves. */
+/** Registers, makes a store, and unregisters. */
 function* joinAndStore({ memory, newcomer }: Dead): Task<void> {
   const agentId = yield* runInSteps(registerAgent, newcomer, { name: "newcomer" });
   yield* runInSteps(enterStore, newcomer);
@@ -135,7 +135,10 @@ function oneWasFound({ memory }: Dead): void {
   );
 }
 
-/** D1 without the count of finders: dead first, the rest when the finder comes to it. */
+/**
+ * Breaks D1 of death.ts: no count of finders. The record becomes dead first; the finder does the
+ * rest later.
+ */
 function* findHastily({ memory }: Dead): Task<void> {
   const record = agentRecord(FIRST);
   const state = new Cell(memory, record + AGENT_STATE, "agent record");

@@ -1,6 +1,6 @@
 /**
- * @module Several ask for grace periods at the same time, one of them for the one after that which
- * is under way: access by access, and with no more around it than that.
+ * @module Several tasks request grace periods at the same time, one of them the period after the
+ * current one. Access by access, and with nothing else around it.
  */
 
 import { Places } from "../../../../src/checker/primitives/program.ts";
@@ -38,7 +38,7 @@ function* read({ srcu }: Asking): Task<void> {
   yield* srcu.readUnlock(yield* srcu.readLock());
 }
 
-/** Never leaves, so no grace period comes to its end. */
+/** Never leaves its section, so no grace period ends. */
 function* readForEver({ srcu }: Asking): Task<void> {
   yield* srcu.readLock();
 }

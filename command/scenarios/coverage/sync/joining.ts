@@ -1,6 +1,6 @@
 /**
- * @module Threads that join the machine and leave it at the same time, or leave while somebody
- * takes them for dead.
+ * @module Threads that register and unregister at the same time, or unregister while another thread
+ * declares them dead.
  */
 
 import { Cell, Places } from "../../../../src/checker/primitives/program.ts";
@@ -65,7 +65,7 @@ function* joinAndLeave(joining: Joining, thread: SharedMemory, name: string): Ta
   yield* runInSteps(unregisterAgent, thread);
 }
 
-/** Takes the record that it saw free. */
+/** Takes the record that it saw free, without a compare. */
 function* joinBlindly(joining: Joining): Task<void> {
   const { words } = joining.memory;
   const state = agentRecord(FIRST) + AGENT_STATE;
@@ -161,7 +161,7 @@ function* leave({ leaver, complained }: Leaving): Task<void> {
   }
 }
 
-/** Leaves without a look whether it was taken for dead. */
+/** Unregisters without a check whether it was declared dead. */
 function* slipAway({ leaver, memory }: Leaving): Task<void> {
   const state = new Cell(memory, agentRecord(leaver.agentId) + AGENT_STATE, "agent record");
   const before = yield* state.load();

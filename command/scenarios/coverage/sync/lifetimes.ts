@@ -1,4 +1,4 @@
-/** @module Reference counts, SRCU and shootdown: what is used is there as long as it is used. */
+/** @module Reference counts, SRCU and shootdown: an object exists as long as it is used. */
 
 import { Objects } from "../../../../src/checker/primitives/objects.ts";
 import { Cell, Places } from "../../../../src/checker/primitives/program.ts";
@@ -140,7 +140,7 @@ const saturated = covering<Counted>({
   ],
 });
 
-/** Drops so many; is told if somebody has dropped too many, and then no drop is the last one. */
+/** Puts this many references. If a task has put too many, the put fails, and none is the last. */
 function* putOrHear(count: RefCount, times: number): Task<void> {
   try {
     for (let i = 0; i < times; i++) yield* count.put();
@@ -170,7 +170,7 @@ const dropped = covering<Counted>({
   ],
 });
 
-/** The two words of a deferred call begin the object. */
+/** The object begins with the two words of its deferred call. */
 interface Published {
   readonly srcu: Srcu;
   readonly pointer: Cell;
@@ -181,8 +181,7 @@ interface Published {
 }
 
 /**
- * An object that is freed where it lies, by what lies beside it. Layout: {object, freed, lock of
- * the free list}.
+ * An object that is freed in place. Layout: {object, freed, lock of the free list}.
  */
 const freeLater: number = registerSrcuCallback("coverage: free later", function* (memory, head) {
   const lock = new Spinlock(memory, head + OBJECT_WORDS + 1, lockClass("covered free list"));
@@ -225,7 +224,7 @@ function* takeBack(
   yield* freed.store(1);
 }
 
-/** Returns whether it was this task that took it back. */
+/** Returns whether this task unlinked the object. */
 function* takeBackLater({ srcu, pointer, object }: Published): Task<boolean> {
   if (!(yield* pointer.compareExchange(object, 0))) return false;
   yield* srcu.call(freeLater, object);
@@ -245,7 +244,7 @@ function expectFreed({ freed, srcu }: Published): void {
   );
 }
 
-/** Once a call is pending, a barrier waits until it was done. */
+/** If a call is pending, a barrier waits until it has finished. */
 function* waitForCalls({ srcu, freed }: Published, isBarrier: boolean): Task<void> {
   const pending = new Cell(srcu.memory, srcu.at + PENDING, "pending calls");
   if ((yield* pending.load()) === 0) return;
@@ -365,8 +364,7 @@ interface Mapped {
 const PAGE = 5;
 
 /**
- * What a CPU store does, in the words of mmu/soft-tlb.ts: mark, look at the generation, write,
- * leave.
+ * A CPU store as in mmu/soft-tlb.ts: mark, check the generation, write, leave.
  */
 function* storeThrough({ shootdown, entry, memory }: Mapped, marks: boolean): Task<void> {
   const generation = new Cell(memory, shootdown.generationWord(PAGE), "generation");

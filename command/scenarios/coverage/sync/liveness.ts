@@ -1,7 +1,7 @@
 /**
- * @module Who looks whether threads are still there (sync/death/liveness.ts), at the same time as
- * others look, as the thread leaves, and as a new one gets its record: none that lives is taken for
- * dead, each that is dead is found once.
+ * @module Threads probe whether other threads still exist (sync/death/liveness.ts): while others
+ * probe, while the probed thread unregisters, and while a new thread gets its record. No live
+ * thread is declared dead, and each dead one is found once.
  */
 
 import { Cell, Gate, Places } from "../../../../src/checker/primitives/program.ts";
@@ -51,7 +51,7 @@ interface Watched {
   readonly looked: Gate;
 }
 
-/** `tokens`: how often the thread may be probed; as many listeners as `listeners`. */
+/** `tokens`: how often the thread may be probed; `listeners`: how many waiters it has. */
 function watched(
   tokens: number,
   listeners: number,
@@ -76,7 +76,7 @@ function look({ memory }: Watched): Task<void> {
   return runInSteps(probeAgents, memory);
 }
 
-/** Long after whoever looked before. */
+/** A time long after the last probe. */
 function* lookLater({ memory }: Watched): Task<void> {
   yield* new Cell(memory, PROBE_TIME, "when somebody looked last").store(0);
   yield* new Cell(memory, agentRecord(FIRST) + AGENT_PROBE_AGAIN, "when to look at it again").store(
@@ -98,7 +98,7 @@ const l1 = {
   holds: ({ memory }: Watched): void => tokensAreCovered(memory, FIRST),
 };
 
-/** Takes a token that it saw, whoever took it meanwhile. */
+/** Takes a token without a compare: another prober may have taken it. */
 function* lookCarelessly({ memory }: Watched): Task<void> {
   const tokens = new Cell(memory, agentRecord(FIRST) + AGENT_TOKENS, "tokens");
   const left = yield* tokens.load();
@@ -316,7 +316,7 @@ const dead = covering<Watched>({
   ],
 });
 
-/** Joined in the execution, and is gone without leaving. */
+/** Registers in the execution, and ends without unregistering. */
 const joinedAndGone = covering<Watched>({
   layer: "sync",
   name: "liveness/joined-and-gone",

@@ -1,6 +1,6 @@
 /**
- * @module The locks of sync/: what they guard changes whole or not at all, in every order of those
- * who want them.
+ * @module The locks of sync/: what they guard changes as a whole or not at all, in every order of
+ * the tasks that take them.
  */
 
 import { Places } from "../../../../src/checker/primitives/program.ts";
@@ -31,7 +31,7 @@ function* lockAndAdd(counter: Counter<Mutex | Spinlock>): Task<void> {
   yield* counter.lock.unlock();
 }
 
-/** Adds one if the lock is free, and ten, alone, if it is not: so the sum says what happened. */
+/** Adds 1 if the lock is free, and 10 if it is not. So the sum shows what happened. */
 function* tryToAdd({ lock, count }: Counter<Mutex | Spinlock>, missed: Cell): Task<void> {
   if (yield* lock.tryLock()) {
     yield* addOne({ lock, count });
@@ -124,7 +124,7 @@ function* writePair(pair: Pair): Task<void> {
   yield* pair.sem.upWrite();
 }
 
-/** `keeps`: goes from writer to reader by downgradeWrite, not by leaving and coming again. */
+/** `keeps`: becomes a reader by downgradeWrite, not by a release and a new downRead. */
 function* writeThenRead(pair: Pair, keeps: boolean): Task<void> {
   const { sem, left } = pair;
   yield* sem.downWrite();

@@ -1,9 +1,9 @@
 /**
- * @module The primitives of sync/ access by access: the scenarios of this folder once more, in
- * which a lock is no step any more but the loop that it is, with its compare-and-swap, its mark for
- * those who sleep, its sleeping and its waking. Each is the shipped code, rewritten by the build
- * (scripts/stepping/rewrite.mjs, D4). So what every other scenario takes for one step is shown to
- * be one.
+ * @module The primitives of sync/ access by access: the scenarios of this folder again, with the
+ * inside of each primitive explored. A lock is then not one step, but a loop with its
+ * compare-exchange, its mark that somebody sleeps, its sleep and its wake. The code is the shipped
+ * one, with the stepping forms of the build (scripts/stepping/rewrite.mjs, D4). So these scenarios
+ * show that an operation that other scenarios take as one step behaves as one.
  */
 
 import { defineScenario } from "../../../../src/checker/scenario.ts";
@@ -15,19 +15,18 @@ import { waits } from "./waiting.ts";
 
 const COMPLETE: ScenarioExploration = {};
 /**
- * To the end, but nobody wakes for no reason: with one such wake for each wait of these loops there
- * are 2.7 million classes.
+ * To the end, but without spurious wakes: with one for each wait of these loops there are 2.7
+ * million classes.
  */
 const UNDISTURBED: ScenarioExploration = { spuriousWakes: 0 };
 const BOUNDED: ScenarioExploration = { engine: "bounded", preemptions: 2 };
 
 /**
- * Who waits for the end of a store looks again and again, which only a scheduler that is fair comes
- * to an end with.
+ * A wait for the end of a store is a loop of rechecks, which ends only with a fair scheduler.
  */
 const SAMPLED: ScenarioExploration = { engine: "random", executions: 1500 };
 
-/** Of these scenarios, how far, and the functions inside the primitive that they run. */
+/** How far these scenarios are explored, and the functions inside the primitive that they run. */
 const spelled: Readonly<Record<string, readonly [ScenarioExploration, readonly string[]]>> = {
   "coverage/sync/mutex": [
     UNDISTURBED,

@@ -1,6 +1,6 @@
 /**
- * @module The machine stops (sync/death/panic.ts), step by step: everybody hears the same reason,
- * whole, and who is known to be asleep is woken to hear it.
+ * @module The machine stops (sync/death/panic.ts), step by step: every thread gets the same
+ * complete reason, and threads that are known to sleep are woken.
  */
 
 import { Cell, Condition, Places } from "../../../../src/checker/primitives/program.ts";
@@ -51,7 +51,7 @@ interface Stopping {
   readonly first: Cell;
 }
 
-/** Stops the machine and says whether this was the first to do so. */
+/** Stops the machine, and returns whether this call was the first. */
 function* stop({ memory, first }: Stopping, reason: Reason): Task<void> {
   const { code, message, lock, agent } = reason;
   if (yield* runInSteps(declarePanic, memory, code, message, lock, agent))
@@ -91,7 +91,7 @@ function* listen({ memory }: Stopping): Task<void> {
   );
 }
 
-/** Says that the machine has stopped, and why afterwards. */
+/** Breaks the order: announces the stop before the reason is written. */
 function* stopFirst({ memory, first }: Stopping): Task<void> {
   const alert = new Cell(memory, ALERT, "alert");
   if (!(yield* alert.compareExchange(0, ALERT_PANIC_CLAIMED | ALERT_PANIC))) return;
@@ -149,7 +149,7 @@ interface Sleeping extends Stopping {
   readonly queue: number;
 }
 
-/** `lists`: as a thread that blocks; one that has other tasks to run lists nothing. */
+/** `lists`: it records what it waits on, as a blocking thread does. Other threads do not. */
 function* sleep({ memory, condition, queue }: Sleeping, lists: boolean): Task<void> {
   const waitingOn = memory.record + AGENT_WAITING_ON;
   yield* condition.mutex.lock();

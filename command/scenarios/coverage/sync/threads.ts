@@ -1,6 +1,6 @@
 /**
- * @module Threads that join and leave the machine while things are explored. Each has a handle of
- * its own, beside the tasks' one, as a thread has; what it keeps there in JavaScript is made anew
+ * @module Threads that register and unregister during an execution. Each has a handle of its own,
+ * as a thread has, besides the handle of the tasks. What it keeps there in JavaScript is made anew
  * for every execution.
  */
 
@@ -22,17 +22,17 @@ import { EXPLORED, SharedMemory } from "../../../../src/sync/shared-memory.ts";
 import type { Mode } from "../../../../src/sync/shared-memory.ts";
 import { asyncWaitersAt, setAsyncWaiters } from "../../../../src/sync/runners/stepping.ts";
 
-/** The record that a thread gets which joins before the tasks' threads. */
+/** The record of a thread that registers before the tasks' threads. */
 export const FIRST = 0;
-/** Records that an execution may use: of the tasks' threads, and of those that join. */
+/** The records that an execution may use: of the tasks' threads, and of those that register. */
 const RECORDS = 8;
 
-/** In a set-up: an execution may use records beyond the tasks' own. */
+/** For a set-up: lets an execution use records besides those of the tasks. */
 export function reserveRecords({ words }: SharedMemory): void {
   words[AGENTS_USED] = RECORDS;
 }
 
-/** A handle for a thread that has not joined. */
+/** A handle for a thread that has not registered. */
 export function strangeThread(memory: SharedMemory): SharedMemory {
   const thread = SharedMemory.attach(memory.buffer);
   thread.spinsMax = 1;
@@ -57,24 +57,24 @@ function stateOf({ words }: SharedMemory, agentId: number): number {
   return words[agentRecord(agentId) + AGENT_STATE]!;
 }
 
-/** How a record stands: AGENT_FREE and so on. */
+/** The state of a record: AGENT_FREE and so on. */
 export function standing(memory: SharedMemory, agentId: number): number {
   return stateOf(memory, agentId) & AGENT_STATE_MASK;
 }
 
-/** Before an execution: a thread that joined in the set-up has so many listeners. */
+/** Before an execution: sets how many waiters a thread has that registered in the set-up. */
 export function listensAs(memory: SharedMemory, agentId: number, count: number): void {
   setAsyncWaiters(livenessWord(agentRecord(agentId), stateOf(memory, agentId)), count);
 }
 
-/** How many listeners the registration has that the record is about now. */
+/** How many waiters the current registration of the record has. */
 export function listenersOf(memory: SharedMemory, agentId: number): number {
   return asyncWaitersAt(livenessWord(agentRecord(agentId), stateOf(memory, agentId)));
 }
 
 /**
- * The thread that had the record has left: it has no tokens, and nobody listens under any
- * registration of that record.
+ * The thread of the record has left: it has no tokens, and no registration of the record has
+ * waiters.
  */
 export function listensNoMore(memory: SharedMemory, agentId: number): void {
   const word = agentRecord(agentId) + AGENT_LIVENESS;
@@ -93,7 +93,7 @@ export function tokensAreCovered(memory: SharedMemory, agentId: number): void {
   assert(tokens <= listeners, `${tokens} listeners may be woken, and there are ${listeners}`);
 }
 
-/** Nobody was taken for dead, and the thread of the record is there. */
+/** No thread was declared dead, and the thread of the record is live. */
 export function everybodyLives(memory: SharedMemory, agentId: number): void {
   assert(memory.words[DEATHS] === 0, "a thread that lives was declared dead");
   assert(standing(memory, agentId) === AGENT_LIVE, "the thread is not there any more");

@@ -1,6 +1,6 @@
 /**
- * @module Wait queues, completions and sequence counts: no wake is lost, and what is read belongs
- * together.
+ * @module Wait queues, completions and sequence counts: no wakeup is lost, and what is read is
+ * consistent.
  */
 
 import { Places } from "../../../../src/checker/primitives/program.ts";
@@ -20,12 +20,12 @@ import {
 import { covering } from "../covered.ts";
 import type { Covered } from "../covered.ts";
 
-/** Its words may have been anything before they were given to it. */
+/** Its words may have held anything before. */
 function soil({ memory, at }: { readonly memory: SharedMemory; readonly at: number }): void {
   memory.words[at] = 7;
 }
 
-/** Of a wait queue and of a sequence count: nobody is said to wait. */
+/** For a wait queue and a sequence count: the count of waiters is 0. */
 function nobodyWaits({ memory, at }: WaitQueue | SeqCount): void {
   assert(memory.words[at + 1] === 0, `${memory.words[at + 1]} are said to wait, and nobody does`);
 }
@@ -97,7 +97,7 @@ const waitQueue = covering<Waiting>({
   ],
 });
 
-/** Takes one of what there is; the condition may have stopped to hold by then, so looks again. */
+/** Takes one item. The condition may be false again by then, so it rechecks. */
 function* takeOne({ queue, flag, used }: Waiting): Task<void> {
   for (;;) {
     yield* queue.waitEvent(() => flag.peek() > 0);
@@ -275,7 +275,7 @@ const seqCount = covering<Sequenced>({
   ],
 });
 
-/** One waits and one wakes: few enough to see every order of the accesses inside. */
+/** One task waits and one wakes: few enough to explore every order of the accesses inside. */
 const oneWake = covering<Waiting>({
   layer: "sync",
   name: "one-wake",

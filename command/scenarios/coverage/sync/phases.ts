@@ -1,7 +1,7 @@
 /**
- * @module The insides of a reader-writer semaphore, access by access, where few come together: so
- * all orders are explored. Who waits is woken, whoever else dies in the queue; in the end nobody is
- * inside, queued, or has the turn.
+ * @module The inside of a reader-writer semaphore, access by access, for few tasks, so that all
+ * orders are explored. A waiter is woken even if other threads die in the queue. At the end no task
+ * is inside or queued, and no reader phase is left.
  */
 
 import { Cell, Gate, Places } from "../../../../src/checker/primitives/program.ts";
@@ -26,9 +26,9 @@ import { FIRST, reserveRecords, strangeThread, threadOf } from "./threads.ts";
 const COMPLETE: ScenarioExploration = { spelledOut: true, spuriousWakes: 0 };
 const BOUNDED: ScenarioExploration = { ...COMPLETE, engine: "bounded", preemptions: 2 };
 
-const ofClass = lockClass("covered turns");
+const ofClass = lockClass("covered phases");
 
-interface Turns {
+interface Phases {
   readonly memory: SharedMemory;
   readonly sem: RwSem;
   /** How many readers are inside, or -1 with a writer. */
@@ -40,7 +40,7 @@ interface Turns {
   readonly left: Gate;
 }
 
-function reopen(memory: SharedMemory): Turns {
+function reopen(memory: SharedMemory): Phases {
   const places = new Places(memory);
   const sem = new RwSem(memory, places.take(RwSem.WORDS), ofClass);
   return {
@@ -53,23 +53,23 @@ function reopen(memory: SharedMemory): Turns {
   };
 }
 
-function setup(memory: SharedMemory): Turns {
+function setup(memory: SharedMemory): Phases {
   reserveRecords(memory);
   registerAgent(strangeThread(memory), { name: "dying" });
   memory.words[new Places(memory).take(RwSem.WORDS)] = -1; // whatever was there before
-  const turns = reopen(memory);
-  turns.sem.init();
-  return turns;
+  const phases = reopen(memory);
+  phases.sem.init();
+  return phases;
 }
 
-function* read({ sem, inside }: Turns): Task<void> {
+function* read({ sem, inside }: Phases): Task<void> {
   yield* sem.downRead();
   assert((yield* inside.fetchAdd(1)) >= 0, "a reader is inside with a writer");
   yield* inside.fetchAdd(-1);
   yield* sem.upRead();
 }
 
-function* write({ sem, inside }: Turns): Task<void> {
+function* write({ sem, inside }: Phases): Task<void> {
   yield* sem.downWrite();
   assert((yield* inside.exchange(-1)) === 0, "a writer is not alone");
   yield* inside.store(0);
@@ -77,11 +77,11 @@ function* write({ sem, inside }: Turns): Task<void> {
 }
 
 /** Never leaves. */
-function* writeForEver({ sem }: Turns): Task<void> {
+function* writeForEver({ sem }: Phases): Task<void> {
   yield* sem.downWrite();
 }
 
-function nobodyIsQueued({ memory, sem }: Turns, state: number): void {
+function nobodyIsQueued({ memory, sem }: Phases, state: number): void {
   const readers = memory.words[sem.at + QUEUED_READERS];
   assert(
     state === 0 && readers === 0,
@@ -89,8 +89,8 @@ function nobodyIsQueued({ memory, sem }: Turns, state: number): void {
   );
 }
 
-function nobodyIsLeft(turns: Turns): void {
-  nobodyIsQueued(turns, turns.memory.words[turns.sem.at + STATE]!);
+function nobodyIsLeft(phases: Phases): void {
+  nobodyIsQueued(phases, phases.memory.words[phases.sem.at + STATE]!);
 }
 
 const READ = [
@@ -106,7 +106,7 @@ const WRITE = [
   "sync/primitives/rwsem.leaveWrite",
 ] as const;
 
-/** A writer that never leaves is told at once as the lock that it holds. */
+/** A writer that never leaves shows as the lock that it holds. */
 const staying = {
   name: "staying",
   summary: "A writer never leaves.",
@@ -114,9 +114,9 @@ const staying = {
 } as const;
 
 const few: readonly Covered[] = [
-  covering<Turns>({
+  covering<Phases>({
     layer: "sync",
-    name: "turns/reader-and-writer",
+    name: "phases/reader-and-writer",
     summary: "A reader and a writer.",
     exploration: COMPLETE,
     setup,
@@ -128,9 +128,9 @@ const few: readonly Covered[] = [
     check: nobodyIsLeft,
     twins: [{ ...staying, tasks: { writer: writeForEver } }],
   }),
-  covering<Turns>({
+  covering<Phases>({
     layer: "sync",
-    name: "turns/two-writers",
+    name: "phases/two-writers",
     summary: "Two writers.",
     exploration: COMPLETE,
     setup,
@@ -142,9 +142,9 @@ const few: readonly Covered[] = [
     check: nobodyIsLeft,
     twins: [{ ...staying, tasks: { writer: writeForEver } }],
   }),
-  covering<Turns>({
+  covering<Phases>({
     layer: "sync",
-    name: "turns/two-readers",
+    name: "phases/two-readers",
     summary: "Two readers that wait for one writer: both are woken.",
     exploration: BOUNDED,
     setup,
@@ -159,16 +159,16 @@ const few: readonly Covered[] = [
   }),
 ];
 
-/** The turn is with readers of whom none is left: one died while the writer before was leaving. */
-function setupIdleTurn(memory: SharedMemory): Turns {
-  const turns = setup(memory);
-  memory.words[turns.sem.at + STATE] = READERS_PHASE;
-  return turns;
+/** A reader phase without readers: the only one died while the writer before it was leaving. */
+function setupIdleTurn(memory: SharedMemory): Phases {
+  const phases = setup(memory);
+  memory.words[phases.sem.at + STATE] = READERS_PHASE;
+  return phases;
 }
 
-const idleTurn = covering<Turns>({
+const idleTurn = covering<Phases>({
   layer: "sync",
-  name: "turns/idle",
+  name: "phases/idle",
   summary:
     "The readers' turn has come, and those who had waited are dead: a writer takes the turn away, whoever comes meanwhile.",
   exploration: BOUNDED,
@@ -183,8 +183,8 @@ const idleTurn = covering<Turns>({
   twins: [{ ...staying, tasks: { writer: writeForEver } }],
 });
 
-/** Begins to wait, and dies in its sleep. Goes in and out if it need not wait. */
-function* dieAsleep({ dead, dying, inside }: Turns, isReader: boolean): Task<void> {
+/** Begins to wait, and dies in its sleep. If it need not wait, it enters and leaves. */
+function* dieAsleep({ dead, dying, inside }: Phases, isReader: boolean): Task<void> {
   yield* inside.load();
   const wait = isReader ? dying.downRead() : dying.downWrite();
   for (let result = wait.next(WOKEN); ; result = wait.next(yield result.value)) {
@@ -198,10 +198,11 @@ function* dieAsleep({ dead, dying, inside }: Turns, isReader: boolean): Task<voi
 }
 
 /**
- * When the writer before has gone. If it goes at the same time it may give the turn to the dead
- * reader, and who waits for that goes on when it looks up (endEmptyPhase), which nobody does here.
+ * Runs after the writer before has left. If both run at the same time, the writer may begin a phase
+ * for the dead reader. A waiting writer ends that phase at its next recheck (endEmptyPhase), and
+ * there is none here.
  */
-function* find({ memory, dead, left }: Turns): Task<void> {
+function* find({ memory, dead, left }: Phases): Task<void> {
   yield* dead.pass();
   yield* left.pass();
   const state = yield* new Cell(memory, agentRecord(FIRST) + AGENT_STATE, "agent record").load();
@@ -212,9 +213,9 @@ const FIND = ["sync/death/death.declareDead", "sync/death/death.giveUpPlaces"] a
 
 function queuedDead(name: string, who: "reader" | "writer"): Covered {
   const isReader = who === "reader";
-  return covering<Turns>({
+  return covering<Phases>({
     layer: "sync",
-    name: `turns/dead-${who}`,
+    name: `phases/dead-${who}`,
     summary: `A ${who} dies while it is queued, and is found: ${name}.`,
     exploration: BOUNDED,
     setup,
@@ -222,20 +223,20 @@ function queuedDead(name: string, who: "reader" | "writer"): Covered {
     tasks: {
       [who]: {
         runs: isReader ? READ : WRITE,
-        body: (turns) => dieAsleep(turns, isReader),
+        body: (phases) => dieAsleep(phases, isReader),
       },
       first: {
         runs: WAKE,
-        *body(turns) {
-          yield* write(turns);
-          yield* turns.left.open();
+        *body(phases) {
+          yield* write(phases);
+          yield* phases.left.open();
         },
       },
       second: {
         runs: isReader ? WRITE : READ,
-        *body(turns) {
-          yield* turns.dead.pass();
-          yield* isReader ? write(turns) : read(turns);
+        *body(phases) {
+          yield* phases.dead.pass();
+          yield* isReader ? write(phases) : read(phases);
         },
       },
       finder: {
@@ -248,8 +249,8 @@ function queuedDead(name: string, who: "reader" | "writer"): Covered {
     },
     // A dead reader may have been given the turn while it was found; the next writer takes that
     // away.
-    check: (turns) =>
-      nobodyIsQueued(turns, turns.memory.words[turns.sem.at + STATE]! & ~READERS_PHASE),
+    check: (phases) =>
+      nobodyIsQueued(phases, phases.memory.words[phases.sem.at + STATE]! & ~READERS_PHASE),
     twins: [
       {
         name: "not-found",
@@ -285,7 +286,7 @@ function* takeBoth({ outer, inner }: Nested): Task<void> {
 
 const selfWait = covering<Nested>({
   layer: "sync",
-  name: "turns/self-wait",
+  name: "phases/self-wait",
   summary:
     "One takes two locks, for either of which it may have to wait; another wants one that it has, and is refused.",
   // That it is taken twice is for lockdep to complain of; here it is for the lock itself to refuse.
@@ -329,7 +330,7 @@ const selfWait = covering<Nested>({
   ],
 });
 
-export const semaphoreTurns: readonly Covered[] = [
+export const semaphorePhases: readonly Covered[] = [
   ...few,
   idleTurn,
   queuedDead("a writer that waits for the turn of it goes on", "reader"),
