@@ -1,6 +1,6 @@
 /**
- * @module DMA mapping: which pages get a device address, what a refusing device leaves, and who
- * becomes dirty.
+ * @module DMA mapping: which pages get a device address, what is left if the device has none, and
+ * which entries become dirty.
  */
 
 import assert from "node:assert/strict";
@@ -120,7 +120,7 @@ test("an invalidation while mapping: EBUSY, and nothing stays mapped", () => {
   const change = invalidateRange(harness.mm, 17, 18, EVENT_CLEAR);
   const mapPage = iommu.mapPage;
   iommu.mapPage = (pfn, isWritable) => {
-    // Another thread, in the middle of the loop.
+    // an invalidation by another thread, in the middle of the loop
     if (iommu.mapped.size === 1) harness.run(pair());
     return mapPage(pfn, isWritable);
   };

@@ -1,7 +1,7 @@
 /**
  * @module The fault side of the fake device's driver, as every driver should write it
- * (src/hmm/range/valid.ts), and the question that all tests with interleavings ask: does the
- * device's table name a frame that is not the page's any more?
+ * (src/hmm/range/valid.ts). And the check of all tests with interleavings: the device's table names
+ * no frame that is not the page's.
  */
 
 import assert from "node:assert/strict";
@@ -20,9 +20,9 @@ import { withMmapRead } from "./harness.ts";
 export interface ServiceOptions {
   /** Read the page table without faulting. */
   readonly looksOnly?: boolean;
-  /** What is asked under the driver lock. */
+  /** The recheck under the driver lock. */
   readonly isValid?: (range: HmmRange) => Task<boolean>;
-  /** Rounds before it gives up. */
+  /** Rounds before EBUSY. */
   readonly rounds?: number;
 }
 
@@ -62,9 +62,7 @@ function program(device: FakeDevice, range: HmmRange): void {
   }
 }
 
-/**
- * Fails when the device can reach a frame that is not the page's. Asked when nothing is in flight.
- */
+/** Fails when the device can reach a frame that is not the page's. Nothing is in flight. */
 export function checkTable(harness: Harness, device: FakeDevice, range: HmmRange): void {
   const { memory } = harness.machine;
   for (const [page, entry] of device.table) {

@@ -1,6 +1,6 @@
 /**
- * @module hmmRangeFault and its normal entry: what is made present, for whom, every answer, and
- * what is left in pfns.
+ * @module hmmRangeFault and its normal entry: what is made present, every answer, and what is left
+ * in pfns.
  */
 
 import assert from "node:assert/strict";
@@ -60,7 +60,7 @@ function kindsOf(range: HmmRange): number[] {
   );
 }
 
-test("a read fault brings zero pages and what is there, a write fault pages that can be written", () => {
+test("a read fault gives present pages and zero pages, a write fault writable pages", () => {
   const set = setUp(4, { defaultFlags: READ });
   set.harness.map(16, 4);
   set.harness.touch(17, 1);
@@ -77,13 +77,13 @@ test("a read fault brings zero pages and what is there, a write fault pages that
   close(set);
 });
 
-test("each page gets what its own request asks for, after the mask and with the default", () => {
+test("each page gets what it requests, after the mask and with the default flags", () => {
   const request = Uint32Array.of(0, READ, WRITE, 0, WRITE, 0x40 | READ);
   const set = setUp(6, { request, pfnFlagsMask: 0xff });
   set.harness.map(16, 6);
   assert.equal(fault(set), 6);
   assert.deepEqual(kindsOf(set.range), [N, READ, WRITE, N, WRITE, READ]);
-  set.range.pfnFlagsMask = flags.write; // takes `valid` out: nobody asks for anything
+  set.range.pfnFlagsMask = flags.write; // removes `valid`: nothing is requested
   set.harness.map(100, 1);
   request.fill(WRITE);
   assert.equal(fault(set), 6);
@@ -159,7 +159,7 @@ test("a page beyond the end of a shared source is EFAULT at that page", () => {
   close(set);
 });
 
-test("a special page is EFAULT with its own mark, once it is requested", () => {
+test("a special page is EFAULT with a mark of its own, if it is requested", () => {
   const set = setUp(3);
   set.harness.map(16, 3);
   set.harness.touch(16, 3);
@@ -176,7 +176,7 @@ test("a special page is EFAULT with its own mark, once it is requested", () => {
   close(set);
 });
 
-test("out of memory is ENOMEM at the page that got none, and the pages before it stay", () => {
+test("without memory the answer is ENOMEM at the page without a frame, and the pages before it stay", () => {
   const set = setUp(400, { defaultFlags: WRITE }, 2 ** 20);
   set.harness.map(16, 400);
   assert.equal(fault(set), ENOMEM);
@@ -203,9 +203,9 @@ test("a write fault of pages that the device had copied invalidates its own rang
     "tracked pages are not writable",
   );
   range.defaultFlags = WRITE;
-  device.heard.length = 0;
+  device.calls.length = 0;
   assert.equal(fault(set), 64);
-  assert.equal(device.heard.length, 64);
+  assert.equal(device.calls.length, 64);
   assert.ok(kindsOf(range).every((kind) => kind === WRITE));
   assert.equal(isValidNow(range), true);
   close(set);
@@ -239,9 +239,9 @@ test("a page that is changed under every fault ends in EBUSY, not in a loop", ()
   device.onInvalidate = function* () {
     memory.words[index] = (memory.words[index] ?? 0) ^ PTE_ACCESSED;
   };
-  device.heard.length = 0;
+  device.calls.length = 0;
   assert.equal(fault(set), EBUSY);
-  assert.equal(device.heard.length, FAULTS_OF_PAGE_MAX);
+  assert.equal(device.calls.length, FAULTS_OF_PAGE_MAX);
   device.onInvalidate = undefined;
   assert.equal(fault(set), 1);
   close(set);

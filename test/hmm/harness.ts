@@ -1,7 +1,7 @@
 /**
- * @module What the hmm tests stand on: a machine with one address space, and a fake device whose
- * driver keeps a table of translations under a lock of its own, sweeps it when it is told to, and
- * can be made to misbehave.
+ * @module The harness of the hmm tests: a machine with one address space, and a fake device. Its
+ * driver has a table of translations under a lock of its own, clears it in `invalidate`, and can be
+ * made to misbehave.
  */
 
 import assert from "node:assert/strict";
@@ -70,7 +70,7 @@ export class Harness {
     return runBlocking(this.machine.memory, task);
   }
 
-  /** Maps `pages` pages at page number `startPage`, readable and writable unless told otherwise. */
+  /** Maps `pages` pages at page number `startPage`, readable and writable by default. */
   map(
     startPage: number,
     pages: number,
@@ -192,7 +192,7 @@ export function* withMmapWrite<T>(mm: Mm, task: () => Task<T>): Task<T> {
   }
 }
 
-/** What `hmmRangeValid` says, outside any task. */
+/** The result of `hmmRangeValid`, outside any task. */
 export function isValidNow(range: HmmRange): boolean {
   return runBlocking(range.machine.memory, hmmRangeValid(range));
 }
@@ -211,11 +211,11 @@ interface FakeDriver extends StructView {
 const FakeDriver: Struct<FakeDriver> = struct<FakeDriver>("fakeDriver", {
   mirror: embedStruct(HmmMirrorRecord, "hmm", "the mirror"),
   driverLock: embed(Mutex, "the table of translations", "driverLock"),
-  gate: embed(Completion, "for a test that holds something until it is told to go on"),
+  gate: embed(Completion, "for a test that holds something until this completes"),
 });
 
-/** One call-back, in order. */
-export interface Heard {
+/** One call-back that was called. */
+export interface Called {
   readonly call: "invalidate" | "release" | "orphaned";
   readonly startPage: number;
   readonly endPage: number;
@@ -230,8 +230,8 @@ export class FakeDevice {
   readonly driver: FakeDriver;
   readonly mirror: HmmMirror;
   readonly table: Map<number, number> = new Map<number, number>();
-  readonly heard: Heard[] = [];
-  /** What `invalidate` answers after it has swept. */
+  readonly calls: Called[] = [];
+  /** What `invalidate` answers after it has cleared the table. */
   answer: (range: InvalidateRange) => Errno = () => 0;
   /**
    * Like a driver that cannot do anything without waiting: EAGAIN to what is not blockable, and
@@ -302,7 +302,7 @@ export class FakeDevice {
 
   *sweep(range: InvalidateRange): Task<Errno> {
     const { startPage, endPage, blockable } = range;
-    this.heard.push({ call: "invalidate", startPage, endPage, blockable });
+    this.calls.push({ call: "invalidate", startPage, endPage, blockable });
     if (this.onInvalidate !== undefined) yield* this.onInvalidate(range);
     if (!blockable && this.refusesNonBlockable) return EAGAIN;
     const { driverLock } = this.driver;
@@ -315,7 +315,7 @@ export class FakeDevice {
   }
 
   *released(): Task<void> {
-    this.heard.push({ call: "release", startPage: 0, endPage: 0, blockable: true });
+    this.calls.push({ call: "release", startPage: 0, endPage: 0, blockable: true });
     if (this.onRelease !== undefined) yield* this.onRelease();
     yield* this.driver.driverLock.lock();
     this.table.clear();
@@ -323,7 +323,7 @@ export class FakeDevice {
   }
 
   *orphaned(): Task<void> {
-    this.heard.push({ call: "orphaned", startPage: 0, endPage: 0, blockable: true });
+    this.calls.push({ call: "orphaned", startPage: 0, endPage: 0, blockable: true });
     yield* this.driver.driverLock.lock();
     yield* this.driver.driverLock.unlock();
   }

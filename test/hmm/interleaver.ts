@@ -11,7 +11,7 @@ import { EXPLORED, type SharedMemory } from "../../src/sync/shared-memory.ts";
 import { TIMED_OUT, type Task, type Wait, type Wake, WOKEN } from "../../src/sync/tasks/task.ts";
 
 const STEPS_MAX = 50_000;
-const STEPS_TOLD = 60;
+const STEPS_SHOWN = 60;
 
 interface Thread {
   readonly name: string;
@@ -39,7 +39,7 @@ export class Interleaver {
   readonly #random: () => number;
   readonly #stickiness: number;
   readonly #threads: Thread[] = [];
-  readonly #told: string[] = [];
+  readonly #steps: string[] = [];
 
   constructor(memory: SharedMemory, seed: number) {
     this.#memory = memory;
@@ -71,8 +71,8 @@ export class Interleaver {
     try {
       this.#runAll();
     } catch (error) {
-      const told = error instanceof Error ? (error.stack ?? String(error)) : String(error);
-      throw new Error(`${told}\nlast steps:\n${this.#told.join("\n")}`, { cause: error });
+      const text = error instanceof Error ? (error.stack ?? String(error)) : String(error);
+      throw new Error(`${text}\nlast steps:\n${this.#steps.join("\n")}`, { cause: error });
     } finally {
       this.#memory.mode = mode;
     }
@@ -102,8 +102,8 @@ export class Interleaver {
   /** Performs what the thread is about to do. True when it has ended. */
   #step(thread: Thread, wake: Wake): boolean {
     const performed = thread.pending;
-    this.#told.push(describeThread(thread));
-    if (this.#told.length > STEPS_TOLD) this.#told.shift();
+    this.#steps.push(describeThread(thread));
+    if (this.#steps.length > STEPS_SHOWN) this.#steps.shift();
     const previous = enterTask(thread.context);
     let result: IteratorResult<Wait, unknown>;
     try {

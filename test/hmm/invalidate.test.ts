@@ -1,6 +1,6 @@
 /**
- * @module Invalidations as a hmm sees them: what start and end do to ranges, who may refuse, and
- * what a full record does.
+ * @module Invalidations at a hmm: what start and end do to ranges, who may refuse, and what happens
+ * without room for a record.
  */
 
 import assert from "node:assert/strict";
@@ -172,7 +172,7 @@ test("an open write view keeps devices out of its pages, also those that registe
   closeAll(harness, device, [inside, beside]);
 });
 
-test("a non-blockable start that cannot have the mirrors at once is EAGAIN and leaves nothing behind", async () => {
+test("a non-blockable start that finds mirrorsSem busy is EAGAIN and changes nothing", async () => {
   const harness = new Harness();
   const device = FakeDevice.registered(harness);
   const range = harness.registered(device, 16, 4);
@@ -189,7 +189,7 @@ test("a non-blockable start that cannot have the mirrors at once is EAGAIN and l
   assert.equal(start(harness, clearing(harness, 16, 17, false)), EAGAIN);
   harness.run(device.driver.gate.complete());
   await holder;
-  assert.deepEqual(device.heard, []);
+  assert.deepEqual(device.calls, []);
   const { notifiers, refusals } = statistics(harness);
   assert.deepEqual({ notifiers, refusals }, { notifiers: 0, refusals: 1 });
   assert.equal(harness.run(hmmRangeWaitUntilValid(range, 1)), true);
@@ -256,7 +256,7 @@ test("wrong answers of a driver are counted and taken for 0", () => {
   closeAll(harness, device, []);
 });
 
-test("a driver that throws stops the machine with one clear error: nothing may be unmapped under a device", () => {
+test("a driver that throws stops the machine with one clear error: nothing is unmapped under a device", () => {
   const harness = new Harness();
   harness.map(16, 4);
   const device = FakeDevice.registered(harness);
@@ -293,7 +293,7 @@ test("an end without a start is an assertion", () => {
   );
 });
 
-test("more invalidations at once than the struct has room for: the record moves to a table and stays exact", () => {
+test("more invalidations at once than the struct has records for: they move to a table, and validity stays exact", () => {
   const harness = new Harness();
   const device = FakeDevice.registered(harness);
   const range = harness.registered(device, 16, 4);
@@ -311,7 +311,7 @@ test("more invalidations at once than the struct has room for: the record moves 
   closeAll(harness, device, [range, late]);
 });
 
-test("the table of invalidations is read right by a thread whose view of the heap does not reach it yet", () => {
+test("a thread whose view of the heap ends before the table of invalidations reads it correctly", () => {
   const harness = new Harness();
   const device = FakeDevice.registered(harness);
   const { heap, memory } = harness.machine;
@@ -336,7 +336,7 @@ test("the table of invalidations is read right by a thread whose view of the hea
   closeAll(harness, device, []);
 });
 
-test("a start that may not allocate falls back to counting: no range is valid until those have ended", () => {
+test("a start that may not allocate is only counted: no range is valid until it has ended", () => {
   const harness = new Harness();
   const device = FakeDevice.registered(harness);
   const far = harness.registered(device, 16, 4);

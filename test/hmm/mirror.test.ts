@@ -1,6 +1,6 @@
 /**
- * @module Mirrors: one hmm for each address space, register and unregister, the code behind a
- * mirror, and what a thread lacks.
+ * @module Mirrors: one hmm for each address space, register and unregister, a mirror's code, and
+ * the code that a thread lacks.
  */
 
 import assert from "node:assert/strict";
@@ -15,7 +15,7 @@ import { PAGE_BYTES } from "../../src/mm/pte.ts";
 import { EINVAL } from "../../src/sync/errno.ts";
 import { FakeDevice, Harness, withMmapWrite } from "./harness.ts";
 
-test("all mirrors of an address space share one hmm, and the last one takes it away", () => {
+test("all mirrors of an address space share one hmm, and the last one frees it", () => {
   const harness = new Harness();
   assert.equal(harness.mm.hmm, 0);
   const first = FakeDevice.registered(harness);
@@ -34,7 +34,7 @@ test("all mirrors of an address space share one hmm, and the last one takes it a
   harness.leave();
 });
 
-test("every mirror hears every change, until it is unregistered", () => {
+test("every mirror is called for every change, until it is unregistered", () => {
   const harness = new Harness();
   harness.map(16, 8);
   const first = FakeDevice.registered(harness);
@@ -42,9 +42,9 @@ test("every mirror hears every change, until it is unregistered", () => {
   harness.must(doMunmap(harness.machine, harness.mm, 16 * PAGE_BYTES, 2 * PAGE_BYTES));
   first.unregister();
   harness.must(doMunmap(harness.machine, harness.mm, 18 * PAGE_BYTES, PAGE_BYTES));
-  const heard = { call: "invalidate", startPage: 16, endPage: 18, blockable: true };
-  assert.deepEqual(first.heard, [heard]);
-  assert.deepEqual(second.heard, [heard, { ...heard, startPage: 18, endPage: 19 }]);
+  const called = { call: "invalidate", startPage: 16, endPage: 18, blockable: true };
+  assert.deepEqual(first.calls, [called]);
+  assert.deepEqual(second.calls, [called, { ...called, startPage: 18, endPage: 19 }]);
   first.close();
   second.close();
   harness.leave();
@@ -58,7 +58,7 @@ test("unregister does not call release; the end of the address space does, once 
   gone.unregister();
   harness.end();
   assert.deepEqual(
-    [gone, first, second].map(({ heard }) => heard.map(({ call }) => call)),
+    [gone, first, second].map(({ calls }) => calls.map(({ call }) => call)),
     [[], ["release"], ["release"]],
   );
   for (const device of [gone, first, second]) device.close();
@@ -127,7 +127,7 @@ test("unregistering a mirror with a range on it is an assertion, and the mirror 
   other.close();
   harness.map(16, 4);
   harness.must(doMunmap(harness.machine, harness.mm, 16 * PAGE_BYTES, PAGE_BYTES));
-  assert.equal(device.heard.length, 1, "still told");
+  assert.equal(device.calls.length, 1, "still called");
   harness.run(hmmRangeUnregister(range));
   harness.freeRange(range);
   device.close();
@@ -145,7 +145,7 @@ test("unregistering under a lock is an assertion", () => {
   harness.leave();
 });
 
-test("an id without code in this thread is told at register", () => {
+test("to register an id without code in this thread throws", () => {
   const harness = new Harness();
   const device = new FakeDevice(harness, 12_345);
   assert.throws(
@@ -171,7 +171,7 @@ test("names of mirror operations: one id each, the same name again replaces the 
   }
 });
 
-test("too many different drivers in use at once is ENOMEM, and ends when one leaves", () => {
+test("too many drivers in use at once is ENOMEM, until one is not used any more", () => {
   const harness = new Harness();
   const noop = {
     *invalidate(): Generator<never, number> {

@@ -1,6 +1,6 @@
 /**
- * @module Ranges: what register accepts, what the two ends of a range's life do, and what every use
- * outside of it is told.
+ * @module Ranges: what register accepts, what register and unregister do, and the error of every
+ * use of an unregistered range.
  */
 
 import assert from "node:assert/strict";
@@ -92,7 +92,7 @@ test("hmmRangeRegister refuses a request array that is too short, and a mirror o
   other.leave();
 });
 
-test("a range keeps the address space and the hmm, and gives both back", () => {
+test("a range holds the address space and the hmm, and drops both", () => {
   const harness = new Harness();
   const device = FakeDevice.registered(harness);
   const usersBefore = harness.mm.users.read();
@@ -114,14 +114,14 @@ test("a range outlives the user who made it: its unregister runs the exit", () =
   harness.touch(16, 4);
   const range = harness.registered(device, 16, 4);
   harness.end();
-  assert.deepEqual(device.heard, [], "release must wait for the range");
+  assert.deepEqual(device.calls, [], "release must wait for the range");
   assert.equal(
     harness.reading(() => hmmRangeSnapshot(range)),
     4,
   );
   harness.run(hmmRangeUnregister(range));
   assert.deepEqual(
-    device.heard.map(({ call }) => call),
+    device.calls.map(({ call }) => call),
     ["release"],
   );
   harness.freeRange(range);
@@ -129,7 +129,7 @@ test("a range outlives the user who made it: its unregister runs the exit", () =
   harness.leave();
 });
 
-test("hmmRangeRegister on a dead address space is EFAULT, and the range says so when used all the same", () => {
+test("hmmRangeRegister on a dead address space is EFAULT, and later uses of the range throw", () => {
   const harness = new Harness();
   const device = FakeDevice.registered(harness);
   harness.end();
@@ -254,7 +254,7 @@ test("withHmmRange unregisters on return, on an errno and on a throw", () => {
   harness.leave();
 });
 
-test("a thread that owns too much gets EMFILE for its next range and loses nothing", () => {
+test("a thread that owns as many things as it may gets EMFILE for its next range", () => {
   const harness = new Harness();
   const ranges = [];
   for (;;) {
@@ -272,7 +272,7 @@ test("a thread that owns too much gets EMFILE for its next range and loses nothi
   harness.leave();
 });
 
-test("an encoding that contradicts itself is refused", () => {
+test("an ambiguous encoding is refused", () => {
   const harness = new Harness();
   const { flags, values } = DEFAULT_ENCODING;
   const bad = {

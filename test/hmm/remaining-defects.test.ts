@@ -1,7 +1,6 @@
 /**
- * @module The thirteen defects that were still there after the series of 2019, one by one: fixed
- * here and shown to be. Most are tested from other sides too, where the thing that they are about
- * is tested.
+ * @module The thirteen defects that were left after the series of 2019, one by one, with the test
+ * that each is fixed here.
  */
 
 import assert from "node:assert/strict";
@@ -46,7 +45,7 @@ function setUp(pages = 4): { harness: Harness; device: FakeDevice } {
   return { harness, device: FakeDevice.registered(harness) };
 }
 
-test("defect 1, ABA on valid: an invalidation that has come and gone since the snapshot is seen", () => {
+test("defect 1, ABA on valid: an invalidation that has run since the snapshot is noticed", () => {
   const { harness, device } = setUp();
   const range = harness.registered(device, 16, 2);
   assert.equal(
@@ -66,24 +65,24 @@ interface Refuser extends StructView {
   readonly node: MmuNotifier;
 }
 const Refuser: Struct<Refuser> = struct<Refuser>("refuser", {
-  node: embed(MmuNotifier, "a listener that never can"),
+  node: embed(MmuNotifier, "a notifier that always refuses"),
 });
 
-const REFUSER_OPS: number = registerNotifierOps("a listener that refuses", {
+const REFUSER_OPS: number = registerNotifierOps("a notifier that refuses", {
   *invalidateRangeStart(machine, listener, range) {
     yield* access(machine.memory, "read", listener, 1, "the refuser thinks");
     return range.blockable ? 0 : EAGAIN;
   },
 });
 
-/** Another listener on the harness's address space, in front of those that are there. */
+/** Another notifier on the harness's address space, in front of the others. */
 function* addRefuser(harness: Harness, refuser: Refuser): Task<void> {
   yield* withMmapWrite(harness.mm, () =>
     mmuNotifierRegister(harness.machine, harness.mm.notifiers, refuser.node, REFUSER_OPS),
   );
 }
 
-test("defect 2, two listeners and one refuses: the other's count comes down, wherever each stands in the list", () => {
+test("defect 2, two notifiers and one refuses: the other's count is lowered, in either order of the two", () => {
   forSeeds(60, (seed) => {
     const harness = new Harness({ ramBytes: 2 ** 20, heapBytes: 2 ** 21 });
     harness.map(16, 2);
@@ -133,7 +132,7 @@ test("defect 3, a fault on an invalid range: EBUSY, and the caller still has the
   harness.leave();
 });
 
-test("defect 4, a wait that runs out of time: the range is unregistered on the way out, and keeps nobody alive", () => {
+test("defect 4, a wait that times out: the range is unregistered, and does not keep the address space", () => {
   const { harness, device } = setUp();
   const range = harness.range({ pages: 4 });
   const hold = harness.run(viewOpen(harness.machine, harness.mm, 16, 17, true));
@@ -149,7 +148,7 @@ test("defect 4, a wait that runs out of time: the range is unregistered on the w
   harness.leave();
 });
 
-test("defect 5, an error path that unregisters a mirror it never registered is told so", () => {
+test("defect 5, to unregister a mirror that was never registered throws", () => {
   const harness = new Harness();
   const device = new FakeDevice(harness);
   assert.throws(() => device.unregister(), /never registered; look at what register returns/);
@@ -157,7 +156,7 @@ test("defect 5, an error path that unregisters a mirror it never registered is t
   harness.leave();
 });
 
-test("defect 6, the last user may go with a range: not under the mmap lock, and not under the driver lock", () => {
+test("defect 6, a range may drop the last user: not under the mmap lock, and not under the driver lock", () => {
   const { harness, device } = setUp();
   const range = harness.registered(device, 16, 4);
   assert.throws(
@@ -179,7 +178,7 @@ test("defect 6, the last user may go with a range: not under the mmap lock, and 
   harness.end();
   harness.run(hmmRangeUnregister(range));
   assert.deepEqual(
-    device.heard.map(({ call }) => call),
+    device.calls.map(({ call }) => call),
     ["release"],
     "it was the last user, and nothing hung",
   );
@@ -201,7 +200,7 @@ test("defect 7, an address space without users cannot be walked: the way to it i
   harness.leave();
 });
 
-test("defect 8, entries that are not present are faulted when asked for: the decision comes before the test of it", () => {
+test("defect 8, pages that are not present are faulted in if requested: the need is computed before it is tested", () => {
   for (const kind of [KIND_SWAP, KIND_MIGRATION] as const) {
     assert.equal(needOf(makeNonPresent(kind, 9), flags.valid, DEFAULT_ENCODING), NEED_READ);
   }
@@ -233,7 +232,7 @@ test("defect 9, an invalidation that ends where a range begins leaves it alone",
   harness.leave();
 });
 
-test("defect 10, a retry asks for what the driver asked for, not for what came back", () => {
+test("defect 10, a retry requests what the driver requested, not what came back", () => {
   const { harness, device } = setUp(2);
   const request = Uint32Array.of(flags.valid | flags.write, flags.valid);
   const range = harness.registered(device, 16, 4, {
@@ -262,7 +261,7 @@ test("defect 10, a retry asks for what the driver asked for, not for what came b
   harness.leave();
 });
 
-test("defect 11, the driver lock held into something that invalidates: lockdep says so before any deadlock", () => {
+test("defect 11, the driver lock held into an invalidation: lockdep reports it before any deadlock", () => {
   const { harness, device } = setUp();
   const wrong = (function* (): Task<void> {
     yield* device.driver.driverLock.lock();
@@ -295,7 +294,7 @@ test("defect 12, the mark of the page that failed survives the clearing of what 
   harness.leave();
 });
 
-test("defect 13, a driver that ignores a failed register is told at the first use", () => {
+test("defect 13, a driver that ignores a failed register gets an error at the first use", () => {
   const { harness, device } = setUp();
   const range = harness.range({ pages: 4 });
   harness.run(hmmRangeRegister(range, device.mirror, START + 1, START + PAGE_BYTES));

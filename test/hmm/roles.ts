@@ -61,10 +61,7 @@ export interface ServiceReport {
   readonly collisions: number;
 }
 
-/**
- * Serves faults of random spans, as a driver should; `isValid` is what it asks under the driver
- * lock.
- */
+/** Serves faults of random spans, as a driver should; `isValid` is the recheck. */
 function* serve(
   { machine, mm, request }: RoleContext,
   isValid: (range: HmmRange) => Task<boolean>,

@@ -47,8 +47,8 @@ export const SharedDevice: Struct<SharedDevice> = struct<SharedDevice>("sharedDe
   driverLock: embed(Mutex, "table and counts", "driverLock"),
   table: array(TABLE_PAGES, "driverLock", "pfns entry of page FIRST_PAGE + i, 0 for none"),
   parking: embed(WaitQueue, "where a thread waits to be terminated"),
-  sweeps: u32("driverLock", "invalidations heard"),
-  released: u32("driverLock", "releases heard"),
+  sweeps: u32("driverLock", "calls of invalidate"),
+  released: u32("driverLock", "calls of release"),
   orphaned: u32("driverLock", "whether its thread has died"),
 });
 
@@ -99,7 +99,7 @@ export function mirrorOf(machine: Machine, device: SharedDevice): HmmMirror {
   return new HmmMirror(machine, device.mirror.at);
 }
 
-/** Puts what `range` has read into the table. Holding the driver lock, with a valid range. */
+/** Programs what `range` has read. Holding the driver lock, with a valid range. */
 export function programShared(device: SharedDevice, range: HmmRange): void {
   for (let page = range.startPage; page < range.endPage; page++) {
     const entry = range.pfns[page - range.startPage] ?? 0;

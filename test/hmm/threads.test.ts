@@ -107,13 +107,13 @@ test("a thread that dies with a registered range: a reaper unregisters it, and t
   assert.equal(await holder.said, "holding");
   assert.equal(harness.mm.users.read(), users + 1);
   await kill(harness, holder);
-  harness.run(DONE); // whoever runs next reaps
+  harness.run(DONE); // the next thread that runs a task reaps
   assert.equal(harness.mm.users.read(), users);
   assert.equal(harness.run(hmmStatistics(harness.machine, harness.mm))?.ranges, 0);
   close({ harness, device });
 });
 
-test("a thread that dies with a registered mirror: it is unregistered, its driver told, and other threads' ranges on it end in ENODEV", async () => {
+test("a thread that dies with a registered mirror: it is unregistered, its driver is called, and other threads' ranges on it get ENODEV", async () => {
   const { harness, device } = setUp(true);
   const holder = startThread(harness, "holdMirror");
   const orphan = SharedDevice.at(harness.machine.memory, Number(await holder.said));
@@ -132,9 +132,9 @@ test("a thread that dies with a registered mirror: it is unregistered, its drive
     "at once, not when the time is up",
   );
   assert.equal(harness.run(hmmRangeFaultUnlockedTimeout(range, 0)), ENODEV, "nor for ever");
-  const heard = orphan.sweeps;
+  const calls = orphan.sweeps;
   harness.must(doMadvise(harness.machine, harness.mm, start, PAGE_BYTES, MADV_DONTNEED));
-  assert.deepEqual([orphan.sweeps, device.sweeps], [heard, 1], "the orphan hears nothing any more");
+  assert.deepEqual([orphan.sweeps, device.sweeps], [calls, 1], "the orphan is not called any more");
   harness.run(hmmRangeUnregister(range));
   assert.equal(
     harness.run(
@@ -149,7 +149,7 @@ test("a thread that dies with a registered mirror: it is unregistered, its drive
   close({ harness, device });
 });
 
-test("threads killed at random moments: the machine stops and says why, or goes on and owes at most what was in hand", async () => {
+test("threads killed at random moments: the machine stops and says why, or goes on and leaks at most what was being dropped", async () => {
   let panics = 0;
   let set = setUp(false);
   let killed = 0;

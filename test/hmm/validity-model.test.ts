@@ -1,7 +1,7 @@
 /**
- * @module Random ranges and invalidations against a model that anyone can check: a range is valid
- * iff no invalidation in flight touches it and none that touches it has begun since it was last
- * read. HMM_SEED repeats one run.
+ * @module Random ranges and invalidations, compared with a simple model: a range is valid iff no
+ * invalidation in flight overlaps it, and none that overlaps it has begun since read-begin.
+ * HMM_SEED repeats one run.
  */
 
 import assert from "node:assert/strict";
@@ -180,7 +180,7 @@ test("ranges are valid exactly when the model says so", () => {
   });
 });
 
-test("and so they are with more invalidations in flight than the struct has room for", () => {
+test("the same with more invalidations in flight than the struct has records for", () => {
   forSeeds(6, (seed) => {
     const most = play(seed, { register: 0.15, unregister: 0.1, start: 0.45, end: 0.15 }, true);
     assert.ok(most > IN_FLIGHT_INLINE, `only ${most}`);

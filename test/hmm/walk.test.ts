@@ -1,6 +1,6 @@
 /**
- * @module The decision about one page-table entry and the walk over one leaf, against a second,
- * plain opinion of what they should say.
+ * @module The decision about one page-table entry, and the reading of one leaf, compared with a
+ * second, simple implementation.
  */
 
 import assert from "node:assert/strict";
@@ -51,7 +51,7 @@ const KINDS = {
   "protection none": makeNonPresent(KIND_PROT_NONE, 7),
 } as const;
 
-test("nothing that is not requested needs anything, whatever the entry", () => {
+test("a page that is not requested needs nothing, whatever its entry is", () => {
   const all = [
     ...Object.values(KINDS),
     makeNonPresent(KIND_DEVICE_PRIVATE, 7),
@@ -65,7 +65,7 @@ test("nothing that is not requested needs anything, whatever the entry", () => {
     }
 });
 
-test("a page that is not present needs the fault that was asked for, swapped and migrating ones too", () => {
+test("a page that is not present needs the requested fault, a swapped or migrating one too", () => {
   for (const [name, pte] of Object.entries(KINDS)) {
     assert.equal(needOf(pte, READ, DEFAULT_ENCODING), NEED_READ, name);
     assert.equal(needOf(pte, WRITE, DEFAULT_ENCODING), NEED_WRITE, name);
@@ -81,7 +81,7 @@ test("a present page needs a fault only to become writable", () => {
   assert.equal(needOf(makePte(5, PTE_WRITE), WRITE, DEFAULT_ENCODING), NEED_NOTHING);
 });
 
-test("the zero page is a page to read; any other special one is none", () => {
+test("the zero page may be read; any other special page is no page for a device", () => {
   assert.equal(needOf(ZERO_PTE, READ, DEFAULT_ENCODING), NEED_NOTHING);
   assert.equal(needOf(ZERO_PTE, WRITE, DEFAULT_ENCODING), NEED_WRITE);
   assert.equal(entryOf(ZERO_PTE, DEFAULT_ENCODING), flags.valid);
@@ -89,7 +89,7 @@ test("the zero page is a page to read; any other special one is none", () => {
   assert.equal(entryOf(makePte(5, PTE_SPECIAL), DEFAULT_ENCODING), values.special);
 });
 
-test("device memory stays where it is unless asked back, and is never shown to a driver that cannot tell", () => {
+test("device memory stays where it is unless it is requested back, and a driver that cannot distinguish it never gets it", () => {
   const pte = makeNonPresent(KIND_DEVICE_PRIVATE, 9);
   assert.equal(needOf(pte, WRITE, DEFAULT_ENCODING), NEED_NOTHING);
   assert.equal(entryOf(pte, DEFAULT_ENCODING), (9 << 8) | flags.valid | flags.devicePrivate);
@@ -138,7 +138,7 @@ function randomLeaf(random: () => number): Int32Array {
     () => ZERO_PTE,
     () => makeNonPresent(KIND_DEVICE_PRIVATE, 11),
   ];
-  // In runs, since the walks read like entries many at a time.
+  // in runs, since like entries are read eight at a time
   let kind: (() => number) | undefined;
   let left = 0;
   return Int32Array.from({ length: 512 }, () => {
@@ -151,7 +151,7 @@ function randomLeaf(random: () => number): Int32Array {
   });
 }
 
-test("a walk over random leaves, with requests and without, says page by page what the decision says", () => {
+test("a walk over random leaves, with requests and without, gives page by page what the decision says", () => {
   const seed = Number(process.env["HMM_SEED"] ?? 20_190_624);
   const random = randomFrom(seed);
   for (let round = 0; round < 200; round++) {

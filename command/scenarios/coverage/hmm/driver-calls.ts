@@ -1,7 +1,7 @@
 /**
  * @module Calls of drivers beside the pairs of pairs.ts: two threads wait for one page, a fault
- * waits by itself, answers are counted, pages are marked dirty, drivers' names are looked up, a view
- * was open before the device was registered.
+ * waits by itself, answers are counted, pages are marked dirty, drivers' names are looked up, a
+ * view was open before the device was registered.
  */
 
 import { HARNESS_PAGE, harnessScenario } from "../../../../src/checker/harness/hmm-harness.ts";
