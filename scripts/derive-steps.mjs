@@ -1,8 +1,8 @@
 /**
- * @module Derives, from what tsc built, a second graph of modules in a folder `stepped` beside it:
- * the same modules, in which every function marked `@stepped` has a stepping form made from its own
- * text (scripts/stepping/rewrite.mjs). The explorer and its scenarios run from that graph;
- * everybody else loads the first one, which is not touched.
+ * @module Derives a second graph of modules, in a folder `stepped` beside the output of tsc. It has
+ * the same modules, but every function with the tag `@stepped` also has a stepping form, made from
+ * its own text (scripts/stepping/rewrite.mjs). The explorer and its scenarios run from that graph.
+ * All other programs load the first graph, which is unchanged.
  *
  * `node scripts/derive-steps.mjs dist .build`
  */

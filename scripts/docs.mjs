@@ -1,6 +1,6 @@
 /**
- * @module `npm run docs`: writes the documents that come from the code. `npm run docs -- invariants
- * locking` writes those two: the others take minutes.
+ * @module `npm run docs`: writes the documents that are generated from the code. `npm run docs --
+ * invariants locking` writes only these two; the others take longer.
  */
 
 import { writeFileSync } from "node:fs";

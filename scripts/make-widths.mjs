@@ -1,10 +1,10 @@
 /**
- * @module Makes the typed-access classes of all widths, src/mmu/widths/*.ts, from that of 32-bit
- * integers, src/mmu/i32-access.ts, which says why. Part of every build. What is made is not
+ * @module Makes the typed-access classes of all widths, src/mmu/widths/*.ts, from the class for
+ * 32-bit integers, src/mmu/i32-access.ts, which says why. Every build runs it. The result is not
  * committed.
  *
- * A copy is the template with some texts replaced. Each text must be there as often as the table
- * says: who changes the template and not the table is told.
+ * A copy is the template with some texts replaced. Each text must occur as often as the table says.
+ * So a change of the template without a change of the table is an error.
  */
 
 import { mkdirSync, readFileSync, writeFileSync } from "node:fs";

@@ -1,6 +1,6 @@
 /**
- * @module `npm run mutants`: breaks one synchronising statement of src/ at a time and says who
- * notices. docs/WORKING.md has the options.
+ * @module `npm run mutants`: breaks one synchronising statement of src/ at a time, and finds which
+ * checks notice. docs/WORKING.md has the options.
  */
 
 import { writeFileSync } from "node:fs";

@@ -1,8 +1,7 @@
 /**
- * @module Makes the command's package: what is in dist/stepped/command/, put into command/dist/
- * with each import of the library named by its package. The command explores, so the library's own
- * modules are those with stepping forms (`hmm-ts/internal/`); what it shows at work is `hmm-ts`, as
- * users have it.
+ * @module Makes the package of the command: copies dist/stepped/command/ to command/dist/ and names
+ * the library's package in each import. The command explores, so it imports the modules of the
+ * library with stepping forms (`hmm-ts/internal/`). Its workloads import `hmm-ts`, as users do.
  */
 
 import {

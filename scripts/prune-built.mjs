@@ -1,6 +1,6 @@
 /**
- * @module Takes out of dist/ and .build/ what no source file stands behind any more: tsc never
- * does, and a test that was renamed would run twice, a module that was removed would be packed.
+ * @module Removes files from dist/ and .build/ whose source file no longer exists. tsc never does.
+ * Otherwise a renamed test would run twice, and a removed module would be packed.
  */
 
 import { existsSync, readdirSync, rmSync } from "node:fs";

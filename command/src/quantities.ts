@@ -1,4 +1,4 @@
-/** @module Text for quantities: 1,234,567 and 2.1 MiB and 3.25 s. */
+/** @module Text for quantities, the same in all output: 1,234,567 and 2.1 MiB and 3.25 s. */
 
 /** With groups of three digits. */
 export function formatCount(count: number): string {

@@ -1,8 +1,8 @@
 /**
- * @module docs/EXHIBITS.md: the exhibits of command/scenarios/ as a story, with what the checker
- * says about them now. Every broken scenario is explored, made small, and drawn; every sound one is
- * explored as far as it says. No times in it, and no line numbers, so that it changes only when
- * something that it tells has changed.
+ * @module docs/EXHIBITS.md: the exhibits of command/scenarios/ with the current results of the
+ * checker. Every broken scenario is explored, minimised, and drawn; every sound one is explored as
+ * far as it says. The document has no times and no line numbers, so it changes only if its content
+ * does.
  */
 
 /**

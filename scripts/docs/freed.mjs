@@ -1,8 +1,7 @@
 /**
- * @module What is freed, or used again for something else, while other threads may read it without
- * a lock: who frees it, who reads, what keeps the two apart, and which scenarios and tests would
- * notice if nothing did. The section of docs/INVARIANTS.md is made of this; what it names must
- * exist.
+ * @module Memory that is freed or reused while other threads may read it without a lock: who frees
+ * it, who reads it, what keeps the two apart, and which scenarios and tests notice if nothing does.
+ * A section of docs/INVARIANTS.md is made of this. Everything that it names must exist.
  */
 
 import { existsSync } from "node:fs";

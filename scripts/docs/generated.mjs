@@ -1,7 +1,7 @@
 /**
- * @module The parts of docs/ that come from the code: the order of the locks, the tables of
- * structs, the numbered invariants. Read from the built tests' folder (.build), so build first. The
- * texts are data: scripts/docs.mjs writes them, a test compares them.
+ * @module The parts of docs/ that come from the code: the lock order, the tables of structs, the
+ * numbered invariants. It reads the built test folder (.build), so build first. scripts/docs.mjs
+ * writes the texts, and a test compares them.
  */
 
 import { readFileSync, readdirSync } from "node:fs";

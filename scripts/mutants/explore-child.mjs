@@ -1,7 +1,7 @@
 /**
  * @module The process that explores scenarios in a lane, one after the other, and judges each as
- * `hmm check` does; it prints a line of JSON for each. A thread of its own watches it for a
- * standstill. It is told what to do by its first argument.
+ * `hmm check` does. It prints a line of JSON for each. A watchdog thread ends it if it hangs. Its
+ * first argument says what to do.
  */
 
 import { writeSync } from "node:fs";

@@ -1,4 +1,4 @@
-/** @module Mutants of calls that others wait for or rely on: wakes, references, notices. */
+/** @module Mutants of calls on which other threads rely: wakes, references, notifications. */
 
 import {
   GETS,

@@ -1,4 +1,4 @@
-/** @module Mutants of locks: not taken, not given back, taken for reading only. */
+/** @module Mutants of locks: not taken, not released, taken only for reading. */
 
 import { GIVERS, TAKERS, TRIERS, removal, statementCall, textOf } from "./names.mjs";
 import { below, calleeName, callsBelow, child, functionAround, receiver } from "./syntax.mjs";

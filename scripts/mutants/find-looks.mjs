@@ -1,6 +1,6 @@
 /**
- * @module Mutants of looks at shared state: one that decides nothing, a loop that looks once, an
- * answer that is always yes.
+ * @module Mutants of reads of shared state: a check without effect, a loop that checks once, a
+ * result that is always true.
  */
 
 import {

@@ -1,6 +1,6 @@
 /**
- * @module Mutants of protocols: a step that is left out, two that change places, a call-back that
- * does nothing.
+ * @module Mutants of protocols: a step that is left out, two steps that are exchanged, a callback
+ * that does nothing.
  */
 
 import {

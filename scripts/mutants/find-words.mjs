@@ -1,6 +1,6 @@
 /**
- * @module Mutants of single words: a compare-and-swap that does not compare, a store that is left
- * out.
+ * @module Mutants of accesses to single words: a compare-exchange that does not compare, a store
+ * that is left out.
  */
 
 import {

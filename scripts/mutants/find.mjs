@@ -1,7 +1,7 @@
 /**
- * @module Finds the mutants of a build: reads the built JavaScript of the layers that synchronise
- * and asks every kind. A mutant is data; its key names it in every later run, as long as the
- * statement and the function around it are called what they are called.
+ * @module Finds the mutants of a build: it reads the built JavaScript of the layers that
+ * synchronise, and applies every kind. A mutant is data. Its key identifies it in later runs, as
+ * long as the statement and the function around it keep their names.
  */
 
 import { createHash } from "node:crypto";

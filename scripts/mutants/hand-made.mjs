@@ -1,6 +1,6 @@
 /**
- * @module The sixteen lines that people broke by hand when they tried the product. Each is one of
- * the mutants; one that fits none any more is an error, so that none goes away unseen.
+ * @module Sixteen lines that people broke by hand when they tested the product. Each is one of the
+ * mutants. If one is no longer a mutant, that is an error.
  */
 
 /** @typedef {import("./find.mjs").Mutant} Mutant */

@@ -1,6 +1,6 @@
 /**
- * @module One mutant judged: explored by the scenarios that reach it, the likeliest and cheapest
- * first, until one of them is surprised; then, if none was, by the test files that reach it.
+ * @module Judges one mutant: explores the scenarios that reach it, the likeliest and cheapest
+ * first, until one has an unexpected result. If none has, it runs the test files that reach it.
  */
 
 import { exploreInProcess, testInProcess } from "./processes.mjs";

@@ -1,6 +1,6 @@
 /**
- * @module The kinds of mutants: what is done to a synchronising statement, and why that is worth a
- * look. Each finds its own; names.mjs says what counts as one.
+ * @module The kinds of mutants: how a synchronising statement is changed, and why that is worth a
+ * test. Each kind finds its own statements; names.mjs says what counts as one.
  */
 
 import { findFewerWakes, findNotice, findReference } from "./find-calls.mjs";

@@ -1,7 +1,7 @@
 /**
- * @module A lane: a copy of the build in a temporary folder, laid out as the project is, so that a
- * mutant is one file written there (and once more with its stepping forms) and nothing is compiled
- * again. What is not built (package.json, node_modules, scripts) is linked.
+ * @module A lane: a copy of the build in a temporary folder with the layout of the project. A
+ * mutant is one file that is written there, once more with its stepping forms, and nothing is
+ * compiled again. What is not built (package.json, node_modules, scripts) is linked.
  */
 
 import {

@@ -1,7 +1,7 @@
 /**
- * @module In which order scenarios are tried on a mutant: first those that have noticed others in
- * the same function, then in the same module, then those that say they run that function or module,
- * then the cheapest.
+ * @module The order in which scenarios are tried on a mutant: first those that have noticed other
+ * mutants in the same function, then in the same module; then those that declare that they run that
+ * function or module; then the cheapest.
  */
 
 /**

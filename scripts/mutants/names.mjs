@@ -1,6 +1,6 @@
 /**
- * @module The names by which the mutation kinds know a synchronising statement, and the few
- * questions that they all ask of one.
+ * @module The names by which the kinds of mutants recognise a synchronising statement, and their
+ * common queries.
  */
 
 import { callIn, calleeName, child } from "./syntax.mjs";

@@ -1,6 +1,6 @@
 /**
- * @module What a part of a run, made with `--shard`, hands on, and how parts are added up: each
- * mutant in one of them, none twice, all there.
+ * @module The output of a part of a run (`--shard`), and the merge of parts: each mutant is in
+ * exactly one part, and all parts must be there.
  */
 
 import { readFileSync } from "node:fs";

@@ -1,7 +1,6 @@
 /**
- * @module The two kinds of processes that judge a mutant: one that explores scenarios, one that
- * runs a test file. Both are ended when they stand still: a mutant that makes the program hang is
- * noticed, by time-out.
+ * @module The two kinds of processes that judge a mutant: one explores scenarios, one runs a test
+ * file. Both are ended if they hang; such a mutant counts as noticed, by timeout.
  */
 
 import { spawn } from "node:child_process";

@@ -1,6 +1,6 @@
 /**
- * @module One line at the bottom of a terminal, redrawn at most ten times a second; nothing where
- * standard error is no terminal.
+ * @module A status line at the bottom of a terminal, redrawn at most ten times a second. If
+ * standard error is no terminal, it writes nothing.
  */
 
 const REDRAW_MS = 100;

@@ -1,4 +1,4 @@
-/** @module Imported first by a process that is asked what it reaches. */
+/** @module Imported first by a process that records which mutants it reaches. */
 
 import { listen } from "./reach.mjs";
 

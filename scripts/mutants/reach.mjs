@@ -1,7 +1,7 @@
 /**
- * @module What runs which mutants: each mutated place tells, once in a process, that it was
- * reached. `reachedIn` is put into a copy of the build; the module itself is also what such a
- * process imports first (`--import`), for the threads that it starts as well.
+ * @module Which programs reach which mutants: each mutated place reports, once in a process, that
+ * it was reached. `reachedIn` is inserted into a copy of the build. Such a process imports this
+ * module first (`--import`), and so do its threads.
  */
 
 import { appendFileSync } from "node:fs";

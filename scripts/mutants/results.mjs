@@ -1,7 +1,7 @@
 /**
- * @module What is known of each mutant, kept between runs: a result holds for as long as the
- * function that the mutant stands in is the same and, where nobody noticed, as the mutated file and
- * the scenarios are. Written often and whole, so that a run that is stopped goes on.
+ * @module The stored results of mutants. A result is valid as long as the function of the mutant is
+ * unchanged; if nothing noticed the mutant, also as long as the mutated file and the scenarios are.
+ * The file is written often and as a whole, so a stopped run goes on.
  */
 
 import { existsSync, mkdirSync, readFileSync, renameSync, writeFileSync } from "node:fs";

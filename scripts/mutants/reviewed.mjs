@@ -1,7 +1,7 @@
 /**
- * @module Mutants that people have looked at and found to change nothing that anybody could notice,
- * each with the reason. Kept in reviewed.json by key; one whose mutant is gone, or was noticed
- * after all, is an error: the reason was about other code.
+ * @module Reviewed mutants: people have found that nothing could notice them, each with the reason.
+ * They are in reviewed.json by key. If the mutant no longer exists, or was noticed after all, that
+ * is an error.
  */
 
 import { readFileSync } from "node:fs";

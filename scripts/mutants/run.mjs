@@ -1,5 +1,6 @@
 /**
- * @module A run: the chosen mutants, judged by a few lanes at once, each result kept as it comes.
+ * @module A run: several lanes judge the chosen mutants in parallel, and each result is stored at
+ * once.
  */
 
 import { Lane } from "./lane.mjs";

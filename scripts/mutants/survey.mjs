@@ -1,7 +1,7 @@
 /**
- * @module What is known before any mutant is tried: which scenarios and which test files reach
- * which mutants, and how long each takes. Recorded by running each of them once on the build with
- * calls at every mutated place, and kept for as long as the build does not change.
+ * @module What is recorded before mutants are tried: which scenarios and test files reach which
+ * mutants, and how long each takes. Each is run once on a build with a call at every mutated place.
+ * The record is valid as long as the build does not change.
  */
 
 import { existsSync, mkdirSync, readFileSync, readdirSync, rmSync, writeFileSync } from "node:fs";

@@ -1,7 +1,7 @@
 /**
- * @module What the mutation kinds need of a syntax tree: a walk with parents, calls seen through
- * `yield*`, texts, the enclosing function. It works on built JavaScript, which is the source
- * without its types, line for line.
+ * @module What the kinds of mutants need of a syntax tree: a walk with parents, calls seen through
+ * `yield*`, texts, the enclosing function. It works on the built JavaScript, which is the source
+ * without its types, line by line.
  */
 
 import { parseSync } from "oxc-parser";

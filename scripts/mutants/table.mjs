@@ -1,6 +1,6 @@
 /**
- * @module docs/MUTANTS.md: what was tried, by file, who noticed, and what nobody did. Text from
- * data.
+ * @module docs/MUTANTS.md: what was tried, by file, what noticed it, and what nothing noticed. It
+ * makes text from data.
  */
 
 import { hasNoticed } from "./judge.mjs";

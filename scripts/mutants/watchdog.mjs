@@ -1,7 +1,7 @@
 /**
- * @module The thread that ends a process whose main thread stands still: so much processor time
- * without a sign of life, since a busy machine makes everything slow; or very long without, since
- * who waits for ever uses none.
+ * @module The thread that ends a process whose main thread hangs. It measures processor time
+ * without a sign of life, because a busy machine makes everything slow. A thread that waits for
+ * ever uses no processor time, so there is also a long limit of real time.
  */
 
 import { writeSync } from "node:fs";

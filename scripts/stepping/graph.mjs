@@ -1,6 +1,6 @@
 /**
- * @module What the derived graph of modules is made of: which built modules it has, which of them
- * are rewritten, and the rewritten text of one. Knows nothing of where the graph is written to.
+ * @module The content of the derived graph of modules: which built modules it has, which of them
+ * are rewritten, and the rewritten text of each. It does not know where the graph is written.
  */
 
 import { readFileSync, readdirSync } from "node:fs";

@@ -1,7 +1,7 @@
 /**
- * @module Source maps by the line: what a derived module's line is in the TypeScript source,
- * through the map that the compiler wrote for the module it was derived from. One segment a line,
- * which is what reports of the checker show.
+ * @module Source maps by line: the TypeScript line of each line of a derived module, through the
+ * source map of the module from which it was derived. One segment for each line is enough for the
+ * checker's reports.
  */
 
 const digits = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";

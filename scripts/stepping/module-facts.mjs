@@ -1,6 +1,6 @@
 /**
- * @module What the derivation must know of each built module before it rewrites any: which
- * functions and methods carry the doc tag `@stepped` or `@spelled`, what each import stands for.
+ * @module What the derivation must know of each built module before it rewrites one: which
+ * functions and methods have the doc tag `@stepped` or `@spelled`, and what each import refers to.
  */
 
 import { parseSync } from "oxc-parser";

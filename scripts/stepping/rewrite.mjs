@@ -1,25 +1,25 @@
 /**
- * @module Derives the stepping form of one built module, mechanically.
+ * @module Derives the stepping forms of one built module.
  *
- * A marked function (doc tag `@stepped`) that is no generator keeps its plain form and gets a
- * second one beside it, `f.$steps` (a method `m`: `m$steps`), a generator made of the same text, in
+ * A function with the doc tag `@stepped` that is no generator keeps its plain form. It gets a
+ * second form beside it, `f.$steps` (for a method `m`: `m$steps`): a generator of the same text, in
  * which
  *
  *   D1  each call of an access of sync/atomics.ts is a `yield*` of its stepping form
  *       (src/sync/runners/stepping.ts), which offers the step to the explorer and then makes the
  *       access;
- *   D2  each element that is read, written or changed (`a[i]`) likewise: at run time, an element of
- *       memory that threads share is a step, any other is not;
- *   D3  each call of a marked function or method is a `yield*` of its stepping form.
+ *   D2  so is each element that is read, written or changed (`a[i]`): at run time, an element of
+ *       shared memory is a step, and any other element is not;
+ *   D3  each call of a tagged function or method is a `yield*` of its stepping form.
  *
- * A marked generator is rewritten in place by D1 to D3, any other generator by D3 alone. What is no
- * generator and not marked stays: it runs as one piece. Every line keeps its line breaks, so that
- * places in the source stay known.
+ * A tagged generator is rewritten in place by D1 to D3, any other generator by D3 alone. A function
+ * that is no generator and not tagged stays as it is: it runs as one piece. Every line keeps its
+ * line breaks, so that places in the source stay known.
  *
- *   D4  `@spelled` marks the inside of a primitive of sync/, which an exploration takes for one
- *       step unless it is to be spelled out. So whatever D1 and D3 put in place of a call is chosen
- *       when it runs: `spelled out ? the steps : the call`. D2 is not for it: its plain words are
- *       its own thread's, or guarded.
+ *   D4  `@spelled` tags the inside of a primitive of sync/. An exploration takes it as one step,
+ *       unless the primitives are spelled out. So what D1 and D3 put in place of a call is chosen
+ *       at run time: `spelled out ? the steps : the call`. D2 does not apply: its plain words
+ *       belong to its own thread, or are guarded.
  */
 
 /** @typedef {import("./module-facts.mjs").ModuleFacts} ModuleFacts */
