@@ -64,6 +64,25 @@ const locked = (mutex: number, ...inside: readonly Op[]): Op => ({
   inside,
 });
 
+/**
+ * Two timeouts share a budget of one, and an execution follows a longer one: what the longer one
+ * had left behind the end of the trace was once taken for the step that is to be reversed.
+ */
+test("a timeout that another one prevents is reversed without it, after a longer execution", () => {
+  const completion = (timed: boolean): Op => ({ op: "completion", timed });
+  const program: Program = {
+    ...of(
+      [{ op: "complete", all: false }],
+      [{ op: "signal", word: 2, all: false }],
+      [{ op: "await", word: 2, timed: true }, completion(false)],
+      [completion(true)],
+    ),
+    timeouts: 1,
+    references: 2,
+  };
+  assert.deepEqual(compareSafely(program, { patience: 2000 }).differences, []);
+});
+
 test("the oracle itself, on programs whose answers are known", () => {
   const counts = (program: Program): readonly unknown[] => {
     const { outcomes, races, classes } = answer(program, 1e5);

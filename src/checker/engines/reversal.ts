@@ -82,7 +82,10 @@ export class Reversal {
       this.#isIn[step] = isIn ? 1 : 0;
       if (isIn) steps.push(step);
     }
-    if (trace.transition[second.step] !== this.#second) this.#leaveOut(second);
+    // Behind its end the trace has what a longer execution left there.
+    const hasHappened =
+      second.step < trace.length && trace.transition[second.step] === this.#second;
+    if (!hasHappened) this.#leaveOut(second);
     this.#left = steps.length;
     for (let i = 0; i < tasks; i++) this.#done[i] = trace.counts[first * tasks + i]!;
     this.#clockSecond(secondOrdinal - 1);
