@@ -78,11 +78,8 @@ export class NameTable {
 
   /** As `find`, holding the owner's lock. */
   findLocked(name: string): number {
-    for (const entry of this.#probes(name)) {
-      if (atomicLoad(this.#memory.words, entry + READY) === 0) return 0;
-      if (this.#isNamed(entry, name)) return entry + this.#payload;
-    }
-    return 0;
+    const entry = this.#slotOf(name);
+    return entry !== 0 && this.#isReady(entry) ? entry + this.#payload : 0;
   }
 
   /**
@@ -99,9 +96,9 @@ export class NameTable {
     if (name.length === 0 || name.length > limit) {
       bug(`Cannot enter the name "${name}": it has ${name.length} characters; use 1 to ${limit}`);
     }
-    const known = this.findLocked(name);
-    if (known !== 0) return known;
-    const entry = this.#freeEntry(name) || this.#unusedEntry(isUnused);
+    let entry = this.#slotOf(name);
+    if (entry !== 0 && this.#isReady(entry)) return entry + this.#payload;
+    if (entry === 0) entry = this.#unusedEntry(isUnused);
     if (entry === 0) return 0;
     const { words } = this.#memory;
     this.#memory.plainWatch?.note(entry + HASH, true, "name");
@@ -124,9 +121,12 @@ export class NameTable {
   }
 
   #readyEntries(): number[] {
-    const { words } = this.#memory;
     const entries = Array.from({ length: this.#shape.capacity }, (_, slot) => this.#entry(slot));
-    return entries.filter((entry) => atomicLoad(words, entry + READY) !== 0);
+    return entries.filter((entry) => this.#isReady(entry));
+  }
+
+  #isReady(entry: number): boolean {
+    return atomicLoad(this.#memory.words, entry + READY) !== 0;
   }
 
   #entry(slot: number): number {
@@ -139,9 +139,10 @@ export class NameTable {
     for (let i = 0; i < capacity; i++) yield this.#entry((first + i) % capacity);
   }
 
-  #freeEntry(name: string): number {
+  /** The entry of `name`, or the empty one for it; 0 in a full table without it. */
+  #slotOf(name: string): number {
     for (const entry of this.#probes(name))
-      if (atomicLoad(this.#memory.words, entry + READY) === 0) return entry;
+      if (!this.#isReady(entry) || this.#isNamed(entry, name)) return entry;
     return 0;
   }
 
