@@ -65,19 +65,19 @@ export function countsOf(rows, reviewed) {
 
 /** @typedef {ReturnType<typeof countsOf>} Counts */
 
-const HEAD = `# Who notices when a line is missing
+const HEAD = `# Which checks notice a missing line
 
-Written by \`npm run mutants -- --docs\`. Every synchronising statement of \`src/\` is taken out,
-weakened or made to change places with its neighbour, one at a time; then the scenarios of
-\`hmm check\` that reach it are explored, and where none of them is surprised, the tests that reach
-it are run. A mutant is *noticed* by whoever then fails; a hang counts, by time-out.
+Written by \`npm run mutants -- --docs\`. Each mutant removes or weakens one synchronising statement
+of \`src/\`, or exchanges it with its neighbour. The scenarios of \`hmm check\` that reach the statement
+are explored. If none has an unexpected result, the tests that reach it are run. A mutant is
+*noticed* by a scenario or a test that fails; a hang counts as a failure, by timeout.
 [WORKING.md](WORKING.md#mutants) says how to run it.
 
-The tool is our own. StrykerJS was tried first: its mutators are a closed set of general ones
-(operators, literals, blocks, conditions), with no way to add "this lock and what gives it back"
-or "these two steps in the other order"; and it runs a project's test runner for every mutant,
-while what has to be run here is a checker, scenario by scenario, the likeliest first, stopping at
-the first surprise and killed when it stands still.
+The tool is our own. StrykerJS was tried first. It has a closed set of general mutators (operators,
+literals, blocks, conditions), and no way to add "this lock and its release" or "these two steps in
+the other order". It also runs the test runner of a project for every mutant. Here a checker must
+run, scenario by scenario, the likeliest first, until the first surprise; and it must be ended if
+it hangs.
 `;
 
 /**
