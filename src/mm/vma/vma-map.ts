@@ -16,7 +16,7 @@ import type { SharedMemory } from "../../sync/shared-memory.ts";
 import { type Task, doneNumber } from "../../sync/tasks/task.ts";
 import type { Mm } from "../mm-struct.ts";
 import { shmemGet, shmemPages, shmemPut } from "./shmem.ts";
-import { treeInsert, treeRemove, treeUpdate } from "./vma-tree.ts";
+import { predecessor, treeInsert, treeRemove, treeUpdate } from "./vma-tree.ts";
 import {
   VM_BUFFER,
   Vma,
@@ -120,8 +120,8 @@ function* mergeInto(
   kind: VmaKind,
 ): Task<boolean> {
   const { memory } = machine;
-  const above = vmaAt(memory, findVma(memory, mm, startPage));
-  const below = above === undefined ? lastVma(memory, mm) : vmaAt(memory, above.prev);
+  const below = vmaAt(memory, predecessor(memory, mm, startPage));
+  const above = vmaAt(memory, below === undefined ? mm.vmaFirst : below.next);
   const joinsBelow =
     below !== undefined && below.endPage === startPage && isSameKind(below, kind, startPage);
   const joinsAbove =
@@ -186,12 +186,6 @@ export function linkVma(
   treeInsert(machine.memory, mm, vma);
   mm.vmaCount++;
   mm.mappedPages += endPage - startPage;
-}
-
-function lastVma(memory: SharedMemory, mm: Mm): Vma | undefined {
-  let vma = vmaAt(memory, mm.vmaRoot);
-  while (vma !== undefined && vma.right !== 0) vma = Vma.at(memory, vma.right);
-  return vma;
 }
 
 /** After the bounds of a vma have changed in place: so have the holes around it. */

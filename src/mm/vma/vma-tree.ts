@@ -96,7 +96,7 @@ function insertBelow(memory: SharedMemory, root: number, vma: Vma): number {
 }
 
 /** The vma with the highest start below `page`, or 0. */
-function predecessor(memory: SharedMemory, mm: Mm, page: number): number {
+export function predecessor(memory: SharedMemory, mm: Mm, page: number): number {
   let best = 0;
   for (let at = mm.vmaRoot; at !== 0;) {
     const node = Vma.at(memory, at);
