@@ -44,9 +44,9 @@ export function* doMadvise(
   // For reading is enough: mappings stay, and faults of other threads may run at the same time.
   yield* mm.mmapLock.downRead();
   const isWhole =
-    wantedEndPage === endPage && isFullyMapped(machine.memory, mm, startPage, endPage);
+    wantedEndPage === endPage && isFullyMapped(machine.memory, mm, { startPage, endPage });
   if (advice === MADV_DONTNEED) {
-    for (const part of partsIn(machine.memory, mm, startPage, endPage)) {
+    for (const part of partsIn(machine.memory, mm, { startPage, endPage })) {
       yield* zapRange(machine, mm, invalidateRange(mm, part.startPage, part.endPage, EVENT_CLEAR));
     }
   }

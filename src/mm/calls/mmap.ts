@@ -14,6 +14,7 @@ import { shmemCreate } from "../vma/shmem.ts";
 import { countWith, dropSource, insertSpareVma, insertVma } from "../vma/vma-map.ts";
 import { FIRST_PAGE, findFreeArea } from "../vma/vma-tree.ts";
 import {
+  type PageRange,
   VM_BUFFER,
   VM_READ,
   VM_SHARED,
@@ -92,13 +93,13 @@ function* mmapLocked(
   const offsetPages = source === 0 ? 0 : request.offsetPages;
   const kind: VmaKind = { flags: vmaFlags(request), source, offsetPages };
   const startPage = choosePlace(machine, mm, request, pages);
-  const endPage = startPage + pages;
+  const range = { startPage, endPage: startPage + pages };
   let result: Errno = startPage < 0 ? startPage : 0;
-  const replacedPages = startPage < 0 ? 0 : mappedPagesIn(machine.memory, mm, startPage, endPage);
+  const replacedPages = startPage < 0 ? 0 : mappedPagesIn(machine.memory, mm, range);
   if (result === 0 && mm.mappedPages - replacedPages + pages > mm.limitPages) result = ENOMEM;
   if (result === 0) {
     const put = replacedPages === 0 ? insertVma : replaceRange;
-    result = yield* put(machine, mm, startPage, endPage, kind);
+    result = yield* put(machine, mm, range, kind);
   } else {
     yield* dropSource(machine, kind);
   }
@@ -110,18 +111,12 @@ function* mmapLocked(
  * ENOMEM leaves the mappings as they were (Linux may leave a hole). Owns the caller's reference of
  * the source.
  */
-function* replaceRange(
-  machine: Machine,
-  mm: Mm,
-  startPage: number,
-  endPage: number,
-  kind: VmaKind,
-): Task<Errno> {
-  const isAllowed = countWith(machine.memory, mm, startPage, endPage, kind) <= mm.limitVmas;
+function* replaceRange(machine: Machine, mm: Mm, range: PageRange, kind: VmaKind): Task<Errno> {
+  const isAllowed = countWith(machine.memory, mm, range, kind) <= mm.limitVmas;
   const spare = isAllowed ? yield* machine.heap.alloc(Vma) : 0;
-  const result = spare === 0 ? ENOMEM : yield* munmapLocked(machine, mm, startPage, endPage);
+  const result = spare === 0 ? ENOMEM : yield* munmapLocked(machine, mm, range);
   if (result === 0) {
-    yield* insertSpareVma(machine, mm, startPage, endPage, kind, spare);
+    yield* insertSpareVma(machine, mm, range, kind, spare);
     return 0;
   }
   if (spare !== 0) yield* machine.heap.free(Vma, spare);
@@ -141,11 +136,13 @@ function choosePlace(machine: Machine, mm: Mm, request: MmapRequest, pages: numb
   if (request.placement === MAP_FIXED_REPLACE) return pageOf(request.address);
   if (request.placement === MAP_FIXED_NOREPLACE) {
     const page = pageOf(request.address);
-    return isFree(memory, mm, page, page + pages) ? page : EEXIST;
+    return isFree(memory, mm, { startPage: page, endPage: page + pages }) ? page : EEXIST;
   }
   const hint = Number.isSafeInteger(request.address) ? Math.floor(request.address / PAGE_BYTES) : 0;
   const fits =
-    hint >= FIRST_PAGE && hint + pages <= TASK_SIZE_PAGES && isFree(memory, mm, hint, hint + pages);
+    hint >= FIRST_PAGE &&
+    hint + pages <= TASK_SIZE_PAGES &&
+    isFree(memory, mm, { startPage: hint, endPage: hint + pages });
   if (fits) return hint;
   const page = findFreeArea(memory, mm, pages);
   return page < 0 ? ENOMEM : page;

@@ -41,7 +41,7 @@ import {
   splitVmaAt,
 } from "../vma/vma-map.ts";
 import { findFreeArea } from "../vma/vma-tree.ts";
-import { Vma, kindAt, mappedPagesIn, partsIn, vmaOf } from "../vma/vma.ts";
+import { type PageRange, Vma, kindAt, mappedPagesIn, partsIn, vmaOf } from "../vma/vma.ts";
 import { unmapSplit } from "./munmap.ts";
 
 /** What is to be moved, in pages. */
@@ -57,12 +57,10 @@ export interface MoveRequest {
 
 /** One mapping of the old range, or the part of it that lies there. */
 interface Piece {
-  readonly startPage: number;
-  /** Pages that are moved; 0 when only a second mapping is made. */
-  readonly pages: number;
-  readonly target: number;
-  /** Pages that the mapping has at `target`. */
-  readonly newPages: number;
+  /** Pages that are moved; none when only a second mapping is made. */
+  readonly old: PageRange;
+  /** Pages that the mapping has at the new place. */
+  readonly place: PageRange;
 }
 
 /** A move that is under way. */
@@ -71,8 +69,7 @@ interface Move {
   /** The old mappings stay, empty unless they are doubled. */
   readonly keepsOld: boolean;
   /** Pages of the old range that are unmapped and not moved. */
-  readonly cutStartPage: number;
-  readonly cutEndPage: number;
+  readonly cut: PageRange;
 }
 
 /**
@@ -83,14 +80,15 @@ export function* moveMappings(machine: Machine, mm: Mm, request: MoveRequest): T
   const { startPage, oldPages, newPages } = request;
   const target = request.target >= 0 ? request.target : findFreeArea(machine.memory, mm, newPages);
   if (target < 0) return ENOMEM;
+  const old = { startPage, endPage: startPage + oldPages };
+  const kept = { startPage, endPage: startPage + Math.min(oldPages, newPages) };
   const move: Move = {
     pieces:
       oldPages === newPages
-        ? Array.from(piecesIn(machine, mm, startPage, startPage + oldPages, target))
-        : [{ startPage, pages: Math.min(oldPages, newPages), target, newPages }],
+        ? Array.from(piecesIn(machine, mm, old, target))
+        : [{ old: kept, place: { startPage: target, endPage: target + newPages } }],
     keepsOld: request.keepsOld || oldPages === 0,
-    cutStartPage: startPage + Math.min(oldPages, newPages),
-    cutEndPage: startPage + oldPages,
+    cut: { startPage: kept.endPage, endPage: old.endPage },
   };
   if (pagesAfter(machine, mm, move) > mm.limitPages) return ENOMEM;
   // The new place would replace the mapping that is to be doubled.
@@ -102,31 +100,28 @@ export function* moveMappings(machine: Machine, mm: Mm, request: MoveRequest): T
   return result === 0 ? target * PAGE_BYTES : result;
 }
 
-/** The pieces of [startPage, endPage), each at its distance from `target`: holes move, too. */
+/** The pieces of a range, each at its distance from `target`: holes move, too. */
 function* piecesIn(
   machine: Machine,
   mm: Mm,
-  startPage: number,
-  endPage: number,
+  range: PageRange,
   target: number,
 ): Generator<Piece, void, void> {
-  for (const part of partsIn(machine.memory, mm, startPage, endPage)) {
-    const pages = part.endPage - part.startPage;
-    const place = target + (part.startPage - startPage);
-    yield { startPage: part.startPage, pages, target: place, newPages: pages };
+  const distance = target - range.startPage;
+  for (const { startPage, endPage } of partsIn(machine.memory, mm, range)) {
+    const place = { startPage: startPage + distance, endPage: endPage + distance };
+    yield { old: { startPage, endPage }, place };
   }
 }
 
+const sizeOf = ({ startPage, endPage }: PageRange): number => endPage - startPage;
+
 /** Pages that will be mapped after the move. Linux counts what grows, and not what goes. */
-function pagesAfter(
-  { memory }: Machine,
-  mm: Mm,
-  { pieces, keepsOld, cutStartPage, cutEndPage }: Move,
-): number {
-  let pages = mm.mappedPages - mappedPagesIn(memory, mm, cutStartPage, cutEndPage);
-  for (const piece of pieces) {
-    pages += piece.newPages - (keepsOld ? 0 : piece.pages);
-    pages -= mappedPagesIn(memory, mm, piece.target, piece.target + piece.newPages);
+function pagesAfter({ memory }: Machine, mm: Mm, { pieces, keepsOld, cut }: Move): number {
+  let pages = mm.mappedPages - mappedPagesIn(memory, mm, cut);
+  for (const { old, place } of pieces) {
+    pages += sizeOf(place) - (keepsOld ? 0 : sizeOf(old));
+    pages -= mappedPagesIn(memory, mm, place);
   }
   return pages;
 }
@@ -136,7 +131,7 @@ function pagesAfter(
  * stay, `spares` gets an allocated vma for each piece.
  */
 function* prepare(machine: Machine, mm: Mm, move: Move, spares: number[]): Task<Errno> {
-  const { pieces, keepsOld, cutStartPage, cutEndPage } = move;
+  const { pieces, keepsOld, cut } = move;
   if (keepsOld) {
     if (mm.vmaCount + pieces.length > mm.limitVmas) return ENOMEM;
     while (spares.length < pieces.length) {
@@ -148,17 +143,18 @@ function* prepare(machine: Machine, mm: Mm, move: Move, spares: number[]): Task<
     const first = pieces[0];
     const last = pieces.at(-1);
     if (first === undefined || last === undefined) bug("a move has no piece");
-    const result = yield* splitAtBoth(machine, mm, first.startPage, last.startPage + last.pages);
+    const whole = { startPage: first.old.startPage, endPage: last.old.endPage };
+    const result = yield* splitAtBoth(machine, mm, whole);
     if (result !== 0) return result;
   }
-  if (cutStartPage < cutEndPage) {
-    const result = yield* splitVmaAt(machine, mm, cutEndPage);
+  if (sizeOf(cut) > 0) {
+    const result = yield* splitVmaAt(machine, mm, cut.endPage);
     if (result !== 0) return result;
   }
-  for (const { startPage, pages, target, newPages } of pieces) {
-    const result = yield* splitAround(machine, mm, target, target + newPages);
+  for (const { old, place } of pieces) {
+    const result = yield* splitAround(machine, mm, place);
     if (result !== 0) return result;
-    if (!(yield* makeTables(machine, mm, startPage, startPage + pages, target))) return ENOMEM;
+    if (!(yield* makeTables(machine, mm, old, place.startPage))) return ENOMEM;
   }
   return 0;
 }
@@ -167,48 +163,44 @@ function* prepare(machine: Machine, mm: Mm, move: Move, spares: number[]): Task<
 function* takeBack(
   machine: Machine,
   mm: Mm,
-  { pieces, cutEndPage }: Move,
+  { pieces, cut }: Move,
   spares: readonly number[],
 ): Task<void> {
   for (const spare of spares) yield* machine.heap.free(Vma, spare);
-  for (const { startPage, pages, target, newPages } of pieces) {
-    yield* mergeVmas(machine, mm, startPage, startPage + pages);
-    yield* mergeVmas(machine, mm, target, target + newPages);
+  for (const { old, place } of pieces) {
+    yield* mergeVmas(machine, mm, old);
+    yield* mergeVmas(machine, mm, place);
   }
-  yield* mergeVmas(machine, mm, cutEndPage, cutEndPage);
+  yield* mergeVmas(machine, mm, cut);
 }
 
 /** The rest of a move. Cannot fail. */
 function* carryOut(machine: Machine, mm: Mm, move: Move, spares: readonly number[]): Task<void> {
-  const { pieces, cutStartPage, cutEndPage } = move;
-  for (const { target, newPages } of pieces)
-    yield* unmapSplit(machine, mm, target, target + newPages, true);
-  if (cutStartPage < cutEndPage) yield* unmapSplit(machine, mm, cutStartPage, cutEndPage);
-  for (const [i, piece] of pieces.entries()) {
-    const { startPage, pages, target, newPages } = piece;
-    const vma = vmaOf(machine.memory, mm, startPage);
-    if (vma === undefined) bug(`page ${startPage}, which is to be moved, is not mapped`);
+  const { pieces, cut } = move;
+  for (const { place } of pieces) yield* unmapSplit(machine, mm, place, true);
+  if (sizeOf(cut) > 0) yield* unmapSplit(machine, mm, cut);
+  for (const [i, { old, place }] of pieces.entries()) {
+    const vma = vmaOf(machine.memory, mm, old.startPage);
+    if (vma === undefined) bug(`page ${old.startPage}, which is to be moved, is not mapped`);
     const spare = spares[i];
     // Merging comes after all moves: the old place may lie right beside the new one.
     if (spare === undefined) {
-      relocateVma(machine, mm, vma, target, newPages);
+      relocateVma(machine, mm, vma, place);
     } else {
-      const kind = kindAt(vma, startPage);
+      const kind = kindAt(vma, old.startPage);
       yield* getSource(machine, kind);
-      linkVma(machine, mm, spare, target, target + newPages, kind);
+      linkVma(machine, mm, spare, place, kind);
     }
-    if (pages > 0) yield* moveEntries(machine, mm, startPage, startPage + pages, target);
+    if (sizeOf(old) > 0) yield* moveEntries(machine, mm, old, place.startPage);
   }
-  for (const { target, newPages } of pieces)
-    yield* mergeVmas(machine, mm, target, target + newPages);
+  for (const { place } of pieces) yield* mergeVmas(machine, mm, place);
 }
 
 /** The tables of the new place, where the old one has any. False: ENOMEM. */
 function* makeTables(
   machine: Machine,
   mm: Mm,
-  startPage: number,
-  endPage: number,
+  { startPage, endPage }: PageRange,
   target: number,
 ): Task<boolean> {
   for (let page = startPage; page < endPage; page = Math.min(page + LEAF_WORDS, endPage)) {
@@ -230,8 +222,7 @@ function* makeTables(
 function* moveEntries(
   machine: Machine,
   mm: Mm,
-  startPage: number,
-  endPage: number,
+  { startPage, endPage }: PageRange,
   target: number,
 ): Task<void> {
   const { memory } = machine;

@@ -31,7 +31,7 @@ import {
   ptePfn,
 } from "../pte.ts";
 import { isSameSource, mergeVmas, splitAtBoth } from "../vma/vma-map.ts";
-import { VM_READ, VM_WRITE, type Vma, isFullyMapped, vmasIn } from "../vma/vma.ts";
+import { type PageRange, VM_READ, VM_WRITE, type Vma, isFullyMapped, vmasIn } from "../vma/vma.ts";
 
 /**
  * Gives [address, address + length) the protection (VM_READ | VM_WRITE bits). 0, EINVAL, or ENOMEM:
@@ -52,7 +52,7 @@ export function* doMprotect(
   const endPage = startPage + Math.ceil(lengthBytes / PAGE_BYTES);
   if (endPage > TASK_SIZE_PAGES) return ENOMEM;
   yield* mm.mmapLock.downWrite();
-  const result = yield* mprotectLocked(machine, mm, startPage, endPage, protection);
+  const result = yield* mprotectLocked(machine, mm, { startPage, endPage }, protection);
   yield* mm.mmapLock.upWrite();
   return result;
 }
@@ -60,20 +60,20 @@ export function* doMprotect(
 function* mprotectLocked(
   machine: Machine,
   mm: Mm,
-  startPage: number,
-  endPage: number,
+  range: PageRange,
   protection: number,
 ): Task<Errno> {
+  const { startPage, endPage } = range;
   const { memory } = machine;
-  if (!isFullyMapped(memory, mm, startPage, endPage)) return ENOMEM;
-  if (countAfter(memory, mm, startPage, endPage, protection) > mm.limitVmas) return ENOMEM;
-  const result = yield* splitAtBoth(machine, mm, startPage, endPage, "unlimited");
+  if (!isFullyMapped(memory, mm, range)) return ENOMEM;
+  if (countAfter(memory, mm, range, protection) > mm.limitVmas) return ENOMEM;
+  const result = yield* splitAtBoth(machine, mm, range, "unlimited");
   if (result !== 0) return result;
   for (const vma of vmasIn(memory, mm, startPage, endPage)) {
     vma.flags = withProtection(vma.flags, protection);
   }
-  yield* takeRights(machine, mm, startPage, endPage, protection);
-  yield* mergeVmas(machine, mm, startPage, endPage);
+  yield* takeRights(machine, mm, range, protection);
+  yield* mergeVmas(machine, mm, range);
   return 0;
 }
 
@@ -84,13 +84,8 @@ const withProtection = (flags: number, protection: number): number =>
  * How many vmas the space will have. A part that is split off may merge with a neighbour, so a
  * border can be moved at the limit, too.
  */
-function countAfter(
-  memory: SharedMemory,
-  mm: Mm,
-  startPage: number,
-  endPage: number,
-  protection: number,
-): number {
+function countAfter(memory: SharedMemory, mm: Mm, range: PageRange, protection: number): number {
+  const { startPage, endPage } = range;
   let count = mm.vmaCount;
   let before: { readonly flags: number; readonly vma: Vma; readonly endPage: number } | undefined;
   const meet = (vma: Vma, first: number, end: number): void => {
@@ -114,13 +109,8 @@ function countAfter(
  * Removes what the protection does not allow from the entries. The vmas have it already, so a later
  * fault adds no more than it allows.
  */
-function* takeRights(
-  machine: Machine,
-  mm: Mm,
-  startPage: number,
-  endPage: number,
-  protection: number,
-): Task<void> {
+function* takeRights(machine: Machine, mm: Mm, pages: PageRange, protection: number): Task<void> {
+  const { startPage, endPage } = pages;
   const { memory } = machine;
   const range = invalidateRange(mm, startPage, endPage, EVENT_PROTECTION_VMA);
   yield* mmuNotifierInvalidateRangeStart(machine, range);

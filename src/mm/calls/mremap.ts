@@ -81,6 +81,7 @@ function checkRequest(request: MremapRequest): Remap | undefined {
 
 function* mremapLocked(machine: Machine, mm: Mm, remap: Remap): Task<number> {
   const { startPage, oldPages, newPages, target } = remap;
+  const old = { startPage, endPage: startPage + oldPages };
   const vma = vmaOf(machine.memory, mm, startPage);
   if (vma === undefined) return EFAULT;
   const isMove = target >= 0 || remap.keepsOld;
@@ -91,8 +92,8 @@ function* mremapLocked(machine: Machine, mm: Mm, remap: Remap): Task<number> {
   const kept = Math.min(oldPages, newPages);
   if ((isMove || newPages > oldPages) && !isMovedOnly && vma.endPage - startPage < kept)
     return EFAULT;
-  if (oldPages > newPages && startPage + oldPages > TASK_SIZE_PAGES) return EINVAL;
-  if (overlapsHold(machine.memory, mm, startPage, startPage + oldPages)) return EBUSY;
+  if (oldPages > newPages && old.endPage > TASK_SIZE_PAGES) return EINVAL;
+  if (overlapsHold(machine.memory, mm, old)) return EBUSY;
   if (isMove) return yield* moveMappings(machine, mm, remap);
   return newPages > oldPages
     ? yield* grow(machine, mm, remap, vma)
@@ -101,10 +102,8 @@ function* mremapLocked(machine: Machine, mm: Mm, remap: Remap): Task<number> {
 
 /** In place: unmaps what is too long, whatever is mapped there. */
 function* shrink(machine: Machine, mm: Mm, { startPage, oldPages, newPages }: Remap): Task<number> {
-  const result =
-    oldPages === newPages
-      ? 0
-      : yield* munmapLocked(machine, mm, startPage + newPages, startPage + oldPages);
+  const surplus = { startPage: startPage + newPages, endPage: startPage + oldPages };
+  const result = oldPages === newPages ? 0 : yield* munmapLocked(machine, mm, surplus);
   return result === 0 ? startPage * PAGE_BYTES : result;
 }
 
@@ -114,18 +113,17 @@ function* shrink(machine: Machine, mm: Mm, { startPage, oldPages, newPages }: Re
  */
 function* grow(machine: Machine, mm: Mm, remap: Remap, vma: Vma): Task<number> {
   const { startPage, oldPages, newPages } = remap;
-  const endPage = startPage + oldPages;
-  const newEndPage = startPage + newPages;
+  const added = { startPage: startPage + oldPages, endPage: startPage + newPages };
   if (mm.mappedPages + newPages - oldPages > mm.limitPages) return ENOMEM;
   if (
-    vma.endPage === endPage &&
-    newEndPage <= TASK_SIZE_PAGES &&
-    isFree(machine.memory, mm, endPage, newEndPage)
+    vma.endPage === added.startPage &&
+    added.endPage <= TASK_SIZE_PAGES &&
+    isFree(machine.memory, mm, added)
   ) {
     // What grows is a neighbour of the same kind, which merges with the mapping.
-    const kind = kindAt(vma, endPage);
+    const kind = kindAt(vma, added.startPage);
     yield* getSource(machine, kind);
-    const result = yield* insertVma(machine, mm, endPage, newEndPage, kind);
+    const result = yield* insertVma(machine, mm, added, kind);
     return result === 0 ? startPage * PAGE_BYTES : result;
   }
   return remap.mayMove ? yield* moveMappings(machine, mm, remap) : ENOMEM;

@@ -9,7 +9,7 @@ import { EINVAL, type Errno } from "../../sync/errno.ts";
 import type { Task } from "../../sync/tasks/task.ts";
 import type { Mm } from "../mm-struct.ts";
 import { removeVmas, splitAround } from "../vma/vma-map.ts";
-import { isFree } from "../vma/vma.ts";
+import { type PageRange, isFree } from "../vma/vma.ts";
 import { zapRange } from "../zap.ts";
 import { pagesOf } from "./page-arguments.ts";
 
@@ -27,20 +27,15 @@ export function* doMunmap(
   const range = pagesOf(address, lengthBytes);
   if (range === undefined) return EINVAL;
   yield* mm.mmapLock.downWrite();
-  const result = yield* munmapLocked(machine, mm, range.startPage, range.endPage);
+  const result = yield* munmapLocked(machine, mm, range);
   yield* mm.mmapLock.upWrite();
   return result;
 }
 
 /** Holding the mmap lock for writing. ENOMEM leaves the mappings as they were. */
-export function* munmapLocked(
-  machine: Machine,
-  mm: Mm,
-  startPage: number,
-  endPage: number,
-): Task<Errno> {
-  const result = yield* splitAround(machine, mm, startPage, endPage);
-  if (result === 0) yield* unmapSplit(machine, mm, startPage, endPage);
+export function* munmapLocked(machine: Machine, mm: Mm, range: PageRange): Task<Errno> {
+  const result = yield* splitAround(machine, mm, range);
+  if (result === 0) yield* unmapSplit(machine, mm, range);
   return result;
 }
 
@@ -51,11 +46,11 @@ export function* munmapLocked(
 export function* unmapSplit(
   machine: Machine,
   mm: Mm,
-  startPage: number,
-  endPage: number,
+  range: PageRange,
   keepsTables: boolean = false,
 ): Task<void> {
-  if (isFree(machine.memory, mm, startPage, endPage)) return;
+  const { startPage, endPage } = range;
+  if (isFree(machine.memory, mm, range)) return;
   yield* zapRange(machine, mm, invalidateRange(mm, startPage, endPage, EVENT_UNMAP), keepsTables);
-  yield* removeVmas(machine, mm, startPage, endPage);
+  yield* removeVmas(machine, mm, range);
 }

@@ -44,7 +44,7 @@ import { replaceByCopy, writeProtectedPrivate } from "./copy-on-write.ts";
 import { sharedFault, sharedWriteFault } from "./shared-fault.ts";
 import { type FaultHandler, type VmFault, replacePte } from "./vm-fault.ts";
 
-/** What an entry of this kind does on a fault, by what is behind the mapping. */
+/** The handlers for entries of one kind: in a private mapping, and in a shared one. */
 interface HandlerRow {
   readonly inPrivate: FaultHandler;
   readonly inShared: FaultHandler;

@@ -54,7 +54,7 @@ export function* trackRange(
   mm.mmapLock.assertHeld();
   const { memory } = machine;
   let wasInvalidated = false;
-  for (const part of partsIn(memory, mm, startPage, endPage)) {
+  for (const part of partsIn(memory, mm, { startPage, endPage })) {
     if ((part.vma.flags & VM_SHARED) !== 0) continue;
     for (let page = part.startPage; page < part.endPage;) {
       const to = Math.min(nextLeafPage(page), part.endPage);

@@ -71,7 +71,7 @@ function* copyVmas(machine: Machine, parent: Mm, child: Mm): Task<Errno> {
   for (const vma of vmasIn(machine.memory, parent, 0, TASK_SIZE_PAGES)) {
     const kind = kindAt(vma);
     yield* getSource(machine, kind);
-    let result = yield* insertVma(machine, child, vma.startPage, vma.endPage, kind);
+    let result = yield* insertVma(machine, child, vma, kind);
     if (result === 0 && (vma.flags & VM_SHARED) === 0)
       result = yield* copyEntries(machine, parent, child, vma);
     if (result !== 0) return result;

@@ -31,14 +31,12 @@ import type { Task } from "../../sync/tasks/task.ts";
 import type { Mm } from "../mm-struct.ts";
 import { PTE_ACCESSED, WRITTEN_RIGHTS, ZERO_PFN, holdsFrame, makePte, ptePfn } from "../pte.ts";
 import { SHMEM_BUSY, shmemMove } from "../vma/shmem.ts";
-import { VM_SHARED, VM_WRITE, type Vma, offsetOf, partsIn } from "../vma/vma.ts";
+import { type PageRange, VM_SHARED, VM_WRITE, type Vma, offsetOf, partsIn } from "../vma/vma.ts";
 
 /** A migration under way. */
-interface Migration {
+interface Migration extends PageRange {
   readonly machine: Machine;
   readonly mm: Mm;
-  readonly startPage: number;
-  readonly endPage: number;
   /** First of the new frames. Each has one count, which goes to its entry. */
   readonly run: number;
   /** The entries as they were, by page from `startPage`. */
@@ -53,13 +51,9 @@ interface Migration {
  * same contents. Holding the mmap lock for writing, over a range that is mapped throughout, without
  * users' buffers.
  */
-export function* migrateToRun(
-  machine: Machine,
-  mm: Mm,
-  startPage: number,
-  endPage: number,
-): Task<number> {
-  const run = yield* prepare(machine, mm, startPage, endPage);
+export function* migrateToRun(machine: Machine, mm: Mm, pages: PageRange): Task<number> {
+  const { startPage, endPage } = pages;
+  const run = yield* prepare(machine, mm, pages);
   if (run < 0) return run;
   const old = new Int32Array(endPage - startPage);
   const migration = { machine, mm, startPage, endPage, run, old, movedEndPage: startPage };
@@ -73,11 +67,12 @@ export function* migrateToRun(
 }
 
 /** First of the new frames, EBUSY or ENOMEM. */
-function* prepare(machine: Machine, mm: Mm, startPage: number, endPage: number): Task<number> {
+function* prepare(machine: Machine, mm: Mm, range: PageRange): Task<number> {
+  const { startPage, endPage } = range;
   const { ram } = machine;
   // Before the range is walked, which may be the whole address space.
   if (endPage - startPage > ram.usage().totalPages) return ENOMEM;
-  if (yield* hasPinned(machine, mm, startPage, endPage)) return EBUSY;
+  if (yield* hasPinned(machine, mm, range)) return EBUSY;
   for (let page = startPage; page < endPage; page += LEAF_WORDS - (page % LEAF_WORDS)) {
     if ((yield* leafAlloc(machine, mm.pgd, page)) === 0) return ENOMEM;
   }
@@ -90,13 +85,8 @@ function* prepare(machine: Machine, mm: Mm, startPage: number, endPage: number):
  * frame that is shared since a fork has no pins (Ram.pageAnonExclusive) and is copied. Of shared
  * memory `shmemMove` decides.
  */
-function* hasPinned(
-  { memory, ram }: Machine,
-  mm: Mm,
-  startPage: number,
-  endPage: number,
-): Task<boolean> {
-  for (const part of partsIn(memory, mm, startPage, endPage)) {
+function* hasPinned({ memory, ram }: Machine, mm: Mm, range: PageRange): Task<boolean> {
+  for (const part of partsIn(memory, mm, range)) {
     if ((part.vma.flags & VM_SHARED) !== 0) continue;
     for (let page = part.startPage; page < part.endPage; page++) {
       const pte = pteAt(memory, mm.pgd, page);
@@ -118,8 +108,8 @@ function* isolate({ machine, mm, startPage, endPage, old }: Migration): Task<voi
 
 /** 0, or why the page at `movedEndPage` could not move: EBUSY, ENOMEM. */
 function* copyPages(migration: Migration): Task<Errno> {
-  const { machine, mm, startPage, endPage } = migration;
-  for (const part of partsIn(machine.memory, mm, startPage, endPage)) {
+  const { machine, mm } = migration;
+  for (const part of partsIn(machine.memory, mm, migration)) {
     for (let page = part.startPage; page < part.endPage; page++) {
       const result = yield* copyPage(migration, part.vma, page);
       if (result !== 0) return result;
@@ -159,7 +149,7 @@ function* finalize({
   movedEndPage,
 }: Migration): Task<void> {
   const { memory, ram } = machine;
-  for (const part of partsIn(memory, mm, startPage, endPage)) {
+  for (const part of partsIn(memory, mm, { startPage, endPage })) {
     const rights = (part.vma.flags & VM_WRITE) === 0 ? PTE_ACCESSED : WRITTEN_RIGHTS;
     for (let page = part.startPage; page < part.endPage; page++) {
       const i = page - startPage;

@@ -34,6 +34,7 @@ import {
 import type { SharedMemory } from "../../sync/shared-memory.ts";
 import type { Task } from "../../sync/tasks/task.ts";
 import type { Mm } from "../mm-struct.ts";
+import type { PageRange } from "../vma/vma.ts";
 
 export interface ViewHold extends StructView {
   readonly node: List;
@@ -70,12 +71,8 @@ function* holdsOf(memory: SharedMemory, mm: Mm): Generator<ViewHold, void, void>
 }
 
 /** True when an open write view covers a page of the range. Holding the mmap lock. */
-export function overlapsHold(
-  memory: SharedMemory,
-  mm: Mm,
-  startPage: number,
-  endPage: number,
-): boolean {
+export function overlapsHold(memory: SharedMemory, mm: Mm, range: PageRange): boolean {
+  const { startPage, endPage } = range;
   for (const hold of holdsOf(memory, mm)) {
     if (hold.startPage < endPage && startPage < hold.endPage) return true;
   }

@@ -21,6 +21,7 @@ import { Mm } from "../mm-struct.ts";
 import { KIND_FRAME, PTE_PRESENT, ZERO_PFN, pteKind, ptePfn, withWrite } from "../pte.ts";
 import { isBeyondSource } from "../vma/vma-map.ts";
 import {
+  type PageRange,
   VM_BUFFER,
   VM_READ,
   VM_SHARED,
@@ -128,9 +129,9 @@ function* findRun(machine: Machine, mm: Mm, hold: ViewHold): Task<number> {
   const { startPage, endPage } = hold;
   const { memory } = machine;
   const right = hold.isWrite === 0 ? VM_READ : VM_READ | VM_WRITE;
-  if (!isFullyMapped(memory, mm, startPage, endPage)) return EFAULT;
+  if (!isFullyMapped(memory, mm, { startPage, endPage })) return EFAULT;
   let buffer: Vma | undefined;
-  for (const { vma, endPage: partEndPage } of partsIn(memory, mm, startPage, endPage)) {
+  for (const { vma, endPage: partEndPage } of partsIn(memory, mm, { startPage, endPage })) {
     if ((vma.flags & right) !== right || isBeyondSource(machine, vma, partEndPage - 1))
       return EFAULT;
     if ((vma.flags & VM_BUFFER) !== 0) buffer ??= vma;
@@ -139,8 +140,8 @@ function* findRun(machine: Machine, mm: Mm, hold: ViewHold): Task<number> {
     const isWhole = buffer.startPage <= startPage && buffer.endPage >= endPage;
     return isWhole ? buffer.source + offsetOf(buffer, startPage) : EINVAL;
   }
-  const pfn = yield* findRunInPlace(machine, mm, startPage, endPage);
-  return pfn === 0 ? yield* migrateToRun(machine, mm, startPage, endPage) : pfn;
+  const pfn = yield* findRunInPlace(machine, mm, { startPage, endPage });
+  return pfn === 0 ? yield* migrateToRun(machine, mm, { startPage, endPage }) : pfn;
 }
 
 /**
@@ -148,17 +149,13 @@ function* findRun(machine: Machine, mm: Mm, hold: ViewHold): Task<number> {
  * alone; else 0. Holding the mmap lock for writing: entries stay, so they hold the frames that are
  * judged, and a frame that is found exclusive stays so.
  */
-function* findRunInPlace(
-  { memory, ram }: Machine,
-  mm: Mm,
-  startPage: number,
-  endPage: number,
-): Task<number> {
+function* findRunInPlace({ memory, ram }: Machine, mm: Mm, range: PageRange): Task<number> {
+  const { startPage, endPage } = range;
   const pfn = ptePfn(pteAt(memory, mm.pgd, startPage));
   if (pfn === ZERO_PFN) return 0;
   const section = ram.sections.of(pfn);
   if (pfn + (endPage - startPage) > section.basePfn + section.pages) return 0;
-  for (const part of partsIn(memory, mm, startPage, endPage)) {
+  for (const part of partsIn(memory, mm, range)) {
     const isPrivate = (part.vma.flags & VM_SHARED) === 0;
     for (let page = part.startPage; page < part.endPage; page++) {
       const pte = pteAt(memory, mm.pgd, page);

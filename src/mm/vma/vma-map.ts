@@ -18,6 +18,7 @@ import type { Mm } from "../mm-struct.ts";
 import { shmemGet, shmemPages, shmemPut } from "./shmem.ts";
 import { predecessor, treeInsert, treeRemove, treeUpdate } from "./vma-tree.ts";
 import {
+  type PageRange,
   VM_BUFFER,
   Vma,
   type VmaKind,
@@ -75,20 +76,14 @@ export function isBeyondSource(machine: Machine, vma: Vma, page: number): boolea
  * source: after ENOMEM it is dropped, and nothing else has changed. Holding the mmap lock for
  * writing. Linux: the merge and link of `mmap_region`.
  */
-export function* insertVma(
-  machine: Machine,
-  mm: Mm,
-  startPage: number,
-  endPage: number,
-  kind: VmaKind,
-): Task<Errno> {
-  if (yield* mergeInto(machine, mm, startPage, endPage, kind)) return 0;
+export function* insertVma(machine: Machine, mm: Mm, range: PageRange, kind: VmaKind): Task<Errno> {
+  if (yield* mergeInto(machine, mm, range, kind)) return 0;
   const at = mm.vmaCount < mm.limitVmas ? yield* machine.heap.alloc(Vma) : 0;
   if (at === 0) {
     yield* dropSource(machine, kind);
     return ENOMEM;
   }
-  linkVma(machine, mm, at, startPage, endPage, kind);
+  linkVma(machine, mm, at, range, kind);
   return 0;
 }
 
@@ -99,26 +94,20 @@ export function* insertVma(
 export function* insertSpareVma(
   machine: Machine,
   mm: Mm,
-  startPage: number,
-  endPage: number,
+  range: PageRange,
   kind: VmaKind,
   spare: number,
 ): Task<void> {
-  if (yield* mergeInto(machine, mm, startPage, endPage, kind)) yield* machine.heap.free(Vma, spare);
-  else linkVma(machine, mm, spare, startPage, endPage, kind);
+  if (yield* mergeInto(machine, mm, range, kind)) yield* machine.heap.free(Vma, spare);
+  else linkVma(machine, mm, spare, range, kind);
 }
 
 /**
  * Extends a neighbour of the same kind over the range, and drops the caller's reference of the
  * source. False: there is none, and nothing has changed.
  */
-function* mergeInto(
-  machine: Machine,
-  mm: Mm,
-  startPage: number,
-  endPage: number,
-  kind: VmaKind,
-): Task<boolean> {
+function* mergeInto(machine: Machine, mm: Mm, range: PageRange, kind: VmaKind): Task<boolean> {
+  const { startPage, endPage } = range;
   const { memory } = machine;
   const below = vmaAt(memory, predecessor(memory, mm, startPage));
   const above = vmaAt(memory, below === undefined ? mm.vmaFirst : below.next);
@@ -146,13 +135,8 @@ function* mergeInto(
  * How many vmas the space will have after a mapping of `kind` has replaced [startPage, endPage).
  * Holding the mmap lock.
  */
-export function countWith(
-  memory: SharedMemory,
-  mm: Mm,
-  startPage: number,
-  endPage: number,
-  kind: VmaKind,
-): number {
+export function countWith(memory: SharedMemory, mm: Mm, range: PageRange, kind: VmaKind): number {
+  const { startPage, endPage } = range;
   let count = mm.vmaCount + 1;
   for (const vma of vmasIn(memory, mm, startPage, endPage)) {
     if (vma.startPage >= startPage && vma.endPage <= endPage) count--;
@@ -173,10 +157,10 @@ export function linkVma(
   machine: Machine,
   mm: Mm,
   at: number,
-  startPage: number,
-  endPage: number,
+  range: PageRange,
   kind: VmaKind,
 ): void {
+  const { startPage, endPage } = range;
   const vma = Vma.at(machine.memory, at);
   vma.startPage = startPage;
   vma.endPage = endPage;
@@ -208,12 +192,8 @@ function* unlinkAndFree(machine: Machine, mm: Mm, vma: Vma): Task<void> {
  * removal that can fail. ENOMEM at the limit or without memory; then nothing has changed. Undone by
  * `mergeVmas`. Holding the mmap lock for writing.
  */
-export function splitAround(
-  machine: Machine,
-  mm: Mm,
-  startPage: number,
-  endPage: number,
-): Task<Errno> {
+export function splitAround(machine: Machine, mm: Mm, range: PageRange): Task<Errno> {
+  const { startPage, endPage } = range;
   const vma = vmaOf(machine.memory, mm, startPage);
   const isInside = vma !== undefined && vma.startPage < startPage && vma.endPage > endPage;
   return isInside ? splitVmaAt(machine, mm, endPage) : doneNumber(0);
@@ -224,12 +204,8 @@ export function splitAround(
  * lie in the range, with their references, and shortens those that extend into it. Needs no memory
  * and no limit. Holding the mmap lock for writing.
  */
-export function* removeVmas(
-  machine: Machine,
-  mm: Mm,
-  startPage: number,
-  endPage: number,
-): Task<void> {
+export function* removeVmas(machine: Machine, mm: Mm, range: PageRange): Task<void> {
+  const { startPage, endPage } = range;
   const { memory } = machine;
   let vma = vmaAt(memory, findVma(memory, mm, startPage));
   while (vma !== undefined && vma.startPage < endPage) {
@@ -250,21 +226,20 @@ export function* removeVmas(
 }
 
 /**
- * Moves a whole vma to `startPage`, with `pages` pages, and leaves its source and offset as they
- * are. The caller moves the entries. The place is free, apart from the vma itself. Does not merge
- * (the caller restores V2). Holding the mmap lock for writing.
+ * Moves a whole vma to a range, and leaves its source and offset as they are. The caller moves the
+ * entries. The place is free, apart from the vma itself. Does not merge (the caller restores V2).
+ * Holding the mmap lock for writing.
  */
 export function relocateVma(
   machine: Machine,
   mm: Mm,
   vma: Vma,
-  startPage: number,
-  pages: number,
+  { startPage, endPage }: PageRange,
 ): void {
   treeRemove(machine.memory, mm, vma);
-  mm.mappedPages += pages - (vma.endPage - vma.startPage);
+  mm.mappedPages += endPage - startPage - (vma.endPage - vma.startPage);
   vma.startPage = startPage;
-  vma.endPage = startPage + pages;
+  vma.endPage = endPage;
   treeInsert(machine.memory, mm, vma);
 }
 
@@ -292,7 +267,7 @@ export function* splitVmaAt(
   vma.endPage = page;
   mm.mappedPages -= endPage - page;
   touchVma(machine.memory, mm, vma);
-  linkVma(machine, mm, at, page, endPage, upper);
+  linkVma(machine, mm, at, { startPage: page, endPage }, upper);
   return 0;
 }
 
@@ -300,12 +275,8 @@ export function* splitVmaAt(
  * Merges neighbours of one kind that meet in [startPage, endPage] (V2). Holding the mmap lock for
  * writing.
  */
-export function* mergeVmas(
-  machine: Machine,
-  mm: Mm,
-  startPage: number,
-  endPage: number,
-): Task<void> {
+export function* mergeVmas(machine: Machine, mm: Mm, range: PageRange): Task<void> {
+  const { startPage, endPage } = range;
   const { memory } = machine;
   let vma = vmaAt(memory, findVma(memory, mm, Math.max(startPage - 1, 0)));
   while (vma !== undefined && vma.startPage <= endPage) {
@@ -332,14 +303,14 @@ export function* mergeVmas(
 export function* splitAtBoth(
   machine: Machine,
   mm: Mm,
-  startPage: number,
-  endPage: number,
+  range: PageRange,
   limit: SplitLimit = "limited",
 ): Task<Errno> {
+  const { startPage, endPage } = range;
   let result = yield* splitVmaAt(machine, mm, startPage, limit);
   if (result !== 0) return result;
   result = yield* splitVmaAt(machine, mm, endPage, limit);
-  if (result !== 0) yield* mergeVmas(machine, mm, startPage, endPage);
+  if (result !== 0) yield* mergeVmas(machine, mm, range);
   return result;
 }
 

@@ -132,20 +132,24 @@ export function* vmasIn(
   }
 }
 
-/** What one vma has of a range. */
-export interface VmaPart {
-  readonly vma: Vma;
+/** Pages from `startPage` up to `endPage`, which is exclusive. */
+export interface PageRange {
   readonly startPage: number;
   readonly endPage: number;
+}
+
+/** What one vma has of a range. */
+export interface VmaPart extends PageRange {
+  readonly vma: Vma;
 }
 
 /** The range's mapped pages, vma by vma. As `vmasIn`. */
 export function* partsIn(
   memory: SharedMemory,
   mm: Mm,
-  startPage: number,
-  endPage: number,
+  range: PageRange,
 ): Generator<VmaPart, void, void> {
+  const { startPage, endPage } = range;
   for (const vma of vmasIn(memory, mm, startPage, endPage)) {
     yield {
       vma,
@@ -156,18 +160,15 @@ export function* partsIn(
 }
 
 /** True when nothing is mapped in the range. Holding the mmap lock. */
-export function isFree(memory: SharedMemory, mm: Mm, startPage: number, endPage: number): boolean {
+export function isFree(memory: SharedMemory, mm: Mm, range: PageRange): boolean {
+  const { startPage, endPage } = range;
   const vma = vmaAt(memory, findVma(memory, mm, startPage));
   return vma === undefined || vma.startPage >= endPage;
 }
 
 /** True when every page of the range is mapped. Holding the mmap lock. */
-export function isFullyMapped(
-  memory: SharedMemory,
-  mm: Mm,
-  startPage: number,
-  endPage: number,
-): boolean {
+export function isFullyMapped(memory: SharedMemory, mm: Mm, range: PageRange): boolean {
+  const { startPage, endPage } = range;
   let page = startPage;
   for (const vma of vmasIn(memory, mm, startPage, endPage)) {
     if (vma.startPage > page) return false;
@@ -177,14 +178,9 @@ export function isFullyMapped(
 }
 
 /** How many pages of the range are mapped. Holding the mmap lock. */
-export function mappedPagesIn(
-  memory: SharedMemory,
-  mm: Mm,
-  startPage: number,
-  endPage: number,
-): number {
+export function mappedPagesIn(memory: SharedMemory, mm: Mm, range: PageRange): number {
   let pages = 0;
-  for (const part of partsIn(memory, mm, startPage, endPage)) {
+  for (const part of partsIn(memory, mm, range)) {
     pages += part.endPage - part.startPage;
   }
   return pages;
