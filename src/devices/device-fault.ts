@@ -1,8 +1,7 @@
 /**
  * @module devices/device-fault
- * What goes wrong on a device and is somebody's to know: an access that no mapping allows, and a
- * kernel that threw. Shared by all devices; what an error of the machine looks like is
- * sync/errors.ts.
+ * The errors of a device that a program must know of: an access that no mapping allows, and a
+ * kernel that threw. For all devices. Errors of the machine are in sync/errors.ts.
  */
 
 import { formatValue } from "../space/failures.ts";
@@ -20,7 +19,7 @@ import {
 } from "../sync/errno.ts";
 import { HmmError } from "../sync/errors.ts";
 
-/** What a device wanted of an address. Atomics want to write, whichever they are. */
+/** How a device accessed an address. All atomics count as writes. */
 export type DeviceAccess = "read" | "write";
 
 /** What a {@link DeviceFault} says, as plain data that can go from thread to thread. */
@@ -34,10 +33,10 @@ export interface DeviceFaultFields {
 
 /**
  * A device could not reach an address. `code` is EFAULT (nothing readable is mapped there), EPERM
- * (it may not be written), ENOMEM (RAM or kernel heap is used up), EBUSY (the mapping did not come
- * to rest in time; a write view that is open has this effect), ESRCH (the address space is gone),
- * ENODEV (the device is gone), or EMFILE (the thread owns as many things on the machine as it may).
- * `address` is the first that could not be had.
+ * (it may not be written), ENOMEM (RAM or kernel heap is used up), EBUSY (the mapping went on
+ * changing until the device's fault timeout, or a write view stayed open), ESRCH (the address space
+ * is gone), ENODEV (the device is gone), or EMFILE (the thread owns as many things on the machine
+ * as it may). `address` is the first that could not be had.
  */
 export class DeviceFault extends HmmError {
   readonly access: DeviceAccess;
@@ -123,8 +122,8 @@ export function kernelThrew(item: number, cause: unknown): KernelFailure {
 }
 
 /**
- * The failure of a dispatch in whose course, or before it, a promise was rejected that a kernel or
- * its module had left behind in a thread of the device.
+ * The failure of a dispatch when a promise was rejected that a kernel or its module had left behind
+ * in a thread of the device, during the dispatch or before it.
  */
 export function kernelLeftBehind(cause: unknown): KernelFailure {
   const message = `Cannot call the dispatch good: a promise that a kernel or its module had left behind was rejected: ${textOf(cause)}; ${BE_PLAIN}`;
@@ -149,8 +148,8 @@ const REFUSED_KINDS: ReadonlyMap<string, string> = new Map([
 ]);
 
 /**
- * Why `kernel` is refused before any work item runs, if it is: it says itself that it will not be
- * done when it returns.
+ * Why `kernel` is refused before any work item runs; undefined when it is not. Its kind of function
+ * is one that is not done when it returns.
  */
 export function refusedKernel(kernel: unknown): KernelFailure | undefined {
   const state = REFUSED_KINDS.get(Object.prototype.toString.call(kernel));
@@ -160,8 +159,8 @@ export function refusedKernel(kernel: unknown): KernelFailure | undefined {
 }
 
 /**
- * Why a kernel that returned `result` is refused, if it is. Throws what the result's own getters
- * throw.
+ * Why a kernel that returned `result` is refused; undefined when it is not. Throws what the
+ * result's own getters throw.
  */
 export function refusedResult(item: number, result: unknown): KernelFailure | undefined {
   const what = kindOfResult(result);
@@ -179,8 +178,8 @@ function kindOfResult(result: unknown): string | undefined {
 }
 
 /**
- * Somebody's code asked for the device's memory when no work item ran: what a kernel has left
- * behind.
+ * Code used the device's memory while no work item ran: something that a kernel has left behind, a
+ * promise or a timer.
  */
 export function outsideItem(): HmmError {
   return new HmmError(

@@ -1,25 +1,24 @@
 /**
  * @module devices/driver
- * The contract between a device's driver and the rest. Half of it is code that other threads call:
- * `HmmMirrorOps` (hmm/mirror/mirror-ops.ts), by which a driver hears that a mapping changes. This
- * module has the other half, what the host's program calls, and the rules that both obey. software/
- * is the reference.
+ * The contract between a device's driver and the rest. One half is call-backs: `HmmMirrorOps`
+ * (hmm/mirror/mirror-ops.ts), called by the thread that changes a mapping. The other half is in
+ * this module: what a program calls, and the rules of both. service/ and policy/ are parts that any
+ * driver may use; software/ is the reference.
  *
  * A driver is code plus state in shared memory:
  *
- *   1  Its state lies in the kernel heap, for `invalidate` runs in whichever thread changes a
- *      mapping. That thread has loaded the driver's module, and nothing else of the driver's.
+ *   1  Its state lies in the kernel heap, for `invalidate` runs in any thread that changes a
+ *      mapping. That thread has loaded the driver's module, and has nothing else of the driver.
  *   2  `invalidate` takes the driver's own lock and no other, and returns when the device cannot
- *      reach the range any more. Where it may not wait, and would have to, it answers EAGAIN and
- *      has touched nothing (R3).
- *   3  The driver's lock is never held into anything that may change a mapping or fault: that could
- *      come back to `invalidate`, which takes it.
- *   4  A translation is used, or put into the device's table, only under the driver's lock, after
- *      `hmmRangeValid` has said there that no invalidation has run since it was read (R4).
- *   5  Every range is unregistered on every path: a registered one keeps the address space alive
- *      for ever.
- *   6  Frames are not referenced by the driver. What it holds of a page it gives up when it is
- *      told; what it copied before that it throws away.
+ *      reach the range any more. If it would have to wait and may not, it answers EAGAIN and has
+ *      changed nothing (R3).
+ *   3  While the driver's lock is held, nothing is called that may change a mapping or fault: that
+ *      could call `invalidate`, which takes the lock.
+ *   4  A translation is used, or installed in the device's table, only under the driver's lock,
+ *      after `hmmRangeValid` has said there that no invalidation has run since it was read (R4).
+ *   5  Every range is unregistered on every path. A registered range keeps the address space alive.
+ *   6  The driver holds no references of frames. `invalidate` clears what the device has of a page;
+ *      what was copied before it, and not installed yet, is thrown away.
  *   7  A device that keeps copies has the pages write-protected before it makes them
  *      (mm/fault/track.ts), for stores change no mapping.
  *   8  `release` ends everything, once; the driver unregisters its mirror all the same.
@@ -27,7 +26,7 @@
  *      the address space and the device usable. Nothing reads as zeros instead.
  */
 
-/** What a device thread or a command did, in numbers. */
+/** What a command did, in numbers. */
 export interface CommandResult {
   /** Pages that the command moved, or looked at. */
   readonly pages: number;
@@ -45,8 +44,8 @@ export interface DispatchResult {
   /** From handing the kernel to the device's threads until the last of them was done. */
   readonly seconds: number;
   /**
-   * Accesses that found no translation. These and the following count for the device while the
-   * dispatch ran, commands of the host included.
+   * Accesses that found no translation. This number and those below count what the device did while
+   * the dispatch ran, commands of the host included.
    */
   readonly faults: number;
   readonly batches: number;
@@ -65,7 +64,7 @@ export interface DispatchResult {
 export interface DeviceStats {
   /** Accesses that found no translation and were served, duplicates included. */
   readonly faults: number;
-  /** Rounds of service; each takes all faults that wait. */
+  /** Batches of faults; each has all faults that waited. */
   readonly batches: number;
   /** Faults of a batch that named a page a second time. */
   readonly duplicates: number;
@@ -74,11 +73,11 @@ export interface DeviceStats {
   /** Pages copied to device memory. */
   readonly pagesToDevice: number;
   readonly bytesToDevice: number;
-  /** Pages that left device memory to make room. */
+  /** Pages that were evicted from device memory. */
   readonly evictions: number;
-  /** Calls by which the address space told the device to let go of a range. */
+  /** Calls of the device's `invalidate`. */
   readonly invalidations: number;
-  /** Translations that these calls took away. */
+  /** Translations that these calls cleared. */
   readonly dropped: number;
   /**
    * Collisions: a range was invalidated while its pages were being brought in, and had to be read

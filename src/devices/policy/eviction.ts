@@ -5,7 +5,7 @@
  * that are hot and therefore never fault. Here a page is used when a thread fetches its
  * translation, and the hand sees to it that hot pages are fetched again and again:
  *
- *     device thread                                  hand, in whoever makes room
+ *     device thread                                  hand, in the service owner
  *     cache miss: fetches the entry, ACCESSED = 1
  *     hits, hits, hits (no trace)
  *                                                    ACCESSED was 1: clears it,
@@ -14,7 +14,7 @@
  *                                                    next time round: still in use
  *
  * Holding the driver lock, as the service owner. What happens to the entries of the pages is the
- * caller's business (service/frame-reserve.ts).
+ * caller's task (service/frame-reserve.ts).
  */
 
 /** What the clock sees of device memory, frame by frame. */

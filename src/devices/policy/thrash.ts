@@ -7,7 +7,7 @@
  * another chance.
  *
  * A table of THRASH_ENTRIES entries, direct-mapped by page: two pages that share an entry push each
- * other out, which costs a little speed and nothing else. Under the driver lock; times are sharedMs
+ * other out, which costs a little speed only. Under the driver lock; times are sharedMs
  * of sync/tasks/clock.ts.
  *
  *     0  PAGE    1  EVENTS, 0 = free entry    2  LAST_MS    3  REMOTE_UNTIL_MS, 0 = not thrashing
@@ -88,7 +88,7 @@ export class ThrashTable {
     return expiryMs !== 0 && ((nowMs - expiryMs) | 0) >= 0;
   }
 
-  /** Forgets pages whose time is up, and tells `release` of each. */
+  /** Forgets pages whose time is up, and calls `release` for each. */
   expire(nowMs: number, release: (page: number) => void): void {
     const { words } = this.#memory;
     let nextMs = 0;

@@ -11,8 +11,8 @@
  *       fault is grown to its 64 KiB and no further, and few cold pages make room, if any
  *       (policy/prefetch.ts). Pages that thrash are left alone.
  *
- * Scratch of one thread, as the service owner. `start` begins with a block, `want` says what is
- * wanted, `serve` brings it and says what came of it.
+ * Scratch of one thread, used as the service owner: `start` begins with a block, `want` notes what
+ * is wanted, `serve` brings it and returns what came of it.
  */
 
 import { wordAt } from "../../mmu/radix-table.ts";
@@ -77,7 +77,7 @@ export class BlockService {
 
   /**
    * B3, where `reads` pages are to be read. The free frames are counted without the driver lock:
-   * whoever takes them takes what there is.
+   * when they are taken, fewer may be left.
    */
   *wantPrefetched(reads: number): Task<void> {
     const { record, table, machine } = this.#device;

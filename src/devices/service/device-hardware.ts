@@ -34,9 +34,9 @@ export interface Entries {
 }
 
 /**
- * How the device hears that its table (device-table.ts) has changed. Both are called holding the
- * driver lock, in any thread that has loaded the driver's module: so they may wait for the device,
- * and for no other lock.
+ * The device's translation unit: it is notified when the device's table (device-table.ts) changes.
+ * Both are called holding the driver lock, in any thread that has loaded the driver's module. They
+ * may wait for the device, and take no lock.
  */
 export interface TranslationUnit {
   /** Entries of pages [startPage, endPage) were added, or allow more. */

@@ -1,12 +1,12 @@
 /**
  * @module devices/service/device-list
- * The software devices of a machine. A Worker that is to become a thread of one is told its place
- * in the heap by a message, and its owner, who alone holds a reference for it then, may be dead
- * when it arrives: so it looks here whether there is still that device.
+ * The devices of a machine. A Worker that is to become a thread of one receives its place in the
+ * heap by a message. The owner alone holds a reference then, and may be dead when the message
+ * arrives: so the Worker checks here whether the device still exists.
  *
  *   L1  A device is listed from before anybody else knows of it until directly before its memory is
  *       freed; under devicesLock a listed device is allocated memory.
- *   L2  Its references may have come to 0 already: who finds it takes one unless that is so.
+ *   L2  Its references may be 0 already: who finds it takes one only if they are not.
  *
  * Lock: devicesLock, holding nothing else.
  */
@@ -28,10 +28,10 @@ interface DeviceList extends StructView {
 
 const DeviceList: Struct<DeviceList> = struct<DeviceList>("deviceList", {
   lock: embed(Spinlock, "the list", "devicesLock"),
-  live: embed(List, "head of the machine's software devices; guarded by devicesLock"),
+  live: embed(List, "head of the machine's devices; guarded by devicesLock"),
 });
 
-/** Names a device to other threads, which may hear of it late. */
+/** Names a device to other threads. It may be gone when they receive this. */
 export interface DevicePlace {
   /** Pointer of its record, as long as there is that device. */
   readonly recordAt: number;

@@ -1,8 +1,8 @@
 /**
  * @module devices/service/device-parts
  * What a device has beside its record, allocated and freed: its page table, its frame table, its
- * fault rings, its table of thrashing pages. The record itself, its hardware, and who frees it when
- * are the driver's business.
+ * fault rings, its table of thrashing pages. The record itself, its hardware, and when it is freed
+ * are the driver's task.
  */
 
 import { hmmMirrorForget, hmmMirrorRegister } from "../../hmm/mirror/mirror.ts";

@@ -91,7 +91,7 @@ export const DeviceRecord: Struct<DeviceRecord> = struct<DeviceRecord>(
     node: embed(List, "in the machine's list of devices (device-list.ts); guarded by devicesLock"),
     serial: u32(
       "const",
-      "number of the device on its machine: tells it from one whose memory it inherited",
+      "number of the device on its machine: another device at the same place has another",
     ),
     threads: u32("const", "threads of the device, each with a fault ring"),
     faultTimeoutMs: u32("const", "how long a fault may be retried"),

@@ -9,13 +9,13 @@
  *     +----------------------------------+------+-------+-------+---------+
  *
  * LOCAL: a read copy in device memory. Else the frame is the CPU's own, reached over the bus; WRITE
- * only there. A page has one entry, so it is read where it is written as soon as anybody on the
- * device writes it, and the copy is gone.
+ * only there. A page has one entry: as soon as a thread of the device writes it, all read it in
+ * RAM, and the copy is gone.
  *
  * Changed under the driver lock (D1, D2 of device-record.ts), which is the table's lock. Read
  * without it as hints, and by device threads that check afterwards whether the entry was flushed
- * (mmu/soft-tlb.ts; W3 of mmu/radix-table.ts). A device with a table of its own besides hears of
- * each change through its TranslationUnit.
+ * (mmu/soft-tlb.ts; W3 of mmu/radix-table.ts). If the device has a table of its own, its
+ * TranslationUnit is notified of each change.
  */
 
 import type { Machine } from "../../memory/machine.ts";

@@ -2,7 +2,7 @@
  * @module devices/service/fault-batch
  * The faults of one round of service: taken out of the rings, sorted by address, each page once. Of
  * a page that was wanted for reading and for writing, writing remains, since it allows both (UVM
- * keeps the most intrusive access likewise). Belongs to one thread; no locks.
+ * keeps the most intrusive access likewise). Used by one thread; no locks.
  */
 
 import { BLOCK_SHIFT } from "../policy/prefetch.ts";

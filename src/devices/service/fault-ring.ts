@@ -1,13 +1,12 @@
 /**
  * @module devices/service/fault-ring
  * The device's fault buffer: one ring for each of its threads, so that recording a fault needs no
- * lock. The thread puts faults in; the service owner takes out those of all threads, also of such
- * as are still running. A fault that is recorded is not waited for here, and nobody answers it: the
- * work item that made it is run again, and finds the page or faults anew (the replay policy that
- * UVM calls BATCH_FLUSH).
+ * lock. The thread appends faults; the service owner removes those of all threads, running or not.
+ * A recorded fault is not waited for here, and gets no answer: the work item that made it runs
+ * again, and finds the page or faults anew (the replay policy that UVM calls BATCH_FLUSH).
  *
- *     word 0   HEAD    faults taken out so far; written by the service owner
- *     word 1   TAIL    faults put in so far; written by the thread, after the fault
+ *     word 0   HEAD    faults removed so far; written by the service owner
+ *     word 1   TAIL    faults appended so far; written by the thread, after the fault
  *     2, 3     page and DeviceAccess of the first entry, and so on
  *
  * HEAD and TAIL only count up, modulo 2^32.
@@ -38,7 +37,7 @@ export class FaultRing {
   }
 
   /**
-   * How many faults nobody has taken yet.
+   * How many faults wait.
    *
    * @stepped fault ring
    */
@@ -64,7 +63,7 @@ export class FaultRing {
   }
 
   /**
-   * Hands every waiting fault to `use` and takes it out. As the service owner. Returns how many.
+   * Removes every waiting fault, and calls `use` with it. As the service owner. Returns how many.
    *
    * @stepped fault ring
    */

@@ -37,7 +37,7 @@ import {
 import { SpanService, allocServiceRange, registerErrno } from "./span-service.ts";
 import { type Brought, type PageFailure, WANT_READ, WANT_REMOTE, WANT_WRITE } from "./wants.ts";
 
-/** Makes the service of spans; tests put in broken ones. */
+/** Makes the service of spans; tests pass broken ones. */
 export type SpanServiceClass = new (
   ...args: ConstructorParameters<typeof SpanService>
 ) => SpanService;
@@ -128,7 +128,7 @@ export class FaultService {
   /**
    * Serves every page of [startPage, endPage) that has no entry for the access, as one batch:
    * copies while frames are free, the rest in RAM. Returns the first page that failed, if one did;
-   * those before it have been served, but for such as collided, which stay without an entry.
+   * those before it have been served, but for those that collided, which have no entry.
    * Holding no lock.
    */
   *serveRange(startPage: number, endPage: number, isWrite: boolean): Task<PageFailure | undefined> {
@@ -226,8 +226,8 @@ export class FaultService {
   }
 
   /**
-   * Pages that have been left in RAM for long enough lose their entries: whoever reads them next
-   * may get a copy again.
+   * Pages that have been left in RAM for long enough lose their entries. The next read of such a
+   * page may get a copy again.
    */
   *#retryThrashing(): Task<void> {
     const { thrash, table } = this.device;

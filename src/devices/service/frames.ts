@@ -9,9 +9,9 @@
  *     0  PAGE      the page it holds, when mapped
  *     1  STATE     free -> loading (the service owner fills it) -> mapped -> free, or
  *                  mapped -> loading when it is evicted
- *     2  ACCESSED  1: some thread has fetched its translation since the hand came by; PREFETCHED:
- *                  nobody has since it was brought unasked. Set without a lock, so plainly: a set
- *                  that is lost to the hand's clearing costs the page one chance
+ *     2  ACCESSED  1: a thread has fetched its translation since the hand passed; PREFETCHED: it
+ *                  was prefetched, and no thread has yet. Set plainly, without a lock: when the
+ *                  hand's clearing overwrites it, the page loses one chance
  *     3  NEXT      of the free list: frame plus 1, or 0
  *
  * All of it under the driver lock, but for ACCESSED.
@@ -113,7 +113,7 @@ export class Frames {
     return frame;
   }
 
-  /** The frame holds nothing any more, whatever it was. Its translation is out of the table. */
+  /** The frame becomes free, in whatever state it is. Its translation is not in the table. */
   give(frame: number): void {
     const { record } = this;
     const { words } = this.#memory;

@@ -2,7 +2,7 @@
  * @module devices/service/span-service
  * Brings the wanted pages of one span (within a 2 MiB block) to the device: the collision-retry
  * rule (R4; hmm/range/valid.ts has its two columns), for a device that also keeps copies. Which
- * spans, and what happens when one cannot be had, is the business of block-service.ts.
+ * spans, and what is done about one that cannot be had, is decided in block-service.ts.
  *
  *     1  register a range over the span, wait until it is valid
  *     2  mmap lock for reading: fault the pages in, and write-protect those that will be copied

@@ -1,8 +1,8 @@
 /**
  * @module devices/software/device-thread
  * One thread of a device: its fault service, its ring, its view of memory, and the runner of its
- * work items, on a machine that this thread is on. Which thread that is and how it is told to begin
- * is device-worker.ts's business.
+ * work items, on a machine that this thread is on. Which thread that is and how it begins is for
+ * device-worker.ts.
  */
 
 import type { Machine } from "../../memory/machine.ts";

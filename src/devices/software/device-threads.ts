@@ -1,9 +1,8 @@
 /**
  * @module devices/software/device-threads
- * The owner's side of a device's Workers: started together, given one dispatch at a time, told to
+ * The owner's side of a device's Workers: they start together, run one dispatch at a time, and
  * leave together. A Worker that ends by itself, or is ended by somebody else, ends the running
- * dispatch with an error and makes the device unfit for further ones; it never makes anybody wait
- * for ever.
+ * dispatch with an error and makes the device unfit for further ones; nobody waits for it.
  */
 
 import { type SpawnedWorker, spawnWorker } from "../../host/spawn-worker.ts";
@@ -16,8 +15,8 @@ import type { OwnerMessage, ThreadMessage, ThreadStart } from "./worker-messages
 import { unpackFailure } from "./worker-messages.ts";
 
 /**
- * How long a thread that was told to leave may take, before it is ended where it is: its kernel may
- * be one that never returns.
+ * How long a thread may take to leave, until it is ended where it is: its kernel may be one that
+ * never returns.
  */
 const LEAVE_MS = 2000;
 
@@ -26,7 +25,7 @@ class ThreadHandle {
   readonly worker: SpawnedWorker;
   isGone = false;
   /**
-   * What the owner waits for: by kind, since it may tell a thread to leave that has not finished
+   * What the owner waits for: by kind, since it may order a thread to leave that has not finished
    * its dispatch.
    */
   readonly #awaited = new Map<ThreadMessage["kind"], (failure: HmmError | undefined) => void>();
@@ -38,7 +37,7 @@ class ThreadHandle {
     this.worker.onExit(() => this.#lose("its Worker has ended", onGone));
   }
 
-  /** The next message of the kind, with the failure that it tells; or that the Worker is gone. */
+  /** The next message of the kind: its failure, if it has one; or that the Worker is gone. */
   expect(kind: ThreadMessage["kind"]): Promise<HmmError | undefined> {
     if (this.isGone) return Promise.resolve(lostThread("its Worker has ended"));
     return new Promise((resolve) => {

@@ -1,20 +1,20 @@
 /**
  * @module devices/software/device-translator
- * What the software TLB of a device thread asks when it has no answer: a walk of the device's page
- * table, and a fault when the walk finds nothing usable. Two ways to take a fault, chosen by what
- * the running work item has done so far:
+ * What the software TLB of a device thread calls on a miss: a walk of the device's page table, and
+ * a fault when the walk finds nothing usable. There are two ways to take a fault. What the running
+ * work item has done so far decides which:
  *
  *   - Abandon. A work item that has changed nothing yet may be given up and run again from its
- *     start: nobody can tell. Its fault goes into the ring, an exception that was made beforehand
- *     takes the thread out of the kernel (0.2 us), and the next item runs meanwhile; one batch
- *     serves the faults of many.
+ *     start: there is no trace of it. Its fault goes into the ring, an exception that was made
+ *     beforehand takes the thread out of the kernel (0.2 us), and the next item runs meanwhile. One
+ *     batch serves the faults of many.
  *   - Stall. The item waits here until its page is there, then goes on. Always after its first
  *     store or read-modify-write, which must be neither lost nor made twice; and when it has been
- *     given up so often that another replay promises nothing.
+ *     given up so often that one more replay will not help.
  *
  * A stalled access needs one frame at a time, so an item gets through however small device memory
- * is. Should others keep taking that frame away before the access is made (which they can,
- * STEALS_MAX times), the page is used in RAM.
+ * is. If others evict that frame before the access is made, STEALS_MAX times, the page is used in
+ * RAM.
  */
 
 import type { StoringItem } from "../../mmu/store-tlb.ts";
@@ -42,8 +42,8 @@ import type { FaultService } from "../service/fault-service.ts";
 export const STEALS_MAX = 4;
 
 /**
- * Faults of one access: each was served, and its page taken away again before the access. Then
- * somebody changes the mapping in a tight loop.
+ * Faults of one access: each was served, and its translation cleared again before the access. Then
+ * some thread changes the mapping in a tight loop.
  */
 const ACCESS_FAULTS_MAX = 10_000;
 
@@ -64,7 +64,7 @@ export class WorkItem implements StoringItem {
   /** It has made a store or a read-modify-write: it cannot be run again. */
   hasStored = false;
   /**
-   * It has been given up, or has failed, or there is none: nothing that is done from here on has an
+   * It has been given up, or has failed, or there is none: nothing that is done from now on has an
    * effect.
    */
   isOver = true;
@@ -82,8 +82,7 @@ export class WorkItem implements StoringItem {
   }
 
   /**
-   * The dispatch is over. What its kernel has left behind (promises, timers) finds no item to work
-   * for.
+   * The dispatch is over. What its kernel has left behind (promises, timers) belongs to no item.
    */
   end(): void {
     this.item = -1;

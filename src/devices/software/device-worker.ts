@@ -1,8 +1,8 @@
 /**
  * @module devices/software/device-worker
  * The module that a device's Workers run: joins the machine, becomes one of the device's threads,
- * and runs what its owner sends. It needs no address space of its own: whatever it faults on, the
- * device's mirror leads to the address space, and a range keeps that alive meanwhile.
+ * and runs what its owner sends. It needs no address space of its own: the device's mirror leads to
+ * the address space, and a range keeps that alive during a fault.
  */
 
 import { enterWorker } from "../../host/worker-scope.ts";
@@ -35,8 +35,8 @@ function openThread(start: ThreadStart): { seat: MachineSeat; thread: DeviceThre
 
 async function serve(start: ThreadStart): Promise<void> {
   const { seat, thread } = openThread(start);
-  // The items of a kernel that leaves promises behind are long over when one is rejected; so the
-  // next answer tells.
+  // The items of a kernel that leaves promises behind are long over when one is rejected: the next
+  // dispatch is answered with it.
   let leftBehind: Error | undefined;
   scope.onUnhandledRejection((reason) => {
     leftBehind ??= kernelLeftBehind(reason);

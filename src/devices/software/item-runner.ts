@@ -1,10 +1,10 @@
 /**
  * @module devices/software/item-runner
  * Runs a kernel's work items on one device thread, as exactly as if each ran once from start to
- * end. The way to that with few stops:
+ * end, and with few stops:
  *
- *   - The thread has a window of items under way. It runs each from its start; one that faults
- *     before it has changed anything is given up, its fault recorded, and stays in the window.
+ *   - The thread has a window of items under way. It runs each from its start. One that faults
+ *     before it has changed anything is given up, and stays in the window; its fault is recorded.
  *     After a pass over the window all recorded faults, of all threads, are served as one batch,
  *     and the items that are left run again.
  *   - Why that is exact: until its first store or read-modify-write an item has had no effect on
@@ -14,17 +14,7 @@
  *   - Why it ends: an item that faults on the same page twice running, or REPLAYS_MAX times, runs
  *     stalling from then on, and needs one frame at a time only.
  *
- * Served pages may be evicted again before their items run, when the window wants more of them than
- * device memory holds. Then the window shrinks, down to one item; it grows again while replays find
- * what they need.
- *
- * Giving up does not always pay: when neighbouring items want the same page, a batch has one page
- * in it, and every item given up was run for nothing. So a pass ends when most of its items wait
- * for pages that it has met before, and after a batch of few pages the next items stall. Measured
- * on two cores of a shared machine, a page brought by a batch costs 2 to 3 us, one that is stalled
- * for 6 to 7 us. Searches in a tree of which a quarter fits, in random order: 4.5 us each by
- * replaying, 6.0 us by stalling; along a curve that keeps neighbours together: 1.6 us either way,
- * where giving up without these two rules took 2.2 us.
+ * Whether giving up pays, and how many items to have under way, is for replay-policy.ts to say.
  */
 
 import { hasPanicked } from "../../sync/death/panic.ts";
@@ -38,27 +28,11 @@ import { chunkOf, isStopped, stopDispatch, takeItems } from "./dispatch-state.ts
 import type { DeviceRecord } from "../service/device-record.ts";
 import type { FaultRing } from "../service/fault-ring.ts";
 import type { FaultService } from "../service/fault-service.ts";
+import { ReplayPolicy, WINDOW_MAX } from "./replay-policy.ts";
 import type { SoftwareRecord } from "./software-record.ts";
 
-/** Items under way at most. */
-export const WINDOW_MAX = 256;
 /** Times that an item is given up, until it runs stalling. */
 export const REPLAYS_MAX = 24;
-/**
- * Faults of one pass on pages that it has met before: with more of them than this, and than a
- * quarter of the pages met, the pass ends.
- */
-const REPEATS_MIN = 2;
-/** Pages that a batch must have had for giving items up to have been worth it. */
-const WORTHWHILE_PAGES = 4;
-/**
- * After a batch that was not, so many items stall instead; twice as many each time, up to the
- * second number.
- */
-const STALLING_ITEMS_MIN = 64;
-const STALLING_ITEMS_MAX = 4096;
-const MET_PAGES = 1024;
-
 /** One dispatch, as its threads see it. */
 export interface Dispatch {
   readonly kernel: Kernel;
@@ -76,22 +50,12 @@ export class ItemRunner {
   readonly #ring: FaultRing;
   readonly #work: WorkItem;
   readonly #memory: TypedAccess;
+  readonly #policy = new ReplayPolicy();
   /** The window: item, page of its last fault (-1 none), times it was given up. */
   readonly #items = new Float64Array(WINDOW_MAX);
   readonly #lastPages = new Float64Array(WINDOW_MAX);
   readonly #replays = new Uint8Array(WINDOW_MAX);
-  /**
-   * Pages that this pass has met, direct-mapped: a page that is pushed out counts as new when it
-   * comes again.
-   */
-  readonly #metPages = new Float64Array(MET_PAGES).fill(-1);
-  readonly #metPasses = new Float64Array(MET_PAGES);
-  #passes = 0;
   #count = 0;
-  #windowSize = WINDOW_MAX;
-  /** Items that will stall, since giving up did not pay; and how many it will be next time. */
-  #stallingItems = 0;
-  #stallingNext = STALLING_ITEMS_MIN;
   /** Items taken from the dispatch that are not in the window yet. */
   #next = 0;
   #end = 0;
@@ -113,7 +77,7 @@ export class ItemRunner {
 
   /**
    * Runs items until the dispatch has no more, or is stopped. What ended it early, if anything did:
-   * then the others are told to stop too.
+   * then the other threads stop too.
    *
    * @stepped dispatch
    */
@@ -146,7 +110,7 @@ export class ItemRunner {
    * @stepped dispatch
    */
   #refill({ items }: Dispatch): boolean {
-    while (this.#count < this.#windowSize) {
+    while (this.#count < this.#policy.windowSize) {
       if (this.#next === this.#end) {
         const chunk = chunkOf(items, this.#device.threads);
         const first = takeItems(this.#record, items, chunk);
@@ -164,80 +128,43 @@ export class ItemRunner {
 
   /**
    * Runs the items of the window, each once, and keeps those that were given up. Ends early when
-   * most of them wait for the same pages: then the batch is as large as it will get, and giving up
-   * more items would be work for nothing.
+   * the policy says so: then the batch is as large as it will get.
    *
    * @stepped dispatch
    */
   #pass(dispatch: Dispatch): Error | undefined {
-    this.#passes++;
+    const policy = this.#policy;
+    policy.startPass();
     let kept = 0;
     let ran = 0;
-    let stuck = 0;
-    let repeats = 0;
+    let isOver = false;
     let failure: Error | undefined;
-    for (; ran < this.#count && failure === undefined; ran++) {
+    for (; ran < this.#count && failure === undefined && !isOver; ran++) {
       if (isStopped(this.#record)) return undefined;
-      const lastPage = this.#lastPages[ran]!;
-      const replays = this.#replays[ran]!;
       const item = this.#items[ran]!;
-      const mustStall = !dispatch.mayReplay || replays >= REPLAYS_MAX || this.#stallingItems > 0;
-      if (this.#stallingItems > 0) this.#stallingItems--;
+      const replays = this.#replays[ran]!;
+      const mustStall = policy.takeStall() || !dispatch.mayReplay || replays >= REPLAYS_MAX;
       failure = this.#attempt(dispatch.kernel, dispatch.args, item, mustStall);
       const page = this.#work.faultedPage;
       if (page < 0) continue;
       // One more replay promises nothing when the last one got no further.
-      const isStuck = page === lastPage;
-      if (isStuck) stuck++;
+      const isStuck = page === this.#lastPages[ran];
       this.#keep(kept++, item, page, isStuck ? REPLAYS_MAX : replays + 1);
-      if (this.#hasMet(page)) repeats++;
-      if (repeats > REPEATS_MIN && repeats * 4 > kept) {
-        ran++;
-        this.#judge(kept - repeats);
-        break;
-      }
+      isOver = policy.noteFault(page, isStuck);
     }
+    policy.endPass();
     countAtomically(this.#device, "items", ran - kept - (failure === undefined ? 0 : 1));
     countAtomically(this.#device, "replays", kept);
-    this.#resize(stuck, kept);
     for (; ran < this.#count; ran++)
       this.#keep(kept++, this.#items[ran]!, this.#lastPages[ran]!, this.#replays[ran]!);
     this.#count = kept;
     return failure;
   }
 
-  /**
-   * A pass has ended early, having met `pages` pages: with few of them a batch saves nothing, and
-   * every item given up was run for nothing.
-   */
-  #judge(pages: number): void {
-    if (pages >= WORTHWHILE_PAGES) {
-      this.#stallingNext = STALLING_ITEMS_MIN;
-      return;
-    }
-    this.#stallingItems = this.#stallingNext;
-    this.#stallingNext = Math.min(this.#stallingNext * 2, STALLING_ITEMS_MAX);
-  }
-
   #keep(slot: number, item: number, page: number, replays: number): void {
     this.#items[slot] = item;
     this.#lastPages[slot] = page;
     this.#replays[slot] = replays;
-  }
-
-  /** Whether an item of this pass has faulted on the page before; from now on one has. */
-  #hasMet(page: number): boolean {
-    const slot = page & (MET_PAGES - 1);
-    const isMet = this.#metPages[slot] === page && this.#metPasses[slot] === this.#passes;
-    this.#metPages[slot] = page;
-    this.#metPasses[slot] = this.#passes;
-    return isMet;
-  }
-
-  /** Many items that got no further: what was brought for them had to go again before they ran. */
-  #resize(stuck: number, kept: number): void {
-    if (stuck * 4 > kept) this.#windowSize = Math.max(1, this.#windowSize >>> 1);
-    else if (stuck === 0) this.#windowSize = Math.min(WINDOW_MAX, this.#windowSize + 8);
   }
 
   /** @stepped kernel */
@@ -267,8 +194,8 @@ export class ItemRunner {
   }
 
   /**
-   * Whatever the item did, it is not to be run again. A promise that it returned may be rejected
-   * yet, which is nobody's concern then.
+   * Whatever the item did, it is not run again. A promise that it returned may still be rejected;
+   * that is ignored.
    */
   #refuse(refused: KernelFailure, result: unknown): KernelFailure {
     this.#work.faultedPage = -1;

@@ -1,7 +1,7 @@
 /**
  * @module devices/software/kernel-module
- * From the name of a kernel to its function: imports the module in a thread of the device, and says
- * what is wrong when that fails. What may be wrong with the function itself is found out by
+ * From the name of a kernel to its function: imports the module in a thread of the device. The
+ * errors say what is wrong when that fails. What is wrong with the function itself is found by
  * item-runner.ts, which calls it.
  */
 
@@ -42,8 +42,8 @@ function exportsText(exports: Record<string, unknown>): string {
 }
 
 /**
- * What went wrong with `import(url)`. A host tells the four cases apart by no common sign, so this
- * goes by what V8, Node and browsers say.
+ * What went wrong with `import(url)`. Hosts have no common sign for the four cases, so this reads
+ * what V8, Node and browsers report.
  */
 export function importFailure(url: string, error: unknown): HmmError {
   const failed = (errno: number, state: string, remedy: string): HmmError =>
@@ -84,7 +84,7 @@ function isNotFound(error: unknown): boolean {
 
 /**
  * The module that is missing, when that is not the one at `url` but one that it imports; as far as
- * the host tells.
+ * the host reports it.
  */
 function otherModule(url: string, error: unknown): string | undefined {
   if (!(error instanceof Error)) return undefined;

@@ -3,11 +3,11 @@
 import type { TypedAccess } from "../../mmu/access.ts";
 
 /**
- * A kernel: runs once for each work item, in any order, on any device thread, as far as anybody can
- * see. `memory` is the address space through the device's page table. Until its first store or
- * read-modify-write an item may in truth be given up and begun again, so what a kernel keeps
- * outside of `memory` (variables of its module) must not count runs or carry anything from one item
- * to the next.
+ * A kernel. To all that can be seen in `memory`, it runs once for each work item, in any order, on
+ * any device thread. `memory` is the address space through the device's page table. In fact an item
+ * may be given up and begun again until its first store or read-modify-write. So what a kernel
+ * keeps outside of `memory` (variables of its module) must not count runs, nor carry anything from
+ * one item to the next.
  *
  * Loads may be answered by a read copy in device memory. Stores and all atomics, `atomicLoad`
  * included, are made in RAM itself, over a writable translation, so they want the right to write.

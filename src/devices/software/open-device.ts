@@ -2,8 +2,8 @@
  * @module devices/software/open-device
  * A device on an address space, from its owner's side, without its threads: its state is made and
  * its mirror put on the space, and the owner's thread gets a fault service of its own, for
- * commands. Pairs that undo each other in the other order, also where one of them fails. Its
- * Workers, and what users see of all of it, are software-device.ts.
+ * commands. What is opened is closed in the reverse order, also when opening fails half-way. Its
+ * Workers, and what users see of it, are in software-device.ts.
  */
 
 import { hmmMirrorUnregister } from "../../hmm/mirror/mirror.ts";

@@ -27,9 +27,9 @@ import type { CommandOutcome, CommandRequest } from "./command.ts";
 const SNAPSHOT_PAGES_AT_ONCE = 512;
 
 /**
- * A span that does not come to rest at once is cut in two, down to single pages, and only a
- * single page is waited for: so what is answered EBUSY is the first page that does not come to
- * rest, and whatever lies before it does not wait.
+ * A span whose mapping is being changed is cut in two, down to single pages, and only a single page
+ * is waited for. So EBUSY names the first page whose mapping does not stop changing, and pages
+ * before it do not wait.
  */
 export function* snapshotCommand(
   service: FaultService,
@@ -82,8 +82,8 @@ function* snapshotPart(service: FaultService, range: HmmRange, into: Uint8Array)
     yield* mm.mmapLock.upRead();
     if (answer === EBUSY) continue;
     if (answer < 0) return answer;
-    // It was true of all pages when the snapshot ended, which has looked. Nothing is put in (R4),
-    // so that is enough.
+    // It was true of all pages when the snapshot ended, which has checked that. Nothing is
+    // installed (R4), so that is enough.
     for (let i = 0; i < into.length; i++) into[i] = snapshotByte(range.pfns[i]!);
     return 0;
   }

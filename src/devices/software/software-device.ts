@@ -41,8 +41,8 @@ export interface SoftwareDeviceOptions {
   /** For messages and debuggers. Default "software device". */
   readonly name?: string;
   /**
-   * How long a fault may be retried while the mapping does not come to rest, until it fails with
-   * EBUSY. Default 1000, as in Linux's drivers.
+   * How long a fault may be retried while the mapping goes on changing, until it fails with EBUSY.
+   * Default 1000, as in Linux's drivers.
    */
   readonly faultTimeoutMs?: number;
 }

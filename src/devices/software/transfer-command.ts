@@ -39,9 +39,9 @@ export function writeCommand(service: FaultService, request: CommandRequest): Ta
 }
 
 /**
- * The pages in their order: a failure further on counts only when the transfer has come to it,
- * since a page before it may still be waited for, and fail first. So the error names the first page
- * that cannot be had, whatever was served with it.
+ * Takes the pages in their order. A failure counts only when the transfer has reached its page: a
+ * page before it may still be waited for, and fail first. So the error names the first page that
+ * cannot be had.
  */
 function* transferThroughTable(
   service: FaultService,
@@ -66,7 +66,7 @@ function* transferThroughTable(
     const failure = { page, pages: page - startPage, faults };
     const isLate = nowMs >= deadlineMs;
     if (isLate && isLast) return { errno: EBUSY, ...failure };
-    isLast = isLate; // once more: it may have come to rest while this thread slept
+    isLast = isLate; // once more: the mapping may be quiet since this thread slept
     const failed = yield* service.serveRange(page, endPage, isWrite);
     if (failed?.page === page) return { errno: failed.errno, ...failure };
     faults++;

@@ -1,7 +1,7 @@
 /**
  * @module devices/software/worker-messages
- * What a device's owner and its threads say to each other. Plain data; failures are taken apart for
- * the way and put together again.
+ * What a device's owner and its threads say to each other. Plain data: a
+ * failure is packed into fields, and made again from them.
  */
 
 import type { MachineHandle } from "../../memory/machine.ts";
@@ -63,7 +63,7 @@ export type FailureMessage =
       readonly message: string;
     };
 
-/** Takes an error apart. */
+/** The fields of an error. */
 export function packFailure(error: unknown): FailureMessage {
   if (error instanceof DeviceFault) {
     const { errno, address, access, item } = error.fields;
@@ -81,7 +81,7 @@ export function packFailure(error: unknown): FailureMessage {
   };
 }
 
-/** Puts it together again. */
+/** The error that was packed. */
 export function unpackFailure(failure: FailureMessage): HmmError {
   if (failure.kind === "fault") return new DeviceFault({ errno: failure.errno, ...failure.fields });
   if (failure.kind === "kernel") return new KernelFailure(failure.fields);
