@@ -126,7 +126,7 @@ test("replay shows what check showed, word for word", async () => {
   const replayed = await hmm("replay", token);
   assert.deepEqual([replayed.status, replayed.err], [0, ""]);
   assert.match(replayed.out, /sleeps on .*; nobody is left to wake it/);
-  assert.match(replayed.out, /The nearest schedule that passes/);
+  assert.match(replayed.out, /The nearest passing schedule/);
   assert.ok(checked.out.includes(replayed.out));
   const recording = JSON.parse((await hmm("replay", token, "--json")).out) as {
     readonly replay: string;
