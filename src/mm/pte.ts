@@ -99,10 +99,13 @@ export function isAccessible(pte: number, isWrite: boolean): boolean {
   return (pte & wanted) === wanted;
 }
 
-/** True when the entry owns one count of the frame `ptePfn(pte)`. */
+/**
+ * True when the entry owns one count of the frame `ptePfn(pte)`: KIND_FRAME and KIND_PROT_NONE. By
+ * bits first, because a zap asks this of every page.
+ */
 export function holdsFrame(pte: number): boolean {
-  const kind = pteKind(pte);
-  return kind === KIND_FRAME || kind === KIND_PROT_NONE;
+  if ((pte & PTE_PRESENT) !== 0) return (pte & PTE_SPECIAL) === 0;
+  return pteKind(pte) === KIND_PROT_NONE;
 }
 
 /** A present entry as it is once its frame is written: no device has a copy to drop. */
