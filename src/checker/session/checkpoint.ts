@@ -13,7 +13,7 @@ import type { Dependence } from "../steps/dependence.ts";
 import { textDigest } from "./text-digest.ts";
 
 const FORMAT = "hmm-checkpoint";
-const VERSION = 2;
+const VERSION = 3;
 
 /**
  * A stopped exploration, from which it can go on: plain data, for JSON.stringify and
