@@ -47,14 +47,15 @@ const places = [
   ["& 4095) >> 2", 1, ({ bytes }) => `& 4095) >> ${Math.log2(bytes)}`],
   ["this.#base) >> 2", 1, ({ bytes }) => `this.#base) >> ${Math.log2(bytes)}`],
   ["pageOf(address, 4)", 2, ({ bytes }) => `pageOf(address, ${bytes})`],
-  ["]! << 0", 4, ({ bytes }) => (bytes === 8 ? "]! >> 1" : `]! << ${2 - Math.log2(bytes)}`)],
+  ["frame << 10", 2, ({ bytes }) => `frame << ${12 - Math.log2(bytes)}`],
+  ["PAGE_BYTES / 4", 1, ({ bytes }) => `PAGE_BYTES / ${bytes}`],
   [
     "(address - page * PAGE_BYTES) / 4",
     1,
     ({ bytes }) => `(address - page * PAGE_BYTES) / ${bytes}`,
   ],
-  [".section!.i32", 4, ({ name }) => `.section!.${name}`],
-  [".sections[entry]!.i32", 2, ({ name }) => `.sections[entry]!.${name}`],
+  [".section!.i32", 5, ({ name }) => `.section!.${name}`],
+  ["section.i32;", 1, ({ name }) => `section.${name};`],
 ];
 
 /**
@@ -130,7 +131,10 @@ function withoutIntegers(text) {
   if (end < 0)
     throw new Error("src/mmu/i32-access.ts does not say where what only integers have begins");
   return `${text.slice(0, end)}\n}\n`
-    .replace(/import \{\n {2}atomicAdd,[^}]*\} from "\.\.\/sync\/atomics\.ts";\n/, "")
+    .replace(
+      /import \{\n {2}atomicAdd,[^}]*\} from "\.\.\/sync\/atomics\.ts";\n/,
+      'import { speculativeLoad } from "../sync/atomics.ts";\n',
+    )
     .replace(/import type \{ AtomicArray \}.*\n/, "")
     .replace(/type Modify = .*\n\n/, "")
     .replace(/ {2}\/\*\* Whether an atomic load.*?\n {2}readonly #loadsInRam: boolean;\n/s, "")

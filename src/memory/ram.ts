@@ -39,7 +39,7 @@ import type { RamSection, RamSectionHandle } from "./frames/ram-section.ts";
 import { FrameRefs } from "./frames/frame-refs.ts";
 import { copyPage, zeroPage } from "./frames/page-data.ts";
 import { RamSnapshot } from "./frames/ram-snapshot.ts";
-import { SECTION_RECORDS_WORDS } from "./frames/section-records.ts";
+import { GRANULE_PAGES, SECTION_RECORDS_WORDS, roundUpGranule } from "./frames/section-records.ts";
 import { Sections } from "./frames/sections.ts";
 import type { Struct, StructView } from "./layout/struct.ts";
 import { embed, pointer, struct, u32 } from "./layout/struct.ts";
@@ -74,11 +74,15 @@ export class Ram {
   readonly sections: Sections;
   readonly allocator: FrameAllocator;
   readonly refs: FrameRefs;
+  /** Frames of the machine's own have numbers below this; those of users' buffers have others. */
+  readonly ownEndPfn: number;
   readonly #totalPages: number;
 
   private constructor(core: RamCore) {
     this.memory = core.memory;
     this.#totalPages = core.totalPages;
+    // the page of zeros comes first
+    this.ownEndPfn = GRANULE_PAGES + roundUpGranule(core.totalPages);
     this.sections = new Sections(core.memory, core.lock, core.records);
     this.allocator = new FrameAllocator(core.memory, core.lock, core.freeLists, core.totalPages);
     this.refs = new FrameRefs(core.memory, this.sections, this.allocator);

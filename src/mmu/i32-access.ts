@@ -1,8 +1,8 @@
 /**
  * @module mmu/i32-access
- * Loads, stores and atomic operations of one width, through a software TLB. This code must be fast:
- * a load that hits is a subtraction, two compares and three reads. The protocol and its races are
- * in soft-tlb.ts (X1 to X5).
+ * Loads, stores and atomic operations of one width, through a software TLB. This is the code that
+ * must be fast: a load that hits is a subtraction, two compares and three reads. The protocol and
+ * its races are in soft-tlb.ts (X1 to X5).
  *
  * This file is the class for 32-bit integers, and the template of all others: the build copies it
  * for each width, with other numbers, another typed array, and other bodies of `converted` and
@@ -11,14 +11,20 @@
  * slow generic path. Made at build time, because a class that a function returns shares its
  * feedback, too.
  *
- * The check of an address is one subtraction and two compares: the distance from the page's start
- * must be a small whole number, and must have no bits but those of an aligned offset in a page
- * (4092 for words). A fraction, a negative number, NaN or another page fails it.
+ * The test of an address is one subtraction and two compares: the distance from the page's start is
+ * a small whole number, and none of its bits stand outside those that an aligned offset in a page
+ * has (4092 for words). A fraction, a negative number, NaN or another page fail it.
  *
- * When the remembered translation does not serve, an integer load gets its value from the function
- * that looks the translation up. A float load remembers the new translation and tries again: a
- * double that is returned from a call is an allocation, 5 ns and garbage. An unsigned word is
- * returned as a signed one, for the same reason.
+ * Another page of a near block (soft-tlb.ts) takes the entry, the data and the generation: three
+ * reads that depend on nothing but the address and each other, so a processor has several loads
+ * under way at once. What makes that hard to keep: every test beside them costs as much as a read
+ * that hits. So there is no key to compare (a near block has a word of its own), the leaf is tested
+ * by being 0, and whether the section is the right one is the test of the frame's bounds.
+ *
+ * An integer load whose page is not the one remembered gets its value from the function that looks
+ * it up. A float's load remembers the page and tries again: a double that comes back from a call is
+ * an allocation, 5 ns and garbage. A word without a sign comes back as one with a sign, for the
+ * same reason.
  */
 
 import { PAGE_BYTES } from "../memory/frames/ram-section.ts";
@@ -33,34 +39,31 @@ import {
   atomicSub,
   atomicXor,
   speculativeAtomicLoad,
+  speculativeLoad,
 } from "../sync/atomics.ts";
 import type { AtomicArray } from "../sync/atomics.ts";
 import type { SharedMemory } from "../sync/shared-memory.ts";
 import { leaveStore } from "../sync/primitives/shootdown.ts";
 import type { IntegerAccess } from "./access.ts";
 import { checkRetry, pageOf } from "./address.ts";
-import type { SoftTlb } from "./soft-tlb.ts";
+import { NOT_A_GENERATION } from "./soft-tlb.ts";
+import type { SoftTlb, TlbUser } from "./soft-tlb.ts";
 import { StoreTlb } from "./store-tlb.ts";
 import type { StoringItem } from "./store-tlb.ts";
-import {
-  ENTRY_GENERATION,
-  ENTRY_GENERATION_WORD,
-  ENTRY_INDEX,
-  ENTRY_KEY,
-  ENTRY_SHIFT,
-  NOT_A_GENERATION,
-  TLB_ENTRY_MASK,
-  quickSection,
-} from "./tlb-entry.ts";
+import { generationIndex } from "../sync/primitives/shootdown.ts";
 
 type Modify = (array: AtomicArray, index: number, value: number) => number;
 
 /**
- * The first value of a typed field: so V8 knows the kind of the array.
+ * What a typed field holds until its constructor is done: V8 then knows what kind of array it has.
  */
 const NO_WORDS: Int32Array = new Int32Array(0);
 
-/** What a store writes. Called before enterStore, for the conversion may run any code. */
+const PAGE_ELEMENTS: number = PAGE_BYTES / 4;
+/** Frames of a section whose elements an index of 31 bits reaches. */
+const FRAMES_MAX: number = 2 ** 31 / PAGE_ELEMENTS;
+
+/** What a store writes. Converts before the store is entered: that may run anything. */
 function converted(value: number): number {
   return value | 0;
 }
@@ -70,39 +73,58 @@ function bitsOf(value: number): number {
   return value;
 }
 
-export class I32Access implements IntegerAccess {
+export class I32Access implements IntegerAccess, TlbUser {
   readonly #tlb: SoftTlb;
   readonly #memory: SharedMemory;
-  readonly #words: Int32Array = NO_WORDS;
-  readonly #entries: Int32Array = NO_WORDS;
+  readonly #leaves: Int32Array = NO_WORDS;
+  readonly #generations: Int32Array = NO_WORDS;
+  readonly #generationsAt: number;
+  readonly #readBit: number;
   readonly #store: StoreTlb;
-  /** Whether an atomic load needs a translation for stores: then it is not made in a copy. */
+  /** Whether an atomic load wants a translation that is good for stores: a copy is not. */
   readonly #loadsInRam: boolean;
+  #words: Int32Array = NO_WORDS;
+  /**
+   * The section that was met last (X6): its data, its first frame, frames that an index reaches.
+   */
   #data: Int32Array = new Int32Array(0);
+  #basePfn = 0;
+  #pages = 0;
+  /** The page that was met last: its address, its first element, its generation and whose it is. */
   #base = 0;
   #index = 0;
   #generationWord: number = NOT_A_GENERATION;
   #generation = 0;
   #zero = 1;
-  /** The section that `#data` is of, as a key of its page 0. */
-  #sectionKey = 0;
 
   /** `item`: the work item of a device that it is for; undefined for a thread of the CPU. */
   constructor(tlb: SoftTlb, item: StoringItem | undefined) {
     this.#tlb = tlb;
     this.#memory = tlb.memory;
     this.#words = tlb.words;
-    this.#entries = tlb.entries;
+    this.#leaves = tlb.leaves;
+    this.#generations = tlb.generations;
+    this.#generationsAt = tlb.generationsAt;
+    this.#readBit = tlb.translator.readBit;
     this.#store = new StoreTlb(tlb, 4, item);
     this.#loadsInRam = item !== undefined;
     this.#zero = 0; // assigned twice, or the compiler would take it for a constant (X4)
+    tlb.addUser(this);
   }
 
-  /** Drops the remembered translations. */
+  heapGrew(words: Int32Array): void {
+    this.#words = words;
+  }
+
+  forgetSection(): void {
+    this.#pages = 0;
+  }
+
+  /** Drops what is remembered. */
   forget(): void {
     this.#generationWord = NOT_A_GENERATION;
     this.#generation = 0;
-    this.#sectionKey = 0;
+    this.#pages = 0;
     this.#store.forget();
   }
 
@@ -127,68 +149,71 @@ export class I32Access implements IntegerAccess {
   }
 
   /**
-   * Remembers the translation of `address`; `tries`: how often this access has done that already.
-   * One function on purpose: with less than 460 bytes of bytecode V8 would inline it into every
-   * loop that loads, at the cost of inlining other loads.
+   * Remembers the page of `address`; `tries`: how often that has been done for this access already.
+   * All in one function on purpose: with less than 460 bytes of bytecode V8 would put it into every
+   * loop that loads, where it takes the place of other loads.
    *
    * @stepped data
    */
   #aimAt(address: number, tries: number): void {
-    const tlb = this.#tlb;
-    const entries = this.#entries;
     const small = address | 0;
     if (tries === 0 && small === address && small >= 0) {
-      const smallPage = small >> 12;
-      const smallAt = (smallPage & 255) << 2; // numbers, not names: an imported constant is a load
-      if (entries[smallAt] === (smallPage | this.#sectionKey)) {
-        this.#base = small & ~4095;
-        this.#index = entries[smallAt + 1]! << 0;
-        this.#generationWord = entries[smallAt + 2]!;
-        this.#generation = entries[smallAt + 3]!;
-        return;
+      const block = small >> 21; // numbers, not names: an imported constant is a load
+      const leaf = this.#leaves[block]!;
+      if (leaf !== 0) {
+        const entry = speculativeLoad(this.#words, leaf + ((small >> 12) & 511));
+        const frame = ((entry >>> 8) - this.#basePfn) | 0;
+        if ((entry & this.#readBit) !== 0 && frame >>> 0 < this.#pages) {
+          this.#base = small & ~4095;
+          this.#index = frame << 10;
+          this.#generationWord = this.#generationsAt + (block & 63);
+          this.#generation = this.#generations[block & 63]!;
+          return;
+        }
       }
     }
-    const page = Math.floor(address / PAGE_BYTES);
-    let entry = page & TLB_ENTRY_MASK;
-    if (tries > 0 || tlb.pages[entry] !== page) {
-      checkRetry(tries, address);
-      entry = tlb.find(pageOf(address, 4), false, address);
-    }
-    const at = entry << ENTRY_SHIFT;
+    checkRetry(tries, address);
+    const page = pageOf(address, 4);
+    const tlb = this.#tlb;
+    tlb.find(page, false, address);
+    const section = tlb.section!; // set by find
+    this.#data = section.i32;
+    this.#basePfn = section.basePfn;
+    this.#pages = Math.min(section.pages, FRAMES_MAX);
     this.#base = page * PAGE_BYTES;
-    this.#data = tlb.sections[entry]!.i32; // an entry with a page has a section
-    this.#sectionKey = quickSection(entries[at + ENTRY_KEY]!);
-    this.#index = entries[at + ENTRY_INDEX]! << 0;
-    this.#generationWord = entries[at + ENTRY_GENERATION_WORD]!;
-    this.#generation = entries[at + ENTRY_GENERATION]!;
+    this.#index = tlb.frame * PAGE_ELEMENTS;
+    this.#generationWord = this.#generationsAt + generationIndex(page);
+    this.#generation = this.#generations[generationIndex(page)]!;
   }
 
   // Integers only, from here to the end of the class.
 
   /**
-   * The second level. First a quick check, with integers alone, for an address below 2^31 in the
-   * section that was used last: loads that go from page to page take 4 ns with it and 5 without.
-   * Returns the bits.
+   * Another page than the one remembered. First, of integers alone, for a near block that was met
+   * before, with the entry in the section that was met last. Returns the bits.
    *
    * @stepped data
    */
   #loadSecond(address: number): number {
     const small = address | 0;
     if (small === address && (small & 0x80000003) === 0) {
-      const entries = this.#entries;
-      const page = small >> 12;
-      const at = (page & 255) << 2; // numbers, not names: an imported constant is a load
-      if (entries[at] === (page | this.#sectionKey)) {
-        const index = entries[at + 1]! << 0;
-        const generationWord = entries[at + 2]!;
-        const generation = entries[at + 3]!;
-        const value = bitsOf(this.#data[(index + ((small & 4095) >> 2)) | 0]!);
-        if (this.#words[(generationWord + (value & this.#zero)) | 0] === generation) {
-          this.#base = small & ~4095;
-          this.#index = index;
-          this.#generationWord = generationWord;
-          this.#generation = generation;
-          return value;
+      const block = small >> 21; // numbers, not names: an imported constant is a load
+      const leaf = this.#leaves[block]!;
+      if (leaf !== 0) {
+        const entry = speculativeLoad(this.#words, leaf + ((small >> 12) & 511));
+        const frame = ((entry >>> 8) - this.#basePfn) | 0;
+        if ((entry & this.#readBit) !== 0 && frame >>> 0 < this.#pages) {
+          const index = frame << 10;
+          const value = bitsOf(this.#data[(index + ((small & 4095) >> 2)) | 0]!);
+          const generationWord = this.#generationsAt + (block & 63);
+          const generation = this.#generations[block & 63]!;
+          if (this.#words[(generationWord + (value & this.#zero)) | 0] === generation) {
+            this.#base = small & ~4095;
+            this.#index = index;
+            this.#generationWord = generationWord;
+            this.#generation = generation;
+            return value;
+          }
         }
       }
     }
@@ -207,14 +232,17 @@ export class I32Access implements IntegerAccess {
    */
   atomicLoad(address: number): number {
     const page = pageOf(address, 4);
+    const tlb = this.#tlb;
+    const generationAt = generationIndex(page);
     for (let tries = 0; ; tries++) {
       checkRetry(tries, address);
-      const entry = this.#tlb.find(page, this.#loadsInRam, address);
-      const at = entry << ENTRY_SHIFT;
-      const index = (this.#entries[at + ENTRY_INDEX]! << 0) + (address - page * PAGE_BYTES) / 4;
-      const value = speculativeAtomicLoad(this.#tlb.sections[entry]!.i32, index);
-      const generationWord = this.#entries[at + ENTRY_GENERATION_WORD]!;
-      if (atomicLoad(this.#words, generationWord) === this.#entries[at + ENTRY_GENERATION])
+      tlb.find(page, this.#loadsInRam, address);
+      const index = tlb.frame * PAGE_ELEMENTS + (address - page * PAGE_BYTES) / 4;
+      const value = speculativeAtomicLoad(tlb.section!.i32, index); // set by find
+      if (
+        atomicLoad(this.#words, this.#generationsAt + generationAt) ===
+        this.#generations[generationAt]
+      )
         return value;
     }
   }

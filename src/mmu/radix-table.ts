@@ -49,6 +49,8 @@ export const MID_WORDS = 2048;
 export const LEAF_WORDS = 512;
 export const MID_SHIFT = 20;
 export const LEAF_SHIFT = 9;
+/** What every leaf entry has in common: a frame number from this bit on. */
+export const ENTRY_PFN_SHIFT = 8;
 /** Pages that one mid table covers (4 GiB). */
 export const MID_SPAN_PAGES: number = 2 ** MID_SHIFT;
 

@@ -1,24 +1,42 @@
 /**
  * @module mmu/soft-tlb
- * The software TLB: one thread's translations from pages to frames. Typed loads and stores go
- * through it; a hit takes nanoseconds. It serves the CPU's threads (the translator walks the mm's
- * page table) and the software device (its own table). The translator finds translations and takes
- * faults; the shootdown ends the validity of a translation (sync/primitives/shootdown.ts).
+ * The software TLB: what one thread remembers of one page table, so that typed loads and stores
+ * take nanoseconds. It serves the CPU's threads (the mm's table) and the software device (its own
+ * table). What the entries mean, and faults, are the translator's business; when a translation
+ * stops being valid is the shootdown's (sync/primitives/shootdown.ts).
  *
- * Two levels. Each width remembers one translation for loads and one for stores (i32-access.ts,
- * store-tlb.ts). Behind them all widths share TLB_ENTRIES entries, direct-mapped by page number. An
- * entry carries the generation that its block of pages had BEFORE the table was walked, and serves
- * while the block still has it:
+ * Two levels. Each width remembers one page for loads and one for stores (i32-access.ts,
+ * store-tlb.ts). Behind them all widths share what stands here: for each block of 2 MiB, the leaf
+ * of the page table that covers it. So an access to any page of a block that was met before reads
+ * the entry in the table itself, as a page walk of a processor does whose upper levels are cached:
+ * the reach is gigabytes, for 8 bytes a block, and an entry that appears or changes needs no word
+ * to anybody.
  *
- *   X1  The invalidator clears the entry of the page table, then raises the generation (flush).
- *       Only after that may the frame be reused.
- *   X2  A translator reads the page table after the TLB has read the generation.
- *   X3  A load reads the data, then the generation. Equal to the entry's: the value was read while
- *       the frame was still the page's.
+ *     address  43          31 30      21 20       12 11        0
+ *             +--------------+----------+-----------+-----------+
+ *             | far blocks   | near     | entry in  | offset in |
+ *             |              | blocks   | the leaf  | the page  |
+ *             +--------------+----------+-----------+-----------+
+ *
+ * Near blocks, those of addresses below 2 GiB, have a word each: the leaf, or 0. Mappings are
+ * placed from the bottom up, so most programs need no others. Far blocks share FAR_BLOCKS words,
+ * direct-mapped.
+ *
+ * A leaf was looked up under a generation: the one that its block had BEFORE the table was walked.
+ * It serves while the block still has that one:
+ *
+ *   X1  The invalidator takes the entry out of the page table, then raises the generation (flush),
+ *       and only after that may the frame be given to someone else. A leaf is treated the same (W3
+ *       of radix-table.ts).
+ *   X2  The page table is walked after the TLB has read the generation.
+ *   X3  A load reads the entry, then the data, then the generation. Equal to the one that the leaf
+ *       was looked up under: the leaf was still the block's, and the value was read while the frame
+ *       was still the page's.
  *
  *      loading thread                              invalidating thread
  *      --------------                              -------------------
- *      generation g read, table walked, cached
+ *      generation g read, table walked, leaf kept
+ *      entry read
  *                                                  entry taken out of the table
  *      data read                                   generation := g + 1
  *                                                  frame freed, allocated, written by its new owner
@@ -28,165 +46,191 @@
  *      The other order of the two reads would be wrong: generation read (g), everything on the
  *      right, data read, value believed.
  *
- *   X4  The second read must not overtake the first, on any CPU, and a fence would cost too much.
- *       So the index is computed from the value: `words[generationWord + (bits & zero)]`, where
- *       `zero` is 0 but the compiler cannot know it. Every CPU keeps the order of two reads when
- *       the address of the second depends on the value of the first. Compilers keep the order of
- *       reads of shared memory.
+ *   X4  The last read must not overtake the one before, on any CPU, and no fence can be had for
+ *       nanoseconds. So its index is computed from the value: `words[generationWord + (bits &
+ *       zero)]`, where `zero` is 0 but the compiler cannot know it. Every CPU keeps the order of
+ *       reads of which one's address depends on the other's value; the data's index depends on the
+ *       entry by itself. Compilers keep the order of reads of shared memory by themselves.
  *   X5  A store, and a read-modify-write, cannot be taken back. It marks its thread as inside,
- *       checks the generation, writes and leaves; a flush waits for all who are inside (S1 of
- *       sync/primitives/shootdown.ts).
+ *       checks the generation, reads the entry, writes and leaves; a flush waits for all who are
+ *       inside (S1 of sync/primitives/shootdown.ts).
+ *   X6  Each width remembers the section that it met last. It uses it for every entry whose frame
+ *       number lies in it, without checking that the number still stands for that section: the
+ *       numbers of a removed section may have been given to another one. So whoever installs
+ *       entries of a section that can be removed, a user's buffer, flushes the place before; and
+ *       whoever finds a generation changed forgets all sections.
  *
- * The generation words are read through the view of the heap that was current when the TLB was
- * made. The heap only grows, so an older, shorter view has the same words; and it covers these,
- * which existed already. A generation that wraps around by exactly 2^32 between two reads would not
- * be noticed.
+ * The words are read through a view of the heap that reaches every leaf that is kept here. A leaf
+ * beyond it brings a longer view, for all widths. A generation that wraps around by exactly 2^32
+ * between two reads would go unnoticed.
  *
- * Each thread makes a TLB of its own. The owner ends its use before the space goes, or this
- * thread's place on the machine.
+ * Not for use by two threads: each makes its own. Not for use after the space or this thread's
+ * place on the machine is gone: the owner sees to that.
  */
 
 import type { Machine } from "../memory/machine.ts";
 import type { RamSection } from "../memory/frames/ram-section.ts";
-import type { Ram } from "../memory/ram.ts";
-import { atomicLoad } from "../sync/atomics.ts";
-import { bug } from "../sync/errors.ts";
+import type { Sections } from "../memory/frames/sections.ts";
+import { atomicLoad, speculativeLoad } from "../sync/atomics.ts";
 import type { SharedMemory } from "../sync/shared-memory.ts";
+import { GENERATIONS, generationIndex } from "../sync/primitives/shootdown.ts";
 import type { Shootdown } from "../sync/primitives/shootdown.ts";
 import { checkRetry } from "./address.ts";
 import {
-  TLB_ENTRIES,
-  TLB_ENTRY_MASK,
-  ENTRY_GENERATION,
-  ENTRY_GENERATION_WORD,
-  ENTRY_INDEX,
-  ENTRY_KEY,
-  ENTRY_SHIFT,
-  ENTRY_WORDS,
-  NOT_A_GENERATION,
-  NO_QUICK_KEY,
-  quickKey,
-} from "./tlb-entry.ts";
-import { TRANSLATION_WRITABLE, type Translator } from "./translator.ts";
+  ENTRY_PFN_SHIFT,
+  LEAF_SHIFT,
+  LEAF_WORDS,
+  TASK_SIZE_PAGES,
+  leafOf,
+  pteIndex,
+} from "./radix-table.ts";
+import type { Translator } from "./translator.ts";
 
-function emptyEntries(): Int32Array {
-  const entries = new Int32Array(TLB_ENTRIES * ENTRY_WORDS);
-  for (let at = 0; at < entries.length; at += ENTRY_WORDS) {
-    entries[at + ENTRY_KEY] = NO_QUICK_KEY;
-    entries[at + ENTRY_GENERATION_WORD] = NOT_A_GENERATION;
-  }
-  return entries;
+/**
+ * Stands for a generation word where no translation is remembered yet: the heap's first word, which
+ * is never 0, while the generation that is remembered is. So the first access fails the check of
+ * the generation and takes the slow path.
+ */
+export const NOT_A_GENERATION = 0;
+
+/** Blocks of addresses below 2^31. A multiple of GENERATIONS, as FAR_BLOCKS. */
+const NEAR_BLOCKS = 1024;
+const NEAR_PAGES: number = NEAR_BLOCKS * LEAF_WORDS;
+const FAR_BLOCKS = 1024;
+const NO_BLOCK = -1;
+
+/** A width, which remembers things of its own. */
+export interface TlbUser {
+  /** The heap is read through `words` from now on. */
+  heapGrew(words: Int32Array): void;
+  /** X6. */
+  forgetSection(): void;
 }
 
 export class SoftTlb {
   readonly memory: SharedMemory;
-  readonly shootdown: Shootdown;
-  /** The heap as it was when the TLB was made: for generation words only. */
-  readonly words: Int32Array;
-
-  /** By entry: page; NaN, which no address has and which equals nothing, in an empty one. */
-  readonly pages: Float64Array = new Float64Array(TLB_ENTRIES).fill(Number.NaN);
-  /** By entry: what tlb-entry.ts says. */
-  readonly entries: Int32Array = emptyEntries();
-  /** By entry: section of the frame; undefined in an empty one. */
-  readonly sections: (RamSection | undefined)[] = Array.from(
-    { length: TLB_ENTRIES },
-    () => undefined,
-  );
-  readonly #writable: Uint8Array = new Uint8Array(TLB_ENTRIES);
-  /** For quick keys (tlb-entry.ts): a number for each section object, never used twice. */
-  readonly #numbers: WeakMap<RamSection, number> = new WeakMap<RamSection, number>();
-  #numberCount = 0;
-  #lastSection: RamSection | undefined = undefined;
-  #lastNumber = 0;
-  readonly #ram: Ram;
-  readonly #translator: Translator;
+  readonly translator: Translator;
+  /** Word of generation 0. */
+  readonly generationsAt: number;
+  /** By near block: word index of its leaf, or 0. */
+  readonly leaves: Int32Array = new Int32Array(NEAR_BLOCKS);
+  /** By generation index: what all leaves of such blocks were looked up under (X2). */
+  readonly generations: Int32Array = new Int32Array(GENERATIONS);
+  /** The view of the heap that reaches all leaves, for widths that are being made. */
+  words: Int32Array;
+  /** What `find` has found: the section of the frame, and the frame's number in it. */
+  section: RamSection | undefined = undefined;
+  frame = 0;
+  readonly #farBlocks: Int32Array = new Int32Array(FAR_BLOCKS).fill(NO_BLOCK);
+  readonly #farLeaves: Int32Array = new Int32Array(FAR_BLOCKS);
+  readonly #users: TlbUser[] = [];
+  readonly #sections: Sections;
 
   constructor(machine: Machine, shootdown: Shootdown, translator: Translator) {
-    machine.memory.ensure(shootdown.at + 1);
+    machine.memory.ensure(shootdown.at + GENERATIONS);
     this.memory = machine.memory;
     this.words = machine.memory.words;
-    this.shootdown = shootdown;
-    this.#ram = machine.ram;
-    this.#translator = translator;
+    this.generationsAt = shootdown.at;
+    this.translator = translator;
+    this.#sections = machine.ram.sections;
+  }
+
+  /** `user` is told from now on. */
+  addUser(user: TlbUser): void {
+    this.#users.push(user);
   }
 
   /**
-   * Drops every translation. For the end of the owner's use of the space: after it, the generation
-   * words may belong to another object. The widths forget theirs, too (typed-memory.ts).
+   * Drops everything. For the end of the owner's use of the space, after which the generation words
+   * may belong to somebody else. The widths forget theirs, too (typed-memory.ts).
    */
   forget(): void {
-    this.pages.fill(-1);
-    this.entries.set(emptyEntries());
-    this.sections.fill(undefined);
+    this.leaves.fill(0);
+    this.#farBlocks.fill(NO_BLOCK);
+    this.section = undefined;
   }
 
   /**
-   * The entry with a translation of `page`, writable if `write`. It was valid when it was checked
-   * here; the caller checks its generation again. Throws what the translator throws.
+   * Finds a frame of `page` that an access may use, for stores if `write`: `section` and `frame`
+   * say which, and `generations` under what. Takes the fault if there is none. Throws what the
+   * translator throws.
    *
    * @stepped generation
    */
-  find(page: number, write: boolean, address: number): number {
-    const entry = page & TLB_ENTRY_MASK;
-    const at = entry << ENTRY_SHIFT;
-    if (
-      this.pages[entry] === page &&
-      this.words[this.entries[at + ENTRY_GENERATION_WORD]!] ===
-        this.entries[at + ENTRY_GENERATION] &&
-      (!write || this.#writable[entry] === 1)
-    ) {
-      return entry;
-    }
-    this.#fill(entry, page, write, address);
-    return entry;
-  }
-
-  /** @stepped generation */
-  #fill(entry: number, page: number, write: boolean, address: number): void {
-    const generationWord = this.shootdown.generationWord(page);
+  find(page: number, write: boolean, address: number): void {
+    const { translator } = this;
+    const wanted = write ? translator.writeBits : translator.readBit;
+    const generationAt = generationIndex(page);
+    let faults = 0;
     for (let tries = 0; ; tries++) {
       checkRetry(tries, address);
-      const generation = atomicLoad(this.words, generationWord); // X2: before the walk
-      const answer = this.#translator.translate(page, write, address);
-      const writable = answer & TRANSLATION_WRITABLE;
-      const pfn = answer >>> 1;
-      if (write && writable === 0)
-        bug(`Cannot store to page ${page}: the translator answered with a read-only translation`);
-      const section = this.#sectionUnless(pfn, generationWord, generation);
+      // X2: before the walk.
+      const generation = atomicLoad(this.words, this.generationsAt + generationAt);
+      if (generation !== this.generations[generationAt]) this.#drop(generationAt, generation);
+      const entry = this.#entryOf(translator.root(), page);
+      if ((entry & wanted) !== wanted) {
+        translator.fault(page, write, address, faults);
+        faults++;
+        continue;
+      }
+      const pfn = entry >>> ENTRY_PFN_SHIFT;
+      const section = this.#sectionUnless(pfn, generationAt);
       if (section === undefined) continue;
-      this.sections[entry] = section;
-      const at = entry << ENTRY_SHIFT;
-      this.entries[at + ENTRY_KEY] = quickKey(page, this.#numberOf(section));
-      this.entries[at + ENTRY_INDEX] = section.wordIndex(pfn);
-      this.entries[at + ENTRY_GENERATION_WORD] = generationWord;
-      this.entries[at + ENTRY_GENERATION] = generation;
-      this.#writable[entry] = writable;
-      this.pages[entry] = page;
+      this.section = section;
+      this.frame = pfn - section.basePfn;
       return;
     }
   }
 
-  #numberOf(section: RamSection): number {
-    if (section === this.#lastSection) return this.#lastNumber;
-    const number = this.#numbers.get(section) ?? ++this.#numberCount;
-    this.#numbers.set(section, number);
-    this.#lastSection = section;
-    this.#lastNumber = number;
-    return number;
+  /** @stepped generation */
+  #entryOf(root: number, page: number): number {
+    if (page >= TASK_SIZE_PAGES) return 0;
+    const block = Math.floor(page / LEAF_WORDS);
+    const far = block & (FAR_BLOCKS - 1);
+    let leaf = 0;
+    if (page < NEAR_PAGES) leaf = this.leaves[page >> LEAF_SHIFT]!;
+    else if (this.#farBlocks[far] === block) leaf = this.#farLeaves[far]!;
+    if (leaf === 0) {
+      leaf = leafOf(this.memory, root, page);
+      if (leaf === 0) return 0;
+      if (this.memory.words !== this.words) this.#useHeap(this.memory.words);
+      if (page < NEAR_PAGES) {
+        this.leaves[page >> LEAF_SHIFT] = leaf;
+      } else {
+        this.#farBlocks[far] = block;
+        this.#farLeaves[far] = leaf;
+      }
+    }
+    return speculativeLoad(this.words, pteIndex(leaf, page));
+  }
+
+  #useHeap(words: Int32Array): void {
+    this.words = words;
+    for (const user of this.#users) user.heapGrew(words);
+  }
+
+  /** The blocks of one generation have another one now: their leaves are unknown again. */
+  #drop(generationAt: number, generation: number): void {
+    this.generations[generationAt] = generation;
+    for (let block = generationAt; block < NEAR_BLOCKS; block += GENERATIONS)
+      this.leaves[block] = 0;
+    for (let far = generationAt; far < FAR_BLOCKS; far += GENERATIONS)
+      this.#farBlocks[far] = NO_BLOCK;
+    for (const user of this.#users) user.forgetSection();
   }
 
   /**
-   * Undefined if the table has changed since the walk: then `pfn` may be no frame, and the caller
-   * walks again.
+   * A number that was read from a table which changed meanwhile may name no frame: undefined then,
+   * and look again.
    *
    * @stepped generation
    */
-  #sectionUnless(pfn: number, generationWord: number, generation: number): RamSection | undefined {
+  #sectionUnless(pfn: number, generationAt: number): RamSection | undefined {
     try {
-      return this.#ram.sections.of(pfn);
+      return this.#sections.of(pfn);
     } catch (error) {
-      if (atomicLoad(this.words, generationWord) !== generation) return undefined;
+      const generation = atomicLoad(this.words, this.generationsAt + generationAt);
+      if (generation !== this.generations[generationAt]) return undefined;
       throw error;
     }
   }

@@ -8,18 +8,13 @@
 
 import { PAGE_BYTES } from "../memory/frames/ram-section.ts";
 import type { RamSection } from "../memory/frames/ram-section.ts";
-import { atomicLoad } from "../sync/atomics.ts";
+import { atomicLoad, speculativeLoad } from "../sync/atomics.ts";
 import type { SharedMemory } from "../sync/shared-memory.ts";
 import { enterStore, leaveStore } from "../sync/primitives/shootdown.ts";
+import { generationIndex } from "../sync/primitives/shootdown.ts";
 import { checkRetry, pageOf } from "./address.ts";
-import type { SoftTlb } from "./soft-tlb.ts";
-import {
-  ENTRY_GENERATION,
-  ENTRY_GENERATION_WORD,
-  ENTRY_INDEX,
-  ENTRY_SHIFT,
-  NOT_A_GENERATION,
-} from "./tlb-entry.ts";
+import { NOT_A_GENERATION } from "./soft-tlb.ts";
+import type { SoftTlb, TlbUser } from "./soft-tlb.ts";
 
 /** A work item of a device, for which stores are made. */
 export interface StoringItem {
@@ -31,17 +26,29 @@ export interface StoringItem {
   hasStored: boolean;
 }
 
-export class StoreTlb {
+/** What a typed field holds until its constructor is done. */
+const NO_WORDS: Int32Array = new Int32Array(0);
+
+export class StoreTlb implements TlbUser {
   /** The section that the index of `enter` belongs to. Meaningful while inside. */
   section: RamSection | undefined = undefined;
   readonly #tlb: SoftTlb;
   readonly #item: StoringItem | undefined;
   readonly #memory: SharedMemory;
-  readonly #words: Int32Array;
+  readonly #leaves: Int32Array = NO_WORDS;
+  readonly #generations: Int32Array = NO_WORDS;
+  readonly #generationsAt: number;
+  readonly #writeBits: number;
   readonly #widthShift: number;
   readonly #widthBytes: number;
   /** The bits that no aligned offset in a page has: see i32-access.ts. */
   readonly #outsideBits: number;
+  /** The bits that no aligned address below 2^31 has. */
+  readonly #farBits: number;
+  #words: Int32Array = NO_WORDS;
+  /** Of `section`: see i32-access.ts. */
+  #basePfn = 0;
+  #pages = 0;
   #base = 0;
   #index = 0;
   #generationWord: number = NOT_A_GENERATION;
@@ -52,15 +59,30 @@ export class StoreTlb {
     this.#item = item;
     this.#memory = tlb.memory;
     this.#words = tlb.words;
+    this.#leaves = tlb.leaves;
+    this.#generations = tlb.generations;
+    this.#generationsAt = tlb.generationsAt;
+    this.#writeBits = tlb.translator.writeBits;
     this.#widthBytes = widthBytes;
     this.#widthShift = Math.log2(widthBytes);
     this.#outsideBits = ~(PAGE_BYTES - widthBytes);
+    this.#farBits = -(2 ** 31) | (widthBytes - 1);
+    tlb.addUser(this);
   }
 
-  /** Drops the remembered translation. */
+  heapGrew(words: Int32Array): void {
+    this.#words = words;
+  }
+
+  forgetSection(): void {
+    this.#pages = 0;
+  }
+
+  /** Drops what is remembered. */
   forget(): void {
     this.#generationWord = NOT_A_GENERATION;
     this.#generation = 0;
+    this.#pages = 0;
     this.section = undefined;
   }
 
@@ -86,6 +108,39 @@ export class StoreTlb {
       }
       leaveStore(this.#memory);
     }
+    return this.#enterSecond(address);
+  }
+
+  /**
+   * Another page than the one remembered: as a load does (i32-access.ts), but that the generation
+   * comes first and the entry is read after the mark.
+   *
+   * @stepped generation
+   */
+  #enterSecond(address: number): number {
+    const small = address | 0;
+    if (small === address && (small & this.#farBits) === 0) {
+      const leaf = this.#leaves[small >> 21]!;
+      if (leaf !== 0) {
+        const generationAt = (small >> 21) & 63;
+        const generation = this.#generations[generationAt]!;
+        enterStore(this.#memory);
+        if (atomicLoad(this.#words, this.#generationsAt + generationAt) === generation) {
+          const entry = speculativeLoad(this.#words, leaf + ((small >> 12) & 511));
+          const frame = ((entry >>> 8) - this.#basePfn) | 0;
+          const wanted = this.#writeBits;
+          if ((entry & wanted) === wanted && frame >>> 0 < this.#pages) {
+            this.#base = small & ~4095;
+            this.#index = frame << (12 - this.#widthShift);
+            this.#generationWord = this.#generationsAt + generationAt;
+            this.#generation = generation;
+            if (this.#item !== undefined) this.#item.hasStored = true;
+            return this.#index + ((small & 4095) >> this.#widthShift);
+          }
+        }
+        leaveStore(this.#memory);
+      }
+    }
     return this.#enterSlow(address);
   }
 
@@ -95,17 +150,20 @@ export class StoreTlb {
     // Before enterStore: if the address is an object, this runs its valueOf, which must not run
     // inside.
     const offset = address - page * PAGE_BYTES;
+    const tlb = this.#tlb;
     for (let tries = 0; ; tries++) {
       checkRetry(tries, address);
-      const entry = this.#tlb.find(page, true, address);
+      tlb.find(page, true, address);
+      const section = tlb.section!; // set by find
+      this.section = section;
+      this.#basePfn = section.basePfn;
+      this.#pages = Math.min(section.pages, (2 ** 31 / PAGE_BYTES) * this.#widthBytes);
       this.#base = page * PAGE_BYTES;
-      this.section = this.#tlb.sections[entry];
-      const { entries } = this.#tlb;
-      const at = entry << ENTRY_SHIFT;
-      this.#index = (entries[at + ENTRY_INDEX]! * 4) / this.#widthBytes;
-      this.#generationWord = entries[at + ENTRY_GENERATION_WORD]!;
-      this.#generation = entries[at + ENTRY_GENERATION]!;
+      this.#index = tlb.frame * (PAGE_BYTES / this.#widthBytes);
+      this.#generationWord = this.#generationsAt + generationIndex(page);
+      this.#generation = this.#generations[generationIndex(page)]!;
       enterStore(this.#memory);
+      // Atomic: see `enter`. Unchanged since the walk: so is the entry, or a flush waits for us.
       if (atomicLoad(this.#words, this.#generationWord) === this.#generation) {
         if (this.#item !== undefined) this.#item.hasStored = true;
         return this.#index + offset / this.#widthBytes;

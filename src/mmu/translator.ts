@@ -1,16 +1,25 @@
-/** @module mmu/translator: what a software TLB calls for a page that it has no translation of. */
+/** @module mmu/translator: what a software TLB asks of the owner of a page table. */
 
-/** Bit of a translator's answer: the translation is good for stores too. */
-export const TRANSLATION_WRITABLE = 1;
-
-/** Walks a page table and takes the faults. */
+/** A radix table (radix-table.ts), and what is done where its entries allow no access. */
 export interface Translator {
+  /** The bit of an entry without which no load may use its frame. */
+  readonly readBit: number;
+  /** The bits of an entry that a store needs, all of them. */
+  readonly writeBits: number;
   /**
-   * The frame of `page`, as `pfn * 2 + TRANSLATION_WRITABLE`, or `pfn * 2` when only loads may use
-   * it; for `write` it must be writable. Takes the fault if there is no translation yet. Throws
-   * SegmentationFault where no mapping allows the access; `address` is for that error. `page` may
-   * be any page of a safe integer. Called in the accessing thread, outside any store; may block.
-   * Must read the table after it was called (X2 of soft-tlb.ts).
+   * The top table. Throws if the owner refuses every access now. Called in the accessing thread,
+   * outside any store, before each walk.
+   *
+   * @stepped
    */
-  translate(page: number, write: boolean, address: number): number;
+  root(): number;
+  /**
+   * The entry of `page` does not allow the access: changes that, and returns, or throws (a
+   * SegmentationFault where no mapping allows it). `page` may be any page of a safe integer;
+   * `address` is for the error. `faults`: how often this access has called it before. Called in the
+   * accessing thread, outside any store; may block.
+   *
+   * @stepped
+   */
+  fault(page: number, write: boolean, address: number, faults: number): void;
 }

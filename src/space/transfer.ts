@@ -87,7 +87,7 @@ function* copyPart(
   for (let tries = 0; tries < COPY_TRIES_MAX; tries++) {
     const { words } = machine.memory;
     const generation = atomicLoad(words, generationWord);
-    const pfn = (yield* cpuTranslate(machine, mm, page, isWrite, address)) >>> 1;
+    const pfn = yield* cpuTranslate(machine, mm, page, isWrite, address);
     const section = sectionUnlessMoved(machine, pfn, generationWord, generation);
     if (section === undefined) continue;
     const start = (pfn - section.basePfn) * PAGE_BYTES + (address % PAGE_BYTES);

@@ -7,6 +7,7 @@
 import { parentPort, workerData } from "node:worker_threads";
 import { Machine } from "../../src/memory/machine.ts";
 import type { RamSection } from "../../src/memory/frames/ram-section.ts";
+import { ENTRY_PFN_SHIFT } from "../../src/mmu/radix-table.ts";
 import { TypedMemory } from "../../src/mmu/typed-memory.ts";
 import { atomicAdd, atomicLoad, atomicStore } from "../../src/sync/atomics.ts";
 import { Shootdown } from "../../src/sync/primitives/shootdown.ts";
@@ -29,16 +30,21 @@ const generationWord = shootdown.generationWord(PAGE_UNDER_FIRE);
 
 class Stopped extends Error {}
 
-/** Waits for a translation, as a fault would. */
+/** Waits for a translation, as a fault would; its frame. */
 function walk(): number {
   for (;;) {
     if (atomicLoad(words, at.stop) !== 0) throw new Stopped("the test is over");
     const entry = atomicLoad(words, at.pte);
-    if (entry !== 0) return entry;
+    if (entry !== 0) return entry >>> ENTRY_PFN_SHIFT;
   }
 }
 
-const cache = new TypedMemory(machine, shootdown, { translate: walk });
+const cache = new TypedMemory(machine, shootdown, {
+  readBit: 1,
+  writeBits: 3,
+  root: () => at.pgd,
+  fault: walk,
+});
 
 let section: RamSection | undefined;
 let index = 0;
@@ -47,7 +53,7 @@ let generation = -1;
 /** The translation that the broken variants remember. */
 function remember(): RamSection {
   generation = atomicLoad(words, generationWord);
-  const pfn = walk() >>> 1;
+  const pfn = walk();
   section = ram.sections.of(pfn);
   index = section.wordIndex(pfn);
   return section;

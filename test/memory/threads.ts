@@ -29,7 +29,9 @@ export function startStress(job: StressJob): Promise<StressReport> {
 
 /** Word indices in the heap that the two sides of the shootdown tests share. */
 export interface ShootdownWords {
-  /** The page's one-word table: pfn * 2 + 1, or 0. */
+  /** The page table. */
+  readonly pgd: number;
+  /** The page's entry in it. */
   readonly pte: number;
   /** Nonzero: the worker ends. */
   readonly stop: number;

@@ -8,7 +8,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import type { Machine } from "../../src/memory/machine.ts";
 import { atomicLoad, atomicStore } from "../../src/sync/atomics.ts";
-import { Shootdown } from "../../src/sync/primitives/shootdown.ts";
+import { TestTable } from "../mmu/test-table.ts";
 import { makeMachine, run } from "./harness.ts";
 import { BAD, GOOD, PAGE_UNDER_FIRE } from "./shootdown-page.ts";
 import { type ShootdownJob, type ShootdownWords, startShootdown } from "./threads.ts";
@@ -20,15 +20,16 @@ const ROUNDS_TO_CATCH = 400_000;
 class Duel {
   readonly machine: Machine = makeMachine({ debug: false });
   readonly words: ShootdownWords;
-  readonly shootdown: Shootdown;
+  readonly table: TestTable;
   readonly frames: [number, number];
 
   constructor() {
     const { machine } = this;
     const at = run(machine, machine.heap.allocWords(1024));
-    this.words = { pte: at, stop: at + 64, done: at + 128, bad: at + 192, shootdown: at + 256 };
-    this.shootdown = new Shootdown(machine.memory, this.words.shootdown);
-    this.shootdown.init();
+    this.table = new TestTable(machine);
+    const { pgd, shootdown } = this.table;
+    const pte = this.table.indexOf(PAGE_UNDER_FIRE);
+    this.words = { pgd, pte, stop: at, done: at + 64, bad: at + 128, shootdown: shootdown.at };
     this.frames = [
       run(machine, machine.ram.allocFrame(true)),
       run(machine, machine.ram.allocFrame(true)),
@@ -55,7 +56,7 @@ class Duel {
   }
 
   map(pfn: number): void {
-    atomicStore(this.machine.memory.words, this.words.pte, pfn * 2 + 1);
+    this.table.set(PAGE_UNDER_FIRE, pfn);
   }
 
   /**
@@ -63,8 +64,8 @@ class Duel {
    * frame may be reused.
    */
   unmap(): void {
-    atomicStore(this.machine.memory.words, this.words.pte, 0);
-    run(this.machine, this.shootdown.flush(PAGE_UNDER_FIRE, PAGE_UNDER_FIRE + 1));
+    this.table.clear(PAGE_UNDER_FIRE);
+    this.table.flush(PAGE_UNDER_FIRE);
   }
 
   /**

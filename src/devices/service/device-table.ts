@@ -3,10 +3,10 @@
  * The device's page table: a radix table (mmu/radix-table.ts) as the CPU's, with entries of its
  * own.
  *
- *     31                                8 7    3  2       1       0
- *     +----------------------------------+------+-------+-------+---------+
- *     | frame number (pfn), 24 bits      |      | LOCAL | WRITE | PRESENT |
- *     +----------------------------------+------+-------+-------+---------+
+ *     31                                8 7    4  3       2       1       0
+ *     +----------------------------------+------+-------+-------+-------+---------+
+ *     | frame number (pfn), 24 bits      |      | YOUNG | LOCAL | WRITE | PRESENT |
+ *     +----------------------------------+------+-------+-------+-------+---------+
  *
  * LOCAL: a read copy in device memory. Else the frame is the CPU's own, reached over the bus; WRITE
  * only there. A page has one entry: as soon as a thread of the device writes it, all read it in
@@ -20,6 +20,7 @@
 
 import type { Machine } from "../../memory/machine.ts";
 import {
+  ENTRY_PFN_SHIFT,
   PGD_WORDS,
   forEachLeaf,
   freeEmptyLeaves,
@@ -30,7 +31,7 @@ import {
   wordAt,
 } from "../../mmu/radix-table.ts";
 import type { LeafVisitor } from "../../mmu/radix-table.ts";
-import { atomicStore, speculativeLoad } from "../../sync/atomics.ts";
+import { atomicAnd, atomicStore, speculativeLoad } from "../../sync/atomics.ts";
 import type { Mutex } from "../../sync/primitives/mutex.ts";
 import type { Task } from "../../sync/tasks/task.ts";
 import type { TranslationUnit } from "./device-hardware.ts";
@@ -41,7 +42,12 @@ import { Frames } from "./frames.ts";
 export const ENTRY_PRESENT = 0x01;
 export const ENTRY_WRITE = 0x02;
 export const ENTRY_LOCAL = 0x04;
-export const ENTRY_PFN_SHIFT = 8;
+/**
+ * A thread may load by this entry without a word to anybody. A copy is not young at first, nor
+ * after the eviction's hand came by (eviction.ts): then the thread that needs it marks its frame as
+ * used.
+ */
+export const ENTRY_YOUNG = 0x08;
 
 /** Whether an entry allows the access. */
 export function entryAllows(entry: number, isWrite: boolean): boolean {
@@ -51,7 +57,8 @@ export function entryAllows(entry: number, isWrite: boolean): boolean {
 
 /** The entry of a frame. */
 export function makeDeviceEntry(pfn: number, flags: number): number {
-  return (pfn << ENTRY_PFN_SHIFT) | flags | ENTRY_PRESENT;
+  const young = (flags & ENTRY_LOCAL) === 0 ? ENTRY_YOUNG : 0;
+  return (pfn << ENTRY_PFN_SHIFT) | flags | young | ENTRY_PRESENT;
 }
 
 export function entryFrameNumber(entry: number): number {
@@ -108,6 +115,17 @@ export class DeviceTable {
     const { memory } = this.machine;
     const leaf = leafOf(memory, this.pgd, page);
     return leaf === 0 ? 0 : speculativeLoad(memory.words, pteIndex(leaf, page));
+  }
+
+  /**
+   * The frame of `page` is not known to be in use any more. The caller flushes, so that no thread
+   * goes on by a translation that it remembers. Holding the driver lock.
+   *
+   * @stepped device entry
+   */
+  makeOld(page: number): void {
+    const index = this.indexOf(page);
+    if (index !== 0) atomicAnd(this.machine.memory.words, index, ~ENTRY_YOUNG);
   }
 
   /** Word index of the entry of `page`, 0 when it has no leaf. Holding the driver lock. */

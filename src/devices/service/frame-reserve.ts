@@ -19,12 +19,14 @@ class Clock implements ClockFrames {
   readonly frames: number;
   /** One flush serves all pages of its block that the hand has passed. */
   readonly staleBlocks = new Set<number>();
+  readonly #table: DeviceTable;
   readonly #frames: Frames;
   #lastBlock = -1;
 
-  constructor(frames: Frames) {
-    this.frames = frames.frames;
-    this.#frames = frames;
+  constructor(table: DeviceTable) {
+    this.frames = table.frames.frames;
+    this.#table = table;
+    this.#frames = table.frames;
   }
 
   get hand(): number {
@@ -45,6 +47,7 @@ class Clock implements ClockFrames {
 
   spare(frame: number): void {
     this.#frames.clearAccessed(frame);
+    this.#table.makeOld(this.#frames.pageOf(frame));
     this.#noteStale(frame);
   }
 
@@ -75,7 +78,7 @@ export class FrameReserve {
 
   constructor(table: DeviceTable) {
     this.#table = table;
-    this.#clock = new Clock(table.frames);
+    this.#clock = new Clock(table);
   }
 
   /**

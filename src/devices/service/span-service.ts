@@ -46,15 +46,16 @@ import { EAGAIN, EBUSY, EFAULT, ENOMEM, ESRCH, type Errno } from "../../sync/err
 import { assert } from "../../sync/errors.ts";
 import { EXPLORED } from "../../sync/shared-memory.ts";
 import type { Task } from "../../sync/tasks/task.ts";
+import { ENTRY_PFN_SHIFT } from "../../mmu/radix-table.ts";
 import { BLOCK_PAGES } from "../policy/prefetch.ts";
 import type { ServedDevice } from "./device.ts";
 import type { CopyBatch } from "./device-hardware.ts";
 import { count } from "./device-stats.ts";
 import {
   ENTRY_LOCAL,
-  ENTRY_PFN_SHIFT,
   ENTRY_PRESENT,
   ENTRY_WRITE,
+  ENTRY_YOUNG,
   entryFrameNumber,
   makeDeviceEntry,
 } from "./device-table.ts";
@@ -368,9 +369,21 @@ export class SpanService {
       this.#failAll(ENOMEM);
       return;
     }
+    if (this.#hasLentFrames()) yield* table.unit.flush(startPage, startPage + this.#pages);
     for (let i = 0; i < this.#pages; i++)
       if (this.#wants[i] !== WANT_NOTHING) this.#installPage(i, firstIndex + i);
     yield* table.unit.install(table, startPage, startPage + this.#pages);
+  }
+
+  /**
+   * Whether some entry names a frame of a user's buffer: such a number may have stood for another
+   * frame before (X6 of mmu/soft-tlb.ts).
+   */
+  #hasLentFrames(): boolean {
+    const { ownEndPfn } = this.device.machine.ram;
+    for (let i = 0; i < this.#pages; i++)
+      if (entryFrameNumber(this.#range.pfns[i]!) >= ownEndPfn) return true;
+    return false;
   }
 
   /**
@@ -403,7 +416,8 @@ export class SpanService {
     assert((old & ENTRY_LOCAL) === 0, "a page that may be written has a copy on the device");
     // A page that is read in RAM for a while only gets no more than that: its entry must go when
     // the while is over.
-    table.setEntry(index, want === WANT_REMOTE ? entry & ~ENTRY_WRITE : entry);
+    const remote = entry | ENTRY_YOUNG;
+    table.setEntry(index, want === WANT_REMOTE ? remote & ~ENTRY_WRITE : remote);
     count(record, "remoteMaps");
   }
 

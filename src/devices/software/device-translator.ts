@@ -1,8 +1,8 @@
 /**
  * @module devices/software/device-translator
- * What the software TLB of a device thread calls on a miss: a walk of the device's page table, and
- * a fault when the walk finds nothing usable. There are two ways to take a fault. What the running
- * work item has done so far decides which:
+ * What the software TLB of a device thread asks: the device's page table, and a fault where its
+ * entry is of no use. There are two ways to take a fault. What the running work item has done so
+ * far decides which:
  *
  *   - Abandon. A work item that has changed nothing yet may be given up and run again from its
  *     start: there is no trace of it. Its fault goes into the ring, an exception that was made
@@ -18,22 +18,28 @@
  */
 
 import type { StoringItem } from "../../mmu/store-tlb.ts";
-import { TRANSLATION_WRITABLE, type Translator } from "../../mmu/translator.ts";
-import { TASK_SIZE_PAGES } from "../../mmu/radix-table.ts";
+import type { Translator } from "../../mmu/translator.ts";
+import { TASK_SIZE_PAGES, leafOf, pteIndex } from "../../mmu/radix-table.ts";
 import { PAGE_BYTES } from "../../mm/pte.ts";
 import { EBUSY, EFAULT, type Errno } from "../../sync/errno.ts";
 import { DeviceFault, outsideItem } from "../device-fault.ts";
+import { atomicCompareExchange, atomicLoad } from "../../sync/atomics.ts";
+import { enterStore, leaveStore } from "../../sync/primitives/shootdown.ts";
 import { runBlocking } from "../../sync/runners/run-blocking.ts";
 import { countAtomically } from "../service/device-stats.ts";
 import {
   type DeviceTable,
-  ENTRY_LOCAL,
+  ENTRY_PRESENT,
   ENTRY_WRITE,
+  ENTRY_YOUNG,
   entryAllows,
   entryFrameNumber,
 } from "../service/device-table.ts";
+import { DeviceRecord } from "../service/device-record.ts";
 import type { FaultRing } from "../service/fault-ring.ts";
 import type { FaultService } from "../service/fault-service.ts";
+
+const PGD_AT: number = DeviceRecord.offset.pgd;
 
 /**
  * Times that a page is brought for one access and is gone again before the access, until it is used
@@ -98,6 +104,8 @@ export class WorkItem implements StoringItem {
 }
 
 export class DeviceTranslator implements Translator {
+  readonly readBit: number = ENTRY_YOUNG;
+  readonly writeBits: number = ENTRY_PRESENT | ENTRY_WRITE;
   readonly #table: DeviceTable;
   readonly #service: FaultService;
   readonly #ring: FaultRing;
@@ -111,26 +119,47 @@ export class DeviceTranslator implements Translator {
   }
 
   /** @stepped */
-  translate(page: number, write: boolean, address: number): number {
+  root(): number {
     if (this.#work.isOver) throw this.#work.refusal();
-    const table = this.#table;
-    if (page >= TASK_SIZE_PAGES) this.#fail(EFAULT, page, write, address);
-    for (let steals = 0; ; steals++) {
-      const entry = table.entryOf(page);
-      if (entryAllows(entry, write)) {
-        if ((entry & ENTRY_LOCAL) !== 0)
-          table.frames.touch(entryFrameNumber(entry) - table.firstPfn);
-        return (
-          entryFrameNumber(entry) * 2 + ((entry & ENTRY_WRITE) === 0 ? 0 : TRANSLATION_WRITABLE)
-        );
-      }
-      if (steals === ACCESS_FAULTS_MAX) this.#fail(EBUSY, page, write, address);
-      this.#fault(page, write, address, steals);
-    }
+    return this.#table.pgd;
   }
 
   /** @stepped */
-  #fault(page: number, write: boolean, address: number, steals: number): void {
+  fault(page: number, write: boolean, address: number, faults: number): void {
+    if (page >= TASK_SIZE_PAGES) this.#fail(EFAULT, page, write, address);
+    const entry = this.#table.entryOf(page);
+    if (!entryAllows(entry, write)) {
+      if (faults === ACCESS_FAULTS_MAX) this.#fail(EBUSY, page, write, address);
+      this.#bring(page, write, address, faults);
+    } else if ((entry & ENTRY_YOUNG) === 0) {
+      this.#use(page, entry);
+    }
+  }
+
+  /**
+   * The copy that `entry`, the entry of `page`, names is about to be used: it is young from now on,
+   * unless the entry has changed meanwhile. Inside a store's mark, for the leaf may be on its way
+   * out: a leaf that is found behind the mark is not freed before this thread has left (W3 of
+   * mmu/radix-table.ts).
+   *
+   * @stepped device entry
+   */
+  #use(page: number, entry: number): void {
+    const { machine, record, frames, firstPfn } = this.#table;
+    const { memory } = machine;
+    enterStore(memory);
+    // Atomic: the walk comes after the mark, which plain reads could overtake.
+    const root = atomicLoad(memory.words, record.at + PGD_AT);
+    const leaf = leafOf(memory, root, page);
+    if (leaf !== 0)
+      atomicCompareExchange(memory.words, pteIndex(leaf, page), entry, entry | ENTRY_YOUNG);
+    leaveStore(memory);
+    // After the entry: a hand that comes between clears both, or finds the frame in use.
+    frames.touch(entryFrameNumber(entry) - firstPfn);
+  }
+
+  /** @stepped */
+  #bring(page: number, write: boolean, address: number, steals: number): void {
     const work = this.#work;
     if (!work.mustStall && !work.hasStored && this.#ring.put(page, write)) {
       work.isOver = true;

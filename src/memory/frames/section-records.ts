@@ -106,6 +106,6 @@ function findHole(
   return start + pages <= PFN_LIMIT ? start : undefined;
 }
 
-function roundUpGranule(pfn: number): number {
+export function roundUpGranule(pfn: number): number {
   return Math.ceil(pfn / GRANULE_PAGES) * GRANULE_PAGES;
 }

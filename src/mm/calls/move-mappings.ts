@@ -39,6 +39,7 @@ import {
   splitAround,
   splitAtBoth,
   splitVmaAt,
+  flushPlace,
 } from "../vma/vma-map.ts";
 import { findFreeArea } from "../vma/vma-tree.ts";
 import { type PageRange, Vma, kindAt, mappedPagesIn, partsIn, vmaOf } from "../vma/vma.ts";
@@ -183,6 +184,7 @@ function* carryOut(machine: Machine, mm: Mm, move: Move, spares: readonly number
     const vma = vmaOf(machine.memory, mm, old.startPage);
     if (vma === undefined) bug(`page ${old.startPage}, which is to be moved, is not mapped`);
     const spare = spares[i];
+    yield* flushPlace(mm, place, vma);
     // Merging comes after all moves: the old place may lie right beside the new one.
     if (spare === undefined) {
       relocateVma(machine, mm, vma, place);

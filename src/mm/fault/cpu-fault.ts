@@ -11,7 +11,7 @@
  */
 
 import type { Machine } from "../../memory/machine.ts";
-import { TRANSLATION_WRITABLE, type Translator } from "../../mmu/translator.ts";
+import type { Translator } from "../../mmu/translator.ts";
 import { speculativeLoad } from "../../sync/atomics.ts";
 import { EAGAIN, EFAULT, ENOMEM, type Errno } from "../../sync/errno.ts";
 import { HmmError, SegmentationFault } from "../../sync/errors.ts";
@@ -21,7 +21,7 @@ import { faultFast } from "./anonymous.ts";
 import { handleMmFault } from "./fault.ts";
 import type { Mm } from "../mm-struct.ts";
 import { TASK_SIZE_PAGES, leafOf, pteIndex, wordAt } from "../../mmu/radix-table.ts";
-import { PTE_WRITE, isAccessible, ptePfn } from "../pte.ts";
+import { PTE_PRESENT, PTE_WRITE, isAccessible, ptePfn } from "../pte.ts";
 import { isBeyondSource } from "../vma/vma-map.ts";
 import { VM_READ, VM_WRITE, Vma, findVma, vmaOf } from "../vma/vma.ts";
 
@@ -100,27 +100,26 @@ function* explainFault(
 
 /** Tries of one access. Each failure means that another thread has changed the entry. */
 const TRANSLATE_TRIES_MAX = 1_000_000;
-/** What `walkForAccess` answers when a fault is needed. */
-const NO_TRANSLATION = -1;
+/** What `frameFor` answers when a fault is needed. */
+const NO_FRAME = -1;
 
 /**
- * What the page table allows now: `pfn * 2 + TRANSLATION_WRITABLE` or `pfn * 2`, or NO_TRANSLATION.
- * Takes no lock: see the head.
+ * The frame that an access to `page` may use as the page table stands, or NO_FRAME. Takes no lock:
+ * see the head.
  *
  * @stepped pte
  */
-function walkForAccess(machine: Machine, mm: Mm, page: number, isWrite: boolean): number {
+function frameFor(machine: Machine, mm: Mm, page: number, isWrite: boolean): number {
   const { memory } = machine;
   const leaf = leafOf(memory, mm.pgd, page);
   const pte = leaf === 0 ? 0 : speculativeLoad(memory.words, pteIndex(leaf, page));
-  if (!isAccessible(pte, isWrite)) return NO_TRANSLATION;
-  return ptePfn(pte) * 2 + ((pte & PTE_WRITE) === 0 ? 0 : TRANSLATION_WRITABLE);
+  return isAccessible(pte, isWrite) ? ptePfn(pte) : NO_FRAME;
 }
 
 /**
- * A translation for one access of a CPU thread, as of `walkForAccess`, after a fault if one is
- * needed. To be used as the TLB does (mmu/soft-tlb.ts): read the shootdown generation before, and
- * recheck it at the use. Throws SegmentationFault, or HmmError ENOMEM. The caller holds an mm user.
+ * The frame for one access of a CPU thread, after a fault if one is needed. To be used as the TLB
+ * does (mmu/soft-tlb.ts): read the shootdown generation before, and recheck it at the use. Throws
+ * SegmentationFault, or HmmError ENOMEM. The caller holds an mm user.
  */
 export function* cpuTranslate(
   machine: Machine,
@@ -130,10 +129,9 @@ export function* cpuTranslate(
   address: number,
 ): Task<number> {
   for (let tries = 0; tries < TRANSLATE_TRIES_MAX; tries++) {
-    const found = walkForAccess(machine, mm, page, isWrite);
-    if (found !== NO_TRANSLATION) return found;
-    const result = yield* cpuFault(machine, mm, page, isWrite);
-    if (result !== 0) yield* throwFault(machine, mm, page, isWrite, address, result);
+    const found = frameFor(machine, mm, page, isWrite);
+    if (found !== NO_FRAME) return found;
+    yield* faultOrThrow(machine, mm, page, isWrite, address);
   }
   throw new HmmError(
     EAGAIN,
@@ -141,6 +139,18 @@ export function* cpuTranslate(
     "Cannot access memory: other threads change the mapping all the time; let them pause",
     address,
   );
+}
+
+/** Takes the fault; throws where the access is not allowed, or memory is used up. */
+function* faultOrThrow(
+  machine: Machine,
+  mm: Mm,
+  page: number,
+  isWrite: boolean,
+  address: number,
+): Task<void> {
+  const result = yield* cpuFault(machine, mm, page, isWrite);
+  if (result !== 0) yield* throwFault(machine, mm, page, isWrite, address, result);
 }
 
 function* throwFault(
@@ -170,10 +180,13 @@ export interface TaskRunner {
   runToEnd<T>(task: Task<T>): T;
 }
 
-/** Walks and faults for one thread's accesses to one space. */
+/** The page table of a space and its faults, for one thread's accesses to it. */
 export class CpuTranslator implements Translator {
+  readonly readBit: number = PTE_PRESENT;
+  readonly writeBits: number = PTE_PRESENT | PTE_WRITE;
   readonly #machine: Machine;
   readonly #mm: Mm;
+  readonly #pgd: number;
   readonly #runner: TaskRunner;
   #refusal: (() => Error) | undefined;
   /** Faults that were taken, including those that another thread overtook. */
@@ -182,6 +195,7 @@ export class CpuTranslator implements Translator {
   constructor(machine: Machine, mm: Mm, runner: TaskRunner) {
     this.#machine = machine;
     this.#mm = mm;
+    this.#pgd = mm.pgd;
     this.#runner = runner;
   }
 
@@ -191,8 +205,13 @@ export class CpuTranslator implements Translator {
   }
 
   /** @stepped */
-  translate(page: number, write: boolean, address: number): number {
+  root(): number {
     if (this.#refusal !== undefined) throw this.#refusal();
+    return this.#pgd;
+  }
+
+  /** @stepped */
+  fault(page: number, write: boolean, address: number): void {
     if (page >= TASK_SIZE_PAGES) {
       throw new SegmentationFault(
         address,
@@ -200,13 +219,8 @@ export class CpuTranslator implements Translator {
         "it lies beyond the highest address",
       );
     }
-    const found = walkForAccess(this.#machine, this.#mm, page, write);
-    if (found !== NO_TRANSLATION) return found;
     this.faults++;
-    if (cpuFaultFast(this.#machine, this.#mm, page, write)) {
-      const made = walkForAccess(this.#machine, this.#mm, page, write);
-      if (made !== NO_TRANSLATION) return made;
-    }
-    return this.#runner.runToEnd(cpuTranslate(this.#machine, this.#mm, page, write, address));
+    if (cpuFaultFast(this.#machine, this.#mm, page, write)) return;
+    this.#runner.runToEnd(faultOrThrow(this.#machine, this.#mm, page, write, address));
   }
 }

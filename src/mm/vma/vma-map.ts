@@ -72,11 +72,25 @@ export function isBeyondSource(machine: Machine, vma: Vma, page: number): boolea
 }
 
 /**
+ * Before pages of a user's buffer are mapped at a place: threads forget what they remember of
+ * frames there (X6 of mmu/soft-tlb.ts), since the buffer's frames may have had other contents under
+ * the same numbers. Holding the mmap lock for writing.
+ */
+export function* flushPlace(
+  mm: Mm,
+  { startPage, endPage }: PageRange,
+  { flags }: VmaKind,
+): Task<void> {
+  if ((flags & VM_BUFFER) !== 0) yield* mm.shootdown.flush(startPage, endPage);
+}
+
+/**
  * Inserts [startPage, endPage), which is free, and merges (V2). Owns the caller's reference of the
  * source: after ENOMEM it is dropped, and nothing else has changed. Holding the mmap lock for
  * writing. Linux: the merge and link of `mmap_region`.
  */
 export function* insertVma(machine: Machine, mm: Mm, range: PageRange, kind: VmaKind): Task<Errno> {
+  yield* flushPlace(mm, range, kind);
   if (yield* mergeInto(machine, mm, range, kind)) return 0;
   const at = mm.vmaCount < mm.limitVmas ? yield* machine.heap.alloc(Vma) : 0;
   if (at === 0) {
@@ -98,6 +112,7 @@ export function* insertSpareVma(
   kind: VmaKind,
   spare: number,
 ): Task<void> {
+  yield* flushPlace(mm, range, kind);
   if (yield* mergeInto(machine, mm, range, kind)) yield* machine.heap.free(Vma, spare);
   else linkVma(machine, mm, spare, range, kind);
 }

@@ -137,7 +137,7 @@ export function playing({
 }
 
 export const LOAD = [
-  "devices/software/device-translator.translate",
+  "devices/software/device-translator.fault",
   "devices/service/device-table.entryOf",
 ] as const;
 export const LET_GO = [

@@ -249,7 +249,7 @@ function* parts(
 
 const RUNS = [
   "devices/software/item-runner.run",
-  "devices/software/device-translator.translate",
+  "devices/software/device-translator.fault",
 ] as const;
 
 export const items: readonly Covered[] = [

@@ -100,23 +100,21 @@ function accessing({
   });
 }
 
-function* load(cpu: HarnessCpu): Task<number> {
+function* orFaulted<T>(access: Task<T>): Task<T | typeof FAULTED> {
   try {
-    return yield* cpu.load(ADDRESS);
+    return yield* access;
   } catch (error) {
     if (error instanceof SegmentationFault) return FAULTED;
     throw error;
   }
 }
 
+function load(cpu: HarnessCpu): Task<number> {
+  return orFaulted(cpu.load(ADDRESS));
+}
+
 function* store(cpu: HarnessCpu, value: number): Task<boolean> {
-  try {
-    yield* cpu.store(ADDRESS, value);
-    return true;
-  } catch (error) {
-    if (error instanceof SegmentationFault) return false;
-    throw error;
-  }
+  return (yield* orFaulted(cpu.store(ADDRESS, value))) !== FAULTED;
 }
 
 /** Loads the word twice, the second time through the TLB. */
@@ -124,6 +122,24 @@ function* loadTwice(world: World, harness: HmmHarness): Task<void> {
   const cpu = new HarnessCpu(harness);
   world.seen.push(yield* load(cpu));
   world.seen.push(yield* load(cpu));
+}
+
+/** As `prepare`: the next page is there, too. */
+function fillNext(harness: HmmHarness): void {
+  harness.run(new HarnessCpu(harness).store(ADDRESS + PAGE_BYTES, BEFORE));
+}
+
+/** A thread that goes from page to page: to the second one by the leaf that it keeps. */
+function* loadNextFirst(world: World, harness: HmmHarness): Task<void> {
+  const cpu = new HarnessCpu(harness);
+  yield* orFaulted(cpu.load(ADDRESS + PAGE_BYTES));
+  world.seen.push(yield* load(cpu));
+}
+
+function* storeNextFirst(_world: World, harness: HmmHarness): Task<void> {
+  const cpu = new HarnessCpu(harness);
+  yield* orFaulted(cpu.store(ADDRESS + PAGE_BYTES, 1));
+  yield* store(cpu, 1);
 }
 
 function* storeOnce(_world: World, harness: HmmHarness): Task<void> {
@@ -148,12 +164,12 @@ const LOAD = [
   "mmu/widths/u32-access.load",
 
   "mmu/soft-tlb.find",
-  "mm/fault/cpu-fault.translate",
+  "mm/fault/cpu-fault.fault",
 ] as const;
 const STORE = [
   "mmu/widths/u32-access.store",
   "mmu/store-tlb.enter",
-  "mm/fault/cpu-fault.translate",
+  "mm/fault/cpu-fault.fault",
   "mmu/radix-table.leafOf",
 ] as const;
 const FAULT = ["mm/fault/anonymous.faultFast"] as const;
@@ -274,6 +290,60 @@ export const accesses: readonly Covered[] = [
     pages: LEAF_PAGES,
     tasks: {
       store: [STORE, storeOnce],
+      munmap: [[...ZAP, "mmu/radix-table.freeEmptyLeaves"], munmap],
+    },
+    check: () => {},
+    twins: [
+      [
+        "without-first-flush",
+        "The entries are cleared without a flush.",
+        "use-after-free",
+        { munmap: without(1, munmap) },
+      ],
+      [
+        "without-last-flush",
+        "The leaf is freed without a flush.",
+        "error",
+        { munmap: without(2, munmap) },
+      ],
+    ],
+  }),
+  accessing({
+    name: "load-by-kept-leaf-vs-munmap",
+    summary:
+      "A CPU thread loads from one page after another by the leaf that it keeps, while the mapping goes, its leaf with it.",
+    pages: LEAF_PAGES,
+    prepare: fillNext,
+    exploration: { engine: "bounded", preemptions: 2 },
+    tasks: {
+      load: [LOAD, loadNextFirst],
+      munmap: [[...ZAP, "mmu/radix-table.freeEmptyLeaves"], munmap],
+    },
+    check: onlySaw(BEFORE, FAULTED),
+    twins: [
+      [
+        "without-first-flush",
+        "The entries are cleared without a flush.",
+        "assertion",
+        { munmap: without(1, munmap) },
+      ],
+      [
+        "without-last-flush",
+        "The leaf is freed without a flush.",
+        "error",
+        { munmap: without(2, munmap) },
+      ],
+    ],
+  }),
+  accessing({
+    name: "store-by-kept-leaf-vs-munmap",
+    summary:
+      "A CPU thread stores to one page after another by the leaf that it keeps, while the mapping goes, its leaf with it.",
+    pages: LEAF_PAGES,
+    prepare: fillNext,
+    exploration: { engine: "bounded", preemptions: 2 },
+    tasks: {
+      store: [[...STORE, "mmu/store-tlb.enterSecond"], storeNextFirst],
       munmap: [[...ZAP, "mmu/radix-table.freeEmptyLeaves"], munmap],
     },
     check: () => {},

@@ -71,10 +71,13 @@ class Rememberer {
     const translator = new CpuTranslator(machine, mm, new SteppingRunner());
     this.#harness = harness;
     this.#memory = new TypedMemory(machine, mm.shootdown, {
-      translate: (page, write, address) => {
+      readBit: translator.readBit,
+      writeBits: translator.writeBits,
+      root: () => {
         if (this.#asks) throw new Forgotten();
-        return translator.translate(page, write, address);
+        return translator.root();
       },
+      fault: (page, write, address) => translator.fault(page, write, address),
     });
   }
 
