@@ -28,6 +28,7 @@ import type { Mm } from "../../../../src/mm/mm-struct.ts";
 import { mmdrop, mmgrab } from "../../../../src/mm/lifetime/mm.ts";
 import { VM_WRITE, vmasIn } from "../../../../src/mm/vma/vma.ts";
 import { CpuTranslator } from "../../../../src/mm/fault/cpu-fault.ts";
+import type { Translator } from "../../../../src/mmu/translator.ts";
 import { TypedMemory } from "../../../../src/mmu/typed-memory.ts";
 import type { InvalidateRange } from "../../../../src/notifier/events.ts";
 import { mmuNotifierRegister, registerNotifierOps } from "../../../../src/notifier/mmu-notifier.ts";
@@ -59,18 +60,28 @@ const FAULT = "fault";
 /** The result of an access that misses the TLB. */
 class Forgotten extends Error {}
 
-/** The cached translations of a CPU thread, and the entries from which they were made. */
+/** What a page was when a thread met it. */
+interface Remembered {
+  readonly memory: TypedMemory;
+  readonly pte: number;
+}
+
+/**
+ * The cached translations of CPU threads, and the entries from which they were made. A TLB for each
+ * page: it caches the translation of the page that it met last, and reads the entries of others in
+ * the table.
+ */
 class Rememberer {
   readonly #harness: HmmHarness;
-  readonly #memory: TypedMemory;
-  readonly #entries = new Map<number, number>();
+  readonly #translator: Translator;
+  readonly #pages = new Map<number, Remembered>();
   #asks = false;
 
   constructor(harness: HmmHarness) {
     const { machine, mm } = harness;
     const translator = new CpuTranslator(machine, mm, new SteppingRunner());
     this.#harness = harness;
-    this.#memory = new TypedMemory(machine, mm.shootdown, {
+    this.#translator = {
       readBit: translator.readBit,
       writeBits: translator.writeBits,
       root: () => {
@@ -78,16 +89,18 @@ class Rememberer {
         return translator.root();
       },
       fault: (page, write, address) => translator.fault(page, write, address),
-    });
+    };
   }
 
   /** Loads, and stores the same value where that is allowed, to get translations. */
   *remember(page: number): Task<void> {
-    const { u32 } = this.#memory;
+    const { machine, mm } = this.#harness;
+    const memory = new TypedMemory(machine, mm.shootdown, this.#translator);
+    const { u32 } = memory;
     const value = yield* callInSteps(u32, "load", page * PAGE_BYTES);
     const pte = this.#harness.entryOf(page);
     if ((pte & PTE_WRITE) !== 0) yield* callInSteps(u32, "store", page * PAGE_BYTES, value);
-    this.#entries.set(page, pte);
+    this.#pages.set(page, { memory, pte });
   }
 
   /**
@@ -96,24 +109,24 @@ class Rememberer {
    */
   *requireForgotten(range: InvalidateRange): Task<void> {
     this.#asks = true;
-    for (const [page, pte] of this.#entries) {
+    for (const [page, { memory, pte }] of this.#pages) {
       const now = this.#harness.entryOf(page);
       const isLess = ptePfn(now) !== ptePfn(pte) || (pte & ~now & (PTE_PRESENT | PTE_WRITE)) !== 0;
       if (isIn(page, range) && isLess)
-        assert(yield* this.#hasForgotten(page), `page ${page - HARNESS_PAGE} is remembered`);
+        assert(yield* hasForgotten(memory, page), `page ${page - HARNESS_PAGE} is remembered`);
     }
     this.#asks = false;
   }
+}
 
-  *#hasForgotten(page: number): Task<boolean> {
-    try {
-      yield* callInSteps(this.#memory.u32, "load", page * PAGE_BYTES);
-    } catch (error) {
-      if (error instanceof Forgotten) return true;
-      throw error;
-    }
-    return false;
+function* hasForgotten({ u32 }: TypedMemory, page: number): Task<boolean> {
+  try {
+    yield* callInSteps(u32, "load", page * PAGE_BYTES);
+  } catch (error) {
+    if (error instanceof Forgotten) return true;
+    throw error;
   }
+  return false;
 }
 
 /** A device that knows the entries of the harness's space. */
