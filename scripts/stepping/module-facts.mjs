@@ -12,7 +12,8 @@ import { posix } from "node:path";
  * @property {string} path From the built root, with `/`: `src/mmu/radix-table.js`.
  * @property {string} text
  * @property {Node} program
- * @property {Map<string, { module: string, name: string }>} imports By local name.
+ * @property {Map<string, { module: string, name: string }>} imports By local name, and by that of a
+ *   constant of the top level that stands for an import.
  * @property {Map<string, Mark>} functions Marked functions of the module's top level, generators
  *   too.
  * @property {Map<string, Mark>} plainFunctions Those of them that are no generators, and so have a
@@ -84,6 +85,12 @@ function readStatement(facts, statement, markAt) {
     if (!declaration.generator) facts.plainFunctions.set(declaration.id.name, mark);
   } else if (declaration?.type === "ClassDeclaration") {
     for (const member of declaration.body.body) readMember(facts, member, markAt);
+  } else if (declaration?.type === "VariableDeclaration" && declaration.kind === "const") {
+    // `const peek = speculativeLoad;`: another name of what was imported.
+    for (const { id, init } of declaration.declarations) {
+      const origin = init?.type === "Identifier" ? facts.imports.get(init.name) : undefined;
+      if (origin !== undefined) facts.imports.set(id.name, origin);
+    }
   }
 }
 

@@ -59,27 +59,28 @@ type Modify = (array: AtomicArray, index: number, value: number) => number;
  */
 const NO_WORDS: Int32Array = new Int32Array(0);
 
+/** A constant: compiled code looks up what is imported, or declared as a function. */
+const entryIn = speculativeLoad;
 const PAGE_ELEMENTS: number = PAGE_BYTES / 4;
 /** Frames of a section whose elements an index of 31 bits reaches. */
 const FRAMES_MAX: number = 2 ** 31 / PAGE_ELEMENTS;
 
 /** What a store writes. Converts before the store is entered: that may run anything. */
-function converted(value: number): number {
+const converted = (value: number): number => {
   return value | 0;
-}
+};
 
 /** An integer that depends on the value (X4); of an integer, all its bits. */
-function bitsOf(value: number): number {
+const bitsOf = (value: number): number => {
   return value;
-}
+};
 
 export class I32Access implements IntegerAccess, TlbUser {
   readonly #tlb: SoftTlb;
   readonly #memory: SharedMemory;
-  readonly #leaves: Int32Array = NO_WORDS;
-  readonly #generations: Int32Array = NO_WORDS;
-  readonly #generationsAt: number;
-  readonly #readBit: number;
+  /** By near block its leaf, then the generations (soft-tlb.ts). */
+  readonly #near: Int32Array = NO_WORDS;
+  readonly #generationsAt: number = 0; // a value, or V8 would not know that it is a small integer
   readonly #store: StoreTlb;
   /** Whether an atomic load wants a translation that is good for stores: a copy is not. */
   readonly #loadsInRam: boolean;
@@ -102,10 +103,8 @@ export class I32Access implements IntegerAccess, TlbUser {
     this.#tlb = tlb;
     this.#memory = tlb.memory;
     this.#words = tlb.words;
-    this.#leaves = tlb.leaves;
-    this.#generations = tlb.generations;
+    this.#near = tlb.near;
     this.#generationsAt = tlb.generationsAt;
-    this.#readBit = tlb.translator.readBit;
     this.#store = new StoreTlb(tlb, 4, item);
     this.#loadsInRam = item !== undefined;
     this.#zero = 0; // assigned twice, or the compiler would take it for a constant (X4)
@@ -135,7 +134,7 @@ export class I32Access implements IntegerAccess, TlbUser {
     if (offset === distance && (offset & ~4092) === 0) {
       const value = this.#data[this.#index + (offset >> 2)]!;
       const bits = bitsOf(value) & this.#zero;
-      if (this.#words[this.#generationWord + bits] === this.#generation) return value;
+      if (this.#words[(this.#generationWord + bits) | 0] === this.#generation) return value;
     }
     return this.#loadSecond(address) | 0;
   }
@@ -158,16 +157,17 @@ export class I32Access implements IntegerAccess, TlbUser {
   #aimAt(address: number, tries: number): void {
     const small = address | 0;
     if (tries === 0 && small === address && small >= 0) {
+      const near = this.#near;
       const block = small >> 21; // numbers, not names: an imported constant is a load
-      const leaf = this.#leaves[block]!;
+      const leaf = near[block]!;
       if (leaf !== 0) {
-        const entry = speculativeLoad(this.#words, leaf + ((small >> 12) & 511));
+        const entry = entryIn(this.#words, (leaf + ((small >> 12) & 511)) | 0);
         const frame = ((entry >>> 8) - this.#basePfn) | 0;
-        if ((entry & this.#readBit) !== 0 && frame >>> 0 < this.#pages) {
+        if ((entry & 1) !== 0 && frame >>> 0 < this.#pages) {
           this.#base = small & ~4095;
           this.#index = frame << 10;
-          this.#generationWord = this.#generationsAt + (block & 63);
-          this.#generation = this.#generations[block & 63]!;
+          this.#generationWord = (this.#generationsAt + (block & 63)) | 0;
+          this.#generation = near[1024 + (block & 63)]!;
           return;
         }
       }
@@ -183,7 +183,7 @@ export class I32Access implements IntegerAccess, TlbUser {
     this.#base = page * PAGE_BYTES;
     this.#index = tlb.frame * PAGE_ELEMENTS;
     this.#generationWord = this.#generationsAt + generationIndex(page);
-    this.#generation = this.#generations[generationIndex(page)]!;
+    this.#generation = tlb.generationOf(page);
   }
 
   // Integers only, from here to the end of the class.
@@ -197,17 +197,19 @@ export class I32Access implements IntegerAccess, TlbUser {
   #loadSecond(address: number): number {
     const small = address | 0;
     if (small === address && (small & 0x80000003) === 0) {
+      const near = this.#near;
+      const words = this.#words;
       const block = small >> 21; // numbers, not names: an imported constant is a load
-      const leaf = this.#leaves[block]!;
+      const leaf = near[block]!;
       if (leaf !== 0) {
-        const entry = speculativeLoad(this.#words, leaf + ((small >> 12) & 511));
+        const entry = entryIn(words, (leaf + ((small >> 12) & 511)) | 0);
         const frame = ((entry >>> 8) - this.#basePfn) | 0;
-        if ((entry & this.#readBit) !== 0 && frame >>> 0 < this.#pages) {
+        if ((entry & 1) !== 0 && frame >>> 0 < this.#pages) {
           const index = frame << 10;
           const value = bitsOf(this.#data[(index + ((small & 4095) >> 2)) | 0]!);
-          const generationWord = this.#generationsAt + (block & 63);
-          const generation = this.#generations[block & 63]!;
-          if (this.#words[(generationWord + (value & this.#zero)) | 0] === generation) {
+          const generationWord = (this.#generationsAt + (block & 63)) | 0;
+          const generation = near[1024 + (block & 63)]!;
+          if (words[(generationWord + (value & this.#zero)) | 0] === generation) {
             this.#base = small & ~4095;
             this.#index = index;
             this.#generationWord = generationWord;
@@ -233,17 +235,13 @@ export class I32Access implements IntegerAccess, TlbUser {
   atomicLoad(address: number): number {
     const page = pageOf(address, 4);
     const tlb = this.#tlb;
-    const generationAt = generationIndex(page);
     for (let tries = 0; ; tries++) {
       checkRetry(tries, address);
       tlb.find(page, this.#loadsInRam, address);
       const index = tlb.frame * PAGE_ELEMENTS + (address - page * PAGE_BYTES) / 4;
       const value = speculativeAtomicLoad(tlb.section!.i32, index); // set by find
-      if (
-        atomicLoad(this.#words, this.#generationsAt + generationAt) ===
-        this.#generations[generationAt]
-      )
-        return value;
+      const generation = atomicLoad(this.#words, this.#generationsAt + generationIndex(page));
+      if (generation === tlb.generationOf(page)) return value;
     }
   }
 

@@ -51,6 +51,8 @@ export const MID_SHIFT = 20;
 export const LEAF_SHIFT = 9;
 /** What every leaf entry has in common: a frame number from this bit on. */
 export const ENTRY_PFN_SHIFT = 8;
+/** And this: a load may use the frame. */
+export const ENTRY_READABLE = 0x01;
 /** Pages that one mid table covers (4 GiB). */
 export const MID_SPAN_PAGES: number = 2 ** MID_SHIFT;
 

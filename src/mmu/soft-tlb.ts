@@ -78,6 +78,7 @@ import type { Shootdown } from "../sync/primitives/shootdown.ts";
 import { checkRetry } from "./address.ts";
 import {
   ENTRY_PFN_SHIFT,
+  ENTRY_READABLE,
   LEAF_SHIFT,
   LEAF_WORDS,
   TASK_SIZE_PAGES,
@@ -112,10 +113,12 @@ export class SoftTlb {
   readonly translator: Translator;
   /** Word of generation 0. */
   readonly generationsAt: number;
-  /** By near block: word index of its leaf, or 0. */
-  readonly leaves: Int32Array = new Int32Array(NEAR_BLOCKS);
-  /** By generation index: what all leaves of such blocks were looked up under (X2). */
-  readonly generations: Int32Array = new Int32Array(GENERATIONS);
+  /**
+   * By near block: word index of its leaf, or 0. Behind them, by generation index: what all leaves
+   * of such blocks were looked up under (X2). One array, because each array that compiled code
+   * reads costs it four instructions before the first element.
+   */
+  readonly near: Int32Array = new Int32Array(NEAR_BLOCKS + GENERATIONS);
   /** The view of the heap that reaches all leaves, for widths that are being made. */
   words: Int32Array;
   /** What `find` has found: the section of the frame, and the frame's number in it. */
@@ -145,28 +148,28 @@ export class SoftTlb {
    * may belong to somebody else. The widths forget theirs, too (typed-memory.ts).
    */
   forget(): void {
-    this.leaves.fill(0);
+    this.near.fill(0, 0, NEAR_BLOCKS);
     this.#farBlocks.fill(NO_BLOCK);
     this.section = undefined;
   }
 
   /**
    * Finds a frame of `page` that an access may use, for stores if `write`: `section` and `frame`
-   * say which, and `generations` under what. Takes the fault if there is none. Throws what the
+   * say which, and `generationOf` under what. Takes the fault if there is none. Throws what the
    * translator throws.
    *
    * @stepped generation
    */
   find(page: number, write: boolean, address: number): void {
     const { translator } = this;
-    const wanted = write ? translator.writeBits : translator.readBit;
+    const wanted = write ? translator.writeBits : ENTRY_READABLE;
     const generationAt = generationIndex(page);
     let faults = 0;
     for (let tries = 0; ; tries++) {
       checkRetry(tries, address);
       // X2: before the walk.
       const generation = atomicLoad(this.words, this.generationsAt + generationAt);
-      if (generation !== this.generations[generationAt]) this.#drop(generationAt, generation);
+      if (generation !== this.generationOf(page)) this.#drop(generationAt, generation);
       const entry = this.#entryOf(translator.root(), page);
       if ((entry & wanted) !== wanted) {
         translator.fault(page, write, address, faults);
@@ -174,12 +177,17 @@ export class SoftTlb {
         continue;
       }
       const pfn = entry >>> ENTRY_PFN_SHIFT;
-      const section = this.#sectionUnless(pfn, generationAt);
+      const section = this.#sectionUnless(pfn, page);
       if (section === undefined) continue;
       this.section = section;
       this.frame = pfn - section.basePfn;
       return;
     }
+  }
+
+  /** What the leaf of the page's block was looked up under, if it is kept. */
+  generationOf(page: number): number {
+    return this.near[NEAR_BLOCKS + generationIndex(page)]!;
   }
 
   /** @stepped generation */
@@ -188,14 +196,14 @@ export class SoftTlb {
     const block = Math.floor(page / LEAF_WORDS);
     const far = block & (FAR_BLOCKS - 1);
     let leaf = 0;
-    if (page < NEAR_PAGES) leaf = this.leaves[page >> LEAF_SHIFT]!;
+    if (page < NEAR_PAGES) leaf = this.near[page >> LEAF_SHIFT]!;
     else if (this.#farBlocks[far] === block) leaf = this.#farLeaves[far]!;
     if (leaf === 0) {
       leaf = leafOf(this.memory, root, page);
       if (leaf === 0) return 0;
       if (this.memory.words !== this.words) this.#useHeap(this.memory.words);
       if (page < NEAR_PAGES) {
-        this.leaves[page >> LEAF_SHIFT] = leaf;
+        this.near[page >> LEAF_SHIFT] = leaf;
       } else {
         this.#farBlocks[far] = block;
         this.#farLeaves[far] = leaf;
@@ -211,9 +219,8 @@ export class SoftTlb {
 
   /** The blocks of one generation have another one now: their leaves are unknown again. */
   #drop(generationAt: number, generation: number): void {
-    this.generations[generationAt] = generation;
-    for (let block = generationAt; block < NEAR_BLOCKS; block += GENERATIONS)
-      this.leaves[block] = 0;
+    this.near[NEAR_BLOCKS + generationAt] = generation;
+    for (let block = generationAt; block < NEAR_BLOCKS; block += GENERATIONS) this.near[block] = 0;
     for (let far = generationAt; far < FAR_BLOCKS; far += GENERATIONS)
       this.#farBlocks[far] = NO_BLOCK;
     for (const user of this.#users) user.forgetSection();
@@ -225,12 +232,12 @@ export class SoftTlb {
    *
    * @stepped generation
    */
-  #sectionUnless(pfn: number, generationAt: number): RamSection | undefined {
+  #sectionUnless(pfn: number, page: number): RamSection | undefined {
     try {
       return this.#sections.of(pfn);
     } catch (error) {
-      const generation = atomicLoad(this.words, this.generationsAt + generationAt);
-      if (generation !== this.generations[generationAt]) return undefined;
+      const generation = atomicLoad(this.words, this.generationsAt + generationIndex(page));
+      if (generation !== this.generationOf(page)) return undefined;
       throw error;
     }
   }

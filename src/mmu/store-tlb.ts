@@ -29,22 +29,25 @@ export interface StoringItem {
 /** What a typed field holds until its constructor is done. */
 const NO_WORDS: Int32Array = new Int32Array(0);
 
+/** See i32-access.ts. */
+const entryIn = speculativeLoad;
+
 export class StoreTlb implements TlbUser {
   /** The section that the index of `enter` belongs to. Meaningful while inside. */
   section: RamSection | undefined = undefined;
   readonly #tlb: SoftTlb;
   readonly #item: StoringItem | undefined;
   readonly #memory: SharedMemory;
-  readonly #leaves: Int32Array = NO_WORDS;
-  readonly #generations: Int32Array = NO_WORDS;
-  readonly #generationsAt: number;
-  readonly #writeBits: number;
-  readonly #widthShift: number;
-  readonly #widthBytes: number;
+  /** By near block its leaf, then the generations (soft-tlb.ts). */
+  readonly #near: Int32Array = NO_WORDS;
+  readonly #generationsAt: number = 0; // values, or V8 would not know that they are small integers
+  readonly #writeBits: number = 0;
+  readonly #widthShift: number = 0;
+  readonly #widthBytes: number = 0;
   /** The bits that no aligned offset in a page has: see i32-access.ts. */
-  readonly #outsideBits: number;
+  readonly #outsideBits: number = 0;
   /** The bits that no aligned address below 2^31 has. */
-  readonly #farBits: number;
+  readonly #farBits: number = 0;
   #words: Int32Array = NO_WORDS;
   /** Of `section`: see i32-access.ts. */
   #basePfn = 0;
@@ -59,8 +62,7 @@ export class StoreTlb implements TlbUser {
     this.#item = item;
     this.#memory = tlb.memory;
     this.#words = tlb.words;
-    this.#leaves = tlb.leaves;
-    this.#generations = tlb.generations;
+    this.#near = tlb.near;
     this.#generationsAt = tlb.generationsAt;
     this.#writeBits = tlb.translator.writeBits;
     this.#widthBytes = widthBytes;
@@ -120,19 +122,22 @@ export class StoreTlb implements TlbUser {
   #enterSecond(address: number): number {
     const small = address | 0;
     if (small === address && (small & this.#farBits) === 0) {
-      const leaf = this.#leaves[small >> 21]!;
+      const near = this.#near;
+      const words = this.#words;
+      const block = small >> 21;
+      const leaf = near[block]!;
       if (leaf !== 0) {
-        const generationAt = (small >> 21) & 63;
-        const generation = this.#generations[generationAt]!;
+        const generationWord = (this.#generationsAt + (block & 63)) | 0;
+        const generation = near[1024 + (block & 63)]!;
         enterStore(this.#memory);
-        if (atomicLoad(this.#words, this.#generationsAt + generationAt) === generation) {
-          const entry = speculativeLoad(this.#words, leaf + ((small >> 12) & 511));
+        if (atomicLoad(words, generationWord) === generation) {
+          const entry = entryIn(words, (leaf + ((small >> 12) & 511)) | 0);
           const frame = ((entry >>> 8) - this.#basePfn) | 0;
           const wanted = this.#writeBits;
           if ((entry & wanted) === wanted && frame >>> 0 < this.#pages) {
             this.#base = small & ~4095;
             this.#index = frame << (12 - this.#widthShift);
-            this.#generationWord = this.#generationsAt + generationAt;
+            this.#generationWord = generationWord;
             this.#generation = generation;
             if (this.#item !== undefined) this.#item.hasStored = true;
             return this.#index + ((small & 4095) >> this.#widthShift);
@@ -161,7 +166,7 @@ export class StoreTlb implements TlbUser {
       this.#base = page * PAGE_BYTES;
       this.#index = tlb.frame * (PAGE_BYTES / this.#widthBytes);
       this.#generationWord = this.#generationsAt + generationIndex(page);
-      this.#generation = this.#generations[generationIndex(page)]!;
+      this.#generation = tlb.generationOf(page);
       enterStore(this.#memory);
       // Atomic: see `enter`. Unchanged since the walk: so is the entry, or a flush waits for us.
       if (atomicLoad(this.#words, this.#generationWord) === this.#generation) {

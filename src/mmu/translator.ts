@@ -2,9 +2,7 @@
 
 /** A radix table (radix-table.ts), and what is done where its entries allow no access. */
 export interface Translator {
-  /** The bit of an entry without which no load may use its frame. */
-  readonly readBit: number;
-  /** The bits of an entry that a store needs, all of them. */
+  /** The bits of an entry that a store needs, all of them. A load needs ENTRY_READABLE. */
   readonly writeBits: number;
   /**
    * The top table. Throws if the owner refuses every access now. Called in the accessing thread,

@@ -40,7 +40,6 @@ function walk(): number {
 }
 
 const cache = new TypedMemory(machine, shootdown, {
-  readBit: 1,
   writeBits: 3,
   root: () => at.pgd,
   fault: walk,

@@ -1,18 +1,23 @@
 /** @module A page table for tests of the software TLB: a real one, with a log of what is asked. */
 
 import type { Machine } from "../../src/memory/machine.ts";
-import { ENTRY_PFN_SHIFT, PGD_WORDS, leafAlloc, pteIndex } from "../../src/mmu/radix-table.ts";
+import {
+  ENTRY_PFN_SHIFT,
+  ENTRY_READABLE,
+  PGD_WORDS,
+  leafAlloc,
+  pteIndex,
+} from "../../src/mmu/radix-table.ts";
 import type { Translator } from "../../src/mmu/translator.ts";
 import { atomicStore } from "../../src/sync/atomics.ts";
 import { SegmentationFault } from "../../src/sync/errors.ts";
 import { Shootdown } from "../../src/sync/primitives/shootdown.ts";
 import { run } from "../memory/harness.ts";
 
-const READ = 1;
+const READ: number = ENTRY_READABLE;
 const WRITE = 2;
 
 export class TestTable implements Translator {
-  readonly readBit: number = READ;
   readonly writeBits: number = READ | WRITE;
   readonly shootdown: Shootdown;
   /** Walks that began. */

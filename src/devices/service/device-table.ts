@@ -3,10 +3,10 @@
  * The device's page table: a radix table (mmu/radix-table.ts) as the CPU's, with entries of its
  * own.
  *
- *     31                                8 7    4  3       2       1       0
- *     +----------------------------------+------+-------+-------+-------+---------+
- *     | frame number (pfn), 24 bits      |      | YOUNG | LOCAL | WRITE | PRESENT |
- *     +----------------------------------+------+-------+-------+-------+---------+
+ *     31                                8 7    4  3         2       1       0
+ *     +----------------------------------+------+---------+-------+-------+-------+
+ *     | frame number (pfn), 24 bits      |      | PRESENT | LOCAL | WRITE | YOUNG |
+ *     +----------------------------------+------+---------+-------+-------+-------+
  *
  * LOCAL: a read copy in device memory. Else the frame is the CPU's own, reached over the bus; WRITE
  * only there. A page has one entry: as soon as a thread of the device writes it, all read it in
@@ -21,6 +21,7 @@
 import type { Machine } from "../../memory/machine.ts";
 import {
   ENTRY_PFN_SHIFT,
+  ENTRY_READABLE,
   PGD_WORDS,
   forEachLeaf,
   freeEmptyLeaves,
@@ -31,7 +32,7 @@ import {
   wordAt,
 } from "../../mmu/radix-table.ts";
 import type { LeafVisitor } from "../../mmu/radix-table.ts";
-import { atomicAnd, atomicStore, speculativeLoad } from "../../sync/atomics.ts";
+import { atomicAnd, atomicStore, speculativeAtomicLoad } from "../../sync/atomics.ts";
 import type { Mutex } from "../../sync/primitives/mutex.ts";
 import type { Task } from "../../sync/tasks/task.ts";
 import type { TranslationUnit } from "./device-hardware.ts";
@@ -39,7 +40,8 @@ import { count } from "./device-stats.ts";
 import type { DeviceRecord } from "./device-record.ts";
 import { Frames } from "./frames.ts";
 
-export const ENTRY_PRESENT = 0x01;
+/** ENTRY_READABLE is YOUNG here. */
+export const ENTRY_PRESENT = 0x08;
 export const ENTRY_WRITE = 0x02;
 export const ENTRY_LOCAL = 0x04;
 /**
@@ -47,7 +49,7 @@ export const ENTRY_LOCAL = 0x04;
  * after the eviction's hand came by (eviction.ts): then the thread that needs it marks its frame as
  * used.
  */
-export const ENTRY_YOUNG = 0x08;
+export const ENTRY_YOUNG: number = ENTRY_READABLE;
 
 /** Whether an entry allows the access. */
 export function entryAllows(entry: number, isWrite: boolean): boolean {
@@ -114,7 +116,7 @@ export class DeviceTable {
   entryOf(page: number): number {
     const { memory } = this.machine;
     const leaf = leafOf(memory, this.pgd, page);
-    return leaf === 0 ? 0 : speculativeLoad(memory.words, pteIndex(leaf, page));
+    return leaf === 0 ? 0 : speculativeAtomicLoad(memory.words, pteIndex(leaf, page));
   }
 
   /**

@@ -104,7 +104,6 @@ export class WorkItem implements StoringItem {
 }
 
 export class DeviceTranslator implements Translator {
-  readonly readBit: number = ENTRY_YOUNG;
   readonly writeBits: number = ENTRY_PRESENT | ENTRY_WRITE;
   readonly #table: DeviceTable;
   readonly #service: FaultService;

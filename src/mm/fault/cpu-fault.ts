@@ -182,7 +182,6 @@ export interface TaskRunner {
 
 /** The page table of a space and its faults, for one thread's accesses to it. */
 export class CpuTranslator implements Translator {
-  readonly readBit: number = PTE_PRESENT;
   readonly writeBits: number = PTE_PRESENT | PTE_WRITE;
   readonly #machine: Machine;
   readonly #mm: Mm;

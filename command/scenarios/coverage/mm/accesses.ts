@@ -343,7 +343,7 @@ export const accesses: readonly Covered[] = [
     prepare: fillNext,
     exploration: { engine: "bounded", preemptions: 2 },
     tasks: {
-      store: [[...STORE, "mmu/store-tlb.enterSecond"], storeNextFirst],
+      store: [[...STORE, "mmu/store-tlb.#enterSecond"], storeNextFirst],
       munmap: [[...ZAP, "mmu/radix-table.freeEmptyLeaves"], munmap],
     },
     check: () => {},

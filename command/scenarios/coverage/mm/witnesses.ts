@@ -82,7 +82,6 @@ class Rememberer {
     const translator = new CpuTranslator(machine, mm, new SteppingRunner());
     this.#harness = harness;
     this.#translator = {
-      readBit: translator.readBit,
       writeBits: translator.writeBits,
       root: () => {
         if (this.#asks) throw new Forgotten();
