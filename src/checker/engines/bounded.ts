@@ -10,7 +10,10 @@
  * If a partial-order reduction is cut at the bound, it loses classes (Coons, Musuvathi, McKinley,
  * OOPSLA 2013). So this is a plain search over schedules, with another reduction: a prefix is given
  * up if the search has seen an equivalent prefix that ended in the same task at no higher cost.
- * What can follow a prefix, and at what cost, depends on nothing else.
+ * What can follow a prefix, and at what cost, depends on nothing else. Which steps depend on each
+ * other is what executions within the bound show: a wake of a queue on which somebody waits only
+ * beyond the bound commutes with everything here, so there can be fewer classes than those of the
+ * whole search within the bound.
  */
 
 import type { SearchedRun } from "../execution/searched-run.ts";

@@ -49,6 +49,58 @@ export function answer(program: Program, patience: number): Answer {
   return { outcomes, races, classes };
 }
 
+/** The two costs of an execution: preemptions, and delays. */
+export type Costs = readonly [preemptions: number, delays: number];
+
+/**
+ * How many classes have an execution within a bound on one of the costs, where steps depend on each
+ * other by what the executions within the bound show, and no others: a queue on which somebody
+ * waits only beyond the bound is one on which nobody waits. For `cost`: 0 preemptions, 1 delays.
+ * Throws TooLarge as `answer` does.
+ */
+export function classesWithin(
+  program: Program,
+  patience: number,
+  cost: 0 | 1,
+  bound: number,
+): number {
+  const machine = new Machine(program, false);
+  const facts = factsWithin(machine, patience, cost, bound);
+  const { preemptions, delays } = new Beginnings(machine, facts, patience, false).count();
+  return (cost === 0 ? preemptions : delays).filter((least) => least <= bound).length;
+}
+
+/** What the states show that are reached within the bound. */
+function factsWithin(machine: Machine, patience: number, cost: 0 | 1, bound: number): Facts {
+  const facts: Facts = { scans: false, strict: new Set() };
+  /** By state and who went last: the least cost. */
+  const least = new Map<string, number>();
+  const open: { readonly state: State; readonly last: number; readonly used: number }[] = [
+    { state: machine.start(), last: NOBODY, used: 0 },
+  ];
+  for (let next = open.pop(); next !== undefined; next = open.pop()) {
+    const { state, last, used } = next;
+    learn(machine, state, facts);
+    for (const step of machine.steps(state)) {
+      const after = used + pricesOf(machine, state, step, last)[cost];
+      const reached = machine.after(state, step);
+      const key = `${step.task} ${signature(reached)}`;
+      if (after > bound || after >= (least.get(key) ?? Infinity)) continue;
+      if (least.size === patience * state.tasks.length) throw new TooLarge();
+      least.set(key, after);
+      open.push({ state: reached, last: step.task, used: after });
+    }
+  }
+  return facts;
+}
+
+/** Whoever could go on: to let another go first is to preempt it, or to pass over it. */
+function pricesOf(machine: Machine, state: State, { task }: Step, last: number): Costs {
+  const able = state.tasks.flatMap((_, other) => (machine.mayRun(state, other) ? [other] : []));
+  const preempts = task !== last && able.includes(last) ? 1 : 0;
+  return [preempts, able.filter((other) => turn(other, last) < turn(task, last)).length];
+}
+
 /** All states. */
 class States {
   readonly outcomes = new Set<string>();
@@ -106,7 +158,7 @@ interface Beginning {
   /** Of each task, what it did. */
   readonly events: readonly (readonly Event[])[];
   /** By who did the last step: the fewest preemptions and delays that lead here. */
-  readonly costs: Map<number, readonly [preemptions: number, delays: number]>;
+  readonly costs: Map<number, Costs>;
 }
 
 const NOBODY = -1;
@@ -147,10 +199,6 @@ class Beginnings {
     if (this.#left-- === 0) throw new TooLarge();
     const steps = this.#machine.steps(state);
     if (steps.length === 0) return this.#end(beginning);
-    // Whoever could go on: to let another go first is to preempt it, or to pass over it.
-    const able = state.tasks.flatMap((_, task) =>
-      this.#machine.mayRun(state, task) ? [task] : [],
-    );
     for (const step of steps) {
       const after = this.#machine.after(state, step);
       const events = this.#appended(beginning, step);
@@ -163,8 +211,7 @@ class Beginnings {
         );
       }
       for (const [last, [preempted, delayed]] of beginning.costs) {
-        const preempts = step.task !== last && able.includes(last) ? 1 : 0;
-        const passed = able.filter((task) => turn(task, last) < turn(step.task, last)).length;
+        const [preempts, passed] = pricesOf(this.#machine, state, step, last);
         const [fewest, least] = next.costs.get(step.task) ?? [Infinity, Infinity];
         next.costs.set(step.task, [
           Math.min(fewest, preempted + preempts),
