@@ -3,8 +3,8 @@
 import type { TypedAccess } from "../src/index.ts";
 
 /**
- * A node: f64 longitude, latitude in degrees, pointers to what is lower and what is higher, number
- * of the city.
+ * A node: f64 longitude and latitude in degrees, ptr to what is lower and to what is higher, f64
+ * number of the city.
  */
 export const LONGITUDE = 0;
 export const LATITUDE = 8;
@@ -24,7 +24,7 @@ export function nearest(
   item: number,
   [tree = 0, questions = 0, answers = 0]: readonly number[],
 ): void {
-  const { f64 } = memory;
+  const { f64, ptr } = memory;
   const longitude = f64.load(questions + item * 16);
   const latitude = f64.load(questions + item * 16 + 8);
   const shrink = Math.cos(latitude * RADIANS);
@@ -41,9 +41,9 @@ export function nearest(
     }
     const beyond = side === LONGITUDE ? east : north;
     const next = side === LONGITUDE ? LATITUDE : LONGITUDE;
-    search(f64.load(node + (beyond < 0 ? LOWER : HIGHER)), next);
-    if (beyond * beyond < bestSquare) search(f64.load(node + (beyond < 0 ? HIGHER : LOWER)), next);
+    search(ptr.load(node + (beyond < 0 ? LOWER : HIGHER)), next);
+    if (beyond * beyond < bestSquare) search(ptr.load(node + (beyond < 0 ? HIGHER : LOWER)), next);
   };
   search(tree, LONGITUDE);
-  f64.store(answers + item * 8, best);
+  ptr.store(answers + item * 8, best);
 }

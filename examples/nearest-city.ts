@@ -29,9 +29,8 @@ for (const [index, city] of some.entries()) {
   ) {
     const link =
       node + (space.f64.load(added + side) < space.f64.load(node + side) ? LOWER : HIGHER);
-    // a pointer is an address, and an address a number
-    if (space.f64.load(link) === 0) space.f64.store(link, added);
-    node = space.f64.load(link);
+    if (space.ptr.load(link) === 0) space.ptr.store(link, added);
+    node = space.ptr.load(link);
   }
 }
 
@@ -57,7 +56,7 @@ const { faults, bytesToDevice } = await nearest.dispatch(places.length, {
 });
 
 for (const [index, [place]] of places.entries()) {
-  const city = some[space.f64.load(space.f64.load(answers + index * 8) + CITY)];
+  const city = some[space.f64.load(space.ptr.load(answers + index * 8) + CITY)];
   console.log(`${place}: ${city?.name}, ${city?.country}`);
 }
 console.log(

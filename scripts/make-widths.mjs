@@ -12,9 +12,17 @@ import { fileURLToPath } from "node:url";
 
 const root = fileURLToPath(new URL("..", import.meta.url));
 const template = readFileSync(`${root}src/mmu/i32-access.ts`, "utf8");
+const wideTemplate = readFileSync(`${root}src/mmu/i64-access.ts`, "utf8");
 const folder = `${root}src/mmu/widths/`;
 
-/** @typedef {{ name: string, array: string, bytes: number, isFloat: boolean }} Width */
+/**
+ * @typedef {object} Width
+ * @property {string} name
+ * @property {string} array
+ * @property {number} bytes
+ * @property {boolean} isFloat
+ * @property {string} [field] Of a section, where it is not named as the width.
+ */
 /**
  * @typedef {readonly [text: string, times: number, replacement: (width: Width) => string]} Place
  */
@@ -28,6 +36,8 @@ const widths = [
   { name: "u32", array: "Uint32Array", bytes: 4, isFloat: false },
   { name: "f32", array: "Float32Array", bytes: 4, isFloat: true },
   { name: "f64", array: "Float64Array", bytes: 8, isFloat: true },
+  // Addresses: 8 bytes that are loaded and stored as a double (src/mmu/pointer.ts).
+  { name: "ptr", array: "Float64Array", bytes: 8, isFloat: true, field: "f64" },
 ];
 
 const PAGE_BYTES = 4096;
@@ -38,7 +48,7 @@ const PAGE_BYTES = 4096;
  * @type {readonly Place[]}
  */
 const places = [
-  ["I32Access", 1, ({ name }) => `${name.toUpperCase()}Access`],
+  ["I32Access", 1, ({ name }) => classOf(name)],
   ["new StoreTlb(tlb, 4, item)", 1, ({ bytes }) => `new StoreTlb(tlb, ${bytes}, item)`],
   ["#data: Int32Array = new Int32Array(0)", 1, ({ array }) => `#data: ${array} = new ${array}(0)`],
   ["~4092", 1, ({ bytes }) => `~${PAGE_BYTES - bytes}`],
@@ -54,8 +64,8 @@ const places = [
     1,
     ({ bytes }) => `(address - page * PAGE_BYTES) / ${bytes}`,
   ],
-  [".section!.i32", 5, ({ name }) => `.section!.${name}`],
-  ["section.i32;", 1, ({ name }) => `section.${name};`],
+  [".section!.i32", 5, ({ name, field = name }) => `.section!.${field}`],
+  ["section.i32;", 1, ({ name, field = name }) => `section.${field};`],
 ];
 
 /**
@@ -100,6 +110,48 @@ const unsignedWordPlaces = [
   ["this.#loadSecond(address) | 0", 1, () => "this.#loadSecond(address) >>> 0"],
 ];
 
+/**
+ * Of addresses: what a load gives and a store takes are the two halves of the double. Applied after
+ * those of floats.
+ *
+ * @type {readonly Place[]}
+ */
+const pointerPlaces = [
+  [
+    "=== this.#generation) return value;",
+    1,
+    () => "=== this.#generation) return pointerIn(value, address);",
+  ],
+  [
+    "  scratch[0] = value;\n  return scratch[0]!;",
+    1,
+    () => `  if (!(typeof value === "number" && value >= 0 && value <= Number.MAX_SAFE_INTEGER && Math.floor(value) === value))
+    throwNotPointer(value);
+  scratchBits[0] = value;
+  scratchBits[1] = Math.floor(value / 2 ** 32);
+  return scratch[0]!;`,
+  ],
+  [
+    "/** An integer that depends on the value",
+    1,
+    () => `/** The address whose bits \`value\` has; \`address\` is where it was. */
+const pointerIn = (value: number, address: number): number => {
+  scratch[0] = value;
+  const upper = scratchBits[1]! >>> 0;
+  if (upper >= 2 ** 21) throwTooHigh(address);
+  return upper * 2 ** 32 + (scratchBits[0]! >>> 0);
+};
+
+/** An integer that depends on the value`,
+  ],
+  [
+    'import { checkRetry, pageOf } from "./address.ts";',
+    1,
+    () => `import { checkRetry, pageOf } from "./address.ts";
+import { throwNotPointer, throwTooHigh } from "./pointer.ts";`,
+  ],
+];
+
 const INTEGERS_ONLY = "\n\n  // Integers only, from here to the end of the class.\n";
 
 /**
@@ -141,21 +193,34 @@ function withoutIntegers(text) {
     .replace(/ {4}this\.#loadsInRam = .*\n/, "");
 }
 
-/** @param {Width} width */
-function make(width) {
-  const head = `/** @module Made from src/mmu/i32-access.ts by scripts/make-widths.mjs: change that. */\n\n`;
-  const body = template.slice(template.indexOf("import "));
-  const replaced = replaceAll(body, places, width);
-  const own = (width.isFloat ? withoutIntegers(replaceAll(replaced, floatPlaces, width)) : replaced)
-    .replaceAll('"../', '"../../')
-    .replaceAll('"./', '"../');
-  return head + (width.name === "u32" ? replaceAll(own, unsignedWordPlaces, width) : own);
+/** @param {string} name */
+function classOf(name) {
+  return name === "ptr" ? "PtrAccess" : `${name.toUpperCase()}Access`;
 }
 
-mkdirSync(folder, { recursive: true });
-for (const width of widths) {
-  const path = `${folder}${width.name}-access.ts`;
-  const text = make(width);
+/** @param {Width} width */
+function textOf(width) {
+  const replaced = replaceAll(bodyOf(template), places, width);
+  if (width.name === "u32") return replaceAll(replaced, unsignedWordPlaces, width);
+  if (!width.isFloat) return replaced;
+  const float = withoutIntegers(replaceAll(replaced, floatPlaces, width));
+  return width.name === "ptr" ? replaceAll(float, pointerPlaces, width) : float;
+}
+
+/** @param {string} text A template, without its head. */
+function bodyOf(text) {
+  return text.slice(text.indexOf("import "));
+}
+
+/**
+ * @param {string} name
+ * @param {string} source
+ * @param {string} text
+ */
+function write(name, source, text) {
+  const head = `/** @module Made from src/mmu/${source}.ts by scripts/make-widths.mjs: change that. */\n\n`;
+  const path = `${folder}${name}-access.ts`;
+  const whole = head + text.replaceAll('"../', '"../../').replaceAll('"./', '"../');
   let old = "";
   try {
     old = readFileSync(path, "utf8");
@@ -163,5 +228,13 @@ for (const width of widths) {
     // Not made yet.
   }
   // A file that is the same is left as it is, so that what depends on it is not built again.
-  if (old !== text) writeFileSync(path, text);
+  if (old !== whole) writeFileSync(path, whole);
 }
+
+mkdirSync(folder, { recursive: true });
+for (const width of widths) write(width.name, "i32-access", textOf(width));
+const unsigned = bodyOf(wideTemplate)
+  .replaceAll("I64Access", "U64Access")
+  .replaceAll(".i64", ".u64")
+  .replace("asIntN", "asUintN");
+write("u64", "i64-access", unsigned);

@@ -19,11 +19,11 @@
  * console.log(space.f64.load(p + 8)); // 0.5
  * ```
  */
-export interface ValueAccess {
+export interface ValueAccess<Value extends number | bigint = number> {
   /** Throws SegmentationFault where no mapping may be read. */
-  load(address: number): number;
+  load(address: number): Value;
   /** Throws SegmentationFault where no mapping may be written. Converts as a typed array does. */
-  store(address: number, value: number): void;
+  store(address: number, value: Value): void;
 }
 
 /**
@@ -41,14 +41,39 @@ export interface ValueAccess {
  * console.log(i32.atomicAdd(p, 3), i32.atomicCompareExchange(p, 3, 9), i32.atomicLoad(p)); // 0 3 9
  * ```
  */
-export interface IntegerAccess extends ValueAccess {
+export interface IntegerAccess<Value extends number | bigint = number> extends ValueAccess<Value> {
+  atomicLoad(address: number): Value;
+  atomicStore(address: number, value: Value): void;
+  atomicAdd(address: number, value: Value): Value;
+  atomicSub(address: number, value: Value): Value;
+  atomicAnd(address: number, value: Value): Value;
+  atomicOr(address: number, value: Value): Value;
+  atomicXor(address: number, value: Value): Value;
+  atomicExchange(address: number, value: Value): Value;
+  atomicCompareExchange(address: number, expected: Value, replacement: Value): Value;
+}
+
+/**
+ * Addresses in memory: 8 bytes, little-endian, as a pointer of C in wasm64 and a `vec2u` in WGSL.
+ * In JavaScript they are numbers. A load of 8 bytes that are 2^53 or more is EINVAL, and so is a
+ * store of anything but a whole number from 0 to 2^53 - 1. The address is a multiple of 8. A load
+ * sees all of one store, or nothing of it.
+ *
+ * @example
+ * ```ts
+ * import { AddressSpace } from "hmm-ts";
+ *
+ * using space = AddressSpace.createSync();
+ * const { ptr, u32 } = space;
+ * const head = space.mmapSync(4096);
+ * ptr.store(head, head + 64); // a list of two
+ * u32.store(head + 64 + 8, 7);
+ * console.log(u32.load(ptr.load(head) + 8), ptr.load(head + 64)); // 7 0
+ * ```
+ */
+export interface PointerAccess extends ValueAccess {
   atomicLoad(address: number): number;
   atomicStore(address: number, value: number): void;
-  atomicAdd(address: number, value: number): number;
-  atomicSub(address: number, value: number): number;
-  atomicAnd(address: number, value: number): number;
-  atomicOr(address: number, value: number): number;
-  atomicXor(address: number, value: number): number;
   atomicExchange(address: number, value: number): number;
   atomicCompareExchange(address: number, expected: number, replacement: number): number;
 }
@@ -82,4 +107,7 @@ export interface TypedAccess {
   readonly i32: IntegerAccess;
   readonly f32: ValueAccess;
   readonly f64: ValueAccess;
+  readonly u64: IntegerAccess<bigint>;
+  readonly i64: IntegerAccess<bigint>;
+  readonly ptr: PointerAccess;
 }

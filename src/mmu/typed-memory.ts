@@ -5,8 +5,10 @@
 
 import type { Machine } from "../memory/machine.ts";
 import type { Shootdown } from "../sync/primitives/shootdown.ts";
-import type { IntegerAccess, TypedAccess, ValueAccess } from "./access.ts";
+import type { IntegerAccess, PointerAccess, TypedAccess, ValueAccess } from "./access.ts";
 import { I32Access } from "./i32-access.ts";
+import { I64Access } from "./i64-access.ts";
+import { Pointers } from "./pointer-access.ts";
 import { SoftTlb } from "./soft-tlb.ts";
 import type { StoringItem } from "./store-tlb.ts";
 import type { Translator } from "./translator.ts";
@@ -16,6 +18,7 @@ import { I16Access } from "./widths/i16-access.ts";
 import { I8Access } from "./widths/i8-access.ts";
 import { U16Access } from "./widths/u16-access.ts";
 import { U32Access } from "./widths/u32-access.ts";
+import { U64Access } from "./widths/u64-access.ts";
 import { U8Access } from "./widths/u8-access.ts";
 
 export class TypedMemory implements TypedAccess {
@@ -27,6 +30,9 @@ export class TypedMemory implements TypedAccess {
   readonly i32: IntegerAccess;
   readonly f32: ValueAccess;
   readonly f64: ValueAccess;
+  readonly u64: IntegerAccess<bigint>;
+  readonly i64: IntegerAccess<bigint>;
+  readonly ptr: PointerAccess;
   readonly tlb: SoftTlb;
   /** The widths: each remembers a translation of its own. */
   readonly #widths: readonly { forget(): void }[];
@@ -42,6 +48,9 @@ export class TypedMemory implements TypedAccess {
     const i32 = new I32Access(tlb, item);
     const f32 = new F32Access(tlb, item);
     const f64 = new F64Access(tlb, item);
+    const u64 = new U64Access(tlb, item);
+    const i64 = new I64Access(tlb, item);
+    const ptr = new Pointers(tlb, item, u64);
     this.tlb = tlb;
     this.u8 = u8;
     this.i8 = i8;
@@ -51,7 +60,10 @@ export class TypedMemory implements TypedAccess {
     this.i32 = i32;
     this.f32 = f32;
     this.f64 = f64;
-    this.#widths = [u8, i8, u16, i16, u32, i32, f32, f64];
+    this.u64 = u64;
+    this.i64 = i64;
+    this.ptr = ptr;
+    this.#widths = [u8, i8, u16, i16, u32, i32, f32, f64, u64, i64, ptr];
   }
 
   /**

@@ -10,7 +10,7 @@
  */
 
 import type { ThreadPort } from "../host/section-channel.ts";
-import type { IntegerAccess, TypedAccess, ValueAccess } from "../mmu/access.ts";
+import type { IntegerAccess, PointerAccess, TypedAccess, ValueAccess } from "../mmu/access.ts";
 import { TypedMemory } from "../mmu/typed-memory.ts";
 import type { Machine } from "../memory/machine.ts";
 import { CpuTranslator } from "../mm/fault/cpu-fault.ts";
@@ -83,6 +83,11 @@ export class AddressSpace implements TypedAccess, Disposable, AsyncDisposable {
   readonly i32: IntegerAccess;
   readonly f32: ValueAccess;
   readonly f64: ValueAccess;
+  /** 64-bit integers, as bigints. */
+  readonly u64: IntegerAccess<bigint>;
+  readonly i64: IntegerAccess<bigint>;
+  /** Addresses, 8 bytes each. */
+  readonly ptr: PointerAccess;
 
   readonly #seat: MachineSeat;
   readonly #hold: SpaceHold;
@@ -95,7 +100,7 @@ export class AddressSpace implements TypedAccess, Disposable, AsyncDisposable {
     this.#hold = hold;
     this.#translator = new CpuTranslator(seat.machine, hold.mm, hold);
     this.#access = new TypedMemory(seat.machine, hold.mm.shootdown, this.#translator);
-    const { u8, i8, u16, i16, u32, i32, f32, f64 } = this.#access;
+    const { u8, i8, u16, i16, u32, i32, f32, f64, u64, i64, ptr } = this.#access;
     this.u8 = u8;
     this.i8 = i8;
     this.u16 = u16;
@@ -104,6 +109,9 @@ export class AddressSpace implements TypedAccess, Disposable, AsyncDisposable {
     this.i32 = i32;
     this.f32 = f32;
     this.f64 = f64;
+    this.u64 = u64;
+    this.i64 = i64;
+    this.ptr = ptr;
   }
 
   /**

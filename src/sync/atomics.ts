@@ -3,7 +3,8 @@
  *
  * V8 inlines these small functions into their callers. All other code, the rest of `sync/`
  * included, goes through them. So one place decides what an atomic access or a futex wait is. All
- * of them are sequentially consistent, as `Atomics` is. Not here: the meaning of a word (the
+ * of them are sequentially consistent, as `Atomics` is. Where an array may have elements of 64 bits,
+ * a cast says otherwise: `Atomics` takes values of the array's own kind. Not here: the meaning of a word (the
  * primitives know it), and the policy of a wait, such as slices and panic checks (the runners know
  * it).
  *
@@ -20,6 +21,9 @@ export type AtomicArray =
   | Uint16Array
   | Int32Array
   | Uint32Array;
+
+/** The same for elements of 64 bits, whose values are bigints. */
+export type WideArray = BigInt64Array | BigUint64Array;
 
 /** What a futex wait came back with. `"not-equal"`: the word had changed before the wait began. */
 export type FutexResult = "ok" | "not-equal" | "timed-out";
@@ -41,50 +45,99 @@ export function speculativeLoad(words: Int32Array, index: number): number {
   return words[index] as number; // in bounds by contract
 }
 
-export function atomicLoad(array: AtomicArray, index: number): number {
-  return Atomics.load(array, index);
+export function atomicLoad(array: AtomicArray, index: number): number;
+export function atomicLoad(array: WideArray, index: number): bigint;
+export function atomicLoad(array: AtomicArray | WideArray, index: number): number | bigint {
+  return Atomics.load(array as AtomicArray, index);
 }
 
 /**
  * The atomic form of {@link speculativeLoad}: the data may have been freed, and the caller checks
  * that afterwards.
  */
-export function speculativeAtomicLoad(array: AtomicArray, index: number): number {
-  return Atomics.load(array, index);
+export function speculativeAtomicLoad(array: AtomicArray, index: number): number;
+export function speculativeAtomicLoad(array: WideArray, index: number): bigint;
+export function speculativeAtomicLoad(
+  array: AtomicArray | WideArray,
+  index: number,
+): number | bigint {
+  return Atomics.load(array as AtomicArray, index);
 }
 
-export function atomicStore(array: AtomicArray, index: number, value: number): void {
-  Atomics.store(array, index, value);
+export function atomicStore(array: AtomicArray, index: number, value: number): void;
+export function atomicStore(array: WideArray, index: number, value: bigint): void;
+export function atomicStore(
+  array: AtomicArray | WideArray,
+  index: number,
+  value: number | bigint,
+): void {
+  Atomics.store(array as AtomicArray, index, value as number);
 }
 
 /** Adds and returns the value from before. */
-export function atomicAdd(array: AtomicArray, index: number, value: number): number {
-  return Atomics.add(array, index, value);
+export function atomicAdd(array: AtomicArray, index: number, value: number): number;
+export function atomicAdd(array: WideArray, index: number, value: bigint): bigint;
+export function atomicAdd(
+  array: AtomicArray | WideArray,
+  index: number,
+  value: number | bigint,
+): number | bigint {
+  return Atomics.add(array as AtomicArray, index, value as number);
 }
 
 /** Subtracts and returns the value from before. */
-export function atomicSub(array: AtomicArray, index: number, value: number): number {
-  return Atomics.sub(array, index, value);
+export function atomicSub(array: AtomicArray, index: number, value: number): number;
+export function atomicSub(array: WideArray, index: number, value: bigint): bigint;
+export function atomicSub(
+  array: AtomicArray | WideArray,
+  index: number,
+  value: number | bigint,
+): number | bigint {
+  return Atomics.sub(array as AtomicArray, index, value as number);
 }
 
 /** Ands and returns the value from before. */
-export function atomicAnd(array: AtomicArray, index: number, value: number): number {
-  return Atomics.and(array, index, value);
+export function atomicAnd(array: AtomicArray, index: number, value: number): number;
+export function atomicAnd(array: WideArray, index: number, value: bigint): bigint;
+export function atomicAnd(
+  array: AtomicArray | WideArray,
+  index: number,
+  value: number | bigint,
+): number | bigint {
+  return Atomics.and(array as AtomicArray, index, value as number);
 }
 
 /** Ors and returns the value from before. */
-export function atomicOr(array: AtomicArray, index: number, value: number): number {
-  return Atomics.or(array, index, value);
+export function atomicOr(array: AtomicArray, index: number, value: number): number;
+export function atomicOr(array: WideArray, index: number, value: bigint): bigint;
+export function atomicOr(
+  array: AtomicArray | WideArray,
+  index: number,
+  value: number | bigint,
+): number | bigint {
+  return Atomics.or(array as AtomicArray, index, value as number);
 }
 
 /** Xors and returns the value from before. */
-export function atomicXor(array: AtomicArray, index: number, value: number): number {
-  return Atomics.xor(array, index, value);
+export function atomicXor(array: AtomicArray, index: number, value: number): number;
+export function atomicXor(array: WideArray, index: number, value: bigint): bigint;
+export function atomicXor(
+  array: AtomicArray | WideArray,
+  index: number,
+  value: number | bigint,
+): number | bigint {
+  return Atomics.xor(array as AtomicArray, index, value as number);
 }
 
 /** Stores and returns the value from before. */
-export function atomicExchange(array: AtomicArray, index: number, value: number): number {
-  return Atomics.exchange(array, index, value);
+export function atomicExchange(array: AtomicArray, index: number, value: number): number;
+export function atomicExchange(array: WideArray, index: number, value: bigint): bigint;
+export function atomicExchange(
+  array: AtomicArray | WideArray,
+  index: number,
+  value: number | bigint,
+): number | bigint {
+  return Atomics.exchange(array as AtomicArray, index, value as number);
 }
 
 /**
@@ -96,8 +149,25 @@ export function atomicCompareExchange(
   index: number,
   expected: number,
   replacement: number,
-): number {
-  return Atomics.compareExchange(array, index, expected, replacement);
+): number;
+export function atomicCompareExchange(
+  array: WideArray,
+  index: number,
+  expected: bigint,
+  replacement: bigint,
+): bigint;
+export function atomicCompareExchange(
+  array: AtomicArray | WideArray,
+  index: number,
+  expected: number | bigint,
+  replacement: number | bigint,
+): number | bigint {
+  return Atomics.compareExchange(
+    array as AtomicArray,
+    index,
+    expected as number,
+    replacement as number,
+  );
 }
 
 /**

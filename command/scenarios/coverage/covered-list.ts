@@ -32,6 +32,7 @@ import { sections } from "./memory/sections.ts";
 import { setUpObjects } from "./memory/set-up-objects.ts";
 import { shortages } from "./memory/shortage.ts";
 import { usedUpHeaps } from "./memory/used-up.ts";
+import { wide } from "./mmu/wide.ts";
 import { widths } from "./mmu/widths.ts";
 import { accesses } from "./mm/accesses.ts";
 import { copiesOnWrite } from "./mm/copy-on-write.ts";
@@ -82,6 +83,7 @@ export const covered: readonly Covered[] = [
   ...shortages,
   ...setUpObjects,
   ...widths,
+  ...wide,
   ...listeners,
   ...severalListeners,
   ...mmPairs,

@@ -152,6 +152,8 @@ export class RamSection {
   readonly i32: Int32Array;
   readonly f32: Float32Array;
   readonly f64: Float64Array;
+  readonly u64: BigUint64Array;
+  readonly i64: BigInt64Array;
   /** The frame table; empty for a user's buffer. */
   readonly frames: Int32Array;
   readonly counts: FrameCounts;
@@ -174,6 +176,8 @@ export class RamSection {
     this.i32 = new Int32Array(buffer, 0, pages * PAGE_WORDS);
     this.f32 = new Float32Array(buffer, 0, pages * PAGE_WORDS);
     this.f64 = new Float64Array(buffer, 0, pages * (PAGE_BYTES / 8));
+    this.u64 = new BigUint64Array(buffer, 0, pages * (PAGE_BYTES / 8));
+    this.i64 = new BigInt64Array(buffer, 0, pages * (PAGE_BYTES / 8));
     numberWords(buffer, (word) => dataNumber(this.basePfn + Math.floor(word / PAGE_WORDS)));
     if (handle.frames !== undefined)
       numberWords(handle.frames, (word) =>

@@ -204,7 +204,9 @@ export function* atomicCompareExchange(
 ): Task<number> {
   // Whether it will write is known in advance only for words of the heap.
   const isWord = explored !== undefined && array === explored.words;
-  yield* offer(isWord ? "compareExchange" : "update", label, array, index, expected);
+  // Of 64 bits: it is no word of the heap, and what is expected no number.
+  const said = typeof expected === "number" ? expected : 0;
+  yield* offer(isWord ? "compareExchange" : "update", label, array, index, said);
   return nativeCompareExchange(array, index, expected, replacement);
 }
 

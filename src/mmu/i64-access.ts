@@ -1,0 +1,147 @@
+/**
+ * @module mmu/i64-access
+ * Loads, stores and atomic operations of 64-bit integers, which are bigints in JavaScript. This is
+ * the class for signed ones, and the template of that for others (scripts/make-widths.mjs). The
+ * protocol is that of soft-tlb.ts, without the fast paths of i32-access.ts: a bigint is an
+ * allocation, beside which they do not count. All accesses are atomic, so that none is torn.
+ */
+
+import { PAGE_BYTES } from "../memory/frames/ram-section.ts";
+import {
+  atomicAdd,
+  atomicAnd,
+  atomicCompareExchange,
+  atomicExchange,
+  atomicLoad,
+  atomicOr,
+  atomicStore,
+  atomicSub,
+  atomicXor,
+  speculativeAtomicLoad,
+} from "../sync/atomics.ts";
+import type { WideArray } from "../sync/atomics.ts";
+import type { SharedMemory } from "../sync/shared-memory.ts";
+import { generationIndex, leaveStore } from "../sync/primitives/shootdown.ts";
+import type { IntegerAccess } from "./access.ts";
+import { checkRetry, pageOf } from "./address.ts";
+import type { SoftTlb } from "./soft-tlb.ts";
+import { StoreTlb } from "./store-tlb.ts";
+import type { StoringItem } from "./store-tlb.ts";
+
+type Modify = (array: WideArray, index: number, value: bigint) => bigint;
+
+/** What a store writes. Called before enterStore: it throws for what is no bigint. */
+function converted(value: bigint): bigint {
+  return BigInt.asIntN(64, value);
+}
+
+export class I64Access implements IntegerAccess<bigint> {
+  readonly #tlb: SoftTlb;
+  readonly #memory: SharedMemory;
+  readonly #store: StoreTlb;
+  /** See i32-access.ts. */
+  readonly #loadsInRam: boolean;
+
+  constructor(tlb: SoftTlb, item: StoringItem | undefined) {
+    this.#tlb = tlb;
+    this.#memory = tlb.memory;
+    this.#store = new StoreTlb(tlb, 8, item);
+    this.#loadsInRam = item !== undefined;
+  }
+
+  /** Drops what is remembered. */
+  forget(): void {
+    this.#store.forget();
+  }
+
+  /** @stepped data */
+  load(address: number): bigint {
+    return this.#load(address, false);
+  }
+
+  /** @stepped data */
+  atomicLoad(address: number): bigint {
+    return this.#load(address, this.#loadsInRam);
+  }
+
+  /**
+   * X3 of soft-tlb.ts with two atomic reads.
+   *
+   * @stepped data
+   */
+  #load(address: number, inRam: boolean): bigint {
+    const page = pageOf(address, 8);
+    const tlb = this.#tlb;
+    for (let tries = 0; ; tries++) {
+      checkRetry(tries, address);
+      tlb.find(page, inRam, address);
+      const index = tlb.frame * (PAGE_BYTES / 8) + (address - page * PAGE_BYTES) / 8;
+      const value = speculativeAtomicLoad(tlb.section!.i64, index); // set by find
+      const generation = atomicLoad(tlb.words, tlb.generationsAt + generationIndex(page));
+      if (generation === tlb.generationOf(page)) return value;
+    }
+  }
+
+  /** @stepped data */
+  store(address: number, value: bigint): void {
+    this.atomicStore(address, value);
+  }
+
+  /** @stepped data */
+  atomicStore(address: number, value: bigint): void {
+    const element = converted(value);
+    const index = this.#store.enter(address);
+    atomicStore(this.#store.section!.i64, index, element); // set by enter
+    leaveStore(this.#memory);
+  }
+
+  /** @stepped data */
+  atomicAdd(address: number, value: bigint): bigint {
+    return this.#modify(atomicAdd, address, value);
+  }
+
+  /** @stepped data */
+  atomicSub(address: number, value: bigint): bigint {
+    return this.#modify(atomicSub, address, value);
+  }
+
+  /** @stepped data */
+  atomicAnd(address: number, value: bigint): bigint {
+    return this.#modify(atomicAnd, address, value);
+  }
+
+  /** @stepped data */
+  atomicOr(address: number, value: bigint): bigint {
+    return this.#modify(atomicOr, address, value);
+  }
+
+  /** @stepped data */
+  atomicXor(address: number, value: bigint): bigint {
+    return this.#modify(atomicXor, address, value);
+  }
+
+  /** @stepped data */
+  atomicExchange(address: number, value: bigint): bigint {
+    return this.#modify(atomicExchange, address, value);
+  }
+
+  /** @stepped data */
+  atomicCompareExchange(address: number, expected: bigint, replacement: bigint): bigint {
+    const expectedElement = converted(expected);
+    const element = converted(replacement);
+    const index = this.#store.enter(address);
+    const words = this.#store.section!.i64; // set by enter
+    const before = atomicCompareExchange(words, index, expectedElement, element);
+    leaveStore(this.#memory);
+    return before;
+  }
+
+  /** @stepped data */
+  #modify(operation: Modify, address: number, value: bigint): bigint {
+    const element = converted(value);
+    const index = this.#store.enter(address);
+    const before = operation(this.#store.section!.i64, index, element); // set by enter
+    leaveStore(this.#memory);
+    return before;
+  }
+}
