@@ -1,11 +1,12 @@
 /**
  * @module space/transfer
- * Bulk copies between an address space and the caller's bytes, page by page through the page table.
+ * Bulk copies between an address space and the caller's bytes, through the page table.
  * Follows Linux `copy_to_user`, `copy_from_user`.
  *
- * A page is copied inside a store (S1 of sync/primitives/shootdown.ts), also for reads. A thread
- * that takes the page away waits until the copy has ended, so the frame is the page's during all of
- * it. To check the generation afterwards, as single loads do, would need a fence between copy and
+ * Pages are copied inside a store (S1 of sync/primitives/shootdown.ts), also for reads. A thread
+ * that takes a page away waits until the copy has ended, so the frames are the pages' during all of
+ * it. Pages whose frames follow each other are copied as one row: a store's mark and a generator
+ * for each page cost half as much as the copy itself. To check the generation afterwards, as single loads do, would need a fence between copy and
  * check, which JavaScript does not have.
  *
  * A copy of a page is not atomic: it may have part of what another thread stores meanwhile.
@@ -15,7 +16,7 @@ import type { Machine } from "../memory/machine.ts";
 import { PAGE_BYTES } from "../memory/ram.ts";
 import { dataStep } from "../memory/frames/page-data.ts";
 import type { RamSection } from "../memory/frames/ram-section.ts";
-import { cpuTranslate } from "../mm/fault/cpu-fault.ts";
+import { cpuTranslate, framesInRow } from "../mm/fault/cpu-fault.ts";
 import type { Mm } from "../mm/mm-struct.ts";
 import { TASK_SIZE_PAGES } from "../mmu/radix-table.ts";
 import { atomicLoad } from "../sync/atomics.ts";
@@ -28,6 +29,8 @@ import { customFailure } from "./failures.ts";
  * Tries of one page. A try fails when the page is taken away between the walk and the copy.
  */
 const COPY_TRIES_MAX = 1_000_000;
+/** Pages copied inside one store: 10 us, for which an invalidation may have to wait. */
+const ROW_PAGES_MAX = 16;
 
 /**
  * Throws HmmError EINVAL for an address or bytes of the wrong kind, SegmentationFault where no
@@ -62,27 +65,26 @@ export function* transfer(
   bytes: Uint8Array,
   isWrite: boolean,
 ): Task<void> {
-  for (let done = 0; done < bytes.length;) {
-    const from = address + done;
-    const lengthBytes = Math.min(PAGE_BYTES - (from % PAGE_BYTES), bytes.length - done);
-    yield* copyPart(machine, mm, from, bytes.subarray(done, done + lengthBytes), isWrite);
-    done += lengthBytes;
-  }
+  for (let done = 0; done < bytes.length;)
+    done += yield* copyRow(machine, mm, address + done, bytes.subarray(done), isWrite);
 }
 
 /**
- * Copies within one page.
+ * Copies what lies in a row from `address` on: within one block of 2 MiB, as far as frame follows
+ * frame, ROW_PAGES_MAX pages at most. Returns how many bytes.
  *
  * @stepped generation
  */
-function* copyPart(
+function* copyRow(
   machine: Machine,
   mm: Mm,
   address: number,
   bytes: Uint8Array,
   isWrite: boolean,
-): Task<void> {
+): Task<number> {
   const page = Math.floor(address / PAGE_BYTES);
+  const offset = address - page * PAGE_BYTES;
+  const wantedPages = Math.min(Math.ceil((offset + bytes.length) / PAGE_BYTES), ROW_PAGES_MAX);
   const generationWord = mm.shootdown.generationWord(page);
   for (let tries = 0; tries < COPY_TRIES_MAX; tries++) {
     const { words } = machine.memory;
@@ -90,16 +92,22 @@ function* copyPart(
     const pfn = yield* cpuTranslate(machine, mm, page, isWrite, address);
     const section = sectionUnlessMoved(machine, pfn, generationWord, generation);
     if (section === undefined) continue;
-    const start = (pfn - section.basePfn) * PAGE_BYTES + (address % PAGE_BYTES);
-    const frame = section.u8.subarray(start, start + bytes.length);
+    // Frames of a row that the section does not have belong to others: not read from its array.
+    const most = Math.min(wantedPages, section.basePfn + section.pages - pfn);
+    const pages = framesInRow(machine, mm, page, pfn, most, isWrite);
+    const lengthBytes = Math.min(pages * PAGE_BYTES - offset, bytes.length);
+    const start = (pfn - section.basePfn) * PAGE_BYTES + offset;
+    const frames = section.u8.subarray(start, start + lengthBytes);
+    const part = bytes.subarray(0, lengthBytes);
     yield* mm.shootdown.enterStore();
     const isCurrent = atomicLoad(words, generationWord) === generation;
-    if (isCurrent) yield* dataStep(machine.memory, isWrite ? "write" : "read", pfn);
+    for (let i = 0; isCurrent && i < pages; i++)
+      yield* dataStep(machine.memory, isWrite ? "write" : "read", pfn + i);
     // Same length, neither detached: this cannot throw past leaveStore.
-    if (isCurrent && isWrite) frame.set(bytes);
-    else if (isCurrent) bytes.set(frame);
+    if (isCurrent && isWrite) frames.set(part);
+    else if (isCurrent) part.set(frames);
     yield* mm.shootdown.leaveStore();
-    if (isCurrent) return;
+    if (isCurrent) return lengthBytes;
   }
   throw customFailure(
     isWrite ? "write" : "read",

@@ -20,7 +20,7 @@ import type { Task } from "../../sync/tasks/task.ts";
 import { faultFast } from "./anonymous.ts";
 import { handleMmFault } from "./fault.ts";
 import type { Mm } from "../mm-struct.ts";
-import { TASK_SIZE_PAGES, leafOf, pteIndex, wordAt } from "../../mmu/radix-table.ts";
+import { TASK_SIZE_PAGES, leafOf, nextLeafPage, pteIndex, wordAt } from "../../mmu/radix-table.ts";
 import { PTE_PRESENT, PTE_WRITE, isAccessible, ptePfn } from "../pte.ts";
 import { isBeyondSource } from "../vma/vma-map.ts";
 import { VM_READ, VM_WRITE, Vma, findVma, vmaOf } from "../vma/vma.ts";
@@ -114,6 +114,33 @@ function frameFor(machine: Machine, mm: Mm, page: number, isWrite: boolean): num
   const leaf = leafOf(memory, mm.pgd, page);
   const pte = leaf === 0 ? 0 : speculativeLoad(memory.words, pteIndex(leaf, page));
   return isAccessible(pte, isWrite) ? ptePfn(pte) : NO_FRAME;
+}
+
+/**
+ * Pages from `page` on, `most` at most, whose frames follow each other from `pfn` on, the frame of
+ * `page`. All of them lie in one block, so have one generation. Takes no lock: see the head.
+ *
+ * @stepped pte
+ */
+export function framesInRow(
+  machine: Machine,
+  mm: Mm,
+  page: number,
+  pfn: number,
+  most: number,
+  isWrite: boolean,
+): number {
+  const { memory } = machine;
+  const end = Math.min(most, nextLeafPage(page) - page);
+  if (end <= 1) return 1;
+  const leaf = leafOf(memory, mm.pgd, page);
+  if (leaf === 0) return 1;
+  let count = 1;
+  for (; count < end; count++) {
+    const pte = speculativeLoad(memory.words, pteIndex(leaf, page + count));
+    if (!isAccessible(pte, isWrite) || ptePfn(pte) !== pfn + count) break;
+  }
+  return count;
 }
 
 /**

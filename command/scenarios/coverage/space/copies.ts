@@ -1,5 +1,6 @@
 /**
- * @module Bulk copies, page by page through the page table, while other threads change the mapping.
+ * @module Bulk copies, in rows of pages through the page table, while other threads change the
+ * mapping.
  * A write goes to the page or to no frame, a read gets what the page holds, and a copy that fails
  * leaves the rest as it was.
  */
@@ -57,6 +58,15 @@ function* write(world: World, { machine, mm }: HmmHarness): Task<void> {
   const from = new Uint8Array(LENGTH_BYTES).fill(WRITTEN);
   world.isRefused = !(yield* isCopied(transfer(machine, mm, ADDRESS, from, true)));
 }
+
+/** The last word of the first page and the first of the second, whose frames follow each other. */
+function* writeRow(world: World, { machine, mm }: HmmHarness): Task<void> {
+  const from = new Uint8Array(LENGTH_BYTES).fill(WRITTEN);
+  const at = ADDRESS + PAGE_BYTES - LENGTH_BYTES / 2;
+  world.isRefused = !(yield* isCopied(transfer(machine, mm, at, from, true)));
+}
+
+const discardSecond: Body = (_world, harness) => harness.discard(PAGE + 1, 1);
 
 const discard: Body = (_world, harness) => harness.discard(PAGE, 1);
 const munmap: Body = (_world, { machine, mm }) =>
@@ -130,6 +140,7 @@ function copying({ name, summary, pages = 1, tasks, check, twins = [] }: Parts):
       const filled = BEFORE * 0x01_01_01_01;
       harness.run(new HarnessCpu(harness).store(ADDRESS, filled));
       harness.run(new HarnessCpu(harness).store(ADDRESS + 4, filled));
+      if (pages === 2) harness.run(new HarnessCpu(harness).store(ADDRESS + PAGE_BYTES, filled));
       const at = harness.run(harness.machine.heap.allocWords(512));
       return {
         seen: unread(),
@@ -170,6 +181,30 @@ export const bulkCopies: readonly Covered[] = [
       "A write over two pages is read back, the bytes beside it stay, and a copy past the end is an error.",
     pages: 2,
     tasks: { task: [COPY, thereAndBack] },
+  }),
+  copying({
+    name: "write-row-vs-discard",
+    summary:
+      "A write goes over two pages whose frames follow each other, while another thread gives up the second.",
+    pages: 2,
+    tasks: {
+      write: [["mm/fault/cpu-fault.framesInRow", "space/transfer.transfer"], writeRow],
+      discard: [["sync/primitives/shootdown.flush"], discardSecond],
+    },
+    check: (_world, harness) => {
+      const pfn = ptePfn(harness.entryOf(PAGE + 1));
+      const { u32, basePfn } = harness.machine.ram.sections.of(pfn);
+      const now = u32[(pfn - basePfn) * (PAGE_BYTES / 4)]!;
+      assert([0, WRITTEN * 0x01_01_01_01].includes(now), `the second page begins with ${now}`);
+    },
+    twins: [
+      [
+        "without-flush",
+        "The second page is freed without a flush.",
+        "use-after-free",
+        { discard: without(1, discardSecond) },
+      ],
+    ],
   }),
   copying({
     name: "read-vs-discard",
