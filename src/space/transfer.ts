@@ -6,8 +6,8 @@
  * Pages are copied inside a store (S1 of sync/primitives/shootdown.ts), also for reads. A thread
  * that takes a page away waits until the copy has ended, so the frames are the pages' during all of
  * it. Pages whose frames follow each other are copied as one row: a store's mark and a generator
- * for each page cost half as much as the copy itself. To check the generation afterwards, as single loads do, would need a fence between copy and
- * check, which JavaScript does not have.
+ * for each page cost half as much as the copy itself. To check the generation afterwards, as single
+ * loads do, would need a fence between copy and check, which JavaScript does not have.
  *
  * A copy of a page is not atomic: it may have part of what another thread stores meanwhile.
  */
@@ -101,7 +101,7 @@ function* copyRow(
     const part = bytes.subarray(0, lengthBytes);
     yield* mm.shootdown.enterStore();
     const isCurrent = atomicLoad(words, generationWord) === generation;
-    for (let i = 0; isCurrent && i < pages; i++)
+    for (let i = 0; i < (isCurrent ? pages : 0); i++)
       yield* dataStep(machine.memory, isWrite ? "write" : "read", pfn + i);
     // Same length, neither detached: this cannot throw past leaveStore.
     if (isCurrent && isWrite) frames.set(part);
