@@ -22,6 +22,8 @@ export interface Reading {
   readonly unit: string;
   /** False: shown to explain the others; the bound does not ask for it. */
   readonly isBound: boolean;
+  /** Where it stands in the plot over working sets (load-plot.ts), if it does. */
+  readonly point?: { readonly series: string; readonly bytes: number };
 }
 
 /** What came out of a figure, or why nothing did. */

@@ -169,6 +169,7 @@ async function measureSize(
         onRound,
         ours,
         plain,
+        point: { series: each, bytes },
       }),
     );
   }

@@ -1,7 +1,7 @@
 /**
  * @module `npm run bench`: takes the figures, each in a process of its own, shows a table, and
- * writes bench/results.json and docs/BENCHMARKS.md. With names, only those, and nothing is written
- * unless all were taken.
+ * writes bench/results.json, docs/BENCHMARKS.md and the plot in it, docs/load.svg. With names, only
+ * those, and nothing is written unless all were taken.
  */
 
 import { fork } from "node:child_process";
@@ -11,6 +11,7 @@ import { fileURLToPath } from "node:url";
 import { type Figure, type Measurement, median } from "./figure.ts";
 import type { FigureMessage } from "./figure-process.ts";
 import { figures } from "./figures.ts";
+import { renderLoadPlot } from "./load-plot.ts";
 import { type Result, renderMarkdown, renderRow } from "./report.ts";
 
 interface Choice {
@@ -92,6 +93,9 @@ async function main(): Promise<number> {
       fileURLToPath(new URL("../../docs/BENCHMARKS.md", import.meta.url)),
       renderMarkdown(results),
     );
+    const plot = renderLoadPlot(results);
+    if (plot !== undefined)
+      writeFileSync(fileURLToPath(new URL("../../docs/load.svg", import.meta.url)), plot);
   }
   return 0;
 }

@@ -21,6 +21,7 @@ export interface PairOptions {
   /** Default `ours / plain`. */
   readonly ratioOf?: (ours: number, plain: number) => number;
   readonly onRound?: () => void;
+  readonly point?: NonNullable<Reading["point"]>;
 }
 
 /** One round to warm up, which does not count, then `rounds` rounds. */
@@ -45,7 +46,16 @@ export async function measurePairs(options: PairOptions): Promise<Reading> {
     onRound();
   }
   const ratios = ours.map((value, round) => ratioOf(value, plain[round]!));
-  return { label, unit, isBound, ratios, ours: median(ours), plain: median(plain) };
+  const { point } = options;
+  return {
+    label,
+    unit,
+    isBound,
+    ratios,
+    ours: median(ours),
+    plain: median(plain),
+    ...(point === undefined ? {} : { point }),
+  };
 }
 
 /** Milliseconds that `work` takes. */

@@ -82,6 +82,8 @@ export function renderMarkdown(results: readonly Result[]): string {
     "| --- | --- | --- | --- |",
     ...summary,
     "",
+    "![What one load costs over the size of the working set](load.svg)",
+    "",
     ...results.flatMap(renderDetails),
   ].join("\n");
 }
