@@ -51,9 +51,15 @@ const places = [
   ["I32Access", 1, ({ name }) => classOf(name)],
   ["new StoreTlb(tlb, 4, item)", 1, ({ bytes }) => `new StoreTlb(tlb, ${bytes}, item)`],
   ["#data: Int32Array = new Int32Array(0)", 1, ({ array }) => `#data: ${array} = new ${array}(0)`],
+  [
+    "#otherData: Int32Array = new Int32Array(0)",
+    1,
+    ({ array }) => `#otherData: ${array} = new ${array}(0)`,
+  ],
+  ["(data: Int32Array,", 1, ({ array }) => `(data: ${array},`],
   ["~4092", 1, ({ bytes }) => `~${PAGE_BYTES - bytes}`],
   ["offset >> 2", 1, ({ bytes }) => `offset >> ${Math.log2(bytes)}`],
-  ["0x80000003", 1, ({ bytes }) => `0x8000000${bytes - 1}`],
+  ["0x80000003", 2, ({ bytes }) => `0x8000000${bytes - 1}`],
   ["& 4095) >> 2", 1, ({ bytes }) => `& 4095) >> ${Math.log2(bytes)}`],
   ["this.#base) >> 2", 1, ({ bytes }) => `this.#base) >> ${Math.log2(bytes)}`],
   ["pageOf(address, 4)", 2, ({ bytes }) => `pageOf(address, ${bytes})`],
@@ -65,7 +71,8 @@ const places = [
     ({ bytes }) => `(address - page * PAGE_BYTES) / ${bytes}`,
   ],
   [".section!.i32", 5, ({ name, field = name }) => `.section!.${field}`],
-  ["section.i32;", 1, ({ name, field = name }) => `section.${field};`],
+  ["section.i32 ", 1, ({ name, field = name }) => `section.${field} `],
+  ["section.i32,", 1, ({ name, field = name }) => `section.${field},`],
 ];
 
 /**

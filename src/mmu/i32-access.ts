@@ -91,6 +91,10 @@ export class I32Access implements IntegerAccess, TlbUser {
   #data: Int32Array = new Int32Array(0);
   #basePfn = 0;
   #pages = 0;
+  /** The same of the one before: pages of zeros lie in a section of their own. */
+  #otherData: Int32Array = new Int32Array(0);
+  #otherPfn = 0;
+  #otherPages = 0;
   /** The page that was met last: its address, its first element, its generation and whose it is. */
   #base = 0;
   #index = 0;
@@ -117,13 +121,14 @@ export class I32Access implements IntegerAccess, TlbUser {
 
   forgetSection(): void {
     this.#pages = 0;
+    this.#otherPages = 0;
   }
 
   /** Drops what is remembered. */
   forget(): void {
     this.#generationWord = NOT_A_GENERATION;
     this.#generation = 0;
-    this.#pages = 0;
+    this.forgetSection();
     this.#store.forget();
   }
 
@@ -156,13 +161,17 @@ export class I32Access implements IntegerAccess, TlbUser {
    */
   #aimAt(address: number, tries: number): void {
     const small = address | 0;
-    if (tries === 0 && small === address && small >= 0) {
+    if (tries === 0 && small === address && (small & 0x80000003) === 0) {
       const near = this.#near;
       const block = small >> 21; // numbers, not names: an imported constant is a load
       const leaf = near[block]!;
       if (leaf !== 0) {
         const entry = entryIn(this.#words, (leaf + ((small >> 12) & 511)) | 0);
-        const frame = ((entry >>> 8) - this.#basePfn) | 0;
+        let frame = ((entry >>> 8) - this.#basePfn) | 0;
+        if (frame >>> 0 >= this.#pages && this.#isInOther(entry >>> 8)) {
+          this.#useSection(this.#otherData, this.#otherPfn, this.#otherPages);
+          frame = ((entry >>> 8) - this.#basePfn) | 0;
+        }
         if ((entry & 1) !== 0 && frame >>> 0 < this.#pages) {
           this.#base = small & ~4095;
           this.#index = frame << 10;
@@ -177,13 +186,26 @@ export class I32Access implements IntegerAccess, TlbUser {
     const tlb = this.#tlb;
     tlb.find(page, false, address);
     const section = tlb.section!; // set by find
-    this.#data = section.i32;
-    this.#basePfn = section.basePfn;
-    this.#pages = Math.min(section.pages, FRAMES_MAX);
+    if (section.i32 !== this.#data || this.#pages === 0)
+      this.#useSection(section.i32, section.basePfn, Math.min(section.pages, FRAMES_MAX));
     this.#base = page * PAGE_BYTES;
     this.#index = tlb.frame * PAGE_ELEMENTS;
     this.#generationWord = this.#generationsAt + generationIndex(page);
     this.#generation = tlb.generationOf(page);
+  }
+
+  #isInOther(pfn: number): boolean {
+    return ((pfn - this.#otherPfn) | 0) >>> 0 < this.#otherPages;
+  }
+
+  /** The section that was met last is another one now. */
+  #useSection(data: Int32Array, basePfn: number, pages: number): void {
+    this.#otherData = this.#data;
+    this.#otherPfn = this.#basePfn;
+    this.#otherPages = this.#pages;
+    this.#data = data;
+    this.#basePfn = basePfn;
+    this.#pages = pages;
   }
 
   // Integers only, from here to the end of the class.
@@ -219,7 +241,7 @@ export class I32Access implements IntegerAccess, TlbUser {
         }
       }
     }
-    for (let tries = 1; ; tries++) {
+    for (let tries = 0; ; tries++) {
       this.#aimAt(address, tries);
       const value = bitsOf(this.#data[this.#index + ((address - this.#base) >> 2)]!);
       if (this.#words[this.#generationWord + (value & this.#zero)] === this.#generation)
