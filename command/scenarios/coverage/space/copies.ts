@@ -166,7 +166,7 @@ function copying({ name, summary, pages = 1, tasks, check, twins = [] }: Parts):
   };
 }
 
-const COPY = ["space/transfer.transfer", "space/transfer.copyPart"] as const;
+const COPY = ["space/transfer.transfer", "space/transfer.copyRow"] as const;
 const FLUSH = ["sync/primitives/shootdown.flush"] as const;
 
 /** After a failure the bytes are as they were. Else all of them are of one state of the page. */

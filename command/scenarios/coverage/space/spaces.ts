@@ -86,7 +86,7 @@ function checkGone({ hold: { seat } }: World, harness: HmmHarness): void {
 
 const LOAD = [
   "mmu/soft-tlb.find",
-  "mm/fault/cpu-fault.fault",
+  "mm/fault/cpu-fault.root",
   "space/space-hold.releaseSpace",
 ] as const;
 
