@@ -168,7 +168,8 @@ export class I32Access implements IntegerAccess, TlbUser {
       if (leaf !== 0) {
         const entry = entryIn(this.#words, (leaf + ((small >> 12) & 511)) | 0);
         let frame = ((entry >>> 8) - this.#basePfn) | 0;
-        if (frame >>> 0 >= this.#pages && this.#isInOther(entry >>> 8)) {
+        // Only with the page that is in it: the one remembered now lies in the present section.
+        if ((entry & 1) !== 0 && frame >>> 0 >= this.#pages && this.#isInOther(entry >>> 8)) {
           this.#useSection(this.#otherData, this.#otherPfn, this.#otherPages);
           frame = ((entry >>> 8) - this.#basePfn) | 0;
         }

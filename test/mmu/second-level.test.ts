@@ -7,7 +7,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { TypedMemory } from "../../src/mmu/typed-memory.ts";
-import { HmmError } from "../../src/sync/errors.ts";
+import { HmmError, SegmentationFault } from "../../src/sync/errors.ts";
 import { PAGE, diceOf, makeMachine, run, seedFor } from "../memory/harness.ts";
 import { TestTable } from "./test-table.ts";
 
@@ -110,6 +110,27 @@ test("what was met last answers for no page of another block, near or far", () =
       () => u32.load(address),
       (error) => error instanceof HmmError && error.code === "EINVAL",
     );
+  }
+  machine.detach();
+});
+
+test("a fault leaves what is remembered as it is, also if its entry names another section", () => {
+  const machine = makeMachine();
+  const table = new TestTable(machine);
+  const cache = new TypedMemory(machine, table.shootdown, table);
+  const userPfn = run(machine, machine.ram.sections.add(new SharedArrayBuffer(PAGE)));
+  table.set(1, userPfn);
+  table.set(2, run(machine, machine.ram.allocFrame(true)));
+  for (const [width, widthBytes] of WIDTHS) {
+    const access = cache[width];
+    access.store(PAGE + widthBytes, 3);
+    access.store(2 * PAGE + widthBytes, 5);
+    assert.equal(access.load(PAGE + widthBytes), 3);
+    assert.equal(access.load(2 * PAGE + widthBytes), 5);
+    table.refuse(1);
+    assert.throws(() => access.load(PAGE + widthBytes), SegmentationFault);
+    assert.equal(access.load(2 * PAGE + widthBytes), 5, width);
+    table.set(1, userPfn);
   }
   machine.detach();
 });

@@ -65,6 +65,13 @@ export class TestTable implements Translator {
     this.#write(page, 0);
   }
 
+  /** The entry names its frame, and no access may use it. Without a flush. */
+  refuse(page: number): void {
+    const index = this.indexOf(page);
+    const { words } = this.#machine.memory;
+    atomicStore(words, index, words[index]! & ~(READ | WRITE));
+  }
+
   #write(page: number, entry: number): void {
     const index = this.indexOf(page); // may bring a longer view of the heap
     atomicStore(this.#machine.memory.words, index, entry);
