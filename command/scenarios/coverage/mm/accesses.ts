@@ -11,6 +11,7 @@
 import { Cell } from "../../../../src/checker/primitives/program.ts";
 import type { HmmHarness } from "../../../../src/checker/harness/hmm-harness.ts";
 import { HarnessCpu } from "../../../../src/checker/harness/harness-cpu.ts";
+import type { FindingKind } from "../../../../src/checker/findings/finding.ts";
 import type { ScenarioExploration } from "../../../../src/checker/scenario.ts";
 import { doFork } from "../../../../src/mm/lifetime/fork.ts";
 import { Mm } from "../../../../src/mm/mm-struct.ts";
@@ -259,6 +260,24 @@ function requireSum(_world: World, harness: HmmHarness): void {
   if (sum !== 2) bug(`Two threads added 1 each, and the word holds ${sum}`);
 }
 
+/** The flushes of a munmap that takes the leaf with it. `first`: what a stale entry leads to. */
+function munmapTwins(first: FindingKind): readonly HarnessTwin<World>[] {
+  return [
+    [
+      "without-first-flush",
+      "The entries are cleared without a flush.",
+      first,
+      { munmap: without(1, munmap) },
+    ],
+    [
+      "without-last-flush",
+      "The leaf is freed without a flush.",
+      "error",
+      { munmap: without(2, munmap) },
+    ],
+  ];
+}
+
 export const accesses: readonly Covered[] = [
   accessing({
     name: "load-vs-munmap-of-leaf",
@@ -269,20 +288,7 @@ export const accesses: readonly Covered[] = [
       munmap: [[...ZAP, "mmu/radix-table.freeEmptyLeaves"], munmap],
     },
     check: onlySaw(BEFORE, FAULTED),
-    twins: [
-      [
-        "without-first-flush",
-        "The entries are cleared without a flush.",
-        "assertion",
-        { munmap: without(1, munmap) },
-      ],
-      [
-        "without-last-flush",
-        "The leaf is freed without a flush.",
-        "error",
-        { munmap: without(2, munmap) },
-      ],
-    ],
+    twins: munmapTwins("assertion"),
   }),
   accessing({
     name: "store-vs-munmap-of-leaf",
@@ -293,20 +299,7 @@ export const accesses: readonly Covered[] = [
       munmap: [[...ZAP, "mmu/radix-table.freeEmptyLeaves"], munmap],
     },
     check: () => {},
-    twins: [
-      [
-        "without-first-flush",
-        "The entries are cleared without a flush.",
-        "use-after-free",
-        { munmap: without(1, munmap) },
-      ],
-      [
-        "without-last-flush",
-        "The leaf is freed without a flush.",
-        "error",
-        { munmap: without(2, munmap) },
-      ],
-    ],
+    twins: munmapTwins("use-after-free"),
   }),
   accessing({
     name: "load-by-kept-leaf-vs-munmap",
@@ -320,20 +313,7 @@ export const accesses: readonly Covered[] = [
       munmap: [[...ZAP, "mmu/radix-table.freeEmptyLeaves"], munmap],
     },
     check: onlySaw(BEFORE, FAULTED),
-    twins: [
-      [
-        "without-first-flush",
-        "The entries are cleared without a flush.",
-        "assertion",
-        { munmap: without(1, munmap) },
-      ],
-      [
-        "without-last-flush",
-        "The leaf is freed without a flush.",
-        "error",
-        { munmap: without(2, munmap) },
-      ],
-    ],
+    twins: munmapTwins("assertion"),
   }),
   accessing({
     name: "store-by-kept-leaf-vs-munmap",
@@ -347,20 +327,7 @@ export const accesses: readonly Covered[] = [
       munmap: [[...ZAP, "mmu/radix-table.freeEmptyLeaves"], munmap],
     },
     check: () => {},
-    twins: [
-      [
-        "without-first-flush",
-        "The entries are cleared without a flush.",
-        "use-after-free",
-        { munmap: without(1, munmap) },
-      ],
-      [
-        "without-last-flush",
-        "The leaf is freed without a flush.",
-        "error",
-        { munmap: without(2, munmap) },
-      ],
-    ],
+    twins: munmapTwins("use-after-free"),
   }),
   accessing({
     name: "pagemap-vs-munmap-of-leaf",
