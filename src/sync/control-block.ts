@@ -9,17 +9,26 @@
  * | 0 | MAGIC | identifies a machine | create |
  * | 1 | VERSION | layout version | create |
  * | 2 | FLAGS | bit 0: debug | create |
- * | 3 | ALERT | 0, or bits: ALERT_PANIC_CLAIMED, ALERT_PANIC (panic.ts), ALERT_DEAD (reaper.ts); one load of 0 means that all is well | CAS, or, and |
- * | 4 | PANIC_CODE | negative errno | who claimed the panic |
- * | 5 | PANIC_LOCK | word index of the lock, or 0 | same |
- * | 6 | PANIC_AGENT | id of the agent, or -1 | same |
- * | 7 | PANIC_TEXT_BYTES | length of the text | same |
+ * | 3 | ALERT | 0, or bits: ALERT_PANIC (panic.ts), ALERT_DEAD (reaper.ts); one load of 0 means that all is well | CAS, or, and |
+ * | 4 | PANIC_RECORDS_TAKEN | how many panic records have been given out | add (death/panic.ts) |
+ * | 5 | PANIC_FIRST | 1 + index of the panic record that counts, 0 while the machine runs; set before ALERT_PANIC | CAS once (death/panic.ts) |
+ * | 6..7 | - | spare | |
  * | 8 | PROBE_TIME | ms timestamp (wrapping i32) of the last machine-wide probe | CAS (death/liveness.ts) |
  * | 9 | DEATHS | counts the dead agents that may be reaped; an agent that two finders declared dead at once may count twice | add (death.ts) |
  * | 10 | AGENTS_USED | ids below this have been in use at some time | CAS up (runners/agents.ts) |
  * | 11..15 | - | spare | |
- * | 16..143 | PANIC_TEXT | UTF-8 | who claimed the panic |
- * | 144.. | AGENTS | {@link AGENT_LIMIT} records of {@link AGENT_WORDS} words, then one that belongs to no agent: {@link NO_RECORD} | runners/agents.ts |
+ * | 16.. | AGENTS | {@link AGENT_LIMIT} records of {@link AGENT_WORDS} words, then one that belongs to no agent: {@link NO_RECORD} | runners/agents.ts |
+ * | then | PANIC_RECORDS | {@link PANIC_RECORD_LIMIT} records of {@link PANIC_RECORD_WORDS} words | who took the record, before it competes for PANIC_FIRST |
+ *
+ * A panic record:
+ *
+ * | offset | name | meaning |
+ * | --- | --- | --- |
+ * | 0 | PANIC_CODE | negative errno |
+ * | 1 | PANIC_LOCK | word index of the lock, or 0 |
+ * | 2 | PANIC_AGENT | id of the agent, or -1 |
+ * | 3 | PANIC_TEXT_BYTES | length of the text |
+ * | 4.. | PANIC_TEXT | UTF-8, at most 512 bytes |
  *
  * An agent record:
  *
@@ -49,22 +58,17 @@ export const MAGIC = 0;
 export const VERSION = 1;
 export const FLAGS = 2;
 export const ALERT = 3;
-export const PANIC_CODE = 4;
-export const PANIC_LOCK = 5;
-export const PANIC_AGENT = 6;
-export const PANIC_TEXT_BYTES = 7;
+export const PANIC_RECORDS_TAKEN = 4;
+export const PANIC_FIRST = 5;
 export const PROBE_TIME = 8;
 export const DEATHS = 9;
 export const AGENTS_USED = 10;
-export const PANIC_TEXT = 16;
-export const PANIC_TEXT_WORDS = 128;
 
 export const FLAG_DEBUG = 1;
 
-export const ALERT_PANIC_CLAIMED = 1;
-export const ALERT_PANIC = 2;
+export const ALERT_PANIC = 1;
 /** Some agent is dead and its resources are not all released yet. */
-export const ALERT_DEAD = 4;
+export const ALERT_DEAD = 2;
 
 /** Agents (JS threads) on one machine; ids are 0 .. AGENT_LIMIT - 1. */
 export const AGENT_LIMIT = 64;
@@ -92,10 +96,22 @@ export const RESOURCE_WORDS = 2;
 /** A multiple of 16 words, so that two agents never share a cache line. */
 export const AGENT_WORDS: number = AGENT_RESOURCES + RESOURCE_LIMIT * RESOURCE_WORDS;
 
-export const AGENTS: number = PANIC_TEXT + PANIC_TEXT_WORDS;
+export const AGENTS = 16;
+
+export const PANIC_CODE = 0;
+export const PANIC_LOCK = 1;
+export const PANIC_AGENT = 2;
+export const PANIC_TEXT_BYTES = 3;
+export const PANIC_TEXT = 4;
+export const PANIC_TEXT_WORDS = 128;
+/** A multiple of 4 words. */
+export const PANIC_RECORD_WORDS: number = PANIC_TEXT + PANIC_TEXT_WORDS;
+/** As many threads as there can be may find a reason at the same moment. */
+export const PANIC_RECORD_LIMIT: number = AGENT_LIMIT;
+export const PANIC_RECORDS: number = AGENTS + (AGENT_LIMIT + 1) * AGENT_WORDS;
 
 /** The first word that the memory layer may use. */
-export const CONTROL_WORDS: number = AGENTS + (AGENT_LIMIT + 1) * AGENT_WORDS;
+export const CONTROL_WORDS: number = PANIC_RECORDS + PANIC_RECORD_LIMIT * PANIC_RECORD_WORDS;
 
 /**
  * Low two bits of AGENT_STATE. The other bits are a generation: a compare-exchange fails if the

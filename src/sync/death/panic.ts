@@ -1,21 +1,46 @@
 /**
  * @module The machine's panic: one clear error everywhere instead of a hang or a corrupted heap.
  *
- * Only the first panic is recorded. From then on every task that starts or waits on this machine
- * throws the same HmmError. No running code is interrupted. Threads that are known to block are
- * woken; any other wait sees the panic after its slice.
+ * Only the first panic counts. From then on every task that starts or waits on this machine throws
+ * the same HmmError. No running code is interrupted. Threads that are known to block are woken; any
+ * other wait sees the panic after its slice.
+ *
+ * Z1. A reason is complete before anybody can hear of it. Whoever has one writes it into a record
+ * of its own, then competes for PANIC_FIRST, then sets ALERT_PANIC. The simpler way, to claim one
+ * record and then write it, leaves a moment in which the machine stops and nobody can say why:
+ *
+ * ```
+ * A, finds a dead owner        B, at a wait
+ * claims the panic
+ *                              sees the claim, throws: but what?
+ * writes the reason
+ * ```
+ *
+ * Z2. Who loses sets ALERT_PANIC too. So the machine stops although the winner dies in between, and
+ * whoever returns from {@link declarePanic} finds it stopped.
  */
 
-import { atomicLoad, atomicOr, atomicStore, futexWake, plainLoad } from "../atomics.ts";
+import {
+  atomicAdd,
+  atomicCompareExchange,
+  atomicLoad,
+  atomicOr,
+  atomicStore,
+  futexWake,
+  plainLoad,
+} from "../atomics.ts";
 import {
   AGENT_WAITING_ON,
   ALERT,
-  ALERT_DEAD,
   ALERT_PANIC,
-  ALERT_PANIC_CLAIMED,
   PANIC_AGENT,
   PANIC_CODE,
+  PANIC_FIRST,
   PANIC_LOCK,
+  PANIC_RECORDS,
+  PANIC_RECORDS_TAKEN,
+  PANIC_RECORD_LIMIT,
+  PANIC_RECORD_WORDS,
   PANIC_TEXT,
   PANIC_TEXT_BYTES,
   PANIC_TEXT_WORDS,
@@ -60,17 +85,29 @@ export function declarePanic(
   agent: number = -1,
 ): boolean {
   const words = memory.words;
-  if ((atomicOr(words, ALERT, ALERT_PANIC_CLAIMED) & ALERT_PANIC_CLAIMED) !== 0) return false;
-  atomicStore(words, PANIC_CODE, code);
-  atomicStore(words, PANIC_LOCK, lock);
-  atomicStore(words, PANIC_AGENT, agent);
-  atomicStore(words, PANIC_TEXT_BYTES, storeText(memory, PANIC_TEXT, PANIC_TEXT_WORDS, message));
+  const index = atomicAdd(words, PANIC_RECORDS_TAKEN, 1);
+  // Beyond the limit a reason has no record, see panicInfo.
+  if (index < PANIC_RECORD_LIMIT) {
+    const record = panicRecord(index);
+    atomicStore(words, record + PANIC_CODE, code);
+    atomicStore(words, record + PANIC_LOCK, lock);
+    atomicStore(words, record + PANIC_AGENT, agent);
+    const bytes = storeText(memory, record + PANIC_TEXT, PANIC_TEXT_WORDS, message);
+    atomicStore(words, record + PANIC_TEXT_BYTES, bytes);
+  }
+  const first = Math.min(index, PANIC_RECORD_LIMIT) + 1;
+  const isFirst = atomicCompareExchange(words, PANIC_FIRST, 0, first) === 0;
   atomicOr(words, ALERT, ALERT_PANIC);
+  if (!isFirst) return false;
   for (let agentId = 0, end = atomicLoad(memory.words, AGENTS_USED); agentId < end; agentId++) {
     const waitingOn = atomicLoad(words, agentRecord(agentId) + AGENT_WAITING_ON);
     if (waitingOn > 0 && waitingOn < words.length) futexWake(words, waitingOn, Infinity);
   }
   return true;
+}
+
+function panicRecord(index: number): number {
+  return PANIC_RECORDS + index * PANIC_RECORD_WORDS;
 }
 
 /**
@@ -95,7 +132,7 @@ export function checkPanic(memory: SharedMemory): void {
 }
 
 export function hasPanicked(memory: SharedMemory): boolean {
-  return (atomicLoad(memory.words, ALERT) & ~ALERT_DEAD) !== 0;
+  return (atomicLoad(memory.words, ALERT) & ALERT_PANIC) !== 0;
 }
 
 /**
@@ -104,22 +141,19 @@ export function hasPanicked(memory: SharedMemory): boolean {
  * @stepped panic
  */
 export function panicInfo(memory: SharedMemory): PanicInfo | undefined {
+  if (!hasPanicked(memory)) return undefined;
   const words = memory.words;
-  const alert = atomicLoad(words, ALERT);
-  if ((alert & ~ALERT_DEAD) === 0) return undefined;
-  if ((alert & ALERT_PANIC) === 0) {
-    return {
-      code: ENOTRECOVERABLE,
-      message: "Cannot go on: the machine is stopping",
-      lock: 0,
-      agent: -1,
-    };
+  const index = plainLoad(words, PANIC_FIRST) - 1;
+  if (index === PANIC_RECORD_LIMIT) {
+    const message = "Cannot go on: the machine has stopped, for more reasons than it can keep";
+    return { code: ENOTRECOVERABLE, message, lock: 0, agent: -1 };
   }
+  const record = panicRecord(index);
   return {
-    code: plainLoad(words, PANIC_CODE),
-    message: loadText(memory, PANIC_TEXT, plainLoad(words, PANIC_TEXT_BYTES)),
-    lock: plainLoad(words, PANIC_LOCK),
-    agent: plainLoad(words, PANIC_AGENT),
+    code: plainLoad(words, record + PANIC_CODE),
+    message: loadText(memory, record + PANIC_TEXT, plainLoad(words, record + PANIC_TEXT_BYTES)),
+    lock: plainLoad(words, record + PANIC_LOCK),
+    agent: plainLoad(words, record + PANIC_AGENT),
   };
 }
 

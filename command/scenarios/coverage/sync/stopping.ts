@@ -8,8 +8,9 @@ import {
   AGENT_WAITING_ON,
   ALERT,
   ALERT_PANIC,
-  ALERT_PANIC_CLAIMED,
   PANIC_CODE,
+  PANIC_FIRST,
+  PANIC_RECORDS,
   agentRecord,
 } from "../../../../src/sync/control-block.ts";
 import { ENOTRECOVERABLE, EOWNERDEAD } from "../../../../src/sync/errno.ts";
@@ -81,7 +82,7 @@ function isWhole({ memory }: Stopping, { code, message, lock, agent }: Reason): 
 
 function* listen({ memory }: Stopping): Task<void> {
   const info = yield* runInSteps(panicInfo, memory);
-  if (info === undefined || info.message === "Cannot go on: the machine is stopping") return;
+  if (info === undefined) return;
   const heard = [LONG, SHORT].find(({ message }) => message === info.message);
   const isThat =
     heard?.code === info.code && heard.lock === info.lock && heard.agent === info.agent;
@@ -91,12 +92,21 @@ function* listen({ memory }: Stopping): Task<void> {
   );
 }
 
-/** Breaks the order: announces the stop before the reason is written. */
+/** Breaks Z1: announces the stop before the reason is written. */
 function* stopFirst({ memory, first }: Stopping): Task<void> {
-  const alert = new Cell(memory, ALERT, "alert");
-  if (!(yield* alert.compareExchange(0, ALERT_PANIC_CLAIMED | ALERT_PANIC))) return;
-  yield* new Cell(memory, PANIC_CODE, "code").store(LONG.code);
+  if (!(yield* new Cell(memory, PANIC_FIRST, "first").compareExchange(0, 1))) return;
+  yield* new Cell(memory, ALERT, "alert").store(ALERT_PANIC);
+  yield* new Cell(memory, PANIC_RECORDS + PANIC_CODE, "code").store(LONG.code);
   yield* first.store(1);
+}
+
+/** Breaks Z2: leaves the announcement to whoever was first. */
+function* stopIfFirst({ memory }: Stopping): Task<void> {
+  if (!(yield* new Cell(memory, PANIC_FIRST, "first").compareExchange(0, 2))) {
+    assert(hasPanicked(memory), "it throws, and the machine goes on");
+    return;
+  }
+  yield* new Cell(memory, ALERT, "alert").store(ALERT_PANIC);
 }
 
 const twice = covering<Stopping>({
@@ -136,6 +146,12 @@ const twice = covering<Stopping>({
       summary: "One says that there is a reason before there is one.",
       expects: "assertion",
       tasks: { one: stopFirst },
+    },
+    {
+      name: "first-announces",
+      summary: "One leaves it to the other, who was first, to say that the machine stops.",
+      expects: "assertion",
+      tasks: { other: stopIfFirst },
     },
   ],
 });
