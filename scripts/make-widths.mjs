@@ -57,13 +57,21 @@ const places = [
     ({ array }) => `#otherData: ${array} = new ${array}(0)`,
   ],
   ["(data: Int32Array,", 1, ({ array }) => `(data: ${array},`],
+  ["IntegerAccess<number, Int32Array>", 1, ({ array }) => `IntegerAccess<number, ${array}>`],
+  ["target: Int32Array", 2, ({ array }) => `target: ${array}`],
+  ["(targetOffset - next) * 4", 1, ({ bytes }) => `(targetOffset - next) * ${bytes}`],
   ["~4092", 1, ({ bytes }) => `~${PAGE_BYTES - bytes}`],
   ["offset >> 2", 1, ({ bytes }) => `offset >> ${Math.log2(bytes)}`],
-  ["0x80000003", 2, ({ bytes }) => `0x8000000${bytes - 1}`],
-  ["& 4095) >> 2", 1, ({ bytes }) => `& 4095) >> ${Math.log2(bytes)}`],
-  ["this.#base) >> 2", 1, ({ bytes }) => `this.#base) >> ${Math.log2(bytes)}`],
+  ["0x80000003", 3, ({ bytes }) => `0x8000000${bytes - 1}`],
+  [
+    "(4096 - (small & 4095)) >> 2",
+    1,
+    ({ bytes }) => `(4096 - (small & 4095)) >> ${Math.log2(bytes)}`,
+  ],
+  ["& 4095) >> 2", 2, ({ bytes }) => `& 4095) >> ${Math.log2(bytes)}`],
+  ["this.#base) >> 2", 2, ({ bytes }) => `this.#base) >> ${Math.log2(bytes)}`],
   ["pageOf(address, 4)", 2, ({ bytes }) => `pageOf(address, ${bytes})`],
-  ["frame << 10", 2, ({ bytes }) => `frame << ${12 - Math.log2(bytes)}`],
+  ["frame << 10", 3, ({ bytes }) => `frame << ${12 - Math.log2(bytes)}`],
   ["PAGE_BYTES / 4", 1, ({ bytes }) => `PAGE_BYTES / ${bytes}`],
   [
     "(address - page * PAGE_BYTES) / 4",
@@ -130,6 +138,16 @@ const pointerPlaces = [
     () => "=== this.#generation) return pointerIn(value, address);",
   ],
   [
+    "=== generation) return stop;",
+    1,
+    () => `=== generation) {
+        // Only now: of an attempt that fails the check no address need be one.
+        for (let to = start; to < stop; to++)
+          target[to] = pointerIn(target[to]!, address + (to - start) * 8);
+        return stop;
+      }`,
+  ],
+  [
     "  scratch[0] = value;\n  return scratch[0]!;",
     1,
     () => `  if (!(typeof value === "number" && value >= 0 && value <= Number.MAX_SAFE_INTEGER && Math.floor(value) === value))
@@ -152,9 +170,9 @@ const pointerIn = (value: number, address: number): number => {
 /** An integer that depends on the value`,
   ],
   [
-    'import { checkRetry, pageOf } from "./address.ts";',
+    'import { checkRetry, checkTarget, pageOf } from "./address.ts";',
     1,
-    () => `import { checkRetry, pageOf } from "./address.ts";
+    () => `import { checkRetry, checkTarget, pageOf } from "./address.ts";
 import { throwNotPointer, throwTooHigh } from "./pointer.ts";`,
   ],
 ];
@@ -243,5 +261,6 @@ for (const width of widths) write(width.name, "i32-access", textOf(width));
 const unsigned = bodyOf(wideTemplate)
   .replaceAll("I64Access", "U64Access")
   .replaceAll(".i64", ".u64")
+  .replaceAll("BigInt64Array", "BigUint64Array")
   .replace("asIntN", "asUintN");
 write("u64", "i64-access", unsigned);

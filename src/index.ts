@@ -22,7 +22,13 @@ export {
   type SoftwareKernelOptions,
 } from "./devices/software/software-device.ts";
 export type { ThreadPort } from "./host/section-channel.ts";
-export type { IntegerAccess, PointerAccess, TypedAccess, ValueAccess } from "./mmu/access.ts";
+export type {
+  IntegerAccess,
+  PointerAccess,
+  RowOf,
+  TypedAccess,
+  ValueAccess,
+} from "./mmu/access.ts";
 export type { CacheAccount } from "./memory/heap/heap.ts";
 export type { MapsEntry, PagemapEntry } from "./mm/calls/pagemap.ts";
 export { AddressSpace } from "./space/address-space.ts";

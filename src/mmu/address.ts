@@ -46,3 +46,20 @@ function throwContended(address: number): never {
     address,
   );
 }
+
+/**
+ * Checks that a record of `count` elements fits into a typed array of `length` from `offset` on.
+ * Throws HmmError EINVAL otherwise.
+ */
+export function checkTarget(length: number, offset: number, count: number): void {
+  if (offset >>> 0 !== offset || count >>> 0 !== count || offset + count > length)
+    throwOutsideTarget(length, offset, count);
+}
+
+function throwOutsideTarget(length: number, offset: number, count: number): never {
+  throw new HmmError(
+    EINVAL,
+    "access",
+    `Cannot load ${count} elements into a typed array of ${length} from element ${offset} on: pass whole numbers, and an array that is long enough`,
+  );
+}

@@ -25,6 +25,21 @@
  * it up. A float's load remembers the page and tries again: a double that comes back from a call is
  * an allocation, 5 ns and garbage. A word without a sign comes back as one with a sign, for the
  * same reason.
+ *
+ * A record (`loadInto`) is X3 with more words: the entry, all words that lie in its page, then the
+ * generation, whose index depends on every one of them. So they are all of one mapping of the page:
+ *
+ *      loading thread                              invalidating thread
+ *      --------------                              -------------------
+ *      entry read
+ *      first word read: the page's
+ *                                                  entry taken out of the table
+ *                                                  generation := g + 1
+ *                                                  frame freed, written by its new owner
+ *      second word read: the new owner's
+ *      generation read: g + 1 [not g: both are loaded anew]
+ *
+ * It looks the entry up each time: a record lies mostly in another page than the one before.
  */
 
 import { PAGE_BYTES } from "../memory/frames/ram-section.ts";
@@ -45,7 +60,7 @@ import type { AtomicArray } from "../sync/atomics.ts";
 import type { SharedMemory } from "../sync/shared-memory.ts";
 import { leaveStore } from "../sync/primitives/shootdown.ts";
 import type { IntegerAccess } from "./access.ts";
-import { checkRetry, pageOf } from "./address.ts";
+import { checkRetry, checkTarget, pageOf } from "./address.ts";
 import { NOT_A_GENERATION } from "./soft-tlb.ts";
 import type { SoftTlb, TlbUser } from "./soft-tlb.ts";
 import { StoreTlb } from "./store-tlb.ts";
@@ -75,7 +90,7 @@ const bitsOf = (value: number): number => {
   return value;
 };
 
-export class I32Access implements IntegerAccess, TlbUser {
+export class I32Access implements IntegerAccess<number, Int32Array>, TlbUser {
   readonly #tlb: SoftTlb;
   readonly #memory: SharedMemory;
   /** By near block its leaf, then the generations (soft-tlb.ts). */
@@ -142,6 +157,68 @@ export class I32Access implements IntegerAccess, TlbUser {
       if (this.#words[(this.#generationWord + bits) | 0] === this.#generation) return value;
     }
     return this.#loadSecond(address) | 0;
+  }
+
+  /**
+   * A record: the elements from `address` on, by one look at the translation for each page of them.
+   *
+   * @stepped data
+   */
+  loadInto(
+    address: number,
+    target: Int32Array,
+    targetOffset: number = 0,
+    count: number = target.length - targetOffset,
+  ): void {
+    checkTarget(target.length, targetOffset, count);
+    const end = targetOffset + count;
+    for (let next = targetOffset; next < end;)
+      next = this.#loadPiece(address - (targetOffset - next) * 4, target, next, end);
+  }
+
+  /**
+   * X3 for all elements of one page: all are read before the generation, whose index depends on
+   * each of them (X4). Loads `target` from `start` on, up to `end` or the end of the page; returns
+   * where it ended. What an attempt has loaded that fails the check is loaded anew.
+   *
+   * @stepped data
+   */
+  #loadPiece(address: number, target: Int32Array, start: number, end: number): number {
+    for (let tries = 0; ; tries++) {
+      const small = address | 0;
+      let index = -1;
+      let generationWord = 0;
+      let generation = 0;
+      if (tries === 0 && small === address && (small & 0x80000003) === 0) {
+        const near = this.#near;
+        const block = small >> 21;
+        const leaf = near[block]!;
+        const entry = leaf === 0 ? 0 : entryIn(this.#words, (leaf + ((small >> 12) & 511)) | 0);
+        const frame = ((entry >>> 8) - this.#basePfn) | 0;
+        if ((entry & 1) !== 0 && frame >>> 0 < this.#pages) {
+          index = (frame << 10) + ((small & 4095) >> 2);
+          generationWord = (this.#generationsAt + (block & 63)) | 0;
+          generation = near[1024 + (block & 63)]!;
+        }
+      }
+      if (index < 0) {
+        this.#aimAt(address, tries);
+        index = this.#index + ((address - this.#base) >> 2);
+        generationWord = this.#generationWord;
+        generation = this.#generation;
+      }
+      const data = this.#data;
+      const shift = index - start; // not cut to 31 bits: far inside a large section it has more
+      const border = start + ((4096 - (small & 4095)) >> 2);
+      const stop = border < end ? border : end;
+      let bits = 0;
+      for (let to = start; to < stop; to++) {
+        const value = data[shift + to]!;
+        target[to] = value;
+        bits |= bitsOf(value);
+      }
+      if (this.#words[(generationWord + (bits & this.#zero)) | 0] === generation) return stop;
+    }
   }
 
   /** @stepped data */

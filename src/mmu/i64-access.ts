@@ -23,7 +23,7 @@ import type { WideArray } from "../sync/atomics.ts";
 import type { SharedMemory } from "../sync/shared-memory.ts";
 import { generationIndex, leaveStore } from "../sync/primitives/shootdown.ts";
 import type { IntegerAccess } from "./access.ts";
-import { checkRetry, pageOf } from "./address.ts";
+import { checkRetry, checkTarget, pageOf } from "./address.ts";
 import type { SoftTlb } from "./soft-tlb.ts";
 import { StoreTlb } from "./store-tlb.ts";
 import type { StoringItem } from "./store-tlb.ts";
@@ -35,7 +35,7 @@ function converted(value: bigint): bigint {
   return BigInt.asIntN(64, value);
 }
 
-export class I64Access implements IntegerAccess<bigint> {
+export class I64Access implements IntegerAccess<bigint, BigInt64Array> {
   readonly #tlb: SoftTlb;
   readonly #memory: SharedMemory;
   readonly #store: StoreTlb;
@@ -79,6 +79,40 @@ export class I64Access implements IntegerAccess<bigint> {
       const value = speculativeAtomicLoad(tlb.section!.i64, index); // set by find
       const generation = atomicLoad(tlb.words, tlb.generationsAt + generationIndex(page));
       if (generation === tlb.generationOf(page)) return value;
+    }
+  }
+
+  /**
+   * A record, as in i32-access.ts.
+   *
+   * @stepped data
+   */
+  loadInto(
+    address: number,
+    target: BigInt64Array,
+    targetOffset: number = 0,
+    count: number = target.length - targetOffset,
+  ): void {
+    checkTarget(target.length, targetOffset, count);
+    const end = targetOffset + count;
+    for (let next = targetOffset; next < end;)
+      next = this.#loadPiece(address - (targetOffset - next) * 8, target, next, end);
+  }
+
+  /** @stepped data */
+  #loadPiece(address: number, target: BigInt64Array, start: number, end: number): number {
+    const page = pageOf(address, 8);
+    const tlb = this.#tlb;
+    const offset = (address - page * PAGE_BYTES) / 8;
+    const stop = Math.min(end, start + PAGE_BYTES / 8 - offset);
+    for (let tries = 0; ; tries++) {
+      checkRetry(tries, address);
+      tlb.find(page, false, address);
+      const shift = tlb.frame * (PAGE_BYTES / 8) + offset - start;
+      for (let to = start; to < stop; to++)
+        target[to] = speculativeAtomicLoad(tlb.section!.i64, shift + to); // set by find
+      const generation = atomicLoad(tlb.words, tlb.generationsAt + generationIndex(page));
+      if (generation === tlb.generationOf(page)) return stop;
     }
   }
 

@@ -22,16 +22,16 @@ import { U64Access } from "./widths/u64-access.ts";
 import { U8Access } from "./widths/u8-access.ts";
 
 export class TypedMemory implements TypedAccess {
-  readonly u8: IntegerAccess;
-  readonly i8: IntegerAccess;
-  readonly u16: IntegerAccess;
-  readonly i16: IntegerAccess;
-  readonly u32: IntegerAccess;
-  readonly i32: IntegerAccess;
-  readonly f32: ValueAccess;
-  readonly f64: ValueAccess;
-  readonly u64: IntegerAccess<bigint>;
-  readonly i64: IntegerAccess<bigint>;
+  readonly u8: IntegerAccess<number, Uint8Array>;
+  readonly i8: IntegerAccess<number, Int8Array>;
+  readonly u16: IntegerAccess<number, Uint16Array>;
+  readonly i16: IntegerAccess<number, Int16Array>;
+  readonly u32: IntegerAccess<number, Uint32Array>;
+  readonly i32: IntegerAccess<number, Int32Array>;
+  readonly f32: ValueAccess<number, Float32Array>;
+  readonly f64: ValueAccess<number, Float64Array>;
+  readonly u64: IntegerAccess<bigint, BigUint64Array>;
+  readonly i64: IntegerAccess<bigint, BigInt64Array>;
   readonly ptr: PointerAccess;
   readonly tlb: SoftTlb;
   /** The widths: each remembers a translation of its own. */

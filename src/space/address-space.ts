@@ -75,17 +75,17 @@ export class AddressSpace implements TypedAccess, Disposable, AsyncDisposable {
    * like, by the same names as in a device's kernel. Addresses are multiples of the width (else
    * HmmError EINVAL). An access that no mapping allows throws SegmentationFault.
    */
-  readonly u8: IntegerAccess;
-  readonly i8: IntegerAccess;
-  readonly u16: IntegerAccess;
-  readonly i16: IntegerAccess;
-  readonly u32: IntegerAccess;
-  readonly i32: IntegerAccess;
-  readonly f32: ValueAccess;
-  readonly f64: ValueAccess;
+  readonly u8: IntegerAccess<number, Uint8Array>;
+  readonly i8: IntegerAccess<number, Int8Array>;
+  readonly u16: IntegerAccess<number, Uint16Array>;
+  readonly i16: IntegerAccess<number, Int16Array>;
+  readonly u32: IntegerAccess<number, Uint32Array>;
+  readonly i32: IntegerAccess<number, Int32Array>;
+  readonly f32: ValueAccess<number, Float32Array>;
+  readonly f64: ValueAccess<number, Float64Array>;
   /** 64-bit integers, as bigints. */
-  readonly u64: IntegerAccess<bigint>;
-  readonly i64: IntegerAccess<bigint>;
+  readonly u64: IntegerAccess<bigint, BigUint64Array>;
+  readonly i64: IntegerAccess<bigint, BigInt64Array>;
   /** Addresses, 8 bytes each. */
   readonly ptr: PointerAccess;
 

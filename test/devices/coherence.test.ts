@@ -34,6 +34,25 @@ test("a page is read from a copy, until the CPU stores to it", () =>
     device.close();
   }));
 
+test("a record is read from copies, across the border of two pages, until the CPU stores to it", () =>
+  withSpace((space) => {
+    const address = space.mmapSync(4 * PAGE);
+    const at = address + PAGE - 12;
+    for (let i = 0; i < 6; i++) space.u32.store(at + 4 * i, 10 + i);
+    const device = new PlayedDevice(space, { frames: 8 });
+    const record = new Uint32Array(8);
+    const load = (): number[] => {
+      device.run((memory) => memory.u32.loadInto(at, record, 1, 6), 1);
+      return [...record];
+    };
+    assert.deepEqual(load(), [0, 10, 11, 12, 13, 14, 15, 0]);
+    assert.equal(device.entry(at), "local");
+    assert.equal(device.entry(at + 12), "local");
+    space.u32.store(at + 12, 99);
+    assert.deepEqual(load(), [0, 10, 11, 12, 99, 14, 15, 0]);
+    device.close();
+  }));
+
 /** Copies without write protection. */
 class Untracked extends SpanService {
   protected override track(

@@ -34,6 +34,8 @@ function blindTo(
   };
   return {
     load,
+    loadInto: (address, target, targetOffset, count) =>
+      u32.loadInto(address, target, targetOffset, count),
     store: (address, value) => u32.store(address, value),
     atomicLoad: (address) => u32.atomicLoad(address),
     atomicStore: (address, value) => u32.atomicStore(address, value),

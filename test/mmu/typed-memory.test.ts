@@ -405,6 +405,9 @@ test("a page far inside a large buffer is reached by every width", () => {
       assert.equal(access.load(PAGE), 0, width);
       const expected = new Type(bytes.buffer)[0];
       assert.ok(Object.is(access.load(2 * PAGE), expected), width);
+      const record = new Type(1);
+      access.loadInto(2 * PAGE, record);
+      assert.ok(Object.is(record[0], expected), width);
       access.store(PAGE, 0);
       access.store(2 * PAGE, expected!);
       assert.ok(Object.is(access.load(2 * PAGE), expected), width);

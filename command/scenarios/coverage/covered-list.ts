@@ -32,6 +32,7 @@ import { sections } from "./memory/sections.ts";
 import { setUpObjects } from "./memory/set-up-objects.ts";
 import { shortages } from "./memory/shortage.ts";
 import { usedUpHeaps } from "./memory/used-up.ts";
+import { records } from "./mmu/records.ts";
 import { wide } from "./mmu/wide.ts";
 import { widths } from "./mmu/widths.ts";
 import { accesses } from "./mm/accesses.ts";
@@ -84,6 +85,7 @@ export const covered: readonly Covered[] = [
   ...setUpObjects,
   ...widths,
   ...wide,
+  ...records,
   ...listeners,
   ...severalListeners,
   ...mmPairs,

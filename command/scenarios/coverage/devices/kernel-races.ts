@@ -68,6 +68,21 @@ function* storingAndLoading(world: World, harness: HmmHarness): Task<void> {
   yield* loadOnce(world, harness);
 }
 
+/** A record of two words. */
+const loadRecord: Body = (world, harness) =>
+  inKernel(world, harness, function* (memory) {
+    const record = new Uint32Array(2);
+    yield* callInSteps(memory.u32, "loadInto", ADDRESS, record);
+    world.seen.push(...record);
+  });
+
+/** The second word of page `PAGE + i`, too, is BEFORE + i. */
+function* storingPairs(world: World, harness: HmmHarness): Task<void> {
+  for (let i = 0; i < 2; i++)
+    yield* new HarnessCpu(harness).store((PAGE + i) * PAGE_BYTES + 4, BEFORE + i);
+  yield* storingAndLoading(world, harness);
+}
+
 /** Of the device's frames; the first fault fills them all. */
 const FRAMES = 16;
 
@@ -137,6 +152,28 @@ export const kernelRaces: readonly Covered[] = [
     exploration: SHORT,
     tasks: {
       kernel: [LOAD, loading(PAGE, 2)],
+      evict: [["devices/service/frame-reserve.reserve"], bringing(NEXT)],
+    },
+    check: onlySaw(BEFORE),
+    twins: [
+      [
+        "without-flush",
+        "The frame is filled anew without a flush.",
+        "assertion",
+        { evict: without(2, bringing(NEXT)) },
+      ],
+    ],
+  }),
+  playing({
+    name: "kernel-record-vs-evict",
+    summary:
+      "A kernel loads a record from a page whose frame another thread of the device takes for another page: both words are the page's.",
+    pages: 2,
+    frames: 1,
+    before: storingPairs,
+    exploration: SHORT,
+    tasks: {
+      kernel: [[...LOAD, "mmu/widths/u32-access.#loadPiece"], loadRecord],
       evict: [["devices/service/frame-reserve.reserve"], bringing(NEXT)],
     },
     check: onlySaw(BEFORE),
