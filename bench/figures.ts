@@ -34,6 +34,24 @@ export const figures: readonly Figure[] = [
     load: async () => (await import("./load-hits.ts")).measureReach,
   },
   {
+    name: "kernel-load",
+    title:
+      "`u32.load` of a kernel on the software device, everything resident, against a plain typed-array load",
+    bound: { kind: "at most", ratio: 4 },
+    method:
+      "In order, in random order and as a chase of pointers, over sets of 256 KiB to 1 GiB that lie in device memory; both sides run in the device's thread, and no load faults.",
+    load: async () => (await import("./kernel-accesses.ts")).measureKernelLoads,
+  },
+  {
+    name: "kernel-store",
+    title:
+      "`u32.store` of a kernel on the software device, everything resident, against a plain typed-array store",
+    bound: { kind: "at most", ratio: 6 },
+    method:
+      "In order and in random order, over the same sets, whose pages the device reaches in RAM, as for all stores.",
+    load: async () => (await import("./kernel-accesses.ts")).measureKernelStores,
+  },
+  {
     name: "view",
     title: "inside a view, against a plain typed array",
     bound: { kind: "at most", ratio: 1 },

@@ -1,0 +1,222 @@
+/**
+ * @module The loops of the figures about loads and stores of 32 bits, in several orders, by address
+ * and by index: for a thread of the CPU (load-hits.ts), and for a kernel (kernel-accesses.ts).
+ */
+
+import type { IntegerAccess } from "../src/index.ts";
+import { timeEachNs } from "./pairs.ts";
+
+export const KIB: number = 2 ** 10;
+export const MIB: number = 2 ** 20;
+export const SMALL_BYTES: number = 256 * KIB;
+export const SIZES: readonly number[] = [
+  SMALL_BYTES,
+  MIB,
+  4 * MIB,
+  16 * MIB,
+  64 * MIB,
+  256 * MIB,
+  1024 * MIB,
+];
+export const QUICK_SIZES: readonly number[] = [SMALL_BYTES, MIB];
+/** Loads of one pass, at most; over a larger set they are spread. */
+const PASS: number = 2 ** 18;
+export const LOADS: number = 24 * PASS;
+export const ORDERS = ["in order", "at random", "a chase of pointers"] as const;
+export type Order = (typeof ORDERS)[number];
+
+/** What the loops find goes here, so that no compiler leaves them out. */
+let sink = 0;
+
+/** Throws if the loops found nothing. */
+export function checkFound(): void {
+  if (Number.isNaN(sink)) throw new Error("the loops found nothing");
+}
+
+function loadInOrder(u32: IntegerAccess, address: number, count: number): number {
+  let sum = 0;
+  for (let at = address; at < address + 4 * count; at += 4) sum = (sum + u32.load(at)) | 0;
+  return sum;
+}
+
+function plainInOrder(words: Uint32Array, first: number, count: number): number {
+  let sum = 0;
+  for (let i = first; i < first + count; i++) sum = (sum + words[i]!) | 0;
+  return sum;
+}
+
+function loadAtRandom(u32: IntegerAccess, address: number, order: Uint32Array): number {
+  let sum = 0;
+  for (let i = 0; i < order.length; i++) sum = (sum + u32.load(address + 4 * order[i]!)) | 0;
+  return sum;
+}
+
+function plainAtRandom(words: Uint32Array, order: Uint32Array): number {
+  let sum = 0;
+  for (let i = 0; i < order.length; i++) sum = (sum + words[order[i]!]!) | 0;
+  return sum;
+}
+
+function loadChain(u32: IntegerAccess, first: number, count: number): number {
+  let at = first;
+  for (let i = 0; i < count; i++) at = u32.load(at);
+  return at;
+}
+
+function plainChain(words: Uint32Array, first: number, count: number): number {
+  let index = first;
+  for (let i = 0; i < count; i++) index = words[index]!;
+  return index;
+}
+
+/**
+ * The words of a set of `bytes` bytes that the loops go to, in their order: PASS at most, spread
+ * evenly.
+ */
+export function orderOf(bytes: number): Uint32Array {
+  return shuffled(Math.min(PASS, bytes / 4), bytes / 4);
+}
+
+/** Runs `loop`, which does `count` things, `passes` times; nanoseconds of one thing. */
+function repeat(passes: number, count: number, loop: () => number): number {
+  return timeEachNs(passes * count, () => {
+    for (let i = 0; i < passes; i++) sink = (sink + loop()) | 0;
+  });
+}
+
+/**
+ * `count` different words of a set of `setWords`, spread evenly, in an order that is the same in
+ * every run (xorshift, then Fisher and Yates).
+ */
+function shuffled(count: number, setWords: number): Uint32Array {
+  let state = 0x2545f491;
+  const random = (below: number): number => {
+    state ^= state << 13;
+    state ^= state >>> 17;
+    state ^= state << 5;
+    return (state >>> 0) % below;
+  };
+  const stride = setWords / count;
+  const order = Uint32Array.from({ length: count }, (_, i) => i * stride + random(stride));
+  for (let i = count - 1; i > 0; i--) {
+    const j = random(i + 1);
+    const kept = order[i]!;
+    order[i] = order[j]!;
+    order[j] = kept;
+  }
+  return order;
+}
+
+/** Of a size. */
+export function sizeText(bytes: number): string {
+  if (bytes < MIB) return `${bytes / KIB} KiB`;
+  return bytes < 1024 * MIB ? `${bytes / MIB} MiB` : `${bytes / (1024 * MIB)} GiB`;
+}
+
+/** The same words, for whoever loads by address and for whoever loads by index. */
+export interface Chain {
+  readonly u32: IntegerAccess;
+  readonly address: number;
+  readonly words: Uint32Array;
+  /** The words that the loops go to; each holds which one follows it here. */
+  readonly order: Uint32Array;
+}
+
+/** Fills a chain that is zero: every page is written, and each word of the order names the next. */
+export function fillChain({ u32, address, words, order }: Chain): void {
+  for (let i = 0; i < words.length; i += 1024) {
+    words[i] = 1;
+    u32.store(address + 4 * i, 1);
+  }
+  for (let i = 0; i < order.length; i++) {
+    const next = order[(i + 1) % order.length]!;
+    words[order[i]!] = next;
+    u32.store(address + 4 * order[i]!, address + 4 * next);
+  }
+}
+
+/** Each returns nanoseconds of one load or store. */
+export interface Sides {
+  readonly ours: () => number;
+  readonly plain: () => number;
+}
+
+/** Where each pass in order begins: right after the one before it, round and round. */
+function windowsOf(setWords: number, count: number): () => number {
+  let next = 0;
+  return () => {
+    const first = next;
+    next = (next + count) % setWords;
+    return first;
+  };
+}
+
+/** Some `loads` of a chain. */
+export function sidesOf(order: Order, chain: Chain, loads: number): Sides {
+  const { u32, address, words } = chain;
+  const count = chain.order.length;
+  const first = chain.order[0]!;
+  const passes = Math.ceil(loads / count);
+  const timed = (loop: () => number) => (): number => repeat(passes, count, loop);
+  if (order === "in order") {
+    const oursFrom = windowsOf(words.length, count);
+    const plainFrom = windowsOf(words.length, count);
+    return {
+      ours: timed(() => loadInOrder(u32, address + 4 * oursFrom(), count)),
+      plain: timed(() => plainInOrder(words, plainFrom(), count)),
+    };
+  }
+  if (order === "at random") {
+    return {
+      ours: timed(() => loadAtRandom(u32, address, chain.order)),
+      plain: timed(() => plainAtRandom(words, chain.order)),
+    };
+  }
+  return {
+    ours: timed(() => loadChain(u32, address + 4 * first, count)),
+    plain: timed(() => plainChain(words, first, count)),
+  };
+}
+
+function storeInOrder(u32: IntegerAccess, address: number, count: number): number {
+  for (let at = address; at < address + 4 * count; at += 4) u32.store(at, at);
+  return count;
+}
+
+function plainStoreInOrder(words: Uint32Array, first: number, count: number): number {
+  for (let i = first; i < first + count; i++) words[i] = i;
+  return count;
+}
+
+function storeAtRandom(u32: IntegerAccess, address: number, order: Uint32Array): number {
+  for (let i = 0; i < order.length; i++) u32.store(address + 4 * order[i]!, i);
+  return order.length;
+}
+
+function plainStoreAtRandom(words: Uint32Array, order: Uint32Array): number {
+  for (let i = 0; i < order.length; i++) words[order[i]!] = i;
+  return order.length;
+}
+
+export const STORE_ORDERS = ["in order", "at random"] as const;
+export type StoreOrder = (typeof STORE_ORDERS)[number];
+
+/** Some `stores` to the words of a chain, which is none after it. */
+export function storeSidesOf(order: StoreOrder, chain: Chain, stores: number): Sides {
+  const { u32, address, words } = chain;
+  const count = chain.order.length;
+  const passes = Math.ceil(stores / count);
+  const timed = (loop: () => number) => (): number => repeat(passes, count, loop);
+  if (order === "at random") {
+    return {
+      ours: timed(() => storeAtRandom(u32, address, chain.order)),
+      plain: timed(() => plainStoreAtRandom(words, chain.order)),
+    };
+  }
+  const oursFrom = windowsOf(words.length, count);
+  const plainFrom = windowsOf(words.length, count);
+  return {
+    ours: timed(() => storeInOrder(u32, address + 4 * oursFrom(), count)),
+    plain: timed(() => plainStoreInOrder(words, plainFrom(), count)),
+  };
+}
