@@ -13,7 +13,7 @@ export interface PlainJob {
   readonly tree: PlainTree;
   /** Longitude and latitude in turns. */
   readonly questions: Int32Array;
-  /** Slot of the nearest city, and its population. */
+  /** Where the nearest city is, and its population. */
   readonly answers: Float64Array;
   /** One word: the next question. */
   readonly next: Int32Array;
@@ -22,7 +22,6 @@ export interface PlainJob {
 /** As many as a device thread takes at once. */
 const CHUNK = 256;
 const F64_PER_ANSWER = 2;
-const F64_PER_CITY = 2;
 
 const { tree, questions, answers, next } = workerData as PlainJob;
 const place = new Float64Array(3);
@@ -41,9 +40,9 @@ function answer(item: number): void {
   const longitude = questions[2 * item]! / QUESTION_UNITS_PER_DEGREE;
   const latitude = questions[2 * item + 1]! / QUESTION_UNITS_PER_DEGREE;
   writeUnitVector(longitude, latitude, place, 0);
-  const slot = searchPlain(tree, place[0]!, place[1]!, place[2]!);
-  answers[F64_PER_ANSWER * item] = slot;
-  answers[F64_PER_ANSWER * item + 1] = tree.citiesF64[F64_PER_CITY * slot]!;
+  const city = searchPlain(tree, place);
+  answers[F64_PER_ANSWER * item] = city;
+  answers[F64_PER_ANSWER * item + 1] = tree.citiesF64[city / 8]!;
 }
 
 parentPort?.on("message", () => {

@@ -7,13 +7,14 @@
 
 import { once } from "node:events";
 import { Worker } from "node:worker_threads";
-import { mapMemory, ramBytesNeeded, treeBytes } from "../command/src/geocode/address-map.ts";
+import { mapMemory, ramBytesNeeded } from "../command/src/geocode/address-map.ts";
 import { buildTree } from "../command/src/geocode/build.ts";
 import { type CityList, loadCities } from "../command/src/geocode/city-list.ts";
 import { type GeocodeMap, PAGE_BYTES } from "../command/src/geocode/layout.ts";
 import { kernelArguments } from "../command/src/geocode/nearest-kernel.ts";
 import { buildPlainTree } from "../command/src/geocode/nearest-plain.ts";
 import { makeQuestions } from "../command/src/geocode/questions.ts";
+import { treeBytes } from "../command/src/geocode/tree-builder.ts";
 import { AddressSpace, SoftwareDevice } from "../src/index.ts";
 import type { MeasureOptions, Measurement, Reading } from "./figure.ts";
 import type { PlainJob } from "./geocode-plain-worker.ts";

@@ -8,7 +8,13 @@ import { test } from "node:test";
 
 import { AnswerChecker } from "../../command/src/geocode/answer-checker.ts";
 import type { CheckerFacts } from "../../command/src/geocode/answer-checker.ts";
-import { CITY_BYTES, CITY_POPULATION, CONTROL_CLOCK } from "../../command/src/geocode/layout.ts";
+import {
+  CITY_BYTES,
+  CITY_POPULATION,
+  CONTROL_CLOCK,
+  pointerAt,
+  writePointer,
+} from "../../command/src/geocode/layout.ts";
 import {
   decodePopulation,
   encodePopulation,
@@ -36,10 +42,14 @@ function check(job: PlainJob, facts: CheckerFacts = factsOf(job)): Verdict {
   return verdict;
 }
 
+function answeredAddress({ block }: PlainJob, question: number): number {
+  return pointerAt(block.answersU32, question * U32_PER_ANSWER);
+}
+
 /** City index of the answer to `question`. */
 function answeredCity(job: PlainJob, question: number): number {
-  const address = job.block.answersF64[question * F64_PER_ANSWER]!;
-  return job.slots.citiesU32[((address - job.map.cities) / CITY_BYTES) * 4 + 2]!;
+  const address = answeredAddress(job, question);
+  return job.world.citiesU32[((address - job.map.cities) / CITY_BYTES) * 4 + 2]!;
 }
 
 test("the kernel's answers pass", () => {
@@ -51,14 +61,15 @@ test("the kernel's answers pass", () => {
 
 test("answers with another city, no city or half a pointer are caught (twin)", () => {
   const job = answeredJob();
-  const { answersF64 } = job.block;
-  const other =
-    answersF64[0] === job.map.cities ? job.map.cities + 300 * CITY_BYTES : job.map.cities;
-  answersF64[0] = other;
-  answersF64[F64_PER_ANSWER] = 0;
-  answersF64[2 * F64_PER_ANSWER]! += 4;
-  answersF64[3 * F64_PER_ANSWER]! += 700 * CITY_BYTES;
-  answersF64[4 * F64_PER_ANSWER] = Number.NaN;
+  const { answersU32 } = job.block;
+  const moveAnswer = (question: number, to: number): void =>
+    writePointer(answersU32, question * U32_PER_ANSWER, to);
+  const { cities } = job.map;
+  moveAnswer(0, answeredAddress(job, 0) === cities ? cities + 300 * CITY_BYTES : cities);
+  moveAnswer(1, 0);
+  moveAnswer(2, answeredAddress(job, 2) + 4);
+  moveAnswer(3, answeredAddress(job, 3) + 700 * CITY_BYTES);
+  answersU32[4 * U32_PER_ANSWER + 1] = 2 ** 32 - 1; // the upper half of another one
   const verdict = check(job);
   assert.equal(verdict.wrong, 5);
   assert.equal(verdict.wrongCities, 5);
@@ -70,8 +81,8 @@ test("brute force finds a wrong city that the second opinion shares (twin)", () 
   const job = answeredJob();
   const right = answeredCity(job, 0);
   const wrong = right === 0 ? 1 : 0;
-  const slot = job.slots.citiesU32.findIndex((word, at) => at % 4 === 2 && word === wrong) >> 2;
-  job.block.answersF64[0] = job.map.cities + slot * CITY_BYTES;
+  const slot = job.world.citiesU32.findIndex((word, at) => at % 4 === 2 && word === wrong) >> 2;
+  writePointer(job.block.answersU32, 0, job.map.cities + slot * CITY_BYTES);
   job.block.answersF64[1] = encodePopulation(job.list.populations[wrong]!, 0);
   const facts = { ...factsOf(job), nearest: (): number => wrong };
   const verdict = emptyVerdict();
@@ -89,7 +100,7 @@ test("brute force finds a wrong city that the second opinion shares (twin)", () 
 function askAfterRewrite(version: number, clock: number): { job: PlainJob; city: number } {
   const job = answeredJob();
   const city = answeredCity(job, 0);
-  const address = job.block.answersF64[0]!;
+  const address = answeredAddress(job, 0);
   job.memory.f64.store(
     address + CITY_POPULATION,
     encodePopulation(job.list.populations[city]!, version),

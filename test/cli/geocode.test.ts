@@ -50,7 +50,7 @@ test("geocode answers every question right, under a quarter of the tree's memory
   const json = geocodeJson(result);
   assert.deepEqual([json["verified"], json["points"], json["wrong"]], [true, POINTS, 0]);
   const report = geocodeReport(result, capturedTerminal().outColors);
-  assert.match(report, /16,905 nodes/);
+  assert.match(report, /16,905 cities/);
   assert.match(report, /Every answer is right/);
 });
 
@@ -61,9 +61,11 @@ test("answers that are falsified after the device gave them are found (twin)", a
       // Question 5 gets the answer of the other end of the curve; 6 a population from before the
       // last rewrite.
       const answer = (question: number): number => map.answers + question * ANSWER_BYTES;
-      for (const field of [ANSWER_CITY, ANSWER_POPULATION]) {
-        space.f64.store(answer(5) + field, space.f64.load(answer(1500) + field));
-      }
+      space.ptr.store(answer(5) + ANSWER_CITY, space.ptr.load(answer(1500) + ANSWER_CITY));
+      space.f64.store(
+        answer(5) + ANSWER_POPULATION,
+        space.f64.load(answer(1500) + ANSWER_POPULATION),
+      );
       space.f64.store(
         answer(6) + ANSWER_POPULATION,
         space.f64.load(answer(6) + ANSWER_POPULATION) + 1,
@@ -90,7 +92,7 @@ test("a population that had been replaced before the question was asked is found
       let record = map.cities;
       while (space.u32.load(record + CITY_INDEX) !== city) record += CITY_BYTES;
       const answer = map.answers + 7 * ANSWER_BYTES;
-      space.f64.store(answer + ANSWER_CITY, record);
+      space.ptr.store(answer + ANSWER_CITY, record);
       space.f64.store(answer + ANSWER_POPULATION, encodePopulation(cities.populations[city]!, 0));
       space.u32.store(answer + ANSWER_BEFORE, space.u32.load(map.log + LOG_AFTER));
     },

@@ -10,17 +10,17 @@ import {
   ANSWER_BYTES,
   CITY_BYTES,
   CONTROL_BYTES,
-  NODE_BYTES,
+  PAGE_BYTES,
   wholePages,
 } from "../../command/src/geocode/layout.ts";
 import type { GeocodeMap } from "../../command/src/geocode/layout.ts";
 import { kernelArguments, nearest } from "../../command/src/geocode/nearest-kernel.ts";
 import type { KernelMemory } from "../../command/src/geocode/nearest-kernel.ts";
 import { Random } from "../../command/src/geocode/random.ts";
-import { fillRecords, treeSlots } from "../../command/src/geocode/records.ts";
+import { makeRows, treeMemory, writeCities } from "../../command/src/geocode/records.ts";
 import { buildReferenceIndex, referenceNearest } from "../../command/src/geocode/reference.ts";
-import { TreeBuilder } from "../../command/src/geocode/tree-builder.ts";
-import type { TreeSlots } from "../../command/src/geocode/tree-builder.ts";
+import { TreeBuilder, treeBytes } from "../../command/src/geocode/tree-builder.ts";
+import type { TreeMemory } from "../../command/src/geocode/tree-builder.ts";
 import { plainMemory } from "./plain-memory.ts";
 
 /**
@@ -34,7 +34,7 @@ const CONTROL = 9 * 2 ** 32;
 
 export interface PlainJob {
   readonly list: CityList;
-  readonly slots: TreeSlots;
+  readonly world: PlainWorld;
   readonly memory: KernelMemory;
   readonly map: GeocodeMap;
   readonly block: AnswerBlock;
@@ -58,41 +58,42 @@ export function randomCities(seed: number, count: number): CityList {
   return { count, longitudes, latitudes, populations };
 }
 
-/**
- * Fills the records and builds the tree as the job does: the root first, then each half with arrays
- * of its own.
- */
-export function buildPlainSlots(list: CityList): TreeSlots {
-  const nodes = new Uint8Array(wholePages(list.count * NODE_BYTES));
+/** The tree of a job, and its cities, in plain buffers. */
+export interface PlainWorld {
+  readonly tree: TreeMemory;
+  readonly citiesU32: Uint32Array;
+  readonly citiesF64: Float64Array;
+}
+
+/** Builds the tree as the job does: the root first, then each half with arrays of its own. */
+export function buildPlainWorld(list: CityList): PlainWorld {
+  const bytes = new Uint8Array(treeBytes(list.count));
   const cities = new Uint8Array(wholePages(list.count * CITY_BYTES));
-  const slots = treeSlots(nodes, cities, 0, NODES, CITIES);
-  fillRecords(list, slots);
-  const [lower, higher] = new TreeBuilder(slots).plantRoot(list.count);
-  new TreeBuilder(slots).buildBelow(lower);
-  if (higher.lowerCount > 0) {
-    const start = higher.slot;
-    const half = treeSlots(
-      nodes.subarray(start * NODE_BYTES),
-      cities.subarray(start * CITY_BYTES),
-      start,
-      NODES,
-      CITIES,
-    );
-    new TreeBuilder(half).buildBelow(higher);
+  const rows = makeRows(list);
+  const memoryOf = (start: number, end: number): TreeMemory =>
+    treeMemory(bytes.subarray(start, end), start, NODES, CITIES);
+  for (const half of new TreeBuilder(rows, memoryOf(0, PAGE_BYTES)).plantRoot()) {
+    const { startByte, endByte, startRow, endRow } = half;
+    new TreeBuilder(rows, memoryOf(startByte, endByte)).build(half);
+    const own = cities.subarray(startRow * CITY_BYTES, endRow * CITY_BYTES);
+    writeCities(own, rows, startRow, endRow, list);
   }
-  new TreeBuilder(slots).linkCities(0, list.count);
-  return slots;
+  return {
+    tree: memoryOf(0, bytes.length),
+    citiesU32: new Uint32Array(cities.buffer),
+    citiesF64: new Float64Array(cities.buffer),
+  };
 }
 
 export function plainJob(list: CityList, questions: Int32Array): PlainJob {
   const count = questions.length / 2;
-  const slots = buildPlainSlots(list);
+  const world = buildPlainWorld(list);
   const answers = new Uint8Array(count * ANSWER_BYTES);
   const bytesOf = (array: Float64Array | Int32Array): Uint8Array =>
     new Uint8Array(array.buffer, array.byteOffset, array.byteLength);
   const memory = plainMemory([
-    { address: NODES, bytes: bytesOf(slots.nodesF64) },
-    { address: CITIES, bytes: bytesOf(slots.citiesF64) },
+    { address: NODES, bytes: world.tree.u8 },
+    { address: CITIES, bytes: bytesOf(world.citiesF64) },
     { address: QUESTIONS, bytes: bytesOf(questions) },
     { address: ANSWERS, bytes: answers },
     { address: CONTROL, bytes: new Uint8Array(CONTROL_BYTES) },
@@ -114,7 +115,7 @@ export function plainJob(list: CityList, questions: Int32Array): PlainJob {
   const answersU32 = new Uint32Array(answers.buffer);
   return {
     list,
-    slots,
+    world,
     memory,
     map,
     block: { first: 0, count, questions, answersF64, answersU32 },
@@ -132,7 +133,7 @@ export function factsOf(job: PlainJob, log: readonly number[] = []): CheckerFact
   return {
     cities: job.list,
     citiesAddress: job.map.cities,
-    cityRecords: job.slots.citiesU32,
+    cityRecords: job.world.citiesU32,
     history: new CensusHistory(Uint32Array.from(log), job.list.count),
     nearest: referenceNearest(job.list, buildReferenceIndex(job.list)),
   };

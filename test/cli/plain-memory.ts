@@ -32,25 +32,32 @@ export function plainMemory(regions: readonly PlainRegion[]): KernelMemory {
     const { view, offset } = find(address, 4);
     view.setUint32(offset, value, true);
   };
+  const loadF64 = (address: number): number => {
+    const { view, offset } = find(address, 8);
+    return view.getFloat64(offset, true);
+  };
   return {
     i32: { load: (address) => loadU32(address) | 0 },
-    f32: {
-      load: (address) => {
-        const { view, offset } = find(address, 4);
-        return view.getFloat32(offset, true);
-      },
-    },
     f64: {
-      load: (address) => {
-        const { view, offset } = find(address, 8);
-        return view.getFloat64(offset, true);
+      load: loadF64,
+      loadInto: (address, target, targetOffset, count) => {
+        for (let i = 0; i < count; i++) target[targetOffset + i] = loadF64(address + 8 * i);
       },
       store: (address, value) => {
         const { view, offset } = find(address, 8);
         view.setFloat64(offset, value, true);
       },
     },
+    ptr: {
+      store: (address, value) => {
+        const { view, offset } = find(address, 8);
+        view.setBigUint64(offset, BigInt(value), true);
+      },
+    },
     u32: {
+      loadInto: (address, target, targetOffset, count) => {
+        for (let i = 0; i < count; i++) target[targetOffset + i] = loadU32(address + 4 * i);
+      },
       store: storeU32,
       atomicLoad: loadU32,
       atomicStore: storeU32,

@@ -247,6 +247,7 @@ test("a record is refused that does not fit, is not aligned, or is not mapped", 
   for (const [width, Type] of WIDTHS) {
     const access: ValueAccess = cache[width];
     const target = new Type(4);
+    access.load(0); // keeps the leaf
     const numbers: readonly (readonly [offset: number, count?: number])[] = [
       [0, 5],
       [1, 4],

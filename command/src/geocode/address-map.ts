@@ -7,11 +7,11 @@ import {
   CITY_BYTES,
   CONTROL_BYTES,
   LOG_BYTES,
-  NODE_BYTES,
   QUESTION_BYTES,
   wholePages,
 } from "./layout.ts";
 import type { GeocodeMap } from "./layout.ts";
+import { treeBytes } from "./tree-builder.ts";
 
 /** Memory beside the tree that comes and goes. */
 const RESTLESS_BYTES: number = 2 ** 20;
@@ -28,20 +28,14 @@ const LOG_CAPACITY: number = 2 ** 22;
  */
 const SPARE_BYTES: number = 64 * 2 ** 20;
 
-/**
- * Bytes of the nodes of a tree of `cityCount` cities: what the device's memory is measured against.
- */
-export function treeBytes(cityCount: number): number {
-  return wholePages(cityCount * NODE_BYTES);
-}
-
 /** RAM that the job may use at most. */
 export function ramBytesNeeded(cityCount: number, questionCount: number): number {
-  const perCity = NODE_BYTES + CITY_BYTES;
   const perQuestion = QUESTION_BYTES + ANSWER_BYTES;
   const log = LOG_CAPACITY * LOG_BYTES;
+  const cities = cityCount * CITY_BYTES;
+  const tree = treeBytes(cityCount);
   return wholePages(
-    cityCount * perCity + questionCount * perQuestion + log + RESTLESS_BYTES + SPARE_BYTES,
+    tree + cities + questionCount * perQuestion + log + RESTLESS_BYTES + SPARE_BYTES,
   );
 }
 

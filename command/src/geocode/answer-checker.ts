@@ -19,6 +19,7 @@ import {
   CITY_BYTES,
   CITY_INDEX,
   QUESTION_UNITS_PER_DEGREE,
+  pointerAt,
 } from "./layout.ts";
 import { decodePopulation, isWhole } from "./population.ts";
 import type { NearestCity } from "./reference.ts";
@@ -72,7 +73,7 @@ export class AnswerChecker {
   checkByBruteForce(block: AnswerBlock, place: number, bruteForce: NearestCity): void {
     const { verdict } = this;
     const [longitude, latitude] = questionAt(block, place);
-    const city = this.cityAt(block.answersF64[place * F64_PER_ANSWER + ANSWER_CITY / 8]!);
+    const city = this.cityAt(pointerAt(block.answersU32, place * U32_PER_ANSWER + ANSWER_CITY / 4));
     verdict.checkedByBruteForce++;
     if (city < 0) return; // counted already
     const claimed = this.distance(city, longitude, latitude);
@@ -88,7 +89,7 @@ export class AnswerChecker {
     const { facts, verdict } = this;
     const [longitude, latitude] = questionAt(block, place);
     const question = block.first + place;
-    const city = this.cityAt(block.answersF64[place * F64_PER_ANSWER + ANSWER_CITY / 8]!);
+    const city = this.cityAt(pointerAt(block.answersU32, place * U32_PER_ANSWER + ANSWER_CITY / 4));
     verdict.checked++;
     if (city < 0) {
       verdict.wrong++;

@@ -2,58 +2,47 @@
 
 import { AddressSpace } from "../../../src/index.ts";
 import { answerCall } from "../worker-call.ts";
-import type { BuildInput } from "./build.ts";
-import { CITY_BYTES, NODE_BYTES } from "./layout.ts";
-import type { GeocodeMap } from "./layout.ts";
-import { fillRecords, treeSlots } from "./records.ts";
+import type { BuildInput, SecondPart } from "./build.ts";
+import { CITY_BYTES, PAGE_BYTES } from "./layout.ts";
+import { makeRows, treeMemory, writeCities } from "./records.ts";
 import { TreeBuilder } from "./tree-builder.ts";
-import type { Groups, TreeSlots } from "./tree-builder.ts";
+import type { Half } from "./tree-builder.ts";
 
-/**
- * Runs `work` on the slots `start` to `end` as typed arrays: a write view of the nodes, and one of
- * the cities.
- */
-function withSlots<Result>(
+/** Runs `work` with a builder of the tree's bytes `startByte` to `endByte`, in a write view. */
+function withBuilder<Result>(
   space: AddressSpace,
-  map: GeocodeMap,
-  start: number,
-  end: number,
-  work: (slots: TreeSlots) => Result,
+  { map }: BuildInput,
+  rows: Float64Array,
+  startByte: number,
+  endByte: number,
+  work: (builder: TreeBuilder) => Result,
 ): Result {
-  const count = end - start;
-  using nodes = space.viewSync(map.nodes + start * NODE_BYTES, count * NODE_BYTES, "write");
-  using cities = space.viewSync(map.cities + start * CITY_BYTES, count * CITY_BYTES, "write");
-  return work(treeSlots(nodes.as(Uint8Array), cities.as(Uint8Array), start, map.nodes, map.cities));
+  using nodes = space.viewSync(map.nodes + startByte, endByte - startByte, "write");
+  const memory = treeMemory(nodes.as(Uint8Array), startByte, map.nodes, map.cities);
+  return work(new TreeBuilder(rows, memory));
 }
 
-/** Builds one half, whose groups begin where the half does. */
-function buildHalf(
-  space: AddressSpace,
-  map: GeocodeMap,
-  groups: Groups,
-  start: number,
-  end: number,
-): void {
-  if (start >= end) return;
-  withSlots(space, map, start, end, (slots) => {
-    const builder = new TreeBuilder(slots);
-    if (groups.lowerCount > 0) builder.buildBelow(groups);
-    builder.linkCities(start, end);
-  });
+/** Builds a half of the tree, and writes its cities. */
+function buildHalf(space: AddressSpace, input: BuildInput, rows: Float64Array, half: Half): void {
+  const { startByte, endByte, startRow, endRow } = half;
+  if (endByte > startByte)
+    withBuilder(space, input, rows, startByte, endByte, (builder) => builder.build(half));
+  if (startRow === endRow) return;
+  const address = input.map.cities + startRow * CITY_BYTES;
+  using view = space.viewSync(address, (endRow - startRow) * CITY_BYTES, "write");
+  writeCities(view.as(Uint8Array), rows, startRow, endRow, input.cities);
 }
 
-await answerCall(async ({ handle, map, cities }: BuildInput, call): Promise<void> => {
-  await using space = await AddressSpace.attach(handle);
-  if (cities === undefined) {
-    const half = (await call.nextMessage()) as Groups | undefined;
-    if (half === undefined) return;
-    buildHalf(space, map, half, half.lowerCount === 0 ? map.cityCount : half.slot, map.cityCount);
+await answerCall(async (input: BuildInput, call): Promise<void> => {
+  await using space = await AddressSpace.attach(input.handle);
+  if (!input.isFirst) {
+    const part = (await call.nextMessage()) as SecondPart | undefined;
+    if (part !== undefined) buildHalf(space, input, part.rows, part.half);
     return;
   }
-  const [lower, higher] = withSlots(space, map, 0, map.cityCount, (slots) => {
-    fillRecords(cities, slots);
-    return new TreeBuilder(slots).plantRoot(map.cityCount);
-  });
-  call.report(higher);
-  buildHalf(space, map, lower, 0, higher.lowerCount === 0 ? map.cityCount : higher.slot);
+  const rows = makeRows(input.cities);
+  const plant = (builder: TreeBuilder): readonly [Half, Half] => builder.plantRoot();
+  const [first, second] = withBuilder(space, input, rows, 0, PAGE_BYTES, plant);
+  call.report({ rows, half: second } satisfies SecondPart);
+  buildHalf(space, input, rows, first);
 });

@@ -1,15 +1,15 @@
 /**
- * @module Two CPU threads build the tree in the address space. The first fills the records and
- * plants the root, since there is nothing to share out before the first split; then each has one
- * half, in a write view of its own, and no page of one is a page of the other. Both are started at
- * once, so that the second is awake when its half is ready.
+ * @module Two CPU threads build the tree in the address space. The first makes the rows and plants
+ * the root, since there is nothing to share out before the first splits. Then each builds one half,
+ * in write views of its own, and no page of one is a page of the other. Both are started at once,
+ * so that the second is awake when its half is ready.
  */
 
 import type { AddressSpace, AddressSpaceHandle } from "../../../src/index.ts";
 import { callWorker } from "../worker-call.ts";
 import type { CityList } from "./city-list.ts";
 import type { GeocodeMap } from "./layout.ts";
-import type { Groups } from "./tree-builder.ts";
+import type { Half } from "./tree-builder.ts";
 
 /** Threads that build. More would have to share out the quickselects themselves. */
 export const BUILD_THREADS = 2;
@@ -18,11 +18,18 @@ export const BUILD_THREADS = 2;
 export interface BuildInput {
   readonly handle: AddressSpaceHandle;
   readonly map: GeocodeMap;
+  readonly cities: CityList;
   /**
-   * For the first: what to fill the records from. It reports the groups of the second half, which
-   * the second is then sent, or undefined when there are none.
+   * Whether it plants the root. It reports what the second has to do, which the second is then
+   * sent; undefined if nobody will.
    */
-  readonly cities: CityList | undefined;
+  readonly isFirst: boolean;
+}
+
+/** The second thread's part: sorted so far that its rows are its own. */
+export interface SecondPart {
+  readonly rows: Float64Array;
+  readonly half: Half;
 }
 
 /** Builds the tree of `cities` at `map.nodes`. */
@@ -33,11 +40,12 @@ export async function buildTree(
 ): Promise<void> {
   const url = new URL("./build-worker.js", import.meta.url);
   const { handle } = space;
-  const second = callWorker<void>(url, { handle, map, cities: undefined } satisfies BuildInput);
+  const input = { handle, map, cities };
+  const second = callWorker<void>(url, { ...input, isFirst: false } satisfies BuildInput);
   const first = callWorker<void>(
     url,
-    { handle, map, cities } satisfies BuildInput,
-    (half: Groups) => second.send(half),
+    { ...input, isFirst: true } satisfies BuildInput,
+    (part: SecondPart) => second.send(part),
   );
   first.result.catch(() => second.send(undefined)); // nobody will plant what it waits for
   await Promise.all([first.result, second.result]);

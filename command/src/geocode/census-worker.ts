@@ -79,7 +79,7 @@ class Census {
     const { space, random } = this;
     const { answers, cities, cityCount, control } = this.input.map;
     const latest = space.u32.load(control + CONTROL_LATEST);
-    const city = space.f64.load(answers + latest * ANSWER_BYTES + ANSWER_CITY);
+    const city = space.ptr.load(answers + latest * ANSWER_BYTES + ANSWER_CITY);
     const slot = city === 0 ? 0 : (city - cities) / CITY_BYTES;
     return Math.min(cityCount - 1, Math.max(0, slot + random.nextBelow(2 * AIM_SLOTS) - AIM_SLOTS));
   }

@@ -6,7 +6,7 @@
  */
 
 import { AddressSpace } from "../../../src/index.ts";
-import { mapMemory, ramBytesNeeded, treeBytes } from "./address-map.ts";
+import { mapMemory, ramBytesNeeded } from "./address-map.ts";
 import { askDevice } from "./ask.ts";
 import type { AskReport } from "./ask.ts";
 import { buildTree } from "./build.ts";
@@ -16,6 +16,7 @@ import type { GeocodeMap } from "./layout.ts";
 import { PAGE_BYTES } from "./layout.ts";
 import { makeQuestions } from "./questions.ts";
 import type { Verdict } from "./verdict.ts";
+import { treeBytes } from "./tree-builder.ts";
 import { verifyAnswers } from "./verify.ts";
 
 export interface GeocodeOptions {

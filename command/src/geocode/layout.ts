@@ -1,46 +1,53 @@
 /**
- * @module What the geocode job keeps in the address space, byte by byte. Pointers are addresses as
- * f64: a double holds every address exactly, loads as the JavaScript number that an address is
- * anyway, and costs one load where a pair of u32 costs two.
+ * @module What the geocode job keeps in the address space, byte by byte. A pointer is an address of
+ * 64 bits (`ptr`), as a program in another language would store it.
  *
  * Three kinds of memory, apart on purpose:
- *  - nodes: what the search reads. Written by the builders, never again.
- *  - cities: what is rewritten while the device asks. A population in the node itself would cost
- *    the device a page of the tree for each rewrite; in pages of their own a rewrite costs one page
- *    of cities, which holds the 256 cities around it. It also is what a real program does: hot and
- *    cold fields of one record in two places, and a pointer.
+ *  - nodes and leaves: what the search reads. Written by the builders, never again.
+ *  - cities: what is rewritten while the device asks. A population in a leaf would cost the device
+ * a
+ *    page of the tree for each rewrite. Here a rewrite costs it one page of 256 cities. A real
+ *    program does the same: hot and cold fields of one record in two places, and a pointer.
  *  - questions, answers and the log: streams, each page touched once.
  *
- * Node and city number `i` in tree order belong together. A subtree's nodes are contiguous and two
- * siblings adjacent, so one pointer leads to both children; nodes are 64 bytes on 64-byte
- * boundaries, so the low six bits of that pointer are free: they hold how many children there are,
- * and along which axis the node parts them.
+ * A node is two levels of a k-d tree: it halves its cities, and each half again. Its four children
+ * lie side by side, so one pointer leads to all of them. After some levels of nodes come leaves,
+ * which hold the places of a few cities. A search reads little of each thing, and what it reads
+ * lies together: so it loads records, not words.
+ *
+ *     byte 0            24        32                        56      60
+ *          +------------+---------+-------------------------+-------+
+ *     node | box, 6 f32 | children| three planes, f64       | axes  |
+ *          +------------+---------+-------------------------+-------+
+ *     leaf | box, 6 f32 | cities  | nine points, x, y and z as f64, up to byte 248 ...
+ *          +------------+---------+------------------------------------------------
  */
 
-/** Node: f64 x, y, z of the city on the unit sphere. */
-export const NODE_X = 0;
-export const NODE_Y = 8;
-export const NODE_Z = 16;
-/** From one coordinate to the next: coordinate `axis` is at `NODE_X + AXIS_BYTES * axis`. */
-export const AXIS_BYTES = 8;
 /**
- * Node: f32 box around the subtree (this city and all below), rounded outwards: least x, y, z, then
- * greatest.
+ * Node and leaf: f32 box around the cities below, rounded outwards: least x, y, z, then greatest.
  */
-export const NODE_BOX = 24;
+export const BOX = 0;
+
+/** Node: ptr to the first of its four children. */
+export const NODE_CHILDREN = 24;
 /**
- * Node: f64 link, address of the first child + number of children (1 or 2) + axis of the split <<
- * AXIS_SHIFT; 0 in a leaf. The first child's subtree lies below this node along the axis, the
- * second one's above.
+ * Node: f64 planes. The first parts the first two children from the last two; the second parts the
+ * first two, the third the last two. What lies below a plane comes before what lies above it.
  */
-export const NODE_LINK = 48;
-/** Node: f64 address of the city. */
-export const NODE_CITY = 56;
+export const NODE_PLANES = 32;
+/** Node: u8 for each plane, the axis that it is square to. */
+export const NODE_AXES = 56;
+/** Node: u8, 1 if the children are leaves. */
+export const NODE_ABOVE_LEAVES = 59;
 export const NODE_BYTES = 64;
-/** The low bits of a link. */
-export const CHILD_COUNT_MASK = 3;
-export const AXIS_SHIFT = 2;
-export const LINK_TAG_MASK = 63;
+export const CHILDREN = 4;
+
+/** Leaf: ptr to its first city. The others follow. */
+export const LEAF_CITIES = 24;
+/** Leaf: f64 x, y, z of each city on the unit sphere; Infinity where it has fewer. */
+export const LEAF_POINTS = 32;
+export const POINTS = 9;
+export const LEAF_BYTES = 256;
 
 /** City: f64 population cell (population.ts), rewritten at any time. */
 export const CITY_POPULATION = 0;
@@ -55,8 +62,7 @@ export const QUESTION_BYTES = 8;
 export const QUESTION_UNITS_PER_DEGREE = 1e7;
 
 /**
- * Answer: f64 address of the nearest city, f64 its population cell as read, u32 clock before and
- * after.
+ * Answer: ptr to the nearest city, f64 its population cell as read, u32 clock before and after.
  */
 export const ANSWER_CITY = 0;
 export const ANSWER_POPULATION = 8;
@@ -83,6 +89,17 @@ export const LOG_AFTER = 12;
 export const LOG_BYTES = 16;
 
 export const PAGE_BYTES = 4096;
+
+/** The pointer whose lower half is element `index` of `words`. */
+export function pointerAt(words: Uint32Array, index: number): number {
+  return words[index + 1]! * 2 ** 32 + words[index]!;
+}
+
+/** Pairs with {@link pointerAt}. */
+export function writePointer(words: Uint32Array, index: number, pointer: number): void {
+  words[index] = pointer;
+  words[index + 1] = Math.floor(pointer / 2 ** 32);
+}
 
 /** `lengthBytes` rounded up to whole pages, at least one. */
 export function wholePages(lengthBytes: number): number {

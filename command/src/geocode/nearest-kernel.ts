@@ -3,8 +3,10 @@
  * the device's page table. Runs in the device's threads and knows nothing of pages, faults or
  * invalidations.
  *
- * Nodes and cities are plain loads, so they come through read copies in device memory. The clock is
- * an atomic and the answer is stores, so these go to RAM itself.
+ * Nodes, leaves and cities are plain loads, so they come through read copies in device memory. The
+ * clock is an atomic and the answer is stores, so these go to RAM itself. What is read of a node or
+ * a leaf lies together and is loaded as one record: a record of fifteen words costs what eight
+ * single loads cost.
  */
 
 import {
@@ -13,41 +15,50 @@ import {
   ANSWER_BYTES,
   ANSWER_CITY,
   ANSWER_POPULATION,
-  AXIS_BYTES,
-  AXIS_SHIFT,
-  CHILD_COUNT_MASK,
+  BOX,
+  CITY_BYTES,
   CITY_POPULATION,
   CONTROL_ANSWERED,
   CONTROL_CLOCK,
   CONTROL_LATEST,
-  LINK_TAG_MASK,
-  NODE_BOX,
+  LEAF_BYTES,
+  LEAF_CITIES,
+  LEAF_POINTS,
+  NODE_ABOVE_LEAVES,
+  NODE_AXES,
   NODE_BYTES,
-  NODE_CITY,
-  NODE_LINK,
-  NODE_X,
-  NODE_Y,
-  NODE_Z,
+  NODE_CHILDREN,
+  NODE_PLANES,
+  POINTS,
   PROGRESS_STEP,
   QUESTION_BYTES,
   QUESTION_LATITUDE,
   QUESTION_LONGITUDE,
   QUESTION_UNITS_PER_DEGREE,
+  pointerAt,
 } from "./layout.ts";
 import type { GeocodeMap } from "./layout.ts";
 import { writeUnitVector } from "./sphere.ts";
 
 /** The part of a device's memory that the search needs. */
-export interface Loads {
-  load(address: number): number;
+export interface SearchMemory {
+  readonly u32: {
+    loadInto(address: number, target: Uint32Array, targetOffset: number, count: number): void;
+  };
+  readonly f64: {
+    loadInto(address: number, target: Float64Array, targetOffset: number, count: number): void;
+  };
 }
 
 /** The part of a device's memory that the kernel needs. */
-export interface KernelMemory {
-  readonly i32: Loads;
-  readonly f32: Loads;
-  readonly f64: Loads & { store(address: number, value: number): void };
-  readonly u32: {
+export interface KernelMemory extends SearchMemory {
+  readonly i32: { load(address: number): number };
+  readonly f64: SearchMemory["f64"] & {
+    load(address: number): number;
+    store(address: number, value: number): void;
+  };
+  readonly ptr: { store(address: number, value: number): void };
+  readonly u32: SearchMemory["u32"] & {
     store(address: number, value: number): void;
     atomicLoad(address: number): number;
     atomicStore(address: number, value: number): void;
@@ -55,20 +66,30 @@ export interface KernelMemory {
   };
 }
 
-/**
- * More than the nodes that ever wait in one search: one for each level, and 64-bit machines hold no
- * tree of 64.
- */
+/** More than what ever waits in one search: three for each level of nodes. */
 const PENDING_LIMIT = 64;
-
 /** Above the square of the longest chord, 2. */
 const FARTHER_THAN_ALL = 5;
 
+/** Words of a node up to its axes, and of a leaf up to its points. */
+const NODE_WORDS: number = NODE_AXES / 4 + 1;
+const LEAF_WORDS: number = LEAF_POINTS / 4;
+const NODE_CHILDREN_WORD: number = NODE_CHILDREN / 4;
+const LEAF_CITIES_WORD: number = LEAF_CITIES / 4;
+const POINT_NUMBERS: number = 3 * POINTS;
+
 // Scratch of this thread: a work item never waits for another one of the same thread.
-const pendingNodes = new Float64Array(PENDING_LIMIT);
-const pendingHalves = new Float64Array(PENDING_LIMIT);
+const pendingPlaces = new Float64Array(PENDING_LIMIT);
 const pendingSquares = new Float64Array(PENDING_LIMIT);
+const pendingLeaves = new Uint8Array(PENDING_LIMIT);
 const place = new Float64Array(3);
+/** A node, or a leaf up to its points: its words, and the same bytes as what else they are. */
+const words = new Uint32Array(NODE_BYTES / 4);
+const box = new Float32Array(words.buffer, BOX, 6);
+const planes = new Float64Array(words.buffer, NODE_PLANES, 3);
+const axes = new Uint8Array(words.buffer, NODE_AXES, 3);
+const bytes = new Uint8Array(words.buffer);
+const points = new Float64Array(POINT_NUMBERS);
 /** Not a constant, which a compiler would make use of. */
 const always0 = new Int32Array(1);
 
@@ -90,15 +111,14 @@ export function nearest(memory: KernelMemory, item: number, args: readonly numbe
   const longitude = memory.i32.load(question + QUESTION_LONGITUDE) / QUESTION_UNITS_PER_DEGREE;
   const latitude = memory.i32.load(question + QUESTION_LATITUDE) / QUESTION_UNITS_PER_DEGREE;
   writeUnitVector(longitude, latitude, place, 0);
-  const node = nearestNode(f64, memory.f32, nodes, place[0]!, place[1]!, place[2]!);
+  const city = nearestCity(memory, nodes, place);
 
-  const city = f64.load(node + NODE_CITY);
   const population = f64.load(city + CITY_POPULATION);
   // The address depends on the population, so that no processor reads the clock before it.
   const after = u32.atomicLoad(control + CONTROL_CLOCK + (population & always0[0]!));
 
   const answer = answers + item * ANSWER_BYTES;
-  f64.store(answer + ANSWER_CITY, city);
+  memory.ptr.store(answer + ANSWER_CITY, city);
   f64.store(answer + ANSWER_POPULATION, population);
   u32.store(answer + ANSWER_BEFORE, before);
   u32.store(answer + ANSWER_AFTER, after);
@@ -111,96 +131,87 @@ export function nearest(memory: KernelMemory, item: number, args: readonly numbe
 }
 
 /**
- * Address of the node nearest to the point (x, y, z) of the unit sphere, in the tree whose root is
- * at `root`: depth first into the half that holds the point (Friedman, Bentley and Finkel 1977),
- * with few loads. On the way down only the split is read. The node itself waits together with the
- * other half: the square of the distance to the plane between the halves bounds both, and most are
- * never read. When their turn has come and the best so far has become good, the node is measured,
- * and the box of the other half bounds that closely before it is entered.
+ * Address of the city nearest to the point `at` of the unit sphere, in the tree whose root is at
+ * `root`: depth first into the quarter that holds the point (Friedman, Bentley and Finkel 1977).
+ * The other three quarters wait, each with the square of its distance as far as the planes tell;
+ * most are never read. When the turn of one has come, its box tells the distance more closely,
+ * before it is entered.
  */
-export function nearestNode(
-  f64: Loads,
-  f32: Loads,
-  root: number,
-  x: number,
-  y: number,
-  z: number,
-): number {
-  let nearestYet = root;
+export function nearestCity({ u32, f64 }: SearchMemory, root: number, at: Float64Array): number {
+  let nearestYet = 0;
   let bestSquare = FARTHER_THAN_ALL;
   let pending = 0;
   let node = root;
+  let isLeaf = 0;
   for (;;) {
-    for (let link = f64.load(node + NODE_LINK); link !== 0; link = f64.load(node + NODE_LINK)) {
-      const tag = link & LINK_TAG_MASK;
-      const axis = tag >> AXIS_SHIFT;
-      const beyond = (axis === 0 ? x : axis === 1 ? y : z) - f64.load(node + AXIS_BYTES * axis);
-      const planeSquare = beyond * beyond;
-      let near = link - tag;
-      let far = 0;
-      if ((tag & CHILD_COUNT_MASK) > 1) {
-        if (beyond < 0) far = near + NODE_BYTES;
-        else {
-          far = near;
-          near += NODE_BYTES;
+    u32.loadInto(node, words, 0, isLeaf === 0 ? NODE_WORDS : LEAF_WORDS);
+    if (boxSquare(at) < bestSquare) {
+      if (isLeaf === 0) {
+        isLeaf = bytes[NODE_ABOVE_LEAVES]!;
+        const childBytes = isLeaf === 0 ? NODE_BYTES : LEAF_BYTES;
+        // How far the point is beyond the plane between the halves, and those within them.
+        const whole = beyond(at, 0);
+        const half = whole < 0 ? 0 : 1;
+        const own = beyond(at, 1 + half);
+        const other = beyond(at, 2 - half);
+        const near = pointerAt(words, NODE_CHILDREN_WORD) + 2 * half * childBytes;
+        const far = near + (2 - 4 * half) * childBytes;
+        const farSquare = whole * whole;
+        const farthestSquare = Math.max(farSquare, other * other);
+        if (farthestSquare < bestSquare)
+          pending = wait(pending, other < 0 ? far + childBytes : far, isLeaf, farthestSquare);
+        if (farSquare < bestSquare)
+          pending = wait(pending, other < 0 ? far : far + childBytes, isLeaf, farSquare);
+        if (own * own < bestSquare)
+          pending = wait(pending, own < 0 ? near + childBytes : near, isLeaf, own * own);
+        node = own < 0 ? near : near + childBytes;
+        continue;
+      }
+      f64.loadInto(node + LEAF_POINTS, points, 0, POINT_NUMBERS);
+      for (let i = 0; i < POINTS; i++) {
+        const square = squareTo(at, 3 * i);
+        if (square < bestSquare) {
+          bestSquare = square;
+          nearestYet = pointerAt(words, LEAF_CITIES_WORD) + i * CITY_BYTES;
         }
       }
-      if (planeSquare < bestSquare) {
-        pendingNodes[pending] = node;
-        pendingHalves[pending] = far;
-        pendingSquares[pending++] = planeSquare;
-      }
-      node = near;
     }
-
-    let half = 0;
-    for (;;) {
-      const dx = x - f64.load(node + NODE_X);
-      const dy = y - f64.load(node + NODE_Y);
-      const dz = z - f64.load(node + NODE_Z);
-      const square = dx * dx + dy * dy + dz * dz;
-      if (square < bestSquare) {
-        bestSquare = square;
-        nearestYet = node;
-      }
-      if (half !== 0 && boxSquare(f32, half + NODE_BOX, x, y, z, bestSquare) < bestSquare) break;
-      do {
-        if (pending === 0) return nearestYet;
-        pending--;
-      } while (pendingSquares[pending]! >= bestSquare);
-      node = pendingNodes[pending]!;
-      half = pendingHalves[pending]!;
-    }
-    node = half;
+    do {
+      if (pending === 0) return nearestYet;
+      pending--;
+    } while (pendingSquares[pending]! >= bestSquare);
+    node = pendingPlaces[pending]!;
+    isLeaf = pendingLeaves[pending]!;
   }
 }
 
-/**
- * Square of the distance from the point to the box at `box`, or some part of it that is no less
- * than `enough`.
- */
-function boxSquare(
-  f32: Loads,
-  box: number,
-  x: number,
-  y: number,
-  z: number,
-  enough: number,
-): number {
-  let side = outside(f32, box, x);
-  let square = side * side;
-  if (square >= enough) return square;
-  side = outside(f32, box + 4, y);
-  square += side * side;
-  if (square >= enough) return square;
-  side = outside(f32, box + 8, z);
-  return square + side * side;
+/** The node or leaf at `address` waits, on top of `pending` others. Returns how many wait. */
+function wait(pending: number, address: number, isLeaf: number, square: number): number {
+  pendingPlaces[pending] = address;
+  pendingLeaves[pending] = isLeaf;
+  pendingSquares[pending] = square;
+  return pending + 1;
 }
 
-/** How far `value` is outside of the interval whose ends are at `bounds` and `bounds + 12`. */
-function outside(f32: Loads, bounds: number, value: number): number {
-  const least = f32.load(bounds);
-  if (value < least) return least - value;
-  const greatest = f32.load(bounds + 12);
-  return value > greatest ? value - greatest : 0;
+/** How far the point is beyond a plane of the node; negative: short of it. */
+function beyond(at: Float64Array, plane: number): number {
+  return at[axes[plane]!]! - planes[plane]!;
+}
+
+function squareTo(at: Float64Array, point: number): number {
+  const dx = at[0]! - points[point]!;
+  const dy = at[1]! - points[point + 1]!;
+  const dz = at[2]! - points[point + 2]!;
+  return dx * dx + dy * dy + dz * dz;
+}
+
+/** Square of the distance to the box. */
+function boxSquare(at: Float64Array): number {
+  const x = at[0]!;
+  const y = at[1]!;
+  const z = at[2]!;
+  const dx = x < box[0]! ? box[0]! - x : x > box[3]! ? x - box[3]! : 0;
+  const dy = y < box[1]! ? box[1]! - y : y > box[4]! ? y - box[4]! : 0;
+  const dz = z < box[2]! ? box[2]! - z : z > box[5]! ? z - box[5]! : 0;
+  return dx * dx + dy * dy + dz * dz;
 }

@@ -1,146 +1,147 @@
 /**
  * @module The same search over plain typed arrays: what a program would write that has everything
- * in one SharedArrayBuffer and no device. The baseline of the benchmark, and kept line by line like
- * the kernel's search.
+ * in SharedArrayBuffers and no device. The baseline of the benchmark, kept line by line like the
+ * kernel's search. It needs no records: it reads each number where it is.
  */
 
 import type { CityList } from "./city-list.ts";
 import {
-  AXIS_SHIFT,
-  CHILD_COUNT_MASK,
+  BOX,
   CITY_BYTES,
-  LINK_TAG_MASK,
+  LEAF_BYTES,
+  LEAF_CITIES,
+  LEAF_POINTS,
+  NODE_ABOVE_LEAVES,
+  NODE_AXES,
   NODE_BYTES,
+  NODE_CHILDREN,
+  NODE_PLANES,
+  PAGE_BYTES,
+  POINTS,
   wholePages,
 } from "./layout.ts";
-import { fillRecords, treeSlots } from "./records.ts";
-import { TreeBuilder } from "./tree-builder.ts";
+import { makeRows, treeMemory, writeCities } from "./records.ts";
+import { TreeBuilder, treeBytes } from "./tree-builder.ts";
 
 /**
- * The tree in one buffer, nodes from byte 0 on, then cities. Goes to Workers as it is: nothing is
- * copied.
+ * The tree in one buffer, the cities in another. Goes to Workers as it is: nothing is copied.
+ * Pointers count bytes from the start of the buffer, and are below 2^31.
  */
 export interface PlainTree {
-  readonly nodesF64: Float64Array;
-  readonly nodesF32: Float32Array;
+  readonly treeF64: Float64Array;
+  readonly treeF32: Float32Array;
+  readonly treeU32: Uint32Array;
+  readonly treeU8: Uint8Array;
   readonly citiesF64: Float64Array;
   readonly citiesU32: Uint32Array;
 }
 
 const PENDING_LIMIT = 64;
 const FARTHER_THAN_ALL = 5;
-const F64_PER_NODE: number = NODE_BYTES / 8;
-const LINK_F64 = 6;
-const F32_PER_NODE: number = NODE_BYTES / 4;
-const BOX_F32 = 6;
 
-const pendingSlots = new Int32Array(PENDING_LIMIT);
-const pendingHalves = new Int32Array(PENDING_LIMIT);
+const pendingPlaces = new Int32Array(PENDING_LIMIT);
 const pendingSquares = new Float64Array(PENDING_LIMIT);
+const pendingLeaves = new Uint8Array(PENDING_LIMIT);
 
-/**
- * Builds the tree of `list` by the same builder, in one thread. Links count from the start of the
- * nodes.
- */
+/** Builds the tree of `list` by the same builder, in one thread. */
 export function buildPlainTree(list: CityList): PlainTree {
-  const nodes = new Uint8Array(new SharedArrayBuffer(wholePages(list.count * NODE_BYTES)));
+  const tree = new Uint8Array(new SharedArrayBuffer(treeBytes(list.count)));
   const cities = new Uint8Array(new SharedArrayBuffer(wholePages(list.count * CITY_BYTES)));
-  const slots = treeSlots(nodes, cities, 0, 0, 0);
-  fillRecords(list, slots);
-  const builder = new TreeBuilder(slots);
-  for (const groups of builder.plantRoot(list.count)) builder.buildBelow(groups);
-  builder.linkCities(0, list.count);
+  const rows = makeRows(list);
+  const root = treeMemory(tree.subarray(0, PAGE_BYTES), 0, 0, 0);
+  for (const half of new TreeBuilder(rows, root).plantRoot()) {
+    const bytes = tree.subarray(half.startByte, half.endByte);
+    new TreeBuilder(rows, treeMemory(bytes, half.startByte, 0, 0)).build(half);
+  }
+  writeCities(cities, rows, 0, list.count, list);
+  const { f64, f32, u32, u8 } = treeMemory(tree, 0, 0, 0);
   return {
-    nodesF64: slots.nodesF64,
-    nodesF32: slots.nodesF32,
-    citiesF64: slots.citiesF64,
-    citiesU32: slots.citiesU32,
+    treeF64: f64,
+    treeF32: f32,
+    treeU32: u32,
+    treeU8: u8,
+    citiesF64: new Float64Array(cities.buffer),
+    citiesU32: new Uint32Array(cities.buffer),
   };
 }
 
-/**
- * The slot of the node nearest to the point (x, y, z) of the unit sphere. Its city has the same
- * slot.
- */
-export function searchPlain(tree: PlainTree, x: number, y: number, z: number): number {
-  const f64 = tree.nodesF64;
-  const f32 = tree.nodesF32;
+/** The place of the city nearest to the point `at` of the unit sphere, in bytes. */
+export function searchPlain(tree: PlainTree, at: Float64Array): number {
+  const { treeF64, treeF32, treeU32, treeU8 } = tree;
   let nearestYet = 0;
   let bestSquare = FARTHER_THAN_ALL;
   let pending = 0;
-  let slot = 0;
+  let node = 0;
+  let isLeaf = 0;
   for (;;) {
-    for (let link = linkOf(f64, slot); link !== 0; link = linkOf(f64, slot)) {
-      const tag = link & LINK_TAG_MASK;
-      const axis = tag >> AXIS_SHIFT;
-      const beyond = (axis === 0 ? x : axis === 1 ? y : z) - f64[slot * F64_PER_NODE + axis]!;
-      const planeSquare = beyond * beyond;
-      let near = (link / NODE_BYTES) | 0;
-      let far = 0; // the root is nobody's child, so 0 can mean none
-      if ((tag & CHILD_COUNT_MASK) > 1) {
-        if (beyond < 0) far = near + 1;
-        else far = near++;
+    if (boxSquare(treeF32, (node + BOX) >> 2, at) < bestSquare) {
+      if (isLeaf === 0) {
+        isLeaf = treeU8[node + NODE_ABOVE_LEAVES]!;
+        const childBytes = isLeaf === 0 ? NODE_BYTES : LEAF_BYTES;
+        const whole = beyond(tree, node, at, 0);
+        const half = whole < 0 ? 0 : 1;
+        const own = beyond(tree, node, at, 1 + half);
+        const other = beyond(tree, node, at, 2 - half);
+        const near = treeU32[(node + NODE_CHILDREN) >> 2]! + 2 * half * childBytes;
+        const far = near + (2 - 4 * half) * childBytes;
+        const farSquare = whole * whole;
+        const farthestSquare = Math.max(farSquare, other * other);
+        if (farthestSquare < bestSquare)
+          pending = wait(pending, other < 0 ? far + childBytes : far, isLeaf, farthestSquare);
+        if (farSquare < bestSquare)
+          pending = wait(pending, other < 0 ? far : far + childBytes, isLeaf, farSquare);
+        if (own * own < bestSquare)
+          pending = wait(pending, own < 0 ? near + childBytes : near, isLeaf, own * own);
+        node = own < 0 ? near : near + childBytes;
+        continue;
       }
-      if (planeSquare < bestSquare) {
-        pendingSlots[pending] = slot;
-        pendingHalves[pending] = far;
-        pendingSquares[pending++] = planeSquare;
+      const points = (node + LEAF_POINTS) >> 3;
+      for (let i = 0; i < POINTS; i++) {
+        const square = squareTo(treeF64, points + 3 * i, at);
+        if (square < bestSquare) {
+          bestSquare = square;
+          nearestYet = treeU32[(node + LEAF_CITIES) >> 2]! + i * CITY_BYTES;
+        }
       }
-      slot = near;
     }
-
-    let half = 0;
-    for (;;) {
-      const at = slot * F64_PER_NODE;
-      const dx = x - f64[at]!;
-      const dy = y - f64[at + 1]!;
-      const dz = z - f64[at + 2]!;
-      const square = dx * dx + dy * dy + dz * dz;
-      if (square < bestSquare) {
-        bestSquare = square;
-        nearestYet = slot;
-      }
-      if (
-        half !== 0 &&
-        boxSquare(f32, half * F32_PER_NODE + BOX_F32, x, y, z, bestSquare) < bestSquare
-      )
-        break;
-      do {
-        if (pending === 0) return nearestYet;
-        pending--;
-      } while (pendingSquares[pending]! >= bestSquare);
-      slot = pendingSlots[pending]!;
-      half = pendingHalves[pending]!;
-    }
-    slot = half;
+    do {
+      if (pending === 0) return nearestYet;
+      pending--;
+    } while (pendingSquares[pending]! >= bestSquare);
+    node = pendingPlaces[pending]!;
+    isLeaf = pendingLeaves[pending]!;
   }
 }
 
-function linkOf(f64: Float64Array, slot: number): number {
-  return f64[slot * F64_PER_NODE + LINK_F64]! | 0;
+function wait(pending: number, at: number, isLeaf: number, square: number): number {
+  pendingPlaces[pending] = at;
+  pendingLeaves[pending] = isLeaf;
+  pendingSquares[pending] = square;
+  return pending + 1;
 }
 
-function boxSquare(
-  f32: Float32Array,
-  box: number,
-  x: number,
-  y: number,
-  z: number,
-  enough: number,
+function beyond(
+  { treeF64, treeU8 }: PlainTree,
+  node: number,
+  at: Float64Array,
+  plane: number,
 ): number {
-  let side = outside(f32, box, x);
-  let square = side * side;
-  if (square >= enough) return square;
-  side = outside(f32, box + 1, y);
-  square += side * side;
-  if (square >= enough) return square;
-  side = outside(f32, box + 2, z);
-  return square + side * side;
+  return at[treeU8[node + NODE_AXES + plane]!]! - treeF64[((node + NODE_PLANES) >> 3) + plane]!;
 }
 
-function outside(f32: Float32Array, bounds: number, value: number): number {
-  const least = f32[bounds]!;
-  if (value < least) return least - value;
-  const greatest = f32[bounds + 3]!;
-  return value > greatest ? value - greatest : 0;
+function squareTo(f64: Float64Array, point: number, at: Float64Array): number {
+  const dx = at[0]! - f64[point]!;
+  const dy = at[1]! - f64[point + 1]!;
+  const dz = at[2]! - f64[point + 2]!;
+  return dx * dx + dy * dy + dz * dz;
+}
+
+function boxSquare(f32: Float32Array, box: number, at: Float64Array): number {
+  const x = at[0]!;
+  const y = at[1]!;
+  const z = at[2]!;
+  const dx = x < f32[box]! ? f32[box]! - x : x > f32[box + 3]! ? x - f32[box + 3]! : 0;
+  const dy = y < f32[box + 1]! ? f32[box + 1]! - y : y > f32[box + 4]! ? y - f32[box + 4]! : 0;
+  const dz = z < f32[box + 2]! ? f32[box + 2]! - z : z > f32[box + 5]! ? z - f32[box + 5]! : 0;
+  return dx * dx + dy * dy + dz * dz;
 }

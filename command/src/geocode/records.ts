@@ -1,44 +1,58 @@
 /**
- * @module Fills the records before they become a tree: node and city `slot` of the list's city
- * `slot`, unlinked.
+ * @module The records around the tree: the rows that the builder sorts, typed arrays over the
+ * tree's memory, and the cities, written in the order of the leaves.
  */
 
-import { CITY_BYTES, NODE_BYTES } from "./layout.ts";
+import { CITY_BYTES, CITY_INDEX, CITY_POPULATION } from "./layout.ts";
 import type { CityList } from "./city-list.ts";
 import { encodePopulation } from "./population.ts";
 import { writeUnitVector } from "./sphere.ts";
-import type { TreeSlots } from "./tree-builder.ts";
+import { ROW } from "./tree-builder.ts";
+import type { TreeMemory } from "./tree-builder.ts";
 
-/** Typed arrays over the bytes of nodes and of cities, from slot `firstSlot` on. */
-export function treeSlots(
-  nodes: Uint8Array,
-  cities: Uint8Array,
-  firstSlot: number,
+/** A row for each city, in the order of the list, in memory that two threads can share. */
+export function makeRows({ count, longitudes, latitudes }: CityList): Float64Array {
+  const rows = new Float64Array(new SharedArrayBuffer(8 * ROW * count));
+  for (let city = 0; city < count; city++) {
+    writeUnitVector(longitudes[city]!, latitudes[city]!, rows, ROW * city);
+    rows[ROW * city + 3] = city;
+  }
+  return rows;
+}
+
+/** Typed arrays over bytes of the tree, from `startByte` on. */
+export function treeMemory(
+  { buffer, byteOffset, byteLength }: Uint8Array,
+  startByte: number,
   nodesAddress: number,
   citiesAddress: number,
-): TreeSlots {
-  const nodeBytes = nodes.byteLength;
+): TreeMemory {
   return {
-    firstSlot,
-    nodesF64: new Float64Array(nodes.buffer, nodes.byteOffset, nodeBytes / 8),
-    nodesF32: new Float32Array(nodes.buffer, nodes.byteOffset, nodeBytes / 4),
-    citiesF64: new Float64Array(cities.buffer, cities.byteOffset, cities.byteLength / 8),
-    citiesU32: new Uint32Array(cities.buffer, cities.byteOffset, cities.byteLength / 4),
+    startByte,
+    f64: new Float64Array(buffer, byteOffset, byteLength / 8),
+    f32: new Float32Array(buffer, byteOffset, byteLength / 4),
+    u32: new Uint32Array(buffer, byteOffset, byteLength / 4),
+    u8: new Uint8Array(buffer, byteOffset, byteLength),
     nodesAddress,
     citiesAddress,
   };
 }
 
-/** Writes one record for each city of `list`. The memory must be zero, as fresh memory is. */
-export function fillRecords(list: CityList, slots: TreeSlots): void {
-  for (let slot = 0; slot < list.count; slot++) {
-    writeUnitVector(
-      list.longitudes[slot]!,
-      list.latitudes[slot]!,
-      slots.nodesF64,
-      (slot * NODE_BYTES) / 8,
-    );
-    slots.citiesF64[(slot * CITY_BYTES) / 8] = encodePopulation(list.populations[slot]!, 0);
-    slots.citiesU32[(slot * CITY_BYTES) / 4 + 2] = slot;
+/** Writes the cities of the sorted rows `startRow` to `endRow`. `bytes` begins with the first. */
+export function writeCities(
+  bytes: Uint8Array,
+  rows: Float64Array,
+  startRow: number,
+  endRow: number,
+  { populations }: CityList,
+): void {
+  const { buffer, byteOffset, byteLength } = bytes;
+  const f64 = new Float64Array(buffer, byteOffset, byteLength / 8);
+  const u32 = new Uint32Array(buffer, byteOffset, byteLength / 4);
+  for (let row = startRow; row < endRow; row++) {
+    const at = (row - startRow) * CITY_BYTES;
+    const city = rows[ROW * row + 3]!;
+    f64[(at + CITY_POPULATION) / 8] = encodePopulation(populations[city]!, 0);
+    u32[(at + CITY_INDEX) / 4] = city;
   }
 }

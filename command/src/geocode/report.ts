@@ -38,7 +38,7 @@ function workRows({
   return [
     [
       "built",
-      `a k-d tree of ${formatThings(map.cityCount, "node")}, ${formatBytes(treeBytes)}, in place by ` +
+      `a k-d tree of ${formatThings(map.cityCount, "city", "cities")}, ${formatBytes(treeBytes)}, in place by ` +
         `${BUILD_THREADS} CPU threads, in ${formatSeconds(stageSeconds.building)}`,
     ],
     [

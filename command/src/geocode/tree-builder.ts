@@ -1,57 +1,79 @@
 /**
- * @module Builds the k-d tree in place: cities in any order become a linked tree over the same
- * memory, with no second copy and no index beside it. What it is not: a general k-d tree; it knows
- * the records of layout.ts and nothing else.
+ * @module Builds the k-d tree: which city goes where, and the nodes and leaves of layout.ts. Not a
+ * general k-d tree: it knows these records and nothing else.
  *
- * Each step has two groups of records side by side, the descendants-to-be of one node, takes the
- * median of each along its widest side (quickselect, Hoare), and moves the two medians to the
- * front, where they are siblings:
+ * It sorts rows, one for each city: x, y, z and the city's index. A group of rows is halved at its
+ * median along its widest side (quickselect, Hoare), and each half again: that is a node. All
+ * leaves are at the same depth, so the place of everything follows from the number of cities:
  *
- *     [ lower group          | higher group         ]      before
- *     [ A      | l | B       | C      | h | D       ]      after both quickselects
- *     [ l | h | A      | B   | C      | D           ]      after four swaps; A, B: both below l
+ *     root, its children | half of what is below them | the other half
+ *                        ^ whole pages                ^ whole pages
  *
- * So a subtree's records are contiguous, siblings adjacent, and the step repeats on A, B and on C,
- * D. The extent that decides the widest side is also the box that the search prunes by. A median of
- * a group of `count` has `count >> 1` records below it, so the second group is never larger than
- * the first, and a node with one child has a lower one.
+ * and below a node, first its four children, then what is below each of them. The rows end in the
+ * order of the leaves. It is the order of the cities, too.
  *
- * Locks: none. Two builders may work at the same time on disjoint runs of slots, each through write
- * views of its own.
+ * Locks: none. After the root two builders may work at the same time, one on either half, each
+ * through write views of its own.
  */
 
-import { AXIS_SHIFT, CITY_BYTES, NODE_BYTES, PAGE_BYTES } from "./layout.ts";
+import {
+  BOX,
+  CHILDREN,
+  CITY_BYTES,
+  LEAF_BYTES,
+  LEAF_CITIES,
+  LEAF_POINTS,
+  NODE_ABOVE_LEAVES,
+  NODE_AXES,
+  NODE_BYTES,
+  NODE_CHILDREN,
+  NODE_PLANES,
+  PAGE_BYTES,
+  POINTS,
+  wholePages,
+  writePointer,
+} from "./layout.ts";
 
-/** A run of nodes and the cities that belong to them, as typed arrays over write views. */
-export interface TreeSlots {
-  /** Slot of the first node in the arrays. */
-  readonly firstSlot: number;
-  readonly nodesF64: Float64Array;
-  readonly nodesF32: Float32Array;
-  readonly citiesF64: Float64Array;
-  readonly citiesU32: Uint32Array;
-  /** Addresses of slot 0. */
+/** Part of the tree's memory as typed arrays over one write view. */
+export interface TreeMemory {
+  /** Where the arrays begin, in bytes from the root. */
+  readonly startByte: number;
+  readonly f64: Float64Array;
+  readonly f32: Float32Array;
+  readonly u32: Uint32Array;
+  readonly u8: Uint8Array;
+  /** Addresses of the root and of the first city. */
   readonly nodesAddress: number;
   readonly citiesAddress: number;
 }
 
-/** Two groups side by side, from `slot` on, whose medians become the children of one node. */
-export interface Groups {
-  readonly slot: number;
-  readonly lowerCount: number;
-  readonly higherCount: number;
+/** A node or leaf to be built: where it goes, and from which rows. */
+export interface Subtree {
+  /** Bytes from the root. */
+  readonly at: number;
+  /** Where its children go. */
+  readonly below: number;
+  /** Levels of nodes; 0: a leaf. */
+  readonly levels: number;
+  readonly startRow: number;
+  readonly endRow: number;
 }
 
-const F64_PER_NODE = 8;
-const F32_PER_NODE = 16;
-const F64_PER_CITY = 2;
-const U32_PER_CITY = 4;
-const BOX_F32 = 6;
-const LINK_F64 = 6;
-const CITY_F64 = 7;
-const CITY_INDEX_U32 = 2;
-/** Slots that fill whole pages of nodes and of cities both. */
-const SLOTS_PER_PAGE: number = PAGE_BYTES / CITY_BYTES;
+/** What one of two threads builds. */
+export interface Half {
+  readonly subtrees: readonly Subtree[];
+  readonly startByte: number;
+  readonly endByte: number;
+  readonly startRow: number;
+  readonly endRow: number;
+}
+
+/** Numbers of a row: x, y, z, index of the city. */
+export const ROW = 4;
+/** The root's children: four leaves at most. On addresses that leaves may have. */
+const ROOT_BELOW: number = LEAF_BYTES;
+/** Rows whose cities fill whole pages. */
+const ROWS_PER_PAGE: number = PAGE_BYTES / CITY_BYTES;
 
 /**
  * Rounding to f32 moves a coordinate by at most 2^-25, so a box widened by 2^-24 (40 cm) holds what
@@ -59,182 +81,195 @@ const SLOTS_PER_PAGE: number = PAGE_BYTES / CITY_BYTES;
  */
 const BOX_MARGIN = 2 ** -24;
 
-/** Works on the slots that it was given, for one thread. */
+/** Levels of nodes above the leaves. */
+export function levelsOf(cityCount: number): number {
+  let levels = 1;
+  while (POINTS * CHILDREN ** levels < cityCount) levels++;
+  return levels;
+}
+
+function childBytes(levels: number): number {
+  return levels === 1 ? LEAF_BYTES : NODE_BYTES;
+}
+
+/** Bytes of everything below a node of so many levels. */
+function bytesBelow(levels: number): number {
+  return levels === 0 ? 0 : CHILDREN * (childBytes(levels) + bytesBelow(levels - 1));
+}
+
+/** Bytes below the root's first two children, and below the other two. */
+function halfBytes(cityCount: number): number {
+  const below = bytesBelow(levelsOf(cityCount) - 1);
+  return below === 0 ? 0 : wholePages((CHILDREN / 2) * below);
+}
+
+/** Bytes of the whole tree: what the device's memory is measured against. */
+export function treeBytes(cityCount: number): number {
+  return PAGE_BYTES + 2 * halfBytes(cityCount);
+}
+
+/** Works on the part of the tree that it was given, for one thread. */
 export class TreeBuilder {
-  private readonly slots: TreeSlots;
+  readonly #rows: Float64Array;
+  readonly #memory: TreeMemory;
   /** Extent of the group measured last. */
-  private readonly least: Float64Array = new Float64Array(3);
-  private readonly greatest: Float64Array = new Float64Array(3);
+  readonly #least: Float64Array = new Float64Array(3);
+  readonly #greatest: Float64Array = new Float64Array(3);
 
-  constructor(slots: TreeSlots) {
-    this.slots = slots;
+  constructor(rows: Float64Array, memory: TreeMemory) {
+    this.#rows = rows;
+    this.#memory = memory;
   }
 
   /**
-   * Makes slot 0 the root of all `count` records and slots 1 and 2 its children, linked; returns
-   * what is left to do, for two threads. The second half starts on a page boundary where there are
-   * pages enough, so that write views of the two halves share no page.
+   * Builds the root and its children; returns what is left to do, for two threads. The second
+   * half's cities start on a page boundary where there are pages enough, so that write views of the
+   * two halves share no page.
    */
-  plantRoot(count: number): readonly [Groups, Groups] {
-    const half = count >> 1;
-    const aligned = Math.round((half + 2) / SLOTS_PER_PAGE) * SLOTS_PER_PAGE - 2;
-    const lowerCount = aligned > 0 && aligned < count ? aligned : half;
-    const axis = this.takeMedian(0, count, lowerCount, 0);
-    const groups = { slot: 1, lowerCount, higherCount: count - 1 - lowerCount };
-    this.link(0, groups, axis);
-    return this.placeChildren(groups);
-  }
-
-  /** Builds everything below one node, whose link to `groups` is written already. */
-  buildBelow(groups: Groups): void {
-    const [belowLower, belowHigher] = this.placeChildren(groups);
-    if (belowLower.lowerCount > 0) this.buildBelow(belowLower);
-    if (belowHigher.lowerCount > 0) this.buildBelow(belowHigher);
-  }
-
-  /**
-   * Points the nodes of `start` to `end` to their cities. Last step, when no record moves any more.
-   */
-  linkCities(start: number, end: number): void {
-    const { nodesF64, citiesAddress, firstSlot } = this.slots;
-    for (let slot = start; slot < end; slot++) {
-      nodesF64[(slot - firstSlot) * F64_PER_NODE + CITY_F64] = citiesAddress + slot * CITY_BYTES;
-    }
-  }
-
-  /**
-   * Moves the medians of both groups to the front, as children with boxes and links; returns the
-   * groups below each.
-   */
-  private placeChildren({ slot, lowerCount, higherCount }: Groups): readonly [Groups, Groups] {
-    if (lowerCount === 0) return [EMPTY, EMPTY];
-    const lowerMedian = lowerCount >> 1;
-    const lowerAxis = this.takeMedian(slot, lowerCount, lowerMedian, slot);
-
-    const higherSlot = slot + lowerCount;
-    const higherMedian = higherCount >> 1;
-    let higherAxis = 0;
-    if (higherCount > 0) {
-      higherAxis = this.takeMedian(higherSlot, higherCount, higherMedian, slot + 1);
-      // The higher median is now first of its group and belongs right after the lower one: A's and
-      // B's first records move to their ends to make room.
-      const firstOfB = slot + 1 + lowerMedian;
-      this.swap(higherSlot, firstOfB);
-      this.swap(firstOfB, slot + 1);
-    }
-    const childCount = higherCount > 0 ? 2 : 1;
-    const belowLower = {
-      slot: slot + childCount,
-      lowerCount: lowerMedian,
-      higherCount: lowerCount - 1 - lowerMedian,
+  plantRoot(): readonly [Half, Half] {
+    const count = this.#rows.length / ROW;
+    const levels = levelsOf(count);
+    const half = (count + 1) >> 1;
+    const aligned = Math.round(half / ROWS_PER_PAGE) * ROWS_PER_PAGE;
+    const most = (POINTS * CHILDREN ** levels) / 2;
+    const middle = Math.max(aligned, count - aligned) <= most ? aligned : half;
+    const root = { at: 0, below: ROOT_BELOW, levels, startRow: 0, endRow: count };
+    const children = this.#buildNode(root, middle);
+    const bytes = halfBytes(count);
+    const start = PAGE_BYTES;
+    const plant = (first: number, startRow: number, endRow: number): Half => {
+      const startByte = start + first * (bytes / 2);
+      const below = bytesBelow(levels - 1);
+      const subtrees = children
+        .slice(first, first + 2)
+        .flatMap((child, i) => this.#buildOne({ ...child, below: startByte + i * below }));
+      return { subtrees, startByte, endByte: startByte + bytes, startRow, endRow };
     };
-    this.link(slot, belowLower, lowerAxis);
-    if (higherCount === 0) return [belowLower, EMPTY];
-    const belowHigher = {
-      slot: slot + lowerCount + 1,
-      lowerCount: higherMedian,
-      higherCount: higherCount - 1 - higherMedian,
-    };
-    this.link(slot + 1, belowHigher, higherAxis);
-    return [belowLower, belowHigher];
+    return [plant(0, 0, middle), plant(2, middle, count)];
   }
 
-  private link(parent: number, { slot, lowerCount, higherCount }: Groups, axis: number): void {
-    const { nodesF64, nodesAddress, firstSlot } = this.slots;
-    const count = (lowerCount > 0 ? 1 : 0) + (higherCount > 0 ? 1 : 0);
-    const link = count === 0 ? 0 : nodesAddress + slot * NODE_BYTES + count + (axis << AXIS_SHIFT);
-    nodesF64[(parent - firstSlot) * F64_PER_NODE + LINK_F64] = link;
+  /** Builds everything in `half`. */
+  build({ subtrees }: Half): void {
+    for (const subtree of subtrees) this.#buildAll(subtree);
+  }
+
+  #buildAll(subtree: Subtree): void {
+    for (const child of this.#buildOne(subtree)) this.#buildAll(child);
+  }
+
+  /** Builds a node or a leaf; returns what is left of it. */
+  #buildOne(subtree: Subtree): readonly Subtree[] {
+    if (subtree.levels > 0) return this.#buildNode(subtree);
+    this.#buildLeaf(subtree);
+    return [];
+  }
+
+  #buildNode(
+    { at, below, levels, startRow, endRow }: Subtree,
+    middle: number = startRow + ((endRow - startRow + 1) >> 1),
+  ): readonly Subtree[] {
+    const { f64, u32, u8, startByte, nodesAddress } = this.#memory;
+    const planes = (at - startByte + NODE_PLANES) / 8;
+    const whole = this.#measure(startRow, endRow);
+    this.#writeBox(at);
+    f64[planes] = this.#split(startRow, endRow, middle, whole);
+    const firstQuarter = startRow + ((middle - startRow + 1) >> 1);
+    const lower = this.#measure(startRow, middle);
+    f64[planes + 1] = this.#split(startRow, middle, firstQuarter, lower);
+    const thirdQuarter = middle + ((endRow - middle + 1) >> 1);
+    const higher = this.#measure(middle, endRow);
+    f64[planes + 2] = this.#split(middle, endRow, thirdQuarter, higher);
+    u8.set([whole, lower, higher], at - startByte + NODE_AXES);
+    u8[at - startByte + NODE_ABOVE_LEAVES] = levels === 1 ? 1 : 0;
+    writePointer(u32, (at - startByte + NODE_CHILDREN) / 4, nodesAddress + below);
+
+    const bounds = [startRow, firstQuarter, middle, thirdQuarter, endRow];
+    const stride = childBytes(levels);
+    return Array.from({ length: CHILDREN }, (_, child) => ({
+      at: below + child * stride,
+      below: below + CHILDREN * stride + child * bytesBelow(levels - 1),
+      levels: levels - 1,
+      startRow: bounds[child]!,
+      endRow: bounds[child + 1]!,
+    }));
+  }
+
+  #buildLeaf({ at, startRow, endRow }: Subtree): void {
+    const { f64, u32, startByte, citiesAddress } = this.#memory;
+    this.#measure(startRow, endRow);
+    this.#writeBox(at);
+    writePointer(u32, (at - startByte + LEAF_CITIES) / 4, citiesAddress + startRow * CITY_BYTES);
+    const points = (at - startByte + LEAF_POINTS) / 8;
+    for (let i = 0; i < POINTS; i++) {
+      const row = startRow + i;
+      for (let axis = 0; axis < 3; axis++)
+        f64[points + 3 * i + axis] = row < endRow ? this.#rows[ROW * row + axis]! : Infinity;
+    }
   }
 
   /**
-   * Moves the group's record of rank `rank` along its widest side to `slot`, the lesser ones after
-   * it and then the greater ones. Writes the group's box to the slot where that record will end up.
-   * Returns the widest side's axis.
+   * Sorts the rows so far that none from `middle` on lies below the plane along `axis` that is
+   * returned, and none before it above. No row from `middle` on: a plane that is above everything.
    */
-  private takeMedian(slot: number, count: number, rank: number, boxSlot: number): number {
-    this.measure(slot, count);
-    const { least, greatest } = this;
-    let axis = 0;
-    for (let other = 1; other < 3; other++) {
-      if (greatest[other]! - least[other]! > greatest[axis]! - least[axis]!) axis = other;
-    }
-    this.writeBox(boxSlot);
-    this.select(slot, slot + count - 1, slot + rank, axis);
-    this.swap(slot, slot + rank);
-    return axis;
+  #split(startRow: number, endRow: number, middle: number, axis: number): number {
+    if (middle >= endRow) return Infinity;
+    this.#select(startRow, endRow - 1, middle, axis);
+    return this.#rows[ROW * middle + axis]!;
   }
 
-  private measure(slot: number, count: number): void {
-    const { nodesF64, firstSlot } = this.slots;
-    const { least, greatest } = this;
-    least.fill(Infinity);
-    greatest.fill(-Infinity);
-    const end = (slot - firstSlot + count) * F64_PER_NODE;
-    for (let at = (slot - firstSlot) * F64_PER_NODE; at < end; at += F64_PER_NODE) {
+  /** Measures a group; returns the axis of its widest side. */
+  #measure(startRow: number, endRow: number): number {
+    const rows = this.#rows;
+    const least = this.#least.fill(Infinity);
+    const greatest = this.#greatest.fill(-Infinity);
+    for (let at = ROW * startRow; at < ROW * endRow; at += ROW) {
       for (let axis = 0; axis < 3; axis++) {
-        const value = nodesF64[at + axis]!;
+        const value = rows[at + axis]!;
         if (value < least[axis]!) least[axis] = value;
         if (value > greatest[axis]!) greatest[axis] = value;
       }
     }
+    let widest = 0;
+    for (let axis = 1; axis < 3; axis++)
+      if (greatest[axis]! - least[axis]! > greatest[widest]! - least[widest]!) widest = axis;
+    return widest;
   }
 
-  private writeBox(slot: number): void {
-    const { nodesF32, firstSlot } = this.slots;
-    const at = (slot - firstSlot) * F32_PER_NODE + BOX_F32;
+  #writeBox(at: number): void {
+    const { f32, startByte } = this.#memory;
+    const box = (at - startByte + BOX) / 4;
     for (let axis = 0; axis < 3; axis++) {
-      nodesF32[at + axis] = this.least[axis]! - BOX_MARGIN;
-      nodesF32[at + 3 + axis] = this.greatest[axis]! + BOX_MARGIN;
+      f32[box + axis] = this.#least[axis]! - BOX_MARGIN;
+      f32[box + 3 + axis] = this.#greatest[axis]! + BOX_MARGIN;
     }
   }
 
   /**
-   * Hoare's quickselect over the slots `left` to `right`, both included: nothing before `target` is
-   * greater.
+   * Hoare's quickselect over the rows `left` to `right`, both included: nothing before `target` is
+   * greater than it, nothing after it less.
    */
-  private select(left: number, right: number, target: number, axis: number): void {
-    const { nodesF64, firstSlot } = this.slots;
-    const base = axis - firstSlot * F64_PER_NODE;
+  #select(left: number, right: number, target: number, axis: number): void {
+    const rows = this.#rows;
     while (left < right) {
-      const pivot = nodesF64[base + ((left + right) >> 1) * F64_PER_NODE]!;
+      const pivot = rows[ROW * ((left + right) >> 1) + axis]!;
       let low = left;
       let high = right;
       while (low <= high) {
-        while (nodesF64[base + low * F64_PER_NODE]! < pivot) low++;
-        while (nodesF64[base + high * F64_PER_NODE]! > pivot) high--;
-        if (low <= high) this.swap(low++, high--);
+        while (rows[ROW * low + axis]! < pivot) low++;
+        while (rows[ROW * high + axis]! > pivot) high--;
+        if (low <= high) swapRows(rows, low++, high--);
       }
       if (target <= high) right = high;
       else if (target >= low) left = low;
       else return;
     }
   }
-
-  /**
-   * Exchanges what moves with a city: its coordinates, population cell and index. Boxes and links
-   * stay with the slot.
-   */
-  private swap(slotA: number, slotB: number): void {
-    if (slotA === slotB) return;
-    const { nodesF64, citiesF64, citiesU32, firstSlot } = this.slots;
-    const nodeA = (slotA - firstSlot) * F64_PER_NODE;
-    const nodeB = (slotB - firstSlot) * F64_PER_NODE;
-    exchange(nodesF64, nodeA, nodeB);
-    exchange(nodesF64, nodeA + 1, nodeB + 1);
-    exchange(nodesF64, nodeA + 2, nodeB + 2);
-    exchange(citiesF64, (slotA - firstSlot) * F64_PER_CITY, (slotB - firstSlot) * F64_PER_CITY);
-    const indexA = (slotA - firstSlot) * U32_PER_CITY + CITY_INDEX_U32;
-    const indexB = (slotB - firstSlot) * U32_PER_CITY + CITY_INDEX_U32;
-    const index = citiesU32[indexA]!;
-    citiesU32[indexA] = citiesU32[indexB]!;
-    citiesU32[indexB] = index;
-  }
 }
 
-const EMPTY: Groups = { slot: 0, lowerCount: 0, higherCount: 0 };
-
-function exchange(values: Float64Array, a: number, b: number): void {
-  const value = values[a]!;
-  values[a] = values[b]!;
-  values[b] = value;
+function swapRows(rows: Float64Array, a: number, b: number): void {
+  for (let i = 0; i < ROW; i++) {
+    const value = rows[ROW * a + i]!;
+    rows[ROW * a + i] = rows[ROW * b + i]!;
+    rows[ROW * b + i] = value;
+  }
 }
