@@ -31,6 +31,7 @@ export type {
 } from "./mmu/access.ts";
 export type { CacheAccount } from "./memory/heap/heap.ts";
 export type { MapsEntry, PagemapEntry } from "./mm/calls/pagemap.ts";
+export type { OpenFile } from "./host/node-file.ts";
 export { AddressSpace } from "./space/address-space.ts";
 export type { AddressSpaceHandle } from "./space/handle.ts";
 export type { AddressSpaceStats } from "./space/inspect.ts";
@@ -45,3 +46,5 @@ export type {
 export type { SharedWasmMemory } from "./space/user-buffers.ts";
 export { View, type TypedArrayConstructor, type ViewMode } from "./space/view.ts";
 export { HmmError, SegmentationFault } from "./sync/errors.ts";
+export type { MappingSource } from "./space/source-pagers.ts";
+export type { SourceOption } from "./space/sources.ts";

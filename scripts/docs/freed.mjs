@@ -101,10 +101,10 @@ export const freed = {
     },
     {
       what: "the tables and frames of a shared mapping's source",
-      by: "`shmemPut`, with the last vma over it",
+      by: "`cachePut`, with the last vma over it",
       readers: "faults of several spaces, which share no mmap lock",
       apart:
-        "V3 of mm/vma/vma-map.ts: each vma has a reference, and stays while its space's mmap lock is held; H1, H2 of mm/vma/shmem.ts",
+        "V3 of mm/vma/vma-map.ts: each vma has a reference, and stays while its space's mmap lock is held; H1, H2 of mm/vma/page-cache.ts",
       proof: [
         "coverage/mm/source/view-vs-fault",
         "coverage/mm/source/fault-vs-discard",

@@ -33,6 +33,7 @@ import {
   mmapTask,
   mprotectTask,
   mremapTask,
+  msyncTask,
   munmapTask,
 } from "./operations.ts";
 import {
@@ -202,24 +203,29 @@ export class AddressSpace implements TypedAccess, Disposable, AsyncDisposable {
   }
 
   /**
-   * Maps memory and returns its address. Fresh memory reads as zeros. Throws HmmError EINVAL,
-   * EEXIST (fixed: "noreplace" where something is mapped), ENOMEM (no room, a limit, or no memory
-   * for the bookkeeping; a lack of RAM is noticed only when pages are touched).
+   * Maps memory and returns its address. Fresh memory reads as zeros, that of a `source` as what
+   * the source holds. Throws HmmError EINVAL, EACCES (a shared mapping to be written, of a source
+   * that cannot be), ENOENT and others of a file that cannot be opened, EEXIST (fixed: "noreplace"
+   * where something is mapped), ENOMEM (no room, a limit, or no memory for the bookkeeping; a lack
+   * of RAM is noticed only when pages are touched).
    */
   async mmap(lengthBytes: number, options: MmapOptions = {}): Promise<number> {
     const request = mmapRequest(lengthBytes, options);
-    return await this.#hold.run("mmap", () => mmapTask(this.#hold, request, options.buffer));
+    return await this.#hold.run("mmap", () => mmapTask(this.#hold, request, options));
   }
 
   /** As {@link AddressSpace.mmap}, blocking. */
   mmapSync(lengthBytes: number, options: MmapOptions = {}): number {
     const request = mmapRequest(lengthBytes, options);
-    return this.#hold.runSync("mmap", () => mmapTask(this.#hold, request, options.buffer));
+    return this.#hold.runSync("mmap", () => mmapTask(this.#hold, request, options));
   }
 
   /**
-   * Unmaps a range. Parts of it may be unmapped already. Throws HmmError EINVAL, or ENOMEM when one
-   * mapping would become two and there is no room for the second: then nothing has changed.
+   * Unmaps a range. Parts of it may be unmapped already. With the last mapping of a source that
+   * this thread has mapped, what was stored is written back; if that fails (EIO), the range is
+   * unmapped, and the data are kept for who maps the source again. Throws HmmError EINVAL, or
+   * ENOMEM when one mapping would become two and there is no room for the second: then nothing has
+   * changed.
    */
   munmap(address: number, lengthBytes: number): Promise<void> {
     return this.#hold.run("munmap", () => munmapTask(this.#hold, address, lengthBytes));
@@ -228,6 +234,25 @@ export class AddressSpace implements TypedAccess, Disposable, AsyncDisposable {
   /** As {@link AddressSpace.munmap}, blocking. */
   munmapSync(address: number, lengthBytes: number): void {
     this.#hold.runSync("munmap", () => munmapTask(this.#hold, address, lengthBytes));
+  }
+
+  /**
+   * Writes what was stored in shared mappings of sources back to them, and waits until it is
+   * written; also what was stored through other mappings of the same pages. Throws HmmError EINVAL,
+   * ENOMEM (part of the range is not mapped; the rest has been written), EIO or what the source
+   * said (such as ENOSPC): then the data are kept, and the next call tries again. A length of 0
+   * does nothing.
+   */
+  msync(address: number, lengthBytes: number): Promise<void> {
+    return this.#hold.run("msync", () => msyncTask(this.#hold, address, lengthBytes));
+  }
+
+  /**
+   * As {@link AddressSpace.msync}, blocking. Throws EDEADLK where the source is code of this thread
+   * that answers by a promise.
+   */
+  msyncSync(address: number, lengthBytes: number): void {
+    this.#hold.runSync("msync", () => msyncTask(this.#hold, address, lengthBytes));
   }
 
   /**

@@ -5,12 +5,16 @@
  */
 
 import {
+  EACCES,
+  EBADF,
   EBUSY,
   EEXIST,
   EFAULT,
   EINVAL,
+  EIO,
   EMFILE,
   ENOMEM,
+  ENOSPC,
   ENXIO,
   type Errno,
   ESTALE,
@@ -26,6 +30,7 @@ export type Syscall =
   | "munmap"
   | "mprotect"
   | "mremap"
+  | "msync"
   | "madvise"
   | "fork"
   | "read"
@@ -45,6 +50,7 @@ const VERBS: { readonly [S in Syscall]: string } = {
   mmap: "map memory",
   munmap: "unmap memory",
   mprotect: "change the protection",
+  msync: "write the mapping back",
   mremap: "resize or move the mapping",
   madvise: "take the advice",
   fork: "fork the address space",
@@ -69,6 +75,9 @@ const BAD_START =
 const BAD_RANGE =
   "address and length are not a range of whole pages; give an address that is a multiple of 4096 and a length above 0, below 16 TiB together";
 
+const NOT_WRITTEN =
+  "the source could not be written (see cause), or the thread that serves it has ended; the data are kept: mend the source and call again";
+
 const TEXTS: { readonly [S in Syscall]?: ReadonlyMap<Errno, string> } = {
   create: new Map([
     [ENOMEM, "the kernel heap has no room for it; create it with more heapBytes"],
@@ -83,6 +92,11 @@ const TEXTS: { readonly [S in Syscall]?: ReadonlyMap<Errno, string> } = {
       EINVAL,
       "length or address is not valid; give a length above 0, and for a fixed mapping an address that is a multiple of 4096",
     ],
+    [
+      EACCES,
+      'the source cannot be written; map it privately, or with protection "read", or open it for writing',
+    ],
+    [EMFILE, TOO_MANY_OWNED],
     [EEXIST, 'something is mapped there; unmap it first, or use fixed: "replace"'],
     [
       ENOMEM,
@@ -98,6 +112,10 @@ const TEXTS: { readonly [S in Syscall]?: ReadonlyMap<Errno, string> } = {
   ]),
   mprotect: new Map([
     [EINVAL, BAD_START],
+    [
+      EACCES,
+      "the range has a shared mapping of a source that cannot be written; map the source privately, or open it for writing",
+    ],
     [
       ENOMEM,
       "part of the range is not mapped, or a mapping cannot be split (a limit, or lack of memory); map the whole range first, or unmap something",
@@ -117,6 +135,17 @@ const TEXTS: { readonly [S in Syscall]?: ReadonlyMap<Errno, string> } = {
       "it cannot grow there, a limit is reached, or memory is used up; allow it to move with mayMove, or unmap something",
     ],
     [EBUSY, "a write view of it is open, which holds its addresses; dispose of the view first"],
+  ]),
+  msync: new Map([
+    [EINVAL, BAD_START],
+    [
+      ENOMEM,
+      "part of the range is not mapped (the rest has been written back), or the kernel heap is used up; give a range that is mapped",
+    ],
+    [EMFILE, TOO_MANY_OWNED],
+    [EIO, NOT_WRITTEN],
+    [ENOSPC, NOT_WRITTEN],
+    [EBADF, NOT_WRITTEN],
   ]),
   madvise: new Map([
     [EINVAL, BAD_START],
@@ -141,7 +170,8 @@ const TEXTS: { readonly [S in Syscall]?: ReadonlyMap<Errno, string> } = {
       EBUSY,
       "its pages must be gathered in one place, and some are in use by another view or another address space; dispose of that first, or open smaller views",
     ],
-    [EINVAL, "the range spans a buffer of yours and other memory; open a view of each"],
+    [EINVAL, "the range spans a buffer or a source of yours and other memory; open a view of each"],
+    [EIO, "a page could not be read from its source; look at what its read function threw"],
     [
       ENOMEM,
       "not so many frames in a row are free, or the kernel heap is used up; open smaller views, or create the space with more ramBytes",

@@ -25,6 +25,7 @@ import { probeAndReapAsync } from "../sync/runners/run-async.ts";
 import { runBlocking } from "../sync/runners/run-blocking.ts";
 import { customFailure } from "./failures.ts";
 import { type SpaceTable, createSpaceTable, findSpaceTable, machineIdOf } from "./space-table.ts";
+import { Sources } from "./sources.ts";
 import { UserBuffers } from "./user-buffers.ts";
 
 export interface SeatOptions {
@@ -39,6 +40,8 @@ export interface Seat {
   readonly table: SpaceTable;
   /** The user's buffers that this thread has mapped. */
   readonly buffers: UserBuffers;
+  /** The sources that this thread has mapped and serves. */
+  readonly sources: Sources;
   /** One user less; the last one takes the thread off the machine (S1). Pairs with `use`. */
   drop(): void;
   /**
@@ -60,6 +63,7 @@ export class MachineSeat implements Seat {
   readonly machineId: string;
   readonly table: SpaceTable;
   readonly buffers: UserBuffers;
+  readonly sources: Sources;
   readonly #channel: SectionChannel;
   readonly #stopWatching: () => void;
   #users = 0;
@@ -70,6 +74,11 @@ export class MachineSeat implements Seat {
     this.table = table;
     this.machineId = machineIdOf(table);
     this.buffers = new UserBuffers(machine);
+    this.sources = new Sources(
+      machine,
+      () => this.use(),
+      () => this.drop(),
+    );
     const channel = new SectionChannel(this.machineId, ram.sections);
     this.#channel = channel;
     ram.sections.onSection = (handle) => channel.announce(handle);

@@ -11,6 +11,7 @@ import { type MmapRequest, doMmap } from "../mm/calls/mmap.ts";
 import { doMunmap } from "../mm/calls/munmap.ts";
 import { lengthPagesOf } from "../mm/calls/page-arguments.ts";
 import { type MmLimits, mmCreate } from "../mm/lifetime/mm.ts";
+import { doMsync } from "../mm/calls/msync.ts";
 import { doMprotect } from "../mm/calls/mprotect.ts";
 import { doMremap, type MremapRequest } from "../mm/calls/mremap.ts";
 import type { Mm } from "../mm/mm-struct.ts";
@@ -48,12 +49,32 @@ export function* forkTask({ seat, mm }: SpaceHold): Task<SpaceHold> {
 export function* mmapTask(
   { seat, mm }: SpaceHold,
   request: MmapRequest,
-  buffer: MmapOptions["buffer"],
+  { buffer, source }: MmapOptions,
 ): Task<number> {
+  if (source !== undefined) return yield* mmapSource(seat, mm, request, source);
   if (buffer !== undefined) return yield* mmapBuffer(seat, mm, request, buffer);
   const result = yield* doMmap(seat.machine, mm, request);
-  yield* seat.buffers.sweep();
+  yield* sweep(seat);
   return unwrap("mmap", result, request.address === 0 ? undefined : request.address);
+}
+
+/** Lets go what nothing maps any more. A write-back that failed then is not this call's failure. */
+function* sweep(seat: Seat): Task<void> {
+  yield* seat.buffers.sweep();
+  yield* seat.sources.settle();
+}
+
+function* mmapSource(
+  seat: Seat,
+  mm: Mm,
+  request: MmapRequest,
+  source: NonNullable<MmapOptions["source"]>,
+): Task<number> {
+  const cache = yield* seat.sources.acquire(source);
+  const result = yield* doMmap(seat.machine, mm, { ...request, cache });
+  yield* seat.sources.release(cache);
+  yield* sweep(seat);
+  return unwrap("mmap", result);
 }
 
 function* mmapBuffer(
@@ -89,6 +110,8 @@ export function* munmapTask(
 ): Task<void> {
   unwrap("munmap", yield* doMunmap(seat.machine, mm, address, lengthBytes), address);
   yield* seat.buffers.sweep();
+  const failed = yield* seat.sources.settle();
+  if (failed !== undefined) throw failed;
 }
 
 export function* mprotectTask(
@@ -106,8 +129,20 @@ export function* mprotectTask(
 
 export function* mremapTask({ seat, mm }: SpaceHold, request: MremapRequest): Task<number> {
   const result = unwrap("mremap", yield* doMremap(seat.machine, mm, request), request.address);
-  yield* seat.buffers.sweep();
+  yield* sweep(seat);
   return result;
+}
+
+export function* msyncTask(
+  { seat, mm }: SpaceHold,
+  address: number,
+  lengthBytes: number,
+): Task<void> {
+  const result = yield* doMsync(seat.machine, mm, address, lengthBytes);
+  if (result === 0) return;
+  const error = failure("msync", result, address);
+  error.cause = seat.sources.lastCause();
+  throw error;
 }
 
 export function* madviseTask(

@@ -19,6 +19,7 @@ import { VM_READ, VM_WRITE } from "../mm/vma/vma.ts";
 import { EINVAL } from "../sync/errno.ts";
 import { type Syscall, customFailure, formatValue } from "./failures.ts";
 import type { SeatOptions } from "./machine-seat.ts";
+import type { SourceOption } from "./sources.ts";
 import type { SharedWasmMemory } from "./user-buffers.ts";
 
 /**
@@ -139,7 +140,15 @@ export interface MmapOptions {
   readonly shared?: boolean | undefined;
   /** Maps this memory of the caller's in place, without a copy, instead of fresh zeroed memory. */
   readonly buffer?: SharedArrayBuffer | SharedWasmMemory | undefined;
-  /** Where in `buffer` the mapping starts, in bytes, a multiple of 4096. Default 0. */
+  /**
+   * Maps a file (a path, or an open FileHandle of Node) or memory of your own. Pages are read when
+   * they are touched, and shared by all mappings of the source. With `shared`, stores are seen by
+   * these, and written back by `msync`, by the unmap of the last mapping and at the end of the
+   * space; without it they are copies of this space's own. Past the end of the source an access is
+   * a SegmentationFault with signal "SIGBUS".
+   */
+  readonly source?: SourceOption | undefined;
+  /** Where in `buffer` or `source` the mapping starts, in bytes, a multiple of 4096. Default 0. */
   readonly offsetBytes?: number | undefined;
 }
 
@@ -274,7 +283,7 @@ function placementOf(options: MmapOptions): number {
 export function mmapRequest(lengthBytes: number, options: MmapOptions): MmapRequest {
   checkObject("mmap", options);
   checkBoolean("mmap", "shared", options.shared);
-  const { address = 0, offsetBytes = 0, buffer } = options;
+  const { address = 0, offsetBytes = 0, buffer, source } = options;
   if (!Number.isSafeInteger(address) || address < 0) {
     throw invalid(
       "mmap",
@@ -285,8 +294,11 @@ export function mmapRequest(lengthBytes: number, options: MmapOptions): MmapRequ
   if (!Number.isSafeInteger(offsetBytes) || offsetBytes < 0 || offsetBytes % PAGE_BYTES !== 0) {
     throw invalid("mmap", `offsetBytes is ${formatValue(offsetBytes)}; give a multiple of 4096`);
   }
-  if (offsetBytes !== 0 && buffer === undefined) {
-    throw invalid("mmap", "there are offsetBytes but no buffer; give both");
+  if (offsetBytes !== 0 && buffer === undefined && source === undefined) {
+    throw invalid("mmap", "there are offsetBytes but no buffer and no source; give one of them");
+  }
+  if (buffer !== undefined && source !== undefined) {
+    throw invalid("mmap", "there are a buffer and a source; give one of them");
   }
   if (buffer !== undefined && options.shared === false) {
     throw invalid(

@@ -45,6 +45,7 @@ import {
   type Errno,
   ESTALE,
 } from "../sync/errno.ts";
+import type { HmmError } from "../sync/errors.ts";
 import { assertNoLockHeld } from "../sync/lockdep/held-locks.ts";
 import { declarePanic, hasPanicked } from "../sync/death/panic.ts";
 import {
@@ -168,14 +169,20 @@ export class SpaceHold implements TaskRunner {
     if (this.#ending !== undefined) return;
     this.#ending = Promise.resolve();
     // A machine that has stopped takes its spaces with it: nothing is left to be given back.
-    if (!hasPanicked(this.#memory)) runBlocking(this.#memory, releaseSpace(this), "dispose");
+    const failed = hasPanicked(this.#memory)
+      ? undefined
+      : runBlocking(this.#memory, releaseSpace(this), "dispose");
     this.seat.drop();
+    if (failed !== undefined) throw failed;
   }
 
   async #end(): Promise<void> {
     if (this.#inside > 0) await new Promise<void>((resolve) => (this.#onEmpty = resolve));
-    if (!hasPanicked(this.#memory)) await runAsync(this.#memory, releaseSpace(this), "dispose");
+    const failed = hasPanicked(this.#memory)
+      ? undefined
+      : await runAsync(this.#memory, releaseSpace(this), "dispose");
     this.seat.drop();
+    if (failed !== undefined) throw failed;
   }
 
   /** The body begins with the runner's first step: a task that never begins never counts. */
@@ -285,13 +292,14 @@ function* holdLocked(seat: Seat, number: number): Task<SpaceHold | Errno> {
 
 /**
  * Releases a hold: drops its user, which with the last hold ends the address space, and removes
- * buffers of this thread that are not mapped any more. Once for each hold, with no operation
- * inside.
+ * buffers and sources of this thread that are not mapped any more. Once for each hold, with no
+ * operation inside. The error of a write-back that failed.
  */
-export function* releaseSpace({ seat, place }: SpaceHold): Task<void> {
-  const { machine, buffers } = seat;
+export function* releaseSpace({ seat, place }: SpaceHold): Task<HmmError | undefined> {
+  const { machine, buffers, sources } = seat;
   yield* dropHolder(machine, place.record, () => removeResource(machine.memory, place.slot));
   yield* buffers.sweep();
+  return yield* sources.settle();
 }
 
 /** `disown` removes the hold from its thread's resources, directly before it is released. */

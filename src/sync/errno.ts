@@ -86,6 +86,14 @@ const names: ReadonlyMap<Errno, string> = new Map<Errno, string>([
   [ENOTRECOVERABLE, "ENOTRECOVERABLE"],
 ]);
 
+/**
+ * The number of a name such as `"ENOSPC"`, as hosts name their errors; undefined if it has none.
+ */
+export function errnoOf(name: string): Errno | undefined {
+  for (const [errno, known] of names) if (known === name) return errno;
+  return undefined;
+}
+
 /** `errnoName(EINVAL)` is `"EINVAL"`; a number without a name gives `"E<number>"`. */
 export function errnoName(errno: Errno): string {
   return names.get(errno) ?? `E${Math.abs(errno)}`;

@@ -19,7 +19,7 @@ import {
   holdsFrame,
   ptePfn,
 } from "../../../src/mm/pte.ts";
-import { Shmem } from "../../../src/mm/vma/shmem.ts";
+import { PageCache, cacheEntryPfn } from "../../../src/mm/vma/page-cache.ts";
 import { isBeyondSource } from "../../../src/mm/vma/vma-map.ts";
 import {
   VM_BUFFER,
@@ -106,10 +106,10 @@ export function contentsOf(
 function frameOfSource({ memory }: Machine, { flags, source }: Vma, offset: number): number {
   if (source === 0) return 0;
   if ((flags & VM_BUFFER) !== 0) return source + offset;
-  const { directory, pages } = Shmem.at(memory, source);
+  const { directory, pages } = PageCache.at(memory, source);
   const table =
     offset < pages ? wordAt(memory.words, directory + Math.floor(offset / LEAF_WORDS)) : 0;
-  return table === 0 ? 0 : wordAt(memory.words, table + (offset % LEAF_WORDS));
+  return table === 0 ? 0 : cacheEntryPfn(wordAt(memory.words, table + (offset % LEAF_WORDS)));
 }
 
 function mapping({ memory, ram }: Machine, vma: Vma): string {
@@ -117,7 +117,9 @@ function mapping({ memory, ram }: Machine, vma: Vma): string {
   const place = `${startPage}-${endPage} ${rightsOf(vma)}`;
   if ((flags & VM_SHARED) === 0) return place;
   const isBuffer = (flags & VM_BUFFER) !== 0;
-  const references = isBuffer ? ram.refs.pageCount(source) : Shmem.at(memory, source).refs.read();
+  const references = isBuffer
+    ? ram.refs.pageCount(source)
+    : PageCache.at(memory, source).refs.read();
   return `${place} ${isBuffer ? "buffer" : "shared"} from ${offsetPages}, ${references} references`;
 }
 

@@ -223,6 +223,8 @@ export class SpanService {
         hasNotified = true;
         continue;
       }
+      // No collision: the page is being read from its source, which the next wait includes.
+      if (answer === EBUSY && this.#range.awaitedPage !== 0) continue;
       if (answer < 0 && answer !== EBUSY && answer !== EAGAIN) {
         this.#failPage(answer);
         continue;

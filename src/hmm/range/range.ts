@@ -21,6 +21,7 @@ import { Machine } from "../../memory/machine.ts";
 import { formatPointer } from "../../memory/layout/poison.ts";
 import { Mm } from "../../mm/mm-struct.ts";
 import { mmgetNotZero, mmput } from "../../mm/lifetime/mm.ts";
+import { endWait } from "../../mm/source/requests.ts";
 import { TASK_SIZE_PAGES } from "../../mmu/radix-table.ts";
 import { PAGE_BYTES, PAGE_SHIFT } from "../../mm/pte.ts";
 import { EFAULT, EINVAL, EMFILE, ENODEV, ENOMEM, type Errno } from "../../sync/errno.ts";
@@ -94,6 +95,13 @@ export class HmmRange {
   /** The sequence of the last read-begin (S3 of range-record.ts). */
   notifierSeq: number = NOTHING_READ;
   readonly resourceSlot: number;
+  /**
+   * A page of a source that the last fault found absent: the record of the wait for it
+   * (mm/source/bring-in.ts), or 0. `hmmRangeWaitUntilValid` waits for it.
+   */
+  awaitedPage: number = 0;
+  /** Why the page that was awaited could not be had, until the next fault of one; else 0. */
+  sourceErrno: Errno = 0;
 
   /** Use `hmmRangeAlloc`. */
   constructor(
@@ -256,6 +264,9 @@ export function* hmmRangeUnregister(range: HmmRange): Task<void> {
   );
   const { record, machine } = range;
   range.notifierSeq = NOTHING_READ;
+  if (range.awaitedPage !== 0) yield* endWait(machine, range.awaitedPage);
+  range.awaitedPage = 0;
+  range.sourceErrno = 0;
   yield* leaveRegistration(machine, record);
 }
 

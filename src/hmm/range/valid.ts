@@ -19,7 +19,8 @@
  * time.
  */
 
-import { EBUSY, ENODEV, type Errno } from "../../sync/errno.ts";
+import { bringIn } from "../../mm/source/bring-in.ts";
+import { EAGAIN, EBUSY, ENODEV, type Errno } from "../../sync/errno.ts";
 import type { Task } from "../../sync/tasks/task.ts";
 import {
   NOTHING_READ,
@@ -46,7 +47,8 @@ export function hmmRangeValid(range: HmmRange): Task<boolean> {
 }
 
 /**
- * Waits until no invalidation in flight overlaps the range, at most `timeoutMs` milliseconds
+ * Waits until no invalidation in flight overlaps the range, and a page of a file or another source
+ * that the last fault found absent has been read, at most `timeoutMs` milliseconds
  * (default 1000; Infinity: for ever). False: the time went by, or the range's mirror is gone. True
  * is a hint only: a fault or snapshot may find the range invalid again. Do not hold the driver
  * lock, which the invalidating thread needs. The result is that of the condition's last evaluation
@@ -57,6 +59,7 @@ export function* hmmRangeWaitUntilValid(
   timeoutMs: number = WAIT_UNTIL_VALID_MS,
 ): Task<boolean> {
   checkRegistered(range, "wait for");
+  if (!(yield* awaitPage(range, timeoutMs))) return false;
   const { record } = range;
   let sequence = NOTHING_READ;
   const isSettled = (): boolean => {
@@ -68,6 +71,19 @@ export function* hmmRangeWaitUntilValid(
     (yield* hmmOfRange(range).wq.waitEvent(isSettled, timeoutMs, undefined, reads)) &&
     sequence !== SEQUENCE_ORPHANED
   );
+}
+
+/**
+ * Waits for a page of a source that the last fault found absent, if there is one. False: the time
+ * went by. Whether it could be had, the next fault finds out.
+ */
+function* awaitPage(range: HmmRange, timeoutMs: number): Task<boolean> {
+  if (range.awaitedPage === 0) return true;
+  const errno = yield* bringIn(range.machine, range.awaitedPage, timeoutMs);
+  if (errno === EAGAIN) return false;
+  range.awaitedPage = 0;
+  range.sourceErrno = errno;
+  return true;
 }
 
 /**

@@ -27,7 +27,7 @@ export const FAULT_PASSES_MAX = 4;
  * | result | meaning | pfns |
  * | --- | --- | --- |
  * | pages of the range | done; use them only after `hmmRangeValid` under the driver lock | all written |
- * | EBUSY | an invalidation of the range is in flight, or kept coming: wait until valid, and retry | to be thrown away |
+ * | EBUSY | an invalidation of the range is in flight, or kept coming, or a page is to be read from its source: wait until valid, and retry | to be thrown away |
  * | EFAULT | a requested page is not mapped, beyond the end of its source, or device registers | good up to there, then one `values.error` (or `special`), then `values.none` |
  * | EPERM | no read permission, or a write was requested where writing is not permitted | as EFAULT |
  * | ENOMEM | no frame or no table for a page | as EFAULT |

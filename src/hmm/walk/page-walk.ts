@@ -14,9 +14,11 @@
  */
 
 import { handleMmFault } from "../../mm/fault/fault.ts";
+import { FAULT_RETRY } from "../../mm/fault/vm-fault.ts";
 import type { Mm } from "../../mm/mm-struct.ts";
 import { PAGE_SHIFT } from "../../mm/pte.ts";
-import { VM_READ, VM_SPECIAL, VM_WRITE, Vma, findVma } from "../../mm/vma/vma.ts";
+import { beginWait } from "../../mm/source/bring-in.ts";
+import { VM_READ, VM_SPECIAL, VM_WRITE, Vma, findVma, offsetOf } from "../../mm/vma/vma.ts";
 import { leafOf, nextLeafPage, pteAt, pteIndex } from "../../mmu/radix-table.ts";
 import { EBUSY, EFAULT, EINVAL, ENOMEM, EPERM, type Errno } from "../../sync/errno.ts";
 import type { Task } from "../../sync/tasks/task.ts";
@@ -181,7 +183,24 @@ function* faultPage(walk: Walk, vma: Vma): Task<Errno> {
   const isWrite = need === NEED_WRITE;
   if (isWrite && (vma.flags & VM_WRITE) === 0) return EPERM;
   if (!mayFaultAgain(walk)) return EBUSY;
-  return yield* handleMmFault(machine, mm, vma, page, isWrite);
+  const result = yield* handleMmFault(machine, mm, vma, page, isWrite);
+  return result === FAULT_RETRY ? yield* awaitSource(range, vma, page) : result;
+}
+
+/**
+ * The page has to be read from its source, without the mmap lock: EBUSY, and the wait until the
+ * range is valid includes it. EFAULT, once, if that could not be done.
+ */
+function* awaitSource(range: HmmRange, vma: Vma, page: number): Task<Errno> {
+  if (range.sourceErrno !== 0) {
+    range.sourceErrno = 0;
+    return EFAULT;
+  }
+  if (range.awaitedPage !== 0) return EBUSY;
+  const at = yield* beginWait(range.machine, vma.source, offsetOf(vma, page));
+  if (at < 0) return at;
+  range.awaitedPage = at;
+  return EBUSY;
 }
 
 /** Counts the faults of one page in a row. */

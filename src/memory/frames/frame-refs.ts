@@ -24,7 +24,7 @@ import type { Task } from "../../sync/tasks/task.ts";
 import type { FrameAllocator } from "./frame-allocator.ts";
 import { PINS_AFTER_COUNT } from "./frame-counts.ts";
 import { poisonPage } from "./page-data.ts";
-import { FRAME_COUNT, ZERO_PFN, frameWord } from "./ram-section.ts";
+import { FRAME_COUNT, FRAME_MAPPING, ZERO_PFN, frameWord } from "./ram-section.ts";
 import type { Sections } from "./sections.ts";
 
 export class FrameRefs {
@@ -100,6 +100,23 @@ export class FrameRefs {
    */
   *pageAnonExclusive(pfn: number): Task<boolean> {
     return (yield* this.pagePinned(pfn)) || (yield* this.pageHas(pfn, 1));
+  }
+
+  /**
+   * What the frame belongs to, if not to entries alone: the page cache of a source (mm/vma), or 0.
+   * It stays so until the frame is freed. Without a reference the answer may be of another use of
+   * the frame.
+   */
+  mappingOf(pfn: number): number {
+    if (pfn === ZERO_PFN) return 0;
+    const section = this.#sections.of(pfn);
+    return section.owned ? section.frames[section.frameIndex(pfn) + FRAME_MAPPING]! : 0;
+  }
+
+  /** Of a frame that has just been allocated, before another thread can find it. */
+  setMapping(pfn: number, mapping: number): void {
+    const section = this.#sections.of(pfn);
+    section.frames[section.frameIndex(pfn) + FRAME_MAPPING] = mapping;
   }
 
   /** Whether the frame has pins; the answer may be old. */

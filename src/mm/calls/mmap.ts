@@ -6,15 +6,24 @@
 
 import type { Machine } from "../../memory/machine.ts";
 import { TASK_SIZE_PAGES } from "../../mmu/radix-table.ts";
-import { EEXIST, EINVAL, ENOMEM, type Errno } from "../../sync/errno.ts";
+import { EACCES, EEXIST, EINVAL, ENOMEM, type Errno } from "../../sync/errno.ts";
 import type { Task } from "../../sync/tasks/task.ts";
 import type { Mm } from "../mm-struct.ts";
 import { PAGE_BYTES } from "../pte.ts";
-import { shmemCreate } from "../vma/shmem.ts";
-import { countWith, dropSource, insertSpareVma, insertVma } from "../vma/vma-map.ts";
+import { cacheCreate } from "../vma/page-cache.ts";
+import {
+  countWith,
+  dropSource,
+  getSource,
+  insertSpareVma,
+  insertVma,
+  isReadOnlySource,
+  listSpace,
+} from "../vma/vma-map.ts";
 import { FIRST_PAGE, findFreeArea } from "../vma/vma-tree.ts";
 import {
   type PageRange,
+  VM_BACKED,
   VM_BUFFER,
   VM_READ,
   VM_SHARED,
@@ -45,12 +54,15 @@ export interface MmapRequest {
   readonly shared: boolean;
   /** First frame of a user's buffer to map in place, or 0. */
   readonly bufferPfn: number;
-  /** Where in the buffer the mapping starts. */
+  /** Page cache of a source with a backing store, which the caller has claimed; 0 = none. */
+  readonly cache?: number;
+  /** Where in the buffer or the source the mapping starts. */
   readonly offsetPages: number;
 }
 
 /**
- * Maps memory. The address, or EINVAL (length, address, or a private buffer), EEXIST (no-replace),
+ * Maps memory. The address, or EINVAL (length, address, or a private buffer), EACCES (a shared
+ * mapping that is writable, of a source that is not), EEXIST (no-replace),
  * ENOMEM (no room, a limit, no memory). Linux: `mmap(2)`; a range that ends past the last address
  * is ENOMEM there and here, aligned or not. Takes the mmap lock; the caller holds an mm user (R2).
  */
@@ -59,6 +71,7 @@ export function* doMmap(machine: Machine, mm: Mm, request: MmapRequest): Task<nu
   if (request.bufferPfn !== 0 && !request.shared) return EINVAL;
   const pages = lengthPagesOf(request.lengthBytes);
   if (pages < 0) return ENOMEM;
+  if (isUnwritable(machine, request)) return EACCES;
   if (request.placement !== MAP_ANYWHERE) {
     if (request.address > (TASK_SIZE_PAGES - pages) * PAGE_BYTES) return ENOMEM;
     if (pageOf(request.address) < 0) return EINVAL;
@@ -77,8 +90,13 @@ function* makeSource(machine: Machine, request: MmapRequest, pages: number): Tas
     yield* machine.ram.refs.pageGet(request.bufferPfn);
     return request.bufferPfn;
   }
+  if (isBacked(request)) {
+    const kind = { flags: VM_BACKED, source: request.cache ?? 0, offsetPages: 0 };
+    yield* getSource(machine, kind);
+    return kind.source;
+  }
   if (!request.shared) return 0;
-  const at = yield* shmemCreate(machine, pages);
+  const at = yield* cacheCreate(machine, pages);
   return at === 0 ? ENOMEM : at;
 }
 
@@ -92,6 +110,11 @@ function* mmapLocked(
 ): Task<number> {
   const offsetPages = source === 0 ? 0 : request.offsetPages;
   const kind: VmaKind = { flags: vmaFlags(request), source, offsetPages };
+  const listed = yield* listSpace(machine, mm, kind);
+  if (listed !== 0) {
+    yield* dropSource(machine, kind);
+    return listed;
+  }
   const startPage = choosePlace(machine, mm, request, pages);
   const range = { startPage, endPage: startPage + pages };
   let result: Errno = startPage < 0 ? startPage : 0;
@@ -127,7 +150,18 @@ function* replaceRange(machine: Machine, mm: Mm, range: PageRange, kind: VmaKind
 function vmaFlags(request: MmapRequest): number {
   const protection = request.protection & (VM_READ | VM_WRITE);
   if (request.bufferPfn !== 0) return protection | VM_SHARED | VM_BUFFER;
-  return request.shared ? protection | VM_SHARED : protection;
+  const flags = request.shared ? protection | VM_SHARED : protection;
+  return isBacked(request) ? flags | VM_BACKED : flags;
+}
+
+function isBacked({ cache = 0 }: MmapRequest): boolean {
+  return cache !== 0;
+}
+
+/** Whether stores through a shared mapping could never be written back. Linux: EACCES. */
+function isUnwritable(machine: Machine, request: MmapRequest): boolean {
+  if (!request.shared || (request.protection & VM_WRITE) === 0 || !isBacked(request)) return false;
+  return isReadOnlySource(machine, request.cache ?? 0);
 }
 
 /** First page of the new mapping, or a negative errno. Holding the mmap lock. */

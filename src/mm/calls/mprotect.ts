@@ -15,7 +15,7 @@ import {
 } from "../../notifier/mmu-notifier.ts";
 import type { Machine } from "../../memory/machine.ts";
 import { atomicCompareExchange, atomicExchange } from "../../sync/atomics.ts";
-import { EINVAL, ENOMEM, type Errno } from "../../sync/errno.ts";
+import { EACCES, EINVAL, ENOMEM, type Errno } from "../../sync/errno.ts";
 import type { SharedMemory } from "../../sync/shared-memory.ts";
 import type { Task } from "../../sync/tasks/task.ts";
 import type { Mm } from "../mm-struct.ts";
@@ -30,11 +30,21 @@ import {
   makeNonPresent,
   ptePfn,
 } from "../pte.ts";
-import { isSameSource, mergeVmas, splitAtBoth } from "../vma/vma-map.ts";
-import { type PageRange, VM_READ, VM_WRITE, type Vma, isFullyMapped, vmasIn } from "../vma/vma.ts";
+import { isReadOnlySource, isSameSource, mergeVmas, splitAtBoth } from "../vma/vma-map.ts";
+import {
+  type PageRange,
+  VM_BACKED,
+  VM_READ,
+  VM_SHARED,
+  VM_WRITE,
+  type Vma,
+  isFullyMapped,
+  vmasIn,
+} from "../vma/vma.ts";
 
 /**
- * Gives [address, address + length) the protection (VM_READ | VM_WRITE bits). 0, EINVAL, or ENOMEM:
+ * Gives [address, address + length) the protection (VM_READ | VM_WRITE bits). 0, EINVAL, EACCES (a
+ * shared mapping of a source that cannot be written), or ENOMEM:
  * a hole in the range, or its end past the last address (then nothing has changed; Linux changes
  * what lies before the hole), or a mapping that cannot be split. A length of 0 is no error, even
  * over a hole.
@@ -66,6 +76,7 @@ function* mprotectLocked(
   const { startPage, endPage } = range;
   const { memory } = machine;
   if (!isFullyMapped(memory, mm, range)) return ENOMEM;
+  if ((protection & VM_WRITE) !== 0 && hasReadOnlySource(machine, mm, range)) return EACCES;
   if (countAfter(memory, mm, range, protection) > mm.limitVmas) return ENOMEM;
   const result = yield* splitAtBoth(machine, mm, range, "unlimited");
   if (result !== 0) return result;
@@ -75,6 +86,14 @@ function* mprotectLocked(
   yield* takeRights(machine, mm, range, protection);
   yield* mergeVmas(machine, mm, range);
   return 0;
+}
+
+/** Whether a shared mapping of the range has a source that cannot be written. */
+function hasReadOnlySource(machine: Machine, mm: Mm, { startPage, endPage }: PageRange): boolean {
+  const shared = VM_SHARED | VM_BACKED;
+  for (const { flags, source } of vmasIn(machine.memory, mm, startPage, endPage))
+    if ((flags & shared) === shared && isReadOnlySource(machine, source)) return true;
+  return false;
 }
 
 const withProtection = (flags: number, protection: number): number =>

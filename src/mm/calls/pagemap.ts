@@ -19,7 +19,7 @@ import {
   pteKind,
   ptePfn,
 } from "../pte.ts";
-import { VM_BUFFER, VM_READ, VM_SHARED, VM_WRITE, vmasIn } from "../vma/vma.ts";
+import { VM_BACKED, VM_BUFFER, VM_READ, VM_SHARED, VM_WRITE, vmasIn } from "../vma/vma.ts";
 
 /**
  * One mapping of an address space. Addresses in bytes, `end` exclusive.
@@ -41,7 +41,8 @@ export interface MapsEntry {
   readonly end: number;
   readonly protection: "none" | "read" | "read-write";
   readonly shared: boolean;
-  readonly source: "anonymous" | "buffer";
+  /** "source": a file, or memory of the program's own. */
+  readonly source: "anonymous" | "buffer" | "source";
 }
 
 /**
@@ -82,11 +83,16 @@ export function* readMaps(machine: Machine, mm: Mm): Task<MapsEntry[]> {
       end: vma.endPage * 4096,
       protection: isReadable ? ((vma.flags & VM_WRITE) === 0 ? "read" : "read-write") : "none",
       shared: (vma.flags & VM_SHARED) !== 0,
-      source: (vma.flags & VM_BUFFER) === 0 ? "anonymous" : "buffer",
+      source: sourceKindOf(vma.flags),
     });
   }
   yield* mm.mmapLock.upRead();
   return entries;
+}
+
+function sourceKindOf(flags: number): MapsEntry["source"] {
+  if ((flags & VM_BUFFER) !== 0) return "buffer";
+  return (flags & VM_BACKED) === 0 ? "anonymous" : "source";
 }
 
 /**

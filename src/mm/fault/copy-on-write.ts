@@ -43,6 +43,7 @@ import { wordAt } from "../../mmu/radix-table.ts";
 import { ENOMEM, type Errno } from "../../sync/errno.ts";
 import type { Task } from "../../sync/tasks/task.ts";
 import { PTE_TRACKED, WRITTEN_RIGHTS, ZERO_PFN, makePte, ptePfn, withWrite } from "../pte.ts";
+import { VM_BACKED } from "../vma/vma.ts";
 import { type VmFault, replacePte } from "./vm-fault.ts";
 
 /** Of a present entry with a frame of its own, which is read-only. */
@@ -78,7 +79,7 @@ function* judgeUsers(
   const { memory, ram } = fault.machine;
   const pfn = ptePfn(pte);
   yield* mm.pageTableLock.lock();
-  const isExclusive = yield* ram.refs.pageAnonExclusive(pfn);
+  const isExclusive = !isOfCache(fault) && (yield* ram.refs.pageAnonExclusive(pfn));
   if (isExclusive && !isTracked) yield* replacePte(fault, withWrite(pte));
   const isHeld = !isExclusive && (yield* ram.refs.pageGetNotZero(pfn));
   yield* mm.pageTableLock.unlock();
@@ -89,13 +90,22 @@ function* judgeUsers(
   return OVERTAKEN;
 }
 
+/**
+ * A private mapping of a file maps the frames of its page cache read-only: those are never the
+ * entry's alone, even if they are pinned. If the frame has been freed since, and is another cache's
+ * now, C3 finds that the entry has changed.
+ */
+function isOfCache({ machine, vma, pte }: VmFault): boolean {
+  return (vma.flags & VM_BACKED) !== 0 && machine.ram.refs.mappingOf(ptePfn(pte)) !== 0;
+}
+
 /** C2, of a tracked entry: a device with a read copy drops it before the frame is written. */
 function* notifyAndReuse(fault: VmFault): Task<void> {
   const { machine, mm, page, pte } = fault;
   const range = invalidateRange(mm, page, page + 1, EVENT_PROTECTION_PAGE);
   yield* mmuNotifierInvalidateRangeStart(machine, range);
   yield* mm.pageTableLock.lock();
-  if (yield* machine.ram.refs.pageAnonExclusive(ptePfn(pte)))
+  if (!isOfCache(fault) && (yield* machine.ram.refs.pageAnonExclusive(ptePfn(pte))))
     yield* replacePte(fault, withWrite(pte));
   yield* mm.pageTableLock.unlock();
   yield* mmuNotifierInvalidateRangeEnd(machine, range);

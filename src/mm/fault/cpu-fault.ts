@@ -13,28 +13,46 @@
 import type { Machine } from "../../memory/machine.ts";
 import type { Translator } from "../../mmu/translator.ts";
 import { speculativeLoad } from "../../sync/atomics.ts";
-import { EAGAIN, EFAULT, ENOMEM, type Errno } from "../../sync/errno.ts";
+import { EAGAIN, EFAULT, ENOMEM, type Errno, errnoName } from "../../sync/errno.ts";
 import { HmmError, SegmentationFault } from "../../sync/errors.ts";
 import { isAlerted } from "../../sync/death/panic.ts";
 import type { Task } from "../../sync/tasks/task.ts";
 import { faultFast } from "./anonymous.ts";
 import { handleMmFault } from "./fault.ts";
+import { FAULT_RETRY } from "./vm-fault.ts";
 import type { Mm } from "../mm-struct.ts";
 import { TASK_SIZE_PAGES, leafOf, nextLeafPage, pteIndex, wordAt } from "../../mmu/radix-table.ts";
 import { PTE_PRESENT, PTE_WRITE, isAccessible, ptePfn } from "../pte.ts";
+import { beginSizeWait, beginWait, bringIn } from "../source/bring-in.ts";
 import { isBeyondSource } from "../vma/vma-map.ts";
-import { VM_READ, VM_WRITE, Vma, findVma, vmaOf } from "../vma/vma.ts";
+import { VM_BACKED, VM_READ, VM_WRITE, Vma, findVma, offsetOf, vmaOf } from "../vma/vma.ts";
 
 /**
  * A fault of a CPU thread. 0, EFAULT (no mapping allows the access, or its source ends before the
- * page), ENOMEM. Takes the mmap lock for reading; the caller holds an mm user.
+ * page), ENOMEM; another errno where a source cannot be read. Takes the mmap lock for reading; the
+ * caller holds an mm user.
  */
 export function* cpuFault(machine: Machine, mm: Mm, page: number, isWrite: boolean): Task<Errno> {
   yield* mm.mmapLock.downRead();
   const vma = vmaOf(machine.memory, mm, page);
   const result = vma === undefined ? EFAULT : yield* handleMmFault(machine, mm, vma, page, isWrite);
+  const wait = vma === undefined ? 0 : yield* waitFor(machine, vma, page, result);
   yield* mm.mmapLock.upRead();
-  return result;
+  if (wait === 0) return result;
+  return wait < 0 ? wait : yield* bringIn(machine, wait);
+}
+
+/**
+ * What the fault has to wait for without the mmap lock: the record of a page of a source
+ * (source/bring-in.ts), 0 for nothing, ENOMEM, EMFILE. A page past the end is waited for, too: the
+ * source may have grown. Holding the mmap lock.
+ */
+function* waitFor(machine: Machine, vma: Vma, page: number, result: Errno): Task<number> {
+  if (result === FAULT_RETRY) return yield* beginWait(machine, vma.source, offsetOf(vma, page));
+  if (result !== EFAULT || (vma.flags & VM_BACKED) === 0) return 0;
+  return isBeyondSource(machine, vma, page)
+    ? yield* beginSizeWait(machine, vma.source, offsetOf(vma, page))
+    : 0;
 }
 
 /**
@@ -195,6 +213,10 @@ function* throwFault(
       "Cannot bring the page in: RAM or kernel heap is used up; unmap something, or create the space with more",
       address,
     );
+  }
+  if (result !== EFAULT) {
+    const reason = `its source cannot be read (${errnoName(result)})`;
+    throw new SegmentationFault(address, isWrite ? "write" : "read", reason, "SIGBUS");
   }
   const refusal = yield* explainFault(machine, mm, page, isWrite);
   // Another thread has mapped the page since the fault: the access is tried again.

@@ -7,10 +7,12 @@
  *     entry                read                 write                          handled in
  *     none, private        zero page            fresh zeroed frame             anonymous.ts
  *     none, shared         the source's frame   the source's frame, writable   shared-fault.ts
+ *     none, of a store     the cache's frame    the same, and once more        file-fault.ts
  *     zero page, private   (accessible)         replaced by a fresh frame [N]  copy-on-write.ts
  *     read-only, private   (accessible)         exclusive: made writable  [T]  copy-on-write.ts
  *                                               else: replaced by a copy  [N]
  *     read-only, shared    (accessible)         made writable                  shared-fault.ts
+ *       of a store         (accessible)         DIRTY, made writable           file-fault.ts
  *     protection none      present again, read-only; a write faults once more  this file
  *
  *     [N] notifiers are called, [T] only if the entry is TRACKED
@@ -38,23 +40,38 @@ import {
   pteKind,
   ptePfn,
 } from "../pte.ts";
-import { VM_READ, VM_SHARED, VM_WRITE, type Vma } from "../vma/vma.ts";
+import { VM_BACKED, VM_READ, VM_SHARED, VM_WRITE, type Vma } from "../vma/vma.ts";
 import { anonymousFault, faultFast } from "./anonymous.ts";
 import { replaceByCopy, writeProtectedPrivate } from "./copy-on-write.ts";
+import { fileFault, fileWriteFault } from "./file-fault.ts";
 import { sharedFault, sharedWriteFault } from "./shared-fault.ts";
 import { type FaultHandler, type VmFault, replacePte } from "./vm-fault.ts";
 
-/** The handlers for entries of one kind: in a private mapping, and in a shared one. */
+/**
+ * The handlers for entries of one kind: in a private mapping, and in a shared one; and in those of
+ * a source with a backing store (VM_BACKED), where they differ.
+ */
 interface HandlerRow {
   readonly inPrivate: FaultHandler;
   readonly inShared: FaultHandler;
+  readonly inBackedPrivate?: FaultHandler;
+  readonly inBackedShared?: FaultHandler;
 }
 
 const alike = (handler: FaultHandler): HandlerRow => ({ inPrivate: handler, inShared: handler });
 
 const handlers: Readonly<Record<PteKind, HandlerRow>> = {
-  [KIND_NONE]: { inPrivate: anonymousFault, inShared: sharedFault },
-  [KIND_FRAME]: { inPrivate: writeProtectedPrivate, inShared: sharedWriteFault },
+  [KIND_NONE]: {
+    inPrivate: anonymousFault,
+    inShared: sharedFault,
+    inBackedPrivate: fileFault,
+    inBackedShared: fileFault,
+  },
+  [KIND_FRAME]: {
+    inPrivate: writeProtectedPrivate,
+    inShared: sharedWriteFault,
+    inBackedShared: fileWriteFault,
+  },
   [KIND_SPECIAL]: { inPrivate: replaceByCopy, inShared: badEntry },
   [KIND_PROT_NONE]: alike(restoreAccess),
   [KIND_SWAP]: alike(badEntry),
@@ -65,13 +82,17 @@ const handlers: Readonly<Record<PteKind, HandlerRow>> = {
 
 function handlerFor(vma: Vma, pte: number): FaultHandler {
   const row = handlers[pteKind(pte)];
-  return (vma.flags & VM_SHARED) === 0 ? row.inPrivate : row.inShared;
+  const isBacked = (vma.flags & VM_BACKED) !== 0;
+  return (vma.flags & VM_SHARED) === 0
+    ? ((isBacked ? row.inBackedPrivate : undefined) ?? row.inPrivate)
+    : ((isBacked ? row.inBackedShared : undefined) ?? row.inShared);
 }
 
 /**
  * Handles a fault on `page` of `vma`. 0: handled, or overtaken by another thread; the access is
  * tried again. EFAULT: the vma does not allow the access, or the page lies beyond the end of the
- * source. ENOMEM: no frame or no table. F1 of vm-fault.ts.
+ * source. ENOMEM: no frame or no table. FAULT_RETRY: the page is to be brought in without the mmap
+ * lock, and the access tried again. F1 of vm-fault.ts.
  *
  * @stepped
  */

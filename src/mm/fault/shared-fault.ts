@@ -1,31 +1,31 @@
 /**
- * @module mm/fault/shared-fault
- * Faults on shared memory, whose frames belong to a source: a shmem object, or a user's buffer.
- * Follows Linux `do_shared_fault` and `wp_page_shared` in `mm/memory.c`.
+ * @module mm/fault/shared-fault Faults on shared memory, whose frames belong to a source: a page
+ * cache without a store, or a user's buffer. Follows Linux `do_shared_fault` and `wp_page_shared`
+ * in `mm/memory.c`.
  */
 
 import { EFAULT, ENOMEM, type Errno } from "../../sync/errno.ts";
 import type { Task } from "../../sync/tasks/task.ts";
 import { PTE_ACCESSED, WRITTEN_RIGHTS, withWrite } from "../pte.ts";
-import { SHMEM_BEYOND_END, shmemFrame } from "../vma/shmem.ts";
+import { CACHE_BEYOND_END, cacheFrame } from "../vma/page-cache.ts";
 import { VM_BUFFER, offsetOf } from "../vma/vma.ts";
 import { type VmFault, installFrame, replacePte } from "./vm-fault.ts";
 
 /** Of an empty entry: maps the frame that the source has there. */
 export function* sharedFault(fault: VmFault): Task<Errno> {
   const pfn = yield* frameOfSource(fault);
-  if (pfn === SHMEM_BEYOND_END) return EFAULT;
+  if (pfn === CACHE_BEYOND_END) return EFAULT;
   if (pfn === 0) return ENOMEM;
   yield* installFrame(fault, pfn, fault.isWrite ? WRITTEN_RIGHTS : PTE_ACCESSED);
   return 0;
 }
 
-/** The source's frame, with a count for the entry; 0 = ENOMEM; SHMEM_BEYOND_END. */
+/** The source's frame, with a count for the entry; 0 = ENOMEM; CACHE_BEYOND_END. */
 function* frameOfSource({ machine, vma, page }: VmFault): Task<number> {
   const offset = offsetOf(vma, page);
-  if ((vma.flags & VM_BUFFER) === 0) return yield* shmemFrame(machine, vma.source, offset);
+  if ((vma.flags & VM_BUFFER) === 0) return yield* cacheFrame(machine, vma.source, offset);
   // mremap may have grown the mapping past the buffer's end (Linux: SIGBUS).
-  if (offset >= machine.ram.sections.pagesAt(vma.source)) return SHMEM_BEYOND_END;
+  if (offset >= machine.ram.sections.pagesAt(vma.source)) return CACHE_BEYOND_END;
   const pfn = vma.source + offset;
   yield* machine.ram.refs.pageGet(pfn);
   return pfn;

@@ -17,7 +17,8 @@
  *     driver lock: range no longer valid, retry        entry writable, store, end
  *
  * Only private memory is copied. A shared source may be written through another space's entries,
- * and a user's buffer without any entry. Devices use those over the bus.
+ * and a user's buffer without any entry; so may the frames of a file that a private mapping shares
+ * with its page cache. Devices use those over the bus.
  */
 
 import type { Machine } from "../../memory/machine.ts";
@@ -31,7 +32,7 @@ import type { Task } from "../../sync/tasks/task.ts";
 import type { Mm } from "../mm-struct.ts";
 import { leafOf, nextLeafPage, pteIndex, wordAt } from "../../mmu/radix-table.ts";
 import { PTE_PRESENT, PTE_TRACKED, PTE_WRITE } from "../pte.ts";
-import { VM_SHARED, partsIn } from "../vma/vma.ts";
+import { VM_BACKED, VM_SHARED, partsIn } from "../vma/vma.ts";
 
 /**
  * Write-protects and tracks the present private pages of [startPage, endPage). `copyable[i]`
@@ -55,7 +56,7 @@ export function* trackRange(
   const { memory } = machine;
   let wasInvalidated = false;
   for (const part of partsIn(memory, mm, { startPage, endPage })) {
-    if ((part.vma.flags & VM_SHARED) !== 0) continue;
+    if ((part.vma.flags & (VM_SHARED | VM_BACKED)) !== 0) continue;
     for (let page = part.startPage; page < part.endPage;) {
       const to = Math.min(nextLeafPage(page), part.endPage);
       const leaf = leafOf(memory, mm.pgd, page);

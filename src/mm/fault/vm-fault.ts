@@ -31,6 +31,12 @@ export interface VmFault {
   readonly pte: number;
 }
 
+/**
+ * The page has to be brought in from its source, which may take long: the caller drops the mmap
+ * lock first (source/bring-in.ts). No errno. Linux: VM_FAULT_RETRY.
+ */
+export const FAULT_RETRY = 1;
+
 /** Handles the faults of one kind of entry. Results are those of `handleMmFault`. F1, F2. */
 export type FaultHandler = (fault: VmFault) => Task<Errno>;
 

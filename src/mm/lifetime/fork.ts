@@ -42,7 +42,7 @@ import {
   makePte,
   ptePfn,
 } from "../pte.ts";
-import { getSource, insertVma } from "../vma/vma-map.ts";
+import { getSource, insertVma, listSpace } from "../vma/vma-map.ts";
 import { VM_SHARED, type Vma, kindAt, vmasIn } from "../vma/vma.ts";
 
 /**
@@ -70,8 +70,10 @@ function* copyInto(machine: Machine, parent: Mm, child: Mm): Task<Errno> {
 function* copyVmas(machine: Machine, parent: Mm, child: Mm): Task<Errno> {
   for (const vma of vmasIn(machine.memory, parent, 0, TASK_SIZE_PAGES)) {
     const kind = kindAt(vma);
+    let result = yield* listSpace(machine, child, kind);
+    if (result !== 0) return result;
     yield* getSource(machine, kind);
-    let result = yield* insertVma(machine, child, vma, kind);
+    result = yield* insertVma(machine, child, vma, kind);
     if (result === 0 && (vma.flags & VM_SHARED) === 0)
       result = yield* copyEntries(machine, parent, child, vma);
     if (result !== 0) return result;

@@ -30,8 +30,16 @@ import { EBUSY, ENOMEM, type Errno } from "../../sync/errno.ts";
 import type { Task } from "../../sync/tasks/task.ts";
 import type { Mm } from "../mm-struct.ts";
 import { PTE_ACCESSED, WRITTEN_RIGHTS, ZERO_PFN, holdsFrame, makePte, ptePfn } from "../pte.ts";
-import { SHMEM_BUSY, shmemMove } from "../vma/shmem.ts";
-import { type PageRange, VM_SHARED, VM_WRITE, type Vma, offsetOf, partsIn } from "../vma/vma.ts";
+import { CACHE_BUSY, cacheFrame, cacheMove } from "../vma/page-cache.ts";
+import {
+  type PageRange,
+  VM_BACKED,
+  VM_SHARED,
+  VM_WRITE,
+  type Vma,
+  offsetOf,
+  partsIn,
+} from "../vma/vma.ts";
 
 /** A migration under way. */
 interface Migration extends PageRange {
@@ -82,18 +90,25 @@ function* prepare(machine: Machine, mm: Mm, range: PageRange): Task<number> {
 
 /**
  * True when a private frame of the range is pinned: who pinned it looks at the frame itself. A
- * frame that is shared since a fork has no pins (Ram.pageAnonExclusive) and is copied. Of shared
- * memory `shmemMove` decides.
+ * frame that is shared since a fork has no pins (Ram.pageAnonExclusive) and is copied, and so is
+ * one of a page cache. Of shared memory `cacheMove` decides.
  */
-function* hasPinned({ memory, ram }: Machine, mm: Mm, range: PageRange): Task<boolean> {
+function* hasPinned(machine: Machine, mm: Mm, range: PageRange): Task<boolean> {
+  const { memory } = machine;
   for (const part of partsIn(memory, mm, range)) {
     if ((part.vma.flags & VM_SHARED) !== 0) continue;
     for (let page = part.startPage; page < part.endPage; page++) {
       const pte = pteAt(memory, mm.pgd, page);
-      if (holdsFrame(pte) && (yield* ram.refs.pagePinned(ptePfn(pte)))) return true;
+      if (!holdsFrame(pte) || isOfCache(machine, part.vma, pte)) continue;
+      if (yield* machine.ram.refs.pagePinned(ptePfn(pte))) return true;
     }
   }
   return false;
+}
+
+/** Whether a private mapping of a source has the cache's own frame there, and no copy. */
+function isOfCache({ ram }: Machine, vma: Vma, pte: number): boolean {
+  return (vma.flags & VM_BACKED) !== 0 && ram.refs.mappingOf(ptePfn(pte)) !== 0;
 }
 
 /** @stepped pte */
@@ -129,12 +144,22 @@ function* copyPage(
   const pte = old[i]!;
   if ((vma.flags & VM_SHARED) === 0) {
     if (holdsFrame(pte)) yield* ram.copyFrame(ptePfn(pte), run + i);
+    else if ((vma.flags & VM_BACKED) !== 0) return yield* copyCached(machine, vma, page, run + i);
     return 0;
   }
   const entries = holdsFrame(pte) ? 1 : 0;
-  const from = yield* shmemMove(machine, vma.source, offsetOf(vma, page), run + i, entries);
-  if (from < 0) return from === SHMEM_BUSY ? EBUSY : from;
+  const from = yield* cacheMove(machine, vma.source, offsetOf(vma, page), run + i, entries);
+  if (from < 0) return from === CACHE_BUSY ? EBUSY : from;
   if (from !== ZERO_PFN) yield* ram.refs.pagePut(from);
+  return 0;
+}
+
+/** A private page that nobody has touched here. EBUSY: it has just left the cache. */
+function* copyCached(machine: Machine, vma: Vma, page: number, to: number): Task<Errno> {
+  const from = yield* cacheFrame(machine, vma.source, offsetOf(vma, page));
+  if (from <= 0) return from === 0 ? ENOMEM : EBUSY;
+  yield* machine.ram.copyFrame(from, to);
+  yield* machine.ram.refs.pagePut(from);
   return 0;
 }
 
@@ -150,7 +175,10 @@ function* finalize({
 }: Migration): Task<void> {
   const { memory, ram } = machine;
   for (const part of partsIn(memory, mm, { startPage, endPage })) {
-    const rights = (part.vma.flags & VM_WRITE) === 0 ? PTE_ACCESSED : WRITTEN_RIGHTS;
+    const { flags } = part.vma;
+    // A shared page of a store is written only after it has been marked (fault/file-fault.ts).
+    const isMarked = (flags & VM_SHARED) !== 0 && (flags & VM_BACKED) !== 0;
+    const rights = (flags & VM_WRITE) === 0 || isMarked ? PTE_ACCESSED : WRITTEN_RIGHTS;
     for (let page = part.startPage; page < part.endPage; page++) {
       const i = page - startPage;
       const isMoved = page < movedEndPage;

@@ -11,6 +11,9 @@
  *       the mmap lock for writing.
  *   W3  munmap and madvise may remove the mapping. The view keeps its frames until it is closed, as
  *       Linux's pins do.
+ *   W4  The frames of a write view of a shared source are DIRTY when it is opened and again when it
+ *       is closed, for a write-back in between may have had only a part of its stores. Until then
+ *       the view has a claim of the source, so that nobody lets it go.
  */
 
 import { EVENT_CLEAR, type InvalidateRange, invalidateRange } from "../../notifier/events.ts";
@@ -44,6 +47,8 @@ export interface ViewHold extends StructView {
   pfn: number;
   isWrite: number;
   slot: number;
+  cache: number;
+  offsetPages: number;
   watch: number;
 }
 
@@ -54,6 +59,8 @@ export const ViewHold: Struct<ViewHold> = struct<ViewHold>("viewHold", {
   endPage: u32("const", "one past the last"),
   pfn: u32("const", "first of endPage - startPage frames, each pinned"),
   isWrite: u32("const", "1 keeps devices out (W2)"),
+  cache: pointer("const", "of a write view of a shared file: its page cache, claimed; else 0"),
+  offsetPages: u32("const", "where in the cache `startPage` lies"),
   slot: i32("const", "in the resource list of the thread that opened it"),
   watch: pointer(
     "const",

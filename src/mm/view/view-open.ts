@@ -13,15 +13,17 @@ import {
   removeResource,
   resourceKind,
 } from "../../sync/death/resources.ts";
-import { EFAULT, EINVAL, EMFILE, ENOMEM, type Errno } from "../../sync/errno.ts";
+import { EBUSY, EFAULT, EINVAL, EMFILE, ENOMEM, type Errno } from "../../sync/errno.ts";
 import type { Task } from "../../sync/tasks/task.ts";
 import { mmget, mmput } from "../lifetime/mm.ts";
 import { migrateToRun } from "../migrate/migrate-to-run.ts";
 import { Mm } from "../mm-struct.ts";
 import { KIND_FRAME, PTE_PRESENT, ZERO_PFN, pteKind, ptePfn, withWrite } from "../pte.ts";
+import { claim, dropClaim } from "../source/source-table.ts";
 import { isBeyondSource } from "../vma/vma-map.ts";
 import {
   type PageRange,
+  VM_BACKED,
   VM_BUFFER,
   VM_READ,
   VM_SHARED,
@@ -31,8 +33,20 @@ import {
   offsetOf,
   partsIn,
 } from "../vma/vma.ts";
+import {
+  NOT_PINNED,
+  VIEW_ABSENT,
+  bringRangeIn,
+  isAnyAbsent,
+  markDirty,
+  pinCached,
+  wholeBacked,
+} from "./view-backed.ts";
 import { ViewHold, beginHold, endHold } from "./view-hold.ts";
 import { closeWatch } from "./view-watch.ts";
+
+/** How often pages may leave their cache again before the view is opened. */
+const BRING_IN_TRIES_MAX = 100;
 
 const VIEW_RESOURCE: number = resourceKind("view");
 
@@ -57,12 +71,17 @@ export function* viewOpen(
   hold.startPage = startPage;
   hold.endPage = endPage;
   hold.isWrite = isWrite ? 1 : 0;
-  yield* mm.mmapLock.downWrite();
-  const result = yield* openLocked(machine, mm, hold);
-  yield* mm.mmapLock.upWrite();
+  let result: Errno = VIEW_ABSENT;
+  for (let tries = 0; result === VIEW_ABSENT && tries < BRING_IN_TRIES_MAX; tries++) {
+    yield* mm.mmapLock.downWrite();
+    result = yield* openLocked(machine, mm, hold);
+    yield* mm.mmapLock.upWrite();
+    const brought = result === VIEW_ABSENT ? yield* bringRangeIn(machine, mm, hold) : 0;
+    if (brought !== 0) result = brought;
+  }
   if (result === 0) return at;
   yield* heap.free(ViewHold, at);
-  return result;
+  return result === VIEW_ABSENT ? EBUSY : result;
 }
 
 /**
@@ -90,8 +109,11 @@ function* closeHold(machine: Machine, at: number, disown: () => void): Task<void
   } else {
     disown();
   }
+  const { cache, offsetPages, pfn } = hold;
   const pages = hold.endPage - hold.startPage;
-  for (let i = 0; i < pages; i++) yield* ram.refs.pageUnpin(hold.pfn + i);
+  if (cache !== 0) yield* markDirty(machine, cache, offsetPages, pfn, pages);
+  for (let i = 0; i < pages; i++) yield* ram.refs.pageUnpin(pfn + i);
+  if (cache !== 0) yield* dropClaim(machine, cache);
   yield* heap.free(ViewHold, at);
   yield* mmput(machine, mm);
 }
@@ -108,7 +130,7 @@ function* openLocked(machine: Machine, mm: Mm, hold: ViewHold): Task<Errno> {
   const { startPage, endPage } = hold;
   hold.slot = addResource(machine.memory, VIEW_RESOURCE, hold.at);
   if (hold.slot < 0) return EMFILE;
-  const pfn = yield* findRun(machine, mm, hold);
+  const pfn = yield* findAndPin(machine, mm, hold);
   if (pfn < 0) {
     removeResource(machine.memory, hold.slot);
     return pfn;
@@ -116,11 +138,52 @@ function* openLocked(machine: Machine, mm: Mm, hold: ViewHold): Task<Errno> {
   hold.pfn = pfn;
   // The caller has a user (R2). This one is the view's own (W1 of view-hold.ts).
   yield* mmget(mm);
-  for (let i = 0; i < endPage - startPage; i++) yield* machine.ram.refs.pagePin(hold.pfn + i);
   if (hold.isWrite !== 0) {
     yield* beginHold(machine, mm, hold);
     allowWrites(machine, mm, startPage, endPage);
+    if (hold.cache !== 0)
+      yield* markDirty(machine, hold.cache, hold.offsetPages, pfn, endPage - startPage);
   }
+  return 0;
+}
+
+/** First of the range's frames, which are in a row then, and pinned; or what `viewOpen` answers. */
+function* findAndPin(machine: Machine, mm: Mm, hold: ViewHold): Task<number> {
+  const { startPage, endPage } = hold;
+  const isWrite = hold.isWrite !== 0;
+  const refused = checkRange(machine, mm, hold);
+  if (refused !== 0) return refused;
+  if (isAnyAbsent(machine, mm, hold)) return VIEW_ABSENT;
+  const backed = wholeBacked(machine, mm, hold);
+  if (backed === undefined && isWrite && hasSharedSource(machine, mm, hold)) return EINVAL;
+  let pfn = backed === undefined ? NOT_PINNED : yield* pinCached(machine, mm, backed, isWrite);
+  if (pfn === NOT_PINNED) {
+    pfn = yield* findRun(machine, mm, hold);
+    if (pfn < 0) return pfn;
+    for (let i = 0; i < endPage - startPage; i++) yield* machine.ram.refs.pagePin(pfn + i);
+  }
+  if (backed !== undefined && isWrite && (backed.vma.flags & VM_SHARED) !== 0) {
+    yield* claim(machine, backed.vma.source);
+    hold.cache = backed.vma.source;
+    hold.offsetPages = offsetOf(backed.vma, startPage);
+  }
+  return pfn;
+}
+
+/** Whether part of the range is a shared mapping of a source: its pages have to be marked. */
+function hasSharedSource({ memory }: Machine, mm: Mm, range: PageRange): boolean {
+  const shared = VM_SHARED | VM_BACKED;
+  for (const { vma } of partsIn(memory, mm, range))
+    if ((vma.flags & shared) === shared) return true;
+  return false;
+}
+
+/** 0, or EFAULT: a page is not mapped, not with that right, or beyond the end of its source. */
+function checkRange(machine: Machine, mm: Mm, hold: ViewHold): Errno {
+  const right = hold.isWrite === 0 ? VM_READ : VM_READ | VM_WRITE;
+  if (!isFullyMapped(machine.memory, mm, hold)) return EFAULT;
+  for (const { vma, endPage } of partsIn(machine.memory, mm, hold))
+    if ((vma.flags & right) !== right || isBeyondSource(machine, vma, endPage - 1)) return EFAULT;
   return 0;
 }
 
@@ -128,14 +191,9 @@ function* openLocked(machine: Machine, mm: Mm, hold: ViewHold): Task<Errno> {
 function* findRun(machine: Machine, mm: Mm, hold: ViewHold): Task<number> {
   const { startPage, endPage } = hold;
   const { memory } = machine;
-  const right = hold.isWrite === 0 ? VM_READ : VM_READ | VM_WRITE;
-  if (!isFullyMapped(memory, mm, { startPage, endPage })) return EFAULT;
   let buffer: Vma | undefined;
-  for (const { vma, endPage: partEndPage } of partsIn(memory, mm, { startPage, endPage })) {
-    if ((vma.flags & right) !== right || isBeyondSource(machine, vma, partEndPage - 1))
-      return EFAULT;
+  for (const { vma } of partsIn(memory, mm, { startPage, endPage }))
     if ((vma.flags & VM_BUFFER) !== 0) buffer ??= vma;
-  }
   if (buffer !== undefined) {
     const isWhole = buffer.startPage <= startPage && buffer.endPage >= endPage;
     return isWhole ? buffer.source + offsetOf(buffer, startPage) : EINVAL;

@@ -6,8 +6,9 @@
  *
  *   V1  Vmas of a space do not overlap and are not empty. `next` and `prev` follow the addresses.
  *   V2  Neighbours of one kind are merged: same flags, same source, consecutive offsets.
- *   V3  A vma holds one reference of its shmem object. Of a user's buffer it holds a count of the
- *       section's first frame, so the section stays while it is mapped anywhere.
+ *   V3  A vma holds one reference of its page cache, and is counted by its source. Of a user's
+ *       buffer it holds a count of the section's first frame, so the section stays while it is
+ *       mapped anywhere.
  */
 
 import type { Machine } from "../../memory/machine.ts";
@@ -15,10 +16,12 @@ import { ENOMEM, type Errno } from "../../sync/errno.ts";
 import type { SharedMemory } from "../../sync/shared-memory.ts";
 import { type Task, doneNumber } from "../../sync/tasks/task.ts";
 import type { Mm } from "../mm-struct.ts";
-import { shmemGet, shmemPages, shmemPut } from "./shmem.ts";
+import { PageCache, backingOf, cacheGet, cachePages, cachePut } from "./page-cache.ts";
+import { addMapper, countMapping } from "./source.ts";
 import { predecessor, treeInsert, treeRemove, treeUpdate } from "./vma-tree.ts";
 import {
   type PageRange,
+  VM_BACKED,
   VM_BUFFER,
   Vma,
   type VmaKind,
@@ -48,15 +51,41 @@ export function isSameSource(vma: Vma, next: Vma): boolean {
 /** Gives back the caller's reference of the source (V3). */
 export function* dropSource(machine: Machine, { flags, source }: VmaKind): Task<void> {
   if (source === 0) return;
-  if ((flags & VM_BUFFER) === 0) yield* shmemPut(machine, source);
-  else yield* machine.ram.refs.pagePut(source);
+  if ((flags & VM_BUFFER) !== 0) yield* machine.ram.refs.pagePut(source);
+  else {
+    if ((flags & VM_BACKED) !== 0) yield* countMappingOf(machine, source, -1);
+    yield* cachePut(machine, source);
+  }
 }
 
 /** One more reference of the source, for a second vma over it (V3). */
 export function* getSource(machine: Machine, { flags, source }: VmaKind): Task<void> {
   if (source === 0) return;
-  if ((flags & VM_BUFFER) === 0) yield* shmemGet(machine, source);
-  else yield* machine.ram.refs.pageGet(source);
+  if ((flags & VM_BUFFER) !== 0) yield* machine.ram.refs.pageGet(source);
+  else {
+    yield* cacheGet(machine, source);
+    if ((flags & VM_BACKED) !== 0) yield* countMappingOf(machine, source, 1);
+  }
+}
+
+/**
+ * Before a space gets its first mapping of a source: the source knows the space from now on (B3 of
+ * source.ts). 0 or ENOMEM.
+ */
+export function* listSpace(machine: Machine, mm: Mm, { flags, source }: VmaKind): Task<Errno> {
+  const backing = (flags & VM_BACKED) === 0 ? undefined : backingOf(machine, source);
+  if (backing === undefined) return 0;
+  return yield* addMapper(machine, PageCache.at(machine.memory, source), backing, mm);
+}
+
+/** Whether a source has no way to write pages back. The caller has a reference of its cache. */
+export function isReadOnlySource(machine: Machine, cache: number): boolean {
+  return backingOf(machine, cache)?.isWritable === 0;
+}
+
+function* countMappingOf(machine: Machine, at: number, change: 1 | -1): Task<void> {
+  const backing = backingOf(machine, at);
+  if (backing !== undefined) yield* countMapping(PageCache.at(machine.memory, at), backing, change);
 }
 
 /**
@@ -67,7 +96,7 @@ export function isBeyondSource(machine: Machine, vma: Vma, page: number): boolea
   const { flags, source } = vma;
   if (source === 0) return false;
   const pages =
-    (flags & VM_BUFFER) === 0 ? shmemPages(machine, source) : machine.ram.sections.pagesAt(source);
+    (flags & VM_BUFFER) === 0 ? cachePages(machine, source) : machine.ram.sections.pagesAt(source);
   return offsetOf(vma, page) >= pages;
 }
 

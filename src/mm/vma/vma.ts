@@ -26,6 +26,11 @@ export const VM_MIXEDMAP = 0x20;
  * The source is a user's own buffer, mapped in place: `offsetPages` counts from frame `sourcePfn`.
  */
 export const VM_BUFFER = 0x40;
+/**
+ * The source has a backing store: `source` is a page cache (page-cache.ts) whose pages are read
+ * when they are touched. Also with private mappings, whose stores go to copies.
+ */
+export const VM_BACKED = 0x80;
 /** Mappings that no device can mirror. */
 export const VM_SPECIAL: number = VM_IO | VM_PFNMAP | VM_MIXEDMAP;
 
@@ -34,7 +39,7 @@ export interface Vma extends StructView {
   endPage: number;
   flags: number;
   /**
-   * Shmem object of a shared anonymous mapping; first frame of the buffer with VM_BUFFER; 0 for
+   * PageCache object of a shared anonymous mapping; first frame of the buffer with VM_BUFFER; 0 for
    * private memory.
    */
   source: number;
@@ -51,7 +56,7 @@ export const Vma: Struct<Vma> = struct<Vma>("vma", {
   startPage: u32("mmapLock", "first page"),
   endPage: u32("mmapLock", "one past the last page"),
   flags: u32("mmapLock", "VM_ bits"),
-  source: pointer("mmapLock", "shmem, or first frame of a user's buffer, or 0"),
+  source: pointer("mmapLock", "page cache, or first frame of a user's buffer, or 0"),
   offsetPages: u32("mmapLock", "where in the source `startPage` lies"),
   prev: pointer("mmapLock", "next lower vma"),
   next: pointer("mmapLock", "next higher vma"),

@@ -21,7 +21,8 @@ export const LOCK_ORDER: string = `
   lock mirrorsSem: rwsem: the mirrors of an hmm; held for reading across driver callbacks
   lock driverLock: mutex: a driver's page table, and its use of translations
   lock pageTableLock: spinlock: that a private frame's users are judged and its entry made writable in one step; mm.hmm
-  lock shmemLock: spinlock: the entries of a shared source, and that the frames they name are not moved
+  lock sourcesLock: spinlock: which files have a source, and that one is claimed or ends
+  lock pageCacheLock: spinlock: the entries of a page cache, and that the frames they name stay; the source behind it
   lock rangesLock: spinlock: the ranges of an hmm and its in-flight invalidations
   lock mirrorClaim: spinlock: the status of a mirror, and so who may unregister it
   lock mirrorOpsLock: spinlock: which drivers are in use on the machine
@@ -35,7 +36,8 @@ export const LOCK_ORDER: string = `
   order mmapLock < notifierSrcu < mirrorsSem < driverLock
   order mmapLock < mmapLock
   order driverLock < mirrorClaim, mirrorOpsLock
-  order driverLock < pageTableLock, shmemLock, rangesLock, notifierLock, srcuQueueLock, slabLock, ramLock
+  order driverLock < pageTableLock, pageCacheLock, rangesLock, notifierLock, srcuQueueLock, slabLock, ramLock
+  order sourcesLock < pageCacheLock
   order pageTableLock, rangesLock, notifierLock < slabLock, ramLock
   order slabLock < heapLock
 `;

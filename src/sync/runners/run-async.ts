@@ -40,6 +40,8 @@ interface SuspendedRun {
   readonly wait: Wait;
   /** When it rechecks at the latest, on this thread's monotonic clock. */
   readonly untilMs: number;
+  /** It keeps no process alive. */
+  readonly isDaemon: boolean;
   /** Runs it up to its next wait. */
   resume(wake: Wake): void;
   /** Throws into it; it may wait again while it cleans up. */
@@ -63,6 +65,21 @@ export function runAsync<T>(
       reapAsync(memory);
     }
     new AsyncRun(memory, kept, makeContext(memory, name, false), resolve, reject).resume(WOKEN);
+  });
+}
+
+/**
+ * As `runAsync`, for a task that serves others for as long as there is something to serve: it keeps
+ * no process alive.
+ */
+export function runDaemon<T>(
+  memory: SharedMemory,
+  task: Task<T>,
+  name: string = "daemon",
+): Promise<T> {
+  return new Promise<T>((resolve, reject) => {
+    const context = makeContext(memory, name, false);
+    new AsyncRun(memory, keepTask(task), context, resolve, reject, true).resume(WOKEN);
   });
 }
 
@@ -118,6 +135,7 @@ export function probeAndReapAsync(memory: SharedMemory): void {
 }
 
 class AsyncRun<T> implements SuspendedRun {
+  readonly isDaemon: boolean;
   readonly memory: SharedMemory;
   readonly #task: Task<T>;
   readonly #context: TaskContext;
@@ -134,7 +152,9 @@ class AsyncRun<T> implements SuspendedRun {
     context: TaskContext,
     resolve: (value: T) => void,
     reject: (error: unknown) => void,
+    isDaemon: boolean = false,
   ) {
+    this.isDaemon = isDaemon;
     this.memory = memory;
     this.#task = task;
     this.#context = context;
@@ -227,6 +247,14 @@ function stepIfDue(run: SuspendedRun): boolean {
 
 function keepTicking(): void {
   ticker ??= setTimeout(tick, hasWaitAsync ? SLICE_MS : POLL_MS);
+  // In a browser a timer is a number, and there is nothing to keep alive.
+  if (typeof ticker !== "object") return;
+  for (const run of suspended) {
+    if (run.isDaemon) continue;
+    ticker.ref();
+    return;
+  }
+  ticker.unref();
 }
 
 function tick(): void {

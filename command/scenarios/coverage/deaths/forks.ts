@@ -127,7 +127,7 @@ const mmapWaits: Covered = waiting(
   "A thread dies while it waits for the lock under which it would map shared memory.",
   mapShared,
   ["mm/calls/mmap.doMmap"],
-  (harness) => harness.mm.vmaCount === 1 && live(harness, "shmem") > 0,
+  (harness) => harness.mm.vmaCount === 1 && live(harness, "pageCache") > 0,
 );
 
 function* openAndClose(_world: World, { machine, mm }: HmmHarness): Task<void> {

@@ -103,13 +103,13 @@ const acts: readonly Act[] = [
   {
     name: "view",
     runs: ["mm/view/view-open.viewOpen", "mm/view/view-open.viewClose"],
-    fills: ["mm/vma/shmem.shmemMove"],
+    fills: ["mm/vma/page-cache.cacheMove"],
     body: viewPage,
   },
   {
     name: "fault",
     runs: ["mm/fault/cpu-fault.cpuFault"],
-    fills: ["mm/vma/shmem.shmemFrame"],
+    fills: ["mm/vma/page-cache.cacheFrame"],
     body: readPage,
   },
   { name: "discard", runs: ["mm/calls/madvise.doMadvise"], body: discard },
@@ -146,7 +146,7 @@ function together(parentAct: Act, childAct: Act, beginning: Beginning): Covered 
   });
   const filled = (act: Act): readonly string[] =>
     beginning === "present" ? act.runs : [...act.runs, ...(act.fills ?? [])];
-  const exit = ["mm/lifetime/mm.mmput", "mm/vma/shmem.shmemPut"];
+  const exit = ["mm/lifetime/mm.mmput", "mm/vma/page-cache.cachePut"];
   return {
     layer: "mm",
     scenario,
@@ -161,7 +161,11 @@ function inOneSpace(): Covered {
     yield* readPage(harness, harness.mm, 0);
     yield* mmput(harness.machine, harness.mm);
   };
-  const runs = ["mm/fault/cpu-fault.cpuFault", "mm/vma/shmem.shmemFrame", "mm/lifetime/mm.mmput"];
+  const runs = [
+    "mm/fault/cpu-fault.cpuFault",
+    "mm/vma/page-cache.cacheFrame",
+    "mm/lifetime/mm.mmput",
+  ];
   const scenario = harnessScenario<string>({
     name: "coverage/mm/source/fault-vs-fault/one-space",
     summary: "Two threads of one space touch a shared page first, then both leave.",

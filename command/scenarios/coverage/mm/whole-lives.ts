@@ -349,7 +349,7 @@ function* endOf({ harness, mm }: Life): Task<void> {
   assert(machine.ram.usage().usedPages === 0, `${machine.ram.usage().usedPages} frames are left`);
   const left = machine.heap
     .accounting()
-    .filter(({ name }) => /^(mm|vma|viewHold|shmem|words512|words2048)$/.test(name));
+    .filter(({ name }) => /^(mm|vma|viewHold|pageCache|words512|words2048)$/.test(name));
   assert(
     left.length === 0,
     `left behind: ${left.map(({ name, live }) => `${live} ${name}`).join(", ")}`,

@@ -47,7 +47,7 @@ function requireGone(harness: HmmHarness, { buffers }: Stage, after: string): vo
 
 /** The first task's thread maps its buffer at PLACE. */
 function mapBuffer({ holds, buffers }: Stage, pages: number = 1): Task<number> {
-  return mmapTask(holds[0], mapping(pages, PLACE), buffers[0]);
+  return mmapTask(holds[0], mapping(pages, PLACE), { buffer: buffers[0] });
 }
 
 /** Each operation that ends the last mapping of a buffer removes its section. */
@@ -60,9 +60,9 @@ function* mapAndEnd(stage: Stage, harness: HmmHarness): Task<void> {
   yield* munmapTask(hold, PLACE, PAGE_BYTES);
   requireGone(harness, stage, "munmap");
   yield* mapBuffer(stage);
-  yield* mmapTask(hold, mapping(1, PLACE), undefined);
+  yield* mmapTask(hold, mapping(1, PLACE), {});
   requireGone(harness, stage, "mmap in its place");
-  yield* mmapTask(hold, mapping(1, BESIDE), undefined);
+  yield* mmapTask(hold, mapping(1, BESIDE), {});
   yield* mapBuffer(stage);
   const lengths = { oldLengthBytes: PAGE_BYTES, newLengthBytes: PAGE_BYTES };
   yield* mremapTask(hold, { address: BESIDE, ...lengths, mayMove: true, to: PLACE });
@@ -74,12 +74,12 @@ function* mapAndEnd(stage: Stage, harness: HmmHarness): Task<void> {
 function* mapTwice(stage: Stage, harness: HmmHarness): Task<void> {
   const [hold] = stage.holds;
   const [buffer] = stage.buffers;
-  const beyond = yield* codeOf(mmapTask(hold, mapping(1, PLACE, 1), buffer));
+  const beyond = yield* codeOf(mmapTask(hold, mapping(1, PLACE, 1), { buffer }));
   assert(beyond === "EINVAL", `mapping a buffer past its end answered ${beyond}`);
   requireGone(harness, stage, "a mapping that failed");
   yield* mapBuffer(stage);
   buffer.grow(2 * PAGE_BYTES);
-  yield* mmapTask(hold, mapping(1, BESIDE, 1), buffer);
+  yield* mmapTask(hold, mapping(1, BESIDE, 1), { buffer });
   yield* new HarnessCpu(harness).store(BESIDE, 6);
   assert(
     new Int32Array(buffer)[PAGE_BYTES / 4] === 6,
@@ -101,7 +101,7 @@ function* mapAndDispose(stage: Stage, harness: HmmHarness): Task<void> {
 function mapOwn(which: 0 | 1): Body {
   return function* ({ holds, buffers }, harness) {
     const at = PLACE + which * PAGE_BYTES;
-    yield* mmapTask(holds[which], mapping(1, at), buffers[which]);
+    yield* mmapTask(holds[which], mapping(1, at), { buffer: buffers[which] });
     yield* new HarnessCpu(harness).store(at, which + 1);
     assert(new Int32Array(buffers[which])[0] === which + 1, "what was stored is not in the buffer");
     yield* munmapTask(holds[which], at, PAGE_BYTES);

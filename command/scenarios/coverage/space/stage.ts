@@ -14,6 +14,7 @@ import type { Seat } from "../../../../src/space/machine-seat.ts";
 import { SpaceHold, enlistSpace, holdSpace } from "../../../../src/space/space-hold.ts";
 import { createSpaceTable } from "../../../../src/space/space-table.ts";
 import type { SpaceTable } from "../../../../src/space/space-table.ts";
+import { Sources } from "../../../../src/space/sources.ts";
 import { UserBuffers } from "../../../../src/space/user-buffers.ts";
 import { selectAgent } from "../../../../src/sync/runners/agents.ts";
 import { HmmError } from "../../../../src/sync/errors.ts";
@@ -39,6 +40,11 @@ export function makeSeat(machine: Machine, table: SpaceTable): Seat {
     machine,
     table,
     buffers: new UserBuffers(machine),
+    sources: new Sources(
+      machine,
+      () => {},
+      () => {},
+    ),
     drop: () => {},
     awaitSection: () => Promise.resolve(false),
   };

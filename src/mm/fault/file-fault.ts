@@ -1,0 +1,83 @@
+/**
+ * @module mm/fault/file-fault Faults in mappings of a source with a backing store. Follows Linux
+ * `filemap_fault`, `do_cow_fault` and `do_page_mkwrite` in `mm/memory.c`.
+ *
+ *   - A page that is not in the cache is not read here, because the mmap lock is held: FAULT_RETRY
+ *     (source/bring-in.ts).
+ *   - The first entry is read-only in every case. In a private mapping a store then copies the
+ *   frame
+ *     (copy-on-write.ts). In a shared one it faults once more, and marks the page DIRTY.
+ *   - DIRTY and WRITE are set in one section of pageCacheLock (page_mkwrite). A write-back clears
+ *     DIRTY in such a section, and takes WRITE from the entries afterwards: so an entry that has
+ *     WRITE is of a page that is DIRTY, or whose write-back is about to take it (T4 of
+ *     source/transfer.ts). With two sections a store would be lost:
+ *
+ *         fault                                    write-back
+ *         page DIRTY
+ *                                                  DIRTY cleared; entry has no WRITE yet
+ *         entry writable; store
+ *                                                  writes the frame as it is now; later stores
+ *                                                  are never written
+ */
+
+import { wordAt } from "../../mmu/radix-table.ts";
+import { atomicStore } from "../../sync/atomics.ts";
+import { EFAULT, ENOMEM, type Errno } from "../../sync/errno.ts";
+import type { Task } from "../../sync/tasks/task.ts";
+import { PTE_ACCESSED, ptePfn, withWrite } from "../pte.ts";
+import {
+  CACHE_ABSENT,
+  CACHE_BEYOND_END,
+  CACHE_DIRTY,
+  CACHE_UPTODATE,
+  PageCache,
+  backingOf,
+  cacheEntryPfn,
+  cacheFrame,
+  cachePages,
+  slotIfThere,
+} from "../vma/page-cache.ts";
+import { offsetOf } from "../vma/vma.ts";
+import { FAULT_RETRY, type VmFault, installFrame, replacePte } from "./vm-fault.ts";
+
+/** Of an empty entry: maps the cache's frame, read-only. */
+export function* fileFault(fault: VmFault): Task<Errno> {
+  const { machine, vma, page } = fault;
+  const pfn = yield* cacheFrame(machine, vma.source, offsetOf(vma, page));
+  if (pfn === CACHE_BEYOND_END) return EFAULT;
+  if (pfn === CACHE_ABSENT) return FAULT_RETRY;
+  if (pfn === 0) return ENOMEM;
+  yield* installFrame(fault, pfn, PTE_ACCESSED);
+  return 0;
+}
+
+/**
+ * Of a present entry of a shared mapping that is read-only: the page becomes DIRTY, the entry
+ * writable. If the page has been cut off meanwhile, its entry is about to be cleared
+ * (source/size.ts), and the access is tried again.
+ */
+export function* fileWriteFault(fault: VmFault): Task<Errno> {
+  const { machine, vma, page } = fault;
+  const offset = offsetOf(vma, page);
+  if (offset >= cachePages(machine, vma.source)) return EFAULT;
+  yield* makeDirtyAndWritable(fault, offset);
+  return 0;
+}
+
+/** page_mkwrite. @stepped page cache */
+function* makeDirtyAndWritable(fault: VmFault, offset: number): Task<void> {
+  const { machine, vma, pte } = fault;
+  const { memory } = machine;
+  const cache = PageCache.at(memory, vma.source);
+  const source = backingOf(machine, vma.source);
+  const slot = slotIfThere(memory, cache, offset);
+  if (slot === 0 || source === undefined) return;
+  yield* cache.lock.lock();
+  const entry = wordAt(memory.words, slot);
+  if ((entry & CACHE_UPTODATE) !== 0 && cacheEntryPfn(entry) === ptePfn(pte)) {
+    if ((entry & CACHE_DIRTY) === 0) source.dirtyPages += 1;
+    atomicStore(memory.words, slot, entry | CACHE_DIRTY);
+    yield* replacePte(fault, withWrite(pte));
+  }
+  yield* cache.lock.unlock();
+}

@@ -1,0 +1,57 @@
+/**
+ * @module mm/source/mappings Every mapping of a source, in every space. Follows the walks of
+ * Linux's `i_mmap` (`mm/rmap.c`, `unmap_mapping_range`), but takes the mmap lock of one space after
+ * the other, and no lock of the source meanwhile: spaces that are added during the walk are visited
+ * too (B3 of vma/source.ts), and in one that is added after it, every entry is made after the walk.
+ */
+
+import type { Machine } from "../../memory/machine.ts";
+import { TASK_SIZE_PAGES } from "../../mmu/radix-table.ts";
+import type { Task } from "../../sync/tasks/task.ts";
+import { mmput } from "../lifetime/mm.ts";
+import type { Mm } from "../mm-struct.ts";
+import type { PageCache } from "../vma/page-cache.ts";
+import { type Source, nextMapper } from "../vma/source.ts";
+import { type PageRange, VM_BACKED, type VmaPart, vmasIn } from "../vma/vma.ts";
+
+/**
+ * Calls `visit` for what each mapping has of the source's pages [startPage, endPage), holding the
+ * mmap lock of its space for reading or writing. Holding no lock; the caller has a reference of the
+ * cache. It may drop the last user of a space that exits meanwhile.
+ */
+export function* forEachMapping(
+  machine: Machine,
+  cache: PageCache,
+  source: Source,
+  pages: PageRange,
+  mode: "read" | "write",
+  visit: (mm: Mm, part: VmaPart) => Task<void>,
+): Task<void> {
+  for (let after = 0; ;) {
+    const found = yield* nextMapper(cache, source, after);
+    if (found === undefined) return;
+    const { mm } = found;
+    after = found.number;
+    if (mode === "read") yield* mm.mmapLock.downRead();
+    else yield* mm.mmapLock.downWrite();
+    for (const part of partsOf(machine, mm, cache.at, pages)) yield* visit(mm, part);
+    if (mode === "read") yield* mm.mmapLock.upRead();
+    else yield* mm.mmapLock.upWrite();
+    yield* mmput(machine, mm);
+  }
+}
+
+/** The parts of one space. Holding its mmap lock. */
+function* partsOf(
+  machine: Machine,
+  mm: Mm,
+  cache: number,
+  { startPage, endPage }: PageRange,
+): Generator<VmaPart, void, void> {
+  for (const vma of vmasIn(machine.memory, mm, 0, TASK_SIZE_PAGES)) {
+    if (vma.source !== cache || (vma.flags & VM_BACKED) === 0) continue;
+    const firstPage = vma.startPage + Math.max(0, startPage - vma.offsetPages);
+    const pastPage = Math.min(vma.endPage, vma.startPage + (endPage - vma.offsetPages));
+    if (firstPage < pastPage) yield { vma, startPage: firstPage, endPage: pastPage };
+  }
+}

@@ -1,0 +1,288 @@
+/**
+ * @module mm/source/serve
+ * A thread that has the code of a source, and what it does for others: it answers their requests,
+ * and when nothing maps the source any more it writes back what is dirty and lets the source go.
+ *
+ *   V1  A server holds a reference of the cache, and is a resource of its thread. `servers` counts
+ *       them. When the last one dies, requests are answered EIO, and pages that are in the cache
+ *       stay there.
+ *   V2  A server ends only when nothing is claimed and no page is dirty. A write-back that fails
+ *       keeps the source, with its data: who maps it again finds them, and msync tries once more.
+ *   V3  A request that a dead server had taken is QUEUED again for another one.
+ */
+
+import { Machine } from "../../memory/machine.ts";
+import { type Struct, type StructView, pointer, struct, u32 } from "../../memory/layout/struct.ts";
+import {
+  addResource,
+  registerReleaser,
+  removeResource,
+  resourceKind,
+} from "../../sync/death/resources.ts";
+import { EAGAIN, EIO, EMFILE, ENOMEM, type Errno } from "../../sync/errno.ts";
+import { bug } from "../../sync/errors.ts";
+import type { Task } from "../../sync/tasks/task.ts";
+import { CACHE_PAGES_MAX, PageCache, backingOf, cacheGet, cachePut } from "../vma/page-cache.ts";
+import { Source, addWork, workOf } from "../vma/source.ts";
+import { bringPageIn } from "./bring-in.ts";
+import {
+  IO_ABANDONED,
+  IO_DONE,
+  IO_QUEUED,
+  IO_READ,
+  IO_SIZE,
+  IO_TAKEN,
+  SourceIo,
+  freeIo,
+  setIoState,
+} from "./io.ts";
+import { type Pager, dropPager, setPager } from "./pager.ts";
+import { dropUnmapped, refreshSize } from "./size.ts";
+import { sourceTable, unlistSource } from "./source-table.ts";
+import { syncPages } from "./write-back.ts";
+
+interface ServerRecord extends StructView {
+  cache: number;
+  agent: number;
+}
+
+const ServerRecord: Struct<ServerRecord> = struct<ServerRecord>("sourceServer", {
+  cache: pointer("const", "holds one reference (V1)"),
+  agent: u32("const", "id of the thread"),
+});
+
+const SERVER_RESOURCE: number = resourceKind("source");
+
+function sourceOf(machine: Machine, cache: number): Source {
+  return backingOf(machine, cache) ?? bug(`cache ${cache} has no source`);
+}
+
+/** One thread's service of one source. */
+export class SourceServer {
+  readonly machine: Machine;
+  readonly cacheAt: number;
+  readonly #record: number;
+  readonly #slot: number;
+  #isEnded = false;
+
+  private constructor(machine: Machine, cacheAt: number, record: number, slot: number) {
+    this.machine = machine;
+    this.cacheAt = cacheAt;
+    this.#record = record;
+    this.#slot = slot;
+  }
+
+  /**
+   * This thread serves the source from now on, with `pager`. ENOMEM, EMFILE. The caller has claimed
+   * the source, and runs `serve` as a task that lasts.
+   */
+  static *begin(machine: Machine, cacheAt: number, pager: Pager): Task<SourceServer | Errno> {
+    const at = yield* machine.heap.alloc(ServerRecord);
+    if (at === 0) return ENOMEM;
+    const record = ServerRecord.at(machine.memory, at);
+    record.cache = cacheAt;
+    record.agent = machine.memory.agentId;
+    yield* cacheGet(machine, cacheAt);
+    const slot = addResource(machine.memory, SERVER_RESOURCE, at);
+    if (slot < 0) {
+      yield* machine.heap.free(ServerRecord, at);
+      yield* cachePut(machine, cacheAt);
+      return EMFILE;
+    }
+    const cache = PageCache.at(machine.memory, cacheAt);
+    yield* cache.lock.lock();
+    sourceOf(machine, cacheAt).servers += 1;
+    yield* cache.lock.unlock();
+    setPager(machine, cacheAt, pager);
+    return new SourceServer(machine, cacheAt, at, slot);
+  }
+
+  /** It has let the source go. For good, and not while sourcesLock is held. */
+  get isEnded(): boolean {
+    return this.#isEnded;
+  }
+
+  /** Answers requests until nothing is claimed, or `end` was called and has succeeded. */
+  *serve(): Task<void> {
+    if (this.#isEnded) return;
+    // `end` may be called by another task of this thread, and this one may still wait then.
+    yield* cacheGet(this.machine, this.cacheAt);
+    yield* this.#serveHeld(PageCache.at(this.machine.memory, this.cacheAt));
+    yield* cachePut(this.machine, this.cacheAt);
+  }
+
+  *#serveHeld(cache: PageCache): Task<void> {
+    const { machine, cacheAt } = this;
+    const { memory } = machine;
+    const source = sourceOf(machine, cacheAt);
+    while (!this.#isEnded) {
+      const work = workOf(source);
+      const { request, mappings } = yield* takeRequest(cache, source, memory.agentId);
+      if (request !== 0) {
+        yield* answer(machine, cache, source, request);
+        continue;
+      }
+      if (mappings === 0) return;
+      const workAt = source.at + Source.offset.work;
+      const hasWork = (): boolean => this.#isEnded || workOf(source) !== work;
+      const reads = { at: workAt, words: 1 };
+      yield* source.serveQueue.waitEvent(hasWork, Infinity, undefined, reads);
+    }
+  }
+
+  /** Waits until something is mapped again, or `end` has succeeded: after an `end` that failed. */
+  *waitUntilMapped(): Task<void> {
+    if (this.#isEnded) return;
+    const { machine, cacheAt } = this;
+    yield* cacheGet(machine, cacheAt);
+    const cache = PageCache.at(machine.memory, cacheAt);
+    const source = sourceOf(machine, cacheAt);
+    for (;;) {
+      const work = workOf(source);
+      if (this.#isEnded || (yield* isClaimed(cache, source))) break;
+      yield* source.serveQueue.waitEvent(() => this.#isEnded || workOf(source) !== work);
+    }
+    yield* cachePut(machine, cacheAt);
+  }
+
+  /**
+   * Writes back what is dirty if nothing is claimed, and lets the source go (V2): 0. EAGAIN: it is
+   * mapped. Else why the write-back failed.
+   */
+  *end(): Task<Errno> {
+    if (this.#isEnded) return 0;
+    const { machine, cacheAt } = this;
+    // Another task of this thread may end the service meanwhile.
+    yield* cacheGet(machine, cacheAt);
+    try {
+      return yield* this.#endHeld(PageCache.at(machine.memory, cacheAt));
+    } finally {
+      yield* cachePut(machine, cacheAt);
+    }
+  }
+
+  *#endHeld(cache: PageCache): Task<Errno> {
+    const { machine, cacheAt } = this;
+    const source = sourceOf(machine, cacheAt);
+    if (yield* isClaimed(cache, source)) return EAGAIN;
+    const answered = yield* syncPages(machine, cacheAt, 0, CACHE_PAGES_MAX);
+    if (answered !== 0) return answered;
+    const table = yield* sourceTable(machine);
+    yield* table.lock.lock();
+    yield* cache.lock.lock();
+    const isFree = !this.#isEnded && source.mappings === 0 && source.dirtyPages === 0;
+    if (isFree) {
+      this.#isEnded = true;
+      source.servers -= 1;
+      if (source.servers === 0) {
+        answerAll(source, EIO);
+        unlistSource(source);
+      }
+      addWork(source);
+    }
+    yield* cache.lock.unlock();
+    yield* table.lock.unlock();
+    if (!isFree) return this.#isEnded ? 0 : EAGAIN;
+    dropPager(machine, cacheAt);
+    // Now, for a task that still waits may keep the cache for a while.
+    yield* dropUnmapped(machine, cache, source);
+    removeResource(machine.memory, this.#slot);
+    yield* machine.heap.free(ServerRecord, this.#record);
+    yield* source.serveQueue.wakeAll();
+    yield* source.doneQueue.wakeAll();
+    yield* cachePut(machine, cacheAt);
+    return 0;
+  }
+}
+
+function* isClaimed(cache: PageCache, source: Source): Task<boolean> {
+  yield* cache.lock.lock();
+  const { mappings } = source;
+  yield* cache.lock.unlock();
+  return mappings > 0;
+}
+
+/** Nobody serves any more: what waits is answered. Holding pageCacheLock. */
+function answerAll(source: Source, errno: Errno): void {
+  for (const node of source.requests.nodes()) {
+    const io = SourceIo.at(source.memory, SourceIo.containerOf(node, "node"));
+    io.node.del();
+    io.errno = errno;
+    setIoState(io, IO_DONE);
+  }
+}
+
+interface Taken {
+  /** 0: there is none. */
+  readonly request: number;
+  readonly mappings: number;
+}
+
+function* takeRequest(cache: PageCache, source: Source, agent: number): Task<Taken> {
+  let request = 0;
+  yield* cache.lock.lock();
+  for (const node of source.requests.nodes()) {
+    const io = SourceIo.at(source.memory, SourceIo.containerOf(node, "node"));
+    if (io.state !== IO_QUEUED) continue;
+    io.server = agent;
+    setIoState(io, IO_TAKEN);
+    request = io.at;
+    break;
+  }
+  const { mappings } = source;
+  yield* cache.lock.unlock();
+  return { request, mappings };
+}
+
+/** Does what is asked, and answers; of a request whose thread has died it frees the record. */
+function* answer(machine: Machine, cache: PageCache, source: Source, request: number): Task<void> {
+  const io = SourceIo.at(machine.memory, request);
+  const { kind, startPage, endPage } = io;
+  const errno =
+    kind === IO_READ
+      ? yield* bringPageIn(machine, cache.at, startPage)
+      : kind === IO_SIZE
+        ? yield* refreshSize(machine, cache.at)
+        : yield* syncPages(machine, cache.at, startPage, endPage);
+  yield* cache.lock.lock();
+  const isAbandoned = io.state === IO_ABANDONED;
+  io.node.del();
+  io.errno = errno;
+  if (!isAbandoned) setIoState(io, IO_DONE);
+  yield* cache.lock.unlock();
+  if (isAbandoned) yield* freeIo(machine, request);
+  else yield* source.doneQueue.wakeAll();
+}
+
+/** For the reaper: the thread that served has died (V1, V3). */
+function* releaseServer(machine: Machine, at: number): Task<void> {
+  const { cache: cacheAt, agent } = ServerRecord.at(machine.memory, at);
+  const cache = PageCache.at(machine.memory, cacheAt);
+  const source = sourceOf(machine, cacheAt);
+  const orphans: number[] = [];
+  const table = yield* sourceTable(machine);
+  yield* table.lock.lock();
+  yield* cache.lock.lock();
+  source.servers -= 1;
+  for (const node of source.requests.nodes()) {
+    const io = SourceIo.at(source.memory, SourceIo.containerOf(node, "node"));
+    if (io.server !== agent || io.state === IO_QUEUED) continue;
+    if (io.state === IO_TAKEN) setIoState(io, IO_QUEUED);
+    else orphans.push(io.at);
+  }
+  for (const orphan of orphans) SourceIo.at(source.memory, orphan).node.del();
+  if (source.servers === 0) {
+    answerAll(source, EIO);
+    unlistSource(source);
+  }
+  addWork(source);
+  yield* cache.lock.unlock();
+  yield* table.lock.unlock();
+  yield* source.serveQueue.wakeAll();
+  yield* source.doneQueue.wakeAll();
+  for (const orphan of orphans) yield* freeIo(machine, orphan);
+  yield* machine.heap.free(ServerRecord, at);
+  yield* cachePut(machine, cacheAt);
+}
+
+registerReleaser(SERVER_RESOURCE, (memory, at) => releaseServer(Machine.of(memory), at));

@@ -1,0 +1,106 @@
+/**
+ * @module mm/source/source-table The machine's files that are mapped somewhere, so that every
+ * mapping of one file shares its pages, whichever thread mapped it and by whichever path. Plays the
+ * part of Linux's inode cache.
+ *
+ *   N1  A source of a file is listed from its birth until its last server lets it go. It is found,
+ *       and claimed (a reference of the cache and a count of `mappings`), in one section of
+ *       sourcesLock. A server ends in such a section, too, if nothing is claimed (V2 of serve.ts).
+ *       So a source that was found does not end before the claim is dropped.
+ */
+
+import { List } from "../../memory/layout/list.ts";
+import type { Machine } from "../../memory/machine.ts";
+import { type Struct, type StructView, embed, struct } from "../../memory/layout/struct.ts";
+import { Spinlock } from "../../sync/primitives/spinlock.ts";
+import { EFBIG, ENOMEM } from "../../sync/errno.ts";
+import type { Task } from "../../sync/tasks/task.ts";
+import { PAGE_BYTES } from "../pte.ts";
+import { CACHE_PAGES_MAX, cacheCreate } from "../vma/page-cache.ts";
+import {
+  type FileIdentity,
+  Source,
+  type SourceKind,
+  freeSource,
+  isFile,
+  makeSource,
+} from "../vma/source.ts";
+import { dropSource, getSource } from "../vma/vma-map.ts";
+import { VM_BACKED, type VmaKind } from "../vma/vma.ts";
+
+export interface SourceTable extends StructView {
+  readonly lock: Spinlock;
+  readonly files: List;
+}
+
+const SourceTable: Struct<SourceTable> = struct<SourceTable>("sourceTable", {
+  lock: embed(Spinlock, "the list; that a source is claimed, or ends (N1)", "sourcesLock"),
+  files: embed(List, "head of the sources that are files; guarded by sourcesLock"),
+});
+
+/** Throws HmmError ENOMEM. */
+export function* sourceTable(machine: Machine): Task<SourceTable> {
+  return yield* machine.heap.singleton(SourceTable, (table) => {
+    table.lock.init();
+    table.files.init();
+  });
+}
+
+/** What a claim holds: it is given back like the source of a vma. */
+function claimOf(cache: number): VmaKind {
+  return { flags: VM_BACKED, source: cache, offsetPages: 0 };
+}
+
+/** One more claim, by who has one or holds sourcesLock. */
+export function claim(machine: Machine, cache: number): Task<void> {
+  return getSource(machine, claimOf(cache));
+}
+
+/** Pairs with a claim. */
+export function dropClaim(machine: Machine, cache: number): Task<void> {
+  return dropSource(machine, claimOf(cache));
+}
+
+/**
+ * The cache of the source, claimed: that of a file which is listed already, or a new one. ENOMEM;
+ * EFBIG past 8 GiB.
+ */
+export function* openSource(machine: Machine, kind: SourceKind): Task<number> {
+  const table = yield* sourceTable(machine);
+  const pages = Math.ceil(kind.lengthBytes / PAGE_BYTES);
+  if (pages > CACHE_PAGES_MAX) return EFBIG;
+  const source = yield* makeSource(machine, kind);
+  if (source === 0) return ENOMEM;
+  const made = yield* cacheCreate(machine, pages, source);
+  if (made === 0) {
+    yield* freeSource(machine, Source.at(machine.memory, source));
+    return ENOMEM;
+  }
+  const fresh = Source.at(machine.memory, source);
+  // `cacheCreate` has made the reference; this is the count.
+  fresh.mappings = 1;
+  fresh.cache = made;
+  if (kind.file === undefined) return made;
+  yield* table.lock.lock();
+  const known = findFile(table, kind.file);
+  if (known === 0) table.files.addTail(fresh.node);
+  else yield* claim(machine, known);
+  yield* table.lock.unlock();
+  if (known === 0) return made;
+  yield* dropClaim(machine, made);
+  return known;
+}
+
+/** The cache of a listed file, or 0. Holding sourcesLock. */
+function findFile(table: SourceTable, file: FileIdentity): number {
+  for (const node of table.files.nodes()) {
+    const source = Source.at(table.memory, Source.containerOf(node, "node"));
+    if (isFile(source, file)) return source.cache;
+  }
+  return 0;
+}
+
+/** Holding sourcesLock. */
+export function unlistSource(source: Source): void {
+  if (source.node.isListed()) source.node.del();
+}

@@ -1,0 +1,382 @@
+/**
+ * @module mm/source/transfer
+ * Moves pages between a cache and its backing store. Begins a transfer, hands it to this thread's
+ * pager, and finishes it. Holding no lock. The states of an entry are in vma/page-cache.ts.
+ *
+ *   T1  READING and WRITEBACK are put on a run of pages in one section of pageCacheLock, for a
+ *       record that is a resource of this thread already (O2 of io.ts).
+ *   T2  A page that is READING has one count of its frame, the cache's. Nobody maps it. It becomes
+ *       UPTODATE only when all of it holds what the store has there, and zeros beyond its end.
+ *   T3  A write-back holds a count of each frame from mark to finish. So the frame is neither
+ *       migrated nor freed, even if the page is cut off meanwhile.
+ *   T4  DIRTY is cleared, then the entries of all spaces lose their right to write, then the frame
+ *       is read. A store before that is written; a store after it faults, and makes the page DIRTY
+ *       once more (page_mkwrite, fault/file-fault.ts).
+ *
+ *       write-back                                      storing thread
+ *       DIRTY cleared, WRITEBACK
+ *                                                       store, through an old entry
+ *       entries read-only, flushed
+ *                                                       store: faults, page DIRTY, entry writable
+ *       frame written: has the first store, and
+ *       may have the second
+ *       WRITEBACK cleared                               the page is DIRTY: it is written again
+ */
+
+import type { Machine } from "../../memory/machine.ts";
+import { dataStep } from "../../memory/frames/page-data.ts";
+import { LEAF_WORDS, wordAt } from "../../mmu/radix-table.ts";
+import { atomicLoad, atomicStore } from "../../sync/atomics.ts";
+import { ENOMEM, type Errno } from "../../sync/errno.ts";
+import { bug } from "../../sync/errors.ts";
+import type { Task } from "../../sync/tasks/task.ts";
+import { PAGE_BYTES } from "../pte.ts";
+import {
+  CACHE_DIRTY,
+  CACHE_READING,
+  CACHE_UPTODATE,
+  CACHE_WRITEBACK,
+  PageCache,
+  backingOf,
+  cacheEntryPfn,
+  cachePages,
+  cacheSlot,
+  makeCacheEntry,
+  slotIfThere,
+} from "../vma/page-cache.ts";
+import { type Source, sourceSize } from "../vma/source.ts";
+import { IO_READ, IO_WRITE, SourceIo, ioBegin, ioEnd, isOfPage } from "./io.ts";
+import {
+  PENDING,
+  type Pager,
+  SIZE_CHANGED,
+  forgetPending,
+  notePending,
+  pendingHere,
+} from "./pager.ts";
+import { claim, dropClaim } from "./source-table.ts";
+
+/** Most pages that one write-back takes. */
+export const WRITE_PAGES_MAX = 256;
+
+/**
+ * Reads absent pages from `page` on, `wantedPages` at most, as far as they lie in a row and frames
+ * in a row are free. 0: done, or begun (PENDING), or another thread is reading the page.
+ * SIZE_CHANGED: done, and the size is to be asked again. ENOMEM, EMFILE, or what the pager
+ * answered.
+ */
+export function* readPages(
+  machine: Machine,
+  cache: PageCache,
+  source: Source,
+  pager: Pager,
+  page: number,
+  wantedPages: number,
+): Task<number> {
+  const at = yield* ioBegin(machine, cache.at, IO_READ, page, page);
+  if (at < 0) return at;
+  const run = yield* allocFrames(machine, cache, page, wantedPages, pager.wantsZeroes);
+  const marked = run.errno === 0 ? yield* markReading(machine, cache, at, run) : 0;
+  for (let i = marked; i < run.pages; i++) yield* machine.ram.refs.pagePut(run.pfn + i);
+  if (marked === 0) {
+    yield* ioEnd(machine, at);
+    return run.errno;
+  }
+  const offsetBytes = page * PAGE_BYTES;
+  const parts = [bytesOf(machine, run.pfn, marked)];
+  const storedBytes = Math.min(marked * PAGE_BYTES, yield* bytesLeft(cache, source, offsetBytes));
+  for (let i = 0; i < marked; i++) yield* dataStep(machine.memory, "write", run.pfn + i);
+  yield* claim(machine, cache.at);
+  notePending(machine, at);
+  const answer = pager.read({ offsetBytes, storedBytes, parts, io: at });
+  if (answer === PENDING) return 0;
+  const hasChanged = answer === SIZE_CHANGED;
+  const result = yield* finishTransfer(machine, at, hasChanged ? 0 : answer);
+  return hasChanged ? SIZE_CHANGED : result;
+}
+
+/** How much of the store lies at `offsetBytes` and after it. */
+function* bytesLeft(cache: PageCache, source: Source, offsetBytes: number): Task<number> {
+  yield* cache.lock.lock();
+  const bytes = sourceSize(source);
+  yield* cache.lock.unlock();
+  return Math.max(0, bytes - offsetBytes);
+}
+
+/** Frames for a read, each with one count. */
+interface FrameRun {
+  readonly pfn: number;
+  readonly pages: number;
+  readonly errno: Errno;
+}
+
+/** Frames in a row and the tables for their entries; fewer than wanted where RAM is short. */
+function* allocFrames(
+  machine: Machine,
+  cache: PageCache,
+  page: number,
+  wantedPages: number,
+  zeroed: boolean,
+): Task<FrameRun> {
+  const none = { pfn: 0, pages: 0, errno: ENOMEM };
+  let pages = Math.min(wantedPages, cachePages(machine, cache.at) - page);
+  if (pages <= 0) return { ...none, errno: 0 };
+  for (let first = page; first < page + pages; first += LEAF_WORDS)
+    if ((yield* cacheSlot(machine, cache, first)) <= 0) return none;
+  if ((yield* cacheSlot(machine, cache, page + pages - 1)) <= 0) return none;
+  for (; pages > 1; pages = Math.floor(pages / 2)) {
+    const pfn = yield* machine.ram.allocRun(pages, zeroed);
+    if (pfn !== 0) return { pfn, pages, errno: 0 };
+  }
+  const pfn = yield* machine.ram.allocFrame(zeroed);
+  return pfn === 0 ? none : { pfn, pages: 1, errno: 0 };
+}
+
+/**
+ * T1. How many pages of the run are READING now: it ends at a page that is not absent.
+ *
+ * @stepped page cache
+ */
+function* markReading(
+  machine: Machine,
+  cache: PageCache,
+  at: number,
+  { pfn, pages }: FrameRun,
+): Task<number> {
+  const { memory, ram } = machine;
+  const io = SourceIo.at(memory, at);
+  const { startPage } = io;
+  for (let i = 0; i < pages; i++) ram.refs.setMapping(pfn + i, cache.at);
+  yield* cache.lock.lock();
+  const most = Math.min(pages, Math.max(0, cachePages(machine, cache.at) - startPage));
+  let marked = 0;
+  for (; marked < most; marked++) {
+    const slot = slotIfThere(memory, cache, startPage + marked);
+    if (wordAt(memory.words, slot) !== 0) break;
+    atomicStore(memory.words, slot, makeCacheEntry(pfn + marked, CACHE_READING));
+  }
+  if (marked > 0) {
+    io.endPage = startPage + marked;
+    io.isMarked = 1;
+  }
+  yield* cache.lock.unlock();
+  return marked;
+}
+
+/** The bytes of frames in a row. */
+function bytesOf(machine: Machine, pfn: number, pages: number): Uint8Array {
+  const section = machine.ram.sections.of(pfn);
+  const start = (pfn - section.basePfn) * PAGE_BYTES;
+  return section.u8.subarray(start, start + pages * PAGE_BYTES);
+}
+
+/** A run of dirty pages that is being written, and its frames. */
+export interface WriteRun {
+  readonly io: number;
+  readonly startPage: number;
+  readonly endPage: number;
+  readonly pfns: readonly number[];
+}
+
+/**
+ * T1, T3: the first dirty pages of [startPage, endPage) that are not being written, as a run.
+ * Undefined: there are none. ENOMEM, EMFILE.
+ */
+export function* beginWrite(
+  machine: Machine,
+  cache: PageCache,
+  source: Source,
+  startPage: number,
+  endPage: number,
+): Task<WriteRun | Errno | undefined> {
+  if (source.dirtyPages === 0) return undefined;
+  const at = yield* ioBegin(machine, cache.at, IO_WRITE, startPage, startPage);
+  if (at < 0) return at;
+  const pfns: number[] = [];
+  const first = yield* markWriteback(machine, cache, source, at, endPage, pfns);
+  if (first >= 0) return { io: at, startPage: first, endPage: first + pfns.length, pfns };
+  yield* ioEnd(machine, at);
+  return undefined;
+}
+
+/** The first page of the run, or -1. @stepped page cache */
+function* markWriteback(
+  machine: Machine,
+  cache: PageCache,
+  source: Source,
+  at: number,
+  endPage: number,
+  pfns: number[],
+): Task<number> {
+  const { memory, ram } = machine;
+  const io = SourceIo.at(memory, at);
+  let first = -1;
+  yield* cache.lock.lock();
+  const end = Math.min(endPage, cachePages(machine, cache.at));
+  for (let page = io.startPage; page < end && pfns.length < WRITE_PAGES_MAX; page++) {
+    const slot = slotIfThere(memory, cache, page);
+    const entry = slot === 0 ? 0 : wordAt(memory.words, slot);
+    const isWanted = (entry & CACHE_DIRTY) !== 0 && (entry & CACHE_WRITEBACK) === 0;
+    if (!isWanted && first < 0) continue;
+    if (!isWanted) break;
+    if (first < 0) first = page;
+    yield* ram.refs.pageGet(cacheEntryPfn(entry));
+    pfns.push(cacheEntryPfn(entry));
+    atomicStore(memory.words, slot, (entry & ~CACHE_DIRTY) | CACHE_WRITEBACK);
+    source.dirtyPages -= 1;
+  }
+  if (first >= 0) {
+    io.startPage = first;
+    io.endPage = first + pfns.length;
+    io.isMarked = 1;
+  }
+  yield* cache.lock.unlock();
+  return first;
+}
+
+/**
+ * Writes a run whose entries are read-only now (T4). 0: done or begun; else what the pager
+ * answered.
+ */
+export function* writeRun(
+  machine: Machine,
+  cache: PageCache,
+  source: Source,
+  pager: Pager,
+  { io, startPage, pfns }: WriteRun,
+): Task<Errno> {
+  const offsetBytes = startPage * PAGE_BYTES;
+  const leftBytes = yield* bytesLeft(cache, source, offsetBytes);
+  for (const pfn of pfns) yield* dataStep(machine.memory, "read", pfn);
+  const parts = clipped(partsOf(machine, pfns), leftBytes);
+  const storedBytes = Math.min(leftBytes, pfns.length * PAGE_BYTES);
+  yield* claim(machine, cache.at);
+  notePending(machine, io);
+  const answer = parts.length === 0 ? 0 : pager.write({ offsetBytes, storedBytes, parts, io });
+  return answer === PENDING ? 0 : yield* finishTransfer(machine, io, answer);
+}
+
+/** The bytes of frames in order; those that follow each other as one part. */
+function partsOf(machine: Machine, pfns: readonly number[]): Uint8Array[] {
+  const parts: Uint8Array[] = [];
+  for (let i = 0; i < pfns.length;) {
+    const section = machine.ram.sections.of(pfns[i]!);
+    let end = i + 1;
+    const last = section.basePfn + section.pages;
+    while (end < pfns.length && pfns[end] === pfns[i]! + (end - i) && pfns[end]! < last) end++;
+    parts.push(bytesOf(machine, pfns[i]!, end - i));
+    i = end;
+  }
+  return parts;
+}
+
+/** As much as the store has: a mapping does not make it longer. */
+function clipped(parts: readonly Uint8Array[], mostBytes: number): Uint8Array[] {
+  const kept: Uint8Array[] = [];
+  let leftBytes = mostBytes;
+  for (const part of parts) {
+    if (leftBytes <= 0) break;
+    kept.push(part.length <= leftBytes ? part : part.subarray(0, leftBytes));
+    leftBytes -= part.length;
+  }
+  return kept;
+}
+
+/**
+ * Ends a transfer with `answer`, 0 or an errno, which it returns. Of a transfer that was PENDING,
+ * in the thread that began it. Until then the transfer has a claim of the source, so the thread
+ * goes on serving.
+ */
+export function* finishTransfer(machine: Machine, at: number, answer: Errno): Task<Errno> {
+  const io = SourceIo.at(machine.memory, at);
+  const cache = PageCache.at(machine.memory, io.cache);
+  const source = backingOf(machine, io.cache) ?? bug("a transfer without a source has ended");
+  forgetPending(machine, at);
+  const left: number[] = [];
+  if (io.kind === IO_READ) yield* finishRead(machine, cache, source, io, answer, left);
+  else yield* finishWrite(machine, cache, source, io, answer, left);
+  for (const pfn of left) yield* machine.ram.refs.pagePut(pfn);
+  yield* dropClaim(machine, cache.at);
+  yield* source.doneQueue.wakeAll();
+  yield* ioEnd(machine, at);
+  return answer;
+}
+
+/** T2. `left` gets the frames of pages that are absent again. @stepped page cache */
+function* finishRead(
+  machine: Machine,
+  cache: PageCache,
+  source: Source,
+  io: SourceIo,
+  answer: Errno,
+  left: number[],
+): Task<void> {
+  const { memory } = machine;
+  yield* cache.lock.lock();
+  const pages = cachePages(machine, cache.at);
+  for (let page = io.startPage; page < io.endPage; page++) {
+    const slot = slotIfThere(memory, cache, page);
+    const pfn = cacheEntryPfn(wordAt(memory.words, slot));
+    const isKept = answer === 0 && page < pages;
+    if (isKept && page === pages - 1) zeroBeyond(machine, source, page, pfn);
+    atomicStore(memory.words, slot, isKept ? makeCacheEntry(pfn, CACHE_UPTODATE) : 0);
+    if (!isKept) left.push(pfn);
+  }
+  source.readErrno = answer;
+  io.isMarked = 0;
+  yield* cache.lock.unlock();
+}
+
+/** The last page reads as zeros past the end of the store. Holding pageCacheLock. */
+export function zeroBeyond(machine: Machine, source: Source, page: number, pfn: number): void {
+  const usedBytes = sourceSize(source) - page * PAGE_BYTES;
+  if (usedBytes < PAGE_BYTES) bytesOf(machine, pfn, 1).fill(0, Math.max(0, usedBytes));
+}
+
+/** T3. `left` gets the frames of which the transfer had a count. @stepped page cache */
+function* finishWrite(
+  machine: Machine,
+  cache: PageCache,
+  source: Source,
+  io: SourceIo,
+  answer: Errno,
+  left: number[],
+): Task<void> {
+  const { memory } = machine;
+  yield* cache.lock.lock();
+  for (let page = io.startPage; page < io.endPage; page++) {
+    const slot = slotIfThere(memory, cache, page);
+    const entry = wordAt(memory.words, slot);
+    // Who cuts a page off waits until it has been written (size.ts).
+    if ((entry & CACHE_WRITEBACK) === 0) bug(`page ${page} lost its mark during a write-back`);
+    left.push(cacheEntryPfn(entry));
+    const isDirty = answer !== 0 || (entry & CACHE_DIRTY) !== 0;
+    if (isDirty && (entry & CACHE_DIRTY) === 0) source.dirtyPages += 1;
+    atomicStore(
+      memory.words,
+      slot,
+      (entry & ~(CACHE_WRITEBACK | CACHE_DIRTY)) | (isDirty ? CACHE_DIRTY : 0),
+    );
+  }
+  source.writeErrno = answer;
+  io.isMarked = 0;
+  yield* cache.lock.unlock();
+}
+
+/** Until the page is not under write-back. Throws HmmError EDEADLK as `bringIn` does. */
+export function* waitWhileWriting(
+  machine: Machine,
+  cache: PageCache,
+  source: Source,
+  page: number,
+): Task<void> {
+  const { memory } = machine;
+  const slot = slotIfThere(memory, cache, page);
+  if (slot === 0) return;
+  const isOver = (): boolean => (atomicLoad(memory.words, slot) & CACHE_WRITEBACK) === 0;
+  const isOwn = (): boolean => {
+    for (const at of pendingHere(machine)) if (isOfPage(machine, at, cache.at, page)) return true;
+    return false;
+  };
+  yield* source.doneQueue.waitEvent(isOver, Infinity, isOwn, { at: slot, words: 1 });
+}

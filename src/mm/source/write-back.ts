@@ -1,0 +1,155 @@
+/**
+ * @module mm/source/write-back
+ * Writes dirty pages of a source to its backing store. Follows Linux `write_cache_pages`,
+ * `folio_clear_dirty_for_io` and `page_mkclean`. Holding no lock; the caller has a reference of the
+ * cache.
+ */
+
+import type { Machine } from "../../memory/machine.ts";
+import { forEachLeaf, pteIndex, wordAt } from "../../mmu/radix-table.ts";
+import { EVENT_PROTECTION_PAGE, invalidateRange } from "../../notifier/events.ts";
+import {
+  mmuNotifierInvalidateRangeEnd,
+  mmuNotifierInvalidateRangeStart,
+} from "../../notifier/mmu-notifier.ts";
+import { atomicCompareExchange } from "../../sync/atomics.ts";
+import { EIO, type Errno } from "../../sync/errno.ts";
+import type { Task } from "../../sync/tasks/task.ts";
+import type { Mm } from "../mm-struct.ts";
+import { PTE_PRESENT, PTE_WRITE } from "../pte.ts";
+import {
+  CACHE_WRITEBACK,
+  PageCache,
+  backingOf,
+  cacheEntryAt,
+  cachePages,
+} from "../vma/page-cache.ts";
+import type { Source } from "../vma/source.ts";
+import { type PageRange, VM_SHARED } from "../vma/vma.ts";
+import { IO_WRITE, ioBegin } from "./io.ts";
+import { forEachMapping } from "./mappings.ts";
+import { pagerOf } from "./pager.ts";
+import { ask, endWait } from "./requests.ts";
+import { refreshSize } from "./size.ts";
+import { type WriteRun, beginWrite, waitWhileWriting, writeRun } from "./transfer.ts";
+
+/**
+ * Writes what is dirty in pages [startPage, endPage) now, and waits until it is written: 0, or why
+ * it could not be; then those pages are still dirty. EIO also where no thread serves the source. If
+ * the code is another thread's, that thread does it.
+ */
+export function* syncPages(
+  machine: Machine,
+  at: number,
+  startPage: number,
+  endPage: number,
+): Task<Errno> {
+  const source = backingOf(machine, at);
+  if (source === undefined || source.isWritable === 0) return 0;
+  if (pagerOf(machine, at) !== undefined)
+    return yield* syncHere(machine, PageCache.at(machine.memory, at), source, startPage, endPage);
+  if (!(yield* isAnyDirty(PageCache.at(machine.memory, at), source))) return 0;
+  const io = yield* ioBegin(machine, at, IO_WRITE, startPage, endPage);
+  if (io < 0) return io;
+  try {
+    return yield* ask(machine, source, io, Infinity);
+  } finally {
+    yield* endWait(machine, io);
+  }
+}
+
+function* isAnyDirty(cache: PageCache, source: Source): Task<boolean> {
+  yield* cache.lock.lock();
+  const isDirty = source.dirtyPages > 0;
+  yield* cache.lock.unlock();
+  return isDirty;
+}
+
+/** In a thread that has the code. One pass: what is stored meanwhile may stay dirty. */
+function* syncHere(
+  machine: Machine,
+  cache: PageCache,
+  source: Source,
+  startPage: number,
+  endPage: number,
+): Task<Errno> {
+  const pager = pagerOf(machine, cache.at);
+  if (pager === undefined) return EIO;
+  // What others have cut off must not be written: that would make the store longer again.
+  let result = yield* refreshSize(machine, cache.at);
+  for (let page = startPage; page < endPage;) {
+    // What another write-back took before is written by that; what was stored since, by this one.
+    const run = yield* beginWrite(machine, cache, source, page, endPage);
+    if (run === undefined) break;
+    if (typeof run === "number") return run;
+    yield* cleanEntries(machine, cache, source, run);
+    const answer = yield* writeRun(machine, cache, source, pager, run);
+    if (answer !== 0) result = answer;
+    page = run.endPage;
+  }
+  const waited = yield* waitForWrites(machine, cache, source, startPage, endPage);
+  return result === 0 ? waited : result;
+}
+
+/** Waits for the writes that are under way in the range. Why one failed, or 0. */
+function* waitForWrites(
+  machine: Machine,
+  cache: PageCache,
+  source: Source,
+  startPage: number,
+  endPage: number,
+): Task<Errno> {
+  const { memory } = machine;
+  let hasWaited = false;
+  for (let page = startPage; page < Math.min(endPage, cachePages(machine, cache.at)); page++) {
+    if ((cacheEntryAt(memory, cache, page) & CACHE_WRITEBACK) === 0) continue;
+    hasWaited = true;
+    yield* waitWhileWriting(machine, cache, source, page);
+  }
+  if (!hasWaited) return 0;
+  yield* cache.lock.lock();
+  const { writeErrno } = source;
+  yield* cache.lock.unlock();
+  return writeErrno;
+}
+
+/** T4 of transfer.ts, in every space that shares the pages. Linux: `page_mkclean`. */
+function* cleanEntries(
+  machine: Machine,
+  cache: PageCache,
+  source: Source,
+  run: WriteRun,
+): Task<void> {
+  yield* forEachMapping(machine, cache, source, run, "read", function* (mm, part) {
+    if ((part.vma.flags & VM_SHARED) !== 0) yield* protectPages(machine, mm, part);
+  });
+}
+
+/** Takes WRITE from the entries of the pages, as one invalidation. Holding the mmap lock. */
+function* protectPages(machine: Machine, mm: Mm, pages: PageRange): Task<void> {
+  const { startPage, endPage } = pages;
+  const range = invalidateRange(mm, startPage, endPage, EVENT_PROTECTION_PAGE);
+  yield* mmuNotifierInvalidateRangeStart(machine, range);
+  yield* forEachLeaf(
+    machine.memory,
+    mm.pgd,
+    startPage,
+    endPage,
+    function* (leaf, first, end): Task<number> {
+      for (let page = first; page < end; page++)
+        protectEntry(machine.memory.words, pteIndex(leaf, page));
+      yield* mm.shootdown.flush(first, end);
+      return 0;
+    },
+  );
+  yield* mmuNotifierInvalidateRangeEnd(machine, range);
+}
+
+/** Faults of other threads may add rights meanwhile. @stepped pte */
+function protectEntry(words: Int32Array, index: number): void {
+  for (;;) {
+    const pte = wordAt(words, index);
+    if ((pte & PTE_PRESENT) === 0 || (pte & PTE_WRITE) === 0) return;
+    if (atomicCompareExchange(words, index, pte, pte & ~PTE_WRITE) === pte) return;
+  }
+}

@@ -1,0 +1,185 @@
+/**
+ * @module mm/view/view-backed Views of mappings that have a source with a backing store: the frames
+ * are those of the page cache, and need no entries. They are brought in first, without the mmap
+ * lock; where none was in the cache, they are read into frames in a row (source/bring-in.ts), so
+ * that nothing has to move.
+ */
+
+import type { Machine } from "../../memory/machine.ts";
+import { pteAt, wordAt } from "../../mmu/radix-table.ts";
+import { atomicStore } from "../../sync/atomics.ts";
+import type { Errno } from "../../sync/errno.ts";
+import type { Task } from "../../sync/tasks/task.ts";
+import type { Mm } from "../mm-struct.ts";
+import { holdsFrame, ptePfn } from "../pte.ts";
+import { populate } from "../source/bring-in.ts";
+import { IO_READ, SourceIo, ioBegin, ioEnd } from "../source/io.ts";
+import {
+  CACHE_DIRTY,
+  CACHE_UPTODATE,
+  PageCache,
+  backingOf,
+  cacheEntryAt,
+  cacheEntryPfn,
+  slotIfThere,
+} from "../vma/page-cache.ts";
+import {
+  type PageRange,
+  VM_BACKED,
+  VM_SHARED,
+  type VmaPart,
+  offsetOf,
+  partsIn,
+} from "../vma/vma.ts";
+
+/** A page is not in its cache: it is to be brought in without the mmap lock. No errno. */
+export const VIEW_ABSENT = -512;
+/** What `pinCached` answers where the frames are not those of the cache, in a row. */
+export const NOT_PINNED = 0;
+/** Pages that are pinned in one section of pageCacheLock. */
+const PIN_PAGES = 512;
+
+/** What of the range has a source with a backing store. Holding the mmap lock. */
+function backedParts(machine: Machine, mm: Mm, range: PageRange): VmaPart[] {
+  return Array.from(partsIn(machine.memory, mm, range)).filter(
+    ({ vma }) => (vma.flags & VM_BACKED) !== 0,
+  );
+}
+
+/** Whether a page of the range has neither an entry nor a page in its cache. Holding the lock. */
+export function isAnyAbsent(machine: Machine, mm: Mm, range: PageRange): boolean {
+  const { memory } = machine;
+  for (const { vma, startPage, endPage } of backedParts(machine, mm, range)) {
+    const cache = PageCache.at(memory, vma.source);
+    for (let page = startPage; page < endPage; page++) {
+      const isCached = (cacheEntryAt(memory, cache, offsetOf(vma, page)) & CACHE_UPTODATE) !== 0;
+      if (!isCached && !holdsFrame(pteAt(memory, mm.pgd, page))) return true;
+    }
+  }
+  return false;
+}
+
+/**
+ * Brings all pages of sources in the range into their caches. 0, or why one cannot be had. Takes
+ * the mmap lock; the caller holds an mm user, and no lock.
+ */
+export function* bringRangeIn(machine: Machine, mm: Mm, range: PageRange): Task<Errno> {
+  const waits: number[] = [];
+  let result: Errno = 0;
+  yield* mm.mmapLock.downRead();
+  for (const { vma, startPage, endPage } of backedParts(machine, mm, range)) {
+    const [first, end] = [offsetOf(vma, startPage), offsetOf(vma, endPage)];
+    const at = yield* ioBegin(machine, vma.source, IO_READ, first, end);
+    if (at < 0) result = at;
+    else waits.push(at);
+  }
+  yield* mm.mmapLock.upRead();
+  try {
+    for (const at of waits) {
+      const { cache, startPage, endPage } = SourceIo.at(machine.memory, at);
+      if (result === 0) result = yield* populate(machine, cache, startPage, endPage);
+    }
+  } finally {
+    for (const at of waits) yield* ioEnd(machine, at);
+  }
+  return result;
+}
+
+/** The part that is the whole range, if it is of a source with a backing store. */
+export function wholeBacked(machine: Machine, mm: Mm, range: PageRange): VmaPart | undefined {
+  const [part] = backedParts(machine, mm, range);
+  const isWhole = part?.startPage === range.startPage && part.endPage === range.endPage;
+  return isWhole ? part : undefined;
+}
+
+/**
+ * Pins the cache's frames of a part, if they are in a row in one section, and are what the space
+ * sees: the first of them, or NOT_PINNED. Holding the mmap lock for writing.
+ */
+export function* pinCached(
+  machine: Machine,
+  mm: Mm,
+  part: VmaPart,
+  isWrite: boolean,
+): Task<number> {
+  const { memory, ram } = machine;
+  const { vma, startPage, endPage } = part;
+  const isShared = (vma.flags & VM_SHARED) !== 0;
+  if (isWrite && !isShared) return NOT_PINNED;
+  const cache = PageCache.at(memory, vma.source);
+  const offset = offsetOf(vma, startPage);
+  const pages = endPage - startPage;
+  const pfn = cacheEntryPfn(cacheEntryAt(memory, cache, offset));
+  if (pfn === 0) return NOT_PINNED;
+  const section = ram.sections.of(pfn);
+  if (pfn + pages > section.basePfn + section.pages) return NOT_PINNED;
+  if (!isShared && hasOtherFrames(machine, mm, part, pfn)) return NOT_PINNED;
+  let pinned = 0;
+  while (pinned < pages) {
+    const wanted = Math.min(PIN_PAGES, pages - pinned);
+    const got = yield* pinRow(machine, cache, offset + pinned, pfn + pinned, wanted);
+    pinned += got;
+    if (got < wanted) break;
+  }
+  if (pinned === pages) return pfn;
+  for (let i = 0; i < pinned; i++) yield* ram.refs.pageUnpin(pfn + i);
+  return NOT_PINNED;
+}
+
+/** Whether a private mapping has a frame for a page that is not the cache's. Holding the lock. */
+function hasOtherFrames({ memory }: Machine, mm: Mm, part: VmaPart, pfn: number): boolean {
+  for (let i = 0; i < part.endPage - part.startPage; i++) {
+    const pte = pteAt(memory, mm.pgd, part.startPage + i);
+    if (pte !== 0 && !(holdsFrame(pte) && ptePfn(pte) === pfn + i)) return true;
+  }
+  return false;
+}
+
+/** How many of the cache's pages from `offset` on are in frames from `pfn` on, and pinned now. */
+function* pinRow(
+  machine: Machine,
+  cache: PageCache,
+  offset: number,
+  pfn: number,
+  pages: number,
+): Task<number> {
+  let pinned = 0;
+  yield* cache.lock.lock();
+  for (; pinned < pages; pinned++) {
+    const entry = cacheEntryAt(machine.memory, cache, offset + pinned);
+    if ((entry & CACHE_UPTODATE) === 0 || cacheEntryPfn(entry) !== pfn + pinned) break;
+    yield* machine.ram.refs.pagePin(pfn + pinned);
+  }
+  yield* cache.lock.unlock();
+  return pinned;
+}
+
+/**
+ * Pages of a write view are newer than the backing store, where they have not been cut off. The
+ * caller has a claim of the source.
+ *
+ * @stepped page cache
+ */
+export function* markDirty(
+  machine: Machine,
+  at: number,
+  offset: number,
+  pfn: number,
+  pages: number,
+): Task<void> {
+  const { memory } = machine;
+  const cache = PageCache.at(memory, at);
+  const source = backingOf(machine, at);
+  if (source === undefined) return;
+  for (let first = 0; first < pages; first += PIN_PAGES) {
+    yield* cache.lock.lock();
+    for (let i = first; i < Math.min(first + PIN_PAGES, pages); i++) {
+      const slot = slotIfThere(memory, cache, offset + i);
+      const entry = slot === 0 ? 0 : wordAt(memory.words, slot);
+      if ((entry & CACHE_UPTODATE) === 0 || cacheEntryPfn(entry) !== pfn + i) continue;
+      if ((entry & CACHE_DIRTY) === 0) source.dirtyPages += 1;
+      atomicStore(memory.words, slot, entry | CACHE_DIRTY);
+    }
+    yield* cache.lock.unlock();
+  }
+}

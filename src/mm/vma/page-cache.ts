@@ -1,0 +1,269 @@
+/**
+ * @module mm/vma/page-cache
+ * The pages of a source: frames by offset, the same for every mapping of it in every space. Follows
+ * Linux `struct address_space` and `mm/filemap.c`. Anonymous shared memory is a cache without a
+ * backing store, as Linux's shmem: a page that nobody has touched is zeros. With one, `backing`
+ * (source.ts), pages are read into the cache and written back by mm/source/.
+ *
+ * A cache is a directory of tables of 512 entries, so it has at most 2 M pages (8 GiB).
+ *
+ *     31                               8 7       4 3         2       1        0
+ *     +---------------------------------+---------+---------+-------+--------+----------+
+ *     | frame number (pfn)              |    0    |WRITEBACK| DIRTY | READING| UPTODATE |
+ *     +---------------------------------+---------+---------+-------+--------+----------+
+ *
+ *     entry                meaning                                  next
+ *     0                    absent                                   READING; UPTODATE (anonymous)
+ *     READING              a frame that is being filled; not mapped UPTODATE; 0 (it failed)
+ *     UPTODATE             the contents of the source               DIRTY; 0 (cut off, dropped)
+ *     UPTODATE DIRTY       newer than the backing store             WRITEBACK; 0 (cut off)
+ *     UPTODATE WRITEBACK   being written                            UPTODATE; DIRTY (it failed)
+ *     all three            written once more meanwhile              DIRTY
+ *
+ * Anonymous memory keeps its size: where mremap grows a mapping past the end, an access is SIGBUS,
+ * as in Linux. The size of a backing store may change (mm/source/size.ts).
+ *
+ *   H1  A nonzero entry holds one count of its frame until it is cleared. Each page-table entry
+ *       that maps the frame holds another.
+ *   H2  Entries change under pageCacheLock, because the spaces that share a cache have no other
+ *       common lock. A thread that finds a frame gets a count of it in the same section, so nobody
+ *       takes the frame out of the cache in between and frees it.
+ *   H3  Without a backing store an entry goes from 0 to a frame once. After that it changes only by
+ *       a migration, while nobody else uses the frame.
+ */
+
+import type { Machine } from "../../memory/machine.ts";
+import {
+  type Struct,
+  type StructView,
+  embed,
+  pointer,
+  struct,
+  u32,
+} from "../../memory/layout/struct.ts";
+import { atomicLoad, atomicStore } from "../../sync/atomics.ts";
+import { ENOMEM } from "../../sync/errno.ts";
+import { RefCount } from "../../sync/primitives/refcount.ts";
+import { Spinlock } from "../../sync/primitives/spinlock.ts";
+import type { SharedMemory } from "../../sync/shared-memory.ts";
+import type { Task } from "../../sync/tasks/task.ts";
+import { LEAF_WORDS, tableAt, wordAt } from "../../mmu/radix-table.ts";
+import { Source, freeSource } from "./source.ts";
+
+export interface PageCache extends StructView {
+  readonly refs: RefCount;
+  readonly lock: Spinlock;
+  directory: number;
+  directoryWords: number;
+  pages: number;
+  backing: number;
+}
+
+export const PageCache: Struct<PageCache> = struct<PageCache>("pageCache", {
+  refs: embed(RefCount, "one for each vma over it; more while it is served, read or written"),
+  lock: embed(Spinlock, "the entries (H2)", "pageCacheLock"),
+  directory: pointer("const", "tables of 512 entries each"),
+  directoryWords: u32("const", "512, 2048 or 4096"),
+  pages: u32("atomic", "its size: there is nothing at or past this offset"),
+  backing: pointer("const", "what the pages are read from; 0: anonymous memory"),
+});
+
+/** Bits of an entry; see the head. */
+export const CACHE_UPTODATE = 0x1;
+export const CACHE_READING = 0x2;
+export const CACHE_DIRTY = 0x4;
+export const CACHE_WRITEBACK = 0x8;
+const CACHE_PFN_SHIFT = 8;
+
+/** The frame of an entry; 0 = none. */
+export function cacheEntryPfn(entry: number): number {
+  return entry >>> CACHE_PFN_SHIFT;
+}
+
+export function makeCacheEntry(pfn: number, flags: number): number {
+  return (pfn << CACHE_PFN_SHIFT) | flags;
+}
+
+const DIRECTORY_SIZES = [512, 2048, 4096];
+/** Most pages that a cache can have. */
+export const CACHE_PAGES_MAX: number = 4096 * LEAF_WORDS;
+
+/**
+ * An empty cache of `pages` pages, with one reference. 0 = ENOMEM (too large, or no memory). One
+ * with a backing store has room to grow; it owns `backing` from now on, but not after 0.
+ */
+export function* cacheCreate(machine: Machine, pages: number, backing: number = 0): Task<number> {
+  const room = backing === 0 ? pages : CACHE_PAGES_MAX;
+  const directoryWords = DIRECTORY_SIZES.find((size) => size * LEAF_WORDS >= room);
+  if (directoryWords === undefined) return 0;
+  const at = yield* machine.heap.alloc(PageCache);
+  if (at === 0) return 0;
+  const directory = yield* machine.heap.allocWords(directoryWords);
+  if (directory === 0) {
+    yield* machine.heap.free(PageCache, at);
+    return 0;
+  }
+  const cache = PageCache.at(machine.memory, at);
+  cache.refs.init(1);
+  cache.lock.init();
+  cache.directory = directory;
+  cache.directoryWords = directoryWords;
+  cache.pages = pages;
+  cache.backing = backing;
+  return at;
+}
+
+/** One more reference; pairs with `cachePut`. The caller has one, through a vma. */
+export function cacheGet(machine: Machine, at: number): Task<void> {
+  return PageCache.at(machine.memory, at).refs.get();
+}
+
+/** The cache's size in pages. The caller has a reference, through a vma. @stepped page cache */
+export function cachePages(machine: Machine, at: number): number {
+  const { memory } = PageCache.at(machine.memory, at);
+  return atomicLoad(memory.words, at + PageCache.offset.pages) >>> 0;
+}
+
+/** The source behind the cache, or undefined for anonymous memory. */
+export function backingOf(machine: Machine, at: number): Source | undefined {
+  const { backing, memory } = PageCache.at(machine.memory, at);
+  return backing === 0 ? undefined : Source.at(memory, backing);
+}
+
+/** Drops a reference; the last one gives back every frame. */
+export function* cachePut(machine: Machine, at: number): Task<void> {
+  const { memory, heap, ram } = machine;
+  const cache = PageCache.at(memory, at);
+  if (!(yield* cache.refs.put())) return;
+  const { directory, directoryWords, backing } = cache;
+  memory.ensure(directory + directoryWords);
+  for (let i = 0; i < directoryWords; i++) {
+    const table = wordAt(memory.words, directory + i);
+    if (table === 0) continue;
+    memory.ensure(table + LEAF_WORDS);
+    for (let k = 0; k < LEAF_WORDS; k++) {
+      const entry = wordAt(memory.words, table + k);
+      if (entry !== 0) yield* ram.refs.pagePut(cacheEntryPfn(entry));
+    }
+    yield* heap.freeWords(table, LEAF_WORDS);
+  }
+  yield* heap.freeWords(directory, directoryWords);
+  yield* heap.free(PageCache, at);
+  if (backing !== 0) yield* freeSource(machine, Source.at(memory, backing));
+}
+
+/**
+ * Word index of the entry of page `offset`, its table made if there is none; 0 = ENOMEM,
+ * CACHE_BEYOND_END.
+ */
+export function* cacheSlot(machine: Machine, cache: PageCache, offset: number): Task<number> {
+  if (offset >= cachePages(machine, cache.at)) return CACHE_BEYOND_END;
+  // Another thread may have made the directory, and grown the heap for it.
+  machine.memory.ensure(cache.directory + cache.directoryWords);
+  const top = Math.floor(offset / LEAF_WORDS);
+  const table = yield* tableAt(machine, cache.directory + top, LEAF_WORDS);
+  return table === 0 ? 0 : table + (offset % LEAF_WORDS);
+}
+
+/** Word index of the entry of page `offset`, or 0 where there is no table. @stepped page table */
+export function slotIfThere(memory: SharedMemory, cache: PageCache, offset: number): number {
+  memory.ensure(cache.directory + cache.directoryWords);
+  const table = wordAt(memory.words, cache.directory + Math.floor(offset / LEAF_WORDS));
+  if (table !== 0) memory.ensure(table + LEAF_WORDS);
+  return table === 0 ? 0 : table + (offset % LEAF_WORDS);
+}
+
+/**
+ * The entry of page `offset`, 0 where there is none. Without pageCacheLock it may be old.
+ *
+ * @stepped page cache
+ */
+export function cacheEntryAt(memory: SharedMemory, cache: PageCache, offset: number): number {
+  const slot = slotIfThere(memory, cache, offset);
+  return slot === 0 ? 0 : atomicLoad(memory.words, slot);
+}
+
+/** What `cacheFrame` answers beyond the cache's end. */
+export const CACHE_BEYOND_END = -1;
+/** What `cacheFrame` answers for a page of a backing store that is not in the cache. */
+export const CACHE_ABSENT = -2;
+
+/**
+ * The frame at page `offset`, with a count for the caller's entry. Anonymous memory makes it
+ * (zeroed) on first touch. 0 = ENOMEM, CACHE_BEYOND_END, CACHE_ABSENT.
+ */
+export function* cacheFrame(machine: Machine, at: number, offset: number): Task<number> {
+  const { memory, ram } = machine;
+  const cache = PageCache.at(memory, at);
+  const slot = yield* cacheSlot(machine, cache, offset);
+  if (slot <= 0) return slot;
+  const found = yield* takeEntry(machine, cache, slot, 0);
+  if (found !== 0) return found;
+  if (cache.backing !== 0) return CACHE_ABSENT;
+  const fresh = yield* ram.allocFrame(true);
+  if (fresh === 0) return 0;
+  const pfn = yield* takeEntry(machine, cache, slot, fresh);
+  if (pfn !== fresh) yield* ram.refs.pagePut(fresh);
+  return pfn;
+}
+
+/**
+ * The entry's frame, with a count for the caller (H2); 0 for one that is not up to date. Where
+ * there is none, `fresh` becomes it, and the cache gets the count that `fresh` has.
+ *
+ * @stepped page cache
+ */
+function* takeEntry(machine: Machine, cache: PageCache, slot: number, fresh: number): Task<number> {
+  const { memory, ram } = machine;
+  yield* cache.lock.lock();
+  let entry = wordAt(memory.words, slot);
+  if (entry === 0 && fresh !== 0) {
+    entry = makeCacheEntry(fresh, CACHE_UPTODATE);
+    atomicStore(memory.words, slot, entry);
+  }
+  const pfn = (entry & CACHE_UPTODATE) === 0 ? 0 : cacheEntryPfn(entry);
+  if (pfn !== 0) yield* ram.refs.pageGet(pfn);
+  yield* cache.lock.unlock();
+  return pfn;
+}
+
+/** What `cacheMove` answers when others use the frame, or when it is not there to be moved. */
+export const CACHE_BUSY = -2;
+
+/**
+ * Migrates page `offset` into frame `pfn`: the cache gets its count, and the caller another one
+ * for its entry, before any other thread can find the frame. Returns the old frame, or 0 if there
+ * was none; the cache's count of it is the caller's now. CACHE_BUSY: the old frame has more
+ * references than the cache's and those of the caller's `entries`, or a backing store has not been
+ * read; nothing has changed. ENOMEM.
+ *
+ * @stepped page cache
+ */
+export function* cacheMove(
+  machine: Machine,
+  at: number,
+  offset: number,
+  pfn: number,
+  entries: number,
+): Task<number> {
+  const { memory, ram } = machine;
+  const cache = PageCache.at(memory, at);
+  const slot = yield* cacheSlot(machine, cache, offset);
+  if (slot <= 0) return ENOMEM;
+  yield* cache.lock.lock();
+  const entry = wordAt(memory.words, slot);
+  const from = cacheEntryPfn(entry);
+  const isOurs =
+    from === 0
+      ? cache.backing === 0
+      : (entry & CACHE_READING) === 0 && (yield* ram.refs.pageHas(from, 1 + entries));
+  if (isOurs) {
+    if (from !== 0) yield* ram.copyFrame(from, pfn);
+    yield* ram.refs.pageGet(pfn);
+    if (cache.backing !== 0) ram.refs.setMapping(pfn, at);
+    const flags = from === 0 ? CACHE_UPTODATE : entry & 0xff;
+    atomicStore(memory.words, slot, makeCacheEntry(pfn, flags));
+  }
+  yield* cache.lock.unlock();
+  return isOurs ? from : CACHE_BUSY;
+}
