@@ -5,8 +5,7 @@
  * Three kinds of memory, apart on purpose:
  *  - nodes and leaves: what the search reads. Written by the builders, never again.
  *  - cities: what is rewritten while the device asks. A population in a leaf would cost the device
- * a
- *    page of the tree for each rewrite. Here a rewrite costs it one page of 256 cities. A real
+ *    a page of the tree for each rewrite. Here a rewrite costs it one page of 256 cities. A real
  *    program does the same: hot and cold fields of one record in two places, and a pointer.
  *  - questions, answers and the log: streams, each page touched once.
  *
