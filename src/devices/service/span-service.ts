@@ -59,8 +59,8 @@ import {
   entryFrameNumber,
   makeDeviceEntry,
 } from "./device-table.ts";
-import { FrameReserve } from "./frame-reserve.ts";
 import { assertServiceOwner } from "./service-owner.ts";
+import { SpanFrames } from "./span-frames.ts";
 import {
   type Brought,
   type PageFailure,
@@ -131,7 +131,7 @@ export function registerErrno(errno: Errno): Errno {
  */
 export class SpanService {
   readonly device: ServedDevice;
-  readonly #reserve: FrameReserve;
+  readonly #frames: SpanFrames;
   readonly #range: HmmRange;
   readonly #request: Uint32Array;
   readonly #trying: () => Task<Errno>;
@@ -143,17 +143,11 @@ export class SpanService {
   #failures: PageFailure[] = [];
   readonly #wants = new Uint8Array(BLOCK_PAGES);
   readonly #copyable = new Uint8Array(BLOCK_PAGES);
-  /** Device frames that are reserved for it; -1 for one that holds its page. */
-  readonly #frames = new Int32Array(BLOCK_PAGES);
-  /** For each page: where its frame stands in `#frames`, or -1. */
-  readonly #frameOf = new Int32Array(BLOCK_PAGES);
-  readonly #sources = new Uint32Array(BLOCK_PAGES);
-  readonly #targets = new Int32Array(BLOCK_PAGES);
 
   /** `range` is from `allocServiceRange`. */
   constructor(device: ServedDevice, range: HmmRange) {
     this.device = device;
-    this.#reserve = new FrameReserve(device.table);
+    this.#frames = new SpanFrames(device.table);
     this.#range = range;
     this.#request = range.request ?? new Uint32Array(BLOCK_PAGES);
     this.#trying = () => this.#tryUntilValid();
@@ -293,70 +287,25 @@ export class SpanService {
 
   /** Steps 3 and 4. False: collided. */
   *#copyAndInstall(): Task<boolean> {
-    const { driverLock, frames } = this.device.table;
+    const { driverLock } = this.device.table;
     yield* driverLock.lock();
-    const reserved = yield* this.#reserveFrames();
+    yield* this.#frames.reserve({
+      pages: this.#pages,
+      wants: this.#wants,
+      copyable: this.#copyable,
+      urgent: this.#urgent,
+      copiesMax: this.#copiesLeft,
+    });
     yield* driverLock.unlock();
-    const copies = this.#collectCopies();
+    const copies = this.#frames.collectCopies(this.#pages, this.#range.pfns);
     if (copies.count > 0) yield* this.copy(copies);
 
     yield* driverLock.lock();
     const isValid = yield* this.isStillValid(this.#range);
     if (isValid) yield* this.#install();
-    for (let i = 0; i < reserved; i++) if (this.#frames[i]! >= 0) frames.give(this.#frames[i]!);
+    this.#frames.giveBack();
     yield* driverLock.unlock();
     return isValid;
-  }
-
-  /**
-   * Frames for the pages to copy: for those that were asked for, then, from what is free or cold,
-   * for prefetched ones. Returns how many.
-   */
-  *#reserveFrames(): Task<number> {
-    let demanded = 0;
-    let prefetched = 0;
-    for (let i = 0; i < this.#pages; i++) {
-      if (this.#copyable[i] === 0) continue;
-      if (this.#wants[i] === WANT_READ) demanded++;
-      else prefetched++;
-    }
-    const wanted = Math.min(demanded, this.#copiesLeft);
-    const forDemand = yield* this.#reserve.reserve(wanted, this.#frames);
-    const mayPrefetch = forDemand === demanded && prefetched > 0;
-    const forPrefetch = mayPrefetch
-      ? yield* this.#reserve.reserveCold(prefetched, this.#frames.subarray(forDemand))
-      : 0;
-    this.#assignFrames(forDemand, forPrefetch);
-    return forDemand + forPrefetch;
-  }
-
-  /** The page that somebody waits for comes first. */
-  #assignFrames(forDemand: number, forPrefetch: number): void {
-    const frameOf = this.#frameOf.fill(-1);
-    const urgent = this.#urgent;
-    let next = 0;
-    let nextPrefetch = forDemand;
-    const isUrgentHere = urgent >= 0 && urgent < this.#pages && this.#copyable[urgent] === 1;
-    if (isUrgentHere && forDemand > 0) frameOf[urgent] = next++;
-    for (let i = 0; i < this.#pages; i++) {
-      if (this.#copyable[i] === 0 || frameOf[i]! >= 0) continue;
-      if (this.#wants[i] === WANT_READ) {
-        if (next < forDemand) frameOf[i] = next++;
-      } else if (nextPrefetch < forDemand + forPrefetch) {
-        frameOf[i] = nextPrefetch++;
-      }
-    }
-  }
-
-  #collectCopies(): CopyBatch {
-    let copies = 0;
-    for (let i = 0; i < this.#pages; i++) {
-      const slot = this.#frameOf[i]!;
-      if (slot < 0) continue;
-      this.#sources[copies] = entryFrameNumber(this.#range.pfns[i]!);
-      this.#targets[copies++] = this.#frames[slot]!;
-    }
-    return { count: copies, sources: this.#sources, targets: this.#targets };
   }
 
   /**
@@ -398,11 +347,9 @@ export class SpanService {
     const want = this.#wants[i]!;
     const entry = this.#range.pfns[i]!;
     const old = wordAt(machine.memory.words, index);
-    const slot = this.#frameOf[i]!;
-    if (slot >= 0) {
+    if (this.#frames.has(i)) {
       if (old !== 0) return; // the frame goes back with those that were not used
-      const frame = this.#frames[slot]!;
-      this.#frames[slot] = -1;
+      const frame = this.#frames.take(i);
       table.frames.bind(frame, this.#startPage + i, want !== WANT_PREFETCH);
       table.setEntry(index, makeDeviceEntry(table.firstPfn + frame, ENTRY_LOCAL));
       count(record, "pagesToDevice");
