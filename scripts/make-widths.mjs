@@ -50,55 +50,47 @@ const PAGE_BYTES = 4096;
 const places = [
   ["I32Access", 1, ({ name }) => classOf(name)],
   ["new StoreTlb(tlb, 4, item)", 1, ({ bytes }) => `new StoreTlb(tlb, ${bytes}, item)`],
-  ["#data: Int32Array = new Int32Array(0)", 1, ({ array }) => `#data: ${array} = new ${array}(0)`],
+  ["#home: Int32Array = new Int32Array(0)", 1, ({ array }) => `#home: ${array} = new ${array}(0)`],
   [
-    "#otherData: Int32Array = new Int32Array(0)",
+    "#elsewhere: Int32Array[] = [new Int32Array(0)]",
     1,
-    ({ array }) => `#otherData: ${array} = new ${array}(0)`,
+    ({ array }) => `#elsewhere: ${array}[] = [new ${array}(0)]`,
   ],
-  ["(data: Int32Array,", 1, ({ array }) => `(data: ${array},`],
   ["IntegerAccess<number, Int32Array>", 1, ({ array }) => `IntegerAccess<number, ${array}>`],
   ["target: Int32Array", 2, ({ array }) => `target: ${array}`],
   ["(targetOffset - next) * 4", 1, ({ bytes }) => `(targetOffset - next) * ${bytes}`],
-  ["~4092", 1, ({ bytes }) => `~${PAGE_BYTES - bytes}`],
-  ["offset >> 2", 1, ({ bytes }) => `offset >> ${Math.log2(bytes)}`],
-  ["0x80000003", 3, ({ bytes }) => `0x8000000${bytes - 1}`],
+  [
+    "(small >>> 2) | (small << 30)",
+    2,
+    ({ bytes }) => `(small >>> ${Math.log2(bytes)}) | (small << ${(32 - Math.log2(bytes)) % 32})`,
+  ],
+  ["turned >>> 10", 2, ({ bytes }) => `turned >>> ${12 - Math.log2(bytes)}`],
+  ["turned & 1023", 4, ({ bytes }) => `turned & ${PAGE_BYTES / bytes - 1}`],
+  ["- 1024)", 2, ({ bytes }) => `- ${PAGE_BYTES / bytes})`],
+  ["word << 10", 4, ({ bytes }) => `word << ${12 - Math.log2(bytes)}`],
   [
     "(4096 - (small & 4095)) >> 2",
     1,
     ({ bytes }) => `(4096 - (small & 4095)) >> ${Math.log2(bytes)}`,
   ],
-  ["& 4095) >> 2", 2, ({ bytes }) => `& 4095) >> ${Math.log2(bytes)}`],
-  ["this.#base) >> 2", 2, ({ bytes }) => `this.#base) >> ${Math.log2(bytes)}`],
   ["pageOf(address, 4)", 2, ({ bytes }) => `pageOf(address, ${bytes})`],
-  ["frame << 10", 3, ({ bytes }) => `frame << ${12 - Math.log2(bytes)}`],
   ["PAGE_BYTES / 4", 1, ({ bytes }) => `PAGE_BYTES / ${bytes}`],
   [
     "(address - page * PAGE_BYTES) / 4",
-    1,
+    2,
     ({ bytes }) => `(address - page * PAGE_BYTES) / ${bytes}`,
   ],
-  [".section!.i32", 5, ({ name, field = name }) => `.section!.${field}`],
-  ["section.i32 ", 1, ({ name, field = name }) => `section.${field} `],
-  ["section.i32,", 1, ({ name, field = name }) => `section.${field},`],
+  [".section!.i32", 7, ({ name, field = name }) => `.section!.${field}`],
+  [" section.i32;", 2, ({ name, field = name }) => ` section.${field};`],
 ];
 
 /**
- * What a float has instead: its bits by way of memory, and a load that tries again.
+ * What a float has instead: its bits by way of memory.
  *
  * @type {readonly Place[]}
  */
 const floatPlaces = [
-  [
-    "): number {\n    const distance",
-    1,
-    () => "): number {\n    for (let tries = 0; ; tries++) {\n    const distance",
-  ],
-  [
-    "    return this.#loadSecond(address) | 0;\n",
-    1,
-    () => "    this.#aimAt(address, tries);\n    }\n",
-  ],
+  ["this.#loadSecond(address) | 0", 1, () => "+this.#loadSecond(address)"],
   ["IntegerAccess", 2, () => "ValueAccess"],
   ["  return value | 0;", 1, () => "  scratch[0] = value;\n  return scratch[0]!;"],
   ["  return value;\n}", 1, () => "  scratch[0] = value;\n  return scratchBits[0]!;\n}"],
@@ -132,15 +124,11 @@ const unsignedWordPlaces = [
  * @type {readonly Place[]}
  */
 const pointerPlaces = [
+  ["=== this.#epoch) return value;", 3, () => "=== this.#epoch) return pointerIn(value, address);"],
   [
-    "=== this.#generation) return value;",
+    "=== this.#epoch) return stop;",
     1,
-    () => "=== this.#generation) return pointerIn(value, address);",
-  ],
-  [
-    "=== generation) return stop;",
-    1,
-    () => `=== generation) {
+    () => `=== this.#epoch) {
         // Only now: of an attempt that fails the check no address need be one.
         for (let to = start; to < stop; to++)
           target[to] = pointerIn(target[to]!, address + (to - start) * 8);
@@ -208,10 +196,8 @@ function withoutIntegers(text) {
   if (end < 0)
     throw new Error("src/mmu/i32-access.ts does not say where what only integers have begins");
   return `${text.slice(0, end)}\n}\n`
-    .replace(
-      /import \{\n {2}atomicAdd,[^}]*\} from "\.\.\/sync\/atomics\.ts";\n/,
-      'import { speculativeLoad } from "../sync/atomics.ts";\n',
-    )
+    .replace(/import \{\n {2}atomicAdd,[^}]*\} from "\.\.\/sync\/atomics\.ts";\n/, "")
+    .replace('import { generationIndex } from "../sync/primitives/shootdown.ts";\n', "")
     .replace(/import type \{ AtomicArray \}.*\n/, "")
     .replace(/type Modify = .*\n\n/, "")
     .replace(/ {2}\/\*\* Whether an atomic load.*?\n {2}readonly #loadsInRam: boolean;\n/s, "")

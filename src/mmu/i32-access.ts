@@ -1,8 +1,8 @@
 /**
  * @module mmu/i32-access
  * Loads, stores and atomic operations of one width, through a software TLB. This is the code that
- * must be fast: a load that hits is a subtraction, two compares and three reads. The protocol and
- * its races are in soft-tlb.ts (X1 to X5).
+ * must be fast: a load that hits is three reads, of the page's word, the data and the epoch. The
+ * protocol and its races are in soft-tlb.ts (X1 to X7), what a page word says in page-words.ts.
  *
  * This file is the class for 32-bit integers, and the template of all others: the build copies it
  * for each width, with other numbers, another typed array, and other bodies of `converted` and
@@ -11,38 +11,31 @@
  * slow generic path. Made at build time, because a class that a function returns shares its
  * feedback, too.
  *
- * The test of an address is one subtraction and two compares: the distance from the page's start is
- * a small whole number, and none of its bits stand outside those that an aligned offset in a page
- * has (4092 for words). A fraction, a negative number, NaN or another page fail it.
+ * The test of an address: it is a whole number of 32 bits (`small`), and it is turned right by the
+ * bits that an aligned address has none of. What was there stands at the top then; so one compare
+ * with the number of near pages (524288) refuses them, negative addresses, and far pages. Numbers
+ * stand here instead of names, because an imported constant is a load in compiled code.
  *
- * Another page of a near block (soft-tlb.ts) takes the entry, the data and the generation: three
- * reads that depend on nothing but the address and each other, so a processor has several loads
- * under way at once. What makes that hard to keep: every test beside them costs as much as a read
- * that hits. So there is no key to compare (a near block has a word of its own), the leaf is tested
- * by being 0, and whether the section is the right one is the test of the frame's bounds.
+ * Whatever is not found here, is found by `#loadSecond`. Its value is converted where it returns,
+ * to a type that the compiler knows: else each load would end as an object that may be anything,
+ * for a double an allocation.
  *
- * An integer load whose page is not the one remembered gets its value from the function that looks
- * it up. A float's load remembers the page and tries again: a double that comes back from a call is
- * an allocation, 5 ns and garbage. A word without a sign comes back as one with a sign, for the
- * same reason.
- *
- * A record (`loadInto`) is X3 with more words: the entry, all words that lie in its page, then the
- * generation, whose index depends on every one of them. So they are all of one mapping of the page:
+ * A record (`loadInto`) is X3 with more words: the page's word, all words that lie in the page,
+ * then the epoch, whose index depends on every one of them. So they are all of one mapping of the
+ * page:
  *
  *      loading thread                              invalidating thread
  *      --------------                              -------------------
- *      entry read
  *      first word read: the page's
  *                                                  entry taken out of the table
- *                                                  generation := g + 1
+ *                                                  generation := g + 1, epoch := e + 1
  *                                                  frame freed, written by its new owner
  *      second word read: the new owner's
- *      generation read: g + 1 [not g: both are loaded anew]
- *
- * It looks the entry up each time: a record lies mostly in another page than the one before.
+ *      epoch read: e + 1 [not e: both are loaded anew]
  */
 
 import { PAGE_BYTES } from "../memory/frames/ram-section.ts";
+import type { RamSection } from "../memory/frames/ram-section.ts";
 import {
   atomicAdd,
   atomicAnd,
@@ -54,15 +47,14 @@ import {
   atomicSub,
   atomicXor,
   speculativeAtomicLoad,
-  speculativeLoad,
 } from "../sync/atomics.ts";
 import type { AtomicArray } from "../sync/atomics.ts";
 import type { SharedMemory } from "../sync/shared-memory.ts";
 import { leaveStore } from "../sync/primitives/shootdown.ts";
 import type { IntegerAccess } from "./access.ts";
 import { checkRetry, checkTarget, pageOf } from "./address.ts";
-import { NOT_A_GENERATION } from "./soft-tlb.ts";
-import type { SoftTlb, TlbUser } from "./soft-tlb.ts";
+import type { PageWordReader } from "./page-words.ts";
+import type { SoftTlb } from "./soft-tlb.ts";
 import { StoreTlb } from "./store-tlb.ts";
 import type { StoringItem } from "./store-tlb.ts";
 import { generationIndex } from "../sync/primitives/shootdown.ts";
@@ -74,11 +66,7 @@ type Modify = (array: AtomicArray, index: number, value: number) => number;
  */
 const NO_WORDS: Int32Array = new Int32Array(0);
 
-/** A constant: compiled code looks up what is imported, or declared as a function. */
-const entryIn = speculativeLoad;
 const PAGE_ELEMENTS: number = PAGE_BYTES / 4;
-/** Frames of a section whose elements an index of 31 bits reaches. */
-const FRAMES_MAX: number = 2 ** 31 / PAGE_ELEMENTS;
 
 /** What a store writes. Converts before the store is entered: that may run anything. */
 const converted = (value: number): number => {
@@ -90,73 +78,92 @@ const bitsOf = (value: number): number => {
   return value;
 };
 
-export class I32Access implements IntegerAccess<number, Int32Array>, TlbUser {
+export class I32Access implements IntegerAccess<number, Int32Array>, PageWordReader {
   readonly #tlb: SoftTlb;
   readonly #memory: SharedMemory;
-  /** By near block its leaf, then the generations (soft-tlb.ts). */
-  readonly #near: Int32Array = NO_WORDS;
-  readonly #generationsAt: number = 0; // a value, or V8 would not know that it is a small integer
   readonly #store: StoreTlb;
   /** Whether an atomic load wants a translation that is good for stores: a copy is not. */
   readonly #loadsInRam: boolean;
-  #words: Int32Array = NO_WORDS;
-  /**
-   * The section that was met last (X6): its data, its first frame, frames that an index reaches.
-   */
-  #data: Int32Array = new Int32Array(0);
-  #basePfn = 0;
-  #pages = 0;
-  /** The same of the one before: pages of zeros lie in a section of their own. */
-  #otherData: Int32Array = new Int32Array(0);
-  #otherPfn = 0;
-  #otherPages = 0;
-  /** The page that was met last: its address, its first element, its generation and whose it is. */
-  #base = 0;
-  #index = 0;
-  #generationWord: number = NOT_A_GENERATION;
-  #generation = 0;
+  /** By near page where its frame lies, and by slot the data of a section (page-words.ts). */
+  #pageWords: Int32Array = NO_WORDS;
+  #home: Int32Array = new Int32Array(0);
+  readonly #elsewhere: Int32Array[] = [new Int32Array(0)];
+  /** The space's epoch, and the one under which this width believes page words (X7). */
+  readonly #epochWord: Int32Array = NO_WORDS;
+  #epoch = 0;
   #zero = 1;
 
   /** `item`: the work item of a device that it is for; undefined for a thread of the CPU. */
   constructor(tlb: SoftTlb, item: StoringItem | undefined) {
     this.#tlb = tlb;
     this.#memory = tlb.memory;
-    this.#words = tlb.words;
-    this.#near = tlb.near;
-    this.#generationsAt = tlb.generationsAt;
+    this.#epochWord = tlb.epochWord;
+    this.#pageWords = tlb.pageWords.near;
     this.#store = new StoreTlb(tlb, 4, item);
     this.#loadsInRam = item !== undefined;
     this.#zero = 0; // assigned twice, or the compiler would take it for a constant (X4)
-    tlb.addUser(this);
+    tlb.pageWords.addReader(this);
   }
 
-  heapGrew(words: Int32Array): void {
-    this.#words = words;
+  usePageWords(pageWords: Int32Array): void {
+    this.#pageWords = pageWords;
   }
 
-  forgetSection(): void {
-    this.#pages = 0;
-    this.#otherPages = 0;
+  useSection(slot: number, section: RamSection): void {
+    if (slot === 0) this.#home = section.i32;
+    else this.#elsewhere[slot] = section.i32;
   }
 
-  /** Drops what is remembered. */
+  /** Drops what is remembered of stores. */
   forget(): void {
-    this.#generationWord = NOT_A_GENERATION;
-    this.#generation = 0;
-    this.forgetSection();
     this.#store.forget();
   }
 
   /** @stepped data */
   load(address: number): number {
-    const distance = address - this.#base;
-    const offset = distance | 0;
-    if (offset === distance && (offset & ~4092) === 0) {
-      const value = this.#data[this.#index + (offset >> 2)]!;
-      const bits = bitsOf(value) & this.#zero;
-      if (this.#words[(this.#generationWord + bits) | 0] === this.#generation) return value;
+    const small = address | 0;
+    if (small === address) {
+      const turned = (small >>> 2) | (small << 30);
+      const page = turned >>> 10;
+      if (page < 524288) {
+        const word = this.#pageWords[page]!;
+        if (word > 0) {
+          const value = this.#home[((word << 10) + (turned & 1023) - 1024) | 0]!;
+          if (this.#epochWord[bitsOf(value) & this.#zero] === this.#epoch) return value;
+        } else if (word < 0) {
+          const data = this.#elsewhere[(word >>> 23) & 31]!;
+          const value = data[((word << 10) + (turned & 1023)) | 0]!;
+          if (this.#epochWord[bitsOf(value) & this.#zero] === this.#epoch) return value;
+        }
+      }
     }
     return this.#loadSecond(address) | 0;
+  }
+
+  /**
+   * A load of a page that is not known, of a far page, or under a new epoch.
+   *
+   * @stepped data
+   */
+  #loadSecond(address: number): number {
+    for (let tries = 0; ; tries++) {
+      const index = this.#aim(address, tries);
+      const value = this.#tlb.section!.i32[index]!; // set by aim
+      if (this.#epochWord[bitsOf(value) & this.#zero] === this.#epoch) return value;
+    }
+  }
+
+  /**
+   * Finds what a load of `address` reads: element of the section that the TLB says. `tries`: how
+   * often that has been done for this access already.
+   *
+   * @stepped data
+   */
+  #aim(address: number, tries: number): number {
+    checkRetry(tries, address);
+    const page = pageOf(address, 4);
+    this.#epoch = this.#tlb.aim(page, address);
+    return this.#tlb.frame * PAGE_ELEMENTS + (address - page * PAGE_BYTES) / 4;
   }
 
   /**
@@ -177,47 +184,42 @@ export class I32Access implements IntegerAccess<number, Int32Array>, TlbUser {
   }
 
   /**
-   * X3 for all elements of one page: all are read before the generation, whose index depends on
-   * each of them (X4). Loads `target` from `start` on, up to `end` or the end of the page; returns
+   * X3 for all elements of one page: all are read before the epoch, whose index depends on each of
+   * them (X4). Loads `target` from `start` on, up to `end` or the end of the page; returns
    * where it ended. What an attempt has loaded that fails the check is loaded anew.
    *
    * @stepped data
    */
   #loadPiece(address: number, target: Int32Array, start: number, end: number): number {
+    const small = address | 0;
+    const turned = (small >>> 2) | (small << 30);
+    const page = turned >>> 10;
+    let data = this.#home;
+    let index = -1;
+    if (small === address && page < 524288) {
+      const word = this.#pageWords[page]!;
+      index = ((word << 10) + (turned & 1023) - 1024) | 0;
+      if (word < 0) {
+        data = this.#elsewhere[(word >>> 23) & 31]!;
+        index = ((word << 10) + (turned & 1023)) | 0;
+      }
+    }
+    const border = start + ((4096 - (small & 4095)) >> 2);
+    const stop = border < end ? border : end;
     for (let tries = 0; ; tries++) {
-      const small = address | 0;
-      let index = -1;
-      let generationWord = 0;
-      let generation = 0;
-      if (tries === 0 && small === address && (small & 0x80000003) === 0) {
-        const near = this.#near;
-        const block = small >> 21;
-        const leaf = near[block]!;
-        const entry = leaf === 0 ? 0 : entryIn(this.#words, (leaf + ((small >> 12) & 511)) | 0);
-        const frame = ((entry >>> 8) - this.#basePfn) | 0;
-        if ((entry & 1) !== 0 && frame >>> 0 < this.#pages) {
-          index = (frame << 10) + ((small & 4095) >> 2);
-          generationWord = (this.#generationsAt + (block & 63)) | 0;
-          generation = near[1024 + (block & 63)]!;
-        }
-      }
       if (index < 0) {
-        this.#aimAt(address, tries);
-        index = this.#index + ((address - this.#base) >> 2);
-        generationWord = this.#generationWord;
-        generation = this.#generation;
+        index = this.#aim(address, tries);
+        data = this.#tlb.section!.i32; // set by aim
       }
-      const data = this.#data;
       const shift = index - start; // not cut to 31 bits: far inside a large section it has more
-      const border = start + ((4096 - (small & 4095)) >> 2);
-      const stop = border < end ? border : end;
       let bits = 0;
       for (let to = start; to < stop; to++) {
         const value = data[shift + to]!;
         target[to] = value;
         bits |= bitsOf(value);
       }
-      if (this.#words[(generationWord + (bits & this.#zero)) | 0] === generation) return stop;
+      if (this.#epochWord[bits & this.#zero] === this.#epoch) return stop;
+      index = -1;
     }
   }
 
@@ -229,103 +231,7 @@ export class I32Access implements IntegerAccess<number, Int32Array>, TlbUser {
     leaveStore(this.#memory);
   }
 
-  /**
-   * Remembers the page of `address`; `tries`: how often that has been done for this access already.
-   * All in one function on purpose: with less than 460 bytes of bytecode V8 would put it into every
-   * loop that loads, where it takes the place of other loads.
-   *
-   * @stepped data
-   */
-  #aimAt(address: number, tries: number): void {
-    const small = address | 0;
-    if (tries === 0 && small === address && (small & 0x80000003) === 0) {
-      const near = this.#near;
-      const block = small >> 21; // numbers, not names: an imported constant is a load
-      const leaf = near[block]!;
-      if (leaf !== 0) {
-        const entry = entryIn(this.#words, (leaf + ((small >> 12) & 511)) | 0);
-        let frame = ((entry >>> 8) - this.#basePfn) | 0;
-        // Only with the page that is in it: the one remembered now lies in the present section.
-        if ((entry & 1) !== 0 && frame >>> 0 >= this.#pages && this.#isInOther(entry >>> 8)) {
-          this.#useSection(this.#otherData, this.#otherPfn, this.#otherPages);
-          frame = ((entry >>> 8) - this.#basePfn) | 0;
-        }
-        if ((entry & 1) !== 0 && frame >>> 0 < this.#pages) {
-          this.#base = small & ~4095;
-          this.#index = frame << 10;
-          this.#generationWord = (this.#generationsAt + (block & 63)) | 0;
-          this.#generation = near[1024 + (block & 63)]!;
-          return;
-        }
-      }
-    }
-    checkRetry(tries, address);
-    const page = pageOf(address, 4);
-    const tlb = this.#tlb;
-    tlb.find(page, false, address);
-    const section = tlb.section!; // set by find
-    if (section.i32 !== this.#data || this.#pages === 0)
-      this.#useSection(section.i32, section.basePfn, Math.min(section.pages, FRAMES_MAX));
-    this.#base = page * PAGE_BYTES;
-    this.#index = tlb.frame * PAGE_ELEMENTS;
-    this.#generationWord = this.#generationsAt + generationIndex(page);
-    this.#generation = tlb.generationOf(page);
-  }
-
-  #isInOther(pfn: number): boolean {
-    return ((pfn - this.#otherPfn) | 0) >>> 0 < this.#otherPages;
-  }
-
-  /** The section that was met last is another one now. */
-  #useSection(data: Int32Array, basePfn: number, pages: number): void {
-    this.#otherData = this.#data;
-    this.#otherPfn = this.#basePfn;
-    this.#otherPages = this.#pages;
-    this.#data = data;
-    this.#basePfn = basePfn;
-    this.#pages = pages;
-  }
-
   // Integers only, from here to the end of the class.
-
-  /**
-   * Another page than the one remembered. First, of integers alone, for a near block that was met
-   * before, with the entry in the section that was met last. Returns the bits.
-   *
-   * @stepped data
-   */
-  #loadSecond(address: number): number {
-    const small = address | 0;
-    if (small === address && (small & 0x80000003) === 0) {
-      const near = this.#near;
-      const words = this.#words;
-      const block = small >> 21; // numbers, not names: an imported constant is a load
-      const leaf = near[block]!;
-      if (leaf !== 0) {
-        const entry = entryIn(words, (leaf + ((small >> 12) & 511)) | 0);
-        const frame = ((entry >>> 8) - this.#basePfn) | 0;
-        if ((entry & 1) !== 0 && frame >>> 0 < this.#pages) {
-          const index = frame << 10;
-          const value = bitsOf(this.#data[(index + ((small & 4095) >> 2)) | 0]!);
-          const generationWord = (this.#generationsAt + (block & 63)) | 0;
-          const generation = near[1024 + (block & 63)]!;
-          if (words[(generationWord + (value & this.#zero)) | 0] === generation) {
-            this.#base = small & ~4095;
-            this.#index = index;
-            this.#generationWord = generationWord;
-            this.#generation = generation;
-            return value;
-          }
-        }
-      }
-    }
-    for (let tries = 0; ; tries++) {
-      this.#aimAt(address, tries);
-      const value = bitsOf(this.#data[this.#index + ((address - this.#base) >> 2)]!);
-      if (this.#words[this.#generationWord + (value & this.#zero)] === this.#generation)
-        return value;
-    }
-  }
 
   /**
    * X3 with two atomic reads, so their order needs no help.
@@ -340,7 +246,7 @@ export class I32Access implements IntegerAccess<number, Int32Array>, TlbUser {
       tlb.find(page, this.#loadsInRam, address);
       const index = tlb.frame * PAGE_ELEMENTS + (address - page * PAGE_BYTES) / 4;
       const value = speculativeAtomicLoad(tlb.section!.i32, index); // set by find
-      const generation = atomicLoad(this.#words, this.#generationsAt + generationIndex(page));
+      const generation = atomicLoad(tlb.words, tlb.generationsAt + generationIndex(page));
       if (generation === tlb.generationOf(page)) return value;
     }
   }

@@ -5,12 +5,12 @@
  * table). What the entries mean, and faults, are the translator's business; when a translation
  * stops being valid is the shootdown's (sync/primitives/shootdown.ts).
  *
- * Two levels. Each width remembers one page for loads and one for stores (i32-access.ts,
- * store-tlb.ts). Behind them all widths share what stands here: for each block of 2 MiB, the leaf
- * of the page table that covers it. So an access to any page of a block that was met before reads
- * the entry in the table itself, as a page walk of a processor does whose upper levels are cached:
- * the reach is gigabytes, for 8 bytes a block, and an entry that appears or changes needs no word
- * to anybody.
+ * Two things stand here, which all widths share:
+ *
+ * - for loads, a word for each page that was met, which says where the frame lies (page-words.ts);
+ * - for stores and for what loads meet for the first time, the leaf of the page table for each
+ *   block of 2 MiB. Any page of a block that was met before takes one read of the entry in the
+ *   table itself, as a page walk of a processor does whose upper levels are cached.
  *
  *     address  43          31 30      21 20       12 11        0
  *             +--------------+----------+-----------+-----------+
@@ -22,47 +22,71 @@
  * placed from the bottom up, so most programs need no others. Far blocks share FAR_BLOCKS words,
  * direct-mapped.
  *
- * A leaf was looked up under a generation: the one that its block had BEFORE the table was walked.
- * It serves while the block still has that one:
+ * Why a load does not read the entry in the table: it did, and was 130 instructions. A processor
+ * looks 512 instructions ahead, so it had four loads under way where it has twenty of a typed
+ * array, and random loads took 4 to 6 times as long. Now it is 55. What they are: 4 for each array
+ * that is read (its address in two parts, its length, its field), one or two for each test. So
+ * nothing that could be merged is tested twice: the alignment with the bounds of the near pages
+ * (the address is turned by its lowest bits, and one compare refuses both), the section with the
+ * word of the page, the generations of all blocks with the epoch.
+ *
+ * A leaf and a page word were looked up under a generation: the one that the block had BEFORE the
+ * table was walked. They serve while the block still has that one:
  *
  *   X1  The invalidator takes the entry out of the page table, then raises the generation (flush),
  *       and only after that may the frame be given to someone else. A leaf is treated the same (W3
  *       of radix-table.ts).
  *   X2  The page table is walked after the TLB has read the generation.
- *   X3  A load reads the entry, then the data, then the generation. Equal to the one that the leaf
- *       was looked up under: the leaf was still the block's, and the value was read while the frame
- *       was still the page's.
+ *   X3  A load reads the data, then the epoch. Equal to the one under which the page word is
+ *       believed (X7): the value was read while the frame was still the page's.
  *
  *      loading thread                              invalidating thread
  *      --------------                              -------------------
- *      generation g read, table walked, leaf kept
- *      entry read
+ *      epoch e, generation g read, table
+ *      walked, page word kept
  *                                                  entry taken out of the table
- *      data read                                   generation := g + 1
+ *                                                  generation := g + 1, epoch := e + 1
  *                                                  frame freed, allocated, written by its new owner
  *      data read: the new owner's
- *      generation read: g + 1 [not g: the value is thrown away, the table walked anew]
+ *      epoch read: e + 1 [not e: the value is thrown away, the generation read, the table walked]
  *
- *      The other order of the two reads would be wrong: generation read (g), everything on the
- *      right, data read, value believed.
+ *      The other order of the two reads would be wrong: epoch read (e), everything on the right,
+ *      data read, value believed.
  *
  *   X4  The last read must not overtake the one before, on any CPU, and no fence can be had for
- *       nanoseconds. So its index is computed from the value: `words[generationWord + (bits &
- *       zero)]`, where `zero` is 0 but the compiler cannot know it. Every CPU keeps the order of
- *       reads of which one's address depends on the other's value; the data's index depends on the
- *       entry by itself. Compilers keep the order of reads of shared memory by themselves.
+ *       nanoseconds. So its index is computed from the value: `epochWord[bits & zero]`, where
+ *       `zero` is 0 but the compiler cannot know it. Every CPU keeps the order of reads of which
+ *       one's address depends on the other's value. Compilers keep the order of reads of shared
+ *       memory by themselves.
  *   X5  A store, and a read-modify-write, cannot be taken back. It marks its thread as inside,
  *       checks the generation, reads the entry, writes and leaves; a flush waits for all who are
  *       inside (S1 of sync/primitives/shootdown.ts).
- *   X6  Each width remembers the section that it met last. It uses it for every entry whose frame
- *       number lies in it, without checking that the number still stands for that section: the
- *       numbers of a removed section may have been given to another one. So whoever installs
+ *   X6  A width's stores remember the section that they met last. They use it for every entry whose
+ *       frame number lies in it, without checking that the number still stands for that section:
+ *       the numbers of a removed section may have been given to another one. So whoever installs
  *       entries of a section that can be removed, a user's buffer, flushes the place before; and
- *       whoever finds a generation changed forgets all sections.
+ *       whoever finds a generation changed forgets all sections. Page words need neither: each was
+ *       looked up under its own generation.
+ *   X7  The epoch is raised after the generations, at every flush. A thread that finds a new epoch
+ *       reads it, then every generation under which it keeps something, and drops what was kept
+ *       under another one. Only then does it believe page words under the new epoch.
+ *
+ *      looking thread                              invalidating thread
+ *      --------------                              -------------------
+ *                                                  entry taken out of the table
+ *                                                  generation := g + 1
+ *      epoch e read, generation g + 1 read:
+ *      page word dropped
+ *                                                  epoch := e + 1
+ *      epoch read by the next load: e + 1, so it looks once more, and drops nothing
+ *
+ *      The other order on the right would be wrong: epoch := e + 1; on the left e + 1 read,
+ *      generation g read, page word kept; generation := g + 1, frame freed; and no load looks
+ *      again.
  *
  * The words are read through a view of the heap that reaches every leaf that is kept here. A leaf
- * beyond it brings a longer view, for all widths. A generation that wraps around by exactly 2^32
- * between two reads would go unnoticed.
+ * beyond it brings a longer view, for all widths. A generation or an epoch that wraps around by
+ * exactly 2^32 between two reads would go unnoticed.
  *
  * Not for use by two threads: each makes its own. Not for use after the space or this thread's
  * place on the machine is gone: the owner sees to that.
@@ -72,10 +96,11 @@ import type { Machine } from "../memory/machine.ts";
 import type { RamSection } from "../memory/frames/ram-section.ts";
 import type { Sections } from "../memory/frames/sections.ts";
 import { atomicLoad, speculativeLoad } from "../sync/atomics.ts";
+import { EXPLORED } from "../sync/shared-memory.ts";
 import type { SharedMemory } from "../sync/shared-memory.ts";
-import { GENERATIONS, generationIndex } from "../sync/primitives/shootdown.ts";
-import type { Shootdown } from "../sync/primitives/shootdown.ts";
+import { GENERATIONS, Shootdown, generationIndex } from "../sync/primitives/shootdown.ts";
 import { checkRetry } from "./address.ts";
+import { NEAR_PAGES, PageWords } from "./page-words.ts";
 import {
   ENTRY_PFN_SHIFT,
   ENTRY_READABLE,
@@ -96,11 +121,12 @@ export const NOT_A_GENERATION = 0;
 
 /** Blocks of addresses below 2^31. A multiple of GENERATIONS, as FAR_BLOCKS. */
 const NEAR_BLOCKS = 1024;
-const NEAR_PAGES: number = NEAR_BLOCKS * LEAF_WORDS;
 const FAR_BLOCKS = 1024;
 const NO_BLOCK = -1;
+/** An execution of the checker makes a TLB of its own, for few pages. */
+const EXPLORED_PAGES = 1024;
 
-/** A width, which remembers things of its own. */
+/** A width's stores, which remembers things of its own. */
 export interface TlbUser {
   /** The heap is read through `words` from now on. */
   heapGrew(words: Int32Array): void;
@@ -113,6 +139,9 @@ export class SoftTlb {
   readonly translator: Translator;
   /** Word of generation 0. */
   readonly generationsAt: number;
+  /** One word, the space's epoch (X7). */
+  readonly epochWord: Int32Array;
+  readonly pageWords: PageWords;
   /**
    * By near block: word index of its leaf, or 0. Behind them, by generation index: what all leaves
    * of such blocks were looked up under (X2). One array, because each array that compiled code
@@ -126,14 +155,24 @@ export class SoftTlb {
   frame = 0;
   readonly #farBlocks: Int32Array = new Int32Array(FAR_BLOCKS).fill(NO_BLOCK);
   readonly #farLeaves: Int32Array = new Int32Array(FAR_BLOCKS);
+  /** By generation: whether a leaf or a page word is kept under it. */
+  readonly #isKept: Uint8Array = new Uint8Array(GENERATIONS);
+  /** What was kept when the space's epoch was this still holds, but for `#drop`. */
+  #epoch = 0;
   readonly #users: TlbUser[] = [];
   readonly #sections: Sections;
 
   constructor(machine: Machine, shootdown: Shootdown, translator: Translator) {
-    machine.memory.ensure(shootdown.at + GENERATIONS);
-    this.memory = machine.memory;
-    this.words = machine.memory.words;
+    const { memory } = machine;
+    memory.ensure(shootdown.at + Shootdown.WORDS);
+    this.memory = memory;
+    this.words = memory.words;
     this.generationsAt = shootdown.at;
+    this.epochWord = memory.words.subarray(
+      shootdown.at + GENERATIONS,
+      shootdown.at + Shootdown.WORDS,
+    );
+    this.pageWords = new PageWords(memory.mode === EXPLORED ? EXPLORED_PAGES : NEAR_PAGES);
     this.translator = translator;
     this.#sections = machine.ram.sections;
   }
@@ -150,7 +189,36 @@ export class SoftTlb {
   forget(): void {
     this.near.fill(0, 0, NEAR_BLOCKS);
     this.#farBlocks.fill(NO_BLOCK);
+    this.#isKept.fill(0);
+    this.pageWords.release();
     this.section = undefined;
+  }
+
+  /**
+   * Finds a frame of `page` that a load may use: `section` and `frame` say which, and the page word
+   * is set. Returns the epoch under which that holds (X7). Takes the fault if there is none.
+   *
+   * @stepped generation
+   */
+  aim(page: number, address: number): number {
+    const epoch = atomicLoad(this.words, this.generationsAt + GENERATIONS);
+    if (epoch !== this.#epoch) {
+      for (let i = 0; i < GENERATIONS; i++) {
+        if (this.#isKept[i] === 0) continue;
+        const generation = atomicLoad(this.words, this.generationsAt + i);
+        if (generation !== this.near[NEAR_BLOCKS + i]) this.#drop(i, generation);
+      }
+      this.#epoch = epoch;
+    }
+    const word = this.pageWords.of(page);
+    if (word === 0) {
+      this.find(page, false, address);
+      this.pageWords.set(page, this.section!, this.frame); // set by find
+    } else {
+      this.section = this.pageWords.sectionOf(word);
+      this.frame = this.pageWords.frameOf(word);
+    }
+    return epoch;
   }
 
   /**
@@ -170,6 +238,7 @@ export class SoftTlb {
       // X2: before the walk.
       const generation = atomicLoad(this.words, this.generationsAt + generationAt);
       if (generation !== this.generationOf(page)) this.#drop(generationAt, generation);
+      this.#isKept[generationAt] = 1;
       const entry = this.#entryOf(translator.root(), page);
       if ((entry & wanted) !== wanted) {
         translator.fault(page, write, address, faults);
@@ -217,9 +286,11 @@ export class SoftTlb {
     for (const user of this.#users) user.heapGrew(words);
   }
 
-  /** The blocks of one generation have another one now: their leaves are unknown again. */
+  /** The blocks of one generation have another one now: leaves and pages are unknown again. */
   #drop(generationAt: number, generation: number): void {
     this.near[NEAR_BLOCKS + generationAt] = generation;
+    this.#isKept[generationAt] = 0;
+    this.pageWords.drop(generationAt);
     for (let block = generationAt; block < NEAR_BLOCKS; block += GENERATIONS) this.near[block] = 0;
     for (let far = generationAt; far < FAR_BLOCKS; far += GENERATIONS)
       this.#farBlocks[far] = NO_BLOCK;

@@ -128,6 +128,7 @@ test("a fault leaves what is remembered as it is, also if its entry names anothe
     assert.equal(access.load(PAGE + widthBytes), 3);
     assert.equal(access.load(2 * PAGE + widthBytes), 5);
     table.refuse(1);
+    table.flush(1);
     assert.throws(() => access.load(PAGE + widthBytes), SegmentationFault);
     assert.equal(access.load(2 * PAGE + widthBytes), 5, width);
     table.set(1, userPfn);

@@ -32,6 +32,7 @@ import { sections } from "./memory/sections.ts";
 import { setUpObjects } from "./memory/set-up-objects.ts";
 import { shortages } from "./memory/shortage.ts";
 import { usedUpHeaps } from "./memory/used-up.ts";
+import { pageWords } from "./mmu/page-words.ts";
 import { records } from "./mmu/records.ts";
 import { wide } from "./mmu/wide.ts";
 import { widths } from "./mmu/widths.ts";
@@ -85,6 +86,7 @@ export const covered: readonly Covered[] = [
   ...setUpObjects,
   ...widths,
   ...wide,
+  ...pageWords,
   ...records,
   ...listeners,
   ...severalListeners,

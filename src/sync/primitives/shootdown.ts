@@ -2,12 +2,13 @@
  * @module TLB shootdown: how an invalidator makes every thread stop using a translation that it has
  * just cleared.
  *
- * 64 words per address space: one generation for each 2 MiB block of pages modulo 64. An access
- * takes nanoseconds, so it is no task:
+ * 65 words per address space: one generation for each 2 MiB block of pages modulo 64, and the
+ * epoch, which changes whenever one of them does. An access takes nanoseconds, so it is no task:
  *
- * - A LOAD through a cached translation reads the data, and then the block's generation by a plain
- *   read. If that is unchanged, the value was read while the translation was valid. Nobody waits
- *   for loads.
+ * - A LOAD through a cached translation reads the data, and then the epoch by a plain read: it is
+ *   one word for all blocks. If that is unchanged, the value was read while the translation was
+ *   valid. If it has changed, the thread looks which generations have (X7 of mmu/soft-tlb.ts).
+ *   Nobody waits for loads.
  * - A STORE (or read-modify-write) marks its thread as inside, checks the generation, writes, and
  *   leaves. The mark is the INSIDE word of the thread's agent record, odd while inside. Only the
  *   thread itself writes it while it lives.
@@ -30,6 +31,9 @@
  *                                             generation += 1
  *      writes the data                        INSIDE odd? yes -> waits
  *      INSIDE even                            goes on: the data is written
+ *
+ *     The generation is raised before the epoch. Whoever finds a new epoch therefore finds the new
+ *     generations, too.
  *
  * S2. A thread that is inside does nothing else: no wait, no lock, no call that may throw past
  *     leaveStore.
@@ -91,9 +95,9 @@ export function leaveStore(memory: SharedMemory): void {
 }
 
 export class Shootdown {
-  static readonly WORDS: number = GENERATIONS;
+  static readonly WORDS: number = GENERATIONS + 1;
   readonly memory: SharedMemory;
-  /** The generation of block index i is word `at + i`. */
+  /** The generation of block index i is word `at + i`; the epoch comes after them. */
   readonly at: number;
 
   constructor(memory: SharedMemory, at: number) {
@@ -101,9 +105,9 @@ export class Shootdown {
     this.at = at;
   }
 
-  /** All generations 0. Only while nobody else can know the words. */
+  /** All generations and the epoch 0. Only while nobody else can know the words. */
   init(): void {
-    this.memory.words.fill(0, this.at, this.at + GENERATIONS);
+    this.memory.words.fill(0, this.at, this.at + Shootdown.WORDS);
   }
 
   /** The word whose value tells which translations of `page` are valid. */
@@ -141,12 +145,14 @@ export class Shootdown {
     return DONE;
   }
 
+  /** @spelled shootdown */
   private bump(startPage: number, endPage: number): void {
     const words = this.memory.words;
     const firstBlock = Math.floor(startPage / (1 << GENERATION_PAGE_SHIFT));
     const lastBlock = Math.floor((endPage - 1) / (1 << GENERATION_PAGE_SHIFT));
     const count = Math.min(lastBlock - firstBlock + 1, GENERATIONS);
     for (let i = 0; i < count; i++) atomicAdd(words, this.at + ((firstBlock + i) % GENERATIONS), 1);
+    atomicAdd(words, this.at + GENERATIONS, 1);
   }
 
   /** @stepped whether a store is under way */
@@ -191,7 +197,7 @@ export class Shootdown {
   }
 
   private *flushExplored(startPage: number, endPage: number): Task<void> {
-    yield describe("shootdownBump", this.memory, this.at, GENERATIONS, "shootdown");
+    yield describe("shootdownBump", this.memory, this.at, Shootdown.WORDS, "shootdown");
     this.bump(startPage, endPage);
     yield* this.waitForStores(0);
   }

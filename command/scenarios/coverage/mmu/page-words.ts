@@ -1,0 +1,173 @@
+/**
+ * @module Loads of pages that their thread has met before, by the word that it keeps of each, while
+ * another thread takes pages away: X3 and X7 of mmu/soft-tlb.ts. Taken away, the frame is given to
+ * a new owner, who writes at once. The primitives are spelled out, so the generation and the epoch
+ * are raised in two steps.
+ */
+
+import { HARNESS_PAGE } from "../../../../src/checker/harness/hmm-harness.ts";
+import type { HmmHarness } from "../../../../src/checker/harness/hmm-harness.ts";
+import { HarnessCpu } from "../../../../src/checker/harness/harness-cpu.ts";
+import { Cell } from "../../../../src/checker/primitives/program.ts";
+import { PAGE_BYTES } from "../../../../src/memory/ram.ts";
+import { doMunmap } from "../../../../src/mm/calls/munmap.ts";
+import { ptePfn } from "../../../../src/mm/pte.ts";
+import { leafOf, pteIndex } from "../../../../src/mmu/radix-table.ts";
+import { SegmentationFault, bug } from "../../../../src/sync/errors.ts";
+import { GENERATIONS } from "../../../../src/sync/primitives/shootdown.ts";
+import { atomicStore } from "../../../../src/sync/runners/stepping.ts";
+import type { Task } from "../../../../src/sync/tasks/task.ts";
+import type { Covered } from "../covered.ts";
+import { coveringOnHarness } from "../on-harness.ts";
+
+const ADDRESS: number = HARNESS_PAGE * PAGE_BYTES;
+const NEXT: number = ADDRESS + PAGE_BYTES;
+const BEFORE = 7;
+const OF_NEXT = 8;
+const OF_NEW_OWNER = 9;
+/** What a load that faulted saw. */
+const FAULTED = -1;
+
+interface World {
+  /** In the order of the loads. */
+  readonly seen: number[];
+}
+
+type Body = (world: World, harness: HmmHarness) => Task<unknown>;
+
+function* see({ seen }: World, cpu: HarnessCpu, address: number): Task<void> {
+  try {
+    seen.push(yield* cpu.load(address));
+  } catch (error) {
+    if (!(error instanceof SegmentationFault)) throw error;
+    seen.push(FAULTED);
+  }
+}
+
+function loading(...addresses: readonly number[]): Body {
+  return function* (world, harness) {
+    const cpu = new HarnessCpu(harness);
+    for (const address of addresses) yield* see(world, cpu, address);
+  };
+}
+
+/** The new epoch is believed, but nothing is dropped. */
+function droppingNothing(...addresses: readonly number[]): Body {
+  return function* (world, harness) {
+    const cpu = new HarnessCpu(harness);
+    cpu.memory.tlb.pageWords.drop = () => {};
+    for (const address of addresses) yield* see(world, cpu, address);
+  };
+}
+
+/** X1 of mmu/soft-tlb.ts, by hand: `flush` says how the translation is shot down. */
+function takeAway(flush: (harness: HmmHarness) => Task<void>): Body {
+  return function* (_world, harness) {
+    const { machine, mm } = harness;
+    const { memory, ram } = machine;
+    const pfn = ptePfn(harness.entryOf(HARNESS_PAGE));
+    const entry = pteIndex(leafOf(memory, mm.pgd, HARNESS_PAGE), HARNESS_PAGE);
+    yield* new Cell(memory, entry, "pte").store(0);
+    yield* flush(harness);
+    const { i32, basePfn } = ram.sections.of(pfn);
+    yield* atomicStore("data", i32, ((pfn - basePfn) * PAGE_BYTES) / 4, OF_NEW_OWNER);
+  };
+}
+
+const asShipped = ({ mm }: HmmHarness): Task<void> =>
+  mm.shootdown.flush(HARNESS_PAGE, HARNESS_PAGE + 1);
+
+function* epochFirst({ machine, mm }: HmmHarness): Task<void> {
+  yield* new Cell(machine.memory, mm.shootdown.at + GENERATIONS, "epoch").add(1);
+  yield* new Cell(machine.memory, mm.shootdown.generationWord(HARNESS_PAGE), "generation").add(1);
+}
+
+function* generationOnly({ machine, mm }: HmmHarness): Task<void> {
+  yield* new Cell(machine.memory, mm.shootdown.generationWord(HARNESS_PAGE), "generation").add(1);
+}
+
+function sawNoNewOwner({ seen }: World): void {
+  if (seen.includes(OF_NEW_OWNER)) bug(`Loads gave ${seen.join(", ")}: the new owner's`);
+}
+
+/** The page that stays is what it was; the other one is gone for good once a load has faulted. */
+function sawNoGhost({ seen }: World): void {
+  const [, first, second, next] = seen;
+  const isOrdered = first === BEFORE || (first === FAULTED && second === FAULTED);
+  if (next !== OF_NEXT || !isOrdered || (second !== BEFORE && second !== FAULTED))
+    bug(`Loads gave ${seen.join(", ")}`);
+}
+
+const munmap: Body = (_world, { machine, mm }) => doMunmap(machine, mm, ADDRESS, PAGE_BYTES);
+
+/** By the page table; by the word of the page; and again, under the epoch that was found then. */
+const THRICE = [ADDRESS, ADDRESS, ADDRESS] as const;
+const BOTH = [NEXT, ADDRESS, ADDRESS, NEXT] as const;
+const LOAD = ["mmu/widths/u32-access.load", "mmu/widths/u32-access.#loadSecond"] as const;
+
+const setup = (harness: HmmHarness): World => {
+  const cpu = new HarnessCpu(harness);
+  harness.run(cpu.store(ADDRESS, BEFORE));
+  harness.run(cpu.store(NEXT, OF_NEXT));
+  return { seen: [] };
+};
+
+export const pageWords: readonly Covered[] = [
+  coveringOnHarness<World>({
+    layer: "mmu",
+    name: "known-page-vs-new-owner",
+    summary:
+      "A thread loads a page three times while it is taken away: nothing of its frame's new owner is seen.",
+    harness: { pages: 2 },
+    exploration: { spelledOut: true },
+    setup,
+    reopen: ({ seen }) => void (seen.length = 0),
+    tasks: {
+      load: [[...LOAD, "mmu/soft-tlb.aim"], loading(...THRICE)],
+      takeAway: [["sync/primitives/shootdown.bump"], takeAway(asShipped)],
+    },
+    check: sawNoNewOwner,
+    twins: [
+      [
+        "epoch-first",
+        "The epoch is raised before the generation.",
+        "assertion",
+        { takeAway: takeAway(epochFirst) },
+      ],
+      [
+        "generation-only",
+        "The epoch is not raised.",
+        "assertion",
+        { takeAway: takeAway(generationOnly) },
+      ],
+      [
+        "drops-nothing",
+        "Who finds a new epoch drops no page words.",
+        "assertion",
+        { load: droppingNothing(...THRICE) },
+      ],
+    ],
+  }),
+  coveringOnHarness<World>({
+    layer: "mmu",
+    name: "known-page-vs-fault-beside-it",
+    summary:
+      "A thread that knows two pages faults on one of them, which is unmapped: the other stays what it was.",
+    harness: { pages: 2 },
+    setup,
+    reopen: ({ seen }) => void (seen.length = 0),
+    tasks: {
+      load: [[...LOAD, "mmu/soft-tlb.find"], loading(...BOTH)],
+      munmap: [["mm/calls/munmap.doMunmap"], munmap],
+    },
+    check: sawNoGhost,
+    twins: [
+      [
+        "drops-nothing",
+        "Who finds a new epoch drops no page words.",
+        "assertion",
+        { load: droppingNothing(...BOTH) },
+      ],
+    ],
+  }),
+];
