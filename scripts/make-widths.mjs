@@ -58,21 +58,18 @@ const places = [
   ],
   ["IntegerAccess<number, Int32Array>", 1, ({ array }) => `IntegerAccess<number, ${array}>`],
   ["target: Int32Array", 2, ({ array }) => `target: ${array}`],
-  ["(targetOffset - next) * 4", 1, ({ bytes }) => `(targetOffset - next) * ${bytes}`],
+  ["(targetOffset - start) * 4", 1, ({ bytes }) => `(targetOffset - start) * ${bytes}`],
+  ["count <= 1024", 1, ({ bytes }) => `count <= ${PAGE_BYTES / bytes}`],
+  ["from - 1024", 1, ({ bytes }) => `from - ${PAGE_BYTES / bytes}`],
   [
     "(small >>> 2) | (small << 30)",
     2,
     ({ bytes }) => `(small >>> ${Math.log2(bytes)}) | (small << ${(32 - Math.log2(bytes)) % 32})`,
   ],
   ["turned >>> 10", 2, ({ bytes }) => `turned >>> ${12 - Math.log2(bytes)}`],
-  ["turned & 1023", 4, ({ bytes }) => `turned & ${PAGE_BYTES / bytes - 1}`],
-  ["- 1024)", 2, ({ bytes }) => `- ${PAGE_BYTES / bytes})`],
+  ["turned & 1023", 3, ({ bytes }) => `turned & ${PAGE_BYTES / bytes - 1}`],
+  ["- 1024)", 1, ({ bytes }) => `- ${PAGE_BYTES / bytes})`],
   ["word << 10", 4, ({ bytes }) => `word << ${12 - Math.log2(bytes)}`],
-  [
-    "(4096 - (small & 4095)) >> 2",
-    1,
-    ({ bytes }) => `(4096 - (small & 4095)) >> ${Math.log2(bytes)}`,
-  ],
   ["pageOf(address, 4)", 2, ({ bytes }) => `pageOf(address, ${bytes})`],
   ["PAGE_BYTES / 4", 1, ({ bytes }) => `PAGE_BYTES / ${bytes}`],
   [
@@ -125,15 +122,19 @@ const unsignedWordPlaces = [
  */
 const pointerPlaces = [
   ["=== this.#epoch) return value;", 3, () => "=== this.#epoch) return pointerIn(value, address);"],
+  // Only when the check has held: of an attempt that fails it no address need be one.
   [
-    "=== this.#epoch) return stop;",
+    "=== this.#epoch) return;",
     1,
     () => `=== this.#epoch) {
-        // Only now: of an attempt that fails the check no address need be one.
-        for (let to = start; to < stop; to++)
-          target[to] = pointerIn(target[to]!, address + (to - start) * 8);
-        return stop;
-      }`,
+          convertPointers(target, targetOffset, targetOffset + count, address);
+          return;
+        }`,
+  ],
+  [
+    "        start = stop;",
+    1,
+    () => "        convertPointers(target, start, stop, at);\n        start = stop;",
   ],
   [
     "  scratch[0] = value;\n  return scratch[0]!;",
@@ -153,6 +154,16 @@ const pointerIn = (value: number, address: number): number => {
   const upper = scratchBits[1]! >>> 0;
   if (upper >= 2 ** 21) throwTooHigh(address);
   return upper * 2 ** 32 + (scratchBits[0]! >>> 0);
+};
+
+/** What was loaded of a record, as doubles, becomes addresses. The first was at \`address\`. */
+const convertPointers = (
+  target: Float64Array,
+  start: number,
+  end: number,
+  address: number,
+): void => {
+  for (let i = start; i < end; i++) target[i] = pointerIn(target[i]!, address + (i - start) * 8);
 };
 
 /** An integer that depends on the value`,

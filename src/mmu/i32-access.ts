@@ -167,7 +167,9 @@ export class I32Access implements IntegerAccess<number, Int32Array>, PageWordRea
   }
 
   /**
-   * A record: the elements from `address` on, by one look at the translation for each page of them.
+   * A record: first of a near page that is known, all of it in that page. X3: all elements are read
+   * before the epoch, whose index depends on each of them (X4). Kept small, so that V8 puts it into
+   * a loop that loads records: an address that is passed in a call may cost an allocation.
    *
    * @stepped data
    */
@@ -177,49 +179,63 @@ export class I32Access implements IntegerAccess<number, Int32Array>, PageWordRea
     targetOffset: number = 0,
     count: number = target.length - targetOffset,
   ): void {
-    checkTarget(target.length, targetOffset, count);
-    const end = targetOffset + count;
-    for (let next = targetOffset; next < end;)
-      next = this.#loadPiece(address - (targetOffset - next) * 4, target, next, end);
-  }
-
-  /**
-   * X3 for all elements of one page: all are read before the epoch, whose index depends on each of
-   * them (X4). Loads `target` from `start` on, up to `end` or the end of the page; returns
-   * where it ended. What an attempt has loaded that fails the check is loaded anew.
-   *
-   * @stepped data
-   */
-  #loadPiece(address: number, target: Int32Array, start: number, end: number): number {
     const small = address | 0;
     const turned = (small >>> 2) | (small << 30);
     const page = turned >>> 10;
-    let data = this.#home;
-    let index = -1;
-    if (small === address && page < 524288) {
-      const word = this.#pageWords[page]!;
-      index = ((word << 10) + (turned & 1023) - 1024) | 0;
-      if (word < 0) {
-        data = this.#elsewhere[(word >>> 23) & 31]!;
-        index = ((word << 10) + (turned & 1023)) | 0;
+    const from = turned & 1023;
+    if (
+      small === address &&
+      page < 524288 &&
+      count >>> 0 === count &&
+      from + count <= 1024 &&
+      targetOffset >>> 0 === targetOffset &&
+      targetOffset + count <= target.length
+    ) {
+      const word = this.#pageWords[page]! | 0; // undefined behind the last
+      if (word !== 0) {
+        let data = this.#home;
+        let index = (word << 10) + from - 1024;
+        if (word < 0) {
+          data = this.#elsewhere[(word >>> 23) & 31]!;
+          index = (word << 10) + from;
+        }
+        let bits = 0;
+        for (let i = 0; i < count; i++) {
+          const value = data[(index + i) | 0]!;
+          target[targetOffset + i] = value;
+          bits |= bitsOf(value);
+        }
+        if (this.#epochWord[bits & this.#zero] === this.#epoch) return;
       }
     }
-    const border = start + ((4096 - (small & 4095)) >> 2);
-    const stop = border < end ? border : end;
-    for (let tries = 0; ; tries++) {
-      if (index < 0) {
-        index = this.#aim(address, tries);
-        data = this.#tlb.section!.i32; // set by aim
-      }
-      const shift = index - start; // not cut to 31 bits: far inside a large section it has more
+    this.#loadPieces(address, target, targetOffset, count);
+  }
+
+  /**
+   * A record, page by page. What an attempt has loaded that fails the check is loaded anew.
+   *
+   * @stepped data
+   */
+  #loadPieces(address: number, target: Int32Array, targetOffset: number, count: number): void {
+    checkTarget(target.length, targetOffset, count);
+    const end = targetOffset + count;
+    let tries = 0;
+    for (let start = targetOffset; start < end;) {
+      const at = address - (targetOffset - start) * 4;
+      const index = this.#aim(at, tries);
+      const data = this.#tlb.section!.i32; // set by aim
+      const stop = Math.min(end, start + PAGE_ELEMENTS - (index % PAGE_ELEMENTS));
       let bits = 0;
       for (let to = start; to < stop; to++) {
-        const value = data[shift + to]!;
+        const value = data[index + (to - start)]!;
         target[to] = value;
         bits |= bitsOf(value);
       }
-      if (this.#epochWord[bits & this.#zero] === this.#epoch) return stop;
-      index = -1;
+      tries++;
+      if (this.#epochWord[bits & this.#zero] === this.#epoch) {
+        start = stop;
+        tries = 0;
+      }
     }
   }
 

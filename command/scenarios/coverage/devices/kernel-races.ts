@@ -173,7 +173,7 @@ export const kernelRaces: readonly Covered[] = [
     before: storingPairs,
     exploration: SHORT,
     tasks: {
-      kernel: [[...LOAD, "mmu/widths/u32-access.#loadPiece"], loadRecord],
+      kernel: [[...LOAD, "mmu/widths/u32-access.#loadPieces"], loadRecord],
       evict: [["devices/service/frame-reserve.reserve"], bringing(NEXT)],
     },
     check: onlySaw(BEFORE),

@@ -110,7 +110,7 @@ function bothPiecesWhole({ seen }: World): void {
   }
 }
 
-const LOAD = ["mmu/widths/u32-access.loadInto", "mmu/widths/u32-access.#loadPiece"] as const;
+const LOAD = ["mmu/widths/u32-access.loadInto", "mmu/widths/u32-access.#loadPieces"] as const;
 
 interface Parts {
   readonly name: string;
