@@ -1,5 +1,5 @@
 /**
- * @module A thread that maps memory and stores to each page of it whenever it is told to: see
+ * @module A thread that stores to each page of a range whenever it is told to: see
  * thread-faults.ts.
  */
 
@@ -8,24 +8,28 @@ import { workerData } from "node:worker_threads";
 import { AddressSpace } from "../src/index.ts";
 import {
   AWAKE,
-  CLEAR,
+  BEGAN,
   DONE,
+  END,
+  ENDED,
   FAILED,
   GO,
-  IDLE,
+  GO_STEP,
+  PLAN_WORDS,
   READY,
+  START,
+  STEP,
   type TouchJob,
-  WHO,
 } from "./thread-faults-job.ts";
 
 const PAGE_BYTES = 4096;
-const { handle, kind, lengthBytes, control, times, number } = workerData as TouchJob;
+const { handle, lengthBytes, control, plan, number } = workerData as TouchJob;
+const at = number * PLAN_WORDS;
 
 function touchPages(space: AddressSpace): void {
-  const address = space.mmapSync(lengthBytes);
   const { u32 } = space;
-  for (let at = address; at < address + lengthBytes; at += PAGE_BYTES) u32.store(at, 1);
-  lastAddress = address;
+  const [end, step] = [plan[at + END]!, plan[at + STEP]!];
+  for (let address = plan[at + START]!; address < end; address += step) u32.store(address, 1);
 }
 
 function touchPlain(): void {
@@ -38,29 +42,24 @@ function nowMs(): number {
   return Number(hrtime.bigint()) / 1e6;
 }
 
-let lastAddress = 0;
 try {
-  const space = AddressSpace.attachSync(handle);
+  const space = handle === undefined ? undefined : AddressSpace.attachSync(handle);
   let go = Atomics.load(control, GO);
   Atomics.add(control, READY, 1);
   Atomics.notify(control, READY);
   for (;;) {
     while (Atomics.load(control, GO) === go) Atomics.wait(control, GO, go);
     go = Atomics.load(control, GO);
-    const threads = Atomics.load(control, WHO);
+    const threads = go % GO_STEP;
     if (number >= threads) continue;
     Atomics.add(control, AWAKE, 1);
     while (Atomics.load(control, AWAKE) < threads);
-    times[2 * number] = nowMs();
-    if (kind === "no faults of ours") touchPlain();
+    plan[at + BEGAN] = nowMs();
+    if (space === undefined) touchPlain();
     else touchPages(space);
-    times[2 * number + 1] = nowMs();
+    plan[at + ENDED] = nowMs();
     Atomics.add(control, DONE, 1);
     Atomics.notify(control, DONE);
-    while (Atomics.load(control, CLEAR) !== go) Atomics.wait(control, CLEAR, go - 1);
-    if (kind === "used frames") space.munmapSync(lastAddress, lengthBytes);
-    Atomics.add(control, IDLE, 1);
-    Atomics.notify(control, IDLE);
   }
 } catch (error) {
   Atomics.store(control, FAILED, 1);

@@ -26,6 +26,7 @@ import type { Machine } from "../memory/machine.ts";
 import { atomicExchange } from "../sync/atomics.ts";
 import type { Errno } from "../sync/errno.ts";
 import type { Task } from "../sync/tasks/task.ts";
+import { beginHalfDone, endHalfDone } from "./half-done.ts";
 import type { Mm } from "./mm-struct.ts";
 import {
   type LeafVisitor,
@@ -91,12 +92,17 @@ export function* zapRange(
   range: InvalidateRange,
   keepsTables: boolean = false,
 ): Task<Errno> {
+  beginHalfDone(mm);
   const answer = yield* mmuNotifierInvalidateRangeStart(machine, range);
-  if (answer !== 0) return answer;
+  if (answer !== 0) {
+    endHalfDone(mm);
+    return answer;
+  }
   yield* clearRange(machine, mm, range.startPage, range.endPage);
   if (range.event === EVENT_UNMAP && !keepsTables)
     yield* freeEmptyLeaves(machine, mm, range.startPage, range.endPage);
   yield* mmuNotifierInvalidateRangeEnd(machine, range);
+  endHalfDone(mm);
   return 0;
 }
 

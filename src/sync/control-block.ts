@@ -45,6 +45,8 @@
  * | 8..23 | NAME | UTF-8, at most 64 bytes | this agent |
  * | 24 | FINDERS | threads that are declaring this agent dead now (death.ts); not reset by a new registration | those threads |
  * | 25..28 | LIVENESS | futex words of the thread's liveness waiters, one for each generation of STATE modulo 4; their values never change | nobody |
+ * | 29 | READS | the semaphore that this agent's tasks read by its reader word (0 = none): words/reader-word.ts | this agent; who finds it dead |
+ * | 30, 31 | READS_TAG, READS_COUNT | its class and mode, and by how many tasks | this agent |
  * | 32.. | HELD | word index of each lock held (0 = free slot), see held-locks.ts | this agent |
  * | 288.. | HELD_TAG | class and mode of the slot beside it | this agent |
  * | 544.. | HELD_TASK | task serial, or count, of the slot beside it | this agent |
@@ -85,6 +87,9 @@ export const AGENT_NAME_WORDS = 16;
 export const AGENT_FINDERS = 24;
 export const AGENT_LIVENESS = 25;
 export const LIVENESS_WORDS = 4;
+export const AGENT_READS = 29;
+export const AGENT_READS_TAG = 30;
+export const AGENT_READS_COUNT = 31;
 export const AGENT_HELD = 32;
 export const HELD_LIMIT = 256;
 export const AGENT_HELD_TAG: number = AGENT_HELD + HELD_LIMIT;

@@ -5,7 +5,12 @@
 
 import { registerAgent, selectAgent } from "../../src/sync/runners/agents.ts";
 import { Completion } from "../../src/sync/primitives/completion.ts";
-import { AGENT_HELD, CONTROL_WORDS, HELD_LIMIT } from "../../src/sync/control-block.ts";
+import {
+  AGENT_HELD,
+  AGENT_READS,
+  CONTROL_WORDS,
+  HELD_LIMIT,
+} from "../../src/sync/control-block.ts";
 import { lockClass } from "../../src/sync/lock-class.ts";
 import { Mutex } from "../../src/sync/primitives/mutex.ts";
 import { RefCount } from "../../src/sync/primitives/refcount.ts";
@@ -26,6 +31,7 @@ export interface Fixture {
   readonly otherMutex: Mutex;
   readonly spinlock: Spinlock;
   readonly rwsem: RwSem;
+  readonly otherRwsem: RwSem;
   readonly refcount: RefCount;
   readonly queue: WaitQueue;
   readonly go: Completion;
@@ -54,6 +60,7 @@ export function viewFixture(memory: SharedMemory): Fixture {
     srcu: new Srcu(memory, place(), lockClass("testSrcu")),
     seqcount: new SeqCount(memory, place()),
     shootdown: new Shootdown(memory, place()),
+    otherRwsem: new RwSem(memory, place(), lockClass("testOtherRwSem")),
     data: place(),
   };
 }
@@ -62,7 +69,7 @@ export function viewFixture(memory: SharedMemory): Fixture {
 export function makeFixture(
   options: { readonly debug?: boolean; readonly name?: string } = {},
 ): Fixture {
-  const initialBytes = (CONTROL_WORDS + SPACING_WORDS * 12 + DATA_WORDS) * 4;
+  const initialBytes = (CONTROL_WORDS + SPACING_WORDS * 13 + DATA_WORDS) * 4;
   const memory = SharedMemory.create({
     initialBytes,
     maxBytes: initialBytes * 2,
@@ -77,7 +84,7 @@ export function makeFixture(
 /** Everything free again and the data 0, as on a fresh machine, whatever was held. */
 export function resetFixture({ memory, refcount }: Fixture): void {
   memory.words.fill(0, CONTROL_WORDS);
-  memory.words.fill(0, memory.record + AGENT_HELD, memory.record + AGENT_HELD + HELD_LIMIT);
+  memory.words.fill(0, memory.record + AGENT_READS, memory.record + AGENT_HELD + HELD_LIMIT);
   selectAgent(memory, memory.agentId);
   refcount.init(1);
 }

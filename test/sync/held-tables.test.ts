@@ -8,10 +8,10 @@ import { test } from "node:test";
 import { setImmediate } from "node:timers/promises";
 import { registerAgent } from "../../src/sync/runners/agents.ts";
 import { atomicLoad, futexWake } from "../../src/sync/atomics.ts";
-import { AGENT_HELD, AGENT_STATE, HELD_LIMIT, agentRecord } from "../../src/sync/control-block.ts";
+import { AGENT_STATE, HELD_LIMIT, agentRecord } from "../../src/sync/control-block.ts";
 import { enterTask, leaveTask, makeContext } from "../../src/sync/tasks/current-task.ts";
 import { declareDead } from "../../src/sync/death/death.ts";
-import { assertNoLockHeld, holdsNothing } from "../../src/sync/lockdep/held-locks.ts";
+import { assertNoLockHeld, heldSlots, holdsNothing } from "../../src/sync/lockdep/held-locks.ts";
 import { lockClass } from "../../src/sync/lock-class.ts";
 import { Mutex } from "../../src/sync/primitives/mutex.ts";
 import { runAsync } from "../../src/sync/runners/run-async.ts";
@@ -22,9 +22,7 @@ import { SharedMemory } from "../../src/sync/shared-memory.ts";
 import { type Task, WOKEN } from "../../src/sync/tasks/task.ts";
 import { makeFixture, viewFixture } from "./fixture.ts";
 
-const listed = ({ words, record }: SharedMemory): number =>
-  words.subarray(record + AGENT_HELD, record + AGENT_HELD + HELD_LIMIT).filter((at) => at !== 0)
-    .length;
+const listed = (memory: SharedMemory): number => heldSlots(memory, memory.record).length;
 
 test("a place in a queue is given up although another task of the thread is inside", async () => {
   const main = makeFixture();

@@ -317,6 +317,7 @@ export type RoleName =
   | "holdNothing"
   | "exitHolding"
   | "waitFor"
+  | "holdTwoRead"
   | "own"
   | "hammer"
   | "storeUntilStop"
@@ -335,6 +336,10 @@ export const roles: Readonly<Record<RoleName, Role>> = {
   srcuReplace,
   holdMutex: hold(({ mutex }) => mutex.lock()),
   holdRead: hold(({ rwsem }) => rwsem.downRead()),
+  holdTwoRead: hold(function* ({ rwsem, otherRwsem }) {
+    yield* otherRwsem.downRead();
+    yield* rwsem.downRead();
+  }),
   holdWrite: hold(({ rwsem }) => rwsem.downWrite()),
   holdSrcu: hold(({ srcu }) => srcu.readLock()),
   holdNothing: hold(() => DONE),

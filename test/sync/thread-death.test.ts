@@ -37,7 +37,6 @@ async function untilAlone({ memory, queue }: Fixture): Promise<void> {
 
 const holders: readonly (readonly [RoleName, string, (fixture: Fixture) => Task<unknown>])[] = [
   ["holdMutex", "testMutex", ({ mutex }) => mutex.lock()],
-  ["holdRead", "testRwSem", ({ rwsem }) => rwsem.downWrite()],
   ["holdWrite", "testRwSem", ({ rwsem }) => rwsem.downRead()],
   ["holdSrcu", "testSrcu", ({ srcu }) => srcu.synchronize()],
 ];
@@ -68,6 +67,34 @@ for (const [role, lockName, operation] of holders) {
       );
       const { agent } = panicInfo(memory) ?? { agent: -1 };
       assert.equal(agentName(memory, agent), "the holder");
+    });
+  }
+}
+
+for (const role of ["holdRead", "holdTwoRead"] as const) {
+  for (const runner of ["blocking", "async"] as const) {
+    test(`${role}, terminated: a ${runner} writer enters, and nobody is stopped`, async () => {
+      const fixture = makeFixture();
+      const { memory, rwsem, otherRwsem, done } = fixture;
+      const holder = startThread(memory, role, 0, "the holder");
+      const bystander = startThread(memory, "holdNothing", 0, "a bystander");
+      assert.equal(await holder.said, "holding");
+      assert.equal(await bystander.said, "holding");
+      assert.equal(runBlocking(memory, rwsem.tryDownWrite()), false);
+      await holder.worker.terminate();
+      function* write(): Task<void> {
+        for (const sem of [rwsem, otherRwsem]) {
+          yield* sem.downWrite();
+          yield* sem.upWrite();
+        }
+      }
+      if (runner === "blocking") runBlocking(memory, write());
+      else await runAsync(memory, write());
+      runBlocking(memory, done.complete());
+      assert.equal((await bystander.report).error, undefined);
+      await untilAlone(fixture);
+      assert.equal(hasPanicked(memory), false);
+      assert.deepEqual([memory.load(rwsem.at), memory.load(otherRwsem.at)], [0, 0]);
     });
   }
 }

@@ -5,6 +5,7 @@ import { deathsOfDeviceThreads } from "./deaths/devices.ts";
 import { deathsInForks } from "./deaths/forks.ts";
 import { orphans } from "./deaths/orphans.ts";
 import { deathsOfOwners } from "./deaths/owners.ts";
+import { deathsOfReaders } from "./deaths/readers.ts";
 import { deathsInSections } from "./deaths/sections.ts";
 import { deviceAccesses } from "./devices/accesses.ts";
 import { deviceCommands } from "./devices/commands.ts";
@@ -61,6 +62,7 @@ import { joinings } from "./sync/joining.ts";
 import { lifetimes } from "./sync/lifetimes.ts";
 import { liveness } from "./sync/liveness.ts";
 import { locks } from "./sync/locks.ts";
+import { readerWords } from "./sync/reader-words.ts";
 import { spelledOut } from "./sync/spelled-out.ts";
 import { stopping } from "./sync/stopping.ts";
 import { semaphorePhases } from "./sync/phases.ts";
@@ -76,6 +78,7 @@ export const covered: readonly Covered[] = [
   ...joinings,
   ...liveness,
   ...semaphorePhases,
+  ...readerWords,
   ...foundDead,
   ...stopping,
   ...allocators,
@@ -128,6 +131,7 @@ export const covered: readonly Covered[] = [
   ...joining,
   ...deathsInSections,
   ...deathsOfOwners,
+  ...deathsOfReaders,
   ...orphans,
   ...deathsInForks,
   ...deathsOfDeviceThreads,

@@ -14,25 +14,29 @@
  *     deaths, each with that one step more. It also makes a deadlock the end of an execution,
  *     although tasks could otherwise still be killed.
  * E4. The held table has what the dead thread held and where it queued. Locks fill it in every
- *     mode.
+ *     mode. What it held of semaphores as a reader is given up in the same step, so the death
+ *     touches them as a reader that leaves.
  */
 
 import {
   AGENT_INSIDE,
+  AGENT_READS,
   AGENT_STATE,
   DEATHS,
   PROBE_TIME,
   agentRecord,
 } from "../../sync/control-block.ts";
 import { declareDead } from "../../sync/death/death.ts";
+import { HELD_CALLBACK, HELD_SHARED, heldMode, heldSlots } from "../../sync/lockdep/held-locks.ts";
 import { hasPanicked } from "../../sync/death/panic.ts";
 import { reapTask } from "../../sync/death/reaper.ts";
 import type { SharedMemory } from "../../sync/shared-memory.ts";
+import { RWSEM_WORDS } from "../../sync/words/rwsem-words.ts";
 import { describe } from "../../sync/tasks/task.ts";
 import type { Task, Wait } from "../../sync/tasks/task.ts";
 import { PARK, kindCode } from "../steps/kinds.ts";
 import type { Footprints } from "../steps/footprint.ts";
-import { QUEUE, WRITE } from "../steps/access-modes.ts";
+import { QUEUE, SHARE, WRITE } from "../steps/access-modes.ts";
 import type { AccessMode } from "../steps/access-modes.ts";
 import type { DeathEffects } from "../steps/trace.ts";
 
@@ -99,19 +103,38 @@ export class Deaths {
     const isInside = (this.#memory.words[agentRecord(task + 1) + AGENT_INSIDE]! & 1) !== 0;
     const isQueued = code === PARK || code === DOWN_WRITE;
     const place = isQueued ? this.#footprints.placeOf(wait.index) : 0;
+    const givenUp = this.#givenUpBy(task);
     const key = (place * 2 + (isInside ? 1 : 0)) * 2 + (code === PARK ? 1 : 0);
     const full = key * 32 + task;
     const known = this.#known.get(full);
-    if (known !== undefined) return known;
+    if (known !== undefined && givenUp.length === 0) return known;
     const pairs: [number, AccessMode][] = [
       [DEATHS, WRITE],
       [BUDGET, WRITE],
     ];
     if (isInside) pairs.push([agentRecord(task + 1) + AGENT_INSIDE, WRITE]);
     if (isQueued) pairs.push([wait.index, code === PARK ? QUEUE : WRITE]);
-    const made = this.#footprints.touching(pairs);
-    this.#known.set(full, made);
+    const made = this.#footprints.touching([...pairs, ...givenUp]);
+    if (givenUp.length === 0) this.#known.set(full, made);
     return made;
+  }
+
+  /**
+   * The words of semaphores that the death of a task changes, besides those that it waits at, and
+   * how (E4).
+   */
+  #givenUpBy(task: number): [number, AccessMode][] {
+    const memory = this.#memory;
+    const record = agentRecord(task + 1);
+    const words: [number, AccessMode][] = [];
+    for (const { slot, at, tag } of heldSlots(memory, record)) {
+      const mode = heldMode(tag);
+      if (slot === 0) words.push([record + AGENT_READS, WRITE]);
+      else if (memory.isSpelledOut && (mode === HELD_SHARED || mode > HELD_CALLBACK))
+        for (let word = at; word < at + RWSEM_WORDS; word++) words.push([word, WRITE]);
+      else if (mode === HELD_SHARED) words.push([at, SHARE]);
+    }
+    return words;
   }
 
   /** The thread of `task` dies before it does `wait`. */
@@ -122,8 +145,9 @@ export class Deaths {
     this.names.push(name);
     const wasStopped = hasPanicked(memory);
     const isInside = (memory.words[record + AGENT_INSIDE]! & 1) !== 0;
+    const givenUp = this.#givenUpBy(task).map(([word]) => word);
     declareDead(memory, task + 1, memory.words[record + AGENT_STATE]!);
-    const changed = [DEATHS, ...(isInside ? [record + AGENT_INSIDE] : [])];
+    const changed = [DEATHS, ...(isInside ? [record + AGENT_INSIDE] : []), ...givenUp];
     if (wait.kind === "downWrite") changed.push(wait.index); // its place in the queue is given up
     const words = new Map(changed.map((word) => [word, memory.words[word]!]));
     return { words, panics: !wasStopped && hasPanicked(memory) };

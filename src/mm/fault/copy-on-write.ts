@@ -43,6 +43,7 @@ import { wordAt } from "../../mmu/radix-table.ts";
 import { ENOMEM, type Errno } from "../../sync/errno.ts";
 import type { Task } from "../../sync/tasks/task.ts";
 import { PTE_TRACKED, WRITTEN_RIGHTS, ZERO_PFN, makePte, ptePfn, withWrite } from "../pte.ts";
+import { beginHalfDone, endHalfDone } from "../half-done.ts";
 import { VM_BACKED } from "../vma/vma.ts";
 import { type VmFault, replacePte } from "./vm-fault.ts";
 
@@ -103,12 +104,14 @@ function isOfCache({ machine, vma, pte }: VmFault): boolean {
 function* notifyAndReuse(fault: VmFault): Task<void> {
   const { machine, mm, page, pte } = fault;
   const range = invalidateRange(mm, page, page + 1, EVENT_PROTECTION_PAGE);
+  beginHalfDone(mm);
   yield* mmuNotifierInvalidateRangeStart(machine, range);
   yield* mm.pageTableLock.lock();
   if (!isOfCache(fault) && (yield* machine.ram.refs.pageAnonExclusive(ptePfn(pte))))
     yield* replacePte(fault, withWrite(pte));
   yield* mm.pageTableLock.unlock();
   yield* mmuNotifierInvalidateRangeEnd(machine, range);
+  endHalfDone(mm);
 }
 
 /**
@@ -122,12 +125,14 @@ export function* replaceByCopy(fault: VmFault): Task<Errno> {
   if (copy === 0) return ENOMEM;
   if (pfn !== ZERO_PFN) yield* machine.ram.copyFrame(pfn, copy);
   const range = invalidateRange(mm, page, page + 1, EVENT_CLEAR);
+  beginHalfDone(mm);
   yield* mmuNotifierInvalidateRangeStart(machine, range);
   const replaced = yield* replacePte(fault, makePte(copy, WRITTEN_RIGHTS));
   // Readers of this space may still have the old, read-only translation. After the flush nobody
   // has, and everybody sees a store that is made through the new one.
   if (replaced) yield* mm.shootdown.flush(page, page + 1);
   yield* mmuNotifierInvalidateRangeEnd(machine, range);
+  endHalfDone(mm);
   const surplus = replaced ? pfn : copy;
   if (surplus !== ZERO_PFN) yield* machine.ram.refs.pagePut(surplus);
   return 0;

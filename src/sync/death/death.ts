@@ -4,11 +4,14 @@
  *
  * 1. It changes the record from live to dead by a compare-exchange. So only one finder does the
  *    rest.
- * 2. If the dead thread held a lock, it stops the machine (panic.ts): what the lock guards may be
- *    half changed.
+ * 2. If the dead thread held a lock for writing, or was in a read section of an Srcu, or in a
+ *    section that no other thread can finish, it stops the machine (panic.ts): what that guards may
+ *    be half changed.
  * 3. If the dead thread was inside a store, it ends the store: that thread runs no more
  *    instructions.
- * 4. It gives up the dead thread's places in queues, so that waiters behind them go on.
+ * 4. It gives up the dead thread's places in queues, and what it held of semaphores as a reader or
+ *    as a writer that was not yet inside. So waiters go on. A reader changes nothing that is half
+ *    done when it dies: see enterCritical of lockdep/held-locks.ts for those that do.
  *
  * What the thread owned is released later, by a task that holds no lock: reaper.ts.
  *
@@ -58,6 +61,8 @@ import {
 } from "../control-block.ts";
 import { EOWNERDEAD } from "../errno.ts";
 import {
+  ENTERING_WRITE,
+  HELD_SHARED,
   QUEUED_READ,
   QUEUED_WRITE,
   heldClassName,
@@ -65,7 +70,15 @@ import {
   heldSlots,
 } from "../lockdep/held-locks.ts";
 import { declarePanic } from "./panic.ts";
-import { RWSEM_WORDS, leaveReaderQueue, leaveWriterQueue } from "../words/rwsem-words.ts";
+import { clearReaderWord } from "../words/reader-word.ts";
+import {
+  RWSEM_WORDS,
+  leaveAsReaders,
+  leaveAsWriter,
+  leaveReaderQueue,
+  leaveWriterQueue,
+  wakeForState,
+} from "../words/rwsem-words.ts";
 import { loadText } from "../shared-text.ts";
 import type { SharedMemory } from "../shared-memory.ts";
 
@@ -98,11 +111,15 @@ export function declareDead(memory: SharedMemory, agentId: number, state: number
 function giveUpPlaces(memory: SharedMemory, agentId: number): void {
   const { words } = memory;
   const record = agentRecord(agentId);
-  for (const { at, tag, count } of heldSlots(memory, record)) {
+  for (const { slot, at, tag, count } of heldSlots(memory, record)) {
     const mode = heldMode(tag);
-    if (mode >= QUEUED_READ) memory.ensure(at + RWSEM_WORDS);
-    if (mode === QUEUED_READ) leaveReaderQueue(memory.words, at, count);
+    if (mode >= QUEUED_READ || mode === HELD_SHARED) memory.ensure(at + RWSEM_WORDS);
+    if (slot === 0) clearReaderWord(words, record);
+    else if (mode === HELD_SHARED) leaveAsReaders(memory.words, at, count);
+    else if (mode === QUEUED_READ) leaveReaderQueue(memory.words, at, count, slot);
     else if (mode === QUEUED_WRITE) leaveWriterQueue(memory.words, at, count);
+    else if (mode === ENTERING_WRITE)
+      wakeForState(memory.words, at, leaveAsWriter(memory.words, at, slot));
     else
       declarePanic(
         memory,

@@ -1,7 +1,8 @@
 /**
  * @module The held table: the locks that an agent holds, in its record, in all modes. If the agent
  * dies, other threads read there what it held (death.ts). The table also has read sections of an
- * Srcu and places in an RwSem's queue.
+ * Srcu, places in an RwSem's queue, and sections in which a death cannot be repaired. What it holds
+ * by its reader word (words/reader-word.ts) is not in the table but beside it.
  *
  * A slot is three words: the word index of the lock (0: free); the tag (class and mode); and the
  * serial of the task for an exclusive lock, a count for any other mode. A thread may have thousands
@@ -34,12 +35,13 @@
  */
 
 import { plainLoad } from "../atomics.ts";
-import { AGENT_HELD, HELD_LIMIT } from "../control-block.ts";
+import { AGENT_HELD, AGENT_READS_COUNT, AGENT_READS_TAG, HELD_LIMIT } from "../control-block.ts";
 import { currentTask, isBeneath } from "../tasks/current-task.ts";
 import { bug } from "../errors.ts";
 import { lockClasses } from "../lock-class.ts";
 import type { LockClass } from "../lock-class.ts";
 import type { SharedMemory } from "../shared-memory.ts";
+import { readsOf } from "../words/reader-word.ts";
 
 /** How a slot holds its lock: bits 24.. of its tag. */
 export const HELD_EXCLUSIVE = 0;
@@ -49,6 +51,8 @@ export const HELD_CALLBACK = 3;
 /** Not held: places in an RwSem's queue. death.ts gives up those of a dead thread. */
 export const QUEUED_READ = 4;
 export const QUEUED_WRITE = 5;
+/** A writer that keeps others out of an RwSem and waits until the readers inside have left. */
+export const ENTERING_WRITE = 6;
 
 const MODE_SHIFT = 24;
 const CLASS_MASK = 0xffffff;
@@ -127,7 +131,27 @@ export function nextHeldSlot(memory: SharedMemory): number {
 
 /** Whether this agent holds no lock and is in no queue. */
 export function holdsNothing(memory: SharedMemory): boolean {
-  return memory.heldNext === memory.record + AGENT_HELD;
+  const { record } = memory;
+  return memory.heldNext === record + AGENT_HELD && readsOf(memory.words, record) === 0;
+}
+
+/**
+ * This thread begins something that must not be left half done, and that no other thread can
+ * finish: if it dies before {@link leaveCritical}, the machine stops. Nests. `at` and `tag` (mode
+ * HELD_CALLBACK) say what it is.
+ */
+export function enterCritical(memory: SharedMemory, at: number, tag: number): void {
+  const place = countedSlot(memory, at, tag);
+  memory.words[place] = at;
+  noteCounted(memory, place);
+}
+
+/** Pairs with {@link enterCritical}. */
+export function leaveCritical(memory: SharedMemory, at: number, tag: number): void {
+  const slot = findHeld(memory, at, tag);
+  if (slot === 0) bug(`${heldClassName(tag)} is left by a thread that is not listed for it`);
+  if (--memory.words[slot + COUNT]! === 0) memory.words[slot] = 0;
+  dropHeld(memory, slot);
 }
 
 /**
@@ -176,24 +200,34 @@ export function sharesBeneath(memory: SharedMemory, at: number): boolean {
 
 /** One slot of any agent's table, for the reaper. */
 export interface HeldSlot {
+  /** Word index of the slot; 0: it is the agent's reader word. */
+  readonly slot: number;
   readonly at: number;
   readonly tag: number;
   /** How many holds; 1 for an exclusive lock. */
   readonly count: number;
 }
 
-/** The used slots of an agent's table. Exact for a dead agent and for the caller's own. */
+/**
+ * The used slots of an agent's table, and its reader word. Exact for a dead agent and for the
+ * caller's own.
+ */
 export function heldSlots(memory: SharedMemory, record: number): HeldSlot[] {
   const { words } = memory;
   const slots: HeldSlot[] = [];
+  const reads = readsOf(words, record);
+  if (reads !== 0) {
+    const tag = plainLoad(words, record + AGENT_READS_TAG);
+    slots.push({ slot: 0, at: reads, tag, count: plainLoad(words, record + AGENT_READS_COUNT) });
+  }
   for (let slot = record + AGENT_HELD; slot < record + AGENT_HELD + HELD_LIMIT; slot++) {
     const at = plainLoad(words, slot);
     if (at === 0) continue;
     const tag = plainLoad(words, slot + TAG);
     // A thread that died between storing the first word and the count leaves 0: it means 1.
-    const count =
-      heldMode(tag) === HELD_EXCLUSIVE ? 1 : Math.max(1, plainLoad(words, slot + COUNT));
-    slots.push({ at, tag, count });
+    const mode = heldMode(tag);
+    const isAlone = mode === HELD_EXCLUSIVE || mode === ENTERING_WRITE;
+    slots.push({ slot, at, tag, count: isAlone ? 1 : Math.max(1, plainLoad(words, slot + COUNT)) });
   }
   return slots;
 }

@@ -5,16 +5,25 @@
  * taking it for reading twice in one task can deadlock), and downgrade admits the waiting readers
  * at once.
  *
- * EXPLORED mode: a writer first queues ("queueWrite", always enabled), then enters ("downWrite"). A
- * reader is enabled while it may enter, so it never queues: QUEUED_READERS stays 0, and there is no
- * reader phase. No behaviour is lost: an execution in which a waiting reader enters before a queued
- * writer equals one in which the writer queued later.
+ * A reader enters by the reader word of its thread (words/reader-word.ts): two atomic operations on
+ * words of its own, and reads of STATE. Only if that word is in use for another semaphore does it
+ * count itself in STATE. A writer that has set WRITER is listed as ENTERING_WRITE until it has seen
+ * that nobody is inside by a reader word. If it dies before, nothing has changed, and whoever finds
+ * it dead clears WRITER.
+ *
+ * EXPLORED mode: readers are counted in STATE, which alone says what may run. That the reader
+ * words mean the same is explored where the primitives are spelled out (stepping.ts). A writer
+ * first queues ("queueWrite", always enabled), then enters ("downWrite"). A reader is enabled
+ * while it may enter, so it never queues: QUEUED_READERS stays 0, and there is no reader phase. No
+ * behaviour is lost: an execution in which a waiting reader enters before a queued writer equals
+ * one in which the writer queued later.
  */
 
 import { atomicAdd, atomicCompareExchange, atomicLoad, atomicSub } from "../atomics.ts";
 import { EDEADLK } from "../errno.ts";
 import { HmmError, assert, bug } from "../errors.ts";
 import {
+  ENTERING_WRITE,
   HELD_EXCLUSIVE,
   HELD_SHARED,
   QUEUED_READ,
@@ -34,6 +43,7 @@ import {
 import { lockClass } from "../lock-class.ts";
 import type { LockClass } from "../lock-class.ts";
 import { afterAcquire, beforeAcquire, beforeRelease, requireHeld } from "../lockdep/lockdep.ts";
+import { enterWithWord, leaveWithWord, nextReader, readsOf } from "../words/reader-word.ts";
 import {
   NOBODY,
   QUEUED_READERS,
@@ -41,7 +51,6 @@ import {
   QUEUED_WRITERS_MASK,
   READER,
   READERS_MASK,
-  READERS_PHASE,
   READER_SEQUENCE,
   RWSEM_WORDS,
   STATE,
@@ -49,14 +58,16 @@ import {
   WRITER_SEQUENCE,
   endEmptyPhase,
   isQueueFull,
+  leaveAsWriter,
   leaveReaderQueue,
   mayRead,
   mayWrite,
   wakeForState,
 } from "../words/rwsem-words.ts";
+import { agentRecord, AGENT_READS } from "../control-block.ts";
 import { DEBUG, DETACHED, EXPLORED, REAL } from "../shared-memory.ts";
 import type { SharedMemory } from "../shared-memory.ts";
-import { DONE, DONE_TRUE, describe, mustSucceed, park } from "../tasks/task.ts";
+import { DONE, DONE_FALSE, DONE_TRUE, describe, mustSucceed, park } from "../tasks/task.ts";
 import type { Task, Wait, WaitKind } from "../tasks/task.ts";
 
 const unnamed = lockClass("rwsem");
@@ -72,6 +83,7 @@ export class RwSem {
   readonly isSpinlock = false;
   private readonly sharedTag: number;
   private readonly exclusiveTag: number;
+  private readonly enteringTag: number;
   private readonly queuedReadTag: number;
   private readonly queuedWriteTag: number;
 
@@ -81,6 +93,7 @@ export class RwSem {
     this.lockClass = ofClass;
     this.sharedTag = heldTag(ofClass, HELD_SHARED);
     this.exclusiveTag = heldTag(ofClass, HELD_EXCLUSIVE);
+    this.enteringTag = heldTag(ofClass, ENTERING_WRITE);
     this.queuedReadTag = heldTag(ofClass, QUEUED_READ);
     this.queuedWriteTag = heldTag(ofClass, QUEUED_WRITE);
   }
@@ -102,12 +115,14 @@ export class RwSem {
 
   /** Enters as the writer; waits until all readers and writers inside have left. */
   downWrite(): Task<void> {
-    return this.memory.mode === REAL && this.tryEnterWrite() ? DONE : this.downWriteSlow();
+    if (this.memory.mode !== REAL || !this.tryClaim()) return this.downWriteSlow();
+    return this.tryEnterClaimed() ? DONE : this.awaitReaders();
   }
 
   /** Enters as the writer if nobody is inside or queued. */
   tryDownWrite(): Task<boolean> {
-    return this.memory.mode === REAL && this.tryEnterWrite() ? DONE_TRUE : this.tryDownWriteSlow();
+    if (this.memory.mode !== REAL) return this.tryDownWriteSlow();
+    return this.tryEnterWrite() ? DONE_TRUE : DONE_FALSE;
   }
 
   /**
@@ -152,10 +167,16 @@ export class RwSem {
     return DONE;
   }
 
-  /** Throws if nobody is inside; in DEBUG and EXPLORED mode, if the running task is not. */
+  /**
+   * Throws if this thread is not inside as a reader and STATE counts nobody; in DEBUG and EXPLORED
+   * mode, if the running task is not inside.
+   */
   assertHeld(): void {
     if (this.isChecked()) requireHeld(this, [HELD_SHARED, HELD_EXCLUSIVE]);
-    else if ((this.state() & (READERS_MASK | WRITER)) === 0)
+    else if (
+      readsOf(this.memory.words, this.memory.record) !== this.at &&
+      (this.state() & (READERS_MASK | WRITER)) === 0
+    )
       bug(`${this.lockClass.name} must be held here`);
   }
 
@@ -178,6 +199,21 @@ export class RwSem {
   /** @spelled semaphore */
   private tryEnterRead(): boolean {
     const { memory, at } = this;
+    const { words, record } = memory;
+    const reads = readsOf(words, record);
+    if ((reads !== 0 && reads !== at) || memory.mode === EXPLORED) return this.tryCountRead();
+    if (!enterWithWord(words, record, at, this.sharedTag)) return false;
+    pushShared(memory, at);
+    return true;
+  }
+
+  /**
+   * Enters as a reader that STATE counts.
+   *
+   * @spelled semaphore
+   */
+  private tryCountRead(): boolean {
+    const { memory, at } = this;
     const words = memory.words;
     const slot = countedSlot(memory, at, this.sharedTag);
     for (let state = atomicLoad(words, at); mayRead(state);) {
@@ -193,15 +229,74 @@ export class RwSem {
     return false;
   }
 
-  /** @spelled semaphore */
+  /** Enters as the writer without waiting. @spelled semaphore */
   private tryEnterWrite(): boolean {
+    if (!this.tryClaim()) return false;
+    if (this.tryEnterClaimed()) return true;
+    this.dropClaim();
+    return false;
+  }
+
+  /**
+   * Sets WRITER, unless STATE counts somebody.
+   *
+   * @spelled semaphore
+   */
+  private tryClaim(): boolean {
     const { memory, at } = this;
     const words = memory.words;
+    words[memory.heldNext + TAG] = this.enteringTag;
     if (atomicCompareExchange(words, at, NOBODY, WRITER) !== NOBODY) return false;
-    words[memory.heldNext + TAG] = this.exclusiveTag; // H1 of held-locks.ts
-    words[memory.heldNext] = at;
+    words[memory.heldNext] = at; // H1 of held-locks.ts
     noteExclusive(memory);
     return true;
+  }
+
+  /**
+   * After WRITER was set: enters, unless a thread is inside by its reader word.
+   *
+   * @spelled semaphore
+   */
+  private tryEnterClaimed(): boolean {
+    const { memory, at } = this;
+    if (memory.mode !== EXPLORED && nextReader(memory.words, at, 0) >= 0) return false;
+    memory.words[this.slotOf(this.enteringTag) + TAG] = this.exclusiveTag;
+    return true;
+  }
+
+  /**
+   * After WRITER was set: waits until no thread is inside by its reader word, and enters.
+   *
+   * @spelled semaphore
+   */
+  private *awaitReaders(): Task<void> {
+    const { memory, at } = this;
+    if (heldBeneath(memory, at)) {
+      this.dropClaim();
+      this.refuseSelfWait();
+    }
+    for (let id = nextReader(memory.words, at, 0); id >= 0; id = nextReader(memory.words, at, id))
+      yield park(memory, agentRecord(id) + AGENT_READS, at, Infinity, this.lockClass.name);
+    memory.words[this.slotOf(this.enteringTag) + TAG] = this.exclusiveTag;
+  }
+
+  /** Gives up WRITER before it has entered. @spelled semaphore */
+  private dropClaim(): void {
+    const { memory, at } = this;
+    const slot = this.slotOf(this.enteringTag);
+    const state = leaveAsWriter(memory.words, at, slot);
+    dropHeld(memory, slot);
+    wakeForState(memory.words, at, state);
+  }
+
+  /** The slot of this agent's held table with this tag. */
+  private slotOf(tag: number): number {
+    const slot = findHeld(this.memory, this.at, tag);
+    if (slot === 0)
+      bug(
+        `${this.lockClass.name} is released by a ${tag === this.sharedTag ? "reader" : "writer"} that does not hold it`,
+      );
+    return slot;
   }
 
   /**
@@ -240,7 +335,7 @@ export class RwSem {
   }
 
   /**
-   * A queued writer enters if STATE allows it.
+   * A queued writer sets WRITER if STATE allows it. Then it must see whether readers are inside.
    *
    * @spelled semaphore
    */
@@ -253,7 +348,7 @@ export class RwSem {
     for (let state = atomicLoad(words, at); mayWrite(state);) {
       const seen = atomicCompareExchange(words, at, state, state - QUEUED_WRITER + WRITER);
       if (seen === state) {
-        words[memory.heldNext + TAG] = this.exclusiveTag;
+        words[memory.heldNext + TAG] = this.enteringTag;
         // H1 of held-locks.ts; it holds for giving up the place in the queue, too
         words[memory.heldNext] = at;
         if (--words[place + COUNT]! === 0) words[place] = 0;
@@ -289,8 +384,9 @@ export class RwSem {
       if (this.tryEnterRead()) break;
       yield park(memory, at + READER_SEQUENCE, sequence, Infinity, this.lockClass.name);
     }
-    leaveReaderQueue(memory.words, at, 1);
-    this.dropPlace(this.queuedReadTag);
+    const place = this.slotOf(this.queuedReadTag);
+    leaveReaderQueue(memory.words, at, 1, place);
+    dropHeld(memory, place);
   }
 
   private *downWriteSlow(): Task<void> {
@@ -304,9 +400,10 @@ export class RwSem {
       const entering = this.describe("downWrite");
       yield entering;
       mustSucceed(this.tryEnterQueued(), entering);
-    } else if (!this.tryEnterWrite()) {
+    } else if (!this.tryClaim()) {
       yield* this.queueWrite();
     }
+    if (!this.tryEnterClaimed()) yield* this.awaitReaders();
     if (memory.mode !== REAL) afterAcquire(this, HELD_EXCLUSIVE);
   }
 
@@ -340,7 +437,6 @@ export class RwSem {
   private *tryDownWriteSlow(): Task<boolean> {
     const { memory } = this;
     this.requireAgent();
-    if (memory.mode === REAL) return false; // tryDownWrite has tried
     if (memory.mode === EXPLORED) yield this.describe("tryDownWrite");
     if (!this.tryEnterWrite()) return false;
     afterAcquire(this, HELD_EXCLUSIVE);
@@ -371,9 +467,13 @@ export class RwSem {
   /** @spelled semaphore */
   private leaveRead(): void {
     const { memory, at } = this;
-    const words = memory.words;
-    const slot = findHeld(memory, at, this.sharedTag);
-    if (slot === 0) bug(`${this.lockClass.name} is released by a reader that does not hold it`);
+    const { words, record } = memory;
+    if (readsOf(words, record) === at) {
+      leaveWithWord(words, record, at);
+      popShared(memory, at);
+      return;
+    }
+    const slot = this.slotOf(this.sharedTag);
     const state = atomicSub(words, at, READER) - READER;
     if (--words[slot + COUNT]! === 0) words[slot] = 0; // H1 of held-locks.ts
     dropHeld(memory, slot);
@@ -383,45 +483,23 @@ export class RwSem {
   }
 
   /**
-   * `stay`: READER to remain inside as a reader, 0 to leave. Waiting readers get a reader phase.
+   * `stay`: READER to remain inside as a reader that STATE counts, 0 to leave. Waiting readers get
+   * a reader phase.
    *
    * @spelled semaphore
    */
   private leaveWrite(stay: number): void {
     const { memory, at } = this;
     const words = memory.words;
-    const slot = findHeld(memory, at, this.exclusiveTag);
-    if (slot === 0) bug(`${this.lockClass.name} is released by a writer that does not hold it`);
+    const slot = this.slotOf(this.exclusiveTag);
     const readerSlot = countedSlot(memory, at, this.sharedTag);
-    let state = atomicLoad(words, at);
-    for (;;) {
-      const phase = atomicLoad(words, at + QUEUED_READERS) > 0 ? READERS_PHASE : 0;
-      const after = ((state & ~WRITER) + stay) | phase;
-      const seen = atomicCompareExchange(words, at, state, after);
-      if (seen === state) {
-        if (stay !== 0) words[readerSlot] = at; // H1 of held-locks.ts
-        words[slot] = 0;
-        state = after;
-        break;
-      }
-      state = seen;
-    }
+    const state = leaveAsWriter(words, at, slot, stay, readerSlot);
     if (stay !== 0) {
       noteCounted(memory, readerSlot);
       pushShared(memory, at);
     }
     dropHeld(memory, slot);
     wakeForState(words, at, state);
-  }
-
-  /** Gives up one place in the queue that this agent's held table counts. */
-  private dropPlace(queuedTag: number): void {
-    const { memory, at } = this;
-    const place = findHeld(memory, at, queuedTag);
-    if (place === 0)
-      bug(`a place in the queue of ${this.lockClass.name} is given up by a thread that has none`);
-    if (--memory.words[place + COUNT]! === 0) memory.words[place] = 0;
-    dropHeld(memory, place);
   }
 
   private refuseSelfWait(): void {

@@ -30,8 +30,10 @@ import {
   COUNT,
   countedSlot,
   dropHeld,
+  enterCritical,
   findHeld,
   heldTag,
+  leaveCritical,
   noteCounted,
   popShared,
   pushShared,
@@ -270,25 +272,14 @@ export class Srcu {
     const head = takeReady(memory, at);
     // Before the unlock: a call that is off the list and has not finished is always in the held
     // table of some thread.
-    if (head !== 0) this.noteCall();
+    if (head !== 0) enterCritical(memory, at, this.callTag);
     yield* this.queueLock.unlock();
     if (head !== 0) yield* this.runCall(head);
     return head !== 0;
   }
 
   /**
-   * This thread is about to run a deferred call. If it dies before the call returns, the machine
-   * stops.
-   */
-  private noteCall(): void {
-    const { memory, at } = this;
-    const place = countedSlot(memory, at, this.callTag);
-    memory.words[place] = at;
-    noteCounted(memory, place);
-  }
-
-  /**
-   * Pairs with {@link noteCall}.
+   * Ends the critical section that {@link runNext} began.
    *
    * @spelled srcu
    */
@@ -300,11 +291,7 @@ export class Srcu {
       yield* srcuCallbacks.get(callKind(memory, head))(memory, head);
       yield* step(memory, "update", at + PENDING, 1, name);
     } finally {
-      const slot = findHeld(memory, at, this.callTag);
-      if (slot === 0)
-        bug(`a deferred call of ${name} ends in a thread that is not listed as running one`);
-      if (--memory.words[slot + COUNT]! === 0) memory.words[slot] = 0;
-      dropHeld(memory, slot);
+      leaveCritical(memory, at, this.callTag);
       if (atomicSub(memory.words, at + PENDING, 1) === 1)
         futexWake(memory.words, at + PENDING, Infinity);
     }

@@ -1,10 +1,11 @@
 /**
  * @module The words of a reader-writer semaphore, and the operations on them. The semaphore itself
- * is rwsem.ts. death.ts uses them, too: it takes dead threads out of the queue.
+ * is rwsem.ts. death.ts uses them, too: it takes dead threads out of the queue, and dead readers
+ * out of the semaphore. Most readers do not count themselves here: see reader-word.ts.
  *
  * | word | name | meaning |
  * | --- | --- | --- |
- * | 0 | STATE | bits 0..14 readers inside; bit 15 WRITER inside; bits 16..29 writers queued; bit 30 READERS_PHASE |
+ * | 0 | STATE | bits 0..14 readers that are counted here; bit 15 WRITER inside, or about to be: it waits for those that are not; bits 16..29 writers queued; bit 30 READERS_PHASE |
  * | 1 | QUEUED_READERS | readers that wait |
  * | 2 | READER_SEQUENCE | futex of waiting readers, counts their wakes |
  * | 3 | WRITER_SEQUENCE | futex of waiting writers, counts their wakes |
@@ -21,6 +22,9 @@
  * writer that finds readers waiting starts a reader phase: no writer enters before all of those
  * readers have, so writers cannot starve readers. A reader that arrives during the phase may enter,
  * too. The phase ends when the last waiting reader has entered, so later readers cannot prolong it.
+ *
+ * "Nobody" and "readers" mean those that STATE counts. A writer that has entered by this table sets
+ * WRITER, which stops all readers, and then waits for those that are inside by their reader words.
  *
  * Every waiter raises its count first and reads STATE after. A thread that leaves changes STATE
  * first and reads the counts after. So one of the two sees the other:
@@ -47,6 +51,10 @@ import {
   atomicSub,
   futexWake,
 } from "../atomics.ts";
+import { AGENT_HELD, AGENT_HELD_TASK } from "../control-block.ts";
+
+/** From the first word of a slot of the held table to its count. */
+const COUNT: number = AGENT_HELD_TASK - AGENT_HELD;
 
 export const RWSEM_WORDS = 4;
 export const STATE = 0;
@@ -97,15 +105,54 @@ function wakeWriter(words: Int32Array, at: number): void {
 }
 
 /**
- * `count` queued readers leave the queue: they have entered, or their thread died. The last one
- * ends the reader phase.
+ * `count` queued readers leave the queue: they have entered, or their thread died. `slot` of the
+ * thread's held table counts them (H1 of held-locks.ts). The last one ends the reader phase.
  *
  * @spelled semaphore
  */
-export function leaveReaderQueue(words: Int32Array, at: number, count: number): void {
-  if (atomicSub(words, at + QUEUED_READERS, count) !== count) return;
+export function leaveReaderQueue(words: Int32Array, at: number, count: number, slot: number): void {
+  const queued = atomicSub(words, at + QUEUED_READERS, count);
+  if ((words[slot + COUNT]! -= count) <= 0) words[slot] = 0;
+  if (queued !== count) return;
   const before = atomicAnd(words, at + STATE, ~READERS_PHASE);
   if ((before & READERS_PHASE) !== 0) wakeForState(words, at, before & ~READERS_PHASE);
+}
+
+/**
+ * The writer leaves, or its thread died; `slot` of its held table says that it is inside. `stay`:
+ * READER to remain inside as a reader, noted in `readerSlot`; 0 to leave. Waiting readers get a
+ * reader phase. Returns the new STATE: the caller wakes for it.
+ *
+ * @spelled semaphore
+ */
+export function leaveAsWriter(
+  words: Int32Array,
+  at: number,
+  slot: number,
+  stay: number = 0,
+  readerSlot: number = 0,
+): number {
+  for (let state = atomicLoad(words, at + STATE); ;) {
+    const phase = atomicLoad(words, at + QUEUED_READERS) > 0 ? READERS_PHASE : 0;
+    const after = ((state & ~WRITER) + stay) | phase;
+    const seen = atomicCompareExchange(words, at + STATE, state, after);
+    if (seen === state) {
+      if (stay !== 0) words[readerSlot] = at; // H1 of held-locks.ts
+      words[slot] = 0;
+      return after;
+    }
+    state = seen;
+  }
+}
+
+/**
+ * The thread of `count` readers that STATE counts died.
+ *
+ * @spelled semaphore
+ */
+export function leaveAsReaders(words: Int32Array, at: number, count: number): void {
+  const before = atomicSub(words, at + STATE, READER * count);
+  wakeForState(words, at, before - READER * count);
 }
 
 /**

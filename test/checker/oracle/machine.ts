@@ -186,12 +186,9 @@ export class Machine {
 
   #die(state: State, task: number, next: Instruction): void {
     const own = taskOf(state, task);
-    const holds =
-      state.mutexes.includes(task) ||
-      state.writer === task ||
-      own.reads > 0 ||
-      own.sections.length > 0;
+    const holds = state.mutexes.includes(task) || state.writer === task || own.sections.length > 0;
     if (holds) state.stopped = true;
+    state.readers -= own.reads;
     if (next.does === "downWrite") state.queuedWriters--;
     unline(state, next.at, task);
     own.asleep = false;

@@ -1,0 +1,82 @@
+/**
+ * @module A thread that dies as a reader of the mmap lock, at any point of a fault: its share of
+ * the lock is given up, and whoever wants the lock for writing goes on. If it dies in the middle of
+ * an invalidation, the machine stops (mm/half-done.ts).
+ */
+
+import { HARNESS_PAGE, harnessScenario } from "../../../../src/checker/harness/hmm-harness.ts";
+import type { HmmHarness } from "../../../../src/checker/harness/hmm-harness.ts";
+import type { AnyScenario } from "../../../../src/checker/scenario.ts";
+import { cpuFault } from "../../../../src/mm/fault/cpu-fault.ts";
+import { doMunmap } from "../../../../src/mm/calls/munmap.ts";
+import { PAGE_BYTES } from "../../../../src/mm/pte.ts";
+import { assert } from "../../../../src/sync/errors.ts";
+import type { Task } from "../../../../src/sync/tasks/task.ts";
+import type { Covered } from "../covered.ts";
+
+const START: number = HARNESS_PAGE * PAGE_BYTES;
+
+function* fault({ machine, mm }: HmmHarness): Task<void> {
+  yield* cpuFault(machine, mm, HARNESS_PAGE, true);
+}
+
+function* discard(harness: HmmHarness): Task<void> {
+  yield* harness.discard(HARNESS_PAGE, 1);
+}
+
+const NAME = "coverage/mm/death/fault-vs-munmap";
+
+function make(
+  name: string,
+  summary: string,
+  reader: (harness: HmmHarness) => Task<void>,
+  isTwin: boolean,
+): AnyScenario {
+  return harnessScenario<undefined>({
+    name,
+    summary,
+    exploration: { deaths: 1 },
+    ...(isTwin ? { expects: "owner-died" } : {}),
+    harness: { pages: 2 },
+    killable: ["reader"],
+    mustSurvive: true,
+    // A thread that dies with a frame in hand leaves that frame.
+    mayRemain: "anything",
+    setup: () => undefined,
+    tasks: {
+      reader: (_world, harness) => reader(harness),
+      fault: (_world, harness) => fault(harness),
+      munmap: (_world, { machine, mm }) => doMunmap(machine, mm, START, PAGE_BYTES),
+    },
+    check(_world, harness) {
+      const { mm } = harness;
+      assert(mm.memory.words[mm.mmapLock.at] === 0, "somebody still holds the lock");
+      assert(harness.entryOf(HARNESS_PAGE) === 0, "the page is unmapped, and has an entry");
+    },
+  });
+}
+
+export const deathsOfReaders: readonly Covered[] = [
+  {
+    layer: "mm",
+    scenario: make(
+      NAME,
+      "A thread dies at any point of a fault, while another faults and a third unmaps: they go on.",
+      fault,
+      false,
+    ),
+    twins: [
+      make(
+        `${NAME}/invalidates`,
+        "The thread discards the page, and dies between the start and the end of the invalidation.",
+        discard,
+        true,
+      ),
+    ],
+    runs: {
+      reader: ["mm/fault/cpu-fault.cpuFault", "sync/death/death.giveUpPlaces"],
+      fault: ["mm/fault/cpu-fault.cpuFault"],
+      munmap: ["mm/calls/munmap.doMunmap"],
+    },
+  },
+];

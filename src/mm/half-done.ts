@@ -1,0 +1,38 @@
+/**
+ * @module mm/half-done
+ * Changes of entries that must not be left half done. A thread that dies as a reader of the mmap
+ * lock stops nobody: most of what it does under the lock is one compare-and-swap. Between the start
+ * and the end of an invalidation that is not so. Devices wait for the end, frames wait in this
+ * thread's memory for a flush, and nobody else knows which:
+ *
+ *     thread that dies                              others
+ *     start: ranges over the page are not valid
+ *     entry cleared
+ *                                                   one still stores to the frame, by its TLB
+ *     [dead before the flush]                       another faults, and gets a new frame: it never
+ *                                                   sees those stores
+ *                                                   devices wait for the end, for ever
+ *
+ * So a death in between stops the machine, as that of a writer of the lock does.
+ */
+
+import { lockClass } from "../sync/lock-class.ts";
+import {
+  HELD_CALLBACK,
+  enterCritical,
+  heldTag,
+  leaveCritical,
+} from "../sync/lockdep/held-locks.ts";
+import type { Mm } from "./mm-struct.ts";
+
+const tag = heldTag(lockClass("invalidation"), HELD_CALLBACK);
+
+/** Before the start of the invalidation. Pairs with {@link endHalfDone}, in the same thread. */
+export function beginHalfDone(mm: Mm): void {
+  enterCritical(mm.memory, mm.notifiers.at, tag);
+}
+
+/** After its end; after its start, if that failed and so changed nothing. */
+export function endHalfDone(mm: Mm): void {
+  leaveCritical(mm.memory, mm.notifiers.at, tag);
+}
