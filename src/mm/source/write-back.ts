@@ -15,6 +15,7 @@ import {
 import { atomicCompareExchange } from "../../sync/atomics.ts";
 import { EIO, type Errno } from "../../sync/errno.ts";
 import type { Task } from "../../sync/tasks/task.ts";
+import { beginHalfDone, endHalfDone } from "../half-done.ts";
 import type { Mm } from "../mm-struct.ts";
 import { PTE_PRESENT, PTE_WRITE } from "../pte.ts";
 import {
@@ -129,6 +130,7 @@ function* cleanEntries(
 function* protectPages(machine: Machine, mm: Mm, pages: PageRange): Task<void> {
   const { startPage, endPage } = pages;
   const range = invalidateRange(mm, startPage, endPage, EVENT_PROTECTION_PAGE);
+  beginHalfDone(mm);
   yield* mmuNotifierInvalidateRangeStart(machine, range);
   yield* forEachLeaf(
     machine.memory,
@@ -143,6 +145,7 @@ function* protectPages(machine: Machine, mm: Mm, pages: PageRange): Task<void> {
     },
   );
   yield* mmuNotifierInvalidateRangeEnd(machine, range);
+  endHalfDone(mm);
 }
 
 /** Faults of other threads may add rights meanwhile. @stepped pte */

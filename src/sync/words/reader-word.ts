@@ -102,8 +102,7 @@ export function leaveWithWord(words: Int32Array, record: number, at: number): vo
   if (--words[record + AGENT_READS_COUNT]! > 0) return;
   atomicStore(words, record + AGENT_READS, 0);
   // At most one writer waits for it: the one that has set WRITER.
-  if ((atomicLoad(words, at + STATE) & WRITER) !== 0)
-    futexWake(words, record + AGENT_READS, 1);
+  if ((atomicLoad(words, at + STATE) & WRITER) !== 0) futexWake(words, record + AGENT_READS, 1);
 }
 
 /**
