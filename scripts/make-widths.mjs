@@ -74,10 +74,11 @@ const places = [
   ["PAGE_BYTES / 4", 1, ({ bytes }) => `PAGE_BYTES / ${bytes}`],
   [
     "(address - page * PAGE_BYTES) / 4",
-    2,
+    3,
     ({ bytes }) => `(address - page * PAGE_BYTES) / ${bytes}`,
   ],
   [".section!.i32", 7, ({ name, field = name }) => `.section!.${field}`],
+  [".lastSection!.i32", 1, ({ name, field = name }) => `.lastSection!.${field}`],
   [" section.i32;", 2, ({ name, field = name }) => ` section.${field};`],
 ];
 

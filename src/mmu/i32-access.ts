@@ -257,13 +257,19 @@ export class I32Access implements IntegerAccess<number, Int32Array>, PageWordRea
   atomicLoad(address: number): number {
     const page = pageOf(address, 4);
     const tlb = this.#tlb;
+    const generationWord = tlb.generationsAt + generationIndex(page);
+    const frame = tlb.findAgain(page, this.#loadsInRam);
+    if (frame >= 0) {
+      const index = frame * PAGE_ELEMENTS + (address - page * PAGE_BYTES) / 4;
+      const value = speculativeAtomicLoad(tlb.lastSection!.i32, index); // set, or it is -1
+      if (atomicLoad(tlb.words, generationWord) === tlb.generationOf(page)) return value;
+    }
     for (let tries = 0; ; tries++) {
       checkRetry(tries, address);
       tlb.find(page, this.#loadsInRam, address);
       const index = tlb.frame * PAGE_ELEMENTS + (address - page * PAGE_BYTES) / 4;
       const value = speculativeAtomicLoad(tlb.section!.i32, index); // set by find
-      const generation = atomicLoad(tlb.words, tlb.generationsAt + generationIndex(page));
-      if (generation === tlb.generationOf(page)) return value;
+      if (atomicLoad(tlb.words, generationWord) === tlb.generationOf(page)) return value;
     }
   }
 

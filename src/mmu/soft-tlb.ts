@@ -153,6 +153,8 @@ export class SoftTlb {
   /** What `find` has found: the section of the frame, and the frame's number in it. */
   section: RamSection | undefined = undefined;
   frame = 0;
+  /** The section that `find` has found last (X6): `findAgain` finds only frames of it. */
+  lastSection: RamSection | undefined = undefined;
   readonly #farBlocks: Int32Array = new Int32Array(FAR_BLOCKS).fill(NO_BLOCK);
   readonly #farLeaves: Int32Array = new Int32Array(FAR_BLOCKS);
   /** By generation: whether a leaf or a page word is kept under it. */
@@ -192,6 +194,7 @@ export class SoftTlb {
     this.#isKept.fill(0);
     this.pageWords.release();
     this.section = undefined;
+    this.lastSection = undefined;
   }
 
   /**
@@ -249,9 +252,28 @@ export class SoftTlb {
       const section = this.#sectionUnless(pfn, page);
       if (section === undefined) continue;
       this.section = section;
+      this.lastSection = section;
       this.frame = pfn - section.basePfn;
       return;
     }
+  }
+
+  /**
+   * As `find`, of a near page whose leaf is kept, if its frame lies in `lastSection`: the frame's
+   * number there. Else -1, and `find` does it. The entry is read, not the generation: the caller
+   * reads that after the data, as always (X3).
+   *
+   * @stepped generation
+   */
+  findAgain(page: number, write: boolean): number {
+    const section = this.lastSection;
+    const leaf = page < NEAR_PAGES ? this.near[page >> LEAF_SHIFT]! : 0;
+    this.translator.root(); // throws for an owner who refuses
+    if (leaf === 0 || section === undefined) return -1;
+    const entry = speculativeLoad(this.words, pteIndex(leaf, page));
+    const wanted = write ? this.translator.writeBits : ENTRY_READABLE;
+    const frame = (entry >>> ENTRY_PFN_SHIFT) - section.basePfn;
+    return (entry & wanted) === wanted && frame >= 0 && frame < section.pages ? frame : -1;
   }
 
   /** What the leaf of the page's block was looked up under, if it is kept. */
@@ -294,6 +316,7 @@ export class SoftTlb {
     for (let block = generationAt; block < NEAR_BLOCKS; block += GENERATIONS) this.near[block] = 0;
     for (let far = generationAt; far < FAR_BLOCKS; far += GENERATIONS)
       this.#farBlocks[far] = NO_BLOCK;
+    this.lastSection = undefined;
     for (const user of this.#users) user.forgetSection();
   }
 

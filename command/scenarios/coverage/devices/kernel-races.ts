@@ -252,7 +252,10 @@ export const kernelRaces: readonly Covered[] = [
     summary: "A kernel loads atomically, in RAM, from a page that a CPU thread discards.",
     before: loadOnce,
     exploration: SHORT,
-    tasks: { kernel: [["mmu/soft-tlb.find"], loadAtomically], discard: [LET_GO, discard] },
+    tasks: {
+      kernel: [["mmu/soft-tlb.find", "mmu/soft-tlb.findAgain"], loadAtomically],
+      discard: [LET_GO, discard],
+    },
     check: neverBack,
     twins: [
       [
