@@ -18,6 +18,7 @@ import { RefCount } from "../sync/primitives/refcount.ts";
 import { RwSem } from "../sync/primitives/rwsem.ts";
 import { Shootdown } from "../sync/primitives/shootdown.ts";
 import { Spinlock } from "../sync/primitives/spinlock.ts";
+import { WaitQueue } from "../sync/primitives/wait-queue.ts";
 
 /** An address space: its locks, its counts, its mappings and its page table. */
 export interface Mm extends StructView {
@@ -29,6 +30,11 @@ export interface Mm extends StructView {
   readonly shootdown: Shootdown;
   /** Open write views: invalidations that last longer than any lock is held (view-hold.ts). */
   readonly holds: List;
+  /** Who meets a page that is being moved waits here (mm/fault/migration-entry.ts). */
+  readonly migrations: WaitQueue;
+  /** In the machine's list of spaces that may have pages in a device's memory. */
+  readonly deviceNode: List;
+  isDeviceSpace: number;
   pgd: number;
   vmaRoot: number;
   vmaFirst: number;
@@ -51,6 +57,9 @@ export const Mm: Struct<Mm> = struct<Mm>("mm", {
   notifiers: embed(NotifierSubscriptions, "mmu notifiers", "notifierLock"),
   shootdown: embed(Shootdown, "generations of the CPU's cached translations"),
   holds: embed(List, "head of the open write views; guarded by mmapLock (write)"),
+  migrations: embed(WaitQueue, "those who wait for the end of a page's migration"),
+  deviceNode: embed(List, "in the list of deviceSpaces; guarded by deviceSpacesLock"),
+  isDeviceSpace: u32("deviceSpacesLock", "1 while `deviceNode` is listed"),
   pgd: pointer("const", "top table; freed by exit"),
   vmaRoot: pointer("mmapLock", "root of the tree of vmas, by address"),
   vmaFirst: pointer("mmapLock", "lowest vma; the others follow by `next`"),

@@ -7,8 +7,8 @@
  *     +----------------------------------+---+-------+-------+--------+-----+-----+---------+
  *     | frame number (pfn), 24 bits      | 0 |TRACKED|SPECIAL|ACCESSED|DIRTY|WRITE|PRESENT=1|
  *     +----------------------------------+---+-------+-------+--------+-----+-----+---------+
- *     | payload of the kind, 24 bits     |         0         |      kind     0..7 | PRESENT=0|
- *     +----------------------------------+-------------------+--------------------+---------+
+ *     | payload of the kind, 24 bits     |     0     | WRITE |      kind     0..7 | PRESENT=0|
+ *     +----------------------------------+-----------+-------+--------------------+---------+
  *
  * The word zero is "nothing here". Entries are read and changed atomically, one word at a time:
  *
@@ -42,11 +42,26 @@ export const WRITTEN_RIGHTS: number = PTE_ACCESSED | PTE_WRITE | PTE_DIRTY;
 
 export const PFN_SHIFT = 8;
 
+/** Of a non-present entry: the page may be written when it is back, or by the device. */
+export const NON_PRESENT_WRITE = 0x10;
+
 /** Kinds of a non-present entry, bits 1..3. */
 export const KIND_NONE = 0;
 export const KIND_SWAP = 1;
+/**
+ * The page is being moved: wait until the entry is another. Payload: the frame that it had, of
+ * which the entry keeps its count; the page of zeros if it had none. Y3 of migrate/migrate-vma.ts.
+ */
 export const KIND_MIGRATION = 2;
+/**
+ * The page is in a device's memory that the CPU does not reach. Payload: the frame, of which the
+ * entry has a count. WRITE: the device may write it.
+ */
 export const KIND_DEVICE_PRIVATE = 3;
+/**
+ * The page is in RAM, but kept from the CPU while a device works on it. Payload: the frame, of
+ * which the entry keeps its count.
+ */
 export const KIND_DEVICE_EXCLUSIVE = 4;
 /**
  * The frame is here, but the vma allows no access (mprotect to none). Payload: the frame, of which
@@ -88,9 +103,9 @@ export function pteKind(pte: number): PteKind {
   return ((pte >>> 1) & 7) as PteKind; // only makeNonPresent makes such entries
 }
 
-/** A non-present entry of `kind`. */
-export function makeNonPresent(kind: PteKind, payload: number): number {
-  return (payload << PFN_SHIFT) | (kind << 1);
+/** A non-present entry of `kind`. `flags`: 0 or NON_PRESENT_WRITE. */
+export function makeNonPresent(kind: PteKind, payload: number, flags: number = 0): number {
+  return (payload << PFN_SHIFT) | flags | (kind << 1);
 }
 
 /** Whether the entry lets the CPU read, or write, the frame. */
@@ -100,17 +115,30 @@ export function isAccessible(pte: number, isWrite: boolean): boolean {
 }
 
 /**
- * True when the entry owns one count of the frame `ptePfn(pte)`: KIND_FRAME and KIND_PROT_NONE. By
- * bits first, because a zap asks this of every page.
+ * True when the entry owns one count of the frame `ptePfn(pte)`: every kind but KIND_NONE,
+ * KIND_SWAP and KIND_SPECIAL. By bits first, because a zap asks this of every page.
  */
 export function holdsFrame(pte: number): boolean {
   if ((pte & PTE_PRESENT) !== 0) return (pte & PTE_SPECIAL) === 0;
-  return pteKind(pte) === KIND_PROT_NONE;
+  return pteKind(pte) >= KIND_MIGRATION;
+}
+
+/**
+ * What a device-exclusive entry becomes when the CPU gets the page back: a present one. The frame
+ * has no other entry, for it had none when it became exclusive and fork ends that.
+ */
+export function endExclusive(pte: number): number {
+  return makePte(ptePfn(pte), WRITTEN_RIGHTS);
 }
 
 /** A present entry as it is once its frame is written: no device has a copy to drop. */
 export function withWrite(pte: number): number {
   return (pte & ~PTE_TRACKED) | WRITTEN_RIGHTS;
+}
+
+/** The entry without the right to write, of any kind. */
+export function withoutWrite(pte: number): number {
+  return pte & ~((pte & PTE_PRESENT) === 0 ? NON_PRESENT_WRITE : PTE_WRITE);
 }
 
 /** The page of zeros, read-only. */

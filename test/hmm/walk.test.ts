@@ -26,6 +26,7 @@ import {
   KIND_DEVICE_EXCLUSIVE,
   KIND_DEVICE_PRIVATE,
   KIND_MIGRATION,
+  NON_PRESENT_WRITE,
   KIND_PROT_NONE,
   KIND_SWAP,
   PTE_DIRTY,
@@ -41,6 +42,8 @@ import { randomFrom } from "./interleaver.ts";
 const { flags, values } = DEFAULT_ENCODING;
 const READ = flags.valid;
 const WRITE = flags.valid | flags.write;
+/** Frames 8 to 15 are the device's own. */
+const owns = (pfn: number): boolean => pfn >>> 3 === 1;
 const BLIND: HmmEncoding = { ...DEFAULT_ENCODING, flags: { ...flags, devicePrivate: 0 } };
 
 const KINDS = {
@@ -90,13 +93,21 @@ test("the zero page may be read; any other special page is no page for a device"
 });
 
 test("device memory stays where it is unless it is requested back, and a driver that cannot distinguish it never gets it", () => {
-  const pte = makeNonPresent(KIND_DEVICE_PRIVATE, 9);
-  assert.equal(needOf(pte, WRITE, DEFAULT_ENCODING), NEED_NOTHING);
-  assert.equal(entryOf(pte, DEFAULT_ENCODING), (9 << 8) | flags.valid | flags.devicePrivate);
-  assert.equal(needOf(pte, READ | flags.devicePrivate, DEFAULT_ENCODING), NEED_READ);
-  assert.equal(needOf(pte, WRITE | flags.devicePrivate, DEFAULT_ENCODING), NEED_WRITE);
-  assert.equal(needOf(pte, READ, BLIND), NEED_READ);
-  assert.equal(entryOf(pte, BLIND), values.none);
+  const pte = makeNonPresent(KIND_DEVICE_PRIVATE, 9, NON_PRESENT_WRITE);
+  const readOnly = makeNonPresent(KIND_DEVICE_PRIVATE, 9);
+  const entry = (9 << 8) | flags.valid | flags.devicePrivate;
+  assert.equal(needOf(pte, WRITE, DEFAULT_ENCODING, owns), NEED_NOTHING);
+  assert.equal(entryOf(pte, DEFAULT_ENCODING, owns), entry | flags.write);
+  assert.equal(entryOf(readOnly, DEFAULT_ENCODING, owns), entry);
+  assert.equal(needOf(readOnly, READ, DEFAULT_ENCODING, owns), NEED_NOTHING);
+  assert.equal(needOf(readOnly, WRITE, DEFAULT_ENCODING, owns), NEED_WRITE);
+  assert.equal(needOf(pte, READ | flags.devicePrivate, DEFAULT_ENCODING, owns), NEED_READ);
+  assert.equal(needOf(pte, WRITE | flags.devicePrivate, DEFAULT_ENCODING, owns), NEED_WRITE);
+  assert.equal(needOf(pte, READ, BLIND, owns), NEED_READ);
+  assert.equal(entryOf(pte, BLIND, owns), values.none);
+  // another device's
+  assert.equal(needOf(pte, READ, DEFAULT_ENCODING), NEED_READ);
+  assert.equal(entryOf(pte, DEFAULT_ENCODING), values.none);
 });
 
 test("frame numbers come back whole for every shift, the largest too", () => {
@@ -137,6 +148,8 @@ function randomLeaf(random: () => number): Int32Array {
     () => makePte(3, PTE_SPECIAL),
     () => ZERO_PTE,
     () => makeNonPresent(KIND_DEVICE_PRIVATE, 11),
+    () => makeNonPresent(KIND_DEVICE_PRIVATE, 12, NON_PRESENT_WRITE),
+    () => makeNonPresent(KIND_DEVICE_PRIVATE, 17, NON_PRESENT_WRITE),
   ];
   // in runs, since like entries are read eight at a time
   let kind: (() => number) | undefined;
@@ -159,11 +172,14 @@ test("a walk over random leaves, with requests and without, gives page by page w
     const first = Math.floor(random() * 512);
     const count = 1 + Math.floor(random() * (512 - first));
     const seen = new Uint32Array(count);
-    const looked = readLeaf(leaf, first, count, seen, 0, DEFAULT_ENCODING, NO_REQUESTS);
+    const looked = readLeaf(leaf, first, count, seen, 0, DEFAULT_ENCODING, {
+      ...NO_REQUESTS,
+      owns,
+    });
     assert.equal(looked, count);
     const expected = Array.from(
       leaf.subarray(first, first + count),
-      (pte) => entryOf(pte, DEFAULT_ENCODING) >>> 0,
+      (pte) => entryOf(pte, DEFAULT_ENCODING, owns) >>> 0,
     );
     assert.deepEqual([...seen], expected, `seed ${seed}, round ${round}`);
 
@@ -172,9 +188,9 @@ test("a walk over random leaves, with requests and without, gives page by page w
       () => [0, READ, WRITE, WRITE | flags.devicePrivate][Math.floor(random() * 4)] ?? 0,
     );
     const mask = round % 2 === 0 ? 0xff : READ; // in the odd rounds nobody asks to write
-    const requests = { perPage, mask, always: 0 };
+    const requests = { perPage, mask, always: 0, owns };
     const needs = Array.from(perPage, (request, i) =>
-      needOf(leaf[first + i] ?? 0, request & mask, DEFAULT_ENCODING),
+      needOf(leaf[first + i] ?? 0, request & mask, DEFAULT_ENCODING, owns),
     );
     const stop = needs.findIndex((need) => need !== NEED_NOTHING);
     const faulted = new Uint32Array(count).fill(0xdead);

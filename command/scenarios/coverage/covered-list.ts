@@ -39,6 +39,7 @@ import { wide } from "./mmu/wide.ts";
 import { widths } from "./mmu/widths.ts";
 import { accesses } from "./mm/accesses.ts";
 import { copiesOnWrite } from "./mm/copy-on-write.ts";
+import { migrations } from "./mm/migrations.ts";
 import { mmWithoutMemory } from "./mm/no-memory.ts";
 import { movesWithoutMemory } from "./mm/no-memory-moves.ts";
 import { mmPairs } from "./mm/pairs.ts";
@@ -93,6 +94,7 @@ export const covered: readonly Covered[] = [
   ...records,
   ...listeners,
   ...severalListeners,
+  ...migrations,
   ...mmPairs,
   ...protocols,
   ...accesses,

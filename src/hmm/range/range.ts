@@ -76,6 +76,12 @@ export interface HmmRangeOptions {
   readonly pfnFlagsMask?: number;
   /** Default HOLES_FAIL. */
   readonly holes?: HolesRule;
+  /**
+   * Number of the device whose private memory the range may name (`encoding.flags.devicePrivate`).
+   * Default 0: none, so every page of a device's private memory comes back to RAM. Linux:
+   * `dev_private_owner`.
+   */
+  readonly owner?: number;
 }
 
 /**
@@ -92,6 +98,7 @@ export class HmmRange {
   defaultFlags: number;
   pfnFlagsMask: number;
   holes: HolesRule;
+  readonly owner: number;
   /** The sequence of the last read-begin (S3 of range-record.ts). */
   notifierSeq: number = NOTHING_READ;
   readonly resourceSlot: number;
@@ -119,6 +126,7 @@ export class HmmRange {
     this.defaultFlags = options.defaultFlags ?? 0;
     this.pfnFlagsMask = options.pfnFlagsMask ?? 0;
     this.holes = options.holes ?? HOLES_FAIL;
+    this.owner = options.owner ?? 0;
   }
 
   /** First page, also after unregister. */

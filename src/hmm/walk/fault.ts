@@ -11,7 +11,7 @@ import { monotonicMs } from "../../sync/tasks/clock.ts";
 import type { Task } from "../../sync/tasks/task.ts";
 import { type HmmRange, checkRegistered, mmOfRange } from "../range/range.ts";
 import { hmmRangeWaitUntilValid, isOrphaned } from "../range/valid.ts";
-import { readRange } from "./page-walk.ts";
+import { ownedBy, readRange } from "./page-walk.ts";
 
 /** Passes over a range before EBUSY. The second pass finds what the first has faulted in. */
 export const FAULT_PASSES_MAX = 4;
@@ -20,9 +20,10 @@ export const FAULT_PASSES_MAX = 4;
  * Makes the pages of the registered range present as requested, and fills `pfns` as
  * `hmmRangeSnapshot` does. The request of a page is `(request[i] & pfnFlagsMask) | defaultFlags`:
  * `flags.valid` for a present page, with `flags.write` for a writable one, with
- * `flags.devicePrivate` to bring it back from a device's own memory. A page without `valid` is read
- * as it is. Holding the mmap lock at least for reading, which is kept in every case, and no lock
- * that a driver's call-back takes.
+ * `flags.devicePrivate` to bring it back from the device's own memory. A page in the private memory
+ * of another device comes back to RAM, one of the range's owner stays, with `flags.devicePrivate`
+ * in its entry. A page without `valid` is read as it is. Holding the mmap lock at least for
+ * reading, which is kept in every case, and no lock that a driver's call-back takes.
  *
  * | result | meaning | pfns |
  * | --- | --- | --- |
@@ -40,7 +41,7 @@ export const FAULT_PASSES_MAX = 4;
 export function hmmRangeFault(range: HmmRange): Task<number> {
   const { request, pfnFlagsMask, defaultFlags } = range;
   const perPage = pfnFlagsMask === 0 ? undefined : request;
-  const requests = { perPage, mask: pfnFlagsMask, always: defaultFlags };
+  const requests = { perPage, mask: pfnFlagsMask, always: defaultFlags, owns: ownedBy(range) };
   return readRange(range, "fault", requests, FAULT_PASSES_MAX);
 }
 

@@ -12,6 +12,7 @@
 
 import {
   KIND_DEVICE_PRIVATE,
+  NON_PRESENT_WRITE,
   PFN_SHIFT,
   PTE_PRESENT,
   PTE_SPECIAL,
@@ -35,10 +36,15 @@ export interface Requests {
   readonly perPage: Uint32Array | undefined;
   readonly mask: number;
   readonly always: number;
+  /** Whether a frame is in private memory of the device that walks. */
+  readonly owns: (pfn: number) => boolean;
 }
 
+/** Of a device without memory of its own. */
+export const OWNS_NONE = (): boolean => false;
+
 /** No page is requested: a snapshot. */
-export const NO_REQUESTS: Requests = { perPage: undefined, mask: 0, always: 0 };
+export const NO_REQUESTS: Requests = { perPage: undefined, mask: 0, always: 0, owns: OWNS_NONE };
 
 export function requestOf({ perPage, mask, always }: Requests, index: number): number {
   return perPage === undefined ? always : (perPage[index]! & mask) | always;
@@ -56,19 +62,30 @@ export function anyRequested(
   return false;
 }
 
+/** Whether the page is in private memory of the device itself, which knows what that is. */
+function isOwnPrivate(pte: number, { flags }: HmmEncoding, owns: Requests["owns"]): boolean {
+  return pteKind(pte) === KIND_DEVICE_PRIVATE && flags.devicePrivate !== 0 && owns(ptePfn(pte));
+}
+
 /**
  * What the page behind `pte` needs, given its request. Linux 5.3 tested the need of a swapped or
  * migrating page before it had computed it, so such pages were never faulted in. Linux:
  * `hmm_pte_need_fault`.
  */
-export function needOf(pte: number, request: number, { flags }: HmmEncoding): Need {
+export function needOf(
+  pte: number,
+  request: number,
+  encoding: HmmEncoding,
+  owns: Requests["owns"] = OWNS_NONE,
+): Need {
+  const { flags } = encoding;
   if ((request & flags.valid) === 0) return NEED_NOTHING;
   const wantsWrite = (request & flags.write) !== 0;
   if ((pte & PTE_PRESENT) === 0) {
-    // A page in a device's own memory stays there unless the request asks for it back. A driver
-    // that cannot tell such pages apart must not get one.
-    const mayStay = pteKind(pte) === KIND_DEVICE_PRIVATE && flags.devicePrivate !== 0;
-    if (mayStay && (request & flags.devicePrivate) === 0) return NEED_NOTHING;
+    // A page in the device's own memory stays there unless the request asks for it back, or for a
+    // right that the entry has lost to a fork or mprotect. A page of another device comes back.
+    const mayStay = isOwnPrivate(pte, encoding, owns) && (request & flags.devicePrivate) === 0;
+    if (mayStay && (!wantsWrite || (pte & NON_PRESENT_WRITE) !== 0)) return NEED_NOTHING;
     return wantsWrite ? NEED_WRITE : NEED_READ;
   }
   if (isNoDevicePage(pte)) return NEED_IMPOSSIBLE;
@@ -81,14 +98,19 @@ function isNoDevicePage(pte: number): boolean {
 }
 
 /** What goes into pfns for `pte` when nothing is faulted in. */
-export function entryOf(pte: number, encoding: HmmEncoding): number {
+export function entryOf(
+  pte: number,
+  encoding: HmmEncoding,
+  owns: Requests["owns"] = OWNS_NONE,
+): number {
   const { flags, values } = encoding;
   if ((pte & PTE_PRESENT) !== 0) {
     if (isNoDevicePage(pte)) return values.special;
     return makeEntry(ptePfn(pte), (pte & PTE_WRITE) === 0 ? 0 : flags.write, encoding);
   }
-  const isKnownPrivate = pteKind(pte) === KIND_DEVICE_PRIVATE && flags.devicePrivate !== 0;
-  return isKnownPrivate ? makeEntry(ptePfn(pte), flags.devicePrivate, encoding) : values.none;
+  if (!isOwnPrivate(pte, encoding, owns)) return values.none;
+  const write = (pte & NON_PRESENT_WRITE) === 0 ? 0 : flags.write;
+  return makeEntry(ptePfn(pte), flags.devicePrivate | write, encoding);
 }
 
 /** Bits that the pages of one eight have in common. */
@@ -156,7 +178,7 @@ export function readLeaf(
   encoding: HmmEncoding,
   requests: Requests,
 ): number {
-  const { perPage, mask, always } = requests;
+  const { perPage, mask, always, owns } = requests;
   const mayRequest = perPage === undefined ? always : mask | always;
   const asksToWrite = (mayRequest & encoding.flags.write) !== 0;
   for (let i = 0; i < count;) {
@@ -165,8 +187,8 @@ export function readLeaf(
       i += writeAlike(words, pteAt + i, count - i, pfns, pfnAt + i, encoding);
     for (const stop = Math.min(i + 8, count); i < stop; i++) {
       const pte = words[pteAt + i]!;
-      if (needOf(pte, requestOf(requests, pfnAt + i), encoding) !== NEED_NOTHING) return i;
-      pfns[pfnAt + i] = entryOf(pte, encoding);
+      if (needOf(pte, requestOf(requests, pfnAt + i), encoding, owns) !== NEED_NOTHING) return i;
+      pfns[pfnAt + i] = entryOf(pte, encoding, owns);
     }
   }
   return count;

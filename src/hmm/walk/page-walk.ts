@@ -13,6 +13,7 @@
  *   F3  pfns is only written. A retry asks for what the driver asked for.
  */
 
+import { DEVICE_PRIVATE } from "../../memory/frames/device-frames.ts";
 import { handleMmFault } from "../../mm/fault/fault.ts";
 import { FAULT_RETRY } from "../../mm/fault/vm-fault.ts";
 import type { Mm } from "../../mm/mm-struct.ts";
@@ -28,6 +29,7 @@ import {
   NEED_IMPOSSIBLE,
   NEED_NOTHING,
   NEED_WRITE,
+  OWNS_NONE,
   type Requests,
   anyRequested,
   needOf,
@@ -72,6 +74,16 @@ export function* readRange(
   if (errno === 0) return pfnIndex(walk);
   clearRest(walk, errno);
   return errno;
+}
+
+/**
+ * Whether a frame lies in private memory of the range's device. A frame that no section has any
+ * more is nobody's: its entry has changed, and the pass will be found out.
+ */
+export function ownedBy({ machine, owner }: HmmRange): (pfn: number) => boolean {
+  if (owner === 0) return OWNS_NONE;
+  const kind = owner * 4 + DEVICE_PRIVATE;
+  return (pfn) => machine.ram.sections.deviceKindOf(pfn) === kind;
 }
 
 /** Index of the walk's page in pfns. */
@@ -174,7 +186,8 @@ function* faultPage(walk: Walk, vma: Vma): Task<Errno> {
   const { range, mm, page } = walk;
   const { machine, encoding } = range;
   const request = requestOf(walk.requests, pfnIndex(walk));
-  const need = needOf(pteAt(machine.memory, mm.pgd, page), request, encoding);
+  const pte = pteAt(machine.memory, mm.pgd, page);
+  const need = needOf(pte, request, encoding, walk.requests.owns);
   if (need === NEED_NOTHING) return 0; // another thread has faulted it in meanwhile
   if (need === NEED_IMPOSSIBLE) {
     walk.isSpecial = true;

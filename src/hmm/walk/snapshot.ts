@@ -7,7 +7,7 @@
 import type { Task } from "../../sync/tasks/task.ts";
 import type { HmmRange } from "../range/range.ts";
 import { NO_REQUESTS } from "./leaf.ts";
-import { readRange } from "./page-walk.ts";
+import { ownedBy, readRange } from "./page-walk.ts";
 
 /**
  * Fills `pfns` with an entry for each page of the registered range: the page, read-only or
@@ -28,5 +28,5 @@ import { readRange } from "./page-walk.ts";
  * never does.
  */
 export function hmmRangeSnapshot(range: HmmRange): Task<number> {
-  return readRange(range, "snapshot", NO_REQUESTS, 1);
+  return readRange(range, "snapshot", { ...NO_REQUESTS, owns: ownedBy(range) }, 1);
 }

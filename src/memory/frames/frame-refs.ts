@@ -21,6 +21,7 @@ import { EXPLORED, REAL } from "../../sync/shared-memory.ts";
 import type { SharedMemory } from "../../sync/shared-memory.ts";
 import { DONE, access, doneBoolean } from "../../sync/tasks/task.ts";
 import type { Task } from "../../sync/tasks/task.ts";
+import { DeviceMemory, giveDeviceFrame } from "./device-frames.ts";
 import type { FrameAllocator } from "./frame-allocator.ts";
 import { PINS_AFTER_COUNT } from "./frame-counts.ts";
 import { poisonPage } from "./page-data.ts";
@@ -235,8 +236,12 @@ export class FrameRefs {
    * @stepped
    */
   #free(pfn: number): Task<void> {
-    if (this.memory.mode !== REAL) poisonPage(this.#sections.of(pfn), pfn);
-    return this.#allocator.give(pfn);
+    const { device } = this.#sections.countsOf(pfn);
+    if (this.memory.mode !== REAL && this.#sections.isReached(pfn))
+      poisonPage(this.#sections.of(pfn), pfn);
+    return device === 0
+      ? this.#allocator.give(pfn)
+      : giveDeviceFrame(DeviceMemory.at(this.memory, device), pfn);
   }
 
   *#getExplored(pfn: number): Task<void> {

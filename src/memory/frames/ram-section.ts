@@ -8,7 +8,7 @@
  * by message only, so each thread makes a RamSection of its own from a RamSectionHandle.
  *
  * A user's buffer has no frame table: its references are counted all together, in the record
- * (frame-counts.ts).
+ * (frame-counts.ts). That of a device's memory is another one (device-frames.ts).
  *
  * Frame table, FRAME_WORDS words for each frame:
  *
@@ -29,7 +29,7 @@ import { numberWords } from "../../sync/runners/stepping.ts";
 import { Buddy } from "../heap/buddy.ts";
 import { FrameCounts, PINS_AFTER_COUNT } from "./frame-counts.ts";
 import type { Struct, StructView, WordArray } from "../layout/struct.ts";
-import { array, struct, u32 } from "../layout/struct.ts";
+import { array, pointer, struct, u32 } from "../layout/struct.ts";
 
 export const PAGE_BYTES = 4096;
 /** 32-bit words of a page. */
@@ -49,7 +49,7 @@ export const FRAME_PINS: number = FRAME_COUNT + PINS_AFTER_COUNT;
 /** STATE: the frame has been allocated before, so it may hold anything. */
 export const FRAME_USED_BEFORE = 0x100;
 
-export type SectionKind = 0 | 1 | 2 | 3;
+export type SectionKind = 0 | 1 | 2 | 3 | 4;
 /** The record is free. */
 export const SECTION_NONE: SectionKind = 0;
 /** The one page of zeros, frame 0. */
@@ -58,6 +58,12 @@ export const SECTION_ZERO: SectionKind = 1;
 export const SECTION_OWNED: SectionKind = 2;
 /** A user's buffer. Its frames are counted, all together, but never allocated and never freed. */
 export const SECTION_USER: SectionKind = 3;
+/** Memory of a device (device-frames.ts). Its frame table is in the kernel heap. */
+export const SECTION_DEVICE: SectionKind = 4;
+
+/** A device's frame table: words for each frame, COUNT first, then PINS. */
+export const DEVICE_FRAME_WORDS = 4;
+export const DEVICE_FRAME_COUNT = 0;
 
 export interface SectionRecord extends StructView {
   kind: number;
@@ -68,13 +74,19 @@ export interface SectionRecord extends StructView {
   born: number;
   users: number;
   pins: number;
+  device: number;
+  deviceTable: number;
+  deviceKind: number;
   readonly buddy: WordArray;
 }
 
 export const SectionRecord: Struct<SectionRecord> = struct<SectionRecord>(
   "ramSection",
   {
-    kind: u32("ramLock", "0 free record, 1 zero page, 2 the machine's own RAM, 3 a user's buffer"),
+    kind: u32(
+      "ramLock",
+      "0 free record, 1 zero page, 2 the machine's own RAM, 3 a user's buffer, 4 a device's memory",
+    ),
     serial: u32(
       "ramLock",
       "changes when the record is freed, so that a thread's remembered section is known to be stale",
@@ -91,6 +103,9 @@ export const SectionRecord: Struct<SectionRecord> = struct<SectionRecord>(
       "of a user's buffer: references to its frames, all together; kept when the record is freed (0)",
     ),
     pins: u32("atomic", "of these, pins; right behind `users`, as in a frame table"),
+    device: pointer("ramLock", "of a device's memory: its deviceMemory, else 0"),
+    deviceTable: pointer("ramLock", "of a device's memory: its frame table, else 0"),
+    deviceKind: u32("ramLock", "of a device's memory: its owner times 4, plus its type; else 0"),
     buddy: array(Buddy.WORDS, "ramLock", "free frames; of the machine's own RAM only"),
   },
   { embedded: true },
@@ -103,13 +118,18 @@ export interface RamSectionHandle {
   readonly serial: number;
   readonly basePfn: number;
   readonly buffer: SharedArrayBuffer;
-  /** The frame table; undefined for a user's buffer, which has none. */
+  /** The frame table; undefined for a user's buffer and a device's memory. */
   readonly frames: SharedArrayBuffer | undefined;
 }
 
-/** Where references to the frames of a user's buffer are counted. */
+/** Where references to the frames of a user's buffer, or of a device's memory, are counted. */
 export function countsOfRecord(memory: SharedMemory, record: SectionRecord): FrameCounts {
-  return FrameCounts.together(memory, record.at + SectionRecord.offset.users);
+  const { device, deviceTable, deviceKind, basePfn, reservedPages } = record;
+  if (device === 0) return FrameCounts.together(memory, record.at + SectionRecord.offset.users);
+  memory.ensure(deviceTable + reservedPages * DEVICE_FRAME_WORDS);
+  const start = deviceTable + DEVICE_FRAME_COUNT;
+  const ofDevice = { device, deviceKind };
+  return FrameCounts.each(memory.words, start, DEVICE_FRAME_WORDS, basePfn, true, ofDevice);
 }
 
 /**
@@ -154,7 +174,7 @@ export class RamSection {
   readonly f64: Float64Array;
   readonly u64: BigUint64Array;
   readonly i64: BigInt64Array;
-  /** The frame table; empty for a user's buffer. */
+  /** The frame table; empty for a user's buffer and a device's memory. */
   readonly frames: Int32Array;
   readonly counts: FrameCounts;
 

@@ -17,11 +17,13 @@ import { HmmError } from "../../sync/errors.ts";
 import type { SharedMemory } from "../../sync/shared-memory.ts";
 import type { Spinlock } from "../../sync/primitives/spinlock.ts";
 import type { Task } from "../../sync/tasks/task.ts";
+import type { DeviceMemory } from "./device-frames.ts";
 import type { FrameCounts } from "./frame-counts.ts";
 import type { RamSectionHandle, SectionKind } from "./ram-section.ts";
 import {
   PAGE_BYTES,
   RamSection,
+  SECTION_DEVICE,
   SECTION_NONE,
   SECTION_USER,
   SectionRecord,
@@ -101,7 +103,8 @@ export class Sections {
     const section = this.#reached(pfn);
     if (section !== undefined) return section.counts;
     const { record, counts } = this.#unreached(pfn);
-    return record.kind === SECTION_USER ? counts : this.#receive(pfn).counts;
+    const isHere = record.kind === SECTION_USER || record.kind === SECTION_DEVICE;
+    return isHere ? counts : this.#receive(pfn).counts;
   }
 
   /**
@@ -122,6 +125,29 @@ export class Sections {
     return record === undefined || this.#reachedNow(basePfn + record.pages - 1) !== undefined;
   }
 
+  /** Whether this thread has the frame's buffer, without receiving it. */
+  isReached(pfn: number): boolean {
+    return this.#reached(pfn) !== undefined;
+  }
+
+  /** The deviceMemory of a frame, 0 if it is no device's. Throws as `countsOf`. */
+  deviceOf(pfn: number): number {
+    return this.countsOf(pfn).device;
+  }
+
+  /**
+   * Owner times 4, plus type, of the device's memory that a frame is in; 0 if in none. The frame
+   * may have ceased to exist: then 0, too.
+   */
+  deviceKindOf(pfn: number): number {
+    try {
+      return this.countsOf(pfn).deviceKind;
+    } catch (error) {
+      if (error instanceof HmmError && error.code === "ENXIO") return 0;
+      throw error;
+    }
+  }
+
   /** Index of the frame's first word in its section's `i32`, `u32` and `f32`. */
   wordIndex(pfn: number): number {
     return this.of(pfn).wordIndex(pfn);
@@ -132,9 +158,11 @@ export class Sections {
     return this.known().map(({ handle }) => handle);
   }
 
-  /** All that this thread has, by frame number. */
+  /** All that this thread has and that are there yet, by frame number. */
   known(): RamSection[] {
-    return [...new Set(this.#byGranule)].filter((section) => section !== undefined);
+    return [...new Set(this.#byGranule)]
+      .filter((section) => section !== undefined)
+      .filter((section) => this.#isCurrent(section));
   }
 
   /** Remembers what this thread has now; the function that is returned restores it. */
@@ -199,6 +227,23 @@ export class Sections {
   }
 
   /**
+   * A device's memory becomes a section. Its first frame, or ENOMEM. `device` and `table`: its
+   * deviceMemory, which learns the number before another thread can, and its frame table.
+   */
+  *addDevice(buffer: SharedArrayBuffer, device: DeviceMemory): Task<number> {
+    const pages = buffer.byteLength / PAGE_BYTES;
+    const section = yield* this.#add(
+      SECTION_DEVICE,
+      buffer,
+      { pages, reservedPages: pages },
+      device,
+    );
+    if (typeof section === "number") return section;
+    this.onSection?.(section.handle);
+    return section.basePfn;
+  }
+
+  /**
    * A user's section has grown to the length of `buffer` (a WebAssembly.Memory has a new buffer
    * object then). EINVAL if it may not: it only ever grows, and not past the numbers kept for it.
    */
@@ -219,18 +264,22 @@ export class Sections {
   }
 
   /**
-   * Forgets a user's section: frees its record and its numbers, and what threads remember of it is
-   * stale from now on. The buffer is the user's again. EBUSY while one of its frames is counted,
-   * EINVAL if there is no such section.
+   * Forgets a user's section, or a device's memory: frees its record and its numbers, and what
+   * threads remember of it is stale from now on. The buffer is the user's again. EBUSY while one of
+   * its frames is counted, EINVAL if there is no such section.
    */
   *remove(basePfn: number): Task<Errno> {
     yield* this.#lock.lock();
     const record = this.#records.at(basePfn);
     let result = EINVAL;
     if (record?.kind === SECTION_USER) result = this.#records.isCounted(record) ? EBUSY : 0;
+    if (record?.kind === SECTION_DEVICE) result = 0; // D2 of device-frames.ts: the caller knows
     if (record !== undefined && result === 0) {
       record.kind = SECTION_NONE;
       record.serial += 1;
+      record.device = 0;
+      record.deviceTable = 0;
+      record.deviceKind = 0;
     }
     yield* this.#lock.unlock();
     return result;
@@ -241,14 +290,20 @@ export class Sections {
     kind: SectionKind,
     buffer: SharedArrayBuffer,
     { pages, reservedPages }: BufferPages,
+    device?: DeviceMemory,
   ): Task<RamSection | Errno> {
-    const frames = kind === SECTION_USER ? undefined : tryMake(frameTableBytes(reservedPages));
-    if (kind !== SECTION_USER && frames === undefined) return ENOMEM;
+    const hasTable = kind !== SECTION_USER && kind !== SECTION_DEVICE;
+    const frames = hasTable ? tryMake(frameTableBytes(reservedPages)) : undefined;
+    if (hasTable && frames === undefined) return ENOMEM;
     yield* this.#lock.lock();
     const record = this.#records.reserve(reservedPages);
     if (record !== undefined) {
       record.pages = pages;
       record.kind = kind;
+      record.device = device?.at ?? 0;
+      record.deviceTable = device?.table ?? 0;
+      record.deviceKind = device === undefined ? 0 : device.owner * 4 + device.type;
+      if (device !== undefined) device.basePfn = record.basePfn;
     }
     yield* this.#lock.unlock();
     if (record === undefined) return ENOMEM;

@@ -30,7 +30,14 @@ import { EFAULT, ENOMEM, type Errno } from "../../sync/errno.ts";
 import { bug } from "../../sync/errors.ts";
 import type { Task } from "../../sync/tasks/task.ts";
 import type { Mm } from "../mm-struct.ts";
-import { PAGE_BYTES, PTE_PRESENT, PTE_TRACKED } from "../pte.ts";
+import {
+  KIND_DEVICE_EXCLUSIVE,
+  PAGE_BYTES,
+  PTE_PRESENT,
+  PTE_TRACKED,
+  endExclusive,
+  pteKind,
+} from "../pte.ts";
 import {
   getSource,
   linkVma,
@@ -217,6 +224,16 @@ function* makeTables(
 }
 
 /**
+ * An entry as it is at its new place. No device has a copy of that, and those of the old one are
+ * invalidated: the next write need not call the notifiers. A device's exclusive access has ended
+ * for the same reason. A page in a device's private memory stays there.
+ */
+function movedEntry(pte: number): number {
+  if (pteKind(pte) === KIND_DEVICE_EXCLUSIVE) return endExclusive(pte);
+  return (pte & PTE_PRESENT) === 0 ? pte : pte & ~PTE_TRACKED;
+}
+
+/**
  * Moves what the entries hold, inside an invalidation of the old place.
  *
  * @stepped pte
@@ -241,10 +258,7 @@ function* moveEntries(
         if (wordAt(memory.words, index) === 0) continue;
         const pte = atomicExchange(memory.words, index, 0);
         const moved = target + (page - startPage);
-        // No device has a copy of the new place, and those of the old one are invalidated: the next
-        // write need not call the notifiers.
-        const kept = (pte & PTE_PRESENT) === 0 ? pte : pte & ~PTE_TRACKED;
-        atomicStore(memory.words, pteIndex(leafOf(memory, mm.pgd, moved), moved), kept);
+        atomicStore(memory.words, pteIndex(leafOf(memory, mm.pgd, moved), moved), movedEntry(pte));
       }
       yield* mm.shootdown.flush(first, end);
       return 0;

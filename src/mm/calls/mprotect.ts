@@ -5,7 +5,9 @@
  *
  * Rights that go are removed from the entries at once, inside an invalidation. Rights that come are
  * added later by faults, page by page, because a fault may have to copy the frame first. Protection
- * "none" keeps the frames: the entry becomes non-present, of kind KIND_PROT_NONE.
+ * "none" keeps the frames: the entry becomes non-present, of kind KIND_PROT_NONE. A page in a
+ * device's private memory stays there; its entry loses the right to write. A device's exclusive
+ * access ends (fault/device-exclusive.ts).
  */
 
 import { EVENT_PROTECTION_VMA, invalidateRange } from "../../notifier/events.ts";
@@ -14,7 +16,7 @@ import {
   mmuNotifierInvalidateRangeStart,
 } from "../../notifier/mmu-notifier.ts";
 import type { Machine } from "../../memory/machine.ts";
-import { atomicCompareExchange, atomicExchange } from "../../sync/atomics.ts";
+import { atomicExchange } from "../../sync/atomics.ts";
 import { EACCES, EINVAL, ENOMEM, type Errno } from "../../sync/errno.ts";
 import type { SharedMemory } from "../../sync/shared-memory.ts";
 import type { Task } from "../../sync/tasks/task.ts";
@@ -22,13 +24,16 @@ import type { Mm } from "../mm-struct.ts";
 import { alignedPageOf, isLengthOrZero } from "./page-arguments.ts";
 import { TASK_SIZE_PAGES, forEachLeaf, pteIndex, wordAt } from "../../mmu/radix-table.ts";
 import {
+  KIND_DEVICE_EXCLUSIVE,
   KIND_PROT_NONE,
   PAGE_BYTES,
   PTE_PRESENT,
   PTE_SPECIAL,
-  PTE_WRITE,
+  endExclusive,
   makeNonPresent,
+  pteKind,
   ptePfn,
+  withoutWrite,
 } from "../pte.ts";
 import { isReadOnlySource, isSameSource, mergeVmas, splitAtBoth } from "../vma/vma-map.ts";
 import {
@@ -150,16 +155,12 @@ function* takeRights(machine: Machine, mm: Mm, pages: PageRange, protection: num
 
 /** @stepped pte */
 function reduceEntry(words: Int32Array, index: number, protection: number): void {
-  const pte = wordAt(words, index);
-  if ((pte & PTE_PRESENT) === 0) return;
-  if ((protection & VM_READ) === 0) {
-    // The mmap lock is held for writing, so no fault has changed the entry since it was read.
-    atomicExchange(
-      words,
-      index,
-      (pte & PTE_SPECIAL) === 0 ? makeNonPresent(KIND_PROT_NONE, ptePfn(pte)) : 0,
-    );
-  } else if ((protection & VM_WRITE) === 0 && (pte & PTE_WRITE) !== 0) {
-    atomicCompareExchange(words, index, pte, pte & ~PTE_WRITE);
-  }
+  // The mmap lock is held for writing, so no fault changes the entry meanwhile.
+  const shown = wordAt(words, index);
+  const pte = pteKind(shown) === KIND_DEVICE_EXCLUSIVE ? endExclusive(shown) : shown;
+  const isReadable = (protection & VM_READ) !== 0;
+  let reduced = (protection & VM_WRITE) === 0 ? withoutWrite(pte) : pte;
+  if (!isReadable && (pte & PTE_PRESENT) !== 0)
+    reduced = (pte & PTE_SPECIAL) === 0 ? makeNonPresent(KIND_PROT_NONE, ptePfn(pte)) : 0;
+  if (reduced !== shown) atomicExchange(words, index, reduced);
 }

@@ -39,19 +39,18 @@ import {
   mmuNotifierInvalidateRangeEnd,
   mmuNotifierInvalidateRangeStart,
 } from "../../notifier/mmu-notifier.ts";
-import { wordAt } from "../../mmu/radix-table.ts";
 import { ENOMEM, type Errno } from "../../sync/errno.ts";
 import type { Task } from "../../sync/tasks/task.ts";
 import { PTE_TRACKED, WRITTEN_RIGHTS, ZERO_PFN, makePte, ptePfn, withWrite } from "../pte.ts";
 import { beginHalfDone, endHalfDone } from "../half-done.ts";
 import { VM_BACKED } from "../vma/vma.ts";
-import { type VmFault, replacePte } from "./vm-fault.ts";
+import { type VmFault, countingFrame, getIfNamed, isCountable, replacePte } from "./vm-fault.ts";
 
 /** Of a present entry with a frame of its own, which is read-only. */
 export function* writeProtectedPrivate(fault: VmFault): Task<Errno> {
   const { machine, mm, page, pte } = fault;
   const isTracked = (pte & PTE_TRACKED) !== 0;
-  const users = yield* judgeUsers(fault, isTracked);
+  const users = yield* countingFrame(machine, ptePfn(pte), () => judgeUsers(fault, isTracked));
   if (users === EXCLUSIVE && isTracked) yield* notifyAndReuse(fault);
   if (users !== HELD) return 0;
   if (isTracked) yield* mm.shootdown.flush(page, page + 1); // C4
@@ -76,19 +75,16 @@ function* judgeUsers(
   fault: VmFault,
   isTracked: boolean,
 ): Task<typeof OVERTAKEN | typeof EXCLUSIVE | typeof HELD> {
-  const { mm, index, pte } = fault;
-  const { memory, ram } = fault.machine;
-  const pfn = ptePfn(pte);
+  const { machine, mm, index, pte } = fault;
+  const { refs } = machine.ram;
+  if (!isCountable(machine, index, pte)) return OVERTAKEN;
   yield* mm.pageTableLock.lock();
-  const isExclusive = !isOfCache(fault) && (yield* ram.refs.pageAnonExclusive(pfn));
+  const isExclusive = !isOfCache(fault) && (yield* refs.pageAnonExclusive(ptePfn(pte)));
   if (isExclusive && !isTracked) yield* replacePte(fault, withWrite(pte));
-  const isHeld = !isExclusive && (yield* ram.refs.pageGetNotZero(pfn));
+  const isHeld = !isExclusive && (yield* getIfNamed(machine, index, pte));
   yield* mm.pageTableLock.unlock();
   if (isExclusive) return EXCLUSIVE;
-  if (!isHeld) return OVERTAKEN;
-  if (wordAt(memory.words, index) === pte) return HELD;
-  yield* ram.refs.pagePut(pfn);
-  return OVERTAKEN;
+  return isHeld ? HELD : OVERTAKEN;
 }
 
 /**
@@ -106,12 +102,19 @@ function* notifyAndReuse(fault: VmFault): Task<void> {
   const range = invalidateRange(mm, page, page + 1, EVENT_PROTECTION_PAGE);
   beginHalfDone(mm);
   yield* mmuNotifierInvalidateRangeStart(machine, range);
+  yield* countingFrame(machine, ptePfn(pte), () => reuseIfExclusive(fault));
+  yield* mmuNotifierInvalidateRangeEnd(machine, range);
+  endHalfDone(mm);
+}
+
+/** @stepped pte */
+function* reuseIfExclusive(fault: VmFault): Task<void> {
+  const { machine, mm, index, pte } = fault;
+  if (!isCountable(machine, index, pte)) return;
   yield* mm.pageTableLock.lock();
   if (!isOfCache(fault) && (yield* machine.ram.refs.pageAnonExclusive(ptePfn(pte))))
     yield* replacePte(fault, withWrite(pte));
   yield* mm.pageTableLock.unlock();
-  yield* mmuNotifierInvalidateRangeEnd(machine, range);
-  endHalfDone(mm);
 }
 
 /**

@@ -13,7 +13,7 @@
 import type { Machine } from "../../memory/machine.ts";
 import type { Translator } from "../../mmu/translator.ts";
 import { speculativeLoad } from "../../sync/atomics.ts";
-import { EAGAIN, EFAULT, ENOMEM, type Errno, errnoName } from "../../sync/errno.ts";
+import { EAGAIN, EFAULT, ENOMEM, ENXIO, type Errno, errnoName } from "../../sync/errno.ts";
 import { HmmError, SegmentationFault } from "../../sync/errors.ts";
 import { isAlerted } from "../../sync/death/panic.ts";
 import type { Task } from "../../sync/tasks/task.ts";
@@ -21,8 +21,15 @@ import { faultFast } from "./anonymous.ts";
 import { handleMmFault } from "./fault.ts";
 import { FAULT_RETRY } from "./vm-fault.ts";
 import type { Mm } from "../mm-struct.ts";
-import { TASK_SIZE_PAGES, leafOf, nextLeafPage, pteIndex, wordAt } from "../../mmu/radix-table.ts";
-import { PTE_PRESENT, PTE_WRITE, isAccessible, ptePfn } from "../pte.ts";
+import {
+  TASK_SIZE_PAGES,
+  leafOf,
+  nextLeafPage,
+  pteAt,
+  pteIndex,
+  wordAt,
+} from "../../mmu/radix-table.ts";
+import { PTE_PRESENT, PTE_WRITE, ZERO_PFN, holdsFrame, isAccessible, ptePfn } from "../pte.ts";
 import { beginSizeWait, beginWait, bringIn } from "../source/bring-in.ts";
 import { isBeyondSource } from "../vma/vma-map.ts";
 import { VM_BACKED, VM_READ, VM_WRITE, Vma, findVma, offsetOf, vmaOf } from "../vma/vma.ts";
@@ -214,14 +221,31 @@ function* throwFault(
       address,
     );
   }
+  // Receives the buffer of the device that has the page, or throws BufferNotHere.
+  if (result === ENXIO) {
+    machine.ram.sections.of(yield* framePfn(machine, mm, page));
+    return;
+  }
   if (result !== EFAULT) {
-    const reason = `its source cannot be read (${errnoName(result)})`;
+    const reason = `its source, or the device that has it, cannot give it (${errnoName(result)})`;
     throw new SegmentationFault(address, isWrite ? "write" : "read", reason, "SIGBUS");
   }
   const refusal = yield* explainFault(machine, mm, page, isWrite);
   // Another thread has mapped the page since the fault: the access is tried again.
   if (refusal === undefined) return;
   throw new SegmentationFault(address, isWrite ? "write" : "read", refusal.reason, refusal.signal);
+}
+
+/**
+ * The frame that the entry of `page` names as it is now. Takes the mmap lock for reading.
+ *
+ * @stepped pte
+ */
+function* framePfn(machine: Machine, mm: Mm, page: number): Task<number> {
+  yield* mm.mmapLock.downRead();
+  const pte = pteAt(machine.memory, mm.pgd, page);
+  yield* mm.mmapLock.upRead();
+  return holdsFrame(pte) ? ptePfn(pte) : ZERO_PFN;
 }
 
 /** How a thread runs a task to its end without returning to its event loop. */

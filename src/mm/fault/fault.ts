@@ -14,13 +14,16 @@
  *     read-only, shared    (accessible)         made writable                  shared-fault.ts
  *       of a store         (accessible)         DIRTY, made writable           file-fault.ts
  *     protection none      present again, read-only; a write faults once more  this file
+ *     migration            waits until the entry is another one                migration-entry.ts
+ *     device private       the driver brings the page back to RAM         [N]  device-private.ts
+ *     device exclusive     present again, writable                        [N]  device-exclusive.ts
  *
  *     [N] notifiers are called, [T] only if the entry is TRACKED
  */
 
 import type { Machine } from "../../memory/machine.ts";
 import { leafAlloc, pteIndex, wordAt } from "../../mmu/radix-table.ts";
-import { EFAULT, ENOMEM, type Errno } from "../../sync/errno.ts";
+import { EFAULT, ENOMEM, ENXIO, type Errno } from "../../sync/errno.ts";
 import { bug } from "../../sync/errors.ts";
 import { type Task, doneNumber } from "../../sync/tasks/task.ts";
 import type { Mm } from "../mm-struct.ts";
@@ -35,6 +38,7 @@ import {
   KIND_SWAP,
   PTE_ACCESSED,
   type PteKind,
+  holdsFrame,
   isAccessible,
   makePte,
   pteKind,
@@ -43,7 +47,10 @@ import {
 import { VM_BACKED, VM_READ, VM_SHARED, VM_WRITE, type Vma } from "../vma/vma.ts";
 import { anonymousFault, faultFast } from "./anonymous.ts";
 import { replaceByCopy, writeProtectedPrivate } from "./copy-on-write.ts";
+import { deviceExclusiveFault } from "./device-exclusive.ts";
+import { devicePrivateFault, isBufferHere } from "./device-private.ts";
 import { fileFault, fileWriteFault } from "./file-fault.ts";
+import { migrationEntryWait } from "./migration-entry.ts";
 import { sharedFault, sharedWriteFault } from "./shared-fault.ts";
 import { type FaultHandler, type VmFault, replacePte } from "./vm-fault.ts";
 
@@ -75,9 +82,9 @@ const handlers: Readonly<Record<PteKind, HandlerRow>> = {
   [KIND_SPECIAL]: { inPrivate: replaceByCopy, inShared: badEntry },
   [KIND_PROT_NONE]: alike(restoreAccess),
   [KIND_SWAP]: alike(badEntry),
-  [KIND_MIGRATION]: alike(badEntry),
-  [KIND_DEVICE_PRIVATE]: alike(badEntry),
-  [KIND_DEVICE_EXCLUSIVE]: alike(badEntry),
+  [KIND_MIGRATION]: alike(migrationEntryWait),
+  [KIND_DEVICE_PRIVATE]: alike(devicePrivateFault),
+  [KIND_DEVICE_EXCLUSIVE]: alike(deviceExclusiveFault),
 };
 
 function handlerFor(vma: Vma, pte: number): FaultHandler {
@@ -92,7 +99,8 @@ function handlerFor(vma: Vma, pte: number): FaultHandler {
  * Handles a fault on `page` of `vma`. 0: handled, or overtaken by another thread; the access is
  * tried again. EFAULT: the vma does not allow the access, or the page lies beyond the end of the
  * source. ENOMEM: no frame or no table. FAULT_RETRY: the page is to be brought in without the mmap
- * lock, and the access tried again. F1 of vm-fault.ts.
+ * lock, and the access tried again. ENXIO: a page of a device is needed, whose buffer has not
+ * arrived in this thread. Another errno: the device cannot give the page back. F1 of vm-fault.ts.
  *
  * @stepped
  */
@@ -122,6 +130,9 @@ function* faultAsTask(
   const index = pteIndex(leaf, page);
   const pte = wordAt(machine.memory.words, index);
   if (isAccessible(pte, isWrite)) return 0;
+  const isOfDevice = holdsFrame(pte) && ptePfn(pte) >= machine.ram.ownEndPfn;
+  if (isOfDevice && (vma.flags & VM_SHARED) === 0 && !isBufferHere(machine, ptePfn(pte)))
+    return ENXIO;
   return yield* handlerFor(vma, pte)({ machine, mm, vma, page, isWrite, index, pte });
 }
 

@@ -8,14 +8,29 @@
  *   F2  Several threads may fault on one page at once. Every change is a compare-and-swap from the
  *       entry that was judged (P1, P3 of pte.ts). The thread that loses gives its frame back and
  *       reports success, and the access is tried again.
+ *   F3  An entry that was read may be gone a moment later, and with it the memory of a device that
+ *       its frame belonged to. Who counts a reference of such a frame without having one does it in
+ *       a read section of `notifierSrcu`, after it has seen there that the entry still names the
+ *       frame. Then the frame is used, and its count is not freed before the section ends (D2 of
+ *       memory/frames/device-frames.ts). RAM stays, so its frames need no section.
+ *
+ *       thread with an old entry                  thread that zaps           device's owner
+ *       reads entry: device frame 9
+ *                                                 entry none, frame 9 free
+ *                                                                            removes the memory,
+ *                                                                            frees the frame table
+ *       count of frame 9 + 1 [a word of
+ *       somebody else's]
  */
 
 import type { Machine } from "../../memory/machine.ts";
+import { wordAt } from "../../mmu/radix-table.ts";
+import { notifierSrcu } from "../../notifier/mmu-notifier.ts";
 import { atomicCompareExchange } from "../../sync/atomics.ts";
 import type { Errno } from "../../sync/errno.ts";
 import type { Task } from "../../sync/tasks/task.ts";
 import type { Mm } from "../mm-struct.ts";
-import { makePte } from "../pte.ts";
+import { makePte, ptePfn } from "../pte.ts";
 import type { Vma } from "../vma/vma.ts";
 
 /** A fault that the vma allows and the entry does not. Used by one thread, for one call. */
@@ -47,6 +62,43 @@ export type FaultHandler = (fault: VmFault) => Task<Errno>;
  */
 export function* replacePte({ machine, index, pte }: VmFault, fresh: number): Task<boolean> {
   return atomicCompareExchange(machine.memory.words, index, pte, fresh) === pte;
+}
+
+/**
+ * Runs `task`, which judges or raises the count of frame `pfn` without having a reference: F3.
+ */
+export function* countingFrame<T>(machine: Machine, pfn: number, task: () => Task<T>): Task<T> {
+  if (pfn < machine.ram.ownEndPfn) return yield* task();
+  const srcu = yield* notifierSrcu(machine);
+  const section = yield* srcu.readLock();
+  const result = yield* task();
+  yield* srcu.readUnlock(section);
+  return result;
+}
+
+/**
+ * Whether the count of the frame that `pte` names is there to be read: that of RAM always is.
+ * Inside `countingFrame`.
+ *
+ * @stepped pte
+ */
+export function isCountable({ memory, ram }: Machine, index: number, pte: number): boolean {
+  return ptePfn(pte) < ram.ownEndPfn || wordAt(memory.words, index) === pte;
+}
+
+/**
+ * A reference of the frame that the entry at `index` names, if the entry still is `pte`. Inside
+ * `countingFrame`. If so, the frame stays the entry's frame as long as the entry is `pte`.
+ *
+ * @stepped pte
+ */
+export function* getIfNamed(machine: Machine, index: number, pte: number): Task<boolean> {
+  const { memory, ram } = machine;
+  const pfn = ptePfn(pte);
+  if (!isCountable(machine, index, pte) || !(yield* ram.refs.pageGetNotZero(pfn))) return false;
+  if (wordAt(memory.words, index) === pte) return true;
+  yield* ram.refs.pagePut(pfn);
+  return false;
 }
 
 /** Installs a frame. The caller's count of it goes to the entry, or is given back (F2). */

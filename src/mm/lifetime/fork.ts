@@ -6,6 +6,11 @@
  *   - Shared mappings share their source. The child's entries come by faults.
  *   - Private entries are copied. A writable one loses WRITE in the parent first, inside an
  *     invalidation, and the copy has no WRITE (copy-on-write).
+ *   - An entry of a device's private memory is copied the same way: the device loses the right to
+ *     write the page, and whoever touches it first gets a copy in RAM.
+ *   - A device's exclusive access ends (fault/device-exclusive.ts): the entry is an ordinary one
+ *     before it is copied.
+ *   - No page is being moved: who moves one holds the mmap lock, too.
  *   - A pinned frame may be written through a view, which uses no entries. So the child gets a copy
  *     at once, and the parent's entry stays as it is (Linux: `page_needs_cow_for_dma`).
  *
@@ -31,17 +36,22 @@ import {
   wordAt,
 } from "../../mmu/radix-table.ts";
 import {
+  KIND_DEVICE_EXCLUSIVE,
   KIND_PROT_NONE,
   PTE_ACCESSED,
   PTE_DIRTY,
   PTE_PRESENT,
   PTE_TRACKED,
   PTE_WRITE,
+  endExclusive,
   holdsFrame,
   makeNonPresent,
   makePte,
+  pteKind,
   ptePfn,
+  withoutWrite,
 } from "../pte.ts";
+import { joinDeviceSpaces } from "../device-spaces.ts";
 import { getSource, insertVma, listSpace } from "../vma/vma-map.ts";
 import { VM_SHARED, type Vma, kindAt, vmasIn } from "../vma/vma.ts";
 
@@ -62,6 +72,9 @@ export function* doFork(machine: Machine, parent: Mm): Task<number> {
 function* copyInto(machine: Machine, parent: Mm, child: Mm): Task<Errno> {
   const range = invalidateRange(parent, 0, TASK_SIZE_PAGES, EVENT_PROTECTION_PAGE);
   yield* mmuNotifierInvalidateRangeStart(machine, range);
+  // Under the mmap lock, the parent's entries name a device's frames only if it is listed (J1 of
+  // device-spaces.ts).
+  if (parent.isDeviceSpace !== 0) yield* joinDeviceSpaces(machine, child);
   const result = yield* copyVmas(machine, parent, child);
   yield* mmuNotifierInvalidateRangeEnd(machine, range);
   return result;
@@ -112,7 +125,9 @@ function copyEntries(machine: Machine, parent: Mm, child: Mm, vma: Vma): Task<nu
  */
 function* copyEntry(machine: Machine, from: number, to: number): Task<Errno> {
   const { words } = machine.memory;
-  const pte = wordAt(words, from);
+  const shown = wordAt(words, from);
+  const isExclusive = pteKind(shown) === KIND_DEVICE_EXCLUSIVE;
+  const pte = isExclusive ? endExclusive(shown) : shown;
   if (!holdsFrame(pte)) {
     atomicStore(words, to, pte & ~PTE_TRACKED);
     return 0;
@@ -120,9 +135,9 @@ function* copyEntry(machine: Machine, from: number, to: number): Task<Errno> {
   const pfn = ptePfn(pte);
   if (yield* machine.ram.refs.pagePinned(pfn)) return yield* copyPinned(machine, pfn, pte, to);
   yield* machine.ram.refs.pageGet(pfn);
-  const isPresent = (pte & PTE_PRESENT) !== 0;
-  if (isPresent && (pte & PTE_WRITE) !== 0) atomicExchange(words, from, pte & ~PTE_WRITE);
-  atomicStore(words, to, isPresent ? pte & ~(PTE_WRITE | PTE_TRACKED) : pte);
+  const kept = withoutWrite(pte);
+  if (kept !== shown) atomicExchange(words, from, kept);
+  atomicStore(words, to, (pte & PTE_PRESENT) === 0 ? kept : kept & ~PTE_TRACKED);
   return 0;
 }
 

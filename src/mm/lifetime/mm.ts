@@ -18,6 +18,7 @@ import { assertNoLockHeld } from "../../sync/lockdep/held-locks.ts";
 import type { Task } from "../../sync/tasks/task.ts";
 import { Mm } from "../mm-struct.ts";
 import { PGD_WORDS, TASK_SIZE_PAGES, freeTables } from "../../mmu/radix-table.ts";
+import { leaveDeviceSpaces } from "../device-spaces.ts";
 import { freeAllVmas } from "../vma/vma-map.ts";
 import { zapEverything } from "../zap.ts";
 
@@ -49,6 +50,7 @@ export function* mmCreate(machine: Machine, limits: MmLimits = {}): Task<number>
   mm.notifiers.init();
   mm.shootdown.init();
   mm.holds.init();
+  mm.migrations.init();
   mm.pgd = pgd;
   mm.limitPages = Math.min(limits.pages ?? TASK_SIZE_PAGES, TASK_SIZE_PAGES);
   mm.limitVmas = limits.vmas ?? DEFAULT_LIMIT_VMAS;
@@ -100,6 +102,7 @@ export function* mmdrop(machine: Machine, mm: Mm): Task<void> {
 function* mmExit(machine: Machine, mm: Mm): Task<void> {
   yield* mmuNotifierRelease(machine, mm.notifiers);
   yield* zapEverything(machine, mm);
+  yield* leaveDeviceSpaces(machine, mm);
   yield* freeAllVmas(machine, mm);
   yield* freeTables(machine, mm.pgd);
   mm.pgd = 0;

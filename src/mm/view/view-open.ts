@@ -16,6 +16,7 @@ import {
 import { EBUSY, EFAULT, EINVAL, EMFILE, ENOMEM, type Errno } from "../../sync/errno.ts";
 import type { Task } from "../../sync/tasks/task.ts";
 import { mmget, mmput } from "../lifetime/mm.ts";
+import { bringToRam } from "../migrate/bring-to-ram.ts";
 import { migrateToRun } from "../migrate/migrate-to-run.ts";
 import { Mm } from "../mm-struct.ts";
 import { KIND_FRAME, PTE_PRESENT, ZERO_PFN, pteKind, ptePfn, withWrite } from "../pte.ts";
@@ -198,6 +199,8 @@ function* findRun(machine: Machine, mm: Mm, hold: ViewHold): Task<number> {
     const isWhole = buffer.startPage <= startPage && buffer.endPage >= endPage;
     return isWhole ? buffer.source + offsetOf(buffer, startPage) : EINVAL;
   }
+  const failed = yield* bringToRam(machine, mm, { startPage, endPage });
+  if (failed !== 0) return failed;
   const pfn = yield* findRunInPlace(machine, mm, { startPage, endPage });
   return pfn === 0 ? yield* migrateToRun(machine, mm, { startPage, endPage }) : pfn;
 }

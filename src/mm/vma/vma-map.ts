@@ -101,16 +101,17 @@ export function isBeyondSource(machine: Machine, vma: Vma, page: number): boolea
 }
 
 /**
- * Before pages of a user's buffer are mapped at a place: threads forget what they remember of
- * frames there (X6 of mmu/soft-tlb.ts), since the buffer's frames may have had other contents under
- * the same numbers. Holding the mmap lock for writing.
+ * Before pages of a user's buffer, or of a device's memory, are mapped at a place: threads forget
+ * what they remember of frames there (X6 of mmu/soft-tlb.ts), since the buffer's frames may have
+ * had other contents under the same numbers. Holding the mmap lock for writing.
  */
 export function* flushPlace(
   mm: Mm,
   { startPage, endPage }: PageRange,
   { flags }: VmaKind,
 ): Task<void> {
-  if ((flags & VM_BUFFER) !== 0) yield* mm.shootdown.flush(startPage, endPage);
+  if ((flags & VM_BUFFER) !== 0 || mm.isDeviceSpace !== 0)
+    yield* mm.shootdown.flush(startPage, endPage);
 }
 
 /**

@@ -32,13 +32,15 @@ export const LOCK_ORDER: string = `
   lock slabLock: spinlock: the free lists of a cache
   lock heapLock: spinlock: the heap's free blocks
   lock ramLock: spinlock: free page frames
+  lock deviceMemoryLock: spinlock: free frames of a device's memory
+  lock deviceSpacesLock: spinlock: the address spaces that may have pages in a device's memory
 
   order mmapLock < notifierSrcu < mirrorsSem < driverLock
   order mmapLock < mmapLock
-  order driverLock < mirrorClaim, mirrorOpsLock
+  order driverLock < mirrorClaim, mirrorOpsLock, deviceSpacesLock
   order driverLock < pageTableLock, pageCacheLock, rangesLock, notifierLock, srcuQueueLock, slabLock, ramLock
   order sourcesLock < pageCacheLock
-  order pageTableLock, rangesLock, notifierLock < slabLock, ramLock
+  order pageTableLock, rangesLock, notifierLock < slabLock, ramLock, deviceMemoryLock
   order slabLock < heapLock
 `;
 

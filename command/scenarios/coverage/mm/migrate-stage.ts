@@ -1,0 +1,290 @@
+/**
+ * @module What the scenarios of migration have in common: a space with one page, a device's memory,
+ * the steps of a migration with one of them broken, and what the page must hold at the end.
+ */
+
+import { HARNESS_PAGE } from "../../../../src/checker/harness/hmm-harness.ts";
+import type { HmmHarness } from "../../../../src/checker/harness/hmm-harness.ts";
+import { HarnessCpu } from "../../../../src/checker/harness/harness-cpu.ts";
+import type { ScenarioExploration } from "../../../../src/checker/scenario.ts";
+import { makeDeviceMemory } from "../../../../src/memory/device-memory.ts";
+import { DEVICE_PRIVATE, takeDeviceFrame } from "../../../../src/memory/frames/device-frames.ts";
+import type {
+  DeviceMemory,
+  DeviceMemoryType,
+} from "../../../../src/memory/frames/device-frames.ts";
+import { registerDeviceMemoryOps } from "../../../../src/mm/fault/device-private.ts";
+import {
+  SELECT_DEVICE,
+  SELECT_SYSTEM,
+  isMarked,
+  migrateFaultToRam,
+  migrateRange,
+  migrateVmaFinalize,
+  migrateVmaPages,
+  migrateVmaSetup,
+  sourcePfn,
+  toRam,
+} from "../../../../src/mm/migrate/migrate-vma.ts";
+import type { MigrateArguments, PageMover } from "../../../../src/mm/migrate/migrate-vma.ts";
+import { Mm } from "../../../../src/mm/mm-struct.ts";
+import {
+  KIND_MIGRATION,
+  PAGE_BYTES,
+  holdsFrame,
+  makeNonPresent,
+  pteKind,
+  ptePfn,
+} from "../../../../src/mm/pte.ts";
+import { type Vma, vmaOf } from "../../../../src/mm/vma/vma.ts";
+import { leafOf, pteIndex } from "../../../../src/mmu/radix-table.ts";
+import { atomicStore } from "../../../../src/sync/atomics.ts";
+import { SegmentationFault, bug } from "../../../../src/sync/errors.ts";
+import type { Task } from "../../../../src/sync/tasks/task.ts";
+import type { Covered } from "../covered.ts";
+import { coveringOnHarness } from "../on-harness.ts";
+import type { HarnessTasks, HarnessTwin } from "../on-harness.ts";
+
+export const PAGE: number = HARNESS_PAGE;
+export const ADDRESS: number = PAGE * PAGE_BYTES;
+/** What the page holds at the beginning. */
+export const BEFORE = 7;
+/** The result of an access that no mapping allows. */
+export const FAULTED = -1;
+/** Number of the device that moves pages. */
+export const OWNER = 5;
+
+const OPS: number = registerDeviceMemoryOps("scenario device memory", {
+  migrateToRam: migrateFaultToRam,
+});
+
+export interface MigrationWorld {
+  readonly memory: DeviceMemory;
+  /** What each thread has seen, in order. */
+  readonly seen: number[];
+  child: number;
+  /** The space is gone. */
+  hasEnded: boolean;
+}
+
+export type Body = (world: MigrationWorld, harness: HmmHarness) => Task<unknown>;
+
+/** The device's memory, in which the page is at the beginning if `isThere`. */
+export function makeWorld(
+  harness: HmmHarness,
+  type: DeviceMemoryType,
+  isThere: boolean,
+  opsId: number = OPS,
+): MigrationWorld {
+  const options = { pages: 4, type, owner: OWNER, opsId };
+  const memory = harness.run(makeDeviceMemory(harness.machine, options));
+  if (typeof memory === "number") bug(`Cannot make the device's memory: ${memory}`);
+  const world = { memory, seen: [], child: 0, hasEnded: false };
+  harness.run(new HarnessCpu(harness).store(ADDRESS, BEFORE));
+  // There and back: what is made once per machine is made here.
+  harness.run(toDevice(world, harness));
+  if (!isThere) harness.run(backToRam(world, harness));
+  return world;
+}
+
+interface Parts {
+  readonly name: string;
+  readonly summary: string;
+  readonly type?: DeviceMemoryType;
+  /** The page is on the device at the beginning. Default false. */
+  readonly isThere?: boolean;
+  readonly exploration?: ScenarioExploration;
+  readonly prepare?: (world: MigrationWorld, harness: HmmHarness) => void;
+  readonly tasks: HarnessTasks<MigrationWorld>;
+  readonly check: (world: MigrationWorld, harness: HmmHarness) => void;
+  readonly twins: readonly HarnessTwin<MigrationWorld>[];
+  readonly balanced?: boolean;
+}
+
+/** `coverage/mm/migrate/<name>`. */
+export function migrating(parts: Parts): Covered {
+  const { name, summary, type = DEVICE_PRIVATE, isThere = false, prepare, exploration } = parts;
+  const { tasks, check, twins, balanced = false } = parts;
+  return coveringOnHarness<MigrationWorld>({
+    layer: "mm",
+    name: `migrate/${name}`,
+    summary,
+    harness: { pages: 1, present: 0, arenaWords: 8192 },
+    ...(exploration === undefined ? {} : { exploration }),
+    setup(harness: HmmHarness): MigrationWorld {
+      const world = makeWorld(harness, type, isThere);
+      prepare?.(world, harness);
+      return world;
+    },
+    reopen(world: MigrationWorld): void {
+      world.seen.length = 0;
+      world.child = 0;
+      world.hasEnded = false;
+    },
+    tasks,
+    check(world, harness): void {
+      check(world, harness);
+      if (!world.hasEnded) requireNoMigration(world, harness);
+    },
+    twins,
+    balanced,
+  });
+}
+
+/** Copies into frames of the device. */
+export function ontoDevice({ memory }: MigrationWorld, { machine }: HmmHarness): PageMover {
+  return {
+    alloc: () => takeDeviceFrame(memory),
+    copy: (from, to) => machine.ram.copyFrame(from, to),
+  };
+}
+
+/** The arguments for the page, or undefined: it is not mapped. Holding the mmap lock. */
+function argumentsOf({ machine, mm }: HmmHarness, select: number): MigrateArguments | undefined {
+  const vma = vmaOf(machine.memory, mm, PAGE);
+  if (vma === undefined) return undefined;
+  return { machine, mm, vma, startPage: PAGE, endPage: PAGE + 1, select, owner: OWNER };
+}
+
+function* locked({ mm }: HmmHarness, task: () => Task<unknown>): Task<void> {
+  yield* mm.mmapLock.downRead();
+  yield* task();
+  yield* mm.mmapLock.upRead();
+}
+
+function* move(harness: HmmHarness, select: number, mover: PageMover): Task<void> {
+  const args = argumentsOf(harness, select);
+  if (args !== undefined) yield* migrateRange(args, mover);
+}
+
+export const toDevice: Body = (world, harness) =>
+  locked(harness, () => move(harness, SELECT_SYSTEM, ontoDevice(world, harness)));
+
+export const backToRam: Body = (_world, harness) =>
+  locked(harness, () => move(harness, SELECT_DEVICE, toRam(harness.machine)));
+
+/** The steps of `toDevice`, with `between` before the last. */
+function* inSteps(
+  world: MigrationWorld,
+  harness: HmmHarness,
+  between: () => Task<void>,
+  args: MigrateArguments | undefined = argumentsOf(harness, SELECT_SYSTEM),
+): Task<void> {
+  const { machine } = harness;
+  const migration = args === undefined ? 0 : yield* migrateVmaSetup(args);
+  if (typeof migration === "number") return;
+  if (isMarked(migration, 0)) {
+    const to = yield* takeDeviceFrame(world.memory);
+    migration.dst[0] = to;
+    if (to !== 0) yield* machine.ram.copyFrame(sourcePfn(migration, 0), to);
+  }
+  yield* migrateVmaPages(migration);
+  yield* between();
+  yield* migrateVmaFinalize(migration);
+}
+
+function* dropLock({ mm }: HmmHarness): Task<void> {
+  yield* mm.mmapLock.upRead();
+  yield* mm.mmapLock.downRead();
+}
+
+/** Makes the entry a migration entry whatever it is. */
+function claimEntry(harness: HmmHarness, pfn: number): void {
+  const { memory } = harness.machine;
+  const leaf = leafOf(memory, harness.mm.pgd, PAGE);
+  if (leaf === 0 || pfn === 0) return;
+  atomicStore(memory.words, pteIndex(leaf, PAGE), makeNonPresent(KIND_MIGRATION, pfn));
+}
+
+/** Broken: drops the mmap lock between the steps (Y2 of migrate-vma.ts). */
+export const toDeviceUnlocked: Body = (world, harness) =>
+  locked(harness, () => inSteps(world, harness, () => dropLock(harness)));
+
+/** Broken: takes for granted that the entry is still the migration's (Y3 of migrate-vma.ts). */
+export const toDeviceUnasked: Body = (world, harness) =>
+  locked(harness, () => {
+    const pfn = ptePfn(harness.entryOf(PAGE));
+    return inSteps(world, harness, function* () {
+      claimEntry(harness, pfn);
+    });
+  });
+
+/** Broken: both. */
+export const toDeviceUnlockedUnasked: Body = (world, harness) =>
+  locked(harness, () => {
+    const pfn = ptePfn(harness.entryOf(PAGE));
+    return inSteps(world, harness, function* () {
+      yield* dropLock(harness);
+      claimEntry(harness, pfn);
+    });
+  });
+
+/** Broken: drops the lock, and installs the rights of before. */
+export const toDeviceWithOldRights: Body = (world, harness) =>
+  locked(harness, () => {
+    const args = argumentsOf(harness, SELECT_SYSTEM);
+    if (args === undefined) return inSteps(world, harness, () => dropLock(harness));
+    const { flags } = args.vma;
+    const vma: Vma = Object.create(args.vma, { flags: { value: flags } });
+    return inSteps(world, harness, () => dropLock(harness), { ...args, vma });
+  });
+
+function* orFaulted<T>(access: Task<T>): Task<T | typeof FAULTED> {
+  try {
+    return yield* access;
+  } catch (error) {
+    if (error instanceof SegmentationFault) return FAULTED;
+    throw error;
+  }
+}
+
+export function* load(world: MigrationWorld, harness: HmmHarness): Task<void> {
+  world.seen.push(yield* orFaulted(new HarnessCpu(harness).load(ADDRESS)));
+}
+
+/** Stores 1. */
+export function* store(_world: MigrationWorld, harness: HmmHarness): Task<void> {
+  yield* orFaulted(new HarnessCpu(harness).store(ADDRESS, 1));
+}
+
+/** Adds 1 to the word `index`. */
+export function addTo(index: number): Body {
+  return (_world, harness) => orFaulted(new HarnessCpu(harness).add(ADDRESS + index * 4, 1));
+}
+
+/** What the page of `mm` holds, wherever it is. A plain read after all tasks have ended. */
+export function contents(harness: HmmHarness, mm: Mm = harness.mm, word: number = 0): number {
+  const pte = harness.entryOf(PAGE, mm);
+  if (!holdsFrame(pte)) return 0;
+  const { ram } = harness.machine;
+  return ram.sections.of(ptePfn(pte)).i32[ram.sections.wordIndex(ptePfn(pte)) + word]!;
+}
+
+/** Where the page is: its frame is the device's. */
+export function isOnDevice(harness: HmmHarness, mm: Mm = harness.mm): boolean {
+  const pte = harness.entryOf(PAGE, mm);
+  return holdsFrame(pte) && ptePfn(pte) >= harness.machine.ram.ownEndPfn;
+}
+
+export function requireContents(...allowed: readonly number[]): Body2 {
+  return ({ seen }, harness) => {
+    const now = contents(harness);
+    if (!allowed.includes(now)) bug(`The page holds ${now}; it may hold ${allowed.join(", ")}`);
+    for (const value of seen)
+      if (value !== BEFORE && !allowed.includes(value)) bug(`A load gave ${value}`);
+  };
+}
+
+type Body2 = (world: MigrationWorld, harness: HmmHarness) => void;
+
+/** Of the page, its place after mremap, and the child's page. */
+function requireNoMigration(world: MigrationWorld, harness: HmmHarness): void {
+  const entries = [harness.entryOf(PAGE), harness.entryOf(PAGE + 4)];
+  if (world.child > 0) entries.push(harness.entryOf(PAGE, childOf(world, harness)));
+  if (entries.some((pte) => pteKind(pte) === KIND_MIGRATION))
+    bug("Nobody moves the page any more, and an entry says that it is being moved");
+}
+
+export function childOf(world: MigrationWorld, { machine }: HmmHarness): Mm {
+  return Mm.at(machine.memory, world.child);
+}

@@ -1,0 +1,367 @@
+/**
+ * @module Pages that move to a device's memory and back, against everything that may meet them:
+ * accesses, other migrations, and each call that changes a mapping. At the end the page is in one
+ * place, holds what was stored last, and no frame is lost.
+ *
+ * The twins lack a step of migrate-vma.ts: the flush (Y4), the lock that is held from setup to
+ * finalize (Y2), or the last look at the entry (Y3).
+ */
+
+import type { HmmHarness } from "../../../../src/checker/harness/hmm-harness.ts";
+import { DEVICE_COHERENT } from "../../../../src/memory/frames/device-frames.ts";
+import { MADV_DONTNEED, doMadvise } from "../../../../src/mm/calls/madvise.ts";
+import { doMprotect } from "../../../../src/mm/calls/mprotect.ts";
+import { doMremap } from "../../../../src/mm/calls/mremap.ts";
+import { doMunmap } from "../../../../src/mm/calls/munmap.ts";
+import { doFork } from "../../../../src/mm/lifetime/fork.ts";
+import { mmput } from "../../../../src/mm/lifetime/mm.ts";
+import { endDeviceMemory, evictDeviceFrame } from "../../../../src/mm/migrate/device-evict.ts";
+import { PAGE_BYTES, ptePfn, withoutWrite } from "../../../../src/mm/pte.ts";
+import { viewClose, viewOpen } from "../../../../src/mm/view/view-open.ts";
+import { VM_READ } from "../../../../src/mm/vma/vma.ts";
+import { bug } from "../../../../src/sync/errors.ts";
+import type { Task } from "../../../../src/sync/tasks/task.ts";
+import type { Covered } from "../covered.ts";
+import { withoutFlush } from "./left-out.ts";
+import {
+  ADDRESS,
+  BEFORE,
+  PAGE,
+  addTo,
+  backToRam,
+  childOf,
+  contents,
+  isOnDevice,
+  load,
+  migrating,
+  requireContents,
+  store,
+  toDevice,
+  toDeviceUnasked,
+  toDeviceUnlocked,
+  toDeviceUnlockedUnasked,
+  toDeviceWithOldRights,
+} from "./migrate-stage.ts";
+import type { Body, MigrationWorld } from "./migrate-stage.ts";
+
+const STEPS = [
+  "mm/migrate/migrate-vma.migrateVmaSetup",
+  "mm/migrate/migrate-vma.migrateVmaPages",
+  "mm/migrate/migrate-vma.migrateVmaFinalize",
+] as const;
+const ACCESS = ["mm/fault/cpu-fault.fault"] as const;
+const TOUCH = ["mm/fault/device-private.devicePrivateFault", ...STEPS] as const;
+
+function without(left: number, body: Body): Body {
+  return (world, harness) => withoutFlush(left, body(world, harness));
+}
+
+const discard: Body = (_world, { machine, mm }) =>
+  doMadvise(machine, mm, ADDRESS, PAGE_BYTES, MADV_DONTNEED);
+const munmap: Body = (_world, { machine, mm }) => doMunmap(machine, mm, ADDRESS, PAGE_BYTES);
+const protect: Body = (_world, { machine, mm }) =>
+  doMprotect(machine, mm, ADDRESS, PAGE_BYTES, VM_READ);
+const remap: Body = (_world, { machine, mm }) =>
+  doMremap(machine, mm, {
+    address: ADDRESS,
+    oldLengthBytes: PAGE_BYTES,
+    newLengthBytes: PAGE_BYTES,
+    mayMove: true,
+    to: ADDRESS + 4 * PAGE_BYTES,
+  });
+
+function* fork(world: MigrationWorld, { machine, mm }: HmmHarness): Task<void> {
+  world.child = yield* doFork(machine, mm);
+}
+
+/** Forks, and the child stores. */
+function* forkAndStore(world: MigrationWorld, harness: HmmHarness): Task<void> {
+  yield* fork(world, harness);
+  yield* store(world, harness);
+}
+
+function* view(_world: MigrationWorld, { machine, mm }: HmmHarness): Task<void> {
+  const at = yield* viewOpen(machine, mm, PAGE, PAGE + 1, true);
+  if (at < 0) bug(`A view of a page that can be moved answered ${at}`);
+  yield* viewClose(machine, at);
+}
+
+/** A call that holds the mmap lock for writing, against a migration to the device. */
+function lockedOut(
+  name: string,
+  runs: readonly string[],
+  body: Body,
+  check: (world: MigrationWorld, harness: HmmHarness) => void,
+  [twin, about, broken]: readonly [name: string, summary: string, body: Body],
+): Covered {
+  return migrating({
+    name: `to-device-vs-${name}`,
+    summary: `A page moves to a device's memory while ${name} changes the mapping.`,
+    tasks: { migrate: [STEPS, toDevice], call: [runs, body] },
+    check,
+    twins: [[twin, about, "assertion", { migrate: broken }]],
+  });
+}
+
+const UNLOCKED = [
+  "without-lock",
+  "The mmap lock is dropped between the steps of the migration.",
+  toDeviceUnlocked,
+] as const;
+const UNASKED = [
+  "without-lock-and-look",
+  "The mmap lock is dropped between the steps, and the entry taken for the migration's own after it.",
+  toDeviceUnlockedUnasked,
+] as const;
+const OLD_RIGHTS = [
+  "with-old-rights",
+  "The mmap lock is dropped between the steps, and the page gets the rights of before.",
+  toDeviceWithOldRights,
+] as const;
+
+function requireChild(world: MigrationWorld, harness: HmmHarness): void {
+  requireContents(BEFORE)(world, harness);
+  const inChild = contents(harness, childOf(world, harness));
+  if (inChild !== BEFORE) bug(`The child's page holds ${inChild}`);
+}
+
+const withLock: readonly Covered[] = [
+  lockedOut("fork", ["mm/lifetime/fork.doFork"], fork, requireChild, UNLOCKED),
+  lockedOut("munmap", ["mm/calls/munmap.doMunmap"], munmap, requireGone, UNASKED),
+  lockedOut("mprotect", ["mm/calls/mprotect.doMprotect"], protect, requireReadOnly, OLD_RIGHTS),
+  lockedOut("mremap", ["mm/calls/mremap.doMremap"], remap, requireMoved, UNLOCKED),
+  lockedOut("view", ["mm/view/view-open.viewOpen"], view, requireContents(BEFORE), UNASKED),
+];
+
+function requireGone(_world: MigrationWorld, harness: HmmHarness): void {
+  if (harness.entryOf(PAGE) !== 0) bug("The page is there after munmap");
+}
+
+function requireReadOnly(world: MigrationWorld, harness: HmmHarness): void {
+  requireContents(BEFORE)(world, harness);
+  const pte = harness.entryOf(PAGE);
+  if (withoutWrite(pte) !== pte) bug("The page may be written after mprotect");
+}
+
+function requireMoved(_world: MigrationWorld, harness: HmmHarness): void {
+  if (harness.entryOf(PAGE) !== 0) bug("The page is at its old place");
+  const pfn = ptePfn(harness.entryOf(PAGE + 4));
+  const { ram } = harness.machine;
+  const value = ram.sections.of(pfn).i32[ram.sections.wordIndex(pfn)];
+  if (value !== BEFORE) bug(`At its new place the page holds ${value}`);
+}
+
+const againstAccesses: readonly Covered[] = [
+  migrating({
+    name: "to-device-vs-store",
+    summary: "A CPU thread stores while its page moves to a device's private memory.",
+    tasks: { migrate: [STEPS, toDevice], store: [ACCESS, store] },
+    check: requireContents(1),
+    twins: [
+      [
+        "without-flush",
+        "The entry is taken away without a flush.",
+        "assertion",
+        {
+          migrate: without(1, toDevice),
+        },
+      ],
+    ],
+  }),
+  migrating({
+    name: "to-device-vs-load",
+    summary: "A CPU thread loads while its page moves to a device's private memory.",
+    tasks: { migrate: [STEPS, toDevice], load: [ACCESS, load] },
+    check: requireContents(BEFORE),
+    twins: [
+      [
+        "without-flush",
+        "The entry is taken away without a flush.",
+        "assertion",
+        {
+          migrate: without(1, toDevice),
+        },
+      ],
+    ],
+  }),
+  migrating({
+    name: "coherent-vs-store",
+    summary: "A CPU thread stores while its page moves to a device's coherent memory.",
+    type: DEVICE_COHERENT,
+    tasks: { migrate: [STEPS, toDevice], store: [ACCESS, store] },
+    check: requireContents(1),
+    twins: [
+      [
+        "without-flush",
+        "The entry is taken away without a flush.",
+        "assertion",
+        {
+          migrate: without(1, toDevice),
+        },
+      ],
+    ],
+  }),
+  migrating({
+    name: "coherent-back-vs-store",
+    summary: "A CPU thread stores in place while its page comes back from coherent memory.",
+    type: DEVICE_COHERENT,
+    isThere: true,
+    tasks: { migrate: [STEPS, backToRam], store: [ACCESS, store] },
+    check: requireContents(1),
+    twins: [
+      [
+        "without-flush",
+        "The entry is taken away without a flush.",
+        "use-after-free",
+        {
+          migrate: without(1, backToRam),
+        },
+      ],
+    ],
+  }),
+  migrating({
+    name: "touch-vs-touch",
+    summary: "Two CPU threads touch a page in private memory: it comes back once, and both add.",
+    isThere: true,
+    exploration: { engine: "bounded", preemptions: 2 },
+    tasks: { one: [TOUCH, addTo(0)], other: [TOUCH, addTo(0)] },
+    check: requireContents(BEFORE + 2),
+    twins: [],
+  }),
+  migrating({
+    name: "touch-vs-discard",
+    summary: "A CPU thread touches a page in private memory while another gives it up.",
+    isThere: true,
+    tasks: { touch: [TOUCH, store], discard: [["mm/zap.zapRange"], discard] },
+    check: requireContents(0, 1),
+    twins: [],
+  }),
+];
+
+const againstOthers: readonly Covered[] = [
+  migrating({
+    name: "to-device-vs-discard",
+    summary: "A page is given up while it moves to a device: it is gone, and both frames are free.",
+    tasks: { migrate: [STEPS, toDevice], discard: [["mm/zap.zapRange"], discard] },
+    check(world, harness): void {
+      requireContents(0)(world, harness);
+      const { usedPages } = world.memory;
+      if (usedPages !== (isOnDevice(harness) ? 1 : 0))
+        bug(`${usedPages} frames of the device are used`);
+    },
+    twins: [
+      [
+        "without-look",
+        "The entry is taken for the migration's own at the end.",
+        "assertion",
+        {
+          migrate: toDeviceUnasked,
+        },
+      ],
+    ],
+  }),
+  migrating({
+    name: "to-device-vs-to-device",
+    summary: "Two threads move the same page to a device: it moves once.",
+    tasks: { one: [STEPS, toDevice], other: [STEPS, toDevice] },
+    check(world, harness): void {
+      requireContents(BEFORE)(world, harness);
+      if (world.memory.usedPages !== 1) bug(`${world.memory.usedPages} frames are used`);
+    },
+    twins: [
+      [
+        "without-look",
+        "The entry is taken for the migration's own at the end.",
+        "assertion",
+        {
+          one: toDeviceUnasked,
+        },
+      ],
+    ],
+  }),
+  migrating({
+    name: "to-device-vs-back",
+    summary: "One thread moves the page to a device, another brings it back.",
+    exploration: { engine: "bounded", preemptions: 3 },
+    tasks: { migrate: [STEPS, toDevice], back: [STEPS, backToRam] },
+    check: requireContents(BEFORE),
+    twins: [],
+  }),
+  migrating({
+    name: "touch-vs-fork",
+    summary: "A page in private memory is touched while a fork shares it.",
+    isThere: true,
+    exploration: { engine: "bounded", preemptions: 2 },
+    tasks: { fork: [["mm/lifetime/fork.doFork"], forkAndStore], touch: [TOUCH, load] },
+    check(world, harness): void {
+      requireContents(1)(world, harness);
+      const inChild = contents(harness, childOf(world, harness));
+      if (inChild !== BEFORE) bug(`The child's page holds ${inChild}`);
+    },
+    twins: [],
+  }),
+  migrating({
+    name: "end-of-device-vs-store",
+    summary: "A device ends while a CPU thread stores to a page in its memory.",
+    isThere: true,
+    exploration: { engine: "bounded", preemptions: 2 },
+    tasks: { end: [["mm/migrate/device-evict.endDeviceMemory"], endDevice], store: [TOUCH, store] },
+    check: requireContents(1),
+    twins: [],
+  }),
+  migrating({
+    name: "end-of-device-vs-fork",
+    summary: "A device ends while a fork shares a page in its memory: both spaces get it back.",
+    isThere: true,
+    exploration: { engine: "bounded", preemptions: 2 },
+    tasks: {
+      end: [["mm/migrate/device-evict.endDeviceMemory"], endDevice],
+      fork: [["mm/lifetime/fork.doFork", "mm/device-spaces.joinDeviceSpaces"], fork],
+    },
+    check(world, harness): void {
+      requireChild(world, harness);
+      if (isOnDevice(harness)) bug("The page is in the memory of a device that has ended");
+      if (isOnDevice(harness, childOf(world, harness))) bug("The child's page is");
+    },
+    twins: [],
+  }),
+  migrating({
+    name: "end-of-device-vs-exit",
+    summary: "A device ends while the last user of a space with a page in its memory goes.",
+    isThere: true,
+    exploration: { engine: "bounded", preemptions: 2 },
+    tasks: {
+      end: [["mm/migrate/device-evict.endDeviceMemory"], endDevice],
+      exit: [["mm/lifetime/mm.mmput", "mm/device-spaces.leaveDeviceSpaces"], exit],
+    },
+    check: () => {},
+    twins: [],
+  }),
+  migrating({
+    name: "evict-vs-discard",
+    summary: "A frame is evicted while its page is given up.",
+    isThere: true,
+    tasks: {
+      evict: [["mm/migrate/device-evict.evictDeviceFrame"], evict],
+      discard: [["mm/zap.zapRange"], discard],
+    },
+    check: requireContents(0),
+    twins: [],
+  }),
+];
+
+function* endDevice({ memory }: MigrationWorld, { machine }: HmmHarness): Task<void> {
+  const answer = yield* endDeviceMemory(machine, memory, Infinity);
+  if (answer !== 0) bug(`The end of the device answered ${answer}`);
+}
+
+function* exit(world: MigrationWorld, { machine, mm }: HmmHarness): Task<void> {
+  world.hasEnded = true;
+  yield* mmput(machine, mm);
+}
+
+function* evict({ memory }: MigrationWorld, { machine }: HmmHarness): Task<void> {
+  yield* evictDeviceFrame(machine, memory, memory.basePfn);
+}
+
+export const migrations: readonly Covered[] = [...againstAccesses, ...withLock, ...againstOthers];

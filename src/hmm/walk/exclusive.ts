@@ -1,0 +1,66 @@
+/**
+ * @module hmm/walk/exclusive
+ * Makes a range's pages exclusive to the range's device, and reads them. Follows how Linux's
+ * drivers use `make_device_exclusive`. There a driver holds the page's lock until it has programmed
+ * the device; here it does what it does for every translation (R4): it checks under its own lock
+ * that no invalidation has come since read-begin. A touch of the CPU is one, and it notifies before
+ * it gives the page to the CPU (mm/fault/device-exclusive.ts).
+ */
+
+import { makeDeviceExclusive } from "../../mm/migrate/exclusive.ts";
+import { KIND_DEVICE_EXCLUSIVE, pteKind, ptePfn } from "../../mm/pte.ts";
+import { pteAt } from "../../mmu/radix-table.ts";
+import { EBUSY } from "../../sync/errno.ts";
+import type { Task } from "../../sync/tasks/task.ts";
+import { makeEntry } from "../entry.ts";
+import { type HmmRange, checkRegistered, mmOfRange } from "../range/range.ts";
+import { rangeReadBegin } from "../range/valid.ts";
+import { FAULT_PASSES_MAX } from "./fault.ts";
+
+/**
+ * Makes all pages of the registered range exclusive to the device `owner`, and fills `pfns` with
+ * their frames, valid and writable. Until the driver's `invalidate` comes, nobody but the device
+ * reaches them. Holding the mmap lock at least for reading, and no lock that a driver's call-back
+ * takes; the driver's own call-back may be called (EVENT_EXCLUSIVE, with the owner).
+ *
+ * | result | meaning | pfns |
+ * | --- | --- | --- |
+ * | pages of the range | done; use them only after `hmmRangeValid` under the driver lock | all
+ * written | | EBUSY | others touch a page all the time, or it is pinned, or an invalidation is in
+ * flight | `values.none` | | EFAULT, EPERM, EOPNOTSUPP, ENOMEM | of the first page that cannot be
+ * had, as of makeDeviceExclusive | `values.none` |
+ * | ENODEV | the mirror's thread died | `values.none` |
+ */
+export function* hmmRangeExclusive(range: HmmRange, owner: number): Task<number> {
+  checkRegistered(range, "make exclusive");
+  const { machine, pfns, encoding, startPage, endPage } = range;
+  const mm = mmOfRange(range);
+  mm.mmapLock.assertHeld();
+  const pages = endPage - startPage;
+  pfns.fill(encoding.values.none, 0, pages);
+  for (let pass = 0; pass < FAULT_PASSES_MAX; pass++) {
+    const failed = yield* makeDeviceExclusive(machine, mm, { startPage, endPage }, owner);
+    if (failed !== 0) return failed;
+    const begun = yield* rangeReadBegin(range);
+    if (begun !== 0) return begun;
+    if (readExclusive(range)) return pages;
+    pfns.fill(encoding.values.none, 0, pages);
+  }
+  return EBUSY;
+}
+
+/**
+ * Fills `pfns`. False: a page is not exclusive any more.
+ *
+ * @stepped pte
+ */
+function readExclusive(range: HmmRange): boolean {
+  const { machine, pfns, encoding, startPage, endPage } = range;
+  const { pgd } = mmOfRange(range);
+  for (let page = startPage; page < endPage; page++) {
+    const pte = pteAt(machine.memory, pgd, page);
+    if (pteKind(pte) !== KIND_DEVICE_EXCLUSIVE) return false;
+    pfns[page - startPage] = makeEntry(ptePfn(pte), encoding.flags.write, encoding);
+  }
+  return true;
+}

@@ -1,0 +1,188 @@
+/**
+ * @module memory/frames/device-frames
+ * Memory of a device whose pages can be in a page table: which of its frames are free, and who is
+ * told when one becomes free. Follows Linux `struct dev_pagemap` and `mm/memremap.c`. How pages
+ * move there and back is mm/migrate/.
+ *
+ * A device memory is a section (sections.ts): its frames have numbers beyond those of RAM, so an
+ * entry names them like any frame. Its frame table lies in the kernel heap, so every thread can
+ * count references, also one that has not been given the buffer:
+ *
+ *     0, 1  COUNT, PINS   references, as of any frame (frame-refs.ts); a device frame has no pins
+ *     2     LINK          of a free frame: the next free one, 0 at the end
+ *     3     PAGE          where the frame was put last (a hint for eviction): a virtual page number
+ *
+ *   D1  A frame is free exactly when its count is 0, as in RAM (F1 of frame-refs.ts). The last put
+ *       calls the driver's `pageFree`, and only after that puts the frame on the free list. So the
+ *       driver never hears of the end of one use after the beginning of the next.
+ *   D2  A device memory is removed only when it is closed and no frame is used, under its lock.
+ *       Who has a reference of a frame may use the struct.
+ *
+ * Lock: deviceMemoryLock (a leaf) around the free list.
+ */
+
+import { atomicLoad, atomicStore } from "../../sync/atomics.ts";
+import { NameRegistry } from "../../sync/name-registry.ts";
+import { Spinlock } from "../../sync/primitives/spinlock.ts";
+import { WaitQueue } from "../../sync/primitives/wait-queue.ts";
+import { writeWord } from "../../sync/primitives/word-steps.ts";
+import type { SharedMemory } from "../../sync/shared-memory.ts";
+import { access } from "../../sync/tasks/task.ts";
+import type { Task } from "../../sync/tasks/task.ts";
+import type { Struct, StructView } from "../layout/struct.ts";
+import { embed, pointer, struct, u32 } from "../layout/struct.ts";
+import { PINS_AFTER_COUNT } from "./frame-counts.ts";
+import { DEVICE_FRAME_COUNT, DEVICE_FRAME_WORDS, FRAME_WORDS, frameWord } from "./ram-section.ts";
+
+/** The CPU does not reach the memory: its pages have entries that are not present. */
+export const DEVICE_PRIVATE = 1;
+/** The CPU reaches the memory in place: its pages have ordinary entries. */
+export const DEVICE_COHERENT = 2;
+
+export type DeviceMemoryType = typeof DEVICE_PRIVATE | typeof DEVICE_COHERENT;
+
+/** Frames of one device memory at most: 16 MiB. A device may have several. */
+export const DEVICE_MEMORY_PAGES_MAX = 4096;
+
+const LINK: number = DEVICE_FRAME_COUNT + PINS_AFTER_COUNT + 1;
+const PAGE: number = LINK + 1;
+
+export interface DeviceMemory extends StructView {
+  readonly lock: Spinlock;
+  type: number;
+  owner: number;
+  opsId: number;
+  data: number;
+  basePfn: number;
+  pages: number;
+  table: number;
+  firstFree: number;
+  usedPages: number;
+  isClosed: number;
+  readonly emptied: WaitQueue;
+}
+
+export const DeviceMemory: Struct<DeviceMemory> = struct<DeviceMemory>("deviceMemory", {
+  lock: embed(Spinlock, "the free list", "deviceMemoryLock"),
+  type: u32("const", "1 private: the CPU does not reach it; 2 coherent: it does"),
+  owner: u32("const", "number of the device; equal owners may take each other's pages"),
+  opsId: u32("const", "the driver's code (mm/fault/device-private.ts)"),
+  data: pointer("const", "the driver's own, or 0"),
+  basePfn: u32("const", "first frame number; 0 until the section has been added"),
+  pages: u32("const", "frames"),
+  table: pointer("const", "frame table, DEVICE_FRAME_WORDS words for each frame"),
+  firstFree: u32("deviceMemoryLock", "first free frame's number, 0 for none"),
+  usedPages: u32("deviceMemoryLock", "frames that are not free"),
+  isClosed: u32("deviceMemoryLock", "1: no frame is given out any more"),
+  emptied: embed(WaitQueue, "who has closed it waits here until no frame is used"),
+});
+
+const USED_PAGES: number = DeviceMemory.offset.usedPages;
+
+/** What the memory layer calls of a driver. */
+export interface DeviceFrameOps {
+  /**
+   * The last reference of frame `pfn` has been dropped; directly afterwards the frame may be given
+   * out again. Runs in any thread, perhaps while it holds the mmap lock or the driver's own: it
+   * takes no lock but leaves, and does not wait. Linux: `dev_pagemap_ops.page_free`.
+   */
+  readonly pageFree?: (memory: SharedMemory, device: DeviceMemory, pfn: number) => Task<void>;
+}
+
+/** By the name of the driver's operations. */
+export const deviceFrameOps: NameRegistry<DeviceFrameOps> = new NameRegistry(
+  "device memory operations",
+  "import the driver's module before attaching",
+);
+
+/** Words of the frame table: a size that the heap has. */
+export function deviceTableWords(pages: number): number {
+  let words = 512;
+  while (words < pages * DEVICE_FRAME_WORDS) words *= 2;
+  return words;
+}
+
+function wordOf(device: DeviceMemory, pfn: number, word: number): number {
+  return device.table + (pfn - device.basePfn) * DEVICE_FRAME_WORDS + word;
+}
+
+/** Makes all frames free, before another thread knows of them. */
+export function fillDeviceMemory(device: DeviceMemory): void {
+  const { memory, basePfn, pages } = device;
+  for (let pfn = basePfn + pages - 1; pfn >= basePfn; pfn--) {
+    memory.words[wordOf(device, pfn, LINK)] = device.firstFree;
+    device.firstFree = pfn;
+  }
+}
+
+/**
+ * A free frame, with one reference and any contents; 0 when there is none, or the memory is closed.
+ */
+export function* takeDeviceFrame(device: DeviceMemory): Task<number> {
+  const { memory } = device;
+  yield* device.lock.lock();
+  const pfn = device.isClosed === 0 ? device.firstFree : 0;
+  if (pfn !== 0) {
+    device.firstFree = atomicLoad(memory.words, wordOf(device, pfn, LINK)) >>> 0;
+    yield* writeWord(memory, device.at + USED_PAGES, device.usedPages + 1, "used pages");
+    atomicStore(memory.words, wordOf(device, pfn, LINK), 0);
+    atomicStore(memory.words, wordOf(device, pfn, DEVICE_FRAME_COUNT), 1);
+  }
+  yield* device.lock.unlock();
+  if (pfn !== 0) yield* access(memory, "alloc", frameWord(pfn, 0), FRAME_WORDS, "frame");
+  return pfn;
+}
+
+/** D1. The caller has dropped the last reference. */
+export function* giveDeviceFrame(device: DeviceMemory, pfn: number): Task<void> {
+  const { memory } = device;
+  const { pageFree } = deviceFrameOps.find(device.opsId) ?? {};
+  if (pageFree !== undefined) yield* pageFree(memory, device, pfn);
+  yield* device.lock.lock();
+  atomicStore(memory.words, wordOf(device, pfn, LINK), device.firstFree);
+  device.firstFree = pfn;
+  const used = device.usedPages - 1;
+  yield* writeWord(memory, device.at + USED_PAGES, used, "used pages");
+  // Under the lock: as soon as it is dropped, the memory may be removed.
+  if (used === 0) yield* device.emptied.wakeAll();
+  yield* device.lock.unlock();
+}
+
+/** No frame is given out from now on. */
+export function* closeDeviceMemory(device: DeviceMemory): Task<void> {
+  yield* device.lock.lock();
+  device.isClosed = 1;
+  yield* device.lock.unlock();
+}
+
+/**
+ * Waits until no frame is used, at most `timeoutMs`. False: some still is. The memory is closed.
+ */
+export function waitUntilUnused(device: DeviceMemory, timeoutMs: number): Task<boolean> {
+  const { memory } = device;
+  const isUnused = (): boolean => atomicLoad(memory.words, device.at + USED_PAGES) === 0;
+  const reads = { at: device.at + USED_PAGES, words: 1 };
+  return device.emptied.waitEvent(isUnused, timeoutMs, undefined, reads);
+}
+
+/** Frames in use. Exact while none is taken or freed. */
+export function* usedDeviceFrames(device: DeviceMemory): Task<number> {
+  yield* device.lock.lock();
+  const { usedPages } = device;
+  yield* device.lock.unlock();
+  return usedPages;
+}
+
+/** Whether the frame has a reference; the answer may be old. */
+export function isDeviceFrameUsed(device: DeviceMemory, pfn: number): boolean {
+  return atomicLoad(device.memory.words, wordOf(device, pfn, DEVICE_FRAME_COUNT)) > 0;
+}
+
+/** The virtual page where the frame was put last. A hint: mremap and fork do not change it. */
+export function devicePageHint(device: DeviceMemory, pfn: number): number {
+  return atomicLoad(device.memory.words, wordOf(device, pfn, PAGE)) >>> 0;
+}
+
+export function setDevicePageHint(device: DeviceMemory, pfn: number, page: number): void {
+  atomicStore(device.memory.words, wordOf(device, pfn, PAGE), page);
+}

@@ -1,0 +1,86 @@
+/**
+ * @module mm/device-spaces
+ * The address spaces of a machine that may have pages in a device's memory: whoever empties such a
+ * memory looks for them there. Linux finds them by the reverse mapping of each page; here a page
+ * has none.
+ *
+ *   J1  A space is in the list before an entry of it names a frame of a device, until exit has
+ *       cleared its entries. So a frame that is used is named by an entry of a listed space, or
+ *       referred to by a thread that is about to put it.
+ *   J2  Who takes a space from the list has it only while it holds a user, from `mmgetNotZero`
+ *       under deviceSpacesLock: exit leaves the list with the users at 0, and frees the struct
+ *       after that.
+ */
+
+import type { Machine } from "../memory/machine.ts";
+import { List } from "../memory/layout/list.ts";
+import { type Struct, type StructView, embed, struct } from "../memory/layout/struct.ts";
+import { atomicLoad } from "../sync/atomics.ts";
+import { HmmError } from "../sync/errors.ts";
+import { Spinlock } from "../sync/primitives/spinlock.ts";
+import type { Task } from "../sync/tasks/task.ts";
+import { Mm } from "./mm-struct.ts";
+
+interface DeviceSpaces extends StructView {
+  readonly lock: Spinlock;
+  readonly live: List;
+}
+
+const DeviceSpaces: Struct<DeviceSpaces> = struct<DeviceSpaces>("deviceSpaces", {
+  lock: embed(Spinlock, "the list", "deviceSpacesLock"),
+  live: embed(List, "head of the spaces; guarded by deviceSpacesLock"),
+});
+
+const spacesOf = (machine: Machine): Task<DeviceSpaces> =>
+  machine.heap.singleton(DeviceSpaces, (view) => {
+    view.lock.init();
+    view.live.init();
+  });
+
+/** J1. Holding the mmap lock, and a user of the mm. False: no memory for the list. */
+export function* joinDeviceSpaces(machine: Machine, mm: Mm): Task<boolean> {
+  const spaces = yield* madeSpaces(machine);
+  if (spaces === undefined) return false;
+  yield* spaces.lock.lock();
+  if (mm.isDeviceSpace === 0) {
+    spaces.live.addTail(mm.deviceNode);
+    mm.isDeviceSpace = 1;
+  }
+  yield* spaces.lock.unlock();
+  return true;
+}
+
+function* madeSpaces(machine: Machine): Task<DeviceSpaces | undefined> {
+  try {
+    return yield* spacesOf(machine);
+  } catch (error) {
+    if (error instanceof HmmError && error.code === "ENOMEM") return undefined;
+    throw error;
+  }
+}
+
+/** Exit, which is alone, after the entries were cleared. */
+export function* leaveDeviceSpaces(machine: Machine, mm: Mm): Task<void> {
+  if (mm.isDeviceSpace === 0) return;
+  const spaces = yield* spacesOf(machine);
+  yield* spaces.lock.lock();
+  mm.deviceNode.del();
+  mm.isDeviceSpace = 0;
+  yield* spaces.lock.unlock();
+}
+
+/**
+ * The listed spaces, each with a user (J2), of which `hold` takes note and which the caller drops.
+ */
+export function* getDeviceSpaces(machine: Machine, hold: (mm: Mm) => void): Task<void> {
+  const { heap, memory } = machine;
+  const at = atomicLoad(memory.words, yield* heap.root(DeviceSpaces.name));
+  if (at === 0) return; // no device has ever had a page
+  const spaces = DeviceSpaces.at(memory, at);
+  yield* spaces.lock.lock();
+  for (const node of spaces.live.nodes()) {
+    const mm = Mm.at(memory, Mm.containerOf(node, "deviceNode"));
+    if (yield* mm.users.getNotZero()) hold(mm);
+  }
+  yield* spaces.lock.unlock();
+}

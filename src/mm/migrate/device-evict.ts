@@ -1,0 +1,180 @@
+/**
+ * @module mm/migrate/device-evict
+ * Empties a device's memory, or a part of it: whatever spaces have pages there get them back in
+ * RAM. Follows Linux `migrate_device_range` and what drivers do with it when they close. For a
+ * device that runs out of memory, loses it, or ends.
+ *
+ * Here a frame does not know its entries. The spaces that may have one are listed
+ * (mm/device-spaces.ts), and each frame has a hint of the page where it was put last.
+ */
+
+import {
+  type DeviceMemory,
+  closeDeviceMemory,
+  devicePageHint,
+  isDeviceFrameUsed,
+  usedDeviceFrames,
+  waitUntilUnused,
+} from "../../memory/frames/device-frames.ts";
+import { removeDeviceMemory } from "../../memory/device-memory.ts";
+import { Machine } from "../../memory/machine.ts";
+import { TASK_SIZE_PAGES, forEachLeaf, pteAt, pteIndex, wordAt } from "../../mmu/radix-table.ts";
+import { notifierSrcu } from "../../notifier/mmu-notifier.ts";
+import { EBUSY, type Errno } from "../../sync/errno.ts";
+import {
+  addResource,
+  registerReleaser,
+  removeResource,
+  resourceKind,
+} from "../../sync/death/resources.ts";
+import { assertNoLockHeld } from "../../sync/lockdep/held-locks.ts";
+import type { Task } from "../../sync/tasks/task.ts";
+import { getDeviceSpaces } from "../device-spaces.ts";
+import { mmput } from "../lifetime/mm.ts";
+import { Mm } from "../mm-struct.ts";
+import { holdsFrame, ptePfn } from "../pte.ts";
+import { type PageRange, partsIn, vmaOf } from "../vma/vma.ts";
+import { SELECT_DEVICE, migrateRange, toRam } from "./migrate-vma.ts";
+
+/** Frames `startPfn` up to `endPfn`, which is exclusive, of one device memory. */
+interface DeviceFrameRange {
+  readonly device: DeviceMemory;
+  readonly startPfn: number;
+  readonly endPfn: number;
+}
+
+/** Walks over all spaces before EBUSY. Each finds what a fork has copied during the one before. */
+const ROUNDS_MAX = 4;
+
+/** All frames of a device memory. */
+function allFrames(device: DeviceMemory): DeviceFrameRange {
+  const { basePfn, pages } = device;
+  return { device, startPfn: basePfn, endPfn: basePfn + pages };
+}
+
+/**
+ * Moves the pages in the frames to RAM, in every space. Returns how many pages were moved: a frame
+ * may have several, or be used by a thread that is about to drop it. Holding no lock. Linux:
+ * `migrate_device_range`.
+ */
+function* migrateDeviceRange(machine: Machine, frames: DeviceFrameRange): Task<number> {
+  assertNoLockHeld(machine.memory, "migrateDeviceRange", "it drops users of address spaces");
+  let moved = 0;
+  yield* inDeviceSpaces(machine, function* (mm) {
+    for (const pages of yield* pagesIn(machine, mm, frames))
+      moved += yield* bringBack(machine, mm, pages, frames.device);
+  });
+  return moved;
+}
+
+/** Users that a thread holds meanwhile: the reaper drops them if it dies. */
+const SPACE_RESOURCE: number = resourceKind("emptied space");
+registerReleaser(SPACE_RESOURCE, function* (memory, at) {
+  yield* mmput(Machine.of(memory), Mm.at(memory, at));
+});
+
+/**
+ * Runs `visit` in each space that may have pages of a device, holding its mmap lock for reading.
+ */
+function* inDeviceSpaces(machine: Machine, visit: (mm: Mm) => Task<void>): Task<void> {
+  const { memory } = machine;
+  const held: (readonly [mm: Mm, slot: number])[] = [];
+  yield* getDeviceSpaces(machine, (mm) =>
+    held.push([mm, addResource(memory, SPACE_RESOURCE, mm.at)]),
+  );
+  for (const [mm, slot] of held) {
+    yield* mm.mmapLock.downRead();
+    yield* visit(mm);
+    yield* mm.mmapLock.upRead();
+    if (slot >= 0) removeResource(memory, slot);
+    yield* mmput(machine, mm);
+  }
+}
+
+/**
+ * Frees one frame, by its hint if that is right. False: it is used all the same, because RAM is
+ * used up or a thread is at it. Holding no lock.
+ */
+export function* evictDeviceFrame(
+  machine: Machine,
+  device: DeviceMemory,
+  pfn: number,
+): Task<boolean> {
+  assertNoLockHeld(machine.memory, "evictDeviceFrame", "it drops users of address spaces");
+  const frame = { device, startPfn: pfn, endPfn: pfn + 1 };
+  const startPage = devicePageHint(device, pfn);
+  yield* inDeviceSpaces(machine, function* (mm) {
+    if (names(pteAt(machine.memory, mm.pgd, startPage), frame))
+      yield* bringBack(machine, mm, { startPage, endPage: startPage + 1 }, device);
+  });
+  if (isDeviceFrameUsed(device, pfn)) yield* migrateDeviceRange(machine, frame);
+  return !isDeviceFrameUsed(device, pfn);
+}
+
+/**
+ * Ends a device memory: gives out no frame any more, brings all pages back, and removes it. EBUSY:
+ * some frame is still used after `timeoutMs`, since RAM is used up; the pages in it stay what they
+ * are, and the call may be repeated. Holding no lock, nor in a call-back.
+ */
+export function* endDeviceMemory(
+  machine: Machine,
+  device: DeviceMemory,
+  timeoutMs: number,
+): Task<Errno> {
+  yield* closeDeviceMemory(device);
+  for (let round = 0; round < ROUNDS_MAX && (yield* usedDeviceFrames(device)) > 0; round++)
+    yield* migrateDeviceRange(machine, allFrames(device));
+  // Others may be about to drop references: an exit, a fault that was overtaken.
+  if (!(yield* waitUntilUnused(device, timeoutMs))) return EBUSY;
+  const srcu = yield* notifierSrcu(machine);
+  return yield* removeDeviceMemory(machine, device, () => srcu.synchronize());
+}
+
+function names(pte: number, { startPfn, endPfn }: DeviceFrameRange): boolean {
+  return holdsFrame(pte) && ptePfn(pte) >= startPfn && ptePfn(pte) < endPfn;
+}
+
+/** The pages whose entries name one of the frames, as runs that lie in one vma each. */
+function* pagesIn(machine: Machine, mm: Mm, frames: DeviceFrameRange): Task<PageRange[]> {
+  const { memory } = machine;
+  const runs: { startPage: number; endPage: number }[] = [];
+  for (const part of partsIn(memory, mm, { startPage: 0, endPage: TASK_SIZE_PAGES })) {
+    yield* forEachLeaf(memory, mm.pgd, part.startPage, part.endPage, function* (leaf, from, to) {
+      for (const page of pagesOfLeaf(memory.words, leaf, from, to, frames)) {
+        const last = runs.at(-1);
+        if (last?.endPage === page && page > part.startPage) last.endPage = page + 1;
+        else runs.push({ startPage: page, endPage: page + 1 });
+      }
+      return 0;
+    });
+  }
+  return runs;
+}
+
+/** @stepped pte */
+function pagesOfLeaf(
+  words: Int32Array,
+  leaf: number,
+  startPage: number,
+  endPage: number,
+  frames: DeviceFrameRange,
+): number[] {
+  const pages: number[] = [];
+  for (let page = startPage; page < endPage; page++)
+    if (names(wordAt(words, pteIndex(leaf, page)), frames)) pages.push(page);
+  return pages;
+}
+
+/** Holding the mmap lock. `pages` lie in one vma. Returns how many were moved. */
+function* bringBack(
+  machine: Machine,
+  mm: Mm,
+  pages: PageRange,
+  { owner }: DeviceMemory,
+): Task<number> {
+  const vma = vmaOf(machine.memory, mm, pages.startPage);
+  if (vma === undefined) return 0;
+  const args = { machine, mm, vma, ...pages, select: SELECT_DEVICE, owner };
+  const result = yield* migrateRange(args, toRam(machine));
+  return typeof result === "number" ? 0 : result.moved;
+}

@@ -1,0 +1,418 @@
+/**
+ * @module mm/migrate/migrate-vma
+ * Moves pages of private memory between RAM and a device's memory, in three steps, between which
+ * the caller copies. Follows Linux `migrate_vma_setup`, `migrate_vma_pages` and
+ * `migrate_vma_finalize` in `mm/migrate_device.c`. Moving pages into a row for a view, which needs
+ * no steps because it holds the mmap lock for writing, is migrate-to-run.ts.
+ *
+ *     setup      start of the invalidation (EVENT_MIGRATE, with the owner)
+ *                every page that is selected: its entry becomes a migration entry
+ *                flush
+ *                end of the invalidation
+ *     (caller)   a new frame for each page that is marked: `dst`; copies, or clears
+ *     pages      says which pages will move: those that still are the migration's and have a new
+ *                frame
+ *     (caller)   makes its device use the new frames, if the range is still valid (R4)
+ *     finalize   migration entry -> entry of the new frame, or the old entry again; puts the frames
+ *                that are left over; wakes those who wait
+ *
+ *   Y1  A page moves whole, or stays where it is. The entry that it has at the end is its old one
+ *       or one of a new frame that holds its contents, and nothing else has been lost or gained.
+ *   Y2  The mmap lock is held, at least for reading, from setup to finalize. So vmas and tables
+ *       stay, and fork, mprotect, munmap, mremap and views, which hold it for writing, meet no
+ *       migration entry. Faults do, and wait for its end holding the lock for reading; so whoever
+ *       moves pages asks for no lock that is held into a fault. madvise does, and clears the entry.
+ *   Y3  A migration entry keeps the count that the entry had of the old frame, and the migration
+ *       has a reference of its own. So the old frame lives until finalize, also when the entry is
+ *       cleared meanwhile. It cannot come back into the same entry before: only fork adds entries
+ *       of a private frame. So a migration entry that finalize finds is the one that it made.
+ *   Y4  After the flush nobody writes to the old frame. Its entry was the only one, or all its
+ *       entries are read-only (C1 of fault/copy-on-write.ts): then the page is copied, for this
+ *       space alone. Devices have been notified; the owner, which may skip that, sees to its own
+ *       accesses. A pinned frame is written without entries, and stays; pins come and go with the
+ *       mmap lock held for writing, so there is nothing to freeze. Whoever else has a reference and
+ *       no entry (C3 of fault/copy-on-write.ts, a fault in fault/device-private.ts) rechecks the
+ *       entry before it makes use of the contents. So, unlike Linux's, no count is compared with an
+ *       expected one.
+ *   Y5  The new frame has one reference, which its entry gets. Nobody else knows the frame. So it
+ *       is writable where the vma is, whatever the old entry allowed.
+ *   Y6  A device that is made to use a new frame between pages and finalize did read-begin after
+ *       setup, and checks under its lock. A clear in between notifies it, before or after.
+ *
+ *   Y7  A thread that dies between setup and finalize stops the machine (mm/half-done.ts): nobody
+ *       else knows what the entries were.
+ *
+ *     migrating thread                          thread in madvise(DONTNEED)
+ *     setup: migration entry, flush
+ *     copies frame 7 to frame 9 of the device
+ *                                               start: the device's range is invalid
+ *                                               migration entry -> none, flush
+ *                                               puts the entry's count of frame 7
+ *     pages: the entry is not ours any more: the
+ *       page is not marked
+ *     finalize: puts frames 9 and 7             end
+ */
+
+import {
+  DEVICE_PRIVATE,
+  DeviceMemory,
+  setDevicePageHint,
+} from "../../memory/frames/device-frames.ts";
+import type { Machine } from "../../memory/machine.ts";
+import { leafAlloc, nextLeafPage, pteAt, pteIndex, wordAt } from "../../mmu/radix-table.ts";
+import { EVENT_MIGRATE, invalidateRange } from "../../notifier/events.ts";
+import {
+  mmuNotifierInvalidateRangeEnd,
+  mmuNotifierInvalidateRangeStart,
+} from "../../notifier/mmu-notifier.ts";
+import { atomicCompareExchange } from "../../sync/atomics.ts";
+import { EINVAL, ENOMEM, type Errno } from "../../sync/errno.ts";
+import type { Task } from "../../sync/tasks/task.ts";
+import { joinDeviceSpaces } from "../device-spaces.ts";
+import { beginHalfDone, endHalfDone } from "../half-done.ts";
+import { type VmFault, countingFrame, getIfNamed } from "../fault/vm-fault.ts";
+import type { Mm } from "../mm-struct.ts";
+import {
+  KIND_DEVICE_PRIVATE,
+  KIND_FRAME,
+  KIND_MIGRATION,
+  KIND_NONE,
+  KIND_PROT_NONE,
+  KIND_SPECIAL,
+  NON_PRESENT_WRITE,
+  PTE_ACCESSED,
+  WRITTEN_RIGHTS,
+  ZERO_PFN,
+  makeNonPresent,
+  makePte,
+  pteKind,
+  ptePfn,
+} from "../pte.ts";
+import {
+  type PageRange,
+  VM_BACKED,
+  VM_BUFFER,
+  VM_READ,
+  VM_SHARED,
+  VM_SPECIAL,
+  VM_WRITE,
+  type Vma,
+} from "../vma/vma.ts";
+
+/** Pages in RAM, and places where nothing is yet. */
+export const SELECT_SYSTEM = 1;
+/** Pages in private memory of a device with the `owner`. */
+export const SELECT_DEVICE_PRIVATE = 2;
+/** Pages in coherent memory of a device with the `owner`. */
+export const SELECT_DEVICE_COHERENT = 4;
+
+/** Of `src`: the page has a frame, whose number is from MIGRATE_PFN_SHIFT on. */
+export const MIGRATE_PFN_VALID = 1;
+/** The page can be moved (after setup), will be moved (after pages). */
+export const MIGRATE_PFN_MIGRATE = 2;
+/** The page will be writable. */
+export const MIGRATE_PFN_WRITE = 8;
+export const MIGRATE_PFN_SHIFT = 8;
+
+/** What is to be moved. */
+export interface MigrateArguments extends PageRange {
+  readonly machine: Machine;
+  readonly mm: Mm;
+  /** Contains the range. */
+  readonly vma: Vma;
+  /** SELECT_ bits: which pages. */
+  readonly select: number;
+  /** Number of the device that moves them; goes with the event. */
+  readonly owner: number;
+}
+
+/** A migration under way, of one thread. */
+export interface Migration extends MigrateArguments {
+  /**
+   * For each page: 0, or MIGRATE_PFN_ bits and the old frame. A page that is marked and not valid
+   * has no frame, and reads as zeros.
+   */
+  readonly src: Uint32Array;
+  /** For each page: 0, or its new frame, of which the caller gives its one reference. */
+  readonly dst: Uint32Array;
+  /** The entries as they were; of pages that have no migration entry: NOT_ISOLATED. */
+  readonly old: Int32Array;
+}
+
+/** No entry is this: a kind that there is not. */
+const NOT_ISOLATED = 0x0e;
+
+/** The old frame of page `i`; ZERO_PFN where it had none. */
+export function sourcePfn({ src }: Migration, i: number): number {
+  return src[i]! >>> MIGRATE_PFN_SHIFT;
+}
+
+export function isMarked({ src }: Migration, i: number): boolean {
+  return (src[i]! & MIGRATE_PFN_MIGRATE) !== 0;
+}
+
+/**
+ * Isolates the selected pages of the range: from here on nobody reads or writes them, and the
+ * caller must go on to `migrateVmaFinalize`. EINVAL: an empty range, one that the vma does not
+ * contain, a vma that may not be read, of a user's buffer, or special. Pages of shared memory are
+ * never selected. Holding the mmap lock (Y2) and no lock that a driver's call-back takes.
+ */
+export function* migrateVmaSetup(args: MigrateArguments): Task<Migration | Errno> {
+  const { mm, vma, startPage, endPage } = args;
+  mm.mmapLock.assertHeld();
+  const isInside = vma.startPage <= startPage && startPage < endPage && endPage <= vma.endPage;
+  if (!isInside || (vma.flags & (VM_SPECIAL | VM_BUFFER)) !== 0 || (vma.flags & VM_READ) === 0)
+    return EINVAL;
+  const pages = endPage - startPage;
+  const migration: Migration = {
+    ...args,
+    src: new Uint32Array(pages),
+    dst: new Uint32Array(pages),
+    old: new Int32Array(pages).fill(NOT_ISOLATED),
+  };
+  beginHalfDone(mm);
+  if ((vma.flags & VM_SHARED) === 0) yield* collect(migration);
+  return migration;
+}
+
+function* collect(migration: Migration): Task<void> {
+  const { machine, mm, startPage, endPage, owner } = migration;
+  const range = invalidateRange(mm, startPage, endPage, EVENT_MIGRATE, { owner });
+  yield* mmuNotifierInvalidateRangeStart(machine, range);
+  for (let page = startPage; page < endPage;) {
+    const stop = Math.min(nextLeafPage(page), endPage);
+    const leaf = yield* leafAlloc(machine, mm.pgd, page);
+    if (leaf !== 0) yield* collectLeaf(migration, leaf, page, stop);
+    page = stop;
+  }
+  // Also where nothing was: a coherent frame may come there (mmu/soft-tlb.ts, X6).
+  yield* mm.shootdown.flush(startPage, endPage);
+  yield* mmuNotifierInvalidateRangeEnd(machine, range);
+}
+
+/** @stepped pte */
+function* collectLeaf(
+  migration: Migration,
+  leaf: number,
+  startPage: number,
+  endPage: number,
+): Task<void> {
+  const { machine, src, old, vma } = migration;
+  const mayWrite = (vma.flags & VM_WRITE) === 0 ? 0 : MIGRATE_PFN_WRITE;
+  for (let page = startPage; page < endPage; page++) {
+    const index = pteIndex(leaf, page);
+    const pte = wordAt(machine.memory.words, index);
+    if (!(yield* isSelected(migration, pte))) continue;
+    const pfn = ptePfn(pte);
+    const hasFrame = pfn !== ZERO_PFN;
+    if (yield* isolate(migration, index, pte)) {
+      const i = page - migration.startPage;
+      old[i] = pte;
+      src[i] =
+        (pfn << MIGRATE_PFN_SHIFT) |
+        (hasFrame ? MIGRATE_PFN_VALID : 0) |
+        MIGRATE_PFN_MIGRATE |
+        mayWrite;
+    }
+  }
+}
+
+/** Whether the entry is of a kind that is to be moved, and may be (Y4). */
+function* isSelected({ machine, select, vma }: Migration, pte: number): Task<boolean> {
+  const { ram } = machine;
+  const kind = pteKind(pte);
+  if (kind === KIND_NONE || (kind === KIND_SPECIAL && ptePfn(pte) === ZERO_PFN))
+    return (select & SELECT_SYSTEM) !== 0 && (vma.flags & VM_BACKED) === 0;
+  const isPrivate = kind === KIND_DEVICE_PRIVATE;
+  if (!isPrivate && kind !== KIND_FRAME && kind !== KIND_PROT_NONE) return false;
+  const pfn = ptePfn(pte);
+  if (pfn < ram.ownEndPfn)
+    return (select & SELECT_SYSTEM) !== 0 && !(yield* ram.refs.pagePinned(pfn));
+  return (select & (isPrivate ? SELECT_DEVICE_PRIVATE : SELECT_DEVICE_COHERENT)) !== 0;
+}
+
+/** The migration entry of a page with that entry. */
+const migrationEntry = (pte: number): number => makeNonPresent(KIND_MIGRATION, ptePfn(pte));
+
+/**
+ * Makes the entry a migration entry, with a reference of its frame for the migration (Y3). False:
+ * another thread has changed the entry, or the frame is another owner's, and the page stays.
+ *
+ * @stepped pte
+ */
+function* isolate(migration: Migration, index: number, pte: number): Task<boolean> {
+  const { machine } = migration;
+  const { memory, ram } = machine;
+  const pfn = ptePfn(pte);
+  const isHeld =
+    pfn === ZERO_PFN || (yield* countingFrame(machine, pfn, () => getIfNamed(machine, index, pte)));
+  if (!isHeld) return false;
+  if (
+    mayTake(migration, pfn) &&
+    atomicCompareExchange(memory.words, index, pte, migrationEntry(pte)) === pte
+  )
+    return true;
+  yield* ram.refs.pagePut(pfn);
+  return false;
+}
+
+/**
+ * Whether a frame, of which the migration has a reference, is the owner's, or anonymous memory. Of
+ * a private mapping of a file, what was not copied for it belongs to the file's page cache.
+ */
+function mayTake({ machine, owner, vma }: Migration, pfn: number): boolean {
+  const { refs, sections, ownEndPfn } = machine.ram;
+  if (pfn >= ownEndPfn) return sections.deviceKindOf(pfn) >>> 2 === owner;
+  return (vma.flags & VM_BACKED) === 0 || refs.mappingOf(pfn) === 0;
+}
+
+/**
+ * Settles which pages move: marked are afterwards those that have a new frame and still are the
+ * migration's. Returns how many. The contents are in the new frames by now.
+ *
+ * @stepped pte
+ */
+export function* migrateVmaPages(migration: Migration): Task<number> {
+  const { machine, mm, startPage, src, dst, old } = migration;
+  const { memory, ram } = machine;
+  const toDevice = dst.some((pfn) => pfn >= ram.ownEndPfn);
+  const mayMove = !toDevice || (yield* joinDeviceSpaces(machine, mm));
+  let pages = 0;
+  for (let i = 0; i < src.length; i++) {
+    if (!isMarked(migration, i)) continue;
+    const isOurs = pteAt(memory, mm.pgd, startPage + i) === migrationEntry(old[i]!);
+    if (mayMove && isOurs && dst[i] !== 0) pages++;
+    else src[i] = src[i]! & ~MIGRATE_PFN_MIGRATE;
+  }
+  return pages;
+}
+
+/**
+ * Ends the migration: the marked pages are in their new frames, the others as they were. Frames in
+ * `dst` that were not needed are put. Returns how many pages are in their new frames: a page that
+ * was marked may have been given up by another thread since.
+ */
+export function* migrateVmaFinalize(migration: Migration): Task<number> {
+  const { mm, src, dst, old } = migration;
+  const { refs } = migration.machine.ram;
+  let pages = 0;
+  for (let i = 0; i < src.length; i++) {
+    const to = dst[i]!;
+    const isMoved = isMarked(migration, i);
+    let surplus = to;
+    if (old[i] !== NOT_ISOLATED) {
+      const from = ptePfn(old[i]!);
+      const fresh = isMoved ? newEntry(migration, i, to) : old[i]!;
+      const isInstalled = yield* replaceMigration(migration, i, fresh);
+      if (isInstalled && isMoved) {
+        pages++;
+        surplus = from; // the entry's count of it
+      }
+      yield* refs.pagePut(from); // the migration's (Y3)
+    }
+    if (surplus !== ZERO_PFN) yield* refs.pagePut(surplus);
+  }
+  yield* mm.migrations.wakeAll();
+  endHalfDone(mm);
+  return pages;
+}
+
+/** Y5. */
+function newEntry({ machine, vma, startPage }: Migration, i: number, pfn: number): number {
+  const { memory, ram } = machine;
+  const isWritable = (vma.flags & VM_WRITE) !== 0;
+  const device = pfn < ram.ownEndPfn ? 0 : ram.sections.deviceOf(pfn);
+  if (device !== 0) setDevicePageHint(DeviceMemory.at(memory, device), pfn, startPage + i);
+  if (device !== 0 && DeviceMemory.at(memory, device).type === DEVICE_PRIVATE)
+    return makeNonPresent(KIND_DEVICE_PRIVATE, pfn, isWritable ? NON_PRESENT_WRITE : 0);
+  return makePte(pfn, isWritable ? WRITTEN_RIGHTS : PTE_ACCESSED);
+}
+
+/**
+ * Replaces the migration entry of page `i`. False: another thread has cleared it.
+ *
+ * @stepped pte
+ */
+function* replaceMigration(migration: Migration, i: number, fresh: number): Task<boolean> {
+  const { machine, mm, startPage, old } = migration;
+  const { memory } = machine;
+  const page = startPage + i;
+  const index = pteIndex(yield* leafAlloc(machine, mm.pgd, page), page); // there since setup
+  const entry = migrationEntry(old[i]!);
+  return atomicCompareExchange(memory.words, index, entry, fresh) === entry;
+}
+
+/** Who makes new frames for pages, and fills them. */
+export interface PageMover {
+  /** A frame with one reference for a page, whose old frame is `from` (ZERO_PFN: none); or 0. */
+  readonly alloc: (page: number, from: number) => Task<number>;
+  /** Copies the page's contents; `from` ZERO_PFN: clears `to`. */
+  readonly copy: (from: number, to: number) => Task<void>;
+  /** After `migrateVmaPages`: makes the device use the frames of the marked pages (Y6). */
+  readonly commit?: (migration: Migration) => Task<void>;
+}
+
+/** What came of `migrateRange`. */
+export interface MoveResult {
+  /** Pages that are in new frames. */
+  readonly moved: number;
+  /** Pages that could have been moved, but got no frame. */
+  readonly lacking: number;
+}
+
+/** The three steps, with what `mover` does between them. EINVAL as of `migrateVmaSetup`. */
+export function* migrateRange(args: MigrateArguments, mover: PageMover): Task<MoveResult | Errno> {
+  const migration = yield* migrateVmaSetup(args);
+  if (typeof migration === "number") return migration;
+  let lacking = 0;
+  try {
+    lacking = yield* fill(migration, mover);
+    const pages = yield* migrateVmaPages(migration);
+    if (pages > 0 && mover.commit !== undefined) yield* mover.commit(migration);
+  } catch (error) {
+    migration.src.fill(0); // Y1: what throws leaves every page where it was
+    yield* migrateVmaFinalize(migration);
+    throw error;
+  }
+  return { moved: yield* migrateVmaFinalize(migration), lacking };
+}
+
+/** New frames for the marked pages, with their contents. Returns how many got none. */
+function* fill(migration: Migration, mover: PageMover): Task<number> {
+  const { src, dst, startPage } = migration;
+  let lacking = 0;
+  for (let i = 0; i < src.length; i++) {
+    if (!isMarked(migration, i)) continue;
+    const from = sourcePfn(migration, i);
+    const to = yield* mover.alloc(startPage + i, from);
+    dst[i] = to;
+    if (to === 0) lacking++;
+    else yield* mover.copy(from, to);
+  }
+  return lacking;
+}
+
+/** Moves pages to RAM, from wherever the CPU can copy them. */
+export function toRam({ ram }: Machine): PageMover {
+  return {
+    alloc: () => ram.allocFrame(false),
+    copy: (from, to) => ram.copyFrame(from, to),
+  };
+}
+
+/**
+ * `migrateToRam` (fault/device-private.ts) for a memory that the CPU can copy: moves the page of
+ * the fault, and none beside it.
+ */
+export function* migrateFaultToRam(
+  { machine, mm, vma, page }: VmFault,
+  { owner }: DeviceMemory,
+): Task<Errno> {
+  const args = { machine, mm, vma, startPage: page, endPage: page + 1, owner };
+  const result = yield* migrateRange({ ...args, select: SELECT_DEVICE_PRIVATE }, toRam(machine));
+  if (typeof result === "number") return result;
+  return result.lacking > 0 ? ENOMEM : 0;
+}
+
+/** All pages that a device with an owner has, of whichever kind. */
+export const SELECT_DEVICE: number = SELECT_DEVICE_PRIVATE | SELECT_DEVICE_COHERENT;
