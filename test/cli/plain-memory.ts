@@ -55,9 +55,6 @@ export function plainMemory(regions: readonly PlainRegion[]): KernelMemory {
       },
     },
     u32: {
-      loadInto: (address, target, targetOffset, count) => {
-        for (let i = 0; i < count; i++) target[targetOffset + i] = loadU32(address + 4 * i);
-      },
       store: storeU32,
       atomicLoad: loadU32,
       atomicStore: storeU32,

@@ -5,7 +5,7 @@
  *
  * Nodes, leaves and cities are plain loads, so they come through read copies in device memory. The
  * clock is an atomic and the answer is stores, so these go to RAM itself. What is read of a node or
- * a leaf lies together and is loaded as one record: a record of fifteen words costs what eight
+ * a leaf lies together and is loaded as one record: one of eight doubles costs what three or four
  * single loads cost.
  */
 
@@ -42,9 +42,6 @@ import { writeUnitVector } from "./sphere.ts";
 
 /** The part of a device's memory that the search needs. */
 export interface SearchMemory {
-  readonly u32: {
-    loadInto(address: number, target: Uint32Array, targetOffset: number, count: number): void;
-  };
   readonly f64: {
     loadInto(address: number, target: Float64Array, targetOffset: number, count: number): void;
   };
@@ -58,7 +55,7 @@ export interface KernelMemory extends SearchMemory {
     store(address: number, value: number): void;
   };
   readonly ptr: { store(address: number, value: number): void };
-  readonly u32: SearchMemory["u32"] & {
+  readonly u32: {
     store(address: number, value: number): void;
     atomicLoad(address: number): number;
     atomicStore(address: number, value: number): void;
@@ -71,9 +68,9 @@ const PENDING_LIMIT = 64;
 /** Above the square of the longest chord, 2. */
 const FARTHER_THAN_ALL = 5;
 
-/** Words of a node up to its axes, and of a leaf up to its points. */
-const NODE_WORDS: number = NODE_AXES / 4 + 1;
-const LEAF_WORDS: number = LEAF_POINTS / 4;
+/** Doubles of a node, and of a leaf up to its points. */
+const NODE_NUMBERS: number = NODE_BYTES / 8;
+const LEAF_NUMBERS: number = LEAF_POINTS / 8;
 const NODE_CHILDREN_WORD: number = NODE_CHILDREN / 4;
 const LEAF_CITIES_WORD: number = LEAF_CITIES / 4;
 const POINT_NUMBERS: number = 3 * POINTS;
@@ -83,12 +80,17 @@ const pendingPlaces = new Float64Array(PENDING_LIMIT);
 const pendingSquares = new Float64Array(PENDING_LIMIT);
 const pendingLeaves = new Uint8Array(PENDING_LIMIT);
 const place = new Float64Array(3);
-/** A node, or a leaf up to its points: its words, and the same bytes as what else they are. */
-const words = new Uint32Array(NODE_BYTES / 4);
-const box = new Float32Array(words.buffer, BOX, 6);
-const planes = new Float64Array(words.buffer, NODE_PLANES, 3);
-const axes = new Uint8Array(words.buffer, NODE_AXES, 3);
-const bytes = new Uint8Array(words.buffer);
+/**
+ * A node, or a leaf up to its points, as doubles, which are half as many as words; and the same
+ * bytes as what they are. No eight bytes of a node are a NaN, the one kind of double that may
+ * change on its way.
+ */
+const record = new Float64Array(NODE_NUMBERS);
+const words = new Uint32Array(record.buffer);
+const box = new Float32Array(record.buffer, BOX, 6);
+const planes = new Float64Array(record.buffer, NODE_PLANES, 3);
+const axes = new Uint8Array(record.buffer, NODE_AXES, 3);
+const bytes = new Uint8Array(record.buffer);
 const points = new Float64Array(POINT_NUMBERS);
 /** Not a constant, which a compiler would make use of. */
 const always0 = new Int32Array(1);
@@ -137,14 +139,14 @@ export function nearest(memory: KernelMemory, item: number, args: readonly numbe
  * most are never read. When the turn of one has come, its box tells the distance more closely,
  * before it is entered.
  */
-export function nearestCity({ u32, f64 }: SearchMemory, root: number, at: Float64Array): number {
+export function nearestCity({ f64 }: SearchMemory, root: number, at: Float64Array): number {
   let nearestYet = 0;
   let bestSquare = FARTHER_THAN_ALL;
   let pending = 0;
   let node = root;
   let isLeaf = 0;
   for (;;) {
-    u32.loadInto(node, words, 0, isLeaf === 0 ? NODE_WORDS : LEAF_WORDS);
+    f64.loadInto(node, record, 0, isLeaf === 0 ? NODE_NUMBERS : LEAF_NUMBERS);
     if (boxSquare(at) < bestSquare) {
       if (isLeaf === 0) {
         isLeaf = bytes[NODE_ABOVE_LEAVES]!;
