@@ -78,6 +78,37 @@ export const figures: readonly Figure[] = [
     load: async () => (await import("./first-touch.ts")).measureFirstTouch,
   },
   {
+    name: "mmap-page",
+    title: "mmap of one page, 60,000 mappings, against the running kernel's own in C",
+    bound: { kind: "at most", ratio: 3 },
+    method:
+      "60,000 calls from an empty space on; neighbours differ in protection, so that they do not merge.",
+    load: async () => (await import("./kernel-calls.ts")).measureMmap,
+  },
+  {
+    name: "munmap-page",
+    title: "munmap of one page, 60,000 mappings, against the running kernel's own in C",
+    bound: { kind: "at most", ratio: 2 },
+    method: "The same 60,000 mappings, unmapped one by one in the order in which they were made.",
+    load: async () => (await import("./kernel-calls.ts")).measureMunmap,
+  },
+  {
+    name: "call-pages",
+    title: "copy-on-write, fork, munmap and madvise, a page, against the running kernel's own in C",
+    bound: { kind: "at most", ratio: 1.5 },
+    method:
+      "128 MiB of private memory, each page stored to before, no huge pages, frames that were used before.",
+    load: async () => (await import("./kernel-calls.ts")).measurePages,
+  },
+  {
+    name: "call-touch",
+    title: "first touch, mprotect and mremap, a page, against the running kernel's own in C",
+    bound: { kind: "at most", ratio: 1.2 },
+    method:
+      "The same 128 MiB. The kernel moves whole page tables where both places lie alike in 2 MiB, and so do we.",
+    load: async () => (await import("./kernel-calls.ts")).measureTouches,
+  },
+  {
     name: "threads",
     title:
       "speed-up of two threads that fault in one address space, over the speed-up of two that share nothing of ours",

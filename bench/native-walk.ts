@@ -1,28 +1,25 @@
 /**
- * @module The walk in C: compiles native/walk.c with whatever C compiler there is, hands it a copy
- * of the kernel heap and runs it. Only where the program's entries have the checksum of ours is its
- * time worth anything.
+ * @module The walk in C (native/walk.c): gets a copy of the kernel heap and runs on it. Only where
+ * the program's entries have the checksum of ours is its time worth anything.
  */
 
-import { execFileSync, spawnSync } from "node:child_process";
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { fileURLToPath } from "node:url";
 import type { HmmRange } from "../src/hmm/range/range.ts";
 import type { AddressSpace } from "../src/index.ts";
-
-/** From .build/bench/ to the source, which no compiler copies. */
-const SOURCE: string = fileURLToPath(new URL("../../bench/native/walk.c", import.meta.url));
-const COMPILERS = ["cc", "gcc", "clang"];
+import { NativeProgram } from "./native-program.ts";
 
 export class NativeWalk {
-  readonly #folder: string;
-  readonly #args: readonly string[];
+  readonly #program: NativeProgram;
+  readonly #args: readonly (string | number)[];
   readonly #checksum: string;
 
-  private constructor(folder: string, args: readonly string[], checksum: string) {
-    this.#folder = folder;
+  private constructor(
+    program: NativeProgram,
+    args: readonly (string | number)[],
+    checksum: string,
+  ) {
+    this.#program = program;
     this.#args = args;
     this.#checksum = checksum;
   }
@@ -32,39 +29,20 @@ export class NativeWalk {
    * written. A string says why there is none.
    */
   static make(space: AddressSpace, range: HmmRange): NativeWalk | string {
-    const folder = mkdtempSync(join(tmpdir(), "hmm-bench-"));
-    const compiler = COMPILERS.find((name) => compiles(name, join(folder, "walk")));
-    if (compiler === undefined) {
-      rmSync(folder, { recursive: true });
-      return "no C compiler";
-    }
+    const program = NativeProgram.make("walk");
+    if (typeof program === "string") return program;
     const { words } = space.machine.memory;
-    writeFileSync(
-      join(folder, "heap"),
-      new Uint8Array(words.buffer, words.byteOffset, words.byteLength),
-    );
+    const heap = join(program.folder, "heap");
+    writeFileSync(heap, new Uint8Array(words.buffer, words.byteOffset, words.byteLength));
     const { flags, pfnShift } = range.encoding;
-    const numbers = [
-      space.mm.pgd,
-      range.startPage,
-      range.pfns.length,
-      flags.valid,
-      flags.write,
-      pfnShift,
-    ];
-    return new NativeWalk(
-      folder,
-      [join(folder, "heap"), ...numbers.map(String)],
-      checksumOf(range.pfns),
-    );
+    const { startPage, pfns } = range;
+    const args = [heap, space.mm.pgd, startPage, pfns.length, flags.valid, flags.write, pfnShift];
+    return new NativeWalk(program, args, checksumOf(pfns));
   }
 
   /** Nanoseconds of each of `walks` walks. */
   run(walks: number): number {
-    const output = execFileSync(join(this.#folder, "walk"), [...this.#args, String(walks)], {
-      encoding: "utf8",
-    });
-    const [ns = "", checksum = ""] = output.trim().split(" ");
+    const [ns = "", checksum = ""] = this.#program.run([...this.#args, walks]);
     if (checksum !== this.#checksum) {
       throw new Error(
         `the walk in C wrote other entries: checksum ${checksum}, ours ${this.#checksum}`,
@@ -74,14 +52,8 @@ export class NativeWalk {
   }
 
   dispose(): void {
-    rmSync(this.#folder, { recursive: true });
+    this.#program.dispose();
   }
-}
-
-function compiles(compiler: string, output: string): boolean {
-  return (
-    spawnSync(compiler, ["-std=c11", "-O2", "-o", output, SOURCE], { stdio: "ignore" }).status === 0
-  );
 }
 
 /** FNV-1a over whole entries. */

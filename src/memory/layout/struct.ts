@@ -12,6 +12,9 @@
  *   S2  A view is a memory and a pointer. It owns nothing and keeps nothing alive.
  *   S3  In debug builds `at` reads the object's header, and throws for a freed object, a foreign
  *       pointer or an object of another struct.
+ *   S4  A view is an object of 40 bytes. Where many are met and few fields of each are read (the
+ *       tree of vmas: a half of mmap's time went into views), `Struct.plain` reads and writes one
+ *       field by the pointer, with the checks of S1 and S3.
  */
 
 import { bug } from "../../sync/errors.ts";
@@ -96,6 +99,12 @@ export interface StructInfo {
   readonly fields: readonly FieldInfo[];
 }
 
+/** One u32 or pointer field of a struct, of any object, without a view (S4). */
+export interface PlainField {
+  load(memory: SharedMemory, pointer: number): number;
+  store(memory: SharedMemory, pointer: number, value: number): void;
+}
+
 /** A layout of the kernel heap: {@link Struct.at} makes a view of an object from its pointer. */
 export interface Struct<T extends StructView> extends StructInfo {
   readonly offset: { readonly [K in FieldNames<T>]: number };
@@ -104,6 +113,7 @@ export interface Struct<T extends StructView> extends StructInfo {
    * anything but a live object (S3).
    */
   at(memory: SharedMemory, pointer: number): T;
+  plain(field: FieldNames<T>): PlainField;
   /** From the pointer of an embedded field to its object (Linux: container_of). */
   containerOf(fieldPointer: number, field: FieldNames<T>): number;
 }
@@ -327,12 +337,40 @@ export function struct<T extends StructView>(
         memory.plainWatch === undefined ? View : (watched ??= watchedView(View, name, infos));
       return new Made(memory, at) as StructView as T;
     },
+    plain(field) {
+      const { offset, kind } = infos.find((info) => info.name === field)!; // a name of the table
+      if (kind !== "u32" && kind !== "pointer")
+        bug(`Cannot access ${name}.${field} as a plain word: its kind is ${kind}; use a view`);
+      return plainField(declared, offset, `${name}.${field}`);
+    },
     containerOf(fieldPointer, field) {
       return fieldPointer - declared.offset[field];
     },
   };
   structs.set(id, declared);
   return declared;
+}
+
+/** S4. A memory that is checked or watched has either `debug` or `plainWatch`. */
+function plainField(info: StructInfo, offset: number, label: string): PlainField {
+  const { sizeWords } = info;
+  const check = (memory: SharedMemory, at: number, isStore: boolean): void => {
+    if (at === 0) bug(`Cannot use ${info.name} at null: check the pointer before using it`);
+    if (memory.debug) checkLive(memory, info, at);
+    memory.plainWatch?.note(at + offset, isStore, label);
+  };
+  return {
+    load(memory, at) {
+      if (at + sizeWords > memory.words.length) memory.ensure(at + sizeWords);
+      if (memory.debug || memory.plainWatch !== undefined) check(memory, at, false);
+      return memory.words[at + offset]! >>> 0;
+    },
+    store(memory, at, value) {
+      if (at + sizeWords > memory.words.length) memory.ensure(at + sizeWords);
+      if (memory.debug || memory.plainWatch !== undefined) check(memory, at, true);
+      memory.words[at + offset] = value;
+    },
+  };
 }
 
 type ViewClass = new (memory: SharedMemory, at: number) => Parts;
