@@ -60,7 +60,8 @@ export function evictUnused(
 
 /**
  * As `evictUnused`, but takes no page that is in use, nor a chance from one: of the frames before
- * the hand only those that it would take at once, as far as `wanted` frames reach.
+ * the hand only those that it would take at once, as far as `wanted` frames reach. The hand goes on
+ * behind them: what is prefetched into them has not been used yet, and would be the first to leave.
  */
 export function evictCold(
   clock: ClockFrames,
@@ -74,6 +75,7 @@ export function evictCold(
     if (clock.isMapped(frame) && !clock.isAccessed(frame)) {
       clock.claim(frame);
       into[taken++] = frame;
+      clock.hand = next(clock, frame);
     }
     frame = next(clock, frame);
   }
