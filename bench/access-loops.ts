@@ -1,13 +1,15 @@
 /**
- * @module The loops of the figures about loads and stores of 32 bits, in several orders, by address
- * and by index: for a thread of the CPU (load-hits.ts), and for a kernel (kernel-accesses.ts).
+ * @module The loops of the figures about loads and stores, in several orders, by address and by
+ * index: for a thread of the CPU (load-hits.ts, load-mappings.ts), and for a kernel
+ * (kernel-accesses.ts). One process has loops of one width only: a loop that has met several is
+ * compiled for all of them.
  */
 
-import type { IntegerAccess } from "../src/index.ts";
 import { timeEachNs } from "./pairs.ts";
 
 export const KIB: number = 2 ** 10;
 export const MIB: number = 2 ** 20;
+const PAGE_BYTES = 4096;
 export const SMALL_BYTES: number = 256 * KIB;
 export const SIZES: readonly number[] = [
   SMALL_BYTES,
@@ -22,6 +24,8 @@ export const QUICK_SIZES: readonly number[] = [SMALL_BYTES, MIB];
 /** Loads of one pass, at most; over a larger set they are spread. */
 const PASS: number = 2 ** 18;
 export const LOADS: number = 24 * PASS;
+/** A chase takes so many times as long, and needs no more rounds to tell. */
+const CHASE_SHARE = 6;
 export const ORDERS = ["in order", "at random", "a chase of pointers"] as const;
 export type Order = (typeof ORDERS)[number];
 
@@ -33,48 +37,56 @@ export function checkFound(): void {
   if (Number.isNaN(sink)) throw new Error("the loops found nothing");
 }
 
-function loadInOrder(u32: IntegerAccess, address: number, count: number): number {
+/** Numbers of some width by address, and the same in an array. */
+export interface Numbers {
+  load(address: number): number;
+  store(address: number, value: number): void;
+}
+export type Width = "u32" | "f64" | "ptr";
+export type NumberArray = Uint32Array | Float64Array;
+
+function loadInOrder(access: Numbers, address: number, end: number, step: number): number {
   let sum = 0;
-  for (let at = address; at < address + 4 * count; at += 4) sum = (sum + u32.load(at)) | 0;
+  for (let at = address; at < end; at += step) sum = (sum + access.load(at)) | 0;
   return sum;
 }
 
-function plainInOrder(words: Uint32Array, first: number, count: number): number {
+function plainInOrder(words: NumberArray, first: number, end: number): number {
   let sum = 0;
-  for (let i = first; i < first + count; i++) sum = (sum + words[i]!) | 0;
+  for (let i = first; i < end; i++) sum = (sum + words[i]!) | 0;
   return sum;
 }
 
-function loadAtRandom(u32: IntegerAccess, address: number, order: Uint32Array): number {
+function loadAtRandom(access: Numbers, address: number, order: Uint32Array, step: number): number {
   let sum = 0;
-  for (let i = 0; i < order.length; i++) sum = (sum + u32.load(address + 4 * order[i]!)) | 0;
+  for (let i = 0; i < order.length; i++) sum = (sum + access.load(address + step * order[i]!)) | 0;
   return sum;
 }
 
-function plainAtRandom(words: Uint32Array, order: Uint32Array): number {
+function plainAtRandom(words: NumberArray, order: Uint32Array): number {
   let sum = 0;
   for (let i = 0; i < order.length; i++) sum = (sum + words[order[i]!]!) | 0;
   return sum;
 }
 
-function loadChain(u32: IntegerAccess, first: number, count: number): number {
+function loadChain(access: Numbers, first: number, count: number): number {
   let at = first;
-  for (let i = 0; i < count; i++) at = u32.load(at);
+  for (let i = 0; i < count; i++) at = access.load(at);
   return at;
 }
 
-function plainChain(words: Uint32Array, first: number, count: number): number {
+function plainChain(words: NumberArray, first: number, count: number): number {
   let index = first;
   for (let i = 0; i < count; i++) index = words[index]!;
   return index;
 }
 
 /**
- * The words of a set of `bytes` bytes that the loops go to, in their order: PASS at most, spread
+ * The words of a set of `count` words that the loops go to, in their order: PASS at most, spread
  * evenly.
  */
-export function orderOf(bytes: number): Uint32Array {
-  return shuffled(Math.min(PASS, bytes / 4), bytes / 4);
+export function orderOf(count: number): Uint32Array {
+  return shuffled(Math.min(PASS, count), count);
 }
 
 /** Runs `loop`, which does `count` things, `passes` times; nanoseconds of one thing. */
@@ -115,23 +127,24 @@ export function sizeText(bytes: number): string {
 
 /** The same words, for whoever loads by address and for whoever loads by index. */
 export interface Chain {
-  readonly u32: IntegerAccess;
+  readonly access: Numbers;
   readonly address: number;
-  readonly words: Uint32Array;
+  readonly words: NumberArray;
   /** The words that the loops go to; each holds which one follows it here. */
   readonly order: Uint32Array;
 }
 
 /** Fills a chain that is zero: every page is written, and each word of the order names the next. */
-export function fillChain({ u32, address, words, order }: Chain): void {
-  for (let i = 0; i < words.length; i += 1024) {
+export function fillChain({ access, address, words, order }: Chain): void {
+  const step = words.BYTES_PER_ELEMENT;
+  for (let i = 0; i < words.length; i += PAGE_BYTES / step) {
     words[i] = 1;
-    u32.store(address + 4 * i, 1);
+    access.store(address + step * i, 1);
   }
   for (let i = 0; i < order.length; i++) {
     const next = order[(i + 1) % order.length]!;
     words[order[i]!] = next;
-    u32.store(address + 4 * order[i]!, address + 4 * next);
+    access.store(address + step * order[i]!, address + step * next);
   }
 }
 
@@ -151,49 +164,56 @@ function windowsOf(setWords: number, count: number): () => number {
   };
 }
 
-/** Some `loads` of a chain. */
+/** Some `loads` of a chain. Fewer where each waits for the one before it. */
 export function sidesOf(order: Order, chain: Chain, loads: number): Sides {
-  const { u32, address, words } = chain;
+  const { access, address, words } = chain;
+  const step = words.BYTES_PER_ELEMENT;
   const count = chain.order.length;
   const first = chain.order[0]!;
-  const passes = Math.ceil(loads / count);
+  const passes = Math.ceil(loads / (order === ORDERS[2] ? CHASE_SHARE : 1) / count);
   const timed = (loop: () => number) => (): number => repeat(passes, count, loop);
   if (order === "in order") {
     const oursFrom = windowsOf(words.length, count);
     const plainFrom = windowsOf(words.length, count);
     return {
-      ours: timed(() => loadInOrder(u32, address + 4 * oursFrom(), count)),
-      plain: timed(() => plainInOrder(words, plainFrom(), count)),
+      ours: timed(() => {
+        const from = address + step * oursFrom();
+        return loadInOrder(access, from, from + step * count, step);
+      }),
+      plain: timed(() => {
+        const from = plainFrom();
+        return plainInOrder(words, from, from + count);
+      }),
     };
   }
   if (order === "at random") {
     return {
-      ours: timed(() => loadAtRandom(u32, address, chain.order)),
+      ours: timed(() => loadAtRandom(access, address, chain.order, step)),
       plain: timed(() => plainAtRandom(words, chain.order)),
     };
   }
   return {
-    ours: timed(() => loadChain(u32, address + 4 * first, count)),
+    ours: timed(() => loadChain(access, address + step * first, count)),
     plain: timed(() => plainChain(words, first, count)),
   };
 }
 
-function storeInOrder(u32: IntegerAccess, address: number, count: number): number {
+function storeInOrder(u32: Numbers, address: number, count: number): number {
   for (let at = address; at < address + 4 * count; at += 4) u32.store(at, at);
   return count;
 }
 
-function plainStoreInOrder(words: Uint32Array, first: number, count: number): number {
+function plainStoreInOrder(words: NumberArray, first: number, count: number): number {
   for (let i = first; i < first + count; i++) words[i] = i;
   return count;
 }
 
-function storeAtRandom(u32: IntegerAccess, address: number, order: Uint32Array): number {
+function storeAtRandom(u32: Numbers, address: number, order: Uint32Array): number {
   for (let i = 0; i < order.length; i++) u32.store(address + 4 * order[i]!, i);
   return order.length;
 }
 
-function plainStoreAtRandom(words: Uint32Array, order: Uint32Array): number {
+function plainStoreAtRandom(words: NumberArray, order: Uint32Array): number {
   for (let i = 0; i < order.length; i++) words[order[i]!] = i;
   return order.length;
 }
@@ -203,7 +223,7 @@ export type StoreOrder = (typeof STORE_ORDERS)[number];
 
 /** Some `stores` to the words of a chain, which is none after it. */
 export function storeSidesOf(order: StoreOrder, chain: Chain, stores: number): Sides {
-  const { u32, address, words } = chain;
+  const { access: u32, address, words } = chain;
   const count = chain.order.length;
   const passes = Math.ceil(stores / count);
   const timed = (loop: () => number) => (): number => repeat(passes, count, loop);

@@ -57,13 +57,13 @@ function sidesFor(
   orderIndex: number,
   times: number,
 ): Sides {
-  const order = orderOf(bytes);
+  const order = orderOf(bytes / 4);
   if (words.length * 4 !== bytes) {
     words = new Uint32Array(new SharedArrayBuffer(bytes));
     for (let i = 0; i < words.length; i += PAGE_BYTES / 4) words[i] = 1;
     for (let i = 0; i < order.length; i++) words[order[i]!] = order[(i + 1) % order.length]!;
   }
-  const chain = { u32: memory.u32, address, words, order };
+  const chain = { access: memory.u32, address, words, order };
   if (kind === "store") return storeSidesOf(STORE_ORDERS[orderIndex]!, chain, times);
   return sidesOf(ORDERS[orderIndex]!, chain, times);
 }

@@ -41,8 +41,8 @@ async function measureSize(
   await using space = await AddressSpace.create({ ramBytes: bytes + 16 * MIB });
   const address = await space.mmap(bytes);
   const result = await space.mmap(PAGE_BYTES);
-  const order = orderOf(bytes);
-  fillChain({ u32: space.u32, address, words: new Uint32Array(bytes / 4), order });
+  const order = orderOf(bytes / 4);
+  fillChain({ access: space.u32, address, words: new Uint32Array(bytes / 4), order });
   await using device = await SoftwareDevice.create(space, {
     memoryBytes: bytes + 4 * MIB,
     threads: 1,

@@ -1,9 +1,9 @@
 /**
- * @module Loads of 32 bits that find their page, in three orders and over working sets from 256 KiB
- * to 1 GiB, against loads of a Uint32Array over a SharedArrayBuffer of that size in the same order.
- * In order, the page that the accessor met last serves; at random nearly every load comes from
- * another page; a chase of pointers cannot overlap one load with the next, as the two orders before
- * can.
+ * @module Loads of one width that find their page, in three orders and over working sets from 256
+ * KiB to 1 GiB, against loads of a typed array over a SharedArrayBuffer of that size in the same
+ * order. At random nearly every load comes from another page; a chase of pointers cannot overlap
+ * one load with the next, as the two orders before can. Beside `ptr`, which keeps an address in 8
+ * bytes, stands a Float64Array, which keeps an index in as many.
  */
 
 import { AddressSpace } from "../src/index.ts";
@@ -21,11 +21,12 @@ import {
   sidesOf,
   sizeText,
 } from "./access-loops.ts";
-import type { Order } from "./access-loops.ts";
+import type { Order, Width } from "./access-loops.ts";
 import { measurePairs } from "./pairs.ts";
 import { roundCounter, roundsOf } from "./round-counter.ts";
 
 async function measureSize(
+  width: Width,
   bytes: number,
   orders: readonly Order[],
   options: MeasureOptions,
@@ -33,8 +34,9 @@ async function measureSize(
 ): Promise<Reading[]> {
   await using space = await AddressSpace.create({ ramBytes: bytes + 16 * MIB });
   const address = await space.mmap(bytes);
-  const words = new Uint32Array(new SharedArrayBuffer(bytes));
-  const chain = { u32: space.u32, address, words, order: orderOf(bytes) };
+  const buffer = new SharedArrayBuffer(bytes);
+  const words = width === "u32" ? new Uint32Array(buffer) : new Float64Array(buffer);
+  const chain = { access: space[width], address, words, order: orderOf(words.length) };
   fillChain(chain);
   const readings: Reading[] = [];
   for (const each of orders) {
@@ -47,7 +49,7 @@ async function measureSize(
         onRound,
         ours,
         plain,
-        point: { series: each, bytes },
+        ...(width === "u32" ? { point: { series: each, bytes } } : {}),
       }),
     );
   }
@@ -55,6 +57,7 @@ async function measureSize(
 }
 
 async function measure(
+  width: Width,
   ordersOf: (bytes: number) => readonly Order[],
   options: MeasureOptions,
 ): Promise<Measurement> {
@@ -65,17 +68,20 @@ async function measure(
   const onRound = roundCounter(taken * roundsOf(options), options);
   const readings: Reading[] = [];
   for (const [bytes, orders] of sizes)
-    if (orders.length > 0) readings.push(...(await measureSize(bytes, orders, options, onRound)));
+    if (orders.length > 0)
+      readings.push(...(await measureSize(width, bytes, orders, options, onRound)));
   checkFound();
   return { readings };
 }
 
 /** In order, over sets of each size; and every order over the smallest. */
-export function measureLoadHits(options: MeasureOptions): Promise<Measurement> {
-  return measure((bytes) => (bytes === SMALL_BYTES ? ORDERS : ["in order"]), options);
+export function loadHitsOf(width: Width): (options: MeasureOptions) => Promise<Measurement> {
+  return (options) =>
+    measure(width, (bytes) => (bytes === SMALL_BYTES ? ORDERS : ["in order"]), options);
 }
 
 /** From page to page, over sets from 1 MiB on. */
-export function measureReach(options: MeasureOptions): Promise<Measurement> {
-  return measure((bytes) => (bytes === SMALL_BYTES ? [] : ["at random", ORDERS[2]]), options);
+export function reachOf(width: Width): (options: MeasureOptions) => Promise<Measurement> {
+  return (options) =>
+    measure(width, (bytes) => (bytes === SMALL_BYTES ? [] : ["at random", ORDERS[2]]), options);
 }

@@ -32,7 +32,7 @@ const SLOTS = 32;
 const FRAMES_MAX: number = 2 ** 19;
 /** One page in so many elsewhere: then none is at home. Not for a few. */
 const ELSEWHERE_SHARE = 8;
-const ELSEWHERE_MIN = 64;
+const ELSEWHERE_MIN = 16;
 
 /** What all near pages have before the first is met. Nobody writes to it, so it takes no memory. */
 const NOTHING_KNOWN: Int32Array = new Int32Array(NEAR_PAGES);
