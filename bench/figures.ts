@@ -6,7 +6,7 @@
 import type { Figure } from "./figure.ts";
 import type { Width } from "./access-loops.ts";
 
-/** In a process of its own each: what has met loads of several widths is compiled for all of them. */
+/** In a process of its own each: a loop that has met several widths is compiled for all. */
 function loadFigures(width: Width, suffix: string, plain: string): Figure[] {
   return [
     {
@@ -53,7 +53,7 @@ export const figures: readonly Figure[] = [
     method:
       "The plain case is a private anonymous mapping in a space with one section of RAM. All orders, over sets of 256 KiB to 256 MiB.",
     lessons:
-      "A section is a buffer of 1 GiB at most, so a load must choose between two arrays. In one array (`home`) a load takes the shortest way; pages elsewhere take a table of arrays, 14 instructions and 7 reads more. Mixed at random, the processor would guess the way wrong every second time, which costs more than the longer way for all: so with many pages elsewhere nothing is at home (mmu/page-words.ts).",
+      "Two arrays cost: a load that chooses between them is 14 instructions and 7 reads longer (1.25x to 1.3x), and where it may guess, it guesses wrong at random every second time (1.9x). So sections of RAM share buffers of 2 GiB, and their frames are elements of one array. Pages of a user's buffer among pages of RAM still take the longer way, all of them (mmu/page-words.ts).",
     load: async () => (await import("./load-mappings.ts")).measureMappings,
   },
   {

@@ -77,9 +77,10 @@ const places = [
     3,
     ({ bytes }) => `(address - page * PAGE_BYTES) / ${bytes}`,
   ],
-  [".section!.i32", 7, ({ name, field = name }) => `.section!.${field}`],
+  [".section!.i32", 5, ({ name, field = name }) => `.section!.${field}`],
   [".lastSection!.i32", 1, ({ name, field = name }) => `.lastSection!.${field}`],
-  [" section.i32;", 2, ({ name, field = name }) => ` section.${field};`],
+  [".arrays!.i32", 2, ({ name, field = name }) => `.arrays!.${field}`],
+  [" arrays.i32;", 2, ({ name, field = name }) => ` arrays.${field};`],
 ];
 
 /**

@@ -68,8 +68,11 @@ function keyOf(handle: RamSectionHandle): string {
 
 function isHandle(value: unknown): value is RamSectionHandle {
   if (typeof value !== "object" || value === null) return false;
-  const { recordAt, serial, basePfn, buffer, frames } = value as Partial<RamSectionHandle>;
-  const areNumbers = [recordAt, serial, basePfn].every((number) => Number.isInteger(number));
+  const { recordAt, serial, basePfn, bufferPage, buffer, frames } =
+    value as Partial<RamSectionHandle>;
+  const areNumbers = [recordAt, serial, basePfn, bufferPage].every((number) =>
+    Number.isInteger(number),
+  );
   const areBuffers =
     buffer instanceof SharedArrayBuffer &&
     (frames === undefined || frames instanceof SharedArrayBuffer);

@@ -31,7 +31,6 @@ import {
   FRAME_WORDS,
   frameWord,
   SECTION_OWNED,
-  SECTION_PAGES_MAX,
   SECTION_ZERO,
   ZERO_PFN,
 } from "./frames/ram-section.ts";
@@ -228,14 +227,11 @@ export class Ram {
   }
 
   *#makeSections(totalPages: number): Task<Errno> {
-    const zero = yield* this.sections.make(SECTION_ZERO, 1);
-    if (typeof zero === "number") return zero;
-    if (zero.basePfn !== ZERO_PFN) bug("Cannot make the RAM: frame 0 is taken");
-    for (let made = 0; made < totalPages; made += SECTION_PAGES_MAX) {
-      const pages = Math.min(SECTION_PAGES_MAX, totalPages - made);
-      const section = yield* this.sections.make(SECTION_OWNED, pages);
-      if (typeof section === "number") return section;
-    }
+    const errno =
+      (yield* this.sections.make(SECTION_ZERO, 1)) ||
+      (yield* this.sections.make(SECTION_OWNED, totalPages));
+    if (errno !== 0) return errno;
+    if (this.sections.of(ZERO_PFN).owned) bug("Cannot make the RAM: frame 0 is taken");
     for (const section of this.#setZones()) this.allocator.fill(section);
     return 0;
   }

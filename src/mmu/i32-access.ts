@@ -35,7 +35,7 @@
  */
 
 import { PAGE_BYTES } from "../memory/frames/ram-section.ts";
-import type { RamSection } from "../memory/frames/ram-section.ts";
+import type { FrameArrays } from "../memory/frames/ram-section.ts";
 import {
   atomicAdd,
   atomicAnd,
@@ -84,7 +84,7 @@ export class I32Access implements IntegerAccess<number, Int32Array>, PageWordRea
   readonly #store: StoreTlb;
   /** Whether an atomic load wants a translation that is good for stores: a copy is not. */
   readonly #loadsInRam: boolean;
-  /** By near page where its frame lies, and by slot the data of a section (page-words.ts). */
+  /** By near page where its frame lies, and by slot the data of a buffer (page-words.ts). */
   #pageWords: Int32Array = NO_WORDS;
   #home: Int32Array = new Int32Array(0);
   readonly #elsewhere: Int32Array[] = [new Int32Array(0)];
@@ -109,9 +109,9 @@ export class I32Access implements IntegerAccess<number, Int32Array>, PageWordRea
     this.#pageWords = pageWords;
   }
 
-  useSection(slot: number, section: RamSection): void {
-    if (slot === 0) this.#home = section.i32;
-    else this.#elsewhere[slot] = section.i32;
+  useArrays(slot: number, arrays: FrameArrays): void {
+    if (slot === 0) this.#home = arrays.i32;
+    else this.#elsewhere[slot] = arrays.i32;
   }
 
   /** Drops what is remembered of stores. */
@@ -148,13 +148,13 @@ export class I32Access implements IntegerAccess<number, Int32Array>, PageWordRea
   #loadSecond(address: number): number {
     for (let tries = 0; ; tries++) {
       const index = this.#aim(address, tries);
-      const value = this.#tlb.section!.i32[index]!; // set by aim
+      const value = this.#tlb.arrays!.i32[index]!; // set by aim
       if (this.#epochWord[bitsOf(value) & this.#zero] === this.#epoch) return value;
     }
   }
 
   /**
-   * Finds what a load of `address` reads: element of the section that the TLB says. `tries`: how
+   * Finds what a load of `address` reads: element of the array that the TLB says. `tries`: how
    * often that has been done for this access already.
    *
    * @stepped data
@@ -163,7 +163,7 @@ export class I32Access implements IntegerAccess<number, Int32Array>, PageWordRea
     checkRetry(tries, address);
     const page = pageOf(address, 4);
     this.#epoch = this.#tlb.aim(page, address);
-    return this.#tlb.frame * PAGE_ELEMENTS + (address - page * PAGE_BYTES) / 4;
+    return this.#tlb.arraysFrame * PAGE_ELEMENTS + (address - page * PAGE_BYTES) / 4;
   }
 
   /**
@@ -223,7 +223,7 @@ export class I32Access implements IntegerAccess<number, Int32Array>, PageWordRea
     for (let start = targetOffset; start < end;) {
       const at = address - (targetOffset - start) * 4;
       const index = this.#aim(at, tries);
-      const data = this.#tlb.section!.i32; // set by aim
+      const data = this.#tlb.arrays!.i32; // set by aim
       const stop = Math.min(end, start + PAGE_ELEMENTS - (index % PAGE_ELEMENTS));
       let bits = 0;
       for (let to = start; to < stop; to++) {

@@ -5,19 +5,21 @@
  * by themselves (i32-access.ts); what makes a word valid, and for how long, is for soft-tlb.ts (X3,
  * X6, X7).
  *
- *     home       frame + 1                                 the section of slot 0; above 0
- *     elsewhere  sign bit | slot << 23 | frame             another section; below 0
+ *     home       frame + 1                                 the buffer of slot 0; above 0
+ *     elsewhere  sign bit | slot << 23 | frame             another buffer; below 0
  *     0          nothing is known
  *
- * One section is at home: an access to it takes the shortest way, and its array stands in a field
- * of each width. If many pages of others are met too, none is at home: at random, a processor could
- * not guess which of two ways an access takes, and that costs more than the longer way for all.
+ * One buffer is at home: an access to it takes the shortest way, and its array stands in a field of
+ * each width. If many pages of others are met too, none is at home: at random, a processor could
+ * not guess which of two ways an access takes, and that costs more than the longer way for all. So
+ * now and then the words that were set are counted by buffer; pages of zeros are not, because what
+ * is stored to leaves their buffer.
  *
  * Near pages, those of addresses below 2 GiB, have a word each. Mappings are placed from the bottom
  * up, so most programs need no others. Far pages share as many words, block by block of 2 MiB.
  */
 
-import type { RamSection } from "../memory/frames/ram-section.ts";
+import type { FrameArrays } from "../memory/frames/ram-section.ts";
 import { bug } from "../sync/errors.ts";
 import { GENERATIONS, GENERATION_PAGE_SHIFT } from "../sync/primitives/shootdown.ts";
 
@@ -28,11 +30,14 @@ export const NEAR_PAGES: number = BLOCKS * BLOCK_PAGES;
 const NO_BLOCK = -1;
 const SLOT_SHIFT = 23;
 const SLOTS = 32;
-/** Frames whose bytes an index of 31 bits reaches, in a section. Others have no page words. */
+/** Frames whose bytes an index of 31 bits reaches, in a buffer. Others have no page words. */
 const FRAMES_MAX: number = 2 ** 19;
-/** One page in so many elsewhere: then none is at home. Not for a few. */
-const ELSEWHERE_SHARE = 8;
-const ELSEWHERE_MIN = 16;
+/** A buffer comes home that has this share of the words, and leaves it with less than that one. */
+const SHARE_TO_COME = 7 / 8;
+const SHARE_TO_STAY = 3 / 4;
+/** Words that are set between two counts: at first, and at most. */
+const COUNT_INTERVAL = 32;
+const COUNT_INTERVAL_MAX = 4096;
 
 /** What all near pages have before the first is met. Nobody writes to it, so it takes no memory. */
 const NOTHING_KNOWN: Int32Array = new Int32Array(NEAR_PAGES);
@@ -41,8 +46,8 @@ const NOTHING_KNOWN: Int32Array = new Int32Array(NEAR_PAGES);
 export interface PageWordReader {
   /** The words of near pages are in `pageWords` from now on. */
   usePageWords(pageWords: Int32Array): void;
-  /** Page words mean `section` by `slot` from now on. */
-  useSection(slot: number, section: RamSection): void;
+  /** Page words mean `arrays` by `slot` from now on. */
+  useArrays(slot: number, arrays: FrameArrays): void;
 }
 
 export class PageWords {
@@ -56,11 +61,13 @@ export class PageWords {
   /** By near block, then by place of a far one: bits of the slots that its words speak of. */
   readonly #slotsOf: Int32Array = new Int32Array(2 * BLOCKS);
   /** By slot. */
-  readonly #sections: (RamSection | undefined)[] = [undefined];
+  readonly #arrays: (FrameArrays | undefined)[] = [undefined];
   readonly #readers: PageWordReader[] = [];
-  #hasHome = true;
-  #pagesAtHome = 0;
-  #pagesElsewhere = 0;
+  #home: FrameArrays | undefined;
+  /** By slot: words that were set, the older ones for less. */
+  readonly #counts: Int32Array = new Int32Array(SLOTS);
+  #interval = COUNT_INTERVAL;
+  #untilCount: number = COUNT_INTERVAL;
 
   /** `nearPages`: room for the words of so many, at most NEAR_PAGES. */
   constructor(nearPages: number) {
@@ -79,21 +86,25 @@ export class PageWords {
     return this.#farBlocks[place] === block ? this.#far[farIndex(place, page)]! : 0;
   }
 
-  /** The section that `word` speaks of. */
-  sectionOf(word: number): RamSection {
+  /** The buffer that `word` speaks of. */
+  arraysOf(word: number): FrameArrays {
     const slot = word > 0 ? 0 : (word >>> SLOT_SHIFT) & (SLOTS - 1);
-    return this.#sections[slot] ?? bug(`No section has slot ${slot}`);
+    return this.#arrays[slot] ?? bug(`No buffer has slot ${slot}`);
   }
 
-  /** The frame that `word` speaks of, as a number in its section. */
+  /** The frame that `word` speaks of, as a number in its buffer. */
   frameOf(word: number): number {
     return word > 0 ? word - 1 : word & (FRAMES_MAX - 1);
   }
 
-  /** From now on `page` is known to have frame number `frame` of `section`. */
-  set(page: number, section: RamSection, frame: number): void {
+  /** From now on `page` is known to have frame number `frame` of `arrays`. */
+  set(page: number, arrays: FrameArrays, frame: number): void {
     if (frame >= FRAMES_MAX) return;
-    const slot = this.#slotOf(section);
+    const slot = this.#slotOf(arrays);
+    if (arrays.pages > 1) {
+      this.#counts[slot]!++;
+      this.#untilCount--;
+    }
     const word = slot === 0 ? frame + 1 : -(2 ** 31) | (slot << SLOT_SHIFT) | frame;
     const block = Math.floor(page / BLOCK_PAGES);
     if (page >= NEAR_PAGES) {
@@ -115,12 +126,9 @@ export class PageWords {
     for (let i = generation; i < 2 * BLOCKS; i += GENERATIONS) this.#clear(i);
   }
 
-  /** Nothing is known any more, and the next section may be at home. */
+  /** Nothing is known any more. */
   dropAll(): void {
     for (let i = 0; i < 2 * BLOCKS; i++) this.#clear(i);
-    this.#hasHome = true;
-    this.#pagesAtHome = 0;
-    this.#pagesElsewhere = 0;
   }
 
   /** As `dropAll`, and gives the memory back. */
@@ -144,37 +152,58 @@ export class PageWords {
     for (const reader of this.#readers) reader.usePageWords(words);
   }
 
-  #slotOf(section: RamSection): number {
-    const slot = this.#sections.indexOf(section, this.#hasHome ? 0 : 1);
-    // Pages of zeros do not count: what is stored to leaves their section.
-    if (section.pages > 1) {
-      if (slot === 0) this.#pagesAtHome++;
-      else this.#pagesElsewhere++;
-      const most = Math.max(ELSEWHERE_MIN, this.#pagesAtHome / ELSEWHERE_SHARE);
-      if (this.#hasHome && this.#pagesElsewhere > most) {
-        const hasMoved = this.#pagesElsewhere > ELSEWHERE_SHARE * this.#pagesAtHome;
-        this.dropAll();
-        if (hasMoved) return this.#newSlot(section);
-        this.#hasHome = false;
-      }
+  #slotOf(arrays: FrameArrays): number {
+    if (this.#untilCount === 0) this.#chooseHome();
+    else if (this.#home === undefined && this.#interval === COUNT_INTERVAL && arrays.pages > 1)
+      this.#bringHome(arrays);
+    if (arrays === this.#home) return 0;
+    const slot = this.#arrays.indexOf(arrays, 1);
+    return slot > 0 ? slot : this.#newSlot(arrays);
+  }
+
+  /** By what was met since the last time. */
+  #chooseHome(): void {
+    const counts = this.#counts;
+    let best = 0;
+    let all = 0;
+    for (let slot = 0; slot < SLOTS; slot++) {
+      if (counts[slot]! > counts[best]!) best = slot;
+      all += counts[slot]!;
     }
-    return slot < 0 || (slot === 0 && !this.#hasHome) ? this.#newSlot(section) : slot;
+    const share = counts[best]! / all;
+    for (let slot = 0; slot < SLOTS; slot++) counts[slot]! >>= 1;
+    if (best !== 0 && share >= SHARE_TO_COME) this.#bringHome(this.#arrays[best]);
+    else if (share < SHARE_TO_STAY && this.#home !== undefined) this.#bringHome(undefined);
+    this.#interval = Math.min(2 * this.#interval, COUNT_INTERVAL_MAX);
+    this.#untilCount = this.#interval;
+  }
+
+  /** What was known of those at home is not known any more; undefined: none is at home. */
+  #bringHome(arrays: FrameArrays | undefined): void {
+    this.dropAll();
+    this.#home = arrays;
+    this.#counts.fill(0);
+    if (arrays !== undefined) this.#name(0, arrays);
   }
 
   /** A slot that no word speaks of. */
-  #newSlot(section: RamSection): number {
-    let used = 0;
+  #newSlot(arrays: FrameArrays): number {
+    let used = 1;
     for (const bits of this.#slotsOf) used |= bits;
-    if (used === 0 || (used | 1) === -1) {
+    if (used === -1) {
       this.dropAll();
-      used = 0;
+      used = 1;
     }
-    const mayBeHome = this.#hasHome && section.pages > 1;
-    let slot = mayBeHome ? 0 : 1;
+    let slot = 1;
     while ((used & (1 << slot)) !== 0) slot++;
-    this.#sections[slot] = section;
-    for (const reader of this.#readers) reader.useSection(slot, section);
+    this.#counts[slot] = 0;
+    this.#name(slot, arrays);
     return slot;
+  }
+
+  #name(slot: number, arrays: FrameArrays): void {
+    this.#arrays[slot] = arrays;
+    for (const reader of this.#readers) reader.useArrays(slot, arrays);
   }
 }
 

@@ -93,7 +93,7 @@
  */
 
 import type { Machine } from "../memory/machine.ts";
-import type { RamSection } from "../memory/frames/ram-section.ts";
+import type { FrameArrays, RamSection } from "../memory/frames/ram-section.ts";
 import type { Sections } from "../memory/frames/sections.ts";
 import { atomicLoad, speculativeLoad } from "../sync/atomics.ts";
 import { EXPLORED } from "../sync/shared-memory.ts";
@@ -153,6 +153,9 @@ export class SoftTlb {
   /** What `find` has found: the section of the frame, and the frame's number in it. */
   section: RamSection | undefined = undefined;
   frame = 0;
+  /** What `aim` has found: the buffer of the frame, and the frame's number in it. */
+  arrays: FrameArrays | undefined = undefined;
+  arraysFrame = 0;
   /** The section that `find` has found last (X6): `findAgain` finds only frames of it. */
   lastSection: RamSection | undefined = undefined;
   readonly #farBlocks: Int32Array = new Int32Array(FAR_BLOCKS).fill(NO_BLOCK);
@@ -198,8 +201,8 @@ export class SoftTlb {
   }
 
   /**
-   * Finds a frame of `page` that a load may use: `section` and `frame` say which, and the page word
-   * is set. Returns the epoch under which that holds (X7). Takes the fault if there is none.
+   * Finds a frame of `page` that a load may use: `arrays` and `arraysFrame` say which, and the page
+   * word is set. Returns the epoch under which that holds (X7). Takes the fault if there is none.
    *
    * @stepped generation
    */
@@ -216,10 +219,13 @@ export class SoftTlb {
     const word = this.pageWords.of(page);
     if (word === 0) {
       this.find(page, false, address);
-      this.pageWords.set(page, this.section!, this.frame); // set by find
+      const { whole, wholePage } = this.section!; // set by find
+      this.arrays = whole;
+      this.arraysFrame = wholePage + this.frame;
+      this.pageWords.set(page, whole, this.arraysFrame);
     } else {
-      this.section = this.pageWords.sectionOf(word);
-      this.frame = this.pageWords.frameOf(word);
+      this.arrays = this.pageWords.arraysOf(word);
+      this.arraysFrame = this.pageWords.frameOf(word);
     }
     return epoch;
   }

@@ -32,7 +32,15 @@ test("RAM of several sections is one budget", () => {
   assert.equal(rest.filter((pfn) => pfn !== 0).length, 5);
   machine.ram.sections.of(first).i32[machine.ram.sections.wordIndex(first)] = 9;
   machine.ram.copyFrame(first, second + 1);
-  assert.equal(machine.ram.sections.of(second).i32[machine.ram.sections.wordIndex(second + 1)], 9);
+  const section = machine.ram.sections.of(second);
+  assert.equal(section.i32[section.wordIndex(second + 1)], 9);
+  // Two sections share a buffer; the rest has one of its own.
+  const { whole, wholePage } = section;
+  assert.equal(whole, machine.ram.sections.of(first).whole);
+  assert.equal(whole.pages, 2 ** 19);
+  assert.equal(whole.i32[wholePage * (PAGE / 4) + section.wordIndex(second + 1)], 9);
+  const lastPfn = Math.max(...rest);
+  assert.equal(machine.ram.sections.of(lastPfn).whole.pages, 5);
 });
 
 test("sizes out of range are refused with the range", () => {

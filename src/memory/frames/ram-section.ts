@@ -20,8 +20,9 @@
  *
  * The counts of a free frame may be read (F2 of frame-refs.ts), the words before them not.
  *
- * Sections have at most 1 GiB. Measured on Node 20, bigger buffers are not faster; and the byte
- * index of every frame is then a small integer also where V8 compresses pointers (31 bits).
+ * Sections have at most 1 GiB. Those of the machine's own RAM share buffers of 2 GiB: what is found
+ * by one array costs less to load than what is found by one of two (mmu/page-words.ts). Not more,
+ * because the byte index of every frame in a buffer has 31 bits then.
  */
 
 import type { SharedMemory } from "../../sync/shared-memory.ts";
@@ -37,6 +38,8 @@ export const PAGE_WORDS = 1024;
 /** The page of zeros (F4 of frame-refs.ts). */
 export const ZERO_PFN = 0;
 export const SECTION_PAGES_MAX: number = 2 ** 18;
+/** Of a buffer that sections share: a multiple of SECTION_PAGES_MAX. */
+export const BUFFER_PAGES_MAX: number = 2 ** 19;
 
 const FRAME_SHIFT = 3;
 export const FRAME_WORDS: number = 1 << FRAME_SHIFT;
@@ -118,6 +121,8 @@ export interface RamSectionHandle {
   readonly serial: number;
   readonly basePfn: number;
   readonly buffer: SharedArrayBuffer;
+  /** Where the section begins in its buffer, in pages. */
+  readonly bufferPage: number;
   /** The frame table; undefined for a user's buffer and a device's memory. */
   readonly frames: SharedArrayBuffer | undefined;
 }
@@ -153,16 +158,10 @@ export function frameTableBytes(pages: number): number {
   return pages * FRAME_WORDS * 4;
 }
 
-/** One thread's view of a section. Immutable: an extended section gets a new one. */
-export class RamSection {
-  readonly handle: RamSectionHandle;
-  readonly basePfn: number;
-  /** Frames that this view reaches. */
+/** Frames in a row, as one thread reaches them: by arrays of every kind over all of them. */
+export class FrameArrays {
+  /** How many frames. */
   readonly pages: number;
-  /**
-   * False for the zero page and users' buffers: their frames are never allocated and never freed.
-   */
-  readonly owned: boolean;
   readonly buffer: SharedArrayBuffer;
   readonly u8: Uint8Array;
   readonly i8: Int8Array;
@@ -174,31 +173,57 @@ export class RamSection {
   readonly f64: Float64Array;
   readonly u64: BigUint64Array;
   readonly i64: BigInt64Array;
+
+  /** Views of fixed length: a growable buffer may be longer than its section, and they are fast. */
+  constructor(buffer: SharedArrayBuffer, startPage: number, pages: number) {
+    const start = startPage * PAGE_BYTES;
+    this.pages = pages;
+    this.buffer = buffer;
+    this.u8 = new Uint8Array(buffer, start, pages * PAGE_BYTES);
+    this.i8 = new Int8Array(buffer, start, pages * PAGE_BYTES);
+    this.u16 = new Uint16Array(buffer, start, pages * (PAGE_BYTES / 2));
+    this.i16 = new Int16Array(buffer, start, pages * (PAGE_BYTES / 2));
+    this.u32 = new Uint32Array(buffer, start, pages * PAGE_WORDS);
+    this.i32 = new Int32Array(buffer, start, pages * PAGE_WORDS);
+    this.f32 = new Float32Array(buffer, start, pages * PAGE_WORDS);
+    this.f64 = new Float64Array(buffer, start, pages * (PAGE_BYTES / 8));
+    this.u64 = new BigUint64Array(buffer, start, pages * (PAGE_BYTES / 8));
+    this.i64 = new BigInt64Array(buffer, start, pages * (PAGE_BYTES / 8));
+  }
+}
+
+/** One thread's view of a section. Immutable: an extended section gets a new one. */
+export class RamSection extends FrameArrays {
+  readonly handle: RamSectionHandle;
+  readonly basePfn: number;
+  /**
+   * False for the zero page and users' buffers: their frames are never allocated and never freed.
+   */
+  readonly owned: boolean;
+  /** All of the buffer that the section shares with others; else the section itself. */
+  readonly whole: FrameArrays;
+  /** What `whole` has before the section's first frame. */
+  readonly wholePage: number;
   /** The frame table; empty for a user's buffer and a device's memory. */
   readonly frames: Int32Array;
   readonly counts: FrameCounts;
 
-  constructor(memory: SharedMemory, handle: RamSectionHandle) {
+  /** `whole`: of another section of this thread that has the same buffer, if there is one. */
+  constructor(memory: SharedMemory, handle: RamSectionHandle, whole?: FrameArrays) {
     const record = SectionRecord.at(memory, handle.recordAt);
-    const { buffer } = handle;
-    // Views of fixed length: a growable buffer may be longer than the section, and they are fast.
-    const pages = Math.min(record.pages, Math.floor(buffer.byteLength / PAGE_BYTES));
+    const { buffer, bufferPage } = handle;
+    const pages = Math.min(record.pages, pagesBehind(handle));
+    super(buffer, bufferPage, pages);
     this.handle = handle;
     this.basePfn = handle.basePfn;
-    this.pages = pages;
     this.owned = record.kind === SECTION_OWNED;
-    this.buffer = buffer;
-    this.u8 = new Uint8Array(buffer, 0, pages * PAGE_BYTES);
-    this.i8 = new Int8Array(buffer, 0, pages * PAGE_BYTES);
-    this.u16 = new Uint16Array(buffer, 0, pages * (PAGE_BYTES / 2));
-    this.i16 = new Int16Array(buffer, 0, pages * (PAGE_BYTES / 2));
-    this.u32 = new Uint32Array(buffer, 0, pages * PAGE_WORDS);
-    this.i32 = new Int32Array(buffer, 0, pages * PAGE_WORDS);
-    this.f32 = new Float32Array(buffer, 0, pages * PAGE_WORDS);
-    this.f64 = new Float64Array(buffer, 0, pages * (PAGE_BYTES / 8));
-    this.u64 = new BigUint64Array(buffer, 0, pages * (PAGE_BYTES / 8));
-    this.i64 = new BigInt64Array(buffer, 0, pages * (PAGE_BYTES / 8));
-    numberWords(buffer, (word) => dataNumber(this.basePfn + Math.floor(word / PAGE_WORDS)));
+    const isShared = this.owned && buffer.byteLength > pages * PAGE_BYTES;
+    this.wholePage = isShared ? bufferPage : 0;
+    this.whole = isShared
+      ? (whole ?? new FrameArrays(buffer, 0, buffer.byteLength / PAGE_BYTES))
+      : this;
+    const firstPfn = handle.basePfn - bufferPage;
+    numberWords(buffer, (word) => dataNumber(firstPfn + Math.floor(word / PAGE_WORDS)));
     if (handle.frames !== undefined)
       numberWords(handle.frames, (word) =>
         frameWord(this.basePfn + (word >> FRAME_SHIFT), word & (FRAME_WORDS - 1)),
@@ -219,4 +244,9 @@ export class RamSection {
   wordIndex(pfn: number): number {
     return (pfn - this.basePfn) * PAGE_WORDS;
   }
+}
+
+/** Whole pages of a section's buffer from the section's first one on. */
+export function pagesBehind({ buffer, bufferPage }: RamSectionHandle): number {
+  return Math.floor(buffer.byteLength / PAGE_BYTES) - bufferPage;
 }

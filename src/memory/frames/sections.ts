@@ -21,14 +21,17 @@ import type { DeviceMemory } from "./device-frames.ts";
 import type { FrameCounts } from "./frame-counts.ts";
 import type { RamSectionHandle, SectionKind } from "./ram-section.ts";
 import {
+  BUFFER_PAGES_MAX,
   PAGE_BYTES,
   RamSection,
   SECTION_DEVICE,
   SECTION_NONE,
+  SECTION_PAGES_MAX,
   SECTION_USER,
   SectionRecord,
   countsOfRecord,
   frameTableBytes,
+  pagesBehind,
 } from "./ram-section.ts";
 import { GRANULE_PAGES, GRANULE_SHIFT, SectionRecords } from "./section-records.ts";
 
@@ -190,9 +193,10 @@ export class Sections {
     const recordPages = atomicLoad(words, record.at + SectionRecord.offset.pages) >>> 0;
     const reservedPages = atomicLoad(words, record.at + SectionRecord.offset.reservedPages) >>> 0;
     if (record.kind === SECTION_NONE || record.serial !== handle.serial) return false;
-    const pages = Math.min(recordPages, Math.floor(handle.buffer.byteLength / PAGE_BYTES));
+    const pages = Math.min(recordPages, pagesBehind(handle));
     if (this.#reached(handle.basePfn + pages - 1) !== undefined) return false;
-    const section = new RamSection(this.#memory, handle);
+    const beside = this.#byGranule.find((other) => other?.buffer === handle.buffer);
+    const section = new RamSection(this.#memory, handle, beside?.whole);
     const first = handle.basePfn >>> GRANULE_SHIFT;
     while (this.#byGranule.length < first) this.#byGranule.push(undefined);
     for (let i = 0; i * GRANULE_PAGES < reservedPages; i++) this.#byGranule[first + i] = section;
@@ -200,14 +204,25 @@ export class Sections {
   }
 
   /**
-   * A section of a new buffer: the page of zeros, or RAM. ENOMEM when the host or the frame numbers
+   * Sections of new buffers: the page of zeros, or RAM. ENOMEM when the host or the frame numbers
    * have no room.
    */
-  *make(kind: SectionKind, pages: number): Task<RamSection | Errno> {
-    const buffer = tryMake(pages * PAGE_BYTES);
-    return buffer === undefined
-      ? ENOMEM
-      : yield* this.#add(kind, buffer, { pages, reservedPages: pages });
+  *make(kind: SectionKind, pages: number): Task<Errno> {
+    for (let made = 0; made < pages;) {
+      const buffer =
+        tryMake(Math.min(BUFFER_PAGES_MAX, pages - made) * PAGE_BYTES) ??
+        tryMake(Math.min(SECTION_PAGES_MAX, pages - made) * PAGE_BYTES);
+      if (buffer === undefined) return ENOMEM;
+      const bufferPages = buffer.byteLength / PAGE_BYTES;
+      for (let bufferPage = 0; bufferPage < bufferPages; bufferPage += SECTION_PAGES_MAX) {
+        const ofSection = Math.min(SECTION_PAGES_MAX, bufferPages - bufferPage);
+        const place = { pages: ofSection, reservedPages: ofSection, bufferPage };
+        const section = yield* this.#add(kind, buffer, place);
+        if (typeof section === "number") return section;
+      }
+      made += bufferPages;
+    }
+    return 0;
   }
 
   /**
@@ -289,7 +304,7 @@ export class Sections {
   *#add(
     kind: SectionKind,
     buffer: SharedArrayBuffer,
-    { pages, reservedPages }: BufferPages,
+    { pages, reservedPages, bufferPage = 0 }: BufferPages,
     device?: DeviceMemory,
   ): Task<RamSection | Errno> {
     const hasTable = kind !== SECTION_USER && kind !== SECTION_DEVICE;
@@ -308,7 +323,7 @@ export class Sections {
     yield* this.#lock.unlock();
     if (record === undefined) return ENOMEM;
     const { at: recordAt, serial, basePfn } = record;
-    this.adopt({ recordAt, serial, basePfn, buffer, frames });
+    this.adopt({ recordAt, serial, basePfn, buffer, bufferPage, frames });
     return this.of(basePfn);
   }
 
@@ -364,6 +379,8 @@ export class Sections {
 interface BufferPages {
   readonly pages: number;
   readonly reservedPages: number;
+  /** Where the section begins in the buffer. */
+  readonly bufferPage?: number;
 }
 
 /**
