@@ -139,7 +139,7 @@ export const figures: readonly Figure[] = [
     method:
       "Two Workers touch 64 MiB each (32 of fresh frames), or one does; best of three. Frames used before: over two that run the same loop, each on a machine of its own. Fresh frames: over two that touch fresh SharedArrayBuffers.",
     lessons:
-      "What the two share is the mmap lock, taken for reading at every fault (two atomic operations on one word, whose cache line goes back and forth), and the frame allocator once in 32 pages. The first profile showed one stall of 3 ms a run and 0.9x: the thread that was done first unmapped its pages, which takes the lock for writing; so both clear up together now, and begin together.",
+      "The readers of the mmap lock wrote one word at every fault, and its cache line went back and forth: 0.93 for frames used before. Now each writes a word of its own thread (sync/words/reader-word.ts). Of fresh frames the operating system commits each under a lock that it has for 2 MiB of a buffer: two threads that took 32 frames by turns from one such block had 0.85, and so have two that touch one SharedArrayBuffer by turns of 128 KiB. Now threads are refilled from different blocks (A5 of memory/frames/frame-allocator.ts). Nothing else that faults write is shared: frames come from the thread's own list, entries lie in cache lines of their own unless threads touch pages by turns, and no counter of the space is kept at a fault.",
     load: async () => (await import("./thread-faults.ts")).measureThreadFaults,
   },
   {

@@ -99,6 +99,24 @@ test("a run that is no power of two gives back the rest", () => {
   assert.equal(buddy.allocRun(2 ** 19), -1, "more than the largest block");
 });
 
+test("a block may be asked for out of a larger one, or at one place", () => {
+  const buddy = makeBuddy(64);
+  assert.equal(buddy.allocBlock(0), 0);
+  assert.equal(buddy.nextBlock(0), 1);
+  assert.equal(buddy.allocBlock(0, 4), 16, "the first free block of 16 pages or more");
+  assert.equal(buddy.allocBlock(0, 6), -1, "there is none of 64");
+  assert.equal(buddy.takeBlock(40, 3), true);
+  assert.equal(buddy.takeBlock(44, 2), false, "part of it is taken");
+  assert.equal(buddy.takeBlock(60, 3), false, "it would reach past the end");
+  for (const [page, order] of [
+    [0, 0],
+    [16, 0],
+    [40, 3],
+  ] as const)
+    buddy.freeBlock(page, order);
+  assert.deepEqual(buddy.freeBlocks(), [{ page: 0, order: 6 }]);
+});
+
 test("a page that is free already cannot be freed, alone or inside a block", () => {
   const buddy = makeBuddy(64);
   const page = buddy.allocBlock(3);
@@ -130,7 +148,18 @@ test("random blocks and runs agree with a model of free pages", (t) => {
       isFree.fill(true, run.page, run.page + run.pages);
     } else {
       const count = 1 + dice(12);
+      const order = dice(5);
+      const wanted = dice(pages >> order) << order;
+      if (dice(3) === 0) {
+        const all = isFree.slice(wanted, wanted + 2 ** order).every(Boolean);
+        assert.equal(buddy.takeBlock(wanted, order), all, where);
+        if (all) take(wanted, 2 ** order, where);
+        checkAgainst(buddy, isFree, where);
+        continue;
+      }
+      const next = buddy.nextBlock(orderFor(count));
       const page = buddy.allocRun(count);
+      assert.equal(page, next, where);
       if (page >= 0) take(page, count, where);
       else
         assert.equal(

@@ -6,6 +6,8 @@ import { test } from "node:test";
 import type { Machine } from "../../src/memory/machine.ts";
 import { POISON_FREE } from "../../src/memory/layout/poison.ts";
 import { PAGE_WORDS } from "../../src/memory/ram.ts";
+import { AGENTS_USED } from "../../src/sync/control-block.ts";
+import { selectAgent } from "../../src/sync/runners/agents.ts";
 import { diceOf, makeMachine, run, seedFor } from "./harness.ts";
 
 function allocAll(machine: Machine): number[] {
@@ -51,6 +53,37 @@ test("every page of the budget can be had, also of a tiny one, and no more", () 
     });
     assert.equal(allocAll(machine).length, ramPages, "and once more");
   }
+});
+
+test("threads are refilled from different blocks of 2 MiB, as long as there are any", () => {
+  const BLOCK_PAGES = 512;
+  const machine = makeMachine({ ramPages: 16 * BLOCK_PAGES });
+  const { memory, ram } = machine;
+  const home = memory.agentId;
+  const agents = [1, 2].map((agentId) => (memory.words[AGENTS_USED] = agentId + 1) - 1);
+  const takenBy = (agentId: number, count: number): number[] => {
+    selectAgent(memory, agentId);
+    return Array.from({ length: count }, () => run(machine, ram.allocFrame(false)));
+  };
+  const blocks = agents.map(() => new Set<number>());
+  const frames: number[] = [];
+  for (let turn = 0; turn < 40; turn++) {
+    for (const [i, agentId] of agents.entries()) {
+      const taken = takenBy(agentId, 20 + (turn % 30));
+      frames.push(...taken);
+      for (const pfn of taken) blocks[i]!.add(Math.floor(pfn / BLOCK_PAGES));
+    }
+  }
+  assert.deepEqual(
+    Array.from(blocks[0]!).filter((block) => blocks[1]!.has(block)),
+    [],
+  );
+  // Then one thread gets all the rest, also what is left of the other's block.
+  for (let pfn = takenBy(1, 1)[0]!; pfn !== 0; pfn = takenBy(1, 1)[0]!) frames.push(pfn);
+  assert.equal(frames.length, 16 * BLOCK_PAGES);
+  assert.equal(new Set(frames).size, frames.length);
+  for (const pfn of frames) run(machine, ram.refs.pagePut(pfn));
+  selectAgent(memory, home);
 });
 
 test("a frame asked for zeroed is, whether it was used before or not; a freed one is poisoned in a debug build", () => {

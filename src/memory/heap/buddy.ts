@@ -110,19 +110,37 @@ export class Buddy {
     this.freeRange(startPage, pages);
   }
 
-  /** First page of a block of 2^order pages, or -1. The lowest-order block that fits is split. */
-  allocBlock(order: number): number {
+  /**
+   * First page of a block of 2^order pages, or -1. The lowest-order block of 2^leastOrder pages or
+   * more that fits is split.
+   */
+  allocBlock(order: number, leastOrder: number = order): number {
     this.#heads.plainWatch?.note(this.#headsAt + FREE_PAGES, false, "free pages");
+    const k = this.#lowestOrder(leastOrder);
+    if (k > MAX_ORDER) return -1;
+    const page = this.#heads.words[this.#headsAt + LISTS + k]! - 1;
+    this.#split(page, k, page, order);
+    return page;
+  }
+
+  /** What `allocBlock(order)` would answer. */
+  nextBlock(order: number): number {
+    this.#heads.plainWatch?.note(this.#headsAt + FREE_PAGES, false, "free pages");
+    const k = this.#lowestOrder(order);
+    return k > MAX_ORDER ? -1 : this.#heads.words[this.#headsAt + LISTS + k]! - 1;
+  }
+
+  /** Takes the 2^order pages at `page`, a multiple of their number, if all of them are free. */
+  takeBlock(page: number, order: number): boolean {
+    this.#heads.plainWatch?.note(this.#headsAt + FREE_PAGES, false, "free pages");
+    if (page + 2 ** order > this.pages) return false;
     for (let k = order; k <= MAX_ORDER; k++) {
-      const first = this.#heads.words[this.#headsAt + LISTS + k]!;
-      if (first === 0) continue;
-      const page = first - 1;
-      this.#unlink(page, k);
-      for (let half = k - 1; half >= order; half--) this.#link(page + 2 ** half, half);
-      this.#count(-(2 ** order));
-      return page;
+      const first = page - (page % 2 ** k);
+      if ((this.#state(first) & (FREE | ORDER_MASK)) !== (FREE | k)) continue;
+      this.#split(first, k, page, order);
+      return true;
     }
-    return -1;
+    return false;
   }
 
   /**
@@ -199,6 +217,27 @@ export class Buddy {
       }
     }
     return blocks.toSorted((a, b) => a.page - b.page);
+  }
+
+  /** The order of the first block of that order or more that is free; above MAX_ORDER: none. */
+  #lowestOrder(order: number): number {
+    for (let k = order; k <= MAX_ORDER; k++) {
+      const first = this.#heads.words[this.#headsAt + LISTS + k]!;
+      if (first !== 0) return k;
+    }
+    return MAX_ORDER + 1;
+  }
+
+  /** Takes 2^order pages at `page` out of the free block at `first`, and leaves the rest free. */
+  #split(first: number, firstOrder: number, page: number, order: number): void {
+    this.#unlink(first, firstOrder);
+    let start = first;
+    for (let half = firstOrder - 1; half >= order; half--) {
+      const upper = start + 2 ** half;
+      this.#link(page < upper ? upper : start, half);
+      if (page >= upper) start = upper;
+    }
+    this.#count(-(2 ** order));
   }
 
   #link(page: number, order: number): void {
