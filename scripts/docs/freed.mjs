@@ -29,6 +29,7 @@ export const freed = {
         "coverage/mm/load-vs-munmap-of-leaf",
         "coverage/mm/store-vs-munmap-of-leaf",
         "coverage/mm/load-vs-mremap-of-leaf",
+        "coverage/mm/load-vs-move-of-leaf",
         "test/mm/freed-leaf.test.ts",
       ],
     },

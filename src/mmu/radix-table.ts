@@ -21,11 +21,11 @@
  *   W2  A walker under the lock therefore never meets a freed table. One without it (the CPU's
  *       translation, mm/fault/cpu-fault.ts; a thread of a device) may meet a freed leaf, but no
  *       freed mid or top table: it has a user of the space, or a device of which the table is.
- *   W3  A leaf is unlinked, then flushed, then freed. The walker without a lock read the generation
- *       of the leaf's block before it walked. If it did so before the flush, it finds the
- *       generation changed afterwards and throws away whatever it read; if after it, it finds no
- *       leaf. (X1 to X5 of mmu/soft-tlb.ts; the flush waits for stores.) Heap memory stays readable
- *       for ever, so the read of a freed leaf is harmless.
+ *   W3  A leaf is unlinked, then flushed, then freed or linked elsewhere (`moveLeaves`). The walker
+ *       without a lock read the generation of the leaf's block before it walked. If it did so
+ *       before the flush, it finds the generation changed afterwards and throws away whatever it
+ *       read; if after it, it finds no leaf. (X1 to X5 of mmu/soft-tlb.ts; the flush waits for
+ *       stores.) Heap memory stays readable for ever, so the read of a freed leaf is harmless.
  *
  *      walking thread                              unmapping thread
  *      --------------                              ----------------
@@ -129,9 +129,17 @@ export function nextLeafPage(page: number): number {
 export function* leafAlloc(machine: Machine, pgd: number, page: number): Task<number> {
   const found = leafOf(machine.memory, pgd, page);
   if (found !== 0) return found;
-  const mid = yield* tableAt(machine, pgd + (page >>> MID_SHIFT), MID_WORDS);
+  const mid = yield* midAlloc(machine, pgd, page);
   if (mid === 0) return 0;
   return yield* tableAt(machine, mid + ((page >>> LEAF_SHIFT) & (MID_WORDS - 1)), LEAF_WORDS);
+}
+
+/**
+ * The mid table that covers `page`, made if needed. 0 = ENOMEM. Holding the lock at least for
+ * reading.
+ */
+export function midAlloc(machine: Machine, pgd: number, page: number): Task<number> {
+  return tableAt(machine, pgd + (page >>> MID_SHIFT), MID_WORDS);
 }
 
 /**
@@ -267,4 +275,65 @@ function* freeUnlinked(
 ): Task<void> {
   yield* table.shootdown.flush(startPage, endPage);
   for (const leaf of leaves) yield* machine.heap.freeWords(leaf, LEAF_WORDS);
+}
+
+/**
+ * Whether the whole leaf of `page` lies in [startPage, endPage), and as one leaf at `target`, too.
+ */
+export function isWholeLeaf(
+  page: number,
+  startPage: number,
+  endPage: number,
+  target: number,
+): boolean {
+  const first = nextLeafPage(page) - LEAF_WORDS;
+  return (
+    (target - startPage) % LEAF_WORDS === 0 && first >= startPage && first + LEAF_WORDS <= endPage
+  );
+}
+
+/**
+ * Moves leaves from [startPage, endPage) to `target`, as they are: those of which `isWholeLeaf` is
+ * true, unless a leaf is at the new place. There are mid tables, where leaves come. Holding the
+ * lock for writing. Linux: `move_normal_pmd`. A flush and two words for 512 entries: a move of
+ * 128 MiB took 4.2 ms entry by entry, 75 times as long as the kernel's.
+ *
+ * A leaf is in neither place during the flush. At both, a walker without the lock could store
+ * through the new place, and find that through a translation of the old one (W3).
+ *
+ * @stepped page table
+ */
+export function* moveLeaves(
+  { memory }: Machine,
+  { pgd, shootdown }: FlushedTable,
+  startPage: number,
+  endPage: number,
+  target: number,
+): Task<void> {
+  const distance = target - startPage;
+  if (distance % LEAF_WORDS !== 0) return;
+  const leaves: number[] = [];
+  const places: number[] = [];
+  let page = Math.ceil(startPage / LEAF_WORDS) * LEAF_WORDS;
+  while (page + LEAF_WORDS <= endPage) {
+    const from = page;
+    for (; page + LEAF_WORDS <= endPage && leaves.length < LEAVES_PER_FLUSH; page += LEAF_WORDS) {
+      const leaf = leafOf(memory, pgd, page);
+      if (leaf === 0 || leafOf(memory, pgd, page + distance) !== 0) continue;
+      atomicStore(memory.words, slotOfLeaf(memory, pgd, page), 0);
+      leaves.push(leaf);
+      places.push(slotOfLeaf(memory, pgd, page + distance));
+    }
+    if (leaves.length === 0) continue;
+    yield* shootdown.flush(from, page);
+    for (const [i, place] of places.entries()) atomicStore(memory.words, place, leaves[i]!);
+    leaves.length = 0;
+    places.length = 0;
+  }
+}
+
+/** Word index of the entry of a mid table, which is there, for the leaf of `page`. */
+function slotOfLeaf(memory: SharedMemory, pgd: number, page: number): number {
+  const mid = memory.words[pgd + (page >>> MID_SHIFT)]!;
+  return mid + ((page >>> LEAF_SHIFT) & (MID_WORDS - 1));
 }

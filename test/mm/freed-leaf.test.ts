@@ -147,7 +147,8 @@ class World {
 
 /**
  * The calls that free the leaf of ADDRESS. Each stops after it has cleared the entries, and after
- * it has unlinked the leaf.
+ * it has unlinked the leaf. A move to a place that lies otherwise in 2 MiB cannot take the leaf
+ * along.
  */
 const unmaps: Readonly<Record<string, (world: World) => Task<unknown>>> = {
   munmap: ({ machine, mm }) => doMunmap(machine, mm, ADDRESS, LEAF_BYTES),
@@ -157,7 +158,7 @@ const unmaps: Readonly<Record<string, (world: World) => Task<unknown>>> = {
       oldLengthBytes: LEAF_BYTES,
       newLengthBytes: LEAF_BYTES,
       mayMove: true,
-      to: 2 * ADDRESS,
+      to: 2 * ADDRESS + PAGE,
     }),
 };
 
@@ -196,6 +197,49 @@ for (const [name, unmap] of Object.entries(unmaps)) {
     world.end();
   });
 }
+
+/** Moves the leaf of ADDRESS as it is; it stops when the leaf is in neither place. */
+const moveLeaf = ({ machine, mm }: World): Task<unknown> =>
+  doMremap(machine, mm, {
+    address: ADDRESS,
+    oldLengthBytes: LEAF_BYTES,
+    newLengthBytes: LEAF_BYTES,
+    mayMove: true,
+    to: 2 * ADDRESS,
+  });
+
+test("mremap takes a whole leaf along, with one flush and no copy of an entry", () => {
+  const world = new World();
+  const led = new LedTask(world.machine, moveLeaf(world));
+  led.step();
+  assert.equal(world.leafAt(world.mm), 0, "unlinked before the flush");
+  const { memory } = world.machine;
+  const target = (2 * ADDRESS) / PAGE;
+  assert.equal(leafOf(memory, world.mm.pgd, target), 0, "and not linked yet");
+  led.finish();
+  assert.equal(world.shootdown.flushes, 1);
+  assert.equal(leafOf(memory, world.mm.pgd, target), world.leaf);
+  assert.equal(cacheOf(world.machine, world.mm).u32.load(2 * ADDRESS), 1);
+  assert.throws(() => world.walker.u32.load(ADDRESS), SegmentationFault);
+  world.end();
+});
+
+test("where the new place has a leaf already, entries move, and the old leaf is freed", () => {
+  const world = new World();
+  const { machine, mm } = world;
+  // A mapping beside the new place keeps the leaf there.
+  const beside = { lengthBytes: LEAF_BYTES, address: 2 * ADDRESS, placement: MAP_FIXED_NOREPLACE };
+  const rest = { protection: VM_READ | VM_WRITE, shared: false, bufferPfn: 0, offsetPages: 0 };
+  assert.equal(run(machine, doMmap(machine, mm, { ...beside, ...rest })), 2 * ADDRESS);
+  cacheOf(machine, mm).u32.store(2 * ADDRESS + PAGE, 3);
+  const there = leafOf(machine.memory, mm.pgd, (2 * ADDRESS) / PAGE);
+  run(machine, doMunmap(machine, mm, 2 * ADDRESS, LEAF_BYTES - PAGE));
+  new LedTask(machine, moveLeaf(world)).finish();
+  assert.equal(leafOf(machine.memory, mm.pgd, (2 * ADDRESS) / PAGE), there);
+  assert.equal(world.leafAt(mm), 0);
+  assert.equal(cacheOf(machine, mm).u32.load(2 * ADDRESS), 1);
+  world.end();
+});
 
 test("who begins to walk after the flush finds no leaf at all", () => {
   const world = new World();

@@ -12,11 +12,14 @@
 
 import type { Machine } from "../../memory/machine.ts";
 import {
-  LEAF_WORDS,
   forEachLeaf,
   freeEmptyLeaves,
+  isWholeLeaf,
   leafAlloc,
   leafOf,
+  midAlloc,
+  moveLeaves,
+  nextLeafPage,
   pteIndex,
   wordAt,
 } from "../../mmu/radix-table.ts";
@@ -76,6 +79,13 @@ interface Move {
   readonly pieces: readonly Piece[];
   /** The old mappings stay, empty unless they are doubled. */
   readonly keepsOld: boolean;
+  /**
+   * Leaves of the page table go over as they are, where they can. Not while there is a notifier:
+   * then entries change as they move (`movedEntry`). No notifier is added meanwhile, for that takes
+   * the mmap lock for writing; and what a device that is gone has left in an entry means the same
+   * at the new place.
+   */
+  readonly takesLeaves: boolean;
   /** Pages of the old range that are unmapped and not moved. */
   readonly cut: PageRange;
 }
@@ -96,6 +106,7 @@ export function* moveMappings(machine: Machine, mm: Mm, request: MoveRequest): T
         ? Array.from(piecesIn(machine, mm, old, target))
         : [{ old: kept, place: { startPage: target, endPage: target + newPages } }],
     keepsOld: request.keepsOld || oldPages === 0,
+    takesLeaves: (yield* mm.notifiers.first()) === 0,
     cut: { startPage: kept.endPage, endPage: old.endPage },
   };
   if (pagesAfter(machine, mm, move) > mm.limitPages) return ENOMEM;
@@ -162,7 +173,7 @@ function* prepare(machine: Machine, mm: Mm, move: Move, spares: number[]): Task<
   for (const { old, place } of pieces) {
     const result = yield* splitAround(machine, mm, place);
     if (result !== 0) return result;
-    if (!(yield* makeTables(machine, mm, old, place.startPage))) return ENOMEM;
+    if (!(yield* makeTables(machine, mm, old, place.startPage, move.takesLeaves))) return ENOMEM;
   }
   return 0;
 }
@@ -200,7 +211,7 @@ function* carryOut(machine: Machine, mm: Mm, move: Move, spares: readonly number
       yield* getSource(machine, kind);
       linkVma(machine, mm, spare, place, kind);
     }
-    if (sizeOf(old) > 0) yield* moveEntries(machine, mm, old, place.startPage);
+    if (sizeOf(old) > 0) yield* moveEntries(machine, mm, old, place.startPage, move.takesLeaves);
   }
   for (const { place } of pieces) yield* mergeVmas(machine, mm, place);
 }
@@ -211,14 +222,20 @@ function* makeTables(
   mm: Mm,
   { startPage, endPage }: PageRange,
   target: number,
+  takesLeaves: boolean,
 ): Task<boolean> {
-  for (let page = startPage; page < endPage; page = Math.min(page + LEAF_WORDS, endPage)) {
-    const last = Math.min(page + LEAF_WORDS, endPage) - 1;
-    if (leafOf(machine.memory, mm.pgd, page) === 0 && leafOf(machine.memory, mm.pgd, last) === 0)
-      continue;
-    // These pages need at most two tables at the new place, whatever its alignment.
-    if ((yield* leafAlloc(machine, mm.pgd, target + (page - startPage))) === 0) return false;
-    if ((yield* leafAlloc(machine, mm.pgd, target + (last - startPage))) === 0) return false;
+  for (let page = startPage, next = 0; page < endPage; page = next) {
+    next = Math.min(nextLeafPage(page), endPage);
+    if (leafOf(machine.memory, mm.pgd, page) === 0) continue;
+    const first = target + (page - startPage);
+    // What goes over as a whole brings its leaf along; other pages need two at most.
+    if (takesLeaves && isWholeLeaf(page, startPage, endPage, target)) {
+      if ((yield* midAlloc(machine, mm.pgd, first)) === 0) return false;
+    } else {
+      const last = target + (next - 1 - startPage);
+      if ((yield* leafAlloc(machine, mm.pgd, first)) === 0) return false;
+      if ((yield* leafAlloc(machine, mm.pgd, last)) === 0) return false;
+    }
   }
   return true;
 }
@@ -233,32 +250,29 @@ function movedEntry(pte: number): number {
   return (pte & PTE_PRESENT) === 0 ? pte : pte & ~PTE_TRACKED;
 }
 
-/**
- * Moves what the entries hold, inside an invalidation of the old place.
- *
- * @stepped pte
- */
+/** Moves what the entries hold, inside an invalidation of the old place. */
 function* moveEntries(
   machine: Machine,
   mm: Mm,
   { startPage, endPage }: PageRange,
   target: number,
+  takesLeaves: boolean,
 ): Task<void> {
   const { memory } = machine;
   const range = invalidateRange(mm, startPage, endPage, EVENT_UNMAP);
   yield* mmuNotifierInvalidateRangeStart(machine, range);
+  if (takesLeaves) yield* moveLeaves(machine, mm, startPage, endPage, target);
   yield* forEachLeaf(
     memory,
     mm.pgd,
     startPage,
     endPage,
     function* (leaf, first, end): Task<number> {
-      for (let page = first; page < end; page++) {
-        const index = pteIndex(leaf, page);
-        if (wordAt(memory.words, index) === 0) continue;
-        const pte = atomicExchange(memory.words, index, 0);
+      for (let page = first, next = 0; page < end; page = next) {
         const moved = target + (page - startPage);
-        atomicStore(memory.words, pteIndex(leafOf(memory, mm.pgd, moved), moved), movedEntry(pte));
+        next = Math.min(end, page + (nextLeafPage(moved) - moved));
+        const place = pteIndex(leafOf(memory, mm.pgd, moved), moved);
+        moveRow(memory.words, pteIndex(leaf, page), place, next - page);
       }
       yield* mm.shootdown.flush(first, end);
       return 0;
@@ -266,4 +280,17 @@ function* moveEntries(
   );
   yield* freeEmptyLeaves(machine, mm, startPage, endPage);
   yield* mmuNotifierInvalidateRangeEnd(machine, range);
+}
+
+/**
+ * Moves `count` entries within two leaves.
+ *
+ * @stepped pte
+ */
+function moveRow(words: Int32Array, from: number, to: number, count: number): void {
+  for (let i = 0; i < count; i++) {
+    if (wordAt(words, from + i) === 0) continue;
+    const pte = atomicExchange(words, from + i, 0);
+    atomicStore(words, to + i, movedEntry(pte));
+  }
 }

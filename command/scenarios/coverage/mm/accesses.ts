@@ -35,8 +35,12 @@ const PAGE = 512;
 const LEAF_PAGES = 512;
 const PAGE_BYTES = 4096;
 const ADDRESS: number = PAGE * PAGE_BYTES;
+/** Where mappings are moved to. */
+const MOVED_ADDRESS: number = ADDRESS + LEAF_PAGES * PAGE_BYTES;
 /** What the page holds at the beginning. */
 const BEFORE = 7;
+/** What is stored after a move. */
+const AFTER = 9;
 /** The result of a load that faults. */
 const FAULTED = -1;
 /** What a page holds that has not been written. */
@@ -181,14 +185,33 @@ const munmap: Body = (_world, { machine, mm }) =>
   doMunmap(machine, mm, ADDRESS, LEAF_PAGES * PAGE_BYTES);
 const protect: Body = (_world, { machine, mm }) =>
   doMprotect(machine, mm, ADDRESS, PAGE_BYTES, VM_READ);
-const move: Body = (_world, { machine, mm }) =>
-  doMremap(machine, mm, {
+/** To a place that lies otherwise in 2 MiB: entries move, and the old leaf is freed. */
+const move: Body = (_world, harness) => moveTo(harness, MOVED_ADDRESS + PAGE_BYTES);
+
+function moveTo({ machine, mm }: HmmHarness, to: number): Task<number> {
+  const lengthBytes = LEAF_PAGES * PAGE_BYTES;
+  return doMremap(machine, mm, {
     address: ADDRESS,
-    oldLengthBytes: LEAF_PAGES * PAGE_BYTES,
-    newLengthBytes: LEAF_PAGES * PAGE_BYTES,
+    oldLengthBytes: lengthBytes,
+    newLengthBytes: lengthBytes,
     mayMove: true,
-    to: ADDRESS + LEAF_PAGES * PAGE_BYTES,
+    to,
   });
+}
+
+/** The leaf moves as it is; then the page is stored to at its new place. */
+function* moveLeafAndStore(_world: World, harness: HmmHarness): Task<void> {
+  yield* moveTo(harness, MOVED_ADDRESS);
+  yield* new HarnessCpu(harness).store(MOVED_ADDRESS, AFTER);
+}
+
+/** Nothing that was stored at the old place comes after what was stored at the new one. */
+function requireMoved(_world: World, harness: HmmHarness): void {
+  const { ram } = harness.machine;
+  const pfn = ptePfn(harness.entryOf(MOVED_ADDRESS / PAGE_BYTES));
+  const now = ram.sections.of(pfn).i32[ram.sections.wordIndex(pfn)]!;
+  if (now !== AFTER) bug(`The moved page was stored to last, and holds ${now} in the end`);
+}
 
 function without(left: number, body: Body): Body {
   return (world, harness) => withoutFlush(left, body(world, harness));
@@ -278,6 +301,17 @@ function munmapTwins(first: FindingKind): readonly HarnessTwin<World>[] {
   ];
 }
 
+const MOVE_LEAF = ["mm/calls/mremap.doMremap", "mmu/radix-table.moveLeaves"] as const;
+
+const moveTwins: readonly HarnessTwin<World>[] = [
+  [
+    "without-flush",
+    "The leaf comes to its new place without a flush of the old one.",
+    "assertion",
+    { mremap: without(1, moveLeafAndStore) },
+  ],
+];
+
 export const accesses: readonly Covered[] = [
   accessing({
     name: "load-vs-munmap-of-leaf",
@@ -360,6 +394,25 @@ export const accesses: readonly Covered[] = [
         { mremap: without(2, move) },
       ],
     ],
+  }),
+  accessing({
+    name: "load-vs-move-of-leaf",
+    summary:
+      "A CPU thread loads while the leaf moves as it is: what is stored at the new place then is not seen at the old one.",
+    pages: LEAF_PAGES,
+    exploration: { engine: "bounded", preemptions: 2 },
+    tasks: { load: [LOAD, loadTwice], mremap: [MOVE_LEAF, moveLeafAndStore] },
+    check: onlySaw(BEFORE, FAULTED),
+    twins: moveTwins,
+  }),
+  accessing({
+    name: "store-vs-move-of-leaf",
+    summary: "A CPU thread stores while the leaf moves as it is: its store is not the last one.",
+    pages: LEAF_PAGES,
+    exploration: { engine: "bounded", preemptions: 2 },
+    tasks: { store: [STORE, storeOnce], mremap: [MOVE_LEAF, moveLeafAndStore] },
+    check: requireMoved,
+    twins: moveTwins,
   }),
   accessing({
     name: "load-vs-discard",
