@@ -22,10 +22,7 @@ const RESTLESS_BYTES: number = 2 ** 20;
  */
 const LOG_CAPACITY: number = 2 ** 22;
 
-/**
- * For page tables of devices and the like, and for the second copy that a view makes while it
- * gathers its frames.
- */
+/** For page tables of devices, and for the copy that a view makes while it gathers its frames. */
 const SPARE_BYTES: number = 64 * 2 ** 20;
 
 /** RAM that the job may use at most. */

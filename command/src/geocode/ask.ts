@@ -1,6 +1,6 @@
 /**
- * @module The middle of the job: the device answers all questions while the census rewrites what it
- * reads.
+ * @module The middle of the job. The device answers all questions; meanwhile the census rewrites
+ * what it reads.
  */
 
 import type { AddressSpace, DeviceStats } from "../../../src/index.ts";
@@ -29,10 +29,7 @@ export interface AskReport {
   readonly census: CensusReport;
 }
 
-/**
- * Starts device and census, answers all questions, and takes both down again, also when something
- * fails.
- */
+/** Starts device and census, answers all questions, and ends both, also when something fails. */
 export async function askDevice(
   space: AddressSpace,
   map: GeocodeMap,
@@ -57,7 +54,7 @@ export async function askDevice(
     const start = performance.now();
     const dispatch = kernel.dispatch(map.questionCount, { args: kernelArguments(map) });
     dispatch.catch(() => {}); // heard below, unless the census fails first
-    // A census that dies has a report to blame for it; the questions would go on and prove nothing.
+    // If the census fails, so does the job: without rewrites the answers would prove nothing.
     await Promise.race([dispatch, census.result]);
     await dispatch;
     const seconds = (performance.now() - start) / 1000;

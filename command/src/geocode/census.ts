@@ -3,15 +3,14 @@
  * tree, for as long as the device answers. Every rewrite of a page of which the device holds a read
  * copy first takes that copy away.
  *
- * Pace. The thread works in rounds, one each millisecond or so that the timer of its event loop
- * grants. A round is REWRITES_PER_ROUND rewrites, half of them anywhere in the world, half aimed at
- * the city that the device answered with last and its neighbours, whose page it is certainly
- * reading: rewrites elsewhere mostly meet pages that the device has no copy of. That is some ten
- * thousand rewrites a second, and leaves most of a core to the device: measured over a million
- * questions, 64 rewrites a round cost a tenth more processor time in all than none, so the rate is
- * not what makes the job fast. The report says how many there were.
+ * Pace. The thread works in rounds. The timer of its event loop starts one about every millisecond.
+ * A round is REWRITES_PER_ROUND rewrites. Half of them are anywhere in the world, and mostly meet
+ * pages of which the device has no copy. The other half are near the city that the device answered
+ * with last, so on a page that it is reading. That is some ten thousand rewrites a second. It
+ * leaves most of a core to the device: over a million questions, 64 rewrites a round take a tenth
+ * more processor time than none. The report says how many there were.
  *
- * All rewrites are logged (census-history.ts has what the two ticks mean). When the log is full,
+ * All rewrites are logged; census-history.ts says what the two ticks mean. When the log is full,
  * rewriting stops.
  */
 
@@ -39,7 +38,7 @@ export interface CensusReport {
   /** Rewrites, which is also the number of log entries. */
   readonly rewrites: number;
   readonly remaps: number;
-  /** Mapped afresh and yet not zero. Each one is a fault of the address space. */
+  /** Fresh mappings that were not zero. Each one is an error of the address space. */
   readonly dirtyRemaps: number;
   readonly seconds: number;
 }

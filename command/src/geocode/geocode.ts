@@ -1,8 +1,8 @@
 /**
- * @module The main job. All cities of the world become a pointer-linked k-d tree in an address
- * space; a device with memory for a quarter of it answers which city is nearest to each of many
- * places by following the same pointers, while a CPU thread rewrites what it reads; then every
- * answer is checked against others.
+ * @module The main job. All cities of the world become a k-d tree, linked by pointers, in an
+ * address space. A device with memory for a quarter of the tree follows the same pointers and
+ * answers, for many places, which city is nearest. Meanwhile a CPU thread rewrites what it reads.
+ * Then every answer is checked against others.
  */
 
 import { AddressSpace } from "../../../src/index.ts";
@@ -29,12 +29,9 @@ export interface GeocodeOptions {
   readonly seed: number;
   /** Cities other than all of them. */
   readonly cities?: CityList | undefined;
-  /** Hears what is going on. A total of 0 says that nobody knows. */
+  /** Called as the job goes on. A total of 0: unknown. */
   readonly onProgress?: ((stage: GeocodeStage, done: number, total: number) => void) | undefined;
-  /**
-   * Sees the address space when all is answered and nothing checked: the place to put in faults
-   * that must be found.
-   */
+  /** Called between answering and checking: a test puts errors in here, which must be found. */
   readonly onAnswered?: ((space: AddressSpace, map: GeocodeMap) => Promise<void>) | undefined;
 }
 
@@ -54,7 +51,7 @@ export interface GeocodeResult {
   readonly seconds: number;
 }
 
-/** A quarter of the nodes of a tree of `cityCount` cities, in whole pages. */
+/** A quarter of a tree of `cityCount` cities, in whole pages. */
 function quarterOfTree(cityCount: number): number {
   return Math.max(1, Math.floor(treeBytes(cityCount) / 4 / PAGE_BYTES)) * PAGE_BYTES;
 }

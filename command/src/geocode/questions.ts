@@ -1,9 +1,8 @@
 /**
  * @module The questions: seeded points, uniform over the sphere, in the order of a Hilbert curve. A
- * program that works under a memory budget sorts its work so that neighbours come one after the
- * other and find each other's pages; asked in random order, nearly every question would bring pages
- * in from cold. The curve runs over longitude and the sine of the latitude, on which equal areas of
- * the sphere are equal areas.
+ * program with a memory budget sorts its work in such a way, so that neighbours follow each other
+ * and use the same pages. In random order nearly every question would fault. The curve runs over
+ * longitude and the sine of the latitude: there equal areas of the sphere are equal areas.
  */
 
 import { QUESTION_UNITS_PER_DEGREE } from "./layout.ts";

@@ -31,9 +31,9 @@ export function buildReferenceIndex(cities: CityList): ArrayBufferLike {
 }
 
 /**
- * The nearest city by geokdbush, over an index from {@link buildReferenceIndex}. Three quarters of
- * its time go into cities of the leaves that it looks at, so those that are clearly farther than
- * the claim are kept from it: by the chord, and with a margin far above rounding.
+ * The nearest city by geokdbush, over an index from {@link buildReferenceIndex}. It spends three
+ * quarters of its time on cities of the leaves that it looks at. So cities that are clearly farther
+ * than the claim are left out, by the chord, with a margin far above rounding.
  */
 export function referenceNearest(cities: CityList, index: ArrayBufferLike): NearestCity {
   const kdbush = KDBush.from(index);

@@ -1,6 +1,6 @@
 /**
- * @module What came out of checking answers: counts, and a few examples in words. Plain data, adds
- * up.
+ * @module The result of checking answers: counts, and a few examples in words. Plain data; parts
+ * can be added.
  */
 
 /** How many examples a verdict keeps. */
@@ -21,9 +21,7 @@ export interface Verdict {
   stalePopulations: number;
   /** Populations that nobody had written yet when the answer was given. */
   prematurePopulations: number;
-  /**
-   * Answers that read a population after its first rewrite: that the check had something to check.
-   */
+  /** Answers that read a population after its first rewrite. None: the census proved nothing. */
   rewrittenPopulations: number;
   readonly examples: string[];
 }
