@@ -10,6 +10,7 @@ import { Command, CommanderError } from "commander";
 
 import type { AddCommand, CommandContext } from "./command.ts";
 import { addCheck } from "./check/check-command.ts";
+import { addConformance } from "./conformance/conformance-command.ts";
 import { EXIT_OK, EXIT_USAGE, EXIT_WRONG, UsageError } from "./exit-status.ts";
 import { addRun } from "./run.ts";
 import { addReplay } from "./replay/replay-command.ts";
@@ -18,7 +19,14 @@ import { addMerge } from "./merge/merge-command.ts";
 import type { Terminal } from "./terminal.ts";
 
 /** The commands in the order of the help. To add one, add a file and a line here. */
-const COMMANDS: readonly AddCommand[] = [addRun, addCheck, addReplay, addFuzz, addMerge];
+const COMMANDS: readonly AddCommand[] = [
+  addRun,
+  addCheck,
+  addReplay,
+  addFuzz,
+  addMerge,
+  addConformance,
+];
 
 /**
  * Runs `hmm` with `args` (what follows the command's name) and returns its exit status. Never

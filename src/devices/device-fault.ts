@@ -12,6 +12,7 @@ import {
   EMFILE,
   ENODEV,
   ENOMEM,
+  EOPNOTSUPP,
   EPERM,
   ESRCH,
   type Errno,
@@ -35,8 +36,9 @@ export interface DeviceFaultFields {
  * A device could not reach an address. `code` is EFAULT (nothing readable is mapped there), EPERM
  * (it may not be written), ENOMEM (RAM or kernel heap is used up), EBUSY (the mapping went on
  * changing until the device's fault timeout, or a write view stayed open), ESRCH (the address space
- * is gone), ENODEV (the device is gone), or EMFILE (the thread owns as many things on the machine
- * as it may). `address` is the first that could not be had.
+ * is gone), ENODEV (the device is gone), EINVAL (a hole where pages were to be moved), EOPNOTSUPP
+ * (shared memory was to be the device's alone), or EMFILE (the thread owns as many things on the
+ * machine as it may). `address` is the first that could not be had.
  */
 export class DeviceFault extends HmmError {
   readonly access: DeviceAccess;
@@ -71,6 +73,11 @@ const REASONS: ReadonlyMap<Errno, string> = new Map([
   ],
   [ESRCH, "its address space is gone; keep an AddressSpace object for it until the device is done"],
   [ENODEV, "the device is gone; make a new one"],
+  [
+    EINVAL,
+    "the range has a hole, or memory that no device can have; map it, or leave that part out",
+  ],
+  [EOPNOTSUPP, "only private memory can be a device's alone; map it without `shared`"],
   [EMFILE, "the thread owns as many spaces, views and ranges as it may; dispose of some"],
 ]);
 

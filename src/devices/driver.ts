@@ -136,9 +136,21 @@ export interface DeviceKernel {
  *   copy.
  * - `"zero"`: the same, and it is the page of zeros.
  * - `"write"`: present, and may be stored to as it is.
+ * - `"own-read"`, `"own-write"`: in memory of the device itself, and may be stored to or not.
+ * - `"other-read"`, `"other-write"`: in coherent memory of another device. What is in the private
+ *   memory of another one is `"none"`: it comes back to RAM at the first touch.
  * - `"error"`: not mapped, not readable, or no page for a device.
  */
-export type SnapshotPage = "none" | "read" | "zero" | "write" | "error";
+export type SnapshotPage =
+  | "none"
+  | "read"
+  | "zero"
+  | "write"
+  | "own-read"
+  | "own-write"
+  | "other-read"
+  | "other-write"
+  | "error";
 
 /**
  * What every device offers to the program that owns it. `KernelOptions`: how a kernel is named,

@@ -50,6 +50,9 @@ export const THREADS_MAX = 32;
  */
 export const FRAME_BLOCKS_MAX = 256;
 
+/** Device memories of a device with pages of its own: 16 MiB each, 1 GiB in all. */
+export const OWN_CHUNKS_MAX = 64;
+
 /** Counters, see device-stats.ts. */
 export const COUNTERS = 16;
 
@@ -76,6 +79,10 @@ export interface DeviceRecord extends StructView {
   readonly rings: WordArray;
   thrash: number;
   thrashExpiryMs: number;
+  ownType: number;
+  ownChunks: number;
+  ownHand: number;
+  readonly chunks: WordArray;
   readonly counters: WordArray;
 }
 
@@ -119,6 +126,10 @@ export const DeviceRecord: Struct<DeviceRecord> = struct<DeviceRecord>(
     rings: array(THREADS_MAX, "const", "fault rings, by device thread"),
     thrash: pointer("const", "table of pages that thrash (policy/thrash.ts)"),
     thrashExpiryMs: u32("driverLock", "when the next of them may be tried again; 0 none"),
+    ownType: u32("const", "pages that are the device's own: 0 none, else a DeviceMemoryType"),
+    ownChunks: u32("const", "device memories for them (own-memory.ts)"),
+    ownHand: u32("atomic", "where the search for a frame to evict stands"),
+    chunks: array(OWN_CHUNKS_MAX, "const", "the device memories"),
     counters: array(COUNTERS, "by counter: see device-stats.ts", "statistics"),
   },
   { embedded: true },

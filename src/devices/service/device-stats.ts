@@ -5,6 +5,7 @@
  * lock, so the numbers of a running device belong to slightly different moments.
  */
 
+import { DeviceMemory } from "../../memory/frames/device-frames.ts";
 import { atomicAdd, plainLoad } from "../../sync/atomics.ts";
 import { PAGE_BYTES } from "../../mm/pte.ts";
 import type { DeviceStats } from "../driver.ts";
@@ -74,9 +75,18 @@ export function readStats(record: DeviceRecord): DeviceStats {
   return {
     ...counters,
     bytesToDevice: counters.pagesToDevice * PAGE_BYTES,
-    residentPages: record.frames - record.freeFrames,
-    memoryPages: record.frames,
+    residentPages: record.frames - record.freeFrames + ownPages(record, "usedPages"),
+    memoryPages: record.frames + ownPages(record, "pages"),
   };
+}
+
+/** Pages that are the device's own: those of its memory, or those in use. */
+function ownPages(record: DeviceRecord, which: "pages" | "usedPages"): number {
+  const { memory, chunks, ownChunks } = record;
+  const offset = DeviceMemory.offset[which];
+  let pages = 0;
+  for (let i = 0; i < ownChunks; i++) pages += plainLoad(memory.words, chunks.get(i) + offset);
+  return pages;
 }
 
 /** What was counted between two readings. */

@@ -3,14 +3,15 @@
  * The device's page table: a radix table (mmu/radix-table.ts) as the CPU's, with entries of its
  * own.
  *
- *     31                                8 7    4  3         2       1       0
- *     +----------------------------------+------+---------+-------+-------+-------+
- *     | frame number (pfn), 24 bits      |      | PRESENT | LOCAL | WRITE | YOUNG |
- *     +----------------------------------+------+---------+-------+-------+-------+
+ *     31                           8 7  6  5           4     3         2       1       0
+ *     +-----------------------------+-----+-----------+-----+---------+-------+-------+-------+
+ *     | frame number (pfn), 24 bits |     | EXCLUSIVE | OWN | PRESENT | LOCAL | WRITE | YOUNG |
+ *     +-----------------------------+-----+-----------+-----+---------+-------+-------+-------+
  *
  * LOCAL: a read copy in device memory. Else the frame is the CPU's own, reached over the bus; WRITE
  * only there. A page has one entry: as soon as a thread of the device writes it, all read it in
- * RAM, and the copy is gone.
+ * RAM, and the copy is gone. OWN: in private memory of the device, where the page itself is.
+ * EXCLUSIVE: in RAM, and the CPU is kept out.
  *
  * Changed under the driver lock (D1, D2 of device-record.ts), which is the table's lock. Read
  * without it as hints, and by device threads that check afterwards whether the entry was flushed
@@ -44,6 +45,8 @@ import { Frames } from "./frames.ts";
 export const ENTRY_PRESENT = 0x08;
 export const ENTRY_WRITE = 0x02;
 export const ENTRY_LOCAL = 0x04;
+export const ENTRY_OWN = 0x10;
+export const ENTRY_EXCLUSIVE = 0x20;
 /**
  * A thread may load by this entry without a word to anybody. A copy is not young at first, nor
  * after the eviction's hand came by (eviction.ts): then the thread that needs it marks its frame as

@@ -28,6 +28,7 @@ import { count } from "./device-stats.ts";
 import { entryAllows } from "./device-table.ts";
 import { FaultBatch } from "./fault-batch.ts";
 import { FaultRing } from "./fault-ring.ts";
+import { ownerOf } from "./own-memory.ts";
 import {
   SERVED_BY_ANOTHER,
   becomeServiceOwner,
@@ -71,7 +72,7 @@ export class FaultService {
     device: ServedDevice,
     Spans: SpanServiceClass = SpanService,
   ): Task<FaultService | Errno> {
-    const range = yield* allocServiceRange(device.machine);
+    const range = yield* allocServiceRange(device.machine, ownerOf(device.record));
     if (typeof range === "number") return range;
     return new FaultService(device, new Spans(device, range));
   }

@@ -53,6 +53,7 @@ import type { CopyBatch } from "./device-hardware.ts";
 import { count } from "./device-stats.ts";
 import {
   ENTRY_LOCAL,
+  ENTRY_OWN,
   ENTRY_PRESENT,
   ENTRY_WRITE,
   ENTRY_YOUNG,
@@ -81,9 +82,9 @@ export const SPAN_WAIT_MS = 1;
 /** Before it sleeps, it looks so many times, about 0.1 us each. */
 const SPAN_LOOKS = 100;
 
-/** hmm writes entries as the device's table has them, of memory that the CPU can reach. */
+/** hmm writes entries as the device's table has them. */
 export const DEVICE_ENCODING: HmmEncoding = {
-  flags: { valid: ENTRY_PRESENT, write: ENTRY_WRITE, devicePrivate: 0 },
+  flags: { valid: ENTRY_PRESENT, write: ENTRY_WRITE, devicePrivate: ENTRY_OWN },
   values: { none: 0, error: 0x40, special: 0x80 },
   pfnShift: ENTRY_PFN_SHIFT,
 };
@@ -107,13 +108,14 @@ export interface SpanResult extends Brought {
 }
 
 /** A range for one thread's service, with room for a block. ENOMEM, EMFILE. */
-export function allocServiceRange(machine: Machine): Task<HmmRange | Errno> {
+export function allocServiceRange(machine: Machine, owner: number): Task<HmmRange | Errno> {
   return hmmRangeAlloc(machine, {
     pfns: new Uint32Array(BLOCK_PAGES),
     request: new Uint32Array(BLOCK_PAGES),
     pfnFlagsMask: ENTRY_PRESENT | ENTRY_WRITE,
     encoding: DEVICE_ENCODING,
     holes: HOLES_MARK,
+    owner,
   });
 }
 
@@ -278,6 +280,7 @@ export class SpanService {
   *#mayCopy(i: number): Task<boolean> {
     const want = this.#wants[i]!;
     if (want !== WANT_READ && want !== WANT_PREFETCH) return false;
+    if (this.device.record.frames === 0) return false; // it has pages of its own, and no copies
     const entry = this.#range.pfns[i]!;
     // The page of zeros is never written: a store replaces it, and notifies.
     if ((entry & ENTRY_PRESENT) === 0 || entryFrameNumber(entry) === ZERO_PFN) return false;

@@ -6,14 +6,19 @@
  */
 
 import type { Command } from "./command.ts";
+import { exclusiveCommand } from "./exclusive-command.ts";
+import { migrateBackCommand, migrateCommand } from "./migrate-command.ts";
 import { snapshotCommand } from "./snapshot-command.ts";
 import { readCommand, writeCommand } from "./transfer-command.ts";
 
-export type CommandName = "read" | "write" | "snapshot";
+export type CommandName = "read" | "write" | "snapshot" | "migrate" | "migrateBack" | "exclusive";
 
 /** The commands. */
 export const COMMANDS: { readonly [N in CommandName]: Command } = {
   read: { access: "read", run: readCommand },
   write: { access: "write", run: writeCommand },
   snapshot: { access: "read", run: snapshotCommand },
+  migrate: { access: "read", run: migrateCommand },
+  migrateBack: { access: "read", run: migrateBackCommand },
+  exclusive: { access: "write", run: exclusiveCommand },
 };

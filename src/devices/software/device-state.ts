@@ -5,6 +5,7 @@
  * frees everything, be it the owner, a device thread that leaves, or a reaper for one that died.
  */
 
+import type { DeviceMemoryType } from "../../memory/frames/device-frames.ts";
 import { Machine } from "../../memory/machine.ts";
 import { PAGE_BYTES } from "../../mm/pte.ts";
 import { EMFILE, ENODEV, ENOMEM, type Errno } from "../../sync/errno.ts";
@@ -18,12 +19,15 @@ import {
 import type { Task } from "../../sync/tasks/task.ts";
 import { type DevicePlace, findDevice } from "../service/device-list.ts";
 import { allocDeviceParts, freeDeviceParts } from "../service/device-parts.ts";
+import { allocOwnMemory, endOwnMemory } from "../service/own-memory.ts";
 import { resignForDead } from "../service/service-owner.ts";
 import { SoftwareRecord, softwareRecordOf } from "./software-record.ts";
 
 export interface DeviceStateOptions {
   /** The budget of device memory: whole pages. */
   readonly memoryBytes: number;
+  /** Pages that are the device's own, instead of copies. Default: copies. */
+  readonly ownType?: DeviceMemoryType | undefined;
   readonly threads: number;
   readonly faultTimeoutMs: number;
 }
@@ -31,15 +35,21 @@ export interface DeviceStateOptions {
 /** A new device with one reference, not registered. ENOMEM. */
 export function* createDevice(
   machine: Machine,
-  { memoryBytes, threads, faultTimeoutMs }: DeviceStateOptions,
+  { memoryBytes, ownType, threads, faultTimeoutMs }: DeviceStateOptions,
 ): Task<SoftwareRecord | Errno> {
   const at = yield* machine.heap.alloc(SoftwareRecord);
   if (at === 0) return ENOMEM;
   const record = SoftwareRecord.at(machine.memory, at);
   record.shootdown.init();
-  const firstPfn = yield* addDeviceMemory(machine, memoryBytes);
-  const options = { frames: memoryBytes / PAGE_BYTES, threads, faultTimeoutMs, firstPfn };
-  if (firstPfn !== 0 && (yield* allocDeviceParts(machine, record.device, options))) return record;
+  const hasCopies = ownType === undefined;
+  const firstPfn = hasCopies ? yield* addDeviceMemory(machine, memoryBytes) : 0;
+  const frames = hasCopies ? memoryBytes / PAGE_BYTES : 0;
+  const options = { frames, threads, faultTimeoutMs, firstPfn };
+  const isMade =
+    (!hasCopies || firstPfn !== 0) &&
+    (yield* allocDeviceParts(machine, record.device, options)) &&
+    (hasCopies || (yield* allocOwnMemory(machine, record.device, ownType, memoryBytes)));
+  if (isMade) return record;
   yield* freeDevice(machine, record);
   return ENOMEM;
 }
@@ -52,6 +62,7 @@ export function* putDevice(machine: Machine, record: SoftwareRecord): Task<void>
 function* freeDevice(machine: Machine, record: SoftwareRecord): Task<void> {
   const { device } = record;
   const { firstPfn } = device;
+  yield* endOwnMemory(machine, device);
   yield* freeDeviceParts(machine, device);
   if (firstPfn !== 0) yield* removeDeviceMemory(machine, firstPfn);
   yield* machine.heap.free(SoftwareRecord, record.at);

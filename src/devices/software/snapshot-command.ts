@@ -14,11 +14,14 @@ import {
 } from "../../hmm/range/range.ts";
 import { hmmRangeSnapshot } from "../../hmm/walk/snapshot.ts";
 import { hmmRangeWaitUntilValid } from "../../hmm/range/valid.ts";
+import type { Machine } from "../../memory/machine.ts";
 import { PAGE_BYTES, ZERO_PFN } from "../../mm/pte.ts";
 import { monotonicMs } from "../../sync/tasks/clock.ts";
 import { EBUSY, type Errno } from "../../sync/errno.ts";
 import type { Task } from "../../sync/tasks/task.ts";
 import type { SnapshotPage } from "../driver.ts";
+import type { DeviceRecord } from "../service/device-record.ts";
+import { ownerOf } from "../service/own-memory.ts";
 import type { FaultService } from "../service/fault-service.ts";
 import { SPAN_TRIES_MAX, SPAN_WAIT_MS, registerErrno } from "../service/span-service.ts";
 import type { CommandOutcome, CommandRequest } from "./command.ts";
@@ -35,13 +38,14 @@ export function* snapshotCommand(
   service: FaultService,
   { address, lengthBytes, bytes }: CommandRequest,
 ): Task<CommandOutcome> {
-  const { machine, mirror } = service.device;
+  const { machine, mirror, record } = service.device;
   const startPage = address / PAGE_BYTES;
   const endPage = Math.ceil((address + lengthBytes) / PAGE_BYTES);
   const pagesMax = Math.min(endPage - startPage, SNAPSHOT_PAGES_AT_ONCE);
   const range = yield* hmmRangeAlloc(machine, {
     pfns: new Uint32Array(pagesMax),
     holes: HOLES_MARK,
+    owner: ownerOf(record),
   });
   if (typeof range === "number") return { errno: range, page: startPage, pages: 0, faults: 0 };
   try {
@@ -68,6 +72,7 @@ export function* snapshotCommand(
 }
 
 function* snapshotPart(service: FaultService, range: HmmRange, into: Uint8Array): Task<Errno> {
+  const { machine, record } = service.device;
   const { faultTimeoutMs } = service.device.table.record;
   const deadlineMs = monotonicMs() + faultTimeoutMs;
   const isLone = into.length === 1;
@@ -84,27 +89,41 @@ function* snapshotPart(service: FaultService, range: HmmRange, into: Uint8Array)
     if (answer < 0) return answer;
     // It was true of all pages when the snapshot ended, which has checked that. Nothing is
     // installed (R4), so that is enough.
-    for (let i = 0; i < into.length; i++) into[i] = snapshotByte(range.pfns[i]!);
+    for (let i = 0; i < into.length; i++) into[i] = snapshotByte(machine, record, range.pfns[i]!);
     return 0;
   }
 }
 
 /** By the byte that a snapshot has of a page. */
-const SNAPSHOT_PAGES: readonly SnapshotPage[] = ["none", "read", "zero", "write", "error"];
+const SNAPSHOT_PAGES: readonly SnapshotPage[] = [
+  "none",
+  "read",
+  "zero",
+  "write",
+  "error",
+  "own-read",
+  "own-write",
+  "other-read",
+  "other-write",
+];
 
 /** What the bytes that a snapshot command filled say. */
 export function snapshotPages(bytes: Uint8Array): SnapshotPage[] {
   return Array.from(bytes, (byte) => SNAPSHOT_PAGES[byte] ?? "error");
 }
 
-function snapshotByte(entry: number): number {
-  return SNAPSHOT_PAGES.indexOf(snapshotPage(entry));
+function snapshotByte(machine: Machine, record: DeviceRecord, entry: number): number {
+  return SNAPSHOT_PAGES.indexOf(snapshotPage(machine, record, entry));
 }
 
-function snapshotPage(entry: number): SnapshotPage {
+function snapshotPage(machine: Machine, record: DeviceRecord, entry: number): SnapshotPage {
   if (!entryIsValid(entry, DEFAULT_ENCODING)) {
     return entry === DEFAULT_ENCODING.values.none ? "none" : "error";
   }
-  if (entryIsWritable(entry, DEFAULT_ENCODING)) return "write";
+  const isWritable = entryIsWritable(entry, DEFAULT_ENCODING);
+  const kind = machine.ram.sections.deviceKindOf(entryPfn(entry, DEFAULT_ENCODING));
+  if (kind !== 0 && kind >>> 2 === ownerOf(record)) return isWritable ? "own-write" : "own-read";
+  if (kind !== 0) return isWritable ? "other-write" : "other-read";
+  if (isWritable) return "write";
   return entryPfn(entry, DEFAULT_ENCODING) === ZERO_PFN ? "zero" : "read";
 }

@@ -25,6 +25,9 @@ import { checkBytes, checkWhole, invalid } from "./arguments.ts";
 import type { CommandOutcome } from "./command.ts";
 import { COMMANDS, type CommandName } from "./commands.ts";
 import { snapshotPages } from "./snapshot-command.ts";
+import { DEVICE_COHERENT, DEVICE_PRIVATE } from "../../memory/frames/device-frames.ts";
+import { countExclusive } from "./exclusive-command.ts";
+import { OWN_BYTES_MAX, emptyOwnMemory } from "../service/own-memory.ts";
 import { THREADS_MAX } from "../service/device-record.ts";
 import { readStats, statsBetween } from "../service/device-stats.ts";
 import { DeviceThreads, lostDevice } from "./device-threads.ts";
@@ -36,6 +39,14 @@ import { type OwnedDevice, closeOwned, openOwned } from "./owned-device.ts";
 export interface SoftwareDeviceOptions {
   /** Device memory in bytes, a multiple of 4096 up to 4 GiB: the budget for copies of pages. */
   readonly memoryBytes: number;
+  /**
+   * What its memory is for. `"remote"` (default): read copies of pages, whose home is RAM; stores
+   * go to RAM as over a bus. `"private"`: pages of its own, which the CPU does not reach; a CPU
+   * touch brings a page back. `"coherent"`: pages of its own, which the CPU reaches in place. Of
+   * the last two the device takes pages when it is told to (`migrate`), uses all others in RAM, and
+   * has 1 GiB at most.
+   */
+  readonly memory?: "remote" | "private" | "coherent";
   /** Threads (Workers) that run its kernels, 1 to 32. Default 1. */
   readonly threads?: number;
   /** For messages and debuggers. Default "software device". */
@@ -64,6 +75,18 @@ export interface SoftwareKernelOptions {
    * twice, and wait for each fault. Default true.
    */
   readonly mayReplay?: boolean;
+}
+
+const OWN_TYPES = {
+  remote: undefined,
+  private: DEVICE_PRIVATE,
+  coherent: DEVICE_COHERENT,
+} as const;
+
+function checkPages(syscall: string, address: number, lengthBytes: number): void {
+  const end = TASK_SIZE_PAGES * PAGE_BYTES;
+  checkWhole("address", address, 0, end, PAGE_BYTES, syscall);
+  checkWhole("lengthBytes", lengthBytes, 1, end - address, 1, syscall);
 }
 
 /** Work items of one dispatch at most. */
@@ -132,11 +155,14 @@ export class SoftwareDevice implements Device<SoftwareKernelOptions> {
     space: AddressSpace,
     options: SoftwareDeviceOptions,
   ): Promise<SoftwareDevice> {
-    const { memoryBytes, threads = 1, name = "software device", faultTimeoutMs = 1000 } = options;
-    checkWhole("memoryBytes", memoryBytes, PAGE_BYTES, FRAMES_MAX * PAGE_BYTES, PAGE_BYTES);
+    const { memoryBytes, memory = "remote", threads = 1, name = "software device" } = options;
+    const { faultTimeoutMs = 1000 } = options;
+    const ownType = OWN_TYPES[memory];
+    const bytesMax = ownType === undefined ? FRAMES_MAX * PAGE_BYTES : OWN_BYTES_MAX;
+    checkWhole("memoryBytes", memoryBytes, PAGE_BYTES, bytesMax, PAGE_BYTES);
     checkWhole("threads", threads, 1, THREADS_MAX, 1);
     checkWhole("faultTimeoutMs", faultTimeoutMs, 1, 2 ** 31 - 1, 1);
-    const owned = await openOwned(space, { memoryBytes, threads, faultTimeoutMs });
+    const owned = await openOwned(space, { memoryBytes, ownType, threads, faultTimeoutMs });
     try {
       const started = await DeviceThreads.start(owned.record, space.handle, name);
       return new SoftwareDevice(space, owned, started, name);
@@ -192,16 +218,57 @@ export class SoftwareDevice implements Device<SoftwareKernelOptions> {
     return await this.#command("write", address, from.length, from);
   }
 
+  /**
+   * Makes pages of private memory the device's own: moves them to its memory, as far as that can be
+   * done, and evicts others when it is full. Pages that are pinned by a view, shared, or under way
+   * stay where they are. `pages` of the result: how many of the range are the device's own then.
+   * `address` is a multiple of 4096. Rejects with DeviceFault EINVAL (a hole, or an unreadable or a
+   * user's buffer's mapping; what lies before it has been moved), HmmError EINVAL (`memory` is
+   * `"remote"`).
+   */
+  async migrate(address: number, lengthBytes: number): Promise<CommandResult> {
+    return await this.#ownCommand("migrate", address, lengthBytes);
+  }
+
+  /**
+   * Brings pages that are the device's own back to RAM. `pages` of the result: how many. Rejects
+   * with DeviceFault ENOMEM (RAM is used up; the rest stays on the device), and as {@link migrate}.
+   */
+  async migrateBack(address: number, lengthBytes: number): Promise<CommandResult> {
+    return await this.#ownCommand("migrateBack", address, lengthBytes);
+  }
+
+  /**
+   * Brings back every page that is the device's own, of whatever space. How many stay, since RAM is
+   * used up.
+   */
+  async evictAll(): Promise<number> {
+    this.#check("evict");
+    return await this.#space.run(emptyOwnMemory(this.#machine, this.#owned.record.device));
+  }
+
+  /**
+   * Makes pages of private memory in RAM the device's alone, for atomics across its bus: whoever
+   * else touches one, takes it away again. Rejects with DeviceFault EPERM, EFAULT, EOPNOTSUPP
+   * (shared memory), EBUSY (pinned by a view, or others touch it all the time); the pages before
+   * are the device's alone then. `address` is a multiple of 4096.
+   */
+  async makeExclusive(address: number, lengthBytes: number): Promise<CommandResult> {
+    checkPages("makeExclusive", address, lengthBytes);
+    return await this.#command("exclusive", address, lengthBytes, new Uint8Array(0));
+  }
+
+  /** How many pages of a range are the device's alone now (`makeExclusive`). */
+  async exclusivePages(address: number, lengthBytes: number): Promise<number> {
+    checkPages("exclusivePages", address, lengthBytes);
+    this.#check("exclusivePages");
+    const endPage = Math.ceil((address + lengthBytes) / PAGE_BYTES);
+    const { device } = this.#owned.service;
+    return await this.#space.run(countExclusive(device, address / PAGE_BYTES, endPage));
+  }
+
   async snapshot(address: number, lengthBytes: number): Promise<SnapshotPage[]> {
-    checkWhole("address", address, 0, TASK_SIZE_PAGES * PAGE_BYTES, PAGE_BYTES, "snapshot");
-    checkWhole(
-      "lengthBytes",
-      lengthBytes,
-      1,
-      TASK_SIZE_PAGES * PAGE_BYTES - address,
-      1,
-      "snapshot",
-    );
+    checkPages("snapshot", address, lengthBytes);
     const bytes = new Uint8Array(Math.ceil(lengthBytes / PAGE_BYTES));
     await this.#command("snapshot", address, lengthBytes, bytes);
     return snapshotPages(bytes);
@@ -214,6 +281,17 @@ export class SoftwareDevice implements Device<SoftwareKernelOptions> {
   [Symbol.asyncDispose](): Promise<void> {
     this.#disposal ??= this.#dispose();
     return this.#disposal;
+  }
+
+  async #ownCommand(
+    name: "migrate" | "migrateBack",
+    address: number,
+    lengthBytes: number,
+  ): Promise<CommandResult> {
+    checkPages(name, address, lengthBytes);
+    if (this.#owned.record.device.ownType === 0)
+      throw invalid(name, "the device has no pages of its own; create it with `memory`");
+    return await this.#command(name, address, lengthBytes, new Uint8Array(0));
   }
 
   async #command(

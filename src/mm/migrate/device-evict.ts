@@ -46,6 +46,16 @@ interface DeviceFrameRange {
 /** Walks over all spaces before EBUSY. Each finds what a fork has copied during the one before. */
 const ROUNDS_MAX = 4;
 
+/**
+ * Brings all pages of a device memory back that can be had. Returns how many frames are used all
+ * the same. Holding no lock.
+ */
+export function* emptyDeviceMemory(machine: Machine, device: DeviceMemory): Task<number> {
+  for (let round = 0; round < ROUNDS_MAX && (yield* usedDeviceFrames(device)) > 0; round++)
+    yield* migrateDeviceRange(machine, allFrames(device));
+  return yield* usedDeviceFrames(device);
+}
+
 /** All frames of a device memory. */
 function allFrames(device: DeviceMemory): DeviceFrameRange {
   const { basePfn, pages } = device;
@@ -122,8 +132,7 @@ export function* endDeviceMemory(
   timeoutMs: number,
 ): Task<Errno> {
   yield* closeDeviceMemory(device);
-  for (let round = 0; round < ROUNDS_MAX && (yield* usedDeviceFrames(device)) > 0; round++)
-    yield* migrateDeviceRange(machine, allFrames(device));
+  yield* emptyDeviceMemory(machine, device);
   // Others may be about to drop references: an exit, a fault that was overtaken.
   if (!(yield* waitUntilUnused(device, timeoutMs))) return EBUSY;
   const srcu = yield* notifierSrcu(machine);

@@ -1,0 +1,135 @@
+/**
+ * @module devices/service/own-memory
+ * Pages that are a device's own: in its private or its coherent memory, instead of in RAM (Linux:
+ * `dev_pagemap`). Not copies: those are frames.ts. Memory consists of chunks, as that of Linux's
+ * test device does. How pages get there is mm/migrate/migrate-vma.ts.
+ *
+ * The owner of a chunk is the device's serial number, so each device has its own. A device that
+ * ends gives its pages back first. What cannot be brought back, because RAM is used up, stays where
+ * it is, and its chunk with it: the machine keeps that, and a CPU touch may yet bring the page
+ * back.
+ */
+
+import {
+  DEVICE_MEMORY_PAGES_MAX,
+  DeviceMemory,
+  type DeviceMemoryType,
+  takeDeviceFrame,
+  usedDeviceFrames,
+} from "../../memory/frames/device-frames.ts";
+import { makeDeviceMemory } from "../../memory/device-memory.ts";
+import type { Machine } from "../../memory/machine.ts";
+import { registerDeviceMemoryOps } from "../../mm/fault/device-private.ts";
+import {
+  emptyDeviceMemory,
+  endDeviceMemory,
+  evictDeviceFrame,
+} from "../../mm/migrate/device-evict.ts";
+import { migrateFaultToRam } from "../../mm/migrate/migrate-vma.ts";
+import { PAGE_BYTES } from "../../mm/pte.ts";
+import { atomicAdd } from "../../sync/atomics.ts";
+import { HmmError } from "../../sync/errors.ts";
+import type { Task } from "../../sync/tasks/task.ts";
+import { DeviceRecord, OWN_CHUNKS_MAX } from "./device-record.ts";
+
+/** Most bytes of pages that are a device's own. */
+export const OWN_BYTES_MAX: number = OWN_CHUNKS_MAX * DEVICE_MEMORY_PAGES_MAX * PAGE_BYTES;
+
+/** How long the end of a device waits for threads that are about to drop a page. */
+const END_WAIT_MS = 1000;
+
+const OWN_MEMORY_OPS: number = registerDeviceMemoryOps("hmm-ts device memory", {
+  migrateToRam: migrateFaultToRam,
+});
+
+/**
+ * Makes the memory of a new device. False: ENOMEM; `endOwnMemory` gives back what there is of it.
+ */
+export function* allocOwnMemory(
+  machine: Machine,
+  record: DeviceRecord,
+  type: DeviceMemoryType,
+  lengthBytes: number,
+): Task<boolean> {
+  record.ownType = type;
+  const opsId = OWN_MEMORY_OPS;
+  for (let left = lengthBytes / PAGE_BYTES; left > 0; left -= DEVICE_MEMORY_PAGES_MAX) {
+    const pages = Math.min(left, DEVICE_MEMORY_PAGES_MAX);
+    const chunk = yield* makeDeviceMemory(machine, { pages, type, owner: record.serial, opsId });
+    if (typeof chunk === "number") return false;
+    record.chunks.set(record.ownChunks, chunk.at);
+    record.ownChunks++;
+  }
+  return true;
+}
+
+/** Number of the device as an owner of pages, for ranges and migrations; 0 if it has no memory. */
+export function ownerOf({ ownType, serial }: DeviceRecord): number {
+  return ownType === 0 ? 0 : serial;
+}
+
+function chunksOf({ memory, chunks, ownChunks }: DeviceRecord): DeviceMemory[] {
+  return Array.from({ length: ownChunks }, (_, i) => DeviceMemory.at(memory, chunks.get(i)));
+}
+
+/** A free frame with one reference, or 0. */
+export function* takeOwnFrame(record: DeviceRecord): Task<number> {
+  for (const chunk of chunksOf(record)) {
+    const pfn = yield* takeDeviceFrame(chunk);
+    if (pfn !== 0) return pfn;
+  }
+  return 0;
+}
+
+/** Pages of the device's memory, and how many of them are used. */
+function* ownUsage(record: DeviceRecord): Task<{ total: number; used: number }> {
+  let total = 0;
+  let used = 0;
+  for (const chunk of chunksOf(record)) {
+    total += chunk.pages;
+    used += yield* usedDeviceFrames(chunk);
+  }
+  return { total, used };
+}
+
+/**
+ * Evicts pages, in the order of their frames, until `wanted` frames are free or all have been
+ * tried. Holding no lock.
+ */
+export function* makeRoom(machine: Machine, record: DeviceRecord, wanted: number): Task<void> {
+  const { total } = yield* ownUsage(record);
+  for (let tried = 0; tried < total; tried++) {
+    const { used } = yield* ownUsage(record);
+    if (total - used >= wanted) return;
+    const hand = atomicAdd(record.memory.words, record.at + HAND, 1) >>> 0;
+    const chunks = chunksOf(record);
+    const place = hand % total;
+    const chunk = chunks[Math.floor(place / DEVICE_MEMORY_PAGES_MAX)];
+    if (chunk === undefined) return;
+    const pfn = chunk.basePfn + (place % DEVICE_MEMORY_PAGES_MAX);
+    yield* evictDeviceFrame(machine, chunk, pfn);
+  }
+}
+
+const HAND: number = DeviceRecord.offset.ownHand;
+
+/** Gives all pages back, as far as they can be had. Returns how many stay. Holding no lock. */
+export function* emptyOwnMemory(machine: Machine, record: DeviceRecord): Task<number> {
+  let left = 0;
+  for (const chunk of chunksOf(record)) left += yield* emptyDeviceMemory(machine, chunk);
+  return left;
+}
+
+/**
+ * The device ends; nobody uses it any more. Holding no lock. A reaper may be a thread that has not
+ * been given the memory's buffer: then pages stay there, too.
+ */
+export function* endOwnMemory(machine: Machine, record: DeviceRecord): Task<void> {
+  for (const chunk of chunksOf(record)) {
+    try {
+      yield* endDeviceMemory(machine, chunk, END_WAIT_MS);
+    } catch (error) {
+      if (!(error instanceof HmmError && error.code === "ENXIO")) throw error;
+    }
+  }
+}
