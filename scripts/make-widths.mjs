@@ -98,7 +98,8 @@ const floatPlaces = [
     1,
     ({ array }) =>
       `/** CPUs keep the order of reads also along a dependency through a store and the same thread's read. */
-const scratch = new ${array}(1);
+// Over a buffer: a small array without one lies in V8's heap, and has no constant address.
+const scratch = new ${array}(new ArrayBuffer(8));
 const scratchBits = new Int32Array(scratch.buffer);
 
 /** What a store writes.`,
@@ -123,7 +124,14 @@ const unsignedWordPlaces = [
  * @type {readonly Place[]}
  */
 const pointerPlaces = [
-  ["=== this.#epoch) return value;", 3, () => "=== this.#epoch) return pointerIn(value, address);"],
+  [
+    "if (this.#epochWord[bitsOf(value) & this.#zero] === this.#epoch) return value;",
+    3,
+    () => `const low = bitsOf(value);
+          const high = scratchBits[1]!;
+          if (this.#epochWord[low & this.#zero] === this.#epoch)
+            return high === 0 ? low >>> 0 : pointerOf(high, low, address);`,
+  ],
   // Only when the check has held: of an attempt that fails it no address need be one.
   [
     "=== this.#epoch) return;",
@@ -150,12 +158,11 @@ const pointerPlaces = [
   [
     "/** An integer that depends on the value",
     1,
-    () => `/** The address whose bits \`value\` has; \`address\` is where it was. */
-const pointerIn = (value: number, address: number): number => {
-  scratch[0] = value;
-  const upper = scratchBits[1]! >>> 0;
+    () => `/** The address that has these two halves; \`address\` is where it was. */
+const pointerOf = (high: number, low: number, address: number): number => {
+  const upper = high >>> 0;
   if (upper >= 2 ** 21) throwTooHigh(address);
-  return upper * 2 ** 32 + (scratchBits[0]! >>> 0);
+  return upper * 2 ** 32 + (low >>> 0);
 };
 
 /** What was loaded of a record, as doubles, becomes addresses. The first was at \`address\`. */
@@ -165,7 +172,10 @@ const convertPointers = (
   end: number,
   address: number,
 ): void => {
-  for (let i = start; i < end; i++) target[i] = pointerIn(target[i]!, address + (i - start) * 8);
+  for (let i = start; i < end; i++) {
+    const low = bitsOf(target[i]!);
+    target[i] = pointerOf(scratchBits[1]!, low, address + (i - start) * 8);
+  }
 };
 
 /** An integer that depends on the value`,
