@@ -40,10 +40,12 @@ import { widths } from "./mmu/widths.ts";
 import { accesses } from "./mm/accesses.ts";
 import { copiesOnWrite } from "./mm/copy-on-write.ts";
 import { migrations } from "./mm/migrations.ts";
+import { files } from "./mm/files.ts";
 import { mmWithoutMemory } from "./mm/no-memory.ts";
 import { movesWithoutMemory } from "./mm/no-memory-moves.ts";
 import { mmPairs } from "./mm/pairs.ts";
 import { protocols } from "./mm/protocols.ts";
+import { servedFiles } from "./mm/served-files.ts";
 import { sharedSources } from "./mm/shared-source.ts";
 import { watchedViews } from "./mm/watched-views.ts";
 import { witnessedCalls } from "./mm/witnessed.ts";
@@ -99,6 +101,8 @@ export const covered: readonly Covered[] = [
   ...protocols,
   ...accesses,
   ...sharedSources,
+  ...files,
+  ...servedFiles,
   ...copiesOnWrite,
   ...watchedViews,
   ...wholeLives,

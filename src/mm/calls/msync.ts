@@ -10,7 +10,7 @@ import { EINVAL, ENOMEM, type Errno } from "../../sync/errno.ts";
 import type { Task } from "../../sync/tasks/task.ts";
 import type { Mm } from "../mm-struct.ts";
 import { PAGE_BYTES } from "../pte.ts";
-import { IO_WRITE, SourceIo, ioBegin, ioEnd } from "../source/io.ts";
+import { IO_WRITE, SourceIo, ioBegin, ioEnd, thenCleanUp } from "../source/io.ts";
 import { syncPages } from "../source/write-back.ts";
 import { VM_BACKED, VM_SHARED, isFullyMapped, offsetOf, partsIn } from "../vma/vma.ts";
 import { alignedPageOf, isLengthOrZero } from "./page-arguments.ts";
@@ -45,14 +45,19 @@ export function* doMsync(
     else writes.push(at);
   }
   yield* mm.mmapLock.upRead();
-  try {
-    for (const at of writes) {
-      const { cache, startPage: from, endPage: to } = SourceIo.at(machine.memory, at);
-      const answer = yield* syncPages(machine, cache, from, to);
-      if (answer !== 0) result = answer;
-    }
-  } finally {
+  const answer = yield* thenCleanUp(syncAll(machine, writes), function* () {
     for (const at of writes) yield* ioEnd(machine, at);
+  });
+  return answer === 0 ? result : answer;
+}
+
+/** Why one of them could not be written, or 0. */
+function* syncAll(machine: Machine, writes: readonly number[]): Task<Errno> {
+  let result: Errno = 0;
+  for (const at of writes) {
+    const { cache, startPage, endPage } = SourceIo.at(machine.memory, at);
+    const answer = yield* syncPages(machine, cache, startPage, endPage);
+    if (answer !== 0) result = answer;
   }
   return result;
 }

@@ -14,7 +14,8 @@
  *   - A pinned frame may be written through a view, which uses no entries. So the child gets a copy
  *     at once, and the parent's entry stays as it is (Linux: `page_needs_cow_for_dma`).
  *
- * No other thread knows the child until this returns, so its lock is not taken.
+ * No other thread knows the child until this returns, so its lock is not taken, unless a source has
+ * to know it.
  */
 
 import { EVENT_PROTECTION_PAGE, invalidateRange } from "../../notifier/events.ts";
@@ -53,7 +54,7 @@ import {
 } from "../pte.ts";
 import { joinDeviceSpaces } from "../device-spaces.ts";
 import { getSource, insertVma, listSpace } from "../vma/vma-map.ts";
-import { VM_SHARED, type Vma, kindAt, vmasIn } from "../vma/vma.ts";
+import { VM_BACKED, VM_SHARED, type Vma, kindAt, vmasIn } from "../vma/vma.ts";
 
 /**
  * A child address space with one user: its pointer, or ENOMEM. After ENOMEM some pages of the
@@ -80,7 +81,26 @@ function* copyInto(machine: Machine, parent: Mm, child: Mm): Task<Errno> {
   return result;
 }
 
+/**
+ * A source that the child maps knows the child (B3 of vma/source.ts), and a write-back or a
+ * truncation may come to it at once. So from there on its lock is held.
+ */
 function* copyVmas(machine: Machine, parent: Mm, child: Mm): Task<Errno> {
+  const isKnown = hasBacked(machine, parent);
+  if (isKnown) yield* child.mmapLock.downWrite();
+  const result = yield* copyVmasLocked(machine, parent, child);
+  if (isKnown) yield* child.mmapLock.upWrite();
+  return result;
+}
+
+/** Whether something is mapped from a source with a backing store. Holding the mmap lock. */
+function hasBacked({ memory }: Machine, mm: Mm): boolean {
+  for (const { flags } of vmasIn(memory, mm, 0, TASK_SIZE_PAGES))
+    if ((flags & VM_BACKED) !== 0) return true;
+  return false;
+}
+
+function* copyVmasLocked(machine: Machine, parent: Mm, child: Mm): Task<Errno> {
   for (const vma of vmasIn(machine.memory, parent, 0, TASK_SIZE_PAGES)) {
     const kind = kindAt(vma);
     let result = yield* listSpace(machine, child, kind);

@@ -22,7 +22,7 @@ import { atomicLoad } from "../../sync/atomics.ts";
 import { EAGAIN, EFAULT, EIO, type Errno } from "../../sync/errno.ts";
 import { bug } from "../../sync/errors.ts";
 import { monotonicMs } from "../../sync/tasks/clock.ts";
-import type { Task } from "../../sync/tasks/task.ts";
+import { DONE, type Task } from "../../sync/tasks/task.ts";
 import {
   CACHE_READING,
   CACHE_UPTODATE,
@@ -33,7 +33,7 @@ import {
   slotIfThere,
 } from "../vma/page-cache.ts";
 import type { Source } from "../vma/source.ts";
-import { IO_OWN, IO_READ, IO_SIZE, SourceIo, ioBegin, isOfPage } from "./io.ts";
+import { IO_OWN, IO_READ, IO_SIZE, SourceIo, ioBegin, isOfPage, thenCleanUp } from "./io.ts";
 import { type Pager, SIZE_CHANGED, pagerOf, pendingHere } from "./pager.ts";
 import { ask, endWait } from "./requests.ts";
 import { refreshSize } from "./size.ts";
@@ -69,14 +69,12 @@ export function beginSizeWait(machine: Machine, cache: number, page: number): Ta
  * freed, too. Throws HmmError EDEADLK if the thread would block for its own code. Holding no lock.
  */
 export function* bringIn(machine: Machine, at: number, timeoutMs: number = Infinity): Task<Errno> {
-  let isOver = true;
-  try {
-    const result = yield* waitForPage(machine, at, timeoutMs);
-    isOver = result !== EAGAIN;
+  let result: Errno = 0;
+  const wait = function* (): Task<Errno> {
+    result = yield* waitForPage(machine, at, timeoutMs);
     return result;
-  } finally {
-    if (isOver) yield* endWait(machine, at);
-  }
+  };
+  return yield* thenCleanUp(wait(), () => (result === EAGAIN ? DONE : endWait(machine, at)));
 }
 
 function* waitForPage(machine: Machine, at: number, timeoutMs: number): Task<Errno> {

@@ -31,6 +31,7 @@ import {
   removeResource,
   resourceKind,
 } from "../../sync/death/resources.ts";
+import { HmmError } from "../../sync/errors.ts";
 import { EMFILE, ENOMEM } from "../../sync/errno.ts";
 import type { Task } from "../../sync/tasks/task.ts";
 import { wordAt } from "../../mmu/radix-table.ts";
@@ -170,6 +171,23 @@ function* takeMarksBack(
 }
 
 registerReleaser(IO_RESOURCE, (memory, at) => releaseDead(Machine.of(memory), at));
+
+/**
+ * Runs `task`, then `cleanUp`; also if the task throws EDEADLK, because this thread would wait for
+ * itself. Whatever else it throws means that the machine has stopped: then nothing is cleaned up,
+ * and no lock may be waited for.
+ */
+export function* thenCleanUp<T>(task: Task<T>, cleanUp: () => Task<void>): Task<T> {
+  let result: T;
+  try {
+    result = yield* task;
+  } catch (error) {
+    if (error instanceof HmmError && error.code === "EDEADLK") yield* cleanUp();
+    throw error;
+  }
+  yield* cleanUp();
+  return result;
+}
 
 /** Whether the transfer, which is marked, includes `page` of `cache`. Of this thread's own. */
 export function isOfPage(machine: Machine, at: number, cache: number, page: number): boolean {

@@ -20,7 +20,7 @@ import type { Machine } from "../../memory/machine.ts";
 /** The answer of a pager that has begun, and will finish the transfer itself. */
 export const PENDING = 1;
 
-/** The answer of a `read` that is done, and found that the store has another size now. */
+/** The answer of a `read` that found that the store has another size now: it is asked for. */
 export const SIZE_CHANGED = 2;
 
 /** Bytes that are to be read or written. Whole pages, but for the last one of the source. */
@@ -47,11 +47,12 @@ export interface Pager {
   sizeBytes(): number;
 }
 
-/** This thread's pagers of a machine, by the source's cache. */
+/** What a machine's threads have here: one, outside of the checker, which runs several. */
 interface LocalPagers {
+  /** By thread and cache. */
   readonly pagers: Map<number, Pager>;
-  /** Transfers that this thread has begun and not finished. */
-  readonly pending: Set<number>;
+  /** Transfers that were begun here and are not finished, with the thread that will finish them. */
+  readonly pending: Map<number, number>;
 }
 
 const byMachine = new WeakMap<Machine, LocalPagers>();
@@ -59,29 +60,35 @@ const byMachine = new WeakMap<Machine, LocalPagers>();
 function localPagers(machine: Machine): LocalPagers {
   let local = byMachine.get(machine);
   if (local === undefined) {
-    local = { pagers: new Map(), pending: new Set() };
+    local = { pagers: new Map(), pending: new Map() };
     byMachine.set(machine, local);
   }
   return local;
 }
 
+const AGENTS_MAX = 64;
+
+function keyOf({ memory }: Machine, cache: number): number {
+  return cache * AGENTS_MAX + memory.agentId;
+}
+
 /** What this thread has for the source of `cache`. */
 export function pagerOf(machine: Machine, cache: number): Pager | undefined {
-  return byMachine.get(machine)?.pagers.get(cache);
+  return byMachine.get(machine)?.pagers.get(keyOf(machine, cache));
 }
 
 /** While the caller is a server of the source (serve.ts), so that `cache` is not reused. */
 export function setPager(machine: Machine, cache: number, pager: Pager): void {
-  localPagers(machine).pagers.set(cache, pager);
+  localPagers(machine).pagers.set(keyOf(machine, cache), pager);
 }
 
 export function dropPager(machine: Machine, cache: number): void {
-  byMachine.get(machine)?.pagers.delete(cache);
+  byMachine.get(machine)?.pagers.delete(keyOf(machine, cache));
 }
 
-/** Notes a transfer that this thread's code will finish later. */
+/** Notes a transfer that this thread's code may finish later. */
 export function notePending(machine: Machine, io: number): void {
-  localPagers(machine).pending.add(io);
+  localPagers(machine).pending.set(io, machine.memory.agentId);
 }
 
 export function forgetPending(machine: Machine, io: number): void {
@@ -89,6 +96,7 @@ export function forgetPending(machine: Machine, io: number): void {
 }
 
 /** The transfers that only code of this thread can finish. */
-export function pendingHere(machine: Machine): Iterable<number> {
-  return byMachine.get(machine)?.pending ?? [];
+export function* pendingHere(machine: Machine): Generator<number, void, void> {
+  for (const [io, agent] of byMachine.get(machine)?.pending ?? [])
+    if (agent === machine.memory.agentId) yield io;
 }

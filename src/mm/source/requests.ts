@@ -29,6 +29,7 @@ import {
   SourceIo,
   ioEnd,
   setIoState,
+  thenCleanUp,
 } from "./io.ts";
 
 /**
@@ -77,4 +78,9 @@ export function* endWait(machine: Machine, at: number): Task<void> {
   }
   yield* cache.lock.unlock();
   if (!isTaken) yield* ioEnd(machine, at);
+}
+
+/** Asks, waits for the answer however long that takes, and frees the record. */
+export function askOnce(machine: Machine, source: Source, at: number): Task<Errno> {
+  return thenCleanUp(ask(machine, source, at, Infinity), () => endWait(machine, at));
 }

@@ -35,6 +35,7 @@ import {
   SourceIo,
   freeIo,
   setIoState,
+  thenCleanUp,
 } from "./io.ts";
 import { type Pager, dropPager, setPager } from "./pager.ts";
 import { dropUnmapped, refreshSize } from "./size.ts";
@@ -44,11 +45,13 @@ import { syncPages } from "./write-back.ts";
 interface ServerRecord extends StructView {
   cache: number;
   agent: number;
+  isCounted: number;
 }
 
 const ServerRecord: Struct<ServerRecord> = struct<ServerRecord>("sourceServer", {
   cache: pointer("const", "holds one reference (V1)"),
   agent: u32("const", "id of the thread"),
+  isCounted: u32("pageCacheLock", "1: the source counts it"),
 });
 
 const SERVER_RESOURCE: number = resourceKind("source");
@@ -92,6 +95,7 @@ export class SourceServer {
     const cache = PageCache.at(machine.memory, cacheAt);
     yield* cache.lock.lock();
     sourceOf(machine, cacheAt).servers += 1;
+    record.isCounted = 1;
     yield* cache.lock.unlock();
     setPager(machine, cacheAt, pager);
     return new SourceServer(machine, cacheAt, at, slot);
@@ -154,11 +158,8 @@ export class SourceServer {
     const { machine, cacheAt } = this;
     // Another task of this thread may end the service meanwhile.
     yield* cacheGet(machine, cacheAt);
-    try {
-      return yield* this.#endHeld(PageCache.at(machine.memory, cacheAt));
-    } finally {
-      yield* cachePut(machine, cacheAt);
-    }
+    const cache = PageCache.at(machine.memory, cacheAt);
+    return yield* thenCleanUp(this.#endHeld(cache), () => cachePut(machine, cacheAt));
   }
 
   *#endHeld(cache: PageCache): Task<Errno> {
@@ -256,14 +257,14 @@ function* answer(machine: Machine, cache: PageCache, source: Source, request: nu
 
 /** For the reaper: the thread that served has died (V1, V3). */
 function* releaseServer(machine: Machine, at: number): Task<void> {
-  const { cache: cacheAt, agent } = ServerRecord.at(machine.memory, at);
+  const { cache: cacheAt, agent, isCounted } = ServerRecord.at(machine.memory, at);
   const cache = PageCache.at(machine.memory, cacheAt);
   const source = sourceOf(machine, cacheAt);
   const orphans: number[] = [];
   const table = yield* sourceTable(machine);
   yield* table.lock.lock();
   yield* cache.lock.lock();
-  source.servers -= 1;
+  source.servers -= isCounted;
   for (const node of source.requests.nodes()) {
     const io = SourceIo.at(source.memory, SourceIo.containerOf(node, "node"));
     if (io.server !== agent || io.state === IO_QUEUED) continue;

@@ -34,6 +34,7 @@ import {
   backingOf,
   cacheEntryAt,
   cacheEntryPfn,
+  cachePages,
   slotIfThere,
 } from "../vma/page-cache.ts";
 import { type Source, setSourceSize, sourceSize } from "../vma/source.ts";
@@ -41,7 +42,7 @@ import { zapRange } from "../zap.ts";
 import { IO_SIZE, ioBegin } from "./io.ts";
 import { forEachMapping } from "./mappings.ts";
 import { pagerOf } from "./pager.ts";
-import { ask, endWait } from "./requests.ts";
+import { askOnce } from "./requests.ts";
 import { waitWhileWriting, zeroBeyond } from "./transfer.ts";
 
 /**
@@ -58,11 +59,7 @@ export function* refreshSize(machine: Machine, at: number): Task<Errno> {
   }
   const io = yield* ioBegin(machine, at, IO_SIZE, 0, 0);
   if (io < 0) return io;
-  try {
-    return yield* ask(machine, source, io, Infinity);
-  } finally {
-    yield* endWait(machine, io);
-  }
+  return yield* askOnce(machine, source, io);
 }
 
 /** The store has `bytes` now. In a thread that has the code. 0 or EFBIG. */
@@ -186,7 +183,8 @@ function isCachePage(machine: Machine, mm: Mm, cache: number, page: number): boo
  */
 export function* dropUnmapped(machine: Machine, cache: PageCache, source: Source): Task<number> {
   let dropped = 0;
-  for (let page = 0; page < CACHE_PAGES_MAX; page++) {
+  const pages = cachePages(machine, cache.at);
+  for (let page = 0; page < pages; page++) {
     const slot = slotIfThere(machine.memory, cache, page);
     if (slot === 0) page += LEAF_WORDS - 1 - (page % LEAF_WORDS);
     else if (yield* dropIfUnmapped(machine, cache, source, page)) dropped++;

@@ -27,7 +27,7 @@ import type { Machine } from "../../memory/machine.ts";
 import { dataStep } from "../../memory/frames/page-data.ts";
 import { LEAF_WORDS, wordAt } from "../../mmu/radix-table.ts";
 import { atomicLoad, atomicStore } from "../../sync/atomics.ts";
-import { ENOMEM, type Errno } from "../../sync/errno.ts";
+import { EAGAIN, ENOMEM, type Errno } from "../../sync/errno.ts";
 import { bug } from "../../sync/errors.ts";
 import type { Task } from "../../sync/tasks/task.ts";
 import { PAGE_BYTES } from "../pte.ts";
@@ -62,8 +62,8 @@ export const WRITE_PAGES_MAX = 256;
 /**
  * Reads absent pages from `page` on, `wantedPages` at most, as far as they lie in a row and frames
  * in a row are free. 0: done, or begun (PENDING), or another thread is reading the page.
- * SIZE_CHANGED: done, and the size is to be asked again. ENOMEM, EMFILE, or what the pager
- * answered.
+ * SIZE_CHANGED: the size is to be asked first, and the pages read again. ENOMEM, EMFILE, or what
+ * the pager answered.
  */
 export function* readPages(
   machine: Machine,
@@ -91,7 +91,7 @@ export function* readPages(
   const answer = pager.read({ offsetBytes, storedBytes, parts, io: at });
   if (answer === PENDING) return 0;
   const hasChanged = answer === SIZE_CHANGED;
-  const result = yield* finishTransfer(machine, at, hasChanged ? 0 : answer);
+  const result = yield* finishTransfer(machine, at, hasChanged ? EAGAIN : answer);
   return hasChanged ? SIZE_CHANGED : result;
 }
 
@@ -121,9 +121,13 @@ function* allocFrames(
   const none = { pfn: 0, pages: 0, errno: ENOMEM };
   let pages = Math.min(wantedPages, cachePages(machine, cache.at) - page);
   if (pages <= 0) return { ...none, errno: 0 };
-  for (let first = page; first < page + pages; first += LEAF_WORDS)
-    if ((yield* cacheSlot(machine, cache, first)) <= 0) return none;
-  if ((yield* cacheSlot(machine, cache, page + pages - 1)) <= 0) return none;
+  for (let first = page; first < page + pages; first += LEAF_WORDS) {
+    const slot = yield* cacheSlot(machine, cache, first);
+    // Cut off meanwhile: then there is nothing to read.
+    if (slot <= 0) return slot === 0 ? none : { ...none, errno: 0 };
+  }
+  const last = yield* cacheSlot(machine, cache, page + pages - 1);
+  if (last <= 0) return last === 0 ? none : { ...none, errno: 0 };
   for (; pages > 1; pages = Math.floor(pages / 2)) {
     const pfn = yield* machine.ram.allocRun(pages, zeroed);
     if (pfn !== 0) return { pfn, pages, errno: 0 };
@@ -189,7 +193,7 @@ export function* beginWrite(
   startPage: number,
   endPage: number,
 ): Task<WriteRun | Errno | undefined> {
-  if (source.dirtyPages === 0) return undefined;
+  if (!(yield* isAnyDirty(cache, source))) return undefined;
   const at = yield* ioBegin(machine, cache.at, IO_WRITE, startPage, startPage);
   if (at < 0) return at;
   const pfns: number[] = [];
@@ -197,6 +201,14 @@ export function* beginWrite(
   if (first >= 0) return { io: at, startPage: first, endPage: first + pfns.length, pfns };
   yield* ioEnd(machine, at);
   return undefined;
+}
+
+/** Whether there is something to write. */
+export function* isAnyDirty(cache: PageCache, source: Source): Task<boolean> {
+  yield* cache.lock.lock();
+  const isDirty = source.dirtyPages > 0;
+  yield* cache.lock.unlock();
+  return isDirty;
 }
 
 /** The first page of the run, or -1. @stepped page cache */
@@ -283,9 +295,9 @@ function clipped(parts: readonly Uint8Array[], mostBytes: number): Uint8Array[] 
 }
 
 /**
- * Ends a transfer with `answer`, 0 or an errno, which it returns. Of a transfer that was PENDING,
- * in the thread that began it. Until then the transfer has a claim of the source, so the thread
- * goes on serving.
+ * Ends a transfer with `answer`, 0 or an errno, which it returns; EAGAIN of a read: the pages are
+ * to be read again. Of a transfer that was PENDING, in the thread that began it. Until then the
+ * transfer has a claim of the source, so the thread goes on serving.
  */
 export function* finishTransfer(machine: Machine, at: number, answer: Errno): Task<Errno> {
   const io = SourceIo.at(machine.memory, at);
@@ -322,7 +334,7 @@ function* finishRead(
     atomicStore(memory.words, slot, isKept ? makeCacheEntry(pfn, CACHE_UPTODATE) : 0);
     if (!isKept) left.push(pfn);
   }
-  source.readErrno = answer;
+  source.readErrno = answer === EAGAIN ? 0 : answer;
   io.isMarked = 0;
   yield* cache.lock.unlock();
 }

@@ -30,9 +30,9 @@ import { type PageRange, VM_SHARED } from "../vma/vma.ts";
 import { IO_WRITE, ioBegin } from "./io.ts";
 import { forEachMapping } from "./mappings.ts";
 import { pagerOf } from "./pager.ts";
-import { ask, endWait } from "./requests.ts";
+import { askOnce } from "./requests.ts";
 import { refreshSize } from "./size.ts";
-import { type WriteRun, beginWrite, waitWhileWriting, writeRun } from "./transfer.ts";
+import { type WriteRun, beginWrite, isAnyDirty, waitWhileWriting, writeRun } from "./transfer.ts";
 
 /**
  * Writes what is dirty in pages [startPage, endPage) now, and waits until it is written: 0, or why
@@ -52,18 +52,7 @@ export function* syncPages(
   if (!(yield* isAnyDirty(PageCache.at(machine.memory, at), source))) return 0;
   const io = yield* ioBegin(machine, at, IO_WRITE, startPage, endPage);
   if (io < 0) return io;
-  try {
-    return yield* ask(machine, source, io, Infinity);
-  } finally {
-    yield* endWait(machine, io);
-  }
-}
-
-function* isAnyDirty(cache: PageCache, source: Source): Task<boolean> {
-  yield* cache.lock.lock();
-  const isDirty = source.dirtyPages > 0;
-  yield* cache.lock.unlock();
-  return isDirty;
+  return yield* askOnce(machine, source, io);
 }
 
 /** In a thread that has the code. One pass: what is stored meanwhile may stay dirty. */

@@ -9,11 +9,11 @@ import type { Machine } from "../../memory/machine.ts";
 import { pteAt, wordAt } from "../../mmu/radix-table.ts";
 import { atomicStore } from "../../sync/atomics.ts";
 import type { Errno } from "../../sync/errno.ts";
-import type { Task } from "../../sync/tasks/task.ts";
+import { type Task, doneNumber } from "../../sync/tasks/task.ts";
 import type { Mm } from "../mm-struct.ts";
 import { holdsFrame, ptePfn } from "../pte.ts";
 import { populate } from "../source/bring-in.ts";
-import { IO_READ, SourceIo, ioBegin, ioEnd } from "../source/io.ts";
+import { IO_READ, SourceIo, ioBegin, ioEnd, thenCleanUp } from "../source/io.ts";
 import {
   CACHE_DIRTY,
   CACHE_UPTODATE,
@@ -74,15 +74,19 @@ export function* bringRangeIn(machine: Machine, mm: Mm, range: PageRange): Task<
     else waits.push(at);
   }
   yield* mm.mmapLock.upRead();
-  try {
-    for (const at of waits) {
-      const { cache, startPage, endPage } = SourceIo.at(machine.memory, at);
-      if (result === 0) result = yield* populate(machine, cache, startPage, endPage);
-    }
-  } finally {
+  const all = result === 0 ? populateAll(machine, waits) : doneNumber(result);
+  return yield* thenCleanUp(all, function* () {
     for (const at of waits) yield* ioEnd(machine, at);
+  });
+}
+
+function* populateAll(machine: Machine, waits: readonly number[]): Task<Errno> {
+  for (const at of waits) {
+    const { cache, startPage, endPage } = SourceIo.at(machine.memory, at);
+    const result = yield* populate(machine, cache, startPage, endPage);
+    if (result !== 0) return result;
   }
-  return result;
+  return 0;
 }
 
 /** The part that is the whole range, if it is of a source with a backing store. */

@@ -1,0 +1,173 @@
+/**
+ * @module The stage of scenarios about mappings of a source: a backing store of one word for each
+ * page, the pager over it, and address spaces that map it. Each thread of a scenario that is given
+ * the pager has the code of the source; the others ask.
+ */
+
+import type { HmmHarness } from "../../../../src/checker/harness/hmm-harness.ts";
+import { HARNESS_PAGE } from "../../../../src/checker/harness/hmm-harness.ts";
+import { HarnessCpu } from "../../../../src/checker/harness/harness-cpu.ts";
+import { MAP_FIXED_NOREPLACE, doMmap } from "../../../../src/mm/calls/mmap.ts";
+import { doMsync } from "../../../../src/mm/calls/msync.ts";
+import { doFork } from "../../../../src/mm/lifetime/fork.ts";
+import { Mm } from "../../../../src/mm/mm-struct.ts";
+import { PAGE_BYTES } from "../../../../src/mm/pte.ts";
+import type { PageTransfer, Pager } from "../../../../src/mm/source/pager.ts";
+import { SIZE_CHANGED, setPager } from "../../../../src/mm/source/pager.ts";
+import { dropClaim, openSource } from "../../../../src/mm/source/source-table.ts";
+import { refreshSize } from "../../../../src/mm/source/size.ts";
+import { VM_READ, VM_WRITE } from "../../../../src/mm/vma/vma.ts";
+import { cacheGet } from "../../../../src/mm/vma/page-cache.ts";
+import { EIO, ENOMEM, type Errno } from "../../../../src/sync/errno.ts";
+import { SegmentationFault, assert } from "../../../../src/sync/errors.ts";
+import type { Task } from "../../../../src/sync/tasks/task.ts";
+
+/** The first page of the mapping. */
+export const ADDRESS: number = HARNESS_PAGE * PAGE_BYTES;
+/** What the store has on each page at the beginning. */
+export const FIRST = 7;
+
+/** A backing store in JavaScript: the first word of each page. */
+export class WordStore implements Pager {
+  readonly wantsZeroes = false;
+  words: Int32Array = new Int32Array(0);
+  fails = false;
+  reads = 0;
+
+  constructor(pages: number) {
+    this.reset(pages);
+  }
+
+  reset(pages: number): void {
+    this.words = new Int32Array(pages).fill(FIRST);
+    this.fails = false;
+    this.reads = 0;
+  }
+
+  read({ offsetBytes, storedBytes, parts }: PageTransfer): number {
+    if (this.fails) return EIO;
+    if (offsetBytes + storedBytes > this.sizeBytes()) return SIZE_CHANGED;
+    this.reads++;
+    this.#eachPage(offsetBytes, parts, (word, page) => {
+      word[0] = this.words[page] ?? 0;
+    });
+    return 0;
+  }
+
+  write({ offsetBytes, parts }: PageTransfer): Errno {
+    if (this.fails) return EIO;
+    this.#eachPage(offsetBytes, parts, (word, page) => {
+      this.words[page] = word[0]!;
+    });
+    return 0;
+  }
+
+  sizeBytes(): number {
+    return this.words.length * PAGE_BYTES;
+  }
+
+  #eachPage(
+    offsetBytes: number,
+    parts: readonly Uint8Array[],
+    visit: (word: Int32Array, page: number) => void,
+  ): void {
+    let page = offsetBytes / PAGE_BYTES;
+    for (const { buffer, byteOffset, length } of parts)
+      for (let at = 0; at < length; at += PAGE_BYTES)
+        visit(new Int32Array(buffer, byteOffset + at, 1), page++);
+  }
+}
+
+export interface StoreStage {
+  readonly store: WordStore;
+  readonly pages: number;
+  readonly cache: number;
+  /** A child of the harness's space, if there is one. */
+  readonly child: Mm | undefined;
+}
+
+export interface StageOptions {
+  readonly pages?: number;
+  readonly shared?: boolean;
+  /** Agents that have the code; default: the set-up's and both tasks'. */
+  readonly coders?: readonly number[];
+  readonly hasChild?: boolean;
+}
+
+/** Maps the store at ADDRESS in the harness's space. The stage keeps a reference of the cache. */
+export function makeStage(harness: HmmHarness, options: StageOptions = {}): StoreStage {
+  const { machine, mm } = harness;
+  const { pages = 1, shared = true, coders = [0, 1, 2, 3], hasChild = false } = options;
+  const store = new WordStore(pages);
+  const lengthBytes = pages * PAGE_BYTES;
+  const cache = harness.run(openSource(machine, { lengthBytes, isWritable: true }));
+  assert(cache > 0, `the source cannot be made: ${cache}`);
+  givePager(harness, cache, store, coders);
+  harness.run(cacheGet(machine, cache));
+  const place = { lengthBytes, address: ADDRESS, placement: MAP_FIXED_NOREPLACE };
+  const kind = { protection: VM_READ | VM_WRITE, shared, bufferPfn: 0, offsetPages: 0, cache };
+  const mapped = harness.run(doMmap(machine, mm, { ...place, ...kind }));
+  assert(mapped === ADDRESS, `the mapping answered ${mapped}`);
+  harness.run(dropClaim(machine, cache));
+  const child = hasChild ? Mm.at(machine.memory, harness.run(doFork(machine, mm))) : undefined;
+  return { store, pages, cache, child };
+}
+
+function givePager(
+  harness: HmmHarness,
+  cache: number,
+  store: WordStore,
+  coders: readonly number[],
+): void {
+  const { memory } = harness.machine;
+  const self = memory.agentId;
+  for (const agent of coders) {
+    memory.agentId = agent;
+    setPager(harness.machine, cache, store);
+  }
+  memory.agentId = self;
+}
+
+/** The page's word as a load of the space sees it; undefined: SIGBUS. */
+export function* loadWord(
+  harness: HmmHarness,
+  page = 0,
+  mm: Mm = harness.mm,
+): Task<number | undefined> {
+  try {
+    return yield* new HarnessCpu(harness, mm).load(ADDRESS + page * PAGE_BYTES);
+  } catch (error) {
+    if (error instanceof SegmentationFault && error.signal === "SIGBUS") return undefined;
+    throw error;
+  }
+}
+
+/** False: SIGBUS. */
+export function* storeWord(
+  harness: HmmHarness,
+  value: number,
+  page = 0,
+  mm: Mm = harness.mm,
+): Task<boolean> {
+  try {
+    yield* new HarnessCpu(harness, mm).store(ADDRESS + page * PAGE_BYTES, value);
+    return true;
+  } catch (error) {
+    if (error instanceof SegmentationFault && error.signal === "SIGBUS") return false;
+    throw error;
+  }
+}
+
+export function* sync(harness: HmmHarness, { pages }: StoreStage, mm: Mm = harness.mm): Task<void> {
+  const answer = yield* doMsync(harness.machine, mm, ADDRESS, pages * PAGE_BYTES);
+  // ENOMEM: it has been unmapped meanwhile.
+  assert(answer === 0 || answer === ENOMEM, `msync answered ${answer}`);
+}
+
+/** Somebody makes the store `pages` long, and it is noticed. */
+export function* resize(harness: HmmHarness, stage: StoreStage, pages: number): Task<void> {
+  const { words } = stage.store;
+  stage.store.words = Int32Array.from({ length: pages }, (_, page) => words[page] ?? FIRST);
+  const answer = yield* refreshSize(harness.machine, stage.cache);
+  assert(answer === 0, `to ask for the size answered ${answer}`);
+}
