@@ -64,7 +64,6 @@ import {
   mayWrite,
   wakeForState,
 } from "../words/rwsem-words.ts";
-import { agentRecord, AGENT_READS } from "../control-block.ts";
 import { DEBUG, DETACHED, EXPLORED, REAL } from "../shared-memory.ts";
 import type { SharedMemory } from "../shared-memory.ts";
 import { DONE, DONE_FALSE, DONE_TRUE, describe, mustSucceed, park } from "../tasks/task.ts";
@@ -253,14 +252,15 @@ export class RwSem {
   }
 
   /**
-   * After WRITER was set: enters, unless a thread is inside by its reader word.
+   * Directly after WRITER was set: enters, unless a thread is inside by its reader word.
    *
    * @spelled semaphore
    */
   private tryEnterClaimed(): boolean {
     const { memory, at } = this;
-    if (memory.mode !== EXPLORED && nextReader(memory.words, at, 0) >= 0) return false;
-    memory.words[this.slotOf(this.enteringTag) + TAG] = this.exclusiveTag;
+    if (memory.mode !== EXPLORED && nextReader(memory.words, at) !== 0) return false;
+    // The newest slot is the highest one in use (H2 of held-locks.ts).
+    memory.words[memory.heldNext - 1 + TAG] = this.exclusiveTag;
     return true;
   }
 
@@ -275,8 +275,10 @@ export class RwSem {
       this.dropClaim();
       this.refuseSelfWait();
     }
-    for (let id = nextReader(memory.words, at, 0); id >= 0; id = nextReader(memory.words, at, id))
-      yield park(memory, agentRecord(id) + AGENT_READS, at, Infinity, this.lockClass.name);
+    for (let word = nextReader(memory.words, at); word !== 0;) {
+      yield park(memory, word, at, Infinity, this.lockClass.name);
+      word = nextReader(memory.words, at, word);
+    }
     memory.words[this.slotOf(this.enteringTag) + TAG] = this.exclusiveTag;
   }
 
@@ -492,7 +494,7 @@ export class RwSem {
     const { memory, at } = this;
     const words = memory.words;
     const slot = this.slotOf(this.exclusiveTag);
-    const readerSlot = countedSlot(memory, at, this.sharedTag);
+    const readerSlot = stay === 0 ? 0 : countedSlot(memory, at, this.sharedTag);
     const state = leaveAsWriter(words, at, slot, stay, readerSlot);
     if (stay !== 0) {
       noteCounted(memory, readerSlot);

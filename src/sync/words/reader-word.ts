@@ -57,6 +57,7 @@ import {
   AGENT_READS_TAG,
   AGENT_STATE,
   AGENT_STATE_MASK,
+  AGENT_WORDS,
   agentRecord,
 } from "../control-block.ts";
 import { STATE, WRITER, mayRead } from "./rwsem-words.ts";
@@ -115,18 +116,21 @@ export function clearReaderWord(words: Int32Array, record: number): void {
     futexWake(words, record + AGENT_READS, 1);
 }
 
+/** The reader word of the first agent. */
+const FIRST_WORD: number = agentRecord(0) + AGENT_READS;
+
 /**
- * The first agent from `firstAgentId` on that is inside by its reader word; -1 if none is. WRITER
- * is set. A dead one is not inside: nobody need clear its word for that.
+ * The first reader word, from that at `from` on, whose thread is inside; 0 if none is. WRITER is
+ * set. A dead thread is not inside: nobody need clear its word for that.
  *
  * @spelled semaphore
  */
-export function nextReader(words: Int32Array, at: number, firstAgentId: number): number {
-  for (let id = firstAgentId, end = atomicLoad(words, AGENTS_USED); id < end; id++) {
-    const record = agentRecord(id);
-    if (atomicLoad(words, record + AGENT_READS) !== at) continue;
-    const state = atomicLoad(words, record + AGENT_STATE) & AGENT_STATE_MASK;
-    if (state !== AGENT_FREE && state !== AGENT_DEAD) return id;
+export function nextReader(words: Int32Array, at: number, from: number = FIRST_WORD): number {
+  const end = agentRecord(atomicLoad(words, AGENTS_USED));
+  for (let word = from; word < end; word += AGENT_WORDS) {
+    if (atomicLoad(words, word) !== at) continue;
+    const state = atomicLoad(words, word - AGENT_READS + AGENT_STATE) & AGENT_STATE_MASK;
+    if (state !== AGENT_FREE && state !== AGENT_DEAD) return word;
   }
-  return -1;
+  return 0;
 }

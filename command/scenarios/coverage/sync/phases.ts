@@ -1,13 +1,15 @@
 /**
  * @module The inside of a reader-writer semaphore, access by access, for few tasks, so that all
- * orders are explored. A waiter is woken even if other threads die in the queue. At the end no task
- * is inside or queued, and no reader phase is left.
+ * orders are explored. The readers are counted in STATE: their threads' reader words are in use
+ * for another semaphore (those that are not are in reader-words.ts). A waiter is woken even if
+ * other threads die in the queue. At the end no task is inside or queued, and no reader phase is
+ * left.
  */
 
 import { Cell, Gate, Places } from "../../../../src/checker/primitives/program.ts";
 import type { ScenarioExploration } from "../../../../src/checker/scenario.ts";
 import { registerAgent } from "../../../../src/sync/runners/agents.ts";
-import { AGENT_STATE, agentRecord } from "../../../../src/sync/control-block.ts";
+import { AGENT_READS, AGENT_STATE, agentRecord } from "../../../../src/sync/control-block.ts";
 import { declareDead } from "../../../../src/sync/death/death.ts";
 import { HmmError, assert } from "../../../../src/sync/errors.ts";
 import { lockClass } from "../../../../src/sync/lock-class.ts";
@@ -27,6 +29,8 @@ const COMPLETE: ScenarioExploration = { spelledOut: true, spuriousWakes: 0 };
 const BOUNDED: ScenarioExploration = { ...COMPLETE, engine: "bounded", preemptions: 2 };
 
 const ofClass = lockClass("covered phases");
+/** As many tasks as a scenario has here. */
+const TASKS_MAX = 4;
 
 interface Phases {
   readonly memory: SharedMemory;
@@ -38,6 +42,8 @@ interface Phases {
   readonly dead: Gate;
   /** The first writer has gone. */
   readonly left: Gate;
+  /** Another semaphore, which nobody uses. */
+  readonly elsewhere: number;
 }
 
 function reopen(memory: SharedMemory): Phases {
@@ -50,6 +56,7 @@ function reopen(memory: SharedMemory): Phases {
     dying: new RwSem(threadOf(memory, FIRST, DEBUG), sem.at, ofClass),
     dead: new Gate(memory, places.take(1), "dead"),
     left: new Gate(memory, places.take(1), "left"),
+    elsewhere: places.take(RwSem.WORDS),
   };
 }
 
@@ -59,6 +66,8 @@ function setup(memory: SharedMemory): Phases {
   memory.words[new Places(memory).take(RwSem.WORDS)] = -1; // whatever was there before
   const phases = reopen(memory);
   phases.sem.init();
+  for (let task = 0; task < TASKS_MAX; task++)
+    memory.words[agentRecord(FIRST + 1 + task) + AGENT_READS] = phases.elsewhere;
   return phases;
 }
 
