@@ -56,6 +56,13 @@ const places = [
     1,
     ({ array }) => `#elsewhere: ${array}[] = [new ${array}(0)]`,
   ],
+  [
+    "#lastData: Int32Array = new Int32Array(0)",
+    1,
+    ({ array }) => `#lastData: ${array} = new ${array}(0)`,
+  ],
+  ["~4092", 1, ({ bytes }) => `~${PAGE_BYTES - bytes}`],
+  ["offset >> 2", 1, ({ bytes }) => `offset >> ${Math.log2(bytes)}`],
   ["IntegerAccess<number, Int32Array>", 1, ({ array }) => `IntegerAccess<number, ${array}>`],
   ["target: Int32Array", 2, ({ array }) => `target: ${array}`],
   ["(targetOffset - start) * 4", 1, ({ bytes }) => `(targetOffset - start) * ${bytes}`],
@@ -79,7 +86,7 @@ const places = [
   ],
   [".section!.i32", 5, ({ name, field = name }) => `.section!.${field}`],
   [".lastSection!.i32", 1, ({ name, field = name }) => `.lastSection!.${field}`],
-  [".arrays!.i32", 2, ({ name, field = name }) => `.arrays!.${field}`],
+  [".arrays!.i32", 3, ({ name, field = name }) => `.arrays!.${field}`],
   [" arrays.i32;", 2, ({ name, field = name }) => ` arrays.${field};`],
 ];
 
@@ -126,7 +133,7 @@ const unsignedWordPlaces = [
 const pointerPlaces = [
   [
     "if (this.#epochWord[bitsOf(value) & this.#zero] === this.#epoch) return value;",
-    3,
+    4,
     () => `const low = bitsOf(value);
           const high = scratchBits[1]!;
           if (this.#epochWord[low & this.#zero] === this.#epoch)

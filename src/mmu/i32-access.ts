@@ -92,6 +92,10 @@ export class I32Access implements IntegerAccess<number, Int32Array>, PageWordRea
   readonly #epochWord: Int32Array = NO_WORDS;
   #epoch = 0;
   #zero = 1;
+  /** The page that `#aim` found last, under that epoch: its address, its data, its start there. */
+  #lastBase: number = Number.NaN;
+  #lastData: Int32Array = new Int32Array(0);
+  #lastIndex = 0;
 
   /** `item`: the work item of a device that it is for; undefined for a thread of the CPU. */
   constructor(tlb: SoftTlb, item: StoringItem | undefined) {
@@ -114,8 +118,9 @@ export class I32Access implements IntegerAccess<number, Int32Array>, PageWordRea
     else this.#elsewhere[slot] = arrays.i32;
   }
 
-  /** Drops what is remembered of stores. */
+  /** Drops what is remembered. */
   forget(): void {
+    this.#lastBase = Number.NaN;
     this.#store.forget();
   }
 
@@ -141,11 +146,18 @@ export class I32Access implements IntegerAccess<number, Int32Array>, PageWordRea
   }
 
   /**
-   * A load of a page that is not known, of a far page, or under a new epoch.
+   * A load of a page that is not known or has no word of its own, or under a new epoch.
    *
    * @stepped data
    */
   #loadSecond(address: number): number {
+    // Far pages in order, and those far inside a large buffer.
+    const distance = address - this.#lastBase;
+    const offset = distance | 0;
+    if (offset === distance && (offset & ~4092) === 0) {
+      const value = this.#lastData[this.#lastIndex + (offset >> 2)]!;
+      if (this.#epochWord[bitsOf(value) & this.#zero] === this.#epoch) return value;
+    }
     for (let tries = 0; ; tries++) {
       const index = this.#aim(address, tries);
       const value = this.#tlb.arrays!.i32[index]!; // set by aim
@@ -162,8 +174,13 @@ export class I32Access implements IntegerAccess<number, Int32Array>, PageWordRea
   #aim(address: number, tries: number): number {
     checkRetry(tries, address);
     const page = pageOf(address, 4);
-    this.#epoch = this.#tlb.aim(page, address);
-    return this.#tlb.arraysFrame * PAGE_ELEMENTS + (address - page * PAGE_BYTES) / 4;
+    const tlb = this.#tlb;
+    this.#epoch = tlb.aim(page, address);
+    const index = tlb.arraysFrame * PAGE_ELEMENTS;
+    this.#lastBase = page * PAGE_BYTES;
+    this.#lastData = tlb.arrays!.i32; // set by aim
+    this.#lastIndex = index;
+    return index + (address - page * PAGE_BYTES) / 4;
   }
 
   /**

@@ -94,7 +94,6 @@
 
 import type { Machine } from "../memory/machine.ts";
 import type { FrameArrays, RamSection } from "../memory/frames/ram-section.ts";
-import type { Sections } from "../memory/frames/sections.ts";
 import { atomicLoad, speculativeLoad } from "../sync/atomics.ts";
 import { EXPLORED } from "../sync/shared-memory.ts";
 import type { SharedMemory } from "../sync/shared-memory.ts";
@@ -165,7 +164,7 @@ export class SoftTlb {
   /** What was kept when the space's epoch was this still holds, but for `#drop`. */
   #epoch = 0;
   readonly #users: TlbUser[] = [];
-  readonly #sections: Sections;
+  readonly #machine: Machine;
 
   constructor(machine: Machine, shootdown: Shootdown, translator: Translator) {
     const { memory } = machine;
@@ -179,7 +178,7 @@ export class SoftTlb {
     );
     this.pageWords = new PageWords(memory.mode === EXPLORED ? EXPLORED_PAGES : NEAR_PAGES);
     this.translator = translator;
-    this.#sections = machine.ram.sections;
+    this.#machine = machine;
   }
 
   /** `user` is told from now on. */
@@ -255,7 +254,8 @@ export class SoftTlb {
         continue;
       }
       const pfn = entry >>> ENTRY_PFN_SHIFT;
-      const section = this.#sectionUnless(pfn, page);
+      const generationWord = this.generationsAt + generationAt;
+      const section = sectionUnlessMoved(this.#machine, pfn, generationWord, generation);
       if (section === undefined) continue;
       this.section = section;
       this.lastSection = section;
@@ -325,20 +325,25 @@ export class SoftTlb {
     this.lastSection = undefined;
     for (const user of this.#users) user.forgetSection();
   }
+}
 
-  /**
-   * A number that was read from a table which changed meanwhile may name no frame: undefined then,
-   * and look again.
-   *
-   * @stepped generation
-   */
-  #sectionUnless(pfn: number, page: number): RamSection | undefined {
-    try {
-      return this.#sections.of(pfn);
-    } catch (error) {
-      const generation = atomicLoad(this.words, this.generationsAt + generationIndex(page));
-      if (generation !== this.generationOf(page)) return undefined;
-      throw error;
-    }
+/**
+ * The section of a frame number that was read from a page table. Undefined if the generation has
+ * changed since: then the number may be no frame's, and the caller looks once more. Throws as
+ * `Sections.of`.
+ *
+ * @stepped generation
+ */
+export function sectionUnlessMoved(
+  { ram, memory }: Machine,
+  pfn: number,
+  generationWord: number,
+  generation: number,
+): RamSection | undefined {
+  try {
+    return ram.sections.of(pfn);
+  } catch (error) {
+    if (atomicLoad(memory.words, generationWord) !== generation) return undefined;
+    throw error;
   }
 }

@@ -15,10 +15,10 @@
 import type { Machine } from "../memory/machine.ts";
 import { PAGE_BYTES } from "../memory/ram.ts";
 import { dataStep } from "../memory/frames/page-data.ts";
-import type { RamSection } from "../memory/frames/ram-section.ts";
 import { cpuTranslate, framesInRow } from "../mm/fault/cpu-fault.ts";
 import type { Mm } from "../mm/mm-struct.ts";
 import { TASK_SIZE_PAGES } from "../mmu/radix-table.ts";
+import { sectionUnlessMoved } from "../mmu/soft-tlb.ts";
 import { atomicLoad } from "../sync/atomics.ts";
 import { EAGAIN, EINVAL } from "../sync/errno.ts";
 import { SegmentationFault } from "../sync/errors.ts";
@@ -115,23 +115,4 @@ function* copyRow(
     "other threads take the page away all the time; let them pause",
     address,
   );
-}
-
-/**
- * Undefined if the table has changed since the walk: then `pfn` may be no frame.
- *
- * @stepped generation
- */
-function sectionUnlessMoved(
-  machine: Machine,
-  pfn: number,
-  generationWord: number,
-  generation: number,
-): RamSection | undefined {
-  try {
-    return machine.ram.sections.of(pfn);
-  } catch (error) {
-    if (atomicLoad(machine.memory.words, generationWord) !== generation) return undefined;
-    throw error;
-  }
 }

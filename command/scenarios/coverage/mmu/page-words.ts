@@ -12,6 +12,7 @@ import { Cell } from "../../../../src/checker/primitives/program.ts";
 import { PAGE_BYTES } from "../../../../src/memory/ram.ts";
 import { doMunmap } from "../../../../src/mm/calls/munmap.ts";
 import { ptePfn } from "../../../../src/mm/pte.ts";
+import { NEAR_PAGES } from "../../../../src/mmu/page-words.ts";
 import { leafOf, pteIndex } from "../../../../src/mmu/radix-table.ts";
 import { SegmentationFault, bug } from "../../../../src/sync/errors.ts";
 import { GENERATIONS } from "../../../../src/sync/primitives/shootdown.ts";
@@ -22,6 +23,7 @@ import { coveringOnHarness } from "../on-harness.ts";
 
 const ADDRESS: number = HARNESS_PAGE * PAGE_BYTES;
 const NEXT: number = ADDRESS + PAGE_BYTES;
+const FAR_PAGE: number = NEAR_PAGES + HARNESS_PAGE;
 const BEFORE = 7;
 const OF_NEXT = 8;
 const OF_NEW_OWNER = 9;
@@ -61,29 +63,30 @@ function droppingNothing(...addresses: readonly number[]): Body {
 }
 
 /** X1 of mmu/soft-tlb.ts, by hand: `flush` says how the translation is shot down. */
-function takeAway(flush: (harness: HmmHarness) => Task<void>): Body {
+function takeAway(page: number, flush: (harness: HmmHarness, page: number) => Task<void>): Body {
   return function* (_world, harness) {
     const { machine, mm } = harness;
     const { memory, ram } = machine;
-    const pfn = ptePfn(harness.entryOf(HARNESS_PAGE));
-    const entry = pteIndex(leafOf(memory, mm.pgd, HARNESS_PAGE), HARNESS_PAGE);
+    const pfn = ptePfn(harness.entryOf(page));
+    const entry = pteIndex(leafOf(memory, mm.pgd, page), page);
     yield* new Cell(memory, entry, "pte").store(0);
-    yield* flush(harness);
+    yield* flush(harness, page);
     const { i32, basePfn } = ram.sections.of(pfn);
     yield* atomicStore("data", i32, ((pfn - basePfn) * PAGE_BYTES) / 4, OF_NEW_OWNER);
   };
 }
 
-const asShipped = ({ mm }: HmmHarness): Task<void> =>
-  mm.shootdown.flush(HARNESS_PAGE, HARNESS_PAGE + 1);
+const asShipped = ({ mm }: HmmHarness, page: number): Task<void> =>
+  mm.shootdown.flush(page, page + 1);
 
-function* epochFirst({ machine, mm }: HmmHarness): Task<void> {
-  yield* new Cell(machine.memory, mm.shootdown.at + GENERATIONS, "epoch").add(1);
-  yield* new Cell(machine.memory, mm.shootdown.generationWord(HARNESS_PAGE), "generation").add(1);
+function* generationOnly({ machine, mm }: HmmHarness, page: number): Task<void> {
+  yield* new Cell(machine.memory, mm.shootdown.generationWord(page), "generation").add(1);
 }
 
-function* generationOnly({ machine, mm }: HmmHarness): Task<void> {
-  yield* new Cell(machine.memory, mm.shootdown.generationWord(HARNESS_PAGE), "generation").add(1);
+function* epochFirst(harness: HmmHarness, page: number): Task<void> {
+  const { machine, mm } = harness;
+  yield* new Cell(machine.memory, mm.shootdown.at + GENERATIONS, "epoch").add(1);
+  yield* generationOnly(harness, page);
 }
 
 function sawNoNewOwner({ seen }: World): void {
@@ -100,31 +103,43 @@ function sawNoGhost({ seen }: World): void {
 
 const munmap: Body = (_world, { machine, mm }) => doMunmap(machine, mm, ADDRESS, PAGE_BYTES);
 
-/** By the page table; by the word of the page; and again, under the epoch that was found then. */
-const THRICE = [ADDRESS, ADDRESS, ADDRESS] as const;
 const BOTH = [NEXT, ADDRESS, ADDRESS, NEXT] as const;
 const LOAD = ["mmu/widths/u32-access.load", "mmu/widths/u32-access.#loadSecond"] as const;
 
-const setup = (harness: HmmHarness): World => {
+function setup(harness: HmmHarness): World {
   const cpu = new HarnessCpu(harness);
   harness.run(cpu.store(ADDRESS, BEFORE));
   harness.run(cpu.store(NEXT, OF_NEXT));
   return { seen: [] };
-};
+}
 
-export const pageWords: readonly Covered[] = [
-  coveringOnHarness<World>({
+/** Another page than the mapped ones, for which it maps one. */
+function setupFar(harness: HmmHarness): World {
+  harness.map(FAR_PAGE, 1);
+  harness.run(new HarnessCpu(harness).store(FAR_PAGE * PAGE_BYTES, BEFORE));
+  return setup(harness);
+}
+
+function newOwner(
+  name: string,
+  summary: string,
+  page: number,
+  open: (harness: HmmHarness) => World,
+): Covered {
+  const address = page * PAGE_BYTES;
+  /** By the page table; as a page that is known; and so again, under the epoch found then. */
+  const thrice = [address, address, address] as const;
+  return coveringOnHarness<World>({
     layer: "mmu",
-    name: "known-page-vs-new-owner",
-    summary:
-      "A thread loads a page three times while it is taken away: nothing of its frame's new owner is seen.",
+    name,
+    summary,
     harness: { pages: 2 },
     exploration: { spelledOut: true },
-    setup,
+    setup: open,
     reopen: ({ seen }) => void (seen.length = 0),
     tasks: {
-      load: [[...LOAD, "mmu/soft-tlb.aim"], loading(...THRICE)],
-      takeAway: [["sync/primitives/shootdown.bump"], takeAway(asShipped)],
+      load: [[...LOAD, "mmu/soft-tlb.aim"], loading(...thrice)],
+      takeAway: [["sync/primitives/shootdown.bump"], takeAway(page, asShipped)],
     },
     check: sawNoNewOwner,
     twins: [
@@ -132,22 +147,37 @@ export const pageWords: readonly Covered[] = [
         "epoch-first",
         "The epoch is raised before the generation.",
         "assertion",
-        { takeAway: takeAway(epochFirst) },
+        { takeAway: takeAway(page, epochFirst) },
       ],
       [
         "generation-only",
         "The epoch is not raised.",
         "assertion",
-        { takeAway: takeAway(generationOnly) },
+        { takeAway: takeAway(page, generationOnly) },
       ],
       [
         "drops-nothing",
         "Who finds a new epoch drops no page words.",
         "assertion",
-        { load: droppingNothing(...THRICE) },
+        { load: droppingNothing(...thrice) },
       ],
     ],
-  }),
+  });
+}
+
+export const pageWords: readonly Covered[] = [
+  newOwner(
+    "known-page-vs-new-owner",
+    "A thread loads a page three times while it is taken away: nothing of its frame's new owner is seen.",
+    HARNESS_PAGE,
+    setup,
+  ),
+  newOwner(
+    "known-far-page-vs-new-owner",
+    "The same of a page above 2 GiB, which is found as the one that was met last.",
+    FAR_PAGE,
+    setupFar,
+  ),
   coveringOnHarness<World>({
     layer: "mmu",
     name: "known-page-vs-fault-beside-it",

@@ -227,7 +227,7 @@ export const bulkCopies: readonly Covered[] = [
       "A thread reads while another unmaps the page and all pages of its leaf: it reads all bytes, or faults.",
     pages: LEAF_PAGES,
     tasks: {
-      read: [[...COPY, "space/transfer.sectionUnlessMoved"], read],
+      read: [[...COPY, "mmu/soft-tlb.sectionUnlessMoved"], read],
       munmap: [FLUSH, munmap],
     },
     check: (world) => checkRead(world, [BEFORE]),
