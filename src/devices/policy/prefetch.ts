@@ -72,17 +72,20 @@ const before = new Uint16Array(BLOCK_PAGES + 1);
 /**
  * Marks in `grown` (1 = bring it, else 0) the pages to prefetch. `wanted[i]` is nonzero for the
  * pages that faulted, `resident[i]` for those that are on the device; neither is marked. All three
- * have BLOCK_PAGES elements. Without `byDensity` faults are grown to their 64 KiB and no further.
- * Returns how many were marked.
+ * have BLOCK_PAGES elements. Without `byDensity` faults are grown to their 64 KiB and no further:
+ * then nothing before `first` and from `end` on is looked at, and all that is wanted lies between
+ * them, in whole parts of 64 KiB. Returns how many were marked.
  */
 export function growBlock(
   wanted: Uint8Array,
   resident: Uint8Array,
   grown: Uint8Array,
   byDensity: boolean,
+  first: number = 0,
+  end: number = BLOCK_PAGES,
 ): number {
   grown.fill(0);
-  for (let page = 0; page < BLOCK_PAGES; page++) {
+  for (let page = first; page < end; page++) {
     if (wanted[page] === 0) continue;
     const start = page & ~(GROWN_PAGES - 1);
     grown.fill(1, start, start + GROWN_PAGES);
@@ -90,7 +93,7 @@ export function growBlock(
   }
   if (byDensity) growByDensity(wanted, resident, grown);
   let count = 0;
-  for (let page = 0; page < BLOCK_PAGES; page++) {
+  for (let page = first; page < end; page++) {
     if (wanted[page] !== 0 || resident[page] !== 0) grown[page] = 0;
     count += grown[page]!;
   }

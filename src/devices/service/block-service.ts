@@ -18,7 +18,7 @@
 import { wordAt } from "../../mmu/radix-table.ts";
 import { sharedMs } from "../../sync/tasks/clock.ts";
 import { type Task, access } from "../../sync/tasks/task.ts";
-import { BLOCK_PAGES, growBlock, prefetchRoom } from "../policy/prefetch.ts";
+import { BLOCK_PAGES, GROWN_PAGES, growBlock, prefetchRoom } from "../policy/prefetch.ts";
 import { type ServedDevice, noteLoss } from "./device.ts";
 import { DeviceRecord } from "./device-record.ts";
 import { ENTRY_PRESENT } from "./device-table.ts";
@@ -36,6 +36,11 @@ import {
 /** First page of the page's block. */
 export function blockOf(page: number): number {
   return page - (page % BLOCK_PAGES);
+}
+
+/** The first page of the 64 KiB that page `i` of a block lies in. */
+function floorToPart(i: number): number {
+  return i & ~(GROWN_PAGES - 1);
 }
 
 export class BlockService {
@@ -92,12 +97,17 @@ export class BlockService {
     // Hints, read without the driver lock, also out of a leaf that has just been freed: one step
     // for all of them.
     if (index !== 0) yield* access(machine.memory, "peek", index, BLOCK_PAGES, "device entries");
-    for (let i = 0; i < BLOCK_PAGES; i++) {
+    const byDensity = free > 0;
+    const first = byDensity ? 0 : floorToPart(this.#firstPage - this.#basePage);
+    const end = byDensity
+      ? BLOCK_PAGES
+      : floorToPart(this.#endPage - this.#basePage - 1) + GROWN_PAGES;
+    for (let i = first; i < end; i++) {
       this.#growing[i] = this.#wants[i] === WANT_READ ? 1 : 0;
       this.#resident[i] = index !== 0 && (wordAt(words, index + i) & ENTRY_PRESENT) !== 0 ? 1 : 0;
     }
-    growBlock(this.#growing, this.#resident, this.#grown, free > 0);
-    for (let i = 0; i < BLOCK_PAGES && room > 0; i++) {
+    growBlock(this.#growing, this.#resident, this.#grown, byDensity, first, end);
+    for (let i = first; i < end && room > 0; i++) {
       if (this.#grown[i] === 0 || this.#wants[i] !== WANT_NOTHING) continue;
       this.want(this.#basePage + i, WANT_PREFETCH);
       room--;
