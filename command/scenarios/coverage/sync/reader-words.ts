@@ -6,7 +6,13 @@
 
 import { Cell, Places } from "../../../../src/checker/primitives/program.ts";
 import type { ScenarioExploration } from "../../../../src/checker/scenario.ts";
-import { AGENT_READS, AGENT_READS_COUNT, agentRecord } from "../../../../src/sync/control-block.ts";
+import {
+  AGENT_READS,
+  AGENT_READS_COUNT,
+  AGENT_STATE,
+  agentRecord,
+} from "../../../../src/sync/control-block.ts";
+import { declareDead } from "../../../../src/sync/death/death.ts";
 import { assert } from "../../../../src/sync/errors.ts";
 import { lockClass } from "../../../../src/sync/lock-class.ts";
 import {
@@ -17,6 +23,7 @@ import {
   leaveCritical,
 } from "../../../../src/sync/lockdep/held-locks.ts";
 import { RwSem } from "../../../../src/sync/primitives/rwsem.ts";
+import { registerAgent } from "../../../../src/sync/runners/agents.ts";
 import { runInSteps } from "../../../../src/sync/runners/stepping.ts";
 import type { SharedMemory } from "../../../../src/sync/shared-memory.ts";
 import { park } from "../../../../src/sync/tasks/task.ts";
@@ -34,6 +41,7 @@ import {
 } from "../../../../src/sync/words/rwsem-words.ts";
 import { covering } from "../covered.ts";
 import type { BrokenTwin, Covered } from "../covered.ts";
+import { FIRST, reserveRecords, strangeThread } from "./threads.ts";
 
 const COMPLETE: ScenarioExploration = { spelledOut: true, spuriousWakes: 0 };
 const BOUNDED: ScenarioExploration = { ...COMPLETE, engine: "bounded", preemptions: 2 };
@@ -356,6 +364,48 @@ const diedEntering = covering<Words>({
   ],
 });
 
+/** Before the execution a thread enters by its word, and dies. */
+function setupDead(memory: SharedMemory): Words {
+  reserveRecords(memory);
+  registerAgent(strangeThread(memory), { name: "dying" });
+  const words = setup(memory);
+  enterWithWord(memory.words, agentRecord(FIRST), words.sem.at, sharedTag);
+  return words;
+}
+
+function* find({ memory }: Words): Task<void> {
+  const state = yield* new Cell(memory, agentRecord(FIRST) + AGENT_STATE, "agent record").load();
+  yield* runInSteps(declareDead, memory, FIRST, state);
+}
+
+function* idle(): Task<void> {}
+
+const foundDead = covering<Words>({
+  ...common,
+  name: "reader-words/found-dead",
+  summary: "A reader has died, and two find it: its word is cleared, and the writer is woken.",
+  exploration: COMPLETE,
+  setup: setupDead,
+  tasks: {
+    writer: { runs: [...WRITE, ...WAIT], body: write },
+    finder: { runs: FIND, body: find },
+    other: { runs: FIND, body: find },
+  },
+  check: (words) => {
+    nobodyIsLeft(words);
+    const word = words.memory.words[agentRecord(FIRST) + AGENT_READS];
+    assert(word === 0, "a dead thread is still inside");
+  },
+  twins: [
+    {
+      name: "not-found",
+      summary: "Nobody finds it.",
+      expects: "lost-wakeup",
+      tasks: { finder: idle, other: idle },
+    },
+  ],
+});
+
 export const readerWords: readonly Covered[] = [
   pair,
   readers,
@@ -365,4 +415,5 @@ export const readerWords: readonly Covered[] = [
   died,
   diedCounted,
   diedEntering,
+  foundDead,
 ];
