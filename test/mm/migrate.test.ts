@@ -6,188 +6,39 @@
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { makeDeviceMemory } from "../../src/memory/device-memory.ts";
 import {
   DEVICE_COHERENT,
   DEVICE_PRIVATE,
-  type DeviceMemory,
-  type DeviceMemoryType,
   takeDeviceFrame,
 } from "../../src/memory/frames/device-frames.ts";
-import { Machine } from "../../src/memory/machine.ts";
 import { MADV_DONTNEED, doMadvise } from "../../src/mm/calls/madvise.ts";
-import { MAP_ANYWHERE, doMmap } from "../../src/mm/calls/mmap.ts";
 import { doMprotect } from "../../src/mm/calls/mprotect.ts";
 import { doMremap } from "../../src/mm/calls/mremap.ts";
 import { doMunmap } from "../../src/mm/calls/munmap.ts";
-import { cpuFault } from "../../src/mm/fault/cpu-fault.ts";
-import { registerDeviceMemoryOps } from "../../src/mm/fault/device-private.ts";
-import { doFork } from "../../src/mm/lifetime/fork.ts";
-import { mmCreate, mmput } from "../../src/mm/lifetime/mm.ts";
+import { mmput } from "../../src/mm/lifetime/mm.ts";
 import { endDeviceMemory, evictDeviceFrame } from "../../src/mm/migrate/device-evict.ts";
-import { makeDeviceExclusive } from "../../src/mm/migrate/exclusive.ts";
 import {
-  type MoveResult,
   type PageMover,
   SELECT_DEVICE,
   SELECT_SYSTEM,
-  migrateFaultToRam,
   migrateRange,
   migrateVmaSetup,
   toRam,
 } from "../../src/mm/migrate/migrate-vma.ts";
-import { Mm } from "../../src/mm/mm-struct.ts";
+import type { Mm } from "../../src/mm/mm-struct.ts";
 import {
   KIND_DEVICE_EXCLUSIVE,
   KIND_DEVICE_PRIVATE,
   KIND_FRAME,
   NON_PRESENT_WRITE,
   PTE_WRITE,
-  pteKind,
   ptePfn,
 } from "../../src/mm/pte.ts";
 import { viewClose, viewOpen } from "../../src/mm/view/view-open.ts";
 import { ViewHold } from "../../src/mm/view/view-hold.ts";
-import { VM_READ, VM_WRITE, vmaOf } from "../../src/mm/vma/vma.ts";
-import { pteAt } from "../../src/mmu/radix-table.ts";
-import { EBUSY, EINVAL, ENOMEM, EOPNOTSUPP, EPERM, type Errno } from "../../src/sync/errno.ts";
-import { runBlocking } from "../../src/sync/runners/run-blocking.ts";
-import type { Task } from "../../src/sync/tasks/task.ts";
-
-const PAGE = 4096;
-const RW = VM_READ | VM_WRITE;
-const OWNER = 7;
-
-const freed: number[] = [];
-const OPS: number = registerDeviceMemoryOps("test device memory", {
-  migrateToRam: migrateFaultToRam,
-  *pageFree(_memory, _device, pfn) {
-    freed.push(pfn);
-  },
-});
-
-function* reading<T>({ mmapLock }: Mm, task: () => Task<T>): Task<T> {
-  yield* mmapLock.downRead();
-  try {
-    return yield* task();
-  } finally {
-    yield* mmapLock.upRead();
-  }
-}
-
-class World {
-  readonly machine: Machine;
-  readonly mm: Mm;
-  readonly device: DeviceMemory;
-
-  constructor(type: DeviceMemoryType, ramPages = 64, devicePages = 16) {
-    this.machine = Machine.create({ ramBytes: ramPages * PAGE, heapBytes: 8 << 20, debug: true });
-    this.mm = Mm.at(this.machine.memory, this.run(mmCreate(this.machine)));
-    const options = { pages: devicePages, type, owner: OWNER, opsId: OPS };
-    const device = this.run(makeDeviceMemory(this.machine, options));
-    assert.ok(typeof device !== "number");
-    this.device = device;
-    freed.length = 0;
-  }
-
-  run<T>(task: Task<T>): T {
-    return runBlocking(this.machine.memory, task);
-  }
-
-  map(pages: number, options: { shared?: boolean; protection?: number } = {}): number {
-    const { shared = false, protection = RW } = options;
-    const place = { lengthBytes: pages * PAGE, address: 0, placement: MAP_ANYWHERE, protection };
-    const request = { ...place, shared, bufferPfn: 0, offsetPages: 0 };
-    const address = this.run(doMmap(this.machine, this.mm, request));
-    assert.ok(address > 0, `mmap failed: ${address}`);
-    return address / PAGE;
-  }
-
-  pte(page: number, mm: Mm = this.mm): number {
-    return pteAt(this.machine.memory, mm.pgd, page);
-  }
-
-  kind(page: number, mm: Mm = this.mm): number {
-    return pteKind(this.pte(page, mm));
-  }
-
-  touch(page: number, isWrite: boolean, mm: Mm = this.mm): Errno {
-    return this.run(cpuFault(this.machine, mm, page, isWrite));
-  }
-
-  /** Stores as a CPU would. */
-  poke(page: number, value: number, mm: Mm = this.mm): void {
-    while ((this.pte(page, mm) & (PTE_WRITE | 1)) !== (PTE_WRITE | 1))
-      assert.equal(this.touch(page, true, mm), 0);
-    this.data(this.pte(page, mm))[0] = value;
-  }
-
-  /** Loads as a CPU would. */
-  peek(page: number, mm: Mm = this.mm): number | undefined {
-    while ((this.pte(page, mm) & 1) === 0) assert.equal(this.touch(page, false, mm), 0);
-    return this.data(this.pte(page, mm))[0];
-  }
-
-  /** What the frame of an entry holds, wherever it is. */
-  data(pte: number): Int32Array {
-    const section = this.machine.ram.sections.of(ptePfn(pte));
-    const at = section.wordIndex(ptePfn(pte));
-    return section.i32.subarray(at, at + 1024);
-  }
-
-  toDevice(page: number, pages: number, mm: Mm = this.mm): MoveResult | Errno {
-    return this.move(page, pages, SELECT_SYSTEM, this.mover(), mm);
-  }
-
-  toRam(page: number, pages: number, mm: Mm = this.mm): MoveResult | Errno {
-    return this.move(page, pages, SELECT_DEVICE, toRam(this.machine), mm);
-  }
-
-  mover(): PageMover {
-    return {
-      alloc: () => takeDeviceFrame(this.device),
-      copy: (from, to) => this.machine.ram.copyFrame(from, to),
-    };
-  }
-
-  move(
-    startPage: number,
-    pages: number,
-    select: number,
-    mover: PageMover,
-    mm: Mm = this.mm,
-  ): MoveResult | Errno {
-    const { machine } = this;
-    const vma = vmaOf(machine.memory, mm, startPage);
-    assert.ok(vma !== undefined);
-    const endPage = startPage + pages;
-    const args = { machine, mm, vma, startPage, endPage, select, owner: OWNER };
-    return this.run(reading(mm, () => migrateRange(args, mover)));
-  }
-
-  exclusive(startPage: number, pages: number): Errno {
-    const { machine, mm } = this;
-    const range = { startPage, endPage: startPage + pages };
-    return this.run(reading(mm, () => makeDeviceExclusive(machine, mm, range, OWNER)));
-  }
-
-  fork(): Mm {
-    const at = this.run(doFork(this.machine, this.mm));
-    assert.ok(at > 0);
-    return Mm.at(this.machine.memory, at);
-  }
-
-  /** Exit, and the end of the device; nothing may be left. */
-  end(...children: readonly Mm[]): void {
-    for (const mm of [this.mm, ...children]) this.run(mmput(this.machine, mm));
-    assert.equal(this.device.usedPages, 0, "frames of the device are left");
-    assert.equal(this.run(endDeviceMemory(this.machine, this.device, 0)), 0);
-    assert.equal(this.machine.ram.usage().usedPages, 0, "frames of RAM are left");
-    const { references, pins } = this.machine.ram.refs.total();
-    assert.deepEqual([references, pins], [0, 0]);
-    this.machine.detach();
-  }
-}
+import { VM_READ, vmaOf } from "../../src/mm/vma/vma.ts";
+import { EBUSY, EINVAL, ENOMEM, EOPNOTSUPP, EPERM } from "../../src/sync/errno.ts";
+import { OWNER, PAGE, RW, World, freed, reading } from "./migrate-world.ts";
 
 for (const type of [DEVICE_PRIVATE, DEVICE_COHERENT] as const) {
   const name = type === DEVICE_PRIVATE ? "private" : "coherent";

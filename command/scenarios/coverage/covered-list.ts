@@ -39,6 +39,7 @@ import { wide } from "./mmu/wide.ts";
 import { widths } from "./mmu/widths.ts";
 import { accesses } from "./mm/accesses.ts";
 import { copiesOnWrite } from "./mm/copy-on-write.ts";
+import { migrationsBesideDevices } from "./mm/migrate-devices.ts";
 import { migrations } from "./mm/migrations.ts";
 import { files } from "./mm/files.ts";
 import { mmWithoutMemory } from "./mm/no-memory.ts";
@@ -97,6 +98,7 @@ export const covered: readonly Covered[] = [
   ...listeners,
   ...severalListeners,
   ...migrations,
+  ...migrationsBesideDevices,
   ...mmPairs,
   ...protocols,
   ...accesses,

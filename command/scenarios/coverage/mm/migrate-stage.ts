@@ -3,6 +3,7 @@
  * the steps of a migration with one of them broken, and what the page must hold at the end.
  */
 
+import type { HarnessDevice } from "../../../../src/checker/harness/harness-device.ts";
 import { HARNESS_PAGE } from "../../../../src/checker/harness/hmm-harness.ts";
 import type { HmmHarness } from "../../../../src/checker/harness/hmm-harness.ts";
 import { HarnessCpu } from "../../../../src/checker/harness/harness-cpu.ts";
@@ -65,6 +66,13 @@ export interface MigrationWorld {
   child: number;
   /** The space is gone. */
   hasEnded: boolean;
+  /**
+   * A device that mirrors the page, and another whose driver is broken, if `prepare` makes them.
+   */
+  device: HarnessDevice | undefined;
+  deaf: HarnessDevice | undefined;
+  /** What devices have added to the page's first word. */
+  added: number;
 }
 
 export type Body = (world: MigrationWorld, harness: HmmHarness) => Task<unknown>;
@@ -79,7 +87,15 @@ export function makeWorld(
   const options = { pages: 4, type, owner: OWNER, opsId };
   const memory = harness.run(makeDeviceMemory(harness.machine, options));
   if (typeof memory === "number") bug(`Cannot make the device's memory: ${memory}`);
-  const world = { memory, seen: [], child: 0, hasEnded: false };
+  const world: MigrationWorld = {
+    memory,
+    seen: [],
+    child: 0,
+    hasEnded: false,
+    device: undefined,
+    deaf: undefined,
+    added: 0,
+  };
   harness.run(new HarnessCpu(harness).store(ADDRESS, BEFORE));
   // There and back: what is made once per machine is made here.
   harness.run(toDevice(world, harness));
@@ -120,6 +136,7 @@ export function migrating(parts: Parts): Covered {
       world.seen.length = 0;
       world.child = 0;
       world.hasEnded = false;
+      world.added = 0;
     },
     tasks,
     check(world, harness): void {
@@ -155,6 +172,11 @@ function* locked({ mm }: HmmHarness, task: () => Task<unknown>): Task<void> {
 function* move(harness: HmmHarness, select: number, mover: PageMover): Task<void> {
   const args = argumentsOf(harness, select);
   if (args !== undefined) yield* migrateRange(args, mover);
+}
+
+/** The page, by this mover. */
+export function toDeviceBy(harness: HmmHarness, mover: PageMover): Task<void> {
+  return locked(harness, () => move(harness, SELECT_SYSTEM, mover));
 }
 
 export const toDevice: Body = (world, harness) =>

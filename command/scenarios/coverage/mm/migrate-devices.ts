@@ -1,0 +1,270 @@
+/**
+ * @module Devices that mirror a page while it moves to a device's memory, and pages that are a
+ * device's alone (mm/migrate/exclusive.ts). A device uses a translation under its driver lock only
+ * (R4). So whoever moves the page, or takes it back, has what the device stored before, and the
+ * device stores nothing after.
+ */
+
+import { HarnessDevice } from "../../../../src/checker/harness/harness-device.ts";
+import type { HmmHarness } from "../../../../src/checker/harness/hmm-harness.ts";
+import { DEFAULT_ENCODING, entryIsWritable, entryPfn } from "../../../../src/hmm/entry.ts";
+import { registerMirrorOps } from "../../../../src/hmm/mirror/mirror-ops.ts";
+import { hmmRangeAlloc, hmmRangeFree, withHmmRange } from "../../../../src/hmm/range/range.ts";
+import { hmmRangeValid, hmmRangeWaitUntilValid } from "../../../../src/hmm/range/valid.ts";
+import type { HmmRange } from "../../../../src/hmm/range/range.ts";
+import { hmmRangeExclusive } from "../../../../src/hmm/walk/exclusive.ts";
+import { dataStep } from "../../../../src/memory/frames/page-data.ts";
+import { doFork } from "../../../../src/mm/lifetime/fork.ts";
+import { KIND_DEVICE_EXCLUSIVE, PAGE_BYTES, pteKind, ptePfn } from "../../../../src/mm/pte.ts";
+import { EVENT_MIGRATE } from "../../../../src/notifier/events.ts";
+import { EBUSY, ENOMEM, EPERM } from "../../../../src/sync/errno.ts";
+import type { Errno } from "../../../../src/sync/errno.ts";
+import { bug } from "../../../../src/sync/errors.ts";
+import { DONE_TRUE } from "../../../../src/sync/tasks/task.ts";
+import type { Task } from "../../../../src/sync/tasks/task.ts";
+import type { Covered } from "../covered.ts";
+import { withoutFlush } from "./left-out.ts";
+import {
+  ADDRESS,
+  BEFORE,
+  OWNER,
+  PAGE,
+  addTo,
+  childOf,
+  contents,
+  migrating,
+  ontoDevice,
+  toDevice,
+  toDeviceBy,
+} from "./migrate-stage.ts";
+import type { Body, MigrationWorld } from "./migrate-stage.ts";
+
+/** What the device adds to the page's first word. */
+const ADDED = 100;
+
+/** The driver of the device that moves pages: it sees to its own translations itself. */
+const SKIPPING_OPS: number = registerMirrorOps("scenario device that skips its own", {
+  *invalidate(mirror, range) {
+    if (range.event === EVENT_MIGRATE && range.owner === OWNER) return 0;
+    yield* sweep(mirror, range.startPage, range.endPage);
+    return 0;
+  },
+});
+
+/** Broken: never lets go. */
+const DEAF_OPS: number = registerMirrorOps("scenario device that does not hear", {
+  *invalidate() {
+    return 0;
+  },
+});
+
+function* sweep(
+  mirror: Parameters<typeof HarnessDevice.recordOf>[0],
+  startPage: number,
+  endPage: number,
+): Task<void> {
+  const record = HarnessDevice.recordOf(mirror);
+  yield* record.driverLock.lock();
+  HarnessDevice.sweep(record, { startPage, endPage });
+  yield* record.driverLock.unlock();
+}
+
+function deviceOf({ device }: MigrationWorld): HarnessDevice {
+  return device ?? bug("The scenario has no device");
+}
+
+/** As `prepare`: a device that mirrors the page, writable if `isWrite`. */
+function mirroring(opsId: number | undefined, isWrite: boolean, isDeafTwin = false) {
+  return (world: MigrationWorld, harness: HmmHarness): void => {
+    world.device = HarnessDevice.registered(harness, opsId);
+    if (isDeafTwin) world.deaf = HarnessDevice.registered(harness, DEAF_OPS);
+    if (isWrite) harness.run(world.device.serve(PAGE, 1, { write: true }));
+  };
+}
+
+/** The device adds to the word, by two accesses, where it may write the page. */
+function* addByDevice(
+  world: MigrationWorld,
+  { machine }: HmmHarness,
+  device: HarnessDevice = deviceOf(world),
+): Task<void> {
+  yield* device.driverLock.lock();
+  const entry = device.entry(PAGE);
+  if (entryIsWritable(entry, DEFAULT_ENCODING)) {
+    const pfn = entryPfn(entry, DEFAULT_ENCODING);
+    const { i32 } = machine.ram.sections.of(pfn);
+    const at = machine.ram.sections.wordIndex(pfn);
+    yield* dataStep(machine.memory, "read", pfn);
+    const value = i32[at]!;
+    yield* dataStep(machine.memory, "write", pfn);
+    i32[at] = value + ADDED;
+    world.added += ADDED;
+  }
+  yield* device.driverLock.unlock();
+}
+
+function requireSum(byCpu: number): (world: MigrationWorld, harness: HmmHarness) => void {
+  return (world, harness) => {
+    const now = contents(harness);
+    const expected = BEFORE + byCpu + world.added;
+    if (now !== expected) bug(`The word holds ${now}; what was added makes ${expected}`);
+  };
+}
+
+/** What the device may write is its alone. */
+function requireAlone(world: MigrationWorld, harness: HmmHarness): void {
+  const entry = deviceOf(world).record.table.get(0);
+  if (!entryIsWritable(entry, DEFAULT_ENCODING)) return;
+  const pte = harness.entryOf(PAGE);
+  if (pteKind(pte) !== KIND_DEVICE_EXCLUSIVE || ptePfn(pte) !== entryPfn(entry, DEFAULT_ENCODING))
+    bug("The device may write a page that is not its alone");
+}
+
+function* serve(world: MigrationWorld): Task<void> {
+  yield* requireAnswer(deviceOf(world).serve(PAGE, 1), [0, EBUSY]);
+}
+
+function* serveUnchecked(world: MigrationWorld): Task<void> {
+  const isValid = (): Task<boolean> => DONE_TRUE;
+  yield* requireAnswer(deviceOf(world).serve(PAGE, 1, { isValid }), [0, EBUSY]);
+}
+
+function* requireAnswer(task: Task<Errno>, allowed: readonly Errno[]): Task<void> {
+  const answer = yield* task;
+  if (!allowed.includes(answer)) bug(`The device answered ${answer}`);
+}
+
+/** Moves the page; the driver drops its own translation before the copy, or, broken, after it. */
+function moveOwn(isLate: boolean): Body {
+  return (world, harness) => {
+    const { mirror } = deviceOf(world);
+    const mover = ontoDevice(world, harness);
+    return toDeviceBy(harness, {
+      ...mover,
+      *copy(from, to) {
+        if (!isLate) yield* sweep(mirror, PAGE, PAGE + 1);
+        yield* mover.copy(from, to);
+        if (isLate) yield* sweep(mirror, PAGE, PAGE + 1);
+      },
+    });
+  };
+}
+
+/** The device takes the page for itself, and adds. */
+function exclusively(choose: (world: MigrationWorld) => HarnessDevice = deviceOf): Body {
+  return function* (world, harness) {
+    const device = choose(world);
+    const range = yield* hmmRangeAlloc(harness.machine, { pfns: new Uint32Array(1) });
+    if (typeof range === "number") bug(`Cannot allocate a range: ${range}`);
+    const answer = yield* withHmmRange(range, device.mirror, ADDRESS, ADDRESS + PAGE_BYTES, () =>
+      take(harness, device, range),
+    );
+    yield* hmmRangeFree(range);
+    if (![0, EBUSY, EPERM, ENOMEM].includes(answer)) bug(`Exclusive access answered ${answer}`);
+    if (answer === 0) yield* addByDevice(world, harness, device);
+  };
+}
+
+function* take({ mm }: HmmHarness, device: HarnessDevice, range: HmmRange): Task<Errno> {
+  if (!(yield* hmmRangeWaitUntilValid(range, Infinity))) return EBUSY;
+  yield* mm.mmapLock.downRead();
+  const pages = yield* hmmRangeExclusive(range, OWNER);
+  yield* mm.mmapLock.upRead();
+  if (pages < 0) return pages;
+  yield* device.driverLock.lock();
+  const isGood = yield* hmmRangeValid(range);
+  if (isGood) device.program(range);
+  yield* device.driverLock.unlock();
+  return isGood ? 0 : EBUSY;
+}
+
+function* fork(world: MigrationWorld, { machine, mm }: HmmHarness): Task<void> {
+  world.child = yield* doFork(machine, mm);
+}
+
+const EXCLUSIVE = [
+  "hmm/walk/exclusive.hmmRangeExclusive",
+  "mm/migrate/exclusive.makeDeviceExclusive",
+] as const;
+const STEPS = ["mm/migrate/migrate-vma.migrateRange"] as const;
+const ACCESS = ["mm/fault/cpu-fault.fault"] as const;
+const BOUNDED = { engine: "bounded", preemptions: 2 } as const;
+
+export const migrationsBesideDevices: readonly Covered[] = [
+  migrating({
+    name: "to-device-vs-serve",
+    summary: "A page moves to one device's private memory while another device faults on it.",
+    exploration: BOUNDED,
+    prepare: mirroring(undefined, false),
+    tasks: { migrate: [STEPS, toDevice], serve: [["hmm/walk/fault.hmmRangeFault"], serve] },
+    check(world, harness): void {
+      deviceOf(world).requireCoherent();
+      requireSum(0)(world, harness);
+    },
+    twins: [
+      [
+        "without-check",
+        "The device programs what it has read without asking whether the range is valid.",
+        "assertion",
+        { serve: serveUnchecked },
+      ],
+    ],
+  }),
+  migrating({
+    name: "own-event-skipped-vs-device",
+    summary:
+      "A device skips the event of its own migration: it drops its translation itself, before it copies.",
+    prepare: mirroring(SKIPPING_OPS, true),
+    tasks: { migrate: [STEPS, moveOwn(false)], device: [[], addByDevice] },
+    check: requireSum(0),
+    twins: [
+      [
+        "dropped-late",
+        "It drops the translation after the copy.",
+        "assertion",
+        { migrate: moveOwn(true) },
+      ],
+    ],
+  }),
+  migrating({
+    name: "exclusive-vs-add",
+    summary:
+      "A device has a page for itself, and adds by two accesses, while a CPU thread adds atomically.",
+    exploration: BOUNDED,
+    prepare: mirroring(undefined, false, true),
+    tasks: {
+      device: [EXCLUSIVE, exclusively()],
+      cpu: [[...ACCESS, "mm/fault/device-exclusive.deviceExclusiveFault"], addTo(0)],
+    },
+    check: requireSum(1),
+    twins: [
+      [
+        "without-flush",
+        "The entry is taken from the CPU without a flush.",
+        "assertion",
+        { device: (world, harness) => withoutFlush(1, exclusively()(world, harness)) },
+      ],
+      [
+        "deaf",
+        "The device's driver does not end the access when it is notified.",
+        "assertion",
+        { device: exclusively(({ deaf }) => deaf ?? bug("no such device")) },
+      ],
+    ],
+  }),
+  migrating({
+    name: "exclusive-vs-fork",
+    summary: "A device has a page for itself while a fork shares it.",
+    exploration: BOUNDED,
+    prepare: mirroring(undefined, false),
+    tasks: { device: [EXCLUSIVE, exclusively()], fork: [["mm/lifetime/fork.doFork"], fork] },
+    check(world, harness): void {
+      requireSum(0)(world, harness);
+      const inChild = contents(harness, childOf(world, harness));
+      if (inChild !== BEFORE && inChild !== BEFORE + ADDED)
+        bug(`The child's word holds ${inChild}`);
+      requireAlone(world, harness);
+    },
+    twins: [],
+  }),
+];
