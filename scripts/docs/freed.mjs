@@ -34,6 +34,19 @@ export const freed = {
       ],
     },
     {
+      what: "the struct and the frame table of a device's memory",
+      by: "the end of the device (`endDeviceMemory`), when no frame is used",
+      readers: "faults, and migrations, that have read an entry which named a frame of it",
+      apart:
+        "F3 of mm/fault/vm-fault.ts: counted in a read section of the notifiers' SRCU, after the entry was seen there; the tables are freed a grace period after the section was removed. D2 of memory/frames/device-frames.ts",
+      proof: [
+        "coverage/mm/migrate/end-of-device-vs-store",
+        "coverage/mm/migrate/end-of-device-vs-fork",
+        "coverage/mm/migrate/evict-vs-discard",
+        "test/mm/migrate.test.ts",
+      ],
+    },
+    {
       what: "the mid and top tables, and the words of the generations in the mm struct",
       by: "exit (`freeTables`, `mmdrop`), in whoever drops the last user",
       readers: "the same, and the software TLBs of all threads",
