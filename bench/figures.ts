@@ -154,6 +154,17 @@ export const figures: readonly Figure[] = [
     load: async () => (await import("./invalidation.ts")).measureInvalidation,
   },
   {
+    name: "ranges",
+    title:
+      "invalidation of a page with 100 and 10,000 ranges registered elsewhere, against one with 1",
+    bound: { kind: "at most", ratio: 1.5 },
+    method:
+      "Start and end through the notifiers, with a mirror whose driver does nothing; pages between the ranges.",
+    lessons:
+      "Ranges were a list: 10,000 of them cost 10,000 reads in each of start and end. Now they are an interval tree (hmm/range-tree.ts), the same body as that of the mappings.",
+    load: async () => (await import("./range-invalidation.ts")).measureRangeInvalidation,
+  },
+  {
     name: "geocode",
     title:
       "geocode through the device's page table, against the same search on plain arrays in as many Workers",

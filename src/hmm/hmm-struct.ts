@@ -53,7 +53,7 @@ export interface Hmm extends StructView {
   readonly refs: RefCount;
   mm: number;
   readonly rangesLock: Spinlock;
-  readonly ranges: List;
+  ranges: number;
   notifiers: number;
   inFlightCount: number;
   inFlightCapacity: number;
@@ -76,7 +76,7 @@ export const Hmm: Struct<Hmm> = struct<Hmm>("hmm", {
   refs: embed(RefCount, "1 per mirror, 1 per range, 1 per running call-back (H2)"),
   mm: pointer("const", "the address space; holds an mmgrab (H3)"),
   rangesLock: embed(Spinlock, "ranges, sequences, notifiers, in-flight record", "rangesLock"),
-  ranges: embed(List, "head of the registered ranges; guarded by rangesLock"),
+  ranges: pointer("rangesLock", "root of the registered ranges' tree (range-tree.ts), or 0"),
   notifiers: u32("rangesLock", "invalidations in flight, anywhere in the mm (H5)"),
   inFlightCount: u32("rangesLock", "records in use"),
   inFlightCapacity: u32("rangesLock", "records that fit"),
@@ -116,7 +116,6 @@ export function hmmInit(hmm: Hmm, mmPointer: number): void {
   hmm.refs.init(1);
   hmm.mm = mmPointer;
   hmm.rangesLock.init();
-  hmm.ranges.init();
   hmm.inFlightCapacity = IN_FLIGHT_INLINE;
   hmm.mirrorsSem.init();
   hmm.mirrors.init();

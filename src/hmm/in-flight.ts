@@ -98,7 +98,7 @@ export function countInFlight(hmm: Hmm, startPage: number, endPage: number): num
  * Ends are exclusive: ranges that only touch do not overlap. (Linux 5.3 was off by one here, on the
  * safe side.)
  */
-export function pagesOverlap(
+function pagesOverlap(
   startPage: number,
   endPage: number,
   otherStartPage: number,

@@ -41,15 +41,7 @@
  * 2^31 overlapping invalidations between read-begin and the recheck, the same sequence returns.
  */
 
-import { List } from "../memory/layout/list.ts";
-import {
-  type Struct,
-  type StructView,
-  embed,
-  pointer,
-  struct,
-  u32,
-} from "../memory/layout/struct.ts";
+import { type Struct, type StructView, pointer, struct, u32 } from "../memory/layout/struct.ts";
 import { atomicLoad } from "../sync/atomics.ts";
 import { resourceKind } from "../sync/death/resources.ts";
 import type { Task } from "../sync/tasks/task.ts";
@@ -78,7 +70,7 @@ export const OWNS_NOTHING = 0;
 export const OWNS_HMM = 1;
 /** That and an mm user. */
 export const OWNS_USER = 2;
-/** Those, and the range is in the hmm's list: registered. */
+/** Those, and the range is in the hmm's tree: registered. */
 export const OWNS_REGISTRATION = 3;
 
 /** A record from hmmRangeAlloc to hmmRangeFree, in the list of what a thread owns. */
@@ -87,19 +79,21 @@ export const RANGE_RESOURCE: number = resourceKind("hmm range");
 export interface HmmRangeRecord extends StructView {
   hmm: number;
   mirror: number;
-  readonly node: List;
   startPage: number;
   endPage: number;
   pageShift: number;
   sequence: number;
   invalidators: number;
   owns: number;
+  left: number;
+  right: number;
+  height: number;
+  lastEndPage: number;
 }
 
 export const HmmRangeRecord: Struct<HmmRangeRecord> = struct<HmmRangeRecord>("hmmRange", {
   hmm: pointer("its user", "0 when not registered, poison after unregister"),
   mirror: pointer("const while registered", "the mirror whose driver is called"),
-  node: embed(List, "in the hmm's ranges; guarded by rangesLock"),
   startPage: u32("const while registered", "first page; kept after unregister"),
   endPage: u32("const while registered", "one past the last page; kept after unregister"),
   pageShift: u32("const while registered", "log2 of the device's page size"),
@@ -109,14 +103,13 @@ export const HmmRangeRecord: Struct<HmmRangeRecord> = struct<HmmRangeRecord>("hm
   ),
   invalidators: u32("rangesLock", "recorded invalidations in flight that overlap"),
   owns: u32("rangesLock; its user", "what a reaper drops"),
+  left: pointer("rangesLock", "tree: lower addresses"),
+  right: pointer("rangesLock", "tree: higher addresses"),
+  height: u32("rangesLock", "tree: of the subtree here, a leaf has 1"),
+  lastEndPage: u32("rangesLock", "tree: highest endPage of the subtree"),
 });
 
 const SEQUENCE = HmmRangeRecord.offset.sequence;
-
-/** Pointer of the record whose list node is at `node`. */
-export function rangeOfNode(node: number): number {
-  return HmmRangeRecord.containerOf(node, "node");
-}
 
 /** The sequence in reports. */
 export const SEQUENCE_LABEL = "range sequence";
@@ -187,9 +180,4 @@ function settledSequence(hmm: Hmm, record: HmmRangeRecord, sequence: number): nu
 /** S4. Holding rangesLock. */
 export function orphanSequence(record: HmmRangeRecord): Task<void> {
   return writeSequence(record, SEQUENCE_ORPHANED);
-}
-
-/** Pointers of the registered ranges, in order of registration. Holding rangesLock. */
-export function rangesOf(hmm: Hmm): number[] {
-  return [...hmm.ranges.nodes()].map(rangeOfNode);
 }

@@ -39,7 +39,7 @@ interface Measured {
   readonly gap: number;
 }
 
-/** Checks T1 and T2 of vma-tree.ts, of a subtree. */
+/** Checks T1 and T2 of memory/layout/avl-tree.ts, of a subtree. */
 function checkTree(machine: Machine, at: number, where: string): Measured {
   if (at === 0) return { height: 0, gap: 0 };
   const vma = Vma.at(machine.memory, at);

@@ -23,6 +23,7 @@ import { copies } from "./hmm/copies.ts";
 import { dma } from "./hmm/dma.ts";
 import { driverCalls } from "./hmm/driver-calls.ts";
 import { inFlight } from "./hmm/in-flight.ts";
+import { rangeTree } from "./hmm/range-tree.ts";
 import { manyInvalidations } from "./hmm/many-invalidations.ts";
 import { mirrorsBesideEachOther } from "./hmm/mirrors.ts";
 import { hmmWithoutMemory } from "./hmm/no-memory.ts";
@@ -115,6 +116,7 @@ export const covered: readonly Covered[] = [
   ...dma,
   ...copies,
   ...inFlight,
+  ...rangeTree,
   ...manyInvalidations,
   ...driverCalls,
   ...hmmWithoutMemory,

@@ -7,6 +7,7 @@
 
 import type { HmmHarness } from "../../../src/checker/harness/hmm-harness.ts";
 import { Hmm } from "../../../src/hmm/hmm-struct.ts";
+import { rangesOf } from "../../../src/hmm/range-tree.ts";
 import type { List } from "../../../src/memory/layout/list.ts";
 import type { Machine } from "../../../src/memory/machine.ts";
 import type { Mm } from "../../../src/mm/mm-struct.ts";
@@ -136,7 +137,7 @@ function entryText(harness: HmmHarness, mm: Mm, page: number): string {
 function mirrors({ memory }: Machine, mm: Mm): string {
   if (mm.hmm === 0) return "no hmm";
   const hmm = Hmm.at(memory, mm.hmm);
-  const hung = `${lengthOf(hmm.mirrors)} mirrors, ${lengthOf(hmm.ranges)} ranges`;
+  const hung = `${lengthOf(hmm.mirrors)} mirrors, ${rangesOf(hmm).length} ranges`;
   return `${hmm.refs.read()} references of the hmm, ${hung}, ${hmm.notifiers} in flight`;
 }
 

@@ -4,6 +4,7 @@ import { harnessScenario } from "../../../src/checker/harness/hmm-harness.ts";
 import type { HarnessScenario } from "../../../src/checker/harness/hmm-harness.ts";
 import { hmmPut } from "../../../src/hmm/mirror/hmm.ts";
 import { OWNS_NOTHING, RANGE_POISON } from "../../../src/hmm/range-record.ts";
+import { removeRange } from "../../../src/hmm/range-tree.ts";
 import {
   type HmmRange,
   hmmOfRange,
@@ -32,7 +33,7 @@ function* unregisterUnchecked(range: HmmRange): Task<void> {
   const { machine, record } = range;
   const hmm = hmmOfRange(range);
   yield* hmm.rangesLock.lock();
-  record.node.del();
+  removeRange(hmm, record);
   yield* hmm.rangesLock.unlock();
   yield* mmputUnchecked(machine, mmOfRange(range));
   record.owns = OWNS_NOTHING;

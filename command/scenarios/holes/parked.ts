@@ -7,6 +7,7 @@ import { HARNESS_PAGE, harnessScenario } from "../../../src/checker/harness/hmm-
 import type { HmmHarness, HarnessScenario } from "../../../src/checker/harness/hmm-harness.ts";
 import { countInFlight } from "../../../src/hmm/in-flight.ts";
 import { settleSequence, startSequence } from "../../../src/hmm/range-record.ts";
+import { addRange } from "../../../src/hmm/range-tree.ts";
 import { hmmRangeRegister, hmmRangeUnregister } from "../../../src/hmm/range/range.ts";
 import { hmmRangeWaitUntilValid } from "../../../src/hmm/range/valid.ts";
 import type { Task } from "../../../src/sync/tasks/task.ts";
@@ -37,7 +38,7 @@ function* registerInTwoSteps(
   record.hmm = hmm.at;
   record.startPage = HARNESS_PAGE;
   record.endPage = HARNESS_PAGE + 1;
-  hmm.ranges.addTail(record.node);
+  addRange(hmm, record);
   yield* startSequence(hmm, record);
   record.invalidators = seen;
   yield* settleSequence(hmm, record);

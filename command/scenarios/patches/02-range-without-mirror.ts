@@ -20,6 +20,7 @@ import type { AnyScenario } from "../../../src/checker/scenario.ts";
 import { hmmGetOrCreate } from "../../../src/hmm/mirror/get-or-create.ts";
 import { Hmm } from "../../../src/hmm/hmm-struct.ts";
 import { readSequence, startSequence } from "../../../src/hmm/range-record.ts";
+import { addRange } from "../../../src/hmm/range-tree.ts";
 import type { HmmRange } from "../../../src/hmm/range/range.ts";
 import { MADV_DONTNEED, doMadvise } from "../../../src/mm/calls/madvise.ts";
 import { PAGE_BYTES } from "../../../src/mm/pte.ts";
@@ -47,7 +48,7 @@ function* oldRangeRegister(range: HmmRange, { machine, mm }: HmmHarness, page: n
   record.pageShift = 12;
   yield* hmm.rangesLock.lock();
   record.hmm = at;
-  hmm.ranges.addTail(record.node);
+  addRange(hmm, record);
   yield* startSequence(hmm, record);
   range.notifierSeq = readSequence(record);
   yield* hmm.rangesLock.unlock();

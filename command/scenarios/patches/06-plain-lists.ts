@@ -6,7 +6,7 @@
  *     a range is there
  *                                                    unregisters it (list_del_rcu), returns
  *                                                    frees it: nobody waits for a grace period
- *     reads range->next, in freed memory
+ *     reads range->startPage, in freed memory
  */
 
 import {
@@ -15,16 +15,16 @@ import {
   harnessScenario,
 } from "../../../src/checker/harness/hmm-harness.ts";
 import type { AnyScenario } from "../../../src/checker/scenario.ts";
-import type { Hmm } from "../../../src/hmm/hmm-struct.ts";
+import { Hmm } from "../../../src/hmm/hmm-struct.ts";
 import { hmmPut } from "../../../src/hmm/mirror/hmm.ts";
-import { HmmRangeRecord, rangeOfNode } from "../../../src/hmm/range-record.ts";
+import { HmmRangeRecord } from "../../../src/hmm/range-record.ts";
+import { rangesOf, removeRange } from "../../../src/hmm/range-tree.ts";
 import {
   hmmOfRange,
   hmmRangeFree,
   hmmRangeUnregister,
   mmOfRange,
 } from "../../../src/hmm/range/range.ts";
-import { List } from "../../../src/memory/layout/list.ts";
 import { mmput } from "../../../src/mm/lifetime/mm.ts";
 import { notifierSrcu } from "../../../src/notifier/mmu-notifier.ts";
 import { type Task, access } from "../../../src/sync/tasks/task.ts";
@@ -32,13 +32,13 @@ import type { Exhibit } from "../exhibit.ts";
 import { type OwnRange, deviceOf, hmmOf, invalidate, rangeOf } from "./stage.ts";
 
 /** A reader as list_add_rcu and list_del_rcu promise it: is any range over this page? */
-function* isWatched({ memory, ranges }: Hmm, page: number): Task<boolean> {
-  yield* access(memory, "read", ranges.at, 1, "hmm->ranges");
-  for (let node = ranges.next; node !== ranges.at;) {
-    yield* access(memory, "read", node, 1, "range->list.next");
-    const { startPage, endPage } = HmmRangeRecord.at(memory, rangeOfNode(node));
+function* isWatched(hmm: Hmm, page: number): Task<boolean> {
+  const { memory } = hmm;
+  yield* access(memory, "read", hmm.at + Hmm.offset.ranges, 1, "hmm->ranges");
+  for (const at of rangesOf(hmm)) {
+    yield* access(memory, "read", at, HmmRangeRecord.sizeWords, "range->startPage");
+    const { startPage, endPage } = HmmRangeRecord.at(memory, at);
     if (startPage <= page && page < endPage) return true;
-    node = new List(memory, node).next;
   }
   return false;
 }
@@ -55,8 +55,8 @@ function* oldUnregisterAndFree({ handle: range }: OwnRange, { machine }: HmmHarn
   const hmm = hmmOfRange(range);
   const mm = mmOfRange(range);
   yield* hmm.rangesLock.lock();
-  yield* access(hmm.memory, "write", hmm.ranges.at, 1, "hmm->ranges");
-  range.record.node.del();
+  yield* access(hmm.memory, "write", hmm.at + Hmm.offset.ranges, 1, "hmm->ranges");
+  removeRange(hmm, range.record);
   yield* hmm.rangesLock.unlock();
   yield* mmput(machine, mm);
   yield* hmmPut(machine, hmm);
@@ -106,7 +106,7 @@ section, gets this.
   now: `
 Plain \`list_add\` and \`list_del\`. The behaviour is the same. The code now says that the list is
 guarded by its lock, that a walker holds it, and that a range may be freed right after unregister,
-without a grace period. (The patch comes before the next one because that needs \`list_del_init\`,
+without a grace period. (Here the ranges are in a tree, under the same rule. The patch comes before the next one because that needs \`list_del_init\`,
 which has no RCU form.) The shipped walker is the start of an invalidation.
 `,
   before: [before],

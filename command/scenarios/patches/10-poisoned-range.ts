@@ -26,6 +26,7 @@ import {
   hmmRangeUnregister,
   mmOfRange,
 } from "../../../src/hmm/range/range.ts";
+import { rangesOf, removeRange } from "../../../src/hmm/range-tree.ts";
 import { hmmRangeSnapshot } from "../../../src/hmm/walk/snapshot.ts";
 import { hmmRangeValid } from "../../../src/hmm/range/valid.ts";
 import { MADV_DONTNEED, doMadvise } from "../../../src/mm/calls/madvise.ts";
@@ -45,7 +46,7 @@ function* oldUnregister(range: HmmRange, { machine }: HmmHarness): Task<void> {
   const hmm = hmmOfRange(range);
   const mm = mmOfRange(range);
   yield* hmm.rangesLock.lock();
-  if (range.record.node.isListed()) range.record.node.del();
+  if (rangesOf(hmm).includes(range.record.at)) removeRange(hmm, range.record);
   yield* hmm.rangesLock.unlock();
   yield* mmput(machine, mm);
   yield* hmmPut(machine, hmm);

@@ -34,12 +34,12 @@ import {
   forgetInFlight,
   growInFlight,
   inFlightIsFull,
-  pagesOverlap,
   recordInFlight,
 } from "../in-flight.ts";
 import { mirrorOps } from "./mirror-ops.ts";
 import { HmmMirror, HmmMirrorRecord } from "../mirror-record.ts";
-import { HmmRangeRecord, invalidateSequence, rangesOf, settleSequence } from "../range-record.ts";
+import { HmmRangeRecord, invalidateSequence, settleSequence } from "../range-record.ts";
+import { overlappingRanges, rangesOf } from "../range-tree.ts";
 
 /** Pages are about to change. 0, or EAGAIN when the range is not blockable (V3). */
 export function* hmmInvalidateRangeStart(
@@ -76,12 +76,11 @@ function* markRanges(
   hmm.notifiers++;
   hmm.starts++;
   const isRecorded = recordInFlight(hmm, startPage, endPage);
-  for (const at of rangesOf(hmm)) {
-    const record = HmmRangeRecord.at(hmm.memory, at);
-    const overlaps = pagesOverlap(startPage, endPage, record.startPage, record.endPage);
-    if (overlaps) yield* invalidateSequence(record, isRecorded);
-    else if (!isRecorded) yield* settleSequence(hmm, record);
-  }
+  for (const at of overlappingRanges(hmm, startPage, endPage))
+    yield* invalidateSequence(HmmRangeRecord.at(hmm.memory, at), isRecorded);
+  // The coarse rule (I2 of hmm/in-flight.ts): no range is valid. Of those above it changes nothing.
+  if (!isRecorded)
+    for (const at of rangesOf(hmm)) yield* settleSequence(hmm, HmmRangeRecord.at(hmm.memory, at));
   yield* hmm.rangesLock.unlock();
 }
 
@@ -155,11 +154,10 @@ function* notifiersDecrement(hmm: Hmm, { startPage, endPage }: InvalidateRange):
   if (forgotten !== NOT_IN_FLIGHT) {
     hmm.notifiers--;
     const wasRecorded = forgotten === WAS_RECORDED;
-    for (const at of rangesOf(hmm)) {
+    for (const at of wasRecorded ? overlappingRanges(hmm, startPage, endPage) : rangesOf(hmm)) {
       const record = HmmRangeRecord.at(hmm.memory, at);
-      const overlaps = pagesOverlap(startPage, endPage, record.startPage, record.endPage);
-      if (wasRecorded && overlaps) record.invalidators--;
-      if ((overlaps || !wasRecorded) && (yield* settleSequence(hmm, record))) becameValid = true;
+      if (wasRecorded) record.invalidators--;
+      if (yield* settleSequence(hmm, record)) becameValid = true;
     }
   }
   yield* hmm.rangesLock.unlock();
@@ -180,7 +178,7 @@ function* hmmRelease(machine: Machine, notifier: number): Task<void> {
   const hmm = Hmm.at(machine.memory, notifier);
   if (!(yield* hmm.refs.getNotZero())) return;
   yield* hmm.rangesLock.lock();
-  if (!hmm.ranges.isEmpty()) hmm.releasedWithRanges++;
+  if (hmm.ranges !== 0) hmm.releasedWithRanges++;
   yield* hmm.rangesLock.unlock();
   yield* hmm.mirrorsSem.downRead();
   for (const mirror of mirrorsOf(machine, hmm)) {

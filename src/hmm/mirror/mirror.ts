@@ -58,7 +58,8 @@ import {
   setMirrorStatus,
 } from "../mirror-record.ts";
 import { dropMirrorOps, mirrorOps, useMirrorOps } from "./mirror-ops.ts";
-import { HmmRangeRecord, orphanSequence, rangesOf } from "../range-record.ts";
+import { HmmRangeRecord, orphanSequence } from "../range-record.ts";
+import { rangesOf } from "../range-tree.ts";
 
 /**
  * Registers `mirror` on `mm`: its driver is called for every change of a mapping, even before this

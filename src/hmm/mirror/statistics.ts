@@ -7,7 +7,7 @@ import type { Machine } from "../../memory/machine.ts";
 import type { Mm } from "../../mm/mm-struct.ts";
 import type { Task } from "../../sync/tasks/task.ts";
 import { Hmm } from "../hmm-struct.ts";
-import { rangesOf } from "../range-record.ts";
+import { rangesOf } from "../range-tree.ts";
 import { hmmGet } from "./get-or-create.ts";
 import { hmmPut } from "./hmm.ts";
 

@@ -51,6 +51,7 @@ import {
   sequenceIsValid,
   startSequence,
 } from "../range-record.ts";
+import { addRange, removeRange } from "../range-tree.ts";
 
 /** What a walk does at a page that is neither mapped readable nor requested. */
 export type HolesRule = 0 | 1;
@@ -233,7 +234,7 @@ export function* hmmRangeRegister(
     yield* hmm.refs.get(); // pairs with the hmmPut in hmmRangeUnregister
     record.hmm = hmm.at;
     record.owns = OWNS_REGISTRATION;
-    hmm.ranges.addTail(record.node);
+    addRange(hmm, record);
     yield* startSequence(hmm, record);
     const sequence = readSequence(record);
     if (sequenceIsValid(sequence)) range.notifierSeq = sequence;
@@ -283,7 +284,7 @@ function* leaveRegistration(machine: Machine, record: HmmRangeRecord): Task<void
   const hmm = Hmm.at(machine.memory, record.hmm); // our reference keeps it until the hmmPut below
   if (record.owns === OWNS_REGISTRATION) {
     yield* hmm.rangesLock.lock();
-    record.node.del();
+    removeRange(hmm, record);
     record.owns = OWNS_USER;
     yield* hmm.rangesLock.unlock();
   }

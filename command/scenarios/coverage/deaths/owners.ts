@@ -15,6 +15,7 @@ import type { AnyScenario } from "../../../../src/checker/scenario.ts";
 import { hmmRangeAlloc, hmmRangeRegister } from "../../../../src/hmm/range/range.ts";
 import type { HmmRange } from "../../../../src/hmm/range/range.ts";
 import { Hmm } from "../../../../src/hmm/hmm-struct.ts";
+import { rangesOf } from "../../../../src/hmm/range-tree.ts";
 import { cpuFault } from "../../../../src/mm/fault/cpu-fault.ts";
 import { mmput } from "../../../../src/mm/lifetime/mm.ts";
 import { PAGE_BYTES } from "../../../../src/mm/pte.ts";
@@ -141,7 +142,7 @@ const owners: readonly Owner[] = [
     body: ownRange,
     unlisted: ownUnlistedRange,
     check(world, harness) {
-      const ranges = countOf(hmmOf(world, harness).ranges);
+      const ranges = rangesOf(hmmOf(world, harness)).length;
       assert(
         ranges === world.owns.peek(),
         `${ranges} ranges are registered, and ${world.owns.peek()} threads have one`,
