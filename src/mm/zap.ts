@@ -9,7 +9,8 @@
  *     put the frames              only now may they become somebody else's
  *     end of the invalidation
  *
- * Frames wait in a batch between clearing and flushing, so that one flush serves many pages.
+ * Frames wait in a batch between clearing and flushing, so that one flush serves many pages, and
+ * one turn of ramLock all frames that become free (Linux: `mmu_gather`).
  */
 
 import {
@@ -29,6 +30,7 @@ import type { Task } from "../sync/tasks/task.ts";
 import { beginHalfDone, endHalfDone } from "./half-done.ts";
 import type { Mm } from "./mm-struct.ts";
 import {
+  LEAF_WORDS,
   type LeafVisitor,
   TASK_SIZE_PAGES,
   forEachLeaf,
@@ -39,16 +41,20 @@ import {
 import { holdsFrame, ptePfn } from "./pte.ts";
 
 /**
- * Clears the entry at `index` and returns what it was.
+ * Clears the entries from `start` up to `end`, and adds the frames that they held to `frames`.
  *
  * @stepped pte
  */
-function clearEntry(words: Int32Array, index: number): number {
-  return wordAt(words, index) === 0 ? 0 : atomicExchange(words, index, 0);
+function clearEntries(words: Int32Array, start: number, end: number, frames: number[]): void {
+  for (let index = start; index < end; index++) {
+    if (wordAt(words, index) === 0) continue;
+    const pte = atomicExchange(words, index, 0);
+    if (holdsFrame(pte)) frames.push(ptePfn(pte));
+  }
 }
 
 /** The same as no step of the explorer: the caller is alone with the entries. */
-const clearEntryAlone: typeof clearEntry = clearEntry;
+const clearEntriesAlone: typeof clearEntries = clearEntries;
 
 /**
  * Clears the range's entries and gives the frames back, inside an invalidation. Holding the mmap
@@ -68,13 +74,11 @@ function* clearRange(
   const frames: number[] = [];
   const visit: LeafVisitor = function* (leaf, first, end): Task<number> {
     frames.length = 0;
-    for (let page = first; page < end; page++) {
-      const index = pteIndex(leaf, page);
-      const pte = isAlone ? clearEntryAlone(memory.words, index) : clearEntry(memory.words, index);
-      if (holdsFrame(pte)) frames.push(ptePfn(pte));
-    }
+    const index = pteIndex(leaf, first);
+    if (isAlone) clearEntriesAlone(memory.words, index, index + (end - first), frames);
+    else clearEntries(memory.words, index, index + (end - first), frames);
     yield* mm.shootdown.flush(first, end);
-    for (const pfn of frames) yield* ram.refs.pagePut(pfn);
+    yield* ram.refs.pagePutAll(frames);
     return 0;
   };
   yield* forEachLeaf(memory, mm.pgd, startPage, endPage, visit, isAlone);
@@ -99,11 +103,15 @@ export function* zapRange(
     return answer;
   }
   yield* clearRange(machine, mm, range.startPage, range.endPage);
-  if (range.event === EVENT_UNMAP && !keepsTables)
+  if (range.event === EVENT_UNMAP && !keepsTables && hasWholeLeaf(range))
     yield* freeEmptyLeaves(machine, mm, range.startPage, range.endPage);
   yield* mmuNotifierInvalidateRangeEnd(machine, range);
   endHalfDone(mm);
   return 0;
+}
+
+function hasWholeLeaf({ startPage, endPage }: InvalidateRange): boolean {
+  return Math.ceil(startPage / LEAF_WORDS) * LEAF_WORDS + LEAF_WORDS <= endPage;
 }
 
 /**

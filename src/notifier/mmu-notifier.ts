@@ -30,7 +30,7 @@ import { EAGAIN, type Errno } from "../sync/errno.ts";
 import { bug } from "../sync/errors.ts";
 import { NameRegistry } from "../sync/name-registry.ts";
 import { Srcu } from "../sync/primitives/srcu.ts";
-import type { Task } from "../sync/tasks/task.ts";
+import { DONE, type Task, doneNumber } from "../sync/tasks/task.ts";
 import { type InvalidateRange, eventName } from "./events.ts";
 import { MmuNotifier, type NotifierSubscriptions } from "./subscriptions.ts";
 
@@ -155,10 +155,14 @@ function* releaseOnce(machine: Machine, node: MmuNotifier): Task<void> {
  * Calls every notifier before the range changes. Linux: `__mmu_notifier_invalidate_range_start`.
  * N3, N4.
  */
-export function* mmuNotifierInvalidateRangeStart(
+export function mmuNotifierInvalidateRangeStart(
   machine: Machine,
   range: InvalidateRange,
 ): Task<Errno> {
+  return range.subscriptions.isEmptyFast() ? doneNumber(0) : startAll(machine, range);
+}
+
+function* startAll(machine: Machine, range: InvalidateRange): Task<Errno> {
   const { subscriptions } = range;
   if ((yield* subscriptions.first()) === 0) return 0;
   const srcu = yield* notifierSrcu(machine);
@@ -214,10 +218,14 @@ function* endThose(
  * Calls every notifier after the range has changed. Pairs with a start that returned 0. Never
  * fails, never waits for long.
  */
-export function* mmuNotifierInvalidateRangeEnd(
+export function mmuNotifierInvalidateRangeEnd(
   machine: Machine,
   range: InvalidateRange,
 ): Task<void> {
+  return range.subscriptions.isEmptyFast() ? DONE : endAll(machine, range);
+}
+
+function* endAll(machine: Machine, range: InvalidateRange): Task<void> {
   const { subscriptions } = range;
   if ((yield* subscriptions.first()) === 0) return;
   const srcu = yield* notifierSrcu(machine);

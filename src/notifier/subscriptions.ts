@@ -12,6 +12,7 @@
 
 import { type LockClass, lockClass } from "../sync/lock-class.ts";
 import { atomicLoad, atomicStore } from "../sync/atomics.ts";
+import { EXPLORED } from "../sync/shared-memory.ts";
 import type { SharedMemory } from "../sync/shared-memory.ts";
 import { Spinlock } from "../sync/primitives/spinlock.ts";
 import type { Task } from "../sync/tasks/task.ts";
@@ -44,6 +45,15 @@ export class NotifierSubscriptions {
   /** First node, or 0. To see whether there is any, or to begin a walk in an SRCU read section. */
   first(): Task<number> {
     return readWord(this.memory, this.at + HEAD_WORD, NOTIFIERS);
+  }
+
+  /**
+   * Whether there is none, for code that is not a task. An explorer is told no: it needs the step.
+   */
+  isEmptyFast(): boolean {
+    return (
+      this.memory.mode !== EXPLORED && atomicLoad(this.memory.words, this.at + HEAD_WORD) === 0
+    );
   }
 
   /** Links `node` in front. Holding `notifierLock` and the mmap lock for writing. */

@@ -61,7 +61,7 @@ export function* mmapTask(
 /** Lets go what nothing maps any more. A write-back that failed then is not this call's failure. */
 function* sweep(seat: Seat): Task<void> {
   yield* seat.buffers.sweep();
-  yield* seat.sources.settle();
+  if (seat.sources.isServing) yield* seat.sources.settle();
 }
 
 function* mmapSource(
@@ -110,7 +110,7 @@ export function* munmapTask(
 ): Task<void> {
   unwrap("munmap", yield* doMunmap(seat.machine, mm, address, lengthBytes), address);
   yield* seat.buffers.sweep();
-  const failed = yield* seat.sources.settle();
+  const failed = seat.sources.isServing ? yield* seat.sources.settle() : undefined;
   if (failed !== undefined) throw failed;
 }
 

@@ -82,6 +82,11 @@ export class Sources {
     yield* dropClaim(this.#machine, cache);
   }
 
+  /** Whether this thread has any source: else there is nothing to settle. */
+  get isServing(): boolean {
+    return this.#served.size > 0;
+  }
+
   /**
    * Lets go what nothing maps (P2). Returns the first failure of a write-back, for which the source
    * is kept.

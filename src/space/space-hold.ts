@@ -189,7 +189,10 @@ export class SpaceHold implements TaskRunner {
   *#counted<T>(task: Task<T>): Task<T> {
     this.#inside++;
     try {
-      return yield* stopIfLockHeld(this.#memory, task);
+      return yield* task;
+    } catch (error) {
+      stopIfLockIsHeld(this.#memory, error);
+      throw error;
     } finally {
       this.#inside--;
       // Not from in here: this task is still running.
@@ -212,22 +215,22 @@ export function* stopIfLockHeld<T>(memory: SharedMemory, task: Task<T>): Task<T>
   try {
     return yield* task;
   } catch (error) {
-    if (!hasPanicked(memory)) {
-      try {
-        assertNoLockHeld(
-          memory,
-          "an operation that fails",
-          "what the lock guards may be half changed",
-        );
-      } catch (held) {
-        declarePanic(
-          memory,
-          ENOTRECOVERABLE,
-          `Cannot go on: ${String(held)}; it failed with ${String(error)}`,
-        );
-      }
-    }
+    stopIfLockIsHeld(memory, error);
     throw error;
+  }
+}
+
+/** L8, of an operation that has thrown `error`. Inside its task. */
+function stopIfLockIsHeld(memory: SharedMemory, error: unknown): void {
+  if (hasPanicked(memory)) return;
+  try {
+    assertNoLockHeld(memory, "an operation that fails", "what the lock guards may be half changed");
+  } catch (held) {
+    declarePanic(
+      memory,
+      ENOTRECOVERABLE,
+      `Cannot go on: ${String(held)}; it failed with ${String(error)}`,
+    );
   }
 }
 

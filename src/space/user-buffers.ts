@@ -17,7 +17,7 @@
 import type { Machine } from "../memory/machine.ts";
 import { PAGE_BYTES } from "../memory/ram.ts";
 import { EINVAL, ENOMEM } from "../sync/errno.ts";
-import type { Task } from "../sync/tasks/task.ts";
+import { DONE, type Task } from "../sync/tasks/task.ts";
 
 /**
  * A WebAssembly.Memory that was made with `shared: true`.
@@ -85,7 +85,11 @@ export class UserBuffers {
   }
 
   /** Removes sections that are not mapped any more. Cheap when this thread has added none. */
-  *sweep(): Task<void> {
+  sweep(): Task<void> {
+    return this.#added.size === 0 ? DONE : this.#sweepAdded();
+  }
+
+  *#sweepAdded(): Task<void> {
     const { ram } = this.#machine;
     for (const basePfn of this.#added) {
       if (ram.refs.pageCount(basePfn) !== 0) continue;

@@ -296,3 +296,35 @@ test("random frames and runs agree with a model of what is allocated", (t) => {
     assert.equal(ram.refs.pageCount(pfn), count, `seed ${seed}: frame ${pfn}`);
   t.diagnostic(`${full} times full`);
 });
+
+test("many frames that are put at once: those with another reference stay, the others are free", (t) => {
+  const seed = seedFor(t);
+  const dice = diceOf(seed);
+  const machine = makeMachine({ ramPages: 20_000, debug: false });
+  const { refs } = machine.ram;
+  const frames = allocAll(machine);
+  for (const count of [0, 1, 40, 63, 64, 512, 3000]) {
+    // In any order, also descending: rows are found among them.
+    const put = frames
+      .map((pfn) => ({ pfn, order: dice(1_000_000) }))
+      .toSorted((a, b) => a.order - b.order)
+      .slice(0, count)
+      .map(({ pfn }) => pfn);
+    const kept = put.filter((_, i) => i % 3 === 0);
+    for (const pfn of kept) run(machine, refs.pageGet(pfn));
+    const free = machine.ram.usage().freePages;
+    run(machine, refs.pagePutAll([...put, 0]));
+    const freed = put.length - kept.length;
+    assert.equal(machine.ram.usage().freePages, free + freed, `seed ${seed}, ${count} frames`);
+    for (const pfn of kept) assert.equal(refs.pageCount(pfn), 1);
+    const again = Array.from({ length: freed }, () => run(machine, machine.ram.allocFrame(false)));
+    const gone = new Set(put.filter((_, i) => i % 3 !== 0));
+    assert.ok(
+      again.every((pfn) => gone.delete(pfn)),
+      `seed ${seed}: what is free is what was put, each once`,
+    );
+  }
+  run(machine, refs.pagePutAll(frames));
+  assert.equal(machine.ram.usage().usedPages, 0);
+  assert.throws(() => run(machine, refs.pagePutAll([frames[0]!])), /it is free already/);
+});

@@ -163,3 +163,22 @@ test("at reaches an object that another view of the heap allocated past this one
   assert.equal(Thing.at(machine.memory, at).startPage, 42);
   assert.throws(() => Thing.at(machine.memory, 2 ** 29), /wild/);
 });
+
+test("a plain field is read and written by the pointer, as a view does it", () => {
+  const machine = makeMachine({ debug: true });
+  const at = run(machine, machine.heap.alloc(Thing));
+  const thing = Thing.at(machine.memory, at);
+  const startPage = Thing.plain("startPage");
+  const next = Thing.plain("next");
+  startPage.store(machine.memory, at, 2 ** 32 - 1);
+  next.store(machine.memory, at, 77);
+  assert.deepEqual([thing.startPage, thing.next], [2 ** 32 - 1, 77]);
+  thing.startPage = 5;
+  assert.equal(startPage.load(machine.memory, at), 5);
+  assert.throws(() => startPage.load(machine.memory, 0), /at null/);
+  assert.throws(() => Thing.plain("slots"), /its kind is array; use a view/);
+  assert.throws(() => Thing.plain("delta"), /its kind is i32; use a view/);
+  run(machine, machine.heap.free(Thing, at));
+  assert.throws(() => startPage.load(machine.memory, at), /was freed/);
+  assert.throws(() => next.store(machine.memory, at, 1), /was freed/);
+});

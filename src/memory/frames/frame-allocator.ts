@@ -183,6 +183,20 @@ export class FrameAllocator {
     return this.#hasRow() && this.#push(pfn) ? DONE : this.#giveLocked(pfn);
   }
 
+  /**
+   * Makes many frames free: more than the free list takes go to the buddy system at once, as rows.
+   */
+  *giveAll(pfns: readonly number[]): Task<void> {
+    if (pfns.length <= this.#slots || this.#isStocked()) {
+      for (const pfn of pfns) yield* this.give(pfn);
+      return;
+    }
+    const sorted = Int32Array.from(pfns).toSorted();
+    yield* this.#lock.lock();
+    this.#toBuddiesAsRows(sorted);
+    yield* this.#lock.unlock();
+  }
+
   /** Exact while nobody allocates. */
   freePages(): number {
     const { words } = this.#memory;
@@ -387,6 +401,11 @@ export class FrameAllocator {
     const frames = words.slice(row + keep + 1, row + top + 1).toSorted();
     words.fill(0, row + keep + 1, row + top + 1);
     words[row] = keep;
+    this.#toBuddiesAsRows(frames);
+  }
+
+  /** Frees frames that are sorted: adjacent ones together. Holding ramLock. */
+  #toBuddiesAsRows(frames: Int32Array): void {
     for (let start = 0; start < frames.length;) {
       let end = start + 1;
       while (end < frames.length && frames[end] === frames[start]! + end - start) end++;

@@ -17,9 +17,9 @@
 
 import { ENOMEM } from "../../sync/errno.ts";
 import { HmmError, bug } from "../../sync/errors.ts";
-import { EXPLORED } from "../../sync/shared-memory.ts";
+import { EXPLORED, REAL } from "../../sync/shared-memory.ts";
 import type { SharedMemory } from "../../sync/shared-memory.ts";
-import type { Task } from "../../sync/tasks/task.ts";
+import { DONE, type Task, doneNumber } from "../../sync/tasks/task.ts";
 import { compareExchangeWord, readWord } from "../../sync/primitives/word-steps.ts";
 import { Arenas } from "./arenas.ts";
 import { allocBlock, classWords, freeBlock, quarantineBlock } from "./heap-blocks.ts";
@@ -94,7 +94,13 @@ export class Heap {
   }
 
   /** A zeroed object, or 0 (H2). */
-  *alloc(info: StructInfo): Task<number> {
+  alloc(info: StructInfo): Task<number> {
+    const cache = this.memory.mode === REAL ? this.#caches.get(info) : undefined;
+    const at = cache?.allocNow() ?? 0;
+    return at === 0 ? this.#allocSlow(info) : doneNumber(at);
+  }
+
+  *#allocSlow(info: StructInfo): Task<number> {
     const arena = this.#arena;
     if (arena !== undefined) return yield* arena.alloc(info);
     const cache = this.#caches.get(info) ?? (yield* this.#openCache(info));
@@ -104,7 +110,12 @@ export class Heap {
   }
 
   /** Frees an object. Nobody else may reach it any more. */
-  *free(info: StructInfo, at: number): Task<void> {
+  free(info: StructInfo, at: number): Task<void> {
+    const cache = this.memory.mode === REAL ? this.#caches.get(info) : undefined;
+    return cache?.freeNow(at) === true ? DONE : this.#freeSlow(info, at);
+  }
+
+  *#freeSlow(info: StructInfo, at: number): Task<void> {
     const arena = this.#arena;
     if (arena?.has(at) === true) {
       yield* arena.free(info, at);

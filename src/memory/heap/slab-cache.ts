@@ -24,7 +24,7 @@ import { atomicLoad } from "../../sync/atomics.ts";
 import { bug } from "../../sync/errors.ts";
 import type { SharedMemory } from "../../sync/shared-memory.ts";
 import { Spinlock } from "../../sync/primitives/spinlock.ts";
-import { access } from "../../sync/tasks/task.ts";
+import { DONE_TRUE, access } from "../../sync/tasks/task.ts";
 import type { Task } from "../../sync/tasks/task.ts";
 import type { HeapPages } from "./heap-pages.ts";
 import { CACHE_RECORD_WORDS, HEAP_PAGE_WORDS, KIND_SLAB, KIND_TAIL } from "./heap-pages.ts";
@@ -166,6 +166,34 @@ export class SlabCache {
     return { live, sizeWords };
   }
 
+  /**
+   * As `alloc`, for code that is not a task: from a slab that has a free slot, if the lock is free.
+   * Else 0, and nothing has changed. Only in REAL mode: there an operation of sync/ that need not
+   * wait is done when it returns.
+   */
+  allocNow(): number {
+    if (this.#lock.tryLock() !== DONE_TRUE) return 0;
+    const slabAt = this.#record.partial.first();
+    const at = slabAt === 0 ? 0 : this.#take(Slab.at(this.memory, slabAt));
+    this.#lock.unlock();
+    if (at !== 0) this.#clear(at);
+    return at;
+  }
+
+  /**
+   * As `free`, for code that is not a task. False: it has to wait, or has to say what is wrong;
+   * nothing has changed. Only in REAL mode, as `allocNow`.
+   */
+  freeNow(at: number): boolean {
+    const slab = this.#slabOf(at);
+    if (slab.live === 1 || this.#lock.tryLock() !== DONE_TRUE) return false;
+    const isPut =
+      slab.live > 1 && this.memory.words[at - HEADER_WORDS] === (this.info.tag | HEADER_LIVE);
+    if (isPut) this.#put(slab, at);
+    this.#lock.unlock();
+    return isPut;
+  }
+
   /** A zeroed object, or 0 when there is no page for it. */
   *alloc(): Task<number> {
     const { memory, info } = this;
@@ -175,9 +203,14 @@ export class SlabCache {
     yield* this.#lock.unlock();
     if (at === 0) return 0;
     yield* access(memory, "alloc", at, info.sizeWords, info.name);
-    // No other thread can reach the object yet, so no lock is needed.
-    for (let i = 0; i < info.sizeWords; i++) memory.words[at + i] = 0;
+    this.#clear(at);
     return at;
+  }
+
+  /** No other thread can reach the object yet, so no lock is needed. */
+  #clear(at: number): void {
+    const { words } = this.memory;
+    for (let i = 0; i < this.info.sizeWords; i++) words[at + i] = 0;
   }
 
   /** Frees and poisons. Throws AssertionFailure for anything but a live object of this cache. */

@@ -7,7 +7,7 @@
 import type { Machine } from "../../memory/machine.ts";
 import { TASK_SIZE_PAGES } from "../../mmu/radix-table.ts";
 import { EACCES, EEXIST, EINVAL, ENOMEM, type Errno } from "../../sync/errno.ts";
-import type { Task } from "../../sync/tasks/task.ts";
+import { type Task, doneNumber } from "../../sync/tasks/task.ts";
 import type { Mm } from "../mm-struct.ts";
 import { PAGE_BYTES } from "../pte.ts";
 import { cacheCreate } from "../vma/page-cache.ts";
@@ -85,7 +85,12 @@ export function* doMmap(machine: Machine, mm: Mm, request: MmapRequest): Task<nu
 }
 
 /** The source, with a reference for the new vma: 0 for private memory; ENOMEM. */
-function* makeSource(machine: Machine, request: MmapRequest, pages: number): Task<number> {
+function makeSource(machine: Machine, request: MmapRequest, pages: number): Task<number> {
+  const isPrivate = !request.shared && request.bufferPfn === 0 && !isBacked(request);
+  return isPrivate ? doneNumber(0) : getOrMakeSource(machine, request, pages);
+}
+
+function* getOrMakeSource(machine: Machine, request: MmapRequest, pages: number): Task<number> {
   if (request.bufferPfn !== 0) {
     yield* machine.ram.refs.pageGet(request.bufferPfn);
     return request.bufferPfn;
@@ -95,7 +100,6 @@ function* makeSource(machine: Machine, request: MmapRequest, pages: number): Tas
     yield* getSource(machine, kind);
     return kind.source;
   }
-  if (!request.shared) return 0;
   const at = yield* cacheCreate(machine, pages);
   return at === 0 ? ENOMEM : at;
 }
@@ -118,7 +122,8 @@ function* mmapLocked(
   const startPage = choosePlace(machine, mm, request, pages);
   const range = { startPage, endPage: startPage + pages };
   let result: Errno = startPage < 0 ? startPage : 0;
-  const replacedPages = startPage < 0 ? 0 : mappedPagesIn(machine.memory, mm, range);
+  const mayReplace = request.placement === MAP_FIXED_REPLACE;
+  const replacedPages = mayReplace ? mappedPagesIn(machine.memory, mm, range) : 0;
   if (result === 0 && mm.mappedPages - replacedPages + pages > mm.limitPages) result = ENOMEM;
   if (result === 0) {
     const put = replacedPages === 0 ? insertVma : replaceRange;

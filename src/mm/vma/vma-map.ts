@@ -14,7 +14,7 @@
 import type { Machine } from "../../memory/machine.ts";
 import { ENOMEM, type Errno } from "../../sync/errno.ts";
 import type { SharedMemory } from "../../sync/shared-memory.ts";
-import { type Task, doneNumber } from "../../sync/tasks/task.ts";
+import { DONE, type Task, doneNumber } from "../../sync/tasks/task.ts";
 import type { Mm } from "../mm-struct.ts";
 import { PageCache, backingOf, cacheGet, cachePages, cachePut } from "./page-cache.ts";
 import { addMapper, countMapping } from "./source.ts";
@@ -49,8 +49,11 @@ export function isSameSource(vma: Vma, next: Vma): boolean {
 }
 
 /** Gives back the caller's reference of the source (V3). */
-export function* dropSource(machine: Machine, { flags, source }: VmaKind): Task<void> {
-  if (source === 0) return;
+export function dropSource(machine: Machine, kind: VmaKind): Task<void> {
+  return kind.source === 0 ? DONE : putSource(machine, kind);
+}
+
+function* putSource(machine: Machine, { flags, source }: VmaKind): Task<void> {
   if ((flags & VM_BUFFER) !== 0) yield* machine.ram.refs.pagePut(source);
   else {
     if ((flags & VM_BACKED) !== 0) yield* countMappingOf(machine, source, -1);
@@ -72,10 +75,10 @@ export function* getSource(machine: Machine, { flags, source }: VmaKind): Task<v
  * Before a space gets its first mapping of a source: the source knows the space from now on (B3 of
  * source.ts). 0 or ENOMEM.
  */
-export function* listSpace(machine: Machine, mm: Mm, { flags, source }: VmaKind): Task<Errno> {
+export function listSpace(machine: Machine, mm: Mm, { flags, source }: VmaKind): Task<Errno> {
   const backing = (flags & VM_BACKED) === 0 ? undefined : backingOf(machine, source);
-  if (backing === undefined) return 0;
-  return yield* addMapper(machine, PageCache.at(machine.memory, source), backing, mm);
+  if (backing === undefined) return doneNumber(0);
+  return addMapper(machine, PageCache.at(machine.memory, source), backing, mm);
 }
 
 /** Whether a source has no way to write pages back. The caller has a reference of its cache. */
@@ -105,13 +108,14 @@ export function isBeyondSource(machine: Machine, vma: Vma, page: number): boolea
  * what they remember of frames there (X6 of mmu/soft-tlb.ts), since the buffer's frames may have
  * had other contents under the same numbers. Holding the mmap lock for writing.
  */
-export function* flushPlace(
+export function flushPlace(
   mm: Mm,
   { startPage, endPage }: PageRange,
   { flags }: VmaKind,
 ): Task<void> {
-  if ((flags & VM_BUFFER) !== 0 || mm.isDeviceSpace !== 0)
-    yield* mm.shootdown.flush(startPage, endPage);
+  return (flags & VM_BUFFER) !== 0 || mm.isDeviceSpace !== 0
+    ? mm.shootdown.flush(startPage, endPage)
+    : DONE;
 }
 
 /**
