@@ -134,6 +134,14 @@ export const figures: readonly Figure[] = [
     load: async () => (await import("./kernel-calls.ts")).measureTouches,
   },
   {
+    name: "file",
+    title: "reading a mapped file of 1 GiB in order through views, against `fs.readSync`",
+    bound: { kind: "at least", ratio: 0.8 },
+    method:
+      "The file is in the host's cache, and not in the mapping's: each round maps it anew, opens views of 2 MiB, adds up all words, and unmaps it. The other side reads 2 MiB after 2 MiB into a buffer and adds up the same words.",
+    load: async () => (await import("./file-view.ts")).measureFileViews,
+  },
+  {
     name: "threads",
     title:
       "speed-up of two threads that fault in one address space, over the speed-up of two that share nothing of ours",

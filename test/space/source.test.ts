@@ -315,6 +315,29 @@ test("sequential reads get more and more pages at once, others few", () =>
     { ramBytes: 32 * MIB },
   ));
 
+test("a source larger than RAM: clean pages make room, private copies and dirty pages stay", () =>
+  withSpace(
+    async (space) => {
+      const source = new MemorySource(2048 * PAGE);
+      const p = space.mmapSync(2048 * PAGE, { source, shared: true });
+      const q = space.mmapSync(2048 * PAGE, { source });
+      space.u32.store(p + PAGE, 5);
+      space.u32.store(q + 2 * PAGE, 6);
+      for (let i = 3; i < 2048; i++) {
+        const at = i % 2 === 0 ? p : q;
+        assert.equal(space.u32.load(at + i * PAGE), source.wordAt(i * PAGE));
+      }
+      assert.equal(space.u32.load(q + 2 * PAGE), 6);
+      assert.equal(space.u32.load(q + PAGE), 5);
+      const bytes = new Uint8Array(1024 * PAGE);
+      await space.read(p + 1024 * PAGE, bytes);
+      assert.deepEqual(bytes, source.bytes.subarray(1024 * PAGE));
+      space.msyncSync(p, 2048 * PAGE);
+      assert.equal(source.stored(PAGE), 5);
+    },
+    { ramBytes: 2 * MIB },
+  ));
+
 test("bad sources are refused", () =>
   withSpace((space: AddressSpace) => {
     for (const source of [5, null, {}, { lengthBytes: -1, read: () => {} }])

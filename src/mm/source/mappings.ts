@@ -6,13 +6,16 @@
  */
 
 import type { Machine } from "../../memory/machine.ts";
-import { TASK_SIZE_PAGES } from "../../mmu/radix-table.ts";
+import { TASK_SIZE_PAGES, pteAt } from "../../mmu/radix-table.ts";
+import { EVENT_CLEAR, invalidateRange } from "../../notifier/events.ts";
 import type { Task } from "../../sync/tasks/task.ts";
 import { mmput } from "../lifetime/mm.ts";
 import type { Mm } from "../mm-struct.ts";
+import { holdsFrame, ptePfn } from "../pte.ts";
 import type { PageCache } from "../vma/page-cache.ts";
 import { type Source, nextMapper } from "../vma/source.ts";
 import { type PageRange, VM_BACKED, type VmaPart, vmasIn } from "../vma/vma.ts";
+import { zapRange } from "../zap.ts";
 
 /**
  * Calls `visit` for what each mapping has of the source's pages [startPage, endPage), holding the
@@ -54,4 +57,34 @@ function* partsOf(
     const pastPage = Math.min(vma.endPage, vma.startPage + (endPage - vma.offsetPages));
     if (firstPage < pastPage) yield { vma, startPage: firstPage, endPage: pastPage };
   }
+}
+
+/**
+ * No space maps the pages any more. Private copies go only with `evenCopies`: the store has no such
+ * page. Linux: `unmap_mapping_range`.
+ */
+export function* unmapPages(
+  machine: Machine,
+  cache: PageCache,
+  source: Source,
+  startPage: number,
+  endPage: number,
+  evenCopies: boolean,
+): Task<void> {
+  if (startPage >= endPage) return;
+  const pages = { startPage, endPage };
+  yield* forEachMapping(machine, cache, source, pages, "write", function* (mm, part) {
+    for (let page = part.startPage; page < part.endPage;) {
+      const end = evenCopies ? part.endPage : page + 1;
+      if (evenCopies || isCachePage(machine, mm, cache.at, page))
+        yield* zapRange(machine, mm, invalidateRange(mm, page, end, EVENT_CLEAR));
+      page = end;
+    }
+  });
+}
+
+/** Whether the page's entry has a frame of the cache, and no copy. Holding the mmap lock. */
+function isCachePage(machine: Machine, mm: Mm, cache: number, page: number): boolean {
+  const pte = pteAt(machine.memory, mm.pgd, page);
+  return holdsFrame(pte) && machine.ram.refs.mappingOf(ptePfn(pte)) === cache;
 }

@@ -38,7 +38,8 @@ import {
   thenCleanUp,
 } from "./io.ts";
 import { type Pager, dropPager, setPager } from "./pager.ts";
-import { dropUnmapped, refreshSize } from "./size.ts";
+import { dropUnmapped } from "./reclaim.ts";
+import { refreshSize } from "./size.ts";
 import { sourceTable, unlistSource } from "./source-table.ts";
 import { syncPages } from "./write-back.ts";
 
@@ -186,7 +187,7 @@ export class SourceServer {
     if (!isFree) return this.#isEnded ? 0 : EAGAIN;
     dropPager(machine, cacheAt);
     // Now, for a task that still waits may keep the cache for a while.
-    yield* dropUnmapped(machine, cache, source);
+    yield* dropUnmapped(machine, cache);
     removeResource(machine.memory, this.#slot);
     yield* machine.heap.free(ServerRecord, this.#record);
     yield* source.serveQueue.wakeAll();

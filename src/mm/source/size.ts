@@ -18,13 +18,11 @@
  */
 
 import type { Machine } from "../../memory/machine.ts";
-import { LEAF_WORDS, pteAt, wordAt } from "../../mmu/radix-table.ts";
-import { EVENT_CLEAR, invalidateRange } from "../../notifier/events.ts";
+import { wordAt } from "../../mmu/radix-table.ts";
 import { atomicStore } from "../../sync/atomics.ts";
 import { EFBIG, type Errno } from "../../sync/errno.ts";
 import type { Task } from "../../sync/tasks/task.ts";
-import type { Mm } from "../mm-struct.ts";
-import { PAGE_BYTES, holdsFrame, ptePfn } from "../pte.ts";
+import { PAGE_BYTES } from "../pte.ts";
 import {
   CACHE_DIRTY,
   CACHE_PAGES_MAX,
@@ -34,13 +32,11 @@ import {
   backingOf,
   cacheEntryAt,
   cacheEntryPfn,
-  cachePages,
   slotIfThere,
 } from "../vma/page-cache.ts";
 import { type Source, setSourceSize, sourceSize } from "../vma/source.ts";
-import { zapRange } from "../zap.ts";
 import { IO_SIZE, ioBegin } from "./io.ts";
-import { forEachMapping } from "./mappings.ts";
+import { unmapPages } from "./mappings.ts";
 import { pagerOf } from "./pager.ts";
 import { askOnce } from "./requests.ts";
 import { waitWhileWriting, zeroBeyond } from "./transfer.ts";
@@ -145,60 +141,4 @@ function* clearPage(
   yield* cache.lock.unlock();
   if (isCleared) yield* machine.ram.refs.pagePut(cacheEntryPfn(entry));
   return isCleared;
-}
-
-/**
- * No space maps the pages any more. Private copies go only with `evenCopies`: the store has no such
- * page. Linux: `unmap_mapping_range`.
- */
-function* unmapPages(
-  machine: Machine,
-  cache: PageCache,
-  source: Source,
-  startPage: number,
-  endPage: number,
-  evenCopies: boolean,
-): Task<void> {
-  if (startPage >= endPage) return;
-  const pages = { startPage, endPage };
-  yield* forEachMapping(machine, cache, source, pages, "write", function* (mm, part) {
-    for (let page = part.startPage; page < part.endPage;) {
-      const end = evenCopies ? part.endPage : page + 1;
-      if (evenCopies || isCachePage(machine, mm, cache.at, page))
-        yield* zapRange(machine, mm, invalidateRange(mm, page, end, EVENT_CLEAR));
-      page = end;
-    }
-  });
-}
-
-/** Whether the page's entry has a frame of the cache, and no copy. Holding the mmap lock. */
-function isCachePage(machine: Machine, mm: Mm, cache: number, page: number): boolean {
-  const pte = pteAt(machine.memory, mm.pgd, page);
-  return holdsFrame(pte) && machine.ram.refs.mappingOf(ptePfn(pte)) === cache;
-}
-
-/**
- * Drops the pages that are as the store has them and that nobody maps. They are read again when
- * they are needed. Returns how many.
- */
-export function* dropUnmapped(machine: Machine, cache: PageCache, source: Source): Task<number> {
-  let dropped = 0;
-  const pages = cachePages(machine, cache.at);
-  for (let page = 0; page < pages; page++) {
-    const slot = slotIfThere(machine.memory, cache, page);
-    if (slot === 0) page += LEAF_WORDS - 1 - (page % LEAF_WORDS);
-    else if (yield* dropIfUnmapped(machine, cache, source, page)) dropped++;
-  }
-  return dropped;
-}
-
-function* dropIfUnmapped(
-  machine: Machine,
-  cache: PageCache,
-  source: Source,
-  page: number,
-): Task<boolean> {
-  const entry = cacheEntryAt(machine.memory, cache, page);
-  if (entry === 0 || machine.ram.refs.pageCount(cacheEntryPfn(entry)) !== 1) return false;
-  return yield* clearPage(machine, cache, source, page, false);
 }

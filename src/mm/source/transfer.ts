@@ -54,6 +54,7 @@ import {
   notePending,
   pendingHere,
 } from "./pager.ts";
+import { reclaim } from "./reclaim.ts";
 import { claim, dropClaim } from "./source-table.ts";
 
 /** Most pages that one write-back takes. */
@@ -75,7 +76,9 @@ export function* readPages(
 ): Task<number> {
   const at = yield* ioBegin(machine, cache.at, IO_READ, page, page);
   if (at < 0) return at;
-  const run = yield* allocFrames(machine, cache, page, wantedPages, pager.wantsZeroes);
+  let run = yield* allocFrames(machine, cache, page, wantedPages, pager.wantsZeroes);
+  if (run.errno === ENOMEM && (yield* reclaim(machine, cache, source)) > 0)
+    run = yield* allocFrames(machine, cache, page, wantedPages, pager.wantsZeroes);
   const marked = run.errno === 0 ? yield* markReading(machine, cache, at, run) : 0;
   for (let i = marked; i < run.pages; i++) yield* machine.ram.refs.pagePut(run.pfn + i);
   if (marked === 0) {

@@ -120,7 +120,8 @@ export function cacheGet(machine: Machine, at: number): Task<void> {
 
 /** The cache's size in pages. The caller has a reference, through a vma. @stepped page cache */
 export function cachePages(machine: Machine, at: number): number {
-  const { memory } = PageCache.at(machine.memory, at);
+  const { memory } = machine;
+  memory.ensure(at + PageCache.sizeWords);
   return atomicLoad(memory.words, at + PageCache.offset.pages) >>> 0;
 }
 
