@@ -133,7 +133,11 @@ function toOwnMemory({ ram }: Machine, record: DeviceRecord): PageMover {
   };
 }
 
-/** Pages of the range that are in memory of the owner. Holding the mmap lock. */
+/**
+ * Pages of the range that are in memory of the owner. Holding the mmap lock.
+ *
+ * @stepped pte
+ */
 function countOwn(
   { memory, ram }: Machine,
   mm: Mm,

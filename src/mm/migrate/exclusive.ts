@@ -74,6 +74,7 @@ export function* makeDeviceExclusive(
   return page === range.endPage ? 0 : EFAULT;
 }
 
+/** @stepped pte */
 function* makePageExclusive(
   machine: Machine,
   mm: Mm,

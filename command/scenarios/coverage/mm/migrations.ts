@@ -305,7 +305,10 @@ const againstOthers: readonly Covered[] = [
     summary: "A device ends while a CPU thread stores to a page in its memory.",
     isThere: true,
     exploration: { engine: "bounded", preemptions: 2 },
-    tasks: { end: [["mm/migrate/device-evict.endDeviceMemory"], endDevice], store: [TOUCH, store] },
+    tasks: {
+      end: [["mm/migrate/device-evict.endDeviceMemory", ...STEPS], endDevice],
+      store: [ACCESS, store],
+    },
     check: requireContents(1),
     twins: [],
   }),
