@@ -13,6 +13,7 @@ import { fileURLToPath } from "node:url";
 const root = fileURLToPath(new URL("..", import.meta.url));
 const template = readFileSync(`${root}src/mmu/i32-access.ts`, "utf8");
 const wideTemplate = readFileSync(`${root}src/mmu/i64-access.ts`, "utf8");
+const storesTemplate = readFileSync(`${root}src/mmu/i32-stores.ts`, "utf8");
 const folder = `${root}src/mmu/widths/`;
 
 /**
@@ -49,7 +50,8 @@ const PAGE_BYTES = 4096;
  */
 const places = [
   ["I32Access", 1, ({ name }) => classOf(name)],
-  ["new StoreTlb(tlb, 4, item)", 1, ({ bytes }) => `new StoreTlb(tlb, ${bytes}, item)`],
+  ["I32Stores", 2, storesOf],
+  ['"./i32-stores.ts"', 1, ({ name }) => `"./widths/${name}-stores.ts"`],
   ["#home: Int32Array = new Int32Array(0)", 1, ({ array }) => `#home: ${array} = new ${array}(0)`],
   [
     "#elsewhere: Int32Array[] = [new Int32Array(0)]",
@@ -84,10 +86,48 @@ const places = [
     3,
     ({ bytes }) => `(address - page * PAGE_BYTES) / ${bytes}`,
   ],
-  [".section!.i32", 5, ({ name, field = name }) => `.section!.${field}`],
+  [".section!.i32", 1, ({ name, field = name }) => `.section!.${field}`],
   [".lastSection!.i32", 1, ({ name, field = name }) => `.lastSection!.${field}`],
   [".arrays!.i32", 3, ({ name, field = name }) => `.arrays!.${field}`],
   [" arrays.i32;", 2, ({ name, field = name }) => ` arrays.${field};`],
+];
+
+/**
+ * The same of the template of stores.
+ *
+ * @type {readonly Place[]}
+ */
+const storePlaces = [
+  ["I32Stores", 1, storesOf],
+  [
+    "NO_ELEMENTS: Int32Array = new Int32Array(0)",
+    1,
+    ({ array }) => `NO_ELEMENTS: ${array} = new ${array}(0)`,
+  ],
+  ["data: Int32Array = NO_ELEMENTS", 1, ({ array }) => `data: ${array} = NO_ELEMENTS`],
+  ["#known: Int32Array", 1, ({ array }) => `#known: ${array}`],
+  ["{ i32 }: FrameArrays", 1, ({ name, field = name }) => `{ ${field} }: FrameArrays`],
+  ["#known = i32", 1, ({ name, field = name }) => `#known = ${field}`],
+  ["(small & 3)", 1, ({ bytes }) => `(small & ${bytes - 1})`],
+  // Of a byte the 1 in what is known of its page counts (store-mark.ts).
+  [
+    "(known + small) >> 2",
+    1,
+    ({ bytes }) =>
+      bytes === 1 ? "(known + small - 1) | 0" : `(known + small) >> ${Math.log2(bytes)}`,
+  ],
+  ["0x80000003", 1, ({ bytes }) => `0x8000000${bytes - 1}`],
+  ["& 4095) >> 2", 1, ({ bytes }) => `& 4095) >> ${Math.log2(bytes)}`],
+  ["pageOf(address, 4)", 1, ({ bytes }) => `pageOf(address, ${bytes})`],
+  ["frame << 10", 1, ({ bytes }) => `frame << ${12 - Math.log2(bytes)}`],
+  ["PAGE_BYTES / 4", 1, ({ bytes }) => `PAGE_BYTES / ${bytes}`],
+  [
+    "pending: Int32Array = new Int32Array(1)",
+    1,
+    ({ array }) => `pending: ${array} = new ${array}(1)`,
+  ],
+  ["offset / 4", 1, ({ bytes }) => `offset / ${bytes}`],
+  ["section.i32", 1, ({ name, field = name }) => `section.${field}`],
 ];
 
 /**
@@ -201,14 +241,15 @@ const INTEGERS_ONLY = "\n\n  // Integers only, from here to the end of the class
  * @param {string} text
  * @param {readonly Place[]} table
  * @param {Width} width
+ * @param {string} [source]
  */
-function replaceAll(text, table, width) {
+function replaceAll(text, table, width, source = "i32-access") {
   let replaced = text;
   for (const [place, times, replacement] of table) {
     const parts = replaced.split(place);
     if (parts.length !== times + 1) {
       throw new Error(
-        `src/mmu/i32-access.ts has "${place}" ${parts.length - 1} times, not ${times}: mend scripts/make-widths.mjs`,
+        `src/mmu/${source}.ts has "${place}" ${parts.length - 1} times, not ${times}: mend scripts/make-widths.mjs`,
       );
     }
     replaced = parts.join(replacement(width));
@@ -232,6 +273,11 @@ function withoutIntegers(text) {
     .replace(/type Modify = .*\n\n/, "")
     .replace(/ {2}\/\*\* Whether an atomic load.*?\n {2}readonly #loadsInRam: boolean;\n/s, "")
     .replace(/ {4}this\.#loadsInRam = .*\n/, "");
+}
+
+/** @param {Width} width */
+function storesOf({ name }) {
+  return classOf(name).replace("Access", "Stores");
 }
 
 /** @param {string} name */
@@ -259,8 +305,9 @@ function bodyOf(text) {
  * @param {string} text
  */
 function write(name, source, text) {
+  const what = source.slice(source.indexOf("-"));
   const head = `/** @module Made from src/mmu/${source}.ts by scripts/make-widths.mjs: change that. */\n\n`;
-  const path = `${folder}${name}-access.ts`;
+  const path = `${folder}${name}${what}.ts`;
   const whole = head + text.replaceAll('"../', '"../../').replaceAll('"./', '"../');
   let old = "";
   try {
@@ -272,10 +319,27 @@ function write(name, source, text) {
   if (old !== whole) writeFileSync(path, whole);
 }
 
+/**
+ * @param {Width} width
+ * @param {string} element What a program gives to be stored.
+ */
+function writeStores(width, element = "number") {
+  const { name } = width;
+  const text = replaceAll(bodyOf(storesTemplate), storePlaces, width, "i32-stores");
+  write(name, "i32-stores", text.replace("element: number", `element: ${element}`));
+}
+
 mkdirSync(folder, { recursive: true });
-for (const width of widths) write(width.name, "i32-access", textOf(width));
+for (const width of widths) {
+  write(width.name, "i32-access", textOf(width));
+  writeStores(width);
+}
+writeStores({ name: "i64", array: "BigInt64Array", bytes: 8, isFloat: false }, "bigint");
+writeStores({ name: "u64", array: "BigUint64Array", bytes: 8, isFloat: false }, "bigint");
 const unsigned = bodyOf(wideTemplate)
   .replaceAll("I64Access", "U64Access")
+  .replaceAll("I64Stores", "U64Stores")
+  .replaceAll("i64-stores", "u64-stores")
   .replaceAll(".i64", ".u64")
   .replaceAll("BigInt64Array", "BigUint64Array")
   .replace("asIntN", "asUintN");

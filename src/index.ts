@@ -26,6 +26,7 @@ export type {
   IntegerAccess,
   PointerAccess,
   RowOf,
+  StoreSections,
   TypedAccess,
   ValueAccess,
 } from "./mmu/access.ts";

@@ -10,6 +10,7 @@ import { registerAgent, unregisterAgent } from "../sync/runners/agents.ts";
 import { EINVAL, ENOMEM } from "../sync/errno.ts";
 import { HmmError, bug } from "../sync/errors.ts";
 import { runBlocking } from "../sync/runners/run-blocking.ts";
+import { shareMemory } from "../sync/primitives/shootdown.ts";
 import { SharedMemory } from "../sync/shared-memory.ts";
 import { Heap } from "./heap/heap.ts";
 import { HeapPages, heapBytesFor } from "./heap/heap-pages.ts";
@@ -127,6 +128,7 @@ export class Machine {
 
   /** For other threads. It contains the users' buffers that this thread knows when it is taken. */
   get handle(): MachineHandle {
+    shareMemory(this.memory);
     return { kind: KIND, heap: this.memory.buffer, sections: this.ram.sections.handles };
   }
 

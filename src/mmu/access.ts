@@ -161,3 +161,42 @@ export interface TypedAccess {
   readonly i64: IntegerAccess<bigint, BigInt64Array>;
   readonly ptr: PointerAccess;
 }
+
+/**
+ * Scopes in which stores are cheap. A store alone tells other threads that it is under way, before
+ * and after, which costs ten times the store. In a section that is told once, with its first store.
+ * Loads and atomic operations are as outside.
+ *
+ * Whoever changes a mapping of the space (munmap, fork, mprotect, a device that fetches a page, a
+ * store to a page that is shared since a fork) waits for the sections of other threads that have
+ * stored. A section lets go for a moment at its next access, load or store. So a long one holds
+ * nobody up as long as it accesses memory of this space. It must not block, nor compute for long
+ * without an access. A debug build throws HmmError EDEADLK at the end of a section for which
+ * somebody has waited for more than a second. Operations of the space may be called inside, and
+ * other sections be opened; they let go, too.
+ *
+ * A section is no transaction: other threads see each store at once, and the stores before an error
+ * stay.
+ *
+ * @example
+ * ```ts
+ * import { AddressSpace } from "hmm-ts";
+ *
+ * using space = AddressSpace.createSync();
+ * const p = space.mmapSync(2 ** 20);
+ * const sum = space.section(({ f64, u32 }) => {
+ *   for (let i = 0; i < 1000; i++) f64.store(p + 8 * i, i / 2);
+ *   u32.store(p + 8000, 1000);
+ *   return f64.load(p + 8) + f64.load(p + 8 * 999);
+ * });
+ * console.log(sum, space.u32.load(p + 8000)); // 500 1000
+ * ```
+ */
+export interface StoreSections {
+  /**
+   * Calls `use` and returns what it returns. Its argument is typed access to this space; the space
+   * object's own is the same and may be used inside as well. Throws what `use` throws, and HmmError
+   * EINVAL if that returns a promise or an iterator: the section is over when the call returns.
+   */
+  section<Result>(use: (memory: TypedAccess) => Result): Result;
+}

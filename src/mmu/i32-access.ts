@@ -49,14 +49,12 @@ import {
   speculativeAtomicLoad,
 } from "../sync/atomics.ts";
 import type { AtomicArray } from "../sync/atomics.ts";
-import type { SharedMemory } from "../sync/shared-memory.ts";
-import { leaveStore } from "../sync/primitives/shootdown.ts";
 import type { IntegerAccess } from "./access.ts";
 import { checkRetry, checkTarget, pageOf } from "./address.ts";
+import { I32Stores } from "./i32-stores.ts";
 import type { PageWordReader } from "./page-words.ts";
 import type { SoftTlb } from "./soft-tlb.ts";
-import { StoreTlb } from "./store-tlb.ts";
-import type { StoringItem } from "./store-tlb.ts";
+import type { StoreMark } from "./store-mark.ts";
 import { generationIndex } from "../sync/primitives/shootdown.ts";
 
 type Modify = (array: AtomicArray, index: number, value: number) => number;
@@ -78,10 +76,11 @@ const bitsOf = (value: number): number => {
   return value;
 };
 
-export class I32Access implements IntegerAccess<number, Int32Array>, PageWordReader {
+export class I32Access
+  extends I32Stores
+  implements IntegerAccess<number, Int32Array>, PageWordReader
+{
   readonly #tlb: SoftTlb;
-  readonly #memory: SharedMemory;
-  readonly #store: StoreTlb;
   /** Whether an atomic load wants a translation that is good for stores: a copy is not. */
   readonly #loadsInRam: boolean;
   /** By near page where its frame lies, and by slot the data of a buffer (page-words.ts). */
@@ -97,14 +96,12 @@ export class I32Access implements IntegerAccess<number, Int32Array>, PageWordRea
   #lastData: Int32Array = new Int32Array(0);
   #lastIndex = 0;
 
-  /** `item`: the work item of a device that it is for; undefined for a thread of the CPU. */
-  constructor(tlb: SoftTlb, item: StoringItem | undefined) {
+  constructor(tlb: SoftTlb, mark: StoreMark) {
+    super(tlb, mark);
     this.#tlb = tlb;
-    this.#memory = tlb.memory;
     this.#epochWord = tlb.epochWord;
     this.#pageWords = tlb.pageWords.near;
-    this.#store = new StoreTlb(tlb, 4, item);
-    this.#loadsInRam = item !== undefined;
+    this.#loadsInRam = mark.item !== undefined;
     this.#zero = 0; // assigned twice, or the compiler would take it for a constant (X4)
     tlb.pageWords.addReader(this);
   }
@@ -119,9 +116,9 @@ export class I32Access implements IntegerAccess<number, Int32Array>, PageWordRea
   }
 
   /** Drops what is remembered. */
-  forget(): void {
+  override forget(): void {
+    super.forget();
     this.#lastBase = Number.NaN;
-    this.#store.forget();
   }
 
   /** @stepped data */
@@ -258,10 +255,7 @@ export class I32Access implements IntegerAccess<number, Int32Array>, PageWordRea
 
   /** @stepped data */
   store(address: number, value: number): void {
-    const element = converted(value);
-    const index = this.#store.enter(address);
-    this.#store.section!.i32[index] = element; // set by enter
-    leaveStore(this.#memory);
+    this.put(address, converted(value));
   }
 
   // Integers only, from here to the end of the class.
@@ -293,9 +287,9 @@ export class I32Access implements IntegerAccess<number, Int32Array>, PageWordRea
   /** @stepped data */
   atomicStore(address: number, value: number): void {
     const element = converted(value);
-    const index = this.#store.enter(address);
-    atomicStore(this.#store.section!.i32, index, element); // set by enter
-    leaveStore(this.#memory);
+    const index = this.enter(address);
+    atomicStore(this.data, index, element);
+    this.leave();
   }
 
   /** @stepped data */
@@ -332,19 +326,18 @@ export class I32Access implements IntegerAccess<number, Int32Array>, PageWordRea
   atomicCompareExchange(address: number, expected: number, replacement: number): number {
     const expectedElement = converted(expected);
     const element = converted(replacement);
-    const index = this.#store.enter(address);
-    const words = this.#store.section!.i32; // set by enter
-    const before = atomicCompareExchange(words, index, expectedElement, element);
-    leaveStore(this.#memory);
+    const index = this.enter(address);
+    const before = atomicCompareExchange(this.data, index, expectedElement, element);
+    this.leave();
     return before;
   }
 
   /** @stepped data */
   #modify(operation: Modify, address: number, value: number): number {
     const element = converted(value);
-    const index = this.#store.enter(address);
-    const before = operation(this.#store.section!.i32, index, element); // set by enter
-    leaveStore(this.#memory);
+    const index = this.enter(address);
+    const before = operation(this.data, index, element);
+    this.leave();
     return before;
   }
 }

@@ -20,13 +20,12 @@ import {
   speculativeAtomicLoad,
 } from "../sync/atomics.ts";
 import type { WideArray } from "../sync/atomics.ts";
-import type { SharedMemory } from "../sync/shared-memory.ts";
-import { generationIndex, leaveStore } from "../sync/primitives/shootdown.ts";
+import { generationIndex } from "../sync/primitives/shootdown.ts";
 import type { IntegerAccess } from "./access.ts";
 import { checkRetry, checkTarget, pageOf } from "./address.ts";
 import type { SoftTlb } from "./soft-tlb.ts";
-import { StoreTlb } from "./store-tlb.ts";
-import type { StoringItem } from "./store-tlb.ts";
+import type { StoreMark } from "./store-mark.ts";
+import { I64Stores } from "./widths/i64-stores.ts";
 
 type Modify = (array: WideArray, index: number, value: bigint) => bigint;
 
@@ -35,23 +34,15 @@ function converted(value: bigint): bigint {
   return BigInt.asIntN(64, value);
 }
 
-export class I64Access implements IntegerAccess<bigint, BigInt64Array> {
+export class I64Access extends I64Stores implements IntegerAccess<bigint, BigInt64Array> {
   readonly #tlb: SoftTlb;
-  readonly #memory: SharedMemory;
-  readonly #store: StoreTlb;
   /** See i32-access.ts. */
   readonly #loadsInRam: boolean;
 
-  constructor(tlb: SoftTlb, item: StoringItem | undefined) {
+  constructor(tlb: SoftTlb, mark: StoreMark) {
+    super(tlb, mark);
     this.#tlb = tlb;
-    this.#memory = tlb.memory;
-    this.#store = new StoreTlb(tlb, 8, item);
-    this.#loadsInRam = item !== undefined;
-  }
-
-  /** Drops what is remembered. */
-  forget(): void {
-    this.#store.forget();
+    this.#loadsInRam = mark.item !== undefined;
   }
 
   /** @stepped data */
@@ -124,9 +115,9 @@ export class I64Access implements IntegerAccess<bigint, BigInt64Array> {
   /** @stepped data */
   atomicStore(address: number, value: bigint): void {
     const element = converted(value);
-    const index = this.#store.enter(address);
-    atomicStore(this.#store.section!.i64, index, element); // set by enter
-    leaveStore(this.#memory);
+    const index = this.enter(address);
+    atomicStore(this.data, index, element);
+    this.leave();
   }
 
   /** @stepped data */
@@ -163,19 +154,18 @@ export class I64Access implements IntegerAccess<bigint, BigInt64Array> {
   atomicCompareExchange(address: number, expected: bigint, replacement: bigint): bigint {
     const expectedElement = converted(expected);
     const element = converted(replacement);
-    const index = this.#store.enter(address);
-    const words = this.#store.section!.i64; // set by enter
-    const before = atomicCompareExchange(words, index, expectedElement, element);
-    leaveStore(this.#memory);
+    const index = this.enter(address);
+    const before = atomicCompareExchange(this.data, index, expectedElement, element);
+    this.leave();
     return before;
   }
 
   /** @stepped data */
   #modify(operation: Modify, address: number, value: bigint): bigint {
     const element = converted(value);
-    const index = this.#store.enter(address);
-    const before = operation(this.#store.section!.i64, index, element); // set by enter
-    leaveStore(this.#memory);
+    const index = this.enter(address);
+    const before = operation(this.data, index, element);
+    this.leave();
     return before;
   }
 }

@@ -7,14 +7,14 @@
 import type { IntegerAccess, PointerAccess } from "./access.ts";
 import { fromWide, toWide } from "./pointer.ts";
 import type { SoftTlb } from "./soft-tlb.ts";
-import type { StoringItem } from "./store-tlb.ts";
+import type { StoreMark } from "./store-mark.ts";
 import { PtrAccess } from "./widths/ptr-access.ts";
 
 export class Pointers extends PtrAccess implements PointerAccess {
   readonly #u64: IntegerAccess<bigint>;
 
-  constructor(tlb: SoftTlb, item: StoringItem | undefined, u64: IntegerAccess<bigint>) {
-    super(tlb, item);
+  constructor(tlb: SoftTlb, mark: StoreMark, u64: IntegerAccess<bigint>) {
+    super(tlb, mark);
     this.#u64 = u64;
   }
 

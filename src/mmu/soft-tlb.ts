@@ -97,7 +97,13 @@ import type { FrameArrays, RamSection } from "../memory/frames/ram-section.ts";
 import { atomicLoad, speculativeLoad } from "../sync/atomics.ts";
 import { EXPLORED } from "../sync/shared-memory.ts";
 import type { SharedMemory } from "../sync/shared-memory.ts";
-import { GENERATIONS, Shootdown, generationIndex } from "../sync/primitives/shootdown.ts";
+import {
+  GENERATIONS,
+  Shootdown,
+  generationIndex,
+  letGoIfAsked,
+  letGoOfMark,
+} from "../sync/primitives/shootdown.ts";
 import { checkRetry } from "./address.ts";
 import { NEAR_PAGES, PageWords } from "./page-words.ts";
 import {
@@ -208,6 +214,7 @@ export class SoftTlb {
   aim(page: number, address: number): number {
     const epoch = atomicLoad(this.words, this.generationsAt + GENERATIONS);
     if (epoch !== this.#epoch) {
+      letGoOfMark(this.memory); // somebody may be waiting for it
       for (let i = 0; i < GENERATIONS; i++) {
         if (this.#isKept[i] === 0) continue;
         const generation = atomicLoad(this.words, this.generationsAt + i);
@@ -241,6 +248,7 @@ export class SoftTlb {
     const wanted = write ? translator.writeBits : ENTRY_READABLE;
     const generationAt = generationIndex(page);
     let faults = 0;
+    letGoIfAsked(this.memory);
     for (let tries = 0; ; tries++) {
       checkRetry(tries, address);
       // X2: before the walk.
@@ -249,6 +257,7 @@ export class SoftTlb {
       this.#isKept[generationAt] = 1;
       const entry = this.#entryOf(translator.root(), page);
       if ((entry & wanted) !== wanted) {
+        letGoOfMark(this.memory);
         translator.fault(page, write, address, faults);
         faults++;
         continue;
@@ -274,6 +283,7 @@ export class SoftTlb {
   findAgain(page: number, write: boolean): number {
     const section = this.lastSection;
     const leaf = page < NEAR_PAGES ? this.near[page >> LEAF_SHIFT]! : 0;
+    letGoIfAsked(this.memory);
     this.translator.root(); // throws for an owner who refuses
     if (leaf === 0 || section === undefined) return -1;
     const entry = speculativeLoad(this.words, pteIndex(leaf, page));
@@ -314,8 +324,14 @@ export class SoftTlb {
     for (const user of this.#users) user.heapGrew(words);
   }
 
-  /** The blocks of one generation have another one now: leaves and pages are unknown again. */
+  /**
+   * The blocks of one generation have another one now: leaves and pages are unknown again. Whoever
+   * has changed it may be waiting.
+   *
+   * @stepped generation
+   */
   #drop(generationAt: number, generation: number): void {
+    letGoOfMark(this.memory);
     this.near[NEAR_BLOCKS + generationAt] = generation;
     this.#isKept[generationAt] = 0;
     this.pageWords.drop(generationAt);

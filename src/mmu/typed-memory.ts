@@ -5,12 +5,19 @@
 
 import type { Machine } from "../memory/machine.ts";
 import type { Shootdown } from "../sync/primitives/shootdown.ts";
-import type { IntegerAccess, PointerAccess, TypedAccess, ValueAccess } from "./access.ts";
+import type {
+  IntegerAccess,
+  PointerAccess,
+  StoreSections,
+  TypedAccess,
+  ValueAccess,
+} from "./access.ts";
 import { I32Access } from "./i32-access.ts";
 import { I64Access } from "./i64-access.ts";
 import { Pointers } from "./pointer-access.ts";
 import { SoftTlb } from "./soft-tlb.ts";
-import type { StoringItem } from "./store-tlb.ts";
+import { StoreMark, requireDone } from "./store-mark.ts";
+import type { StoringItem } from "./store-mark.ts";
 import type { Translator } from "./translator.ts";
 import { F32Access } from "./widths/f32-access.ts";
 import { F64Access } from "./widths/f64-access.ts";
@@ -21,7 +28,7 @@ import { U32Access } from "./widths/u32-access.ts";
 import { U64Access } from "./widths/u64-access.ts";
 import { U8Access } from "./widths/u8-access.ts";
 
-export class TypedMemory implements TypedAccess {
+export class TypedMemory implements TypedAccess, StoreSections {
   readonly u8: IntegerAccess<number, Uint8Array>;
   readonly i8: IntegerAccess<number, Int8Array>;
   readonly u16: IntegerAccess<number, Uint16Array>;
@@ -34,23 +41,27 @@ export class TypedMemory implements TypedAccess {
   readonly i64: IntegerAccess<bigint, BigInt64Array>;
   readonly ptr: PointerAccess;
   readonly tlb: SoftTlb;
+  /** How long the marks of stores last. */
+  readonly mark: StoreMark;
   /** The widths: each remembers a translation of its own. */
   readonly #widths: readonly { forget(): void }[];
 
   /** `item`: the work item of a device that uses it; none for a thread of the CPU. */
   constructor(machine: Machine, shootdown: Shootdown, translator: Translator, item?: StoringItem) {
     const tlb = new SoftTlb(machine, shootdown, translator);
-    const u8 = new U8Access(tlb, item);
-    const i8 = new I8Access(tlb, item);
-    const u16 = new U16Access(tlb, item);
-    const i16 = new I16Access(tlb, item);
-    const u32 = new U32Access(tlb, item);
-    const i32 = new I32Access(tlb, item);
-    const f32 = new F32Access(tlb, item);
-    const f64 = new F64Access(tlb, item);
-    const u64 = new U64Access(tlb, item);
-    const i64 = new I64Access(tlb, item);
-    const ptr = new Pointers(tlb, item, u64);
+    const mark = new StoreMark(machine.memory, shootdown.at, item);
+    this.mark = mark;
+    const u8 = new U8Access(tlb, mark);
+    const i8 = new I8Access(tlb, mark);
+    const u16 = new U16Access(tlb, mark);
+    const i16 = new I16Access(tlb, mark);
+    const u32 = new U32Access(tlb, mark);
+    const i32 = new I32Access(tlb, mark);
+    const f32 = new F32Access(tlb, mark);
+    const f64 = new F64Access(tlb, mark);
+    const u64 = new U64Access(tlb, mark);
+    const i64 = new I64Access(tlb, mark);
+    const ptr = new Pointers(tlb, mark, u64);
     this.tlb = tlb;
     this.u8 = u8;
     this.i8 = i8;
@@ -67,10 +78,28 @@ export class TypedMemory implements TypedAccess {
   }
 
   /**
+   * Runs `use` as a section (store-mark.ts): the mark of its stores is made once. Throws what it
+   * throws, and HmmError EINVAL if it is not done when it returns; the section is over in any case.
+   */
+  section<Result>(use: (memory: TypedAccess) => Result): Result {
+    this.mark.openSection();
+    let result: Result;
+    try {
+      result = use(this);
+    } finally {
+      this.mark.closeSection();
+    }
+    requireDone(result);
+    this.mark.requirePrompt();
+    return result;
+  }
+
+  /**
    * Drops every translation, so that each access calls the translator again. For the end of the
    * owner's use of the space: after it, the generation words may belong to another object.
    */
   forget(): void {
+    this.mark.letGo();
     this.tlb.forget();
     for (const width of this.#widths) width.forget();
   }

@@ -10,7 +10,13 @@
  */
 
 import type { ThreadPort } from "../host/section-channel.ts";
-import type { IntegerAccess, PointerAccess, TypedAccess, ValueAccess } from "../mmu/access.ts";
+import type {
+  IntegerAccess,
+  PointerAccess,
+  StoreSections,
+  TypedAccess,
+  ValueAccess,
+} from "../mmu/access.ts";
 import { TypedMemory } from "../mmu/typed-memory.ts";
 import type { Machine } from "../memory/machine.ts";
 import { CpuTranslator } from "../mm/fault/cpu-fault.ts";
@@ -69,7 +75,7 @@ import { View, type ViewMode } from "./view.ts";
  * console.log(space.u32.load(p + 1024), child.u32.load(p + 1024)); // 42 43
  * ```
  */
-export class AddressSpace implements TypedAccess, Disposable, AsyncDisposable {
+export class AddressSpace implements TypedAccess, StoreSections, Disposable, AsyncDisposable {
   /**
    * Loads and stores of single values, a few nanoseconds each: `space.u32.load(address)`,
    * `.store(address, value)`, and for integers `atomicLoad`, `atomicStore`, `atomicAdd` and their
@@ -200,6 +206,15 @@ export class AddressSpace implements TypedAccess, Disposable, AsyncDisposable {
   connect(port: ThreadPort): void {
     this.#hold.requireOpen("connect");
     this.#seat.connect(port);
+  }
+
+  /**
+   * Stores inside cost a fraction of what they cost outside: see {@link StoreSections}. Throws what
+   * `use` throws, HmmError EINVAL if that returns a promise or an iterator, EBADF.
+   */
+  section<Result>(use: (memory: TypedAccess) => Result): Result {
+    this.#hold.requireOpen("section");
+    return this.#access.section(use);
   }
 
   /**

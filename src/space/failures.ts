@@ -36,6 +36,7 @@ export type Syscall =
   | "read"
   | "write"
   | "access"
+  | "section"
   | "view"
   | "maps"
   | "pagemap"
@@ -57,6 +58,7 @@ const VERBS: { readonly [S in Syscall]: string } = {
   read: "read memory",
   write: "write memory",
   access: "access memory",
+  section: "run the section",
   view: "open the view",
   maps: "list the mappings",
   pagemap: "list the pages",

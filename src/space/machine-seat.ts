@@ -97,6 +97,8 @@ export class MachineSeat implements Seat {
   /** A new machine with this thread on it. Call `use` at once. */
   static create(options: SeatOptions): MachineSeat {
     const machine = Machine.create({ ...options, name: threadName, hostThreadId });
+    // Until the first handle is taken (S5 of sync/primitives/shootdown.ts).
+    machine.memory.isAlone = true;
     return detachIfThrown(machine, () => {
       const table = runBlocking(
         machine.memory,

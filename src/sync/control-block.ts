@@ -35,9 +35,9 @@
  * | offset | name | meaning | written by |
  * | --- | --- | --- | --- |
  * | 0 | STATE | generation << 2 \| AGENT_FREE, _STARTING, _LIVE or _DEAD | CAS |
- * | 1 | - | spare | |
+ * | 1 | SECTION | first generation word of the space whose section the thread is in (shootdown.ts) | this agent |
  * | 2 | TOKENS | how many liveness waiters may still be used up by probes | agent adds, probers CAS down |
- * | 3 | INSIDE | odd while the thread is inside a store (shootdown.ts) | this agent |
+ * | 3 | INSIDE | bit 0: the thread is inside a store or a section; bit 1: a section; above: counts them (shootdown.ts) | this agent; who finds it dead |
  * | 4 | HOST_THREAD | the host's id of the thread, -1 unknown | this agent |
  * | 5 | WAITING_ON | word it blocks on now, 0 none: for diagnosis and for panic's wake | this agent |
  * | 6 | NAME_BYTES | length of the name | this agent |
@@ -51,6 +51,7 @@
  * | 288.. | HELD_TAG | class and mode of the slot beside it | this agent |
  * | 544.. | HELD_TASK | task serial, or count, of the slot beside it | this agent |
  * | 800.. | RESOURCES | pairs kind, pointer; see resources.ts | this agent; its reaper |
+ * | 1824 | ASKED | when an invalidator asked the thread to let go of its section's mark, a wrapping ms timestamp, never 0; 0: nobody asks | invalidators; this agent sets 0 |
  */
 
 export const MAGIC_VALUE = 0x686d6d31;
@@ -76,6 +77,7 @@ export const ALERT_DEAD = 2;
 export const AGENT_LIMIT = 64;
 
 export const AGENT_STATE = 0;
+export const AGENT_SECTION = 1;
 export const AGENT_TOKENS = 2;
 export const AGENT_INSIDE = 3;
 export const AGENT_HOST_THREAD = 4;
@@ -97,9 +99,10 @@ export const AGENT_HELD_TASK: number = AGENT_HELD_TAG + HELD_LIMIT;
 export const AGENT_RESOURCES: number = AGENT_HELD_TASK + HELD_LIMIT;
 export const RESOURCE_LIMIT = 512;
 export const RESOURCE_WORDS = 2;
+export const AGENT_ASKED: number = AGENT_RESOURCES + RESOURCE_LIMIT * RESOURCE_WORDS;
 
 /** A multiple of 16 words, so that two agents never share a cache line. */
-export const AGENT_WORDS: number = AGENT_RESOURCES + RESOURCE_LIMIT * RESOURCE_WORDS;
+export const AGENT_WORDS: number = AGENT_ASKED + 16;
 
 export const AGENTS = 16;
 
@@ -127,6 +130,11 @@ export const AGENT_STARTING = 1;
 export const AGENT_LIVE = 2;
 export const AGENT_DEAD = 3;
 export const AGENT_STATE_MASK = 3;
+
+/** Bits of AGENT_INSIDE. Whoever leaves sets both to 0 and adds 1 above them, by one addition. */
+export const MARK_INSIDE = 1;
+export const MARK_SECTION = 2;
+export const MARK_STEP = 4;
 
 /**
  * The record of a handle that has no agent. What it writes there (the mark of a store after

@@ -51,6 +51,16 @@ export interface PlainWatch {
   note(at: number, isWrite: boolean, label: string): void;
 }
 
+/** Who keeps a thread's mark over several stores. */
+export interface MarkKeeper {
+  /**
+   * Takes the mark away now, between two stores.
+   *
+   * @stepped store mark
+   */
+  letGo(): void;
+}
+
 const WORD_BYTES = 4;
 const KEY_SPAN = 2 ** 32;
 
@@ -86,6 +96,16 @@ export class SharedMemory {
   heldNext: number = NO_RECORD + AGENT_HELD;
   /** This thread's own copy of its INSIDE word (shootdown.ts), which only it writes. */
   insideMark: number = 0;
+  /**
+   * By agent: who keeps that thread's mark over several stores, if somebody does (shootdown.ts).
+   * More than one element only under an explorer, where several agents share one handle.
+   */
+  readonly markKeepers: (MarkKeeper | undefined)[] = [];
+  /**
+   * No other thread can have this memory yet, so stores need no mark. Set by who has made it, and
+   * cleared by {@link shareMemory} (shootdown.ts) before the buffer is given out.
+   */
+  isAlone: boolean = false;
   /**
    * How often a loop may read a word before it sleeps. An explorer sets 1: more reads only add
    * steps.

@@ -36,6 +36,7 @@ import { shortages } from "./memory/shortage.ts";
 import { usedUpHeaps } from "./memory/used-up.ts";
 import { pageWords } from "./mmu/page-words.ts";
 import { records } from "./mmu/records.ts";
+import { storeSections } from "./mmu/store-sections.ts";
 import { wide } from "./mmu/wide.ts";
 import { widths } from "./mmu/widths.ts";
 import { accesses } from "./mm/accesses.ts";
@@ -96,6 +97,7 @@ export const covered: readonly Covered[] = [
   ...wide,
   ...pageWords,
   ...records,
+  ...storeSections,
   ...listeners,
   ...severalListeners,
   ...migrations,

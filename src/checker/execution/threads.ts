@@ -51,6 +51,7 @@ export class Threads {
   reset(): void {
     this.#heldNext.set(this.#start.heldNext);
     this.#insideMark.set(this.#start.insideMark);
+    this.#memory.markKeepers.length = 0;
   }
 
   /** The task begins as `made`. Resume it to get its first operation. */

@@ -52,4 +52,19 @@ export class HarnessCpu {
   add(address: number, value: number): Task<number> {
     return callInSteps(this.memory.u32, "atomicAdd", address, value);
   }
+
+  /** As a section of the space (`AddressSpace.section`): the stores of `body` share one mark. */
+  *section<T>(body: Task<T>): Task<T> {
+    const { mark } = this.memory;
+    mark.openSection();
+    let result: T;
+    try {
+      result = yield* body;
+    } catch (error) {
+      yield* callInSteps(mark, "closeSection");
+      throw error;
+    }
+    yield* callInSteps(mark, "closeSection");
+    return result;
+  }
 }

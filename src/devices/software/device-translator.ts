@@ -17,7 +17,7 @@
  * RAM.
  */
 
-import type { StoringItem } from "../../mmu/store-tlb.ts";
+import type { StoringItem } from "../../mmu/store-mark.ts";
 import type { Translator } from "../../mmu/translator.ts";
 import { TASK_SIZE_PAGES, leafOf, pteIndex } from "../../mmu/radix-table.ts";
 import { PAGE_BYTES } from "../../mm/pte.ts";

@@ -20,7 +20,7 @@
 import { hasPanicked } from "../../sync/death/panic.ts";
 import { runBlocking } from "../../sync/runners/run-blocking.ts";
 import { type KernelFailure, kernelThrew, refusedKernel, refusedResult } from "../device-fault.ts";
-import type { TypedAccess } from "../../mmu/access.ts";
+import type { TypedMemory } from "../../mmu/typed-memory.ts";
 import type { Kernel } from "./kernel.ts";
 import { countAtomically } from "../service/device-stats.ts";
 import type { WorkItem } from "./device-translator.ts";
@@ -49,7 +49,7 @@ export class ItemRunner {
   readonly #service: FaultService;
   readonly #ring: FaultRing;
   readonly #work: WorkItem;
-  readonly #memory: TypedAccess;
+  readonly #memory: TypedMemory;
   readonly #policy = new ReplayPolicy();
   /** The window: item, page of its last fault (-1 none), times it was given up. */
   readonly #items = new Float64Array(WINDOW_MAX);
@@ -65,7 +65,7 @@ export class ItemRunner {
     service: FaultService,
     ring: FaultRing,
     work: WorkItem,
-    memory: TypedAccess,
+    memory: TypedMemory,
   ) {
     this.#record = record;
     this.#device = service.device.record;
@@ -175,7 +175,9 @@ export class ItemRunner {
     mustStall: boolean,
   ): Error | undefined {
     const work = this.#work;
+    const { mark } = this.#memory;
     work.begin(item, mustStall);
+    mark.openSection();
     try {
       // A kernel returns nothing, but nothing keeps it from returning something.
       const result: unknown = kernel(this.#memory, item, args);
@@ -189,6 +191,8 @@ export class ItemRunner {
         return hasPanicked(this.#record.memory) && error instanceof Error
           ? error
           : kernelThrew(item, error);
+    } finally {
+      mark.closeSection();
     }
     return work.failure;
   }

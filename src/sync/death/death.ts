@@ -57,6 +57,8 @@ import {
   ALERT,
   ALERT_DEAD,
   DEATHS,
+  MARK_INSIDE,
+  MARK_STEP,
   agentRecord,
 } from "../control-block.ts";
 import { EOWNERDEAD } from "../errno.ts";
@@ -129,8 +131,9 @@ function giveUpPlaces(memory: SharedMemory, agentId: number): void {
         agentId,
       );
   }
-  if ((atomicLoad(words, record + AGENT_INSIDE) & 1) !== 0) {
-    atomicAdd(words, record + AGENT_INSIDE, 1);
+  const mark = atomicLoad(words, record + AGENT_INSIDE);
+  if ((mark & MARK_INSIDE) !== 0) {
+    atomicAdd(words, record + AGENT_INSIDE, MARK_STEP - (mark & (MARK_STEP - 1)));
     futexWake(words, record + AGENT_INSIDE, Infinity);
   }
 }

@@ -24,6 +24,7 @@ import { armLiveness, probeAgents } from "../death/liveness.ts";
 import { heldAtEnd } from "../lockdep/lockdep.ts";
 import { checkPanic, hasPanicked, panicError } from "../death/panic.ts";
 import { reapTask, shouldReap } from "../death/reaper.ts";
+import { letGoOfMark } from "../primitives/shootdown.ts";
 import { keepTask, TIMED_OUT, WOKEN } from "../tasks/task.ts";
 import type { Task, Wait, Wake } from "../tasks/task.ts";
 import type { SharedMemory } from "../shared-memory.ts";
@@ -178,6 +179,7 @@ class AsyncRun<T> implements SuspendedRun {
   #step(proceed: () => IteratorResult<Wait, T>): void {
     suspended.delete(this);
     this.#epoch++;
+    letGoOfMark(this.memory);
     const previous = enterTask(this.#context);
     let result: IteratorResult<Wait, T>;
     try {

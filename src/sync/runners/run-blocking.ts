@@ -27,6 +27,7 @@ import { probeAgents, rearmLiveness } from "../death/liveness.ts";
 import { heldAtEnd } from "../lockdep/lockdep.ts";
 import { checkPanic } from "../death/panic.ts";
 import { reapTask, shouldReap } from "../death/reaper.ts";
+import { letGoOfMark } from "../primitives/shootdown.ts";
 import { SLICE_MS, adoptTask, hasSuspended, pumpSuspended } from "./run-async.ts";
 import { keepTask, TIMED_OUT, WOKEN } from "../tasks/task.ts";
 import type { Task, Wait, Wake } from "../tasks/task.ts";
@@ -53,6 +54,7 @@ export function runBlocking<T>(memory: SharedMemory, task: Task<T>, name: string
 }
 
 function runNow<T>(memory: SharedMemory, task: Task<T>, name: string): T {
+  letGoOfMark(memory);
   const context = makeContext(memory, name, true);
   const previous = enterTask(context);
   try {

@@ -121,6 +121,23 @@ const loadAtomically: Body = (world, harness) =>
     world.seen.push(yield* callInSteps(memory.u8, "atomicLoad", ADDRESS));
   });
 
+/** A work item as it runs on a device: all its stores share one mark. The last knows the page. */
+const storeInItem: Body = (world, harness) =>
+  inKernel(world, harness, function* (memory) {
+    const { mark, u32 } = memory;
+    mark.openSection();
+    try {
+      yield* callInSteps(u32, "store", ADDRESS, 1);
+      yield* callInSteps(u32, "load", ADDRESS);
+      yield* callInSteps(u32, "store", ADDRESS, 2);
+    } finally {
+      yield* callInSteps(mark, "closeSection");
+    }
+  });
+
+const storeBefore: Body = (world, harness) =>
+  inKernel(world, harness, (memory) => callInSteps(memory.u32, "store", ADDRESS, BEFORE));
+
 function neverBack({ seen }: World): void {
   onlySaw(BEFORE, 0)({ seen } as World);
   for (let i = 1; i < seen.length; i++)
@@ -244,6 +261,26 @@ export const kernelRaces: readonly Covered[] = [
         "The copy goes without a flush.",
         "assertion",
         { store: without(1, storeAndSay) },
+      ],
+    ],
+  }),
+  playing({
+    name: "item-of-stores-vs-discard",
+    summary:
+      "A work item stores twice and loads in between, under one mark, while the CPU discards its page.",
+    before: storeBefore,
+    exploration: SHORT,
+    tasks: {
+      kernel: [["sync/primitives/shootdown.enterSection", "mmu/store-mark.enter"], storeInItem],
+      discard: [[...LET_GO, "sync/primitives/shootdown.askToLetGo"], discard],
+    },
+    check: () => {},
+    twins: [
+      [
+        "without-flush",
+        "The device lets go without a flush.",
+        "use-after-free",
+        { discard: without(1, discard) },
       ],
     ],
   }),

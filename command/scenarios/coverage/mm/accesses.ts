@@ -173,7 +173,7 @@ const LOAD = [
 ] as const;
 const STORE = [
   "mmu/widths/u32-access.store",
-  "mmu/store-tlb.enter",
+  "mmu/widths/u32-stores.#enterAnd",
   "mm/fault/cpu-fault.fault",
   "mmu/radix-table.leafOf",
 ] as const;
@@ -357,7 +357,7 @@ export const accesses: readonly Covered[] = [
     prepare: fillNext,
     exploration: { engine: "bounded", preemptions: 2 },
     tasks: {
-      store: [[...STORE, "mmu/store-tlb.#enterSecond"], storeNextFirst],
+      store: [STORE, storeNextFirst],
       munmap: [[...ZAP, "mmu/radix-table.freeEmptyLeaves"], munmap],
     },
     check: () => {},

@@ -135,7 +135,7 @@ function losing(width: Wide | "ptr", runs: readonly string[], store: Body): Cove
     name: `${width}-store-vs-discard`,
     summary: `A thread's store of a ${width} while another gives the page up: it goes to the page, or to the new one.`,
     tasks: {
-      store: [[...runs, "mmu/store-tlb.enter"], store],
+      store: [[...runs, `mmu/widths/${width}-stores.#enterAnd`], store],
       discard: [["sync/primitives/shootdown.flush"], discard],
     },
     check: (_world, harness) => {

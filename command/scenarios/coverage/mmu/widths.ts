@@ -26,8 +26,8 @@ type Integer = "u8" | "i8" | "u16" | "i16" | "u32" | "i32";
 type Float = "f32" | "f64";
 
 /** Where the code of a width stands. */
-const moduleOf = (width: Integer | Float): string =>
-  `mmu/${width === "i32" ? "" : "widths/"}${width}-access`;
+const moduleOf = (width: Integer | Float, what = "access"): string =>
+  `mmu/${width === "i32" ? "" : "widths/"}${width}-${what}`;
 
 const integer = (memory: TypedAccess, width: Integer): IntegerAccess => memory[width];
 const value = (memory: TypedAccess, width: Integer | Float): ValueAccess => memory[width];
@@ -209,7 +209,7 @@ function losing(width: Integer | Float, operation: keyof typeof METHODS, body: B
       }),
     ],
     runs: {
-      [operation]: [`${moduleOf(width)}.${method}`, "mmu/store-tlb.enter"],
+      [operation]: [`${moduleOf(width)}.${method}`, `${moduleOf(width, "stores")}.#enterAnd`],
       discard: ["sync/primitives/shootdown.flush"],
     },
   };
