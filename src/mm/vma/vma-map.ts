@@ -20,7 +20,9 @@ import { PageCache, backingOf, cacheGet, cachePages, cachePut } from "./page-cac
 import { addMapper, countMapping } from "./source.ts";
 import { predecessor, treeInsert, treeRemove, treeUpdate } from "./vma-tree.ts";
 import {
+  END_PAGE,
   type PageRange,
+  START_PAGE,
   VM_BACKED,
   VM_BUFFER,
   Vma,
@@ -243,8 +245,10 @@ function* unlinkAndFree(machine: Machine, mm: Mm, vma: Vma): Task<void> {
  */
 export function splitAround(machine: Machine, mm: Mm, range: PageRange): Task<Errno> {
   const { startPage, endPage } = range;
-  const vma = vmaOf(machine.memory, mm, startPage);
-  const isInside = vma !== undefined && vma.startPage < startPage && vma.endPage > endPage;
+  const { memory } = machine;
+  const at = findVma(memory, mm, startPage);
+  const isInside =
+    at !== 0 && START_PAGE.load(memory, at) < startPage && END_PAGE.load(memory, at) > endPage;
   return isInside ? splitVmaAt(machine, mm, endPage) : doneNumber(0);
 }
 

@@ -13,7 +13,7 @@ import { AvlTree } from "../../memory/layout/avl-tree.ts";
 import type { SharedMemory } from "../../sync/shared-memory.ts";
 import type { Mm } from "../mm-struct.ts";
 import { TASK_SIZE_PAGES } from "../../mmu/radix-table.ts";
-import { Vma } from "./vma.ts";
+import { END_PAGE as END, START_PAGE as START, Vma } from "./vma.ts";
 
 /**
  * No free area below 64 KiB is found, so a null pointer with a small offset faults. Fixed mappings
@@ -21,8 +21,6 @@ import { Vma } from "./vma.ts";
  */
 export const FIRST_PAGE = 16;
 
-const START = Vma.plain("startPage");
-const END = Vma.plain("endPage");
 const PREV = Vma.plain("prev");
 const NEXT = Vma.plain("next");
 const LEFT = Vma.plain("left");

@@ -5,7 +5,14 @@
  * vma-map.ts, the tree is in vma-tree.ts. Everything here holds the mmap lock at least for reading.
  */
 
-import { type Struct, type StructView, pointer, struct, u32 } from "../../memory/layout/struct.ts";
+import {
+  type PlainField,
+  type Struct,
+  type StructView,
+  pointer,
+  struct,
+  u32,
+} from "../../memory/layout/struct.ts";
 import type { SharedMemory } from "../../sync/shared-memory.ts";
 import type { Mm } from "../mm-struct.ts";
 import { wordAt } from "../../mmu/radix-table.ts";
@@ -84,6 +91,10 @@ export function kindAt(vma: Vma, page: number = vma.startPage): VmaKind {
   const { flags, source } = vma;
   return { flags, source, offsetPages: source === 0 ? 0 : offsetOf(vma, page) };
 }
+
+/** Of any vma, where a view for it would take longer than all that is done with it. */
+export const START_PAGE: PlainField = Vma.plain("startPage");
+export const END_PAGE: PlainField = Vma.plain("endPage");
 
 const { startPage: START, endPage: END, left: LEFT, right: RIGHT } = Vma.offset;
 
@@ -167,8 +178,8 @@ export function* partsIn(
 /** True when nothing is mapped in the range. Holding the mmap lock. */
 export function isFree(memory: SharedMemory, mm: Mm, range: PageRange): boolean {
   const { startPage, endPage } = range;
-  const vma = vmaAt(memory, findVma(memory, mm, startPage));
-  return vma === undefined || vma.startPage >= endPage;
+  const at = findVma(memory, mm, startPage);
+  return at === 0 || START_PAGE.load(memory, at) >= endPage;
 }
 
 /** True when every page of the range is mapped. Holding the mmap lock. */
