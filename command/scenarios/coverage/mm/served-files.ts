@@ -71,7 +71,7 @@ function requireQuiet({ cache }: StoreStage, { machine }: HmmHarness): void {
 
 const HARNESS = { pages: 0, arenaWords: 16_384, frames: 8 } as const;
 const FAULT = ["mm/fault/cpu-fault.cpuFault", "mm/source/bring-in.bringIn"];
-const SERVE = ["mm/source/serve.SourceServer.serve", "mm/source/serve.SourceServer.end"];
+const SERVE = ["mm/source/serve.serve", "mm/source/serve.end"];
 
 const asking: Covered = {
   layer: "mm",
