@@ -77,6 +77,25 @@ export const figures: readonly Figure[] = [
     load: async () => (await import("./kernel-accesses.ts")).measureKernelStores,
   },
   {
+    name: "section",
+    title: "`space.u32.store` in a section, against a plain typed-array store in that order",
+    bound: { kind: "at most", ratio: 3 },
+    method:
+      "Sets of 256 KiB to 1 GiB, in order, at random, and each store to the word that was loaded last; the space's handle has been taken, so the section is marked.",
+    lessons:
+      "What counts is how many arrays a store reads. By the leaf and the entry of the page table it took 4x at random within 256 KiB; now a page is known once it has been stored to (mmu/known-pages.ts). A boolean that is tested in the loop costs five instructions, a number one; and a slow path that V8 puts into the loop costs the fast one half its speed.",
+    load: async () => (await import("./store-hits.ts")).measureSectionStores,
+  },
+  {
+    name: "store",
+    title: "`space.u32.store` alone, against a plain store between two `Atomics.store`s",
+    bound: { kind: "at most", ratio: 1.5 },
+    method: "Sets of 256 KiB to 1 GiB, in order and at random; the space's handle has been taken.",
+    lessons:
+      "Beside the two marks a store loads the generation atomically, 6 ns here: each of the three is a call in Node 20. Far from the caches the stores of a loop do not overlap as well as those of the plain side: the address is known only after the entry has been read, behind the mark.",
+    load: async () => (await import("./store-hits.ts")).measureStoresAlone,
+  },
+  {
     name: "view",
     title: "inside a view, against a plain typed array",
     bound: { kind: "at most", ratio: 1 },
