@@ -104,6 +104,16 @@ export const figures: readonly Figure[] = [
     load: async () => (await import("./view-loops.ts")).measureViewLoops,
   },
   {
+    name: "view-open",
+    title: "opening a write view over 1 GiB, against the 20 ns a page that were asked for",
+    bound: { kind: "at most", ratio: 1 },
+    method:
+      "A mapping that nobody has touched, in frames never used; then again, when they lie in a row.",
+    lessons:
+      "Page by page it was 700 ns fresh (an entry emptied and filled, a copy that had nothing to copy, a pin, each by a generator) and 420 again. Now a page is 32 bytes of the frame table, and an entry; pins come with the frames (mm/view/view-populate.ts). Again, what counts is two atomic additions for the pin.",
+    load: async () => (await import("./view-opens.ts")).measureViewOpens,
+  },
+  {
     name: "copy",
     title: "`space.read` and `space.write` of 256 MiB, against `Uint8Array.set`",
     bound: { kind: "at most", ratio: 1.2 },

@@ -162,10 +162,11 @@ export class Ram {
   }
 
   /**
-   * The first of `pages` contiguous frames, each with a count of 1. Returns 0 also when enough
-   * frames are free, but not in one aligned block of the next power of two.
+   * The first of `pages` contiguous frames, each with a count of 1, and if asked with a pin besides
+   * (F3 of frame-refs.ts). Returns 0 also when enough frames are free, but not in one aligned block
+   * of the next power of two.
    */
-  *allocRun(pages: number, zeroed: boolean): Task<number> {
+  *allocRun(pages: number, zeroed: boolean, isPinned: boolean = false): Task<number> {
     if (!Number.isInteger(pages) || pages <= 0)
       bug(`Cannot allocate a run of ${pages} frames: ask for a whole number of at least 1`);
     const startPfn = yield* this.allocator.takeRun(pages);
@@ -178,7 +179,8 @@ export class Ram {
       "frames",
     );
     const section = this.sections.of(startPfn);
-    for (let pfn = startPfn; pfn < startPfn + pages; pfn++) this.#handOut(section, pfn, zeroed);
+    for (let pfn = startPfn; pfn < startPfn + pages; pfn++)
+      this.#handOut(section, pfn, zeroed, isPinned ? 1 : 0);
     return startPfn;
   }
 
@@ -243,14 +245,14 @@ export class Ram {
   }
 
   /** Prepares an allocated frame. No other thread has its number yet. */
-  #handOut(section: RamSection, pfn: number, zeroed: boolean): void {
+  #handOut(section: RamSection, pfn: number, zeroed: boolean, pins: number = 0): void {
     const { frames } = section;
     const index = section.frameIndex(pfn);
     const state = frames[index + FRAME_STATE]!;
     if (zeroed && (state & FRAME_USED_BEFORE) !== 0) zeroPage(section, pfn);
     frames[index + FRAME_STATE] = state | FRAME_USED_BEFORE;
-    frames[index + FRAME_COUNT] = 1;
-    frames[index + FRAME_PINS] = 0;
+    frames[index + FRAME_COUNT] = 1 + pins;
+    frames[index + FRAME_PINS] = pins;
     frames[index + FRAME_MAPPING] = 0;
     frames[index + FRAME_INDEX] = 0;
   }

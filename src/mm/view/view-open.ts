@@ -5,7 +5,7 @@
  */
 
 import { Machine } from "../../memory/machine.ts";
-import { leafOf, pteAt, pteIndex, wordAt } from "../../mmu/radix-table.ts";
+import { leafOf, nextLeafPage, pteAt, pteIndex, wordAt } from "../../mmu/radix-table.ts";
 import { atomicStore } from "../../sync/atomics.ts";
 import {
   addResource,
@@ -14,6 +14,7 @@ import {
   resourceKind,
 } from "../../sync/death/resources.ts";
 import { EBUSY, EFAULT, EINVAL, EMFILE, ENOMEM, type Errno } from "../../sync/errno.ts";
+import type { SharedMemory } from "../../sync/shared-memory.ts";
 import type { Task } from "../../sync/tasks/task.ts";
 import { mmget, mmput } from "../lifetime/mm.ts";
 import { bringToRam } from "../migrate/bring-to-ram.ts";
@@ -44,6 +45,7 @@ import {
   wholeBacked,
 } from "./view-backed.ts";
 import { ViewHold, beginHold, endHold } from "./view-hold.ts";
+import { populateRow } from "./view-populate.ts";
 import { closeWatch } from "./view-watch.ts";
 
 /** How often pages may leave their cache again before the view is opened. */
@@ -113,7 +115,7 @@ function* closeHold(machine: Machine, at: number, disown: () => void): Task<void
   const { cache, offsetPages, pfn } = hold;
   const pages = hold.endPage - hold.startPage;
   if (cache !== 0) yield* markDirty(machine, cache, offsetPages, pfn, pages);
-  for (let i = 0; i < pages; i++) yield* ram.refs.pageUnpin(pfn + i);
+  yield* ram.refs.unpinRun(pfn, pages);
   if (cache !== 0) yield* dropClaim(machine, cache);
   yield* heap.free(ViewHold, at);
   yield* mmput(machine, mm);
@@ -158,11 +160,13 @@ function* findAndPin(machine: Machine, mm: Mm, hold: ViewHold): Task<number> {
   const backed = wholeBacked(machine, mm, hold);
   if (backed === undefined && isWrite && hasSharedSource(machine, mm, hold)) return EINVAL;
   let pfn = backed === undefined ? NOT_PINNED : yield* pinCached(machine, mm, backed, isWrite);
+  if (pfn === NOT_PINNED) pfn = yield* populateRow(machine, mm, hold);
   if (pfn === NOT_PINNED) {
     pfn = yield* findRun(machine, mm, hold);
     if (pfn < 0) return pfn;
-    for (let i = 0; i < endPage - startPage; i++) yield* machine.ram.refs.pagePin(pfn + i);
+    yield* machine.ram.refs.pinRun(pfn, endPage - startPage);
   }
+  if (pfn < 0) return pfn;
   if (backed !== undefined && isWrite && (backed.vma.flags & VM_SHARED) !== 0) {
     yield* claim(machine, backed.vma.source);
     hold.cache = backed.vma.source;
@@ -216,16 +220,39 @@ function* findRunInPlace({ memory, ram }: Machine, mm: Mm, range: PageRange): Ta
   if (pfn === ZERO_PFN) return 0;
   const section = ram.sections.of(pfn);
   if (pfn + (endPage - startPage) > section.basePfn + section.pages) return 0;
+  if (!areInRow(memory, mm.pgd, range, pfn)) return 0;
   for (const part of partsIn(memory, mm, range)) {
-    const isPrivate = (part.vma.flags & VM_SHARED) === 0;
-    for (let page = part.startPage; page < part.endPage; page++) {
-      const pte = pteAt(memory, mm.pgd, page);
-      const expected = pfn + (page - startPage);
-      if (pteKind(pte) !== KIND_FRAME || ptePfn(pte) !== expected) return 0;
-      if (isPrivate && !(yield* ram.refs.pageAnonExclusive(expected))) return 0;
-    }
+    if ((part.vma.flags & VM_SHARED) !== 0) continue;
+    const first = pfn + (part.startPage - startPage);
+    if (!(yield* ram.refs.isRunExclusive(first, part.endPage - part.startPage))) return 0;
   }
   return pfn;
+}
+
+/**
+ * Whether the entries of the range are present and have the frames from `pfn` on.
+ *
+ * @stepped pte
+ */
+function areInRow(
+  memory: SharedMemory,
+  pgd: number,
+  { startPage, endPage }: PageRange,
+  pfn: number,
+): boolean {
+  for (let page = startPage; page < endPage;) {
+    const end = Math.min(nextLeafPage(page), endPage);
+    const leaf = leafOf(memory, pgd, page);
+    if (leaf === 0) return false;
+    const index = pteIndex(leaf, page);
+    const firstPfn = pfn + (page - startPage);
+    for (let i = 0; i < end - page; i++) {
+      const pte = wordAt(memory.words, index + i);
+      if (pteKind(pte) !== KIND_FRAME || ptePfn(pte) !== firstPfn + i) return false;
+    }
+    page = end;
+  }
+  return true;
 }
 
 /**
@@ -236,12 +263,16 @@ function* findRunInPlace({ memory, ram }: Machine, mm: Mm, range: PageRange): Ta
  */
 function allowWrites(machine: Machine, mm: Mm, startPage: number, endPage: number): void {
   const { memory } = machine;
-  for (let page = startPage; page < endPage; page++) {
+  for (let page = startPage; page < endPage;) {
+    const end = Math.min(nextLeafPage(page), endPage);
     const leaf = leafOf(memory, mm.pgd, page);
-    if (leaf === 0) continue;
     const index = pteIndex(leaf, page);
-    const pte = wordAt(memory.words, index);
-    if ((pte & PTE_PRESENT) === 0) continue;
-    atomicStore(memory.words, index, withWrite(pte));
+    const pages = leaf === 0 ? 0 : end - page;
+    for (let i = 0; i < pages; i++) {
+      const pte = wordAt(memory.words, index + i);
+      if ((pte & PTE_PRESENT) === 0 || pte === withWrite(pte)) continue;
+      atomicStore(memory.words, index + i, withWrite(pte));
+    }
+    page = end;
   }
 }

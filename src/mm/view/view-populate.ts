@@ -1,0 +1,103 @@
+/**
+ * @module mm/view/view-populate
+ * Frames in a row for a range that nobody has touched, for a view. Follows Linux's `MAP_POPULATE`
+ * more than its migration: there is nothing to move, and no entry that anybody may have used.
+ *
+ *   U1  The mmap lock is held for writing. So no fault adds an entry between the look at the
+ *       entries and the last store to them. No right is taken from anybody, so nothing is flushed
+ *       and no notifier is called: a thread that walks without the lock finds an entry or none, as
+ *       with a fault.
+ *   U2  Frames get their pins before anybody knows them, with their first reference: no atomic
+ *       operation is needed. Everything but the entries and the frame table is done once a leaf or
+ *       once a view. A page by itself took 0.7 us.
+ */
+
+import type { Machine } from "../../memory/machine.ts";
+import {
+  LEAF_WORDS,
+  leafAlloc,
+  leafOf,
+  nextLeafPage,
+  pteIndex,
+  wordAt,
+} from "../../mmu/radix-table.ts";
+import { atomicStore } from "../../sync/atomics.ts";
+import { ENOMEM } from "../../sync/errno.ts";
+import type { SharedMemory } from "../../sync/shared-memory.ts";
+import type { Task } from "../../sync/tasks/task.ts";
+import type { Mm } from "../mm-struct.ts";
+import { PTE_ACCESSED, WRITTEN_RIGHTS, makePte } from "../pte.ts";
+import { type PageRange, VM_BACKED, VM_BUFFER, VM_SHARED, VM_WRITE, partsIn } from "../vma/vma.ts";
+import { NOT_PINNED } from "./view-backed.ts";
+
+/** Mappings whose pages may have a frame without an entry. */
+const HAS_SOURCE: number = VM_SHARED | VM_BACKED | VM_BUFFER;
+
+/**
+ * First of the range's new frames, in a row, pinned and zeroed; NOT_PINNED where somebody has
+ * touched a page; or ENOMEM. Holding the mmap lock for writing (U1), over a range that is mapped
+ * throughout.
+ */
+export function* populateRow(machine: Machine, mm: Mm, range: PageRange): Task<number> {
+  const { startPage, endPage } = range;
+  const { memory, ram } = machine;
+  for (const { vma } of partsIn(memory, mm, range))
+    if ((vma.flags & HAS_SOURCE) !== 0) return NOT_PINNED;
+  if (!isUntouched(memory, mm.pgd, startPage, endPage)) return NOT_PINNED;
+  // Before a table is made for each 2 MiB, of what may be the whole address space.
+  if (endPage - startPage > ram.usage().totalPages) return ENOMEM;
+  for (let page = startPage; page < endPage; page += LEAF_WORDS - (page % LEAF_WORDS))
+    if ((yield* leafAlloc(machine, mm.pgd, page)) === 0) return ENOMEM;
+  const pfn = yield* ram.allocRun(endPage - startPage, true, true);
+  if (pfn === 0) return ENOMEM;
+  for (const part of partsIn(memory, mm, range)) {
+    const rights = (part.vma.flags & VM_WRITE) === 0 ? PTE_ACCESSED : WRITTEN_RIGHTS;
+    setEntries(memory, mm.pgd, part, pfn + (part.startPage - startPage), rights);
+  }
+  return pfn;
+}
+
+/**
+ * Whether no page of the range has an entry.
+ *
+ * @stepped pte
+ */
+function isUntouched(
+  memory: SharedMemory,
+  pgd: number,
+  startPage: number,
+  endPage: number,
+): boolean {
+  for (let page = startPage; page < endPage;) {
+    const end = Math.min(nextLeafPage(page), endPage);
+    const leaf = leafOf(memory, pgd, page);
+    if (leaf !== 0) {
+      const first = pteIndex(leaf, page);
+      for (let i = 0; i < end - page; i++) if (wordAt(memory.words, first + i) !== 0) return false;
+    }
+    page = end;
+  }
+  return true;
+}
+
+/**
+ * Gives the pages of the range the frames from `pfn` on. There are leaves.
+ *
+ * @stepped pte
+ */
+function setEntries(
+  memory: SharedMemory,
+  pgd: number,
+  { startPage, endPage }: PageRange,
+  pfn: number,
+  rights: number,
+): void {
+  for (let page = startPage; page < endPage;) {
+    const end = Math.min(nextLeafPage(page), endPage);
+    const index = pteIndex(leafOf(memory, pgd, page), page);
+    const firstPfn = pfn + (page - startPage);
+    for (let i = 0; i < end - page; i++)
+      atomicStore(memory.words, index + i, makePte(firstPfn + i, rights));
+    page = end;
+  }
+}
