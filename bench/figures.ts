@@ -196,6 +196,8 @@ export const figures: readonly Figure[] = [
     bound: { kind: "at most", ratio: 2 },
     method:
       "The device's Worker loads one word all the time, or has just loaded it; a store, `madvise` or `munmap` by the main thread until it returns, and until the device sees the new value. The ping-pong is between the same two threads.",
+    lessons:
+      "The ping-pong itself is one of two numbers, 4 us or 38 us, sometimes both in one run: it has two wakes of a sleeping thread, and they cost what the woken processor needs to get up. So a ratio says little by itself, and the parts are rows. Until the call returned, 6 to 7 us: the notice and the letting go of a device that is awake. From there until the device saw the value, 17 to 39 us: its fault, the largest part, and what a bound would have to be met by. A ping-pong without sleeping, 0.26 us: what two processors need to see each other's stores.",
     load: async () => (await import("./invalidation.ts")).measureInvalidation,
   },
   {

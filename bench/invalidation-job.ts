@@ -39,3 +39,5 @@ export const WATCH = 2;
 export const LOAD_ONCE = 3;
 /** Return. */
 export const LEAVE = 4;
+/** Ping-pong COUNT times, neither side asleep. */
+export const SPIN_PONG = 5;

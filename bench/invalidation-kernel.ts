@@ -16,6 +16,7 @@ import {
   ORDER,
   PING_PONG,
   SEEN,
+  SPIN_PONG,
   USING,
   WATCH,
 } from "./invalidation-job.ts";
@@ -42,6 +43,7 @@ export function serve(memory: TypedAccess, _item: number, args: readonly number[
     const count = Atomics.load(control, COUNT);
     const pages = Atomics.load(control, FIRST_PAGE) * PAGE_BYTES;
     if (order === PING_PONG) pingPong(count);
+    else if (order === SPIN_PONG) spinPong(count);
     else if (order === WATCH) watch(memory, pages, count);
     else if (order === LOAD_ONCE) loadOnce(memory, pages, steady, count);
     Atomics.store(control, ORDER, IDLE);
@@ -64,6 +66,13 @@ function pingPong(count: number): void {
     waitWhile(BALL, 2 * i);
     Atomics.store(control, BALL, 2 * i + 2);
     Atomics.notify(control, BALL);
+  }
+}
+
+function spinPong(count: number): void {
+  for (let i = 0; i < count; i++) {
+    while (Atomics.load(control, BALL) === 2 * i);
+    Atomics.store(control, BALL, 2 * i + 2);
   }
 }
 

@@ -23,6 +23,7 @@ import {
   ORDER,
   PING_PONG,
   SEEN,
+  SPIN_PONG,
   USING,
   WATCH,
 } from "./invalidation-job.ts";
@@ -120,6 +121,20 @@ class Harness {
     return median(trips);
   }
 
+  /** The same where neither side sleeps: what two processors need to see each other's stores. */
+  spinPong(): number {
+    const trips: number[] = [];
+    this.#order(SPIN_PONG);
+    for (let i = 0; i < this.#count; i++) {
+      const startMs = performance.now();
+      Atomics.store(this.#control, BALL, 2 * i + 1);
+      this.#spinUntil(BALL, 2 * i + 2);
+      trips.push((performance.now() - startMs) * US_PER_MS);
+    }
+    this.#awaitIdle();
+    return median(trips);
+  }
+
   /** `change` makes the first word of the page at its address another one. */
   watch(before: number, change: (address: number) => void): Times {
     this.#fill(before);
@@ -205,7 +220,7 @@ class Harness {
 export async function measureInvalidation(options: MeasureOptions): Promise<Measurement> {
   const count = options.isQuick ? 50 : 300;
   const rounds = roundsOf(options);
-  const onRound = roundCounter(5 * rounds, options);
+  const onRound = roundCounter(8 * rounds, options);
   await using space = await AddressSpace.create({ ramBytes: 4 * count * PAGE_BYTES + 2 ** 20 });
   await using device = await SoftwareDevice.create(space, {
     memoryBytes: (count + 16) * PAGE_BYTES,
@@ -214,8 +229,20 @@ export async function measureInvalidation(options: MeasureOptions): Promise<Meas
   const store = (address: number): void => space.u32.store(address, 2);
   const giveUp = (address: number): void => space.madviseSync(address, PAGE_BYTES, "dontneed");
   const unmap = (address: number): void => space.munmapSync(address, PAGE_BYTES);
-  const compare = (label: string, ours: () => number): Promise<Reading> =>
-    measurePairs({ label, unit: "us", rounds, onRound, ours, plain: () => harness.pingPong() });
+  const compare = (label: string, ours: () => number, isBound = true): Promise<Reading> =>
+    measurePairs({
+      label,
+      unit: "us",
+      rounds,
+      onRound,
+      ours,
+      isBound,
+      plain: () => harness.pingPong(),
+    });
+  const refault = (change: (address: number) => void): number => {
+    const { returned, seen } = harness.watch(1, change);
+    return seen - returned;
+  };
   for (let i = 0; i < (options.isQuick ? 1 : WARMING_ROUNDS); i++) {
     harness.watch(1, store);
     harness.watch(1, giveUp);
@@ -227,6 +254,9 @@ export async function measureInvalidation(options: MeasureOptions): Promise<Meas
     await compare("madvise, until it returned", () => harness.watch(1, giveUp).returned),
     await compare("madvise, until the device saw it", () => harness.watch(1, giveUp).seen),
     await compare("munmap, until it returned", () => harness.loadOnce(unmap).returned),
+    await compare("part: the device's fault after a store returned", () => refault(store), false),
+    await compare("part: the same after madvise", () => refault(giveUp), false),
+    await compare("part: a ping-pong without sleeping", () => harness.spinPong(), false),
   ];
   await harness.end();
   return { readings };
