@@ -69,7 +69,7 @@ export const handMade = [
   ],
   [
     "frames given back before the flush (zap)",
-    "mm/zap.visit order: for (const pfn of frames)",
+    "mm/zap.visit order: yield* ram.refs.pagePutAll(frames);",
     "coverage/mm/load-vs-munmap-of-leaf",
   ],
   [

@@ -114,8 +114,8 @@ export const PANIC_TEXT = 4;
 export const PANIC_TEXT_WORDS = 128;
 /** A multiple of 4 words. */
 export const PANIC_RECORD_WORDS: number = PANIC_TEXT + PANIC_TEXT_WORDS;
-/** As many threads as there can be may find a reason at the same moment. */
-export const PANIC_RECORD_LIMIT: number = AGENT_LIMIT;
+/** At least AGENT_LIMIT: all threads may find a reason at the same moment. */
+export const PANIC_RECORD_LIMIT = 64;
 export const PANIC_RECORDS: number = AGENTS + (AGENT_LIMIT + 1) * AGENT_WORDS;
 
 /** The first word that the memory layer may use. */

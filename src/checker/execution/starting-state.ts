@@ -14,6 +14,10 @@ import {
   AGENT_NAME_WORDS,
   AGENT_STATE,
   CONTROL_WORDS,
+  PANIC_RECORDS,
+  PANIC_RECORDS_TAKEN,
+  PANIC_RECORD_LIMIT,
+  PANIC_RECORD_WORDS,
   agentRecord,
 } from "../../sync/control-block.ts";
 import { nextHeldSlot } from "../../sync/lockdep/held-locks.ts";
@@ -57,6 +61,9 @@ export class StartingState {
   /** Restores the words. */
   putBack(): void {
     const { words } = this.memory;
+    // Beyond the low words, but hardly ever used.
+    const takenRecords = Math.min(words[PANIC_RECORDS_TAKEN]!, PANIC_RECORD_LIMIT);
+    words.fill(0, PANIC_RECORDS, PANIC_RECORDS + takenRecords * PANIC_RECORD_WORDS);
     words.set(this.snapshot.subarray(0, this.#lowWords));
     words.set(this.snapshot.subarray(CONTROL_WORDS), CONTROL_WORDS);
     if (words.length > this.snapshot.length) words.fill(0, this.snapshot.length);

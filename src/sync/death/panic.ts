@@ -141,8 +141,9 @@ export function hasPanicked(memory: SharedMemory): boolean {
  * @stepped panic
  */
 export function panicInfo(memory: SharedMemory): PanicInfo | undefined {
-  if (!hasPanicked(memory)) return undefined;
   const words = memory.words;
+  // Not hasPanicked: that one is no step of the explorer.
+  if ((atomicLoad(words, ALERT) & ALERT_PANIC) === 0) return undefined;
   const index = plainLoad(words, PANIC_FIRST) - 1;
   if (index === PANIC_RECORD_LIMIT) {
     const message = "Cannot go on: the machine has stopped, for more reasons than it can keep";

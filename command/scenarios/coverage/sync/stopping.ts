@@ -11,6 +11,7 @@ import {
   PANIC_CODE,
   PANIC_FIRST,
   PANIC_RECORDS,
+  PANIC_RECORDS_TAKEN,
   agentRecord,
 } from "../../../../src/sync/control-block.ts";
 import { ENOTRECOVERABLE, EOWNERDEAD } from "../../../../src/sync/errno.ts";
@@ -94,6 +95,7 @@ function* listen({ memory }: Stopping): Task<void> {
 
 /** Breaks Z1: announces the stop before the reason is written. */
 function* stopFirst({ memory, first }: Stopping): Task<void> {
+  yield* new Cell(memory, PANIC_RECORDS_TAKEN, "records").add(1);
   if (!(yield* new Cell(memory, PANIC_FIRST, "first").compareExchange(0, 1))) return;
   yield* new Cell(memory, ALERT, "alert").store(ALERT_PANIC);
   yield* new Cell(memory, PANIC_RECORDS + PANIC_CODE, "code").store(LONG.code);
