@@ -24,6 +24,7 @@ import { dma } from "./hmm/dma.ts";
 import { driverCalls } from "./hmm/driver-calls.ts";
 import { inFlight } from "./hmm/in-flight.ts";
 import { rangeTree } from "./hmm/range-tree.ts";
+import { untouchedView } from "./mm/untouched-view.ts";
 import { manyInvalidations } from "./hmm/many-invalidations.ts";
 import { mirrorsBesideEachOther } from "./hmm/mirrors.ts";
 import { hmmWithoutMemory } from "./hmm/no-memory.ts";
@@ -119,6 +120,7 @@ export const covered: readonly Covered[] = [
   ...copies,
   ...inFlight,
   ...rangeTree,
+  ...untouchedView,
   ...manyInvalidations,
   ...driverCalls,
   ...hmmWithoutMemory,
