@@ -201,6 +201,13 @@ export const figures: readonly Figure[] = [
     load: async () => (await import("./invalidation.ts")).measureInvalidation,
   },
   {
+    name: "device-start",
+    title: "a device of two threads ready after `create`, against a bare Worker's start",
+    bound: { kind: "at most", ratio: 5 },
+    method: "Until `SoftwareDevice.create` is done; the bare Worker until its first message.",
+    load: async () => (await import("./device-start.ts")).measureDeviceStart,
+  },
+  {
     name: "ranges",
     title:
       "invalidation of a page with 100 and 10,000 ranges registered elsewhere, against one with 1",
