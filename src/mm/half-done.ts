@@ -27,12 +27,16 @@ import type { Mm } from "./mm-struct.ts";
 
 const tag = heldTag(lockClass("invalidation"), HELD_CALLBACK);
 
-/** Before the start of the invalidation. Pairs with {@link endHalfDone}, in the same thread. */
+/**
+ * Before the start of the invalidation. Pairs with {@link endHalfDone}, in the same thread. It is
+ * listed at a word where no lock lives: a lock that another task of the thread gives back is looked
+ * for by its word alone.
+ */
 export function beginHalfDone(mm: Mm): void {
-  enterCritical(mm.memory, mm.notifiers.at, tag);
+  enterCritical(mm.memory, mm.at, tag);
 }
 
 /** After its end; after its start, if that failed and so changed nothing. */
 export function endHalfDone(mm: Mm): void {
-  leaveCritical(mm.memory, mm.notifiers.at, tag);
+  leaveCritical(mm.memory, mm.at, tag);
 }

@@ -25,6 +25,7 @@ pageTest(
       mremap: () => space.mremapSync(p, PAGE, 2 * PAGE),
       madvise: () => space.madviseSync(p, PAGE, "dontneed"),
       fork: () => space.forkSync(),
+      msync: () => space.msyncSync(p, PAGE),
       read: () => space.readSync(p, bytes),
       write: () => space.writeSync(p, bytes),
       view: () => space.viewSync(p, PAGE, "read"),

@@ -47,7 +47,7 @@ const golden: Readonly<Record<string, Golden>> = {
   "patches/06/before": [
     1,
     9,
-    ["driver free hmmRange", "look read range->list.next"],
+    ["driver free hmmRange", "look read range->startPage"],
     /which driver freed/,
   ],
   "patches/07/before": [1, 34, ["exit free table", "worker read pte"], /which exit freed/],
