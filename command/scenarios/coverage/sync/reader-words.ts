@@ -7,9 +7,11 @@
 import { Cell, Places } from "../../../../src/checker/primitives/program.ts";
 import type { ScenarioExploration } from "../../../../src/checker/scenario.ts";
 import {
+  AGENT_LIVE,
   AGENT_READS,
   AGENT_READS_COUNT,
   AGENT_STATE,
+  AGENT_STATE_MASK,
   agentRecord,
 } from "../../../../src/sync/control-block.ts";
 import { declareDead } from "../../../../src/sync/death/death.ts";
@@ -373,8 +375,13 @@ function setupDead(memory: SharedMemory): Words {
   return words;
 }
 
+/**
+ * Only a live record may be declared dead, as by all callers of declareDead: a finder that took a
+ * dead one for live would read what the first finder gives up, in a step that does not name it.
+ */
 function* find({ memory }: Words): Task<void> {
   const state = yield* new Cell(memory, agentRecord(FIRST) + AGENT_STATE, "agent record").load();
+  if ((state & AGENT_STATE_MASK) !== AGENT_LIVE) return;
   yield* runInSteps(declareDead, memory, FIRST, state);
 }
 
