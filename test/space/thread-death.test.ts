@@ -1,7 +1,8 @@
 /**
  * @module Workers that are terminated at random moments while they use a space. Either their
- * resources are released and everything goes on; or one has died holding a lock, and then every
- * operation of the machine says so. Nothing hangs, and other machines are not affected.
+ * resources are released and everything goes on, all but the frames that one had in hand in a
+ * fault; or one has died holding a lock, and then every operation of the machine says so. Nothing
+ * hangs, and other machines are not affected.
  */
 
 import assert from "node:assert/strict";
@@ -77,6 +78,15 @@ async function expectStopped(space: AddressSpace): Promise<void> {
   assert.throws(() => space.u32.load(2 ** 43), isStopped);
 }
 
+/**
+ * The frames that a thread may have in hand when it dies in a fault (docs/LIMITS.md, "Threads that
+ * die"). A fault that copies a page has two: the copy, which no entry names yet, and its reference
+ * of the original (C3 of mm/fault/copy-on-write.ts). Nobody else knows of them, so they are lost.
+ * Of 79 threads that were terminated while another one forked all the time, one lost one frame, and
+ * one lost two.
+ */
+const IN_HAND_MAX = 2;
+
 /** A machine with Workers on it that play `part`. */
 interface Crowd {
   readonly space: AddressSpace;
@@ -94,45 +104,71 @@ async function gather(part: PartName, count: number): Promise<Crowd> {
 }
 
 /**
- * Terminates the Workers one after the other, each at some moment, while the space is used; what
- * each owned must be given back. (One at a time: a thread that dies while it reaps for another one
- * leaves what it had just claimed to nobody, see sync/death/reaper.ts.)
+ * Terminates the Workers one after the other, each at some moment of `use`; what each owned must be
+ * given back. (One at a time: a thread that dies while it reaps for another one leaves what it had
+ * just claimed to nobody, see sync/death/reaper.ts.)
  */
-async function terminateInTurn({ space, parts }: Crowd, random: () => number): Promise<void> {
+async function terminateInTurn(
+  { space, parts }: Crowd,
+  random: () => number,
+  use: (space: AddressSpace) => Promise<void>,
+): Promise<void> {
   for (const [i, { worker }] of parts.entries()) {
-    const use = useSpace(space);
+    const used = use(space);
     await sleep(random() * 4);
     await worker.terminate();
-    await use;
+    await used;
     await untilUsers(space, 1 + 4 * (parts.length - 1 - i));
   }
 }
 
-/** Threads that only loitered leave their mappings, which are the space's, and nothing else. */
-async function expectNothingLeft({ space, witness }: Crowd): Promise<void> {
+/** Threads that only loitered leave their mappings, which are the space's. Frames that are lost. */
+function lostFramesOf({ space, witness }: Crowd): number {
   space.munmapSync(FAR, 2 ** 31);
   assert.deepEqual(space.mapsSync(), []);
-  assert.equal(accountingOf(witness).usedPages, 0);
   assert.equal(accountingOf(witness).live["viewHold"], undefined);
+  return accountingOf(witness).usedPages;
 }
 
-test(`Workers that loiter with views open are terminated, seed ${seed}`, async () => {
+async function disposeOf({ space, witness, parts }: Crowd): Promise<void> {
+  await Promise.all(parts.map(({ worker }) => worker.terminate()));
+  await space.dispose();
+  await witness.dispose();
+}
+
+test(`Workers that loiter with views open beside forks are terminated, seed ${seed}`, async () => {
   const random = makeRandom(seed);
-  const outcomes: Outcome[] = [];
+  let wentOn = 0;
+  let lostNothing = 0;
   for (let round = 0; round < 12; round++) {
     const crowd = await gather("loiter", 4);
-    const outcome = await outcomeOf(() => terminateInTurn(crowd, random));
-    if (outcome === "stopped") await expectStopped(crowd.space);
-    else await expectNothingLeft(crowd);
-    await Promise.all(crowd.parts.map(({ worker }) => worker.terminate()));
-    await crowd.space.dispose();
-    await crowd.witness.dispose();
-    outcomes.push(outcome);
+    const outcome = await outcomeOf(() => terminateInTurn(crowd, random, useSpace));
+    if (outcome === "stopped") {
+      await expectStopped(crowd.space);
+    } else {
+      const lost = lostFramesOf(crowd);
+      assert.ok(lost <= IN_HAND_MAX * crowd.parts.length, `${lost} frames are lost`);
+      wentOn++;
+      if (lost === 0) lostNothing++;
+    }
+    await disposeOf(crowd);
   }
-  // A fork of this thread's makes them fault on all pages again, and who dies in a fault holds the
-  // mmap lock.
-  const wentOn = outcomes.filter((outcome) => outcome === "went on").length;
+  // A fork of this thread's makes them fault on all pages again. Who dies in a fault may be in an
+  // invalidation, and then the machine stops; or it may have frames in hand. But most are in no
+  // fault at that moment.
   assert.ok(wentOn >= 2, `who holds no lock stops nothing: ${wentOn} of 12 machines went on`);
+  assert.ok(lostNothing >= 2, `who is in no fault loses nothing: ${lostNothing} of ${wentOn}`);
+});
+
+test(`Workers that loiter, and fault no more, lose nothing, seed ${seed}`, async () => {
+  // Nobody forks. So after "loitering" each of their pages has its own frame.
+  const random = makeRandom(seed + 2);
+  for (let round = 0; round < 4; round++) {
+    const crowd = await gather("loiter", 4);
+    await terminateInTurn(crowd, random, async () => {});
+    assert.equal(lostFramesOf(crowd), 0);
+    await disposeOf(crowd);
+  }
 });
 
 test(`Workers that do everything are terminated at once, seed ${seed}`, async () => {
