@@ -13,6 +13,16 @@ import type { Places } from "../../src/checker/primitives/program.ts";
 import { minimise, replay } from "../../src/checker/replay/minimise.ts";
 import type { Scenario } from "../../src/checker/scenario.ts";
 import { lockClass } from "../../src/sync/lock-class.ts";
+import {
+  AGENT_DEAD,
+  AGENT_FREE,
+  AGENT_LIVE,
+  AGENT_STATE,
+  AGENT_STATE_MASK,
+  ALERT,
+  ALERT_DEAD,
+  agentRecord,
+} from "../../src/sync/control-block.ts";
 import { Mutex } from "../../src/sync/primitives/mutex.ts";
 import {
   addResource,
@@ -130,6 +140,32 @@ test("a waker that dies before it wakes, or after it was woken itself, loses no 
   }
   assert.ok(without.stuck > 0);
   assert.ok(!deathsOf.has(3), "no finding needs a death");
+});
+
+/** What a step that reads a word of the control block sees, beside a thread that may die. */
+function seenAt(word: number, mask: number): number[] {
+  const seen = new Set<number>();
+  const store: Body<Cell> = (cell) => cell.store(1);
+  const look: Body<Cell> = function* (cell) {
+    const value = (yield* new Cell(cell.memory, word, "looked at").load()) & mask;
+    seen.add(value);
+    // So that what it does next depends on what it saw.
+    if (value === 0) yield* cell.load();
+    else yield* cell.store(value);
+  };
+  const base = program("looks", (places) => places.cell("x"), [store, look]);
+  const scenario = { ...base, killable: ["t0"] };
+  agreed(scenario, { deaths: 1, spelledOut: true });
+  return [...seen].toSorted((a, b) => a - b);
+}
+
+test("a death is ordered with steps that read the dead thread's record, or whether one is dead", () => {
+  assert.deepEqual(seenAt(agentRecord(1) + AGENT_STATE, AGENT_STATE_MASK), [
+    AGENT_FREE,
+    AGENT_LIVE,
+    AGENT_DEAD,
+  ]);
+  assert.deepEqual(seenAt(ALERT, ALERT_DEAD), [0, ALERT_DEAD]);
 });
 
 test("killable limits who may die", () => {

@@ -16,12 +16,16 @@
  * E4. The held table has what the dead thread held and where it queued. Locks fill it in every
  *     mode. What it held of semaphores as a reader is given up in the same step, so the death
  *     touches them as a reader that leaves.
+ * E5. A death writes the state of the record and ALERT, which other tasks read as steps: a writer
+ *     that looks at reader words, the reaper where it is spelled out. If it did not name them, the
+ *     searches would miss the order of the two.
  */
 
 import {
   AGENT_INSIDE,
   AGENT_READS,
   AGENT_STATE,
+  ALERT,
   DEATHS,
   PROBE_TIME,
   agentRecord,
@@ -111,6 +115,8 @@ export class Deaths {
     const pairs: [number, AccessMode][] = [
       [DEATHS, WRITE],
       [BUDGET, WRITE],
+      [ALERT, WRITE],
+      [agentRecord(task + 1) + AGENT_STATE, WRITE],
     ];
     if (isInside) pairs.push([agentRecord(task + 1) + AGENT_INSIDE, WRITE]);
     if (isQueued) pairs.push([wait.index, code === PARK ? QUEUE : WRITE]);
@@ -147,7 +153,8 @@ export class Deaths {
     const isInside = (memory.words[record + AGENT_INSIDE]! & 1) !== 0;
     const givenUp = this.#givenUpBy(task).map(([word]) => word);
     declareDead(memory, task + 1, memory.words[record + AGENT_STATE]!);
-    const changed = [DEATHS, ...(isInside ? [record + AGENT_INSIDE] : []), ...givenUp];
+    const changed = [DEATHS, ALERT, record + AGENT_STATE, ...givenUp];
+    if (isInside) changed.push(record + AGENT_INSIDE);
     if (wait.kind === "downWrite") changed.push(wait.index); // its place in the queue is given up
     const words = new Map(changed.map((word) => [word, memory.words[word]!]));
     return { words, panics: !wasStopped && hasPanicked(memory) };
