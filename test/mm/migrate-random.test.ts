@@ -21,6 +21,7 @@ import {
   NON_PRESENT_WRITE,
   PTE_PRESENT,
   PTE_WRITE,
+  ptePfn,
 } from "../../src/mm/pte.ts";
 import { ViewHold } from "../../src/mm/view/view-hold.ts";
 import { viewClose, viewOpen } from "../../src/mm/view/view-open.ts";
@@ -110,9 +111,14 @@ class Run {
     deviceStore: ({ mm, page, values, isWritable }, i) => {
       const pte = this.world.pte(page + i, mm);
       const kind = this.world.kind(page + i, mm);
-      const isDevices = kind === KIND_DEVICE_PRIVATE || kind === KIND_DEVICE_EXCLUSIVE;
-      if (!isDevices || (kind === KIND_DEVICE_PRIVATE && (pte & NON_PRESENT_WRITE) === 0))
-        return false;
+      const { basePfn, pages } = this.world.device;
+      const place = ptePfn(pte) - basePfn;
+      const mayWrite =
+        kind === KIND_DEVICE_EXCLUSIVE ||
+        (kind === KIND_DEVICE_PRIVATE && (pte & NON_PRESENT_WRITE) !== 0) ||
+        // A coherent page, which the CPU reaches, too.
+        ((pte & PTE_PRESENT) !== 0 && (pte & PTE_WRITE) !== 0 && place >= 0 && place < pages);
+      if (!mayWrite) return false;
       assert.ok(isWritable, "the device may write a page that may not be written");
       values[i] = this.#next++;
       this.world.data(pte)[0] = values[i];
