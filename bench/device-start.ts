@@ -1,6 +1,10 @@
 /**
  * @module How long a device of two threads takes from `create` on until it is ready, against a bare
  * Worker's start until its first message.
+ *
+ * A profile of a Worker of the device, when it loaded 190 modules one by one: 100 of 120 ms were
+ * finding, opening and compiling them, half of the text being comments. scripts/join-worker.mjs
+ * joins them in one file; what is left beside the bare Worker is compiling that.
  */
 
 import { Worker } from "node:worker_threads";

@@ -71,6 +71,7 @@ const NO_PART = new Map([
   ["sync/atomics", "thin names of Atomics"],
   ["memory/layout/poison", "a watcher of debug builds"],
   ["memory/layout/struct", "accessors, and a watcher of debug builds"],
+  ["devices/software/device-worker.joined", "the modules of a Worker once more"],
 ]);
 
 const KEY_TEXT_LIMIT = 160;

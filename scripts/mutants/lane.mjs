@@ -17,6 +17,7 @@ import {
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath, pathToFileURL } from "node:url";
+import { JOINED, SEPARATE } from "../join-worker.mjs";
 import { SteppedGraph } from "../stepping/graph.mjs";
 import { applyEdits } from "./find.mjs";
 
@@ -53,6 +54,8 @@ export class Lane {
     for (const name of readdirSync(rootPath)) {
       if (!name.startsWith(".")) symlinkSync(`${rootPath}${name}`, `${this.root}${name}`);
     }
+    // A device's Worker runs the modules themselves, so that it runs the mutant.
+    writeFileSync(`${this.build}${JOINED}`, SEPARATE);
     this.#graph = new SteppedGraph(this.build);
   }
 

@@ -48,6 +48,14 @@ export const stages = [
           ".build",
         ]),
       ),
+      checkFromCommand(
+        "a device's Worker is joined in one file",
+        await runCommand(process.execPath, [
+          `${rootPath}scripts/join-worker.mjs`,
+          "dist",
+          ".build",
+        ]),
+      ),
     ],
   },
   {

@@ -15,7 +15,7 @@ pageTest("the page is not isolated, and has no SharedArrayBuffer", () => {
 declare const fetch: (url: string) => Promise<{ json(): Promise<unknown> }>;
 
 /** Not for pages: the command, and what runs as a Worker. */
-const NOT_FOR_PAGES = /^src\/cli\/|-worker\.js$/;
+const NOT_FOR_PAGES = /^src\/cli\/|-worker(?:\.joined)?\.js$/;
 
 pageTest(
   "every module that a page may load is loaded without a bundler, even here",

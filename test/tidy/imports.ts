@@ -56,9 +56,12 @@ export function importsOf(file: ProjectFile): Import[] {
   return imports;
 }
 
-/** The module that one of the derived modules (scripts/derive-steps.mjs) was made from. */
+/**
+ * The module that one of the derived modules (scripts/derive-steps.mjs) was made from, or the entry
+ * of the modules that are joined in one (scripts/join-worker.mjs).
+ */
 export function fromDerived(path: string): string {
-  return path.replace(/^stepped\//, "");
+  return path.replace(/^stepped\//, "").replace(/\.joined\.js$/, ".js");
 }
 
 /**

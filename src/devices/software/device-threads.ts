@@ -31,7 +31,9 @@ class ThreadHandle {
   readonly #awaited = new Map<ThreadMessage["kind"], (failure: HmmError | undefined) => void>();
 
   constructor(start: ThreadStart, name: string, onGone: () => void) {
-    this.worker = spawnWorker(new URL("./device-worker.js", import.meta.url), start, { name });
+    this.worker = spawnWorker(new URL("./device-worker.joined.js", import.meta.url), start, {
+      name,
+    });
     this.worker.onMessage((message) => this.#hear(message as ThreadMessage));
     this.worker.onError((error) => this.#lose(`its Worker failed: ${error.message}`, onGone));
     this.worker.onExit(() => this.#lose("its Worker has ended", onGone));

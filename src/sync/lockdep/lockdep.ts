@@ -231,14 +231,12 @@ function learnOrder(outer: string, inner: string, order: LearnedOrder): void {
 }
 
 /**
- * The folder of this layer's compiled files, and that of its sources. With source maps a stack
- * names the latter.
+ * The folder of the project or package. A stack names files of this layer below it: built ones, or
+ * sources where there are source maps. (A device's Worker runs one file, scripts/join-worker.mjs;
+ * without source maps nothing in a stack there says what is of this layer.)
  */
-const compiledFolder = new URL("..", import.meta.url).pathname;
-const sourceFolder = compiledFolder.replace(
-  /\/(?:\.build|dist)\/(?:stepped\/)?src\/sync\/$/,
-  "/src/sync/",
-);
+const packageFolder =
+  /^[^/]*\/\/(.*\/)(?:\.build|dist)\//.exec(import.meta.url)?.[1] ?? import.meta.url;
 const SITE_FRAMES = 6;
 
 const nowhere: Site = new Error("nowhere");
@@ -254,7 +252,7 @@ function siteText(site: Site | string): string {
   if (typeof site === "string") return site;
   const lines = (site.stack ?? "").split("\n").slice(1);
   const outside = lines.filter(
-    (line) => !line.includes(compiledFolder) && !line.includes(sourceFolder),
+    (line) => !line.includes(packageFolder) || !line.includes("/src/sync/"),
   );
   return outside.slice(0, SITE_FRAMES).join("\n");
 }
