@@ -32,6 +32,7 @@ export type {
 } from "./mmu/access.ts";
 export type { CacheAccount } from "./memory/heap/heap.ts";
 export type { MapsEntry, PagemapEntry } from "./mm/calls/pagemap.ts";
+export type { HostWorker } from "./host/spawn-worker.ts";
 export type { OpenFile } from "./host/node-file.ts";
 export { AddressSpace } from "./space/address-space.ts";
 export type { AddressSpaceHandle } from "./space/handle.ts";

@@ -57,3 +57,5 @@ declare var self: WebWorkerScope | undefined;
 declare var document: object | undefined;
 /** True where SharedArrayBuffer may be shared: the page was served with COOP and COEP headers. */
 declare var crossOriginIsolated: boolean | undefined;
+/** In a browser's window or Worker, where it is. */
+declare var location: { readonly href: string } | undefined;

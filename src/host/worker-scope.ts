@@ -1,13 +1,11 @@
 /**
  * @module host/worker-scope
- * The inside of a Worker that spawn-worker.ts started: its start data, and messages to and from the
- * thread that started it.
- *
- * A browser drops a message that comes before there is a listener. So a Worker's module calls
- * {@link enterWorker} while it loads, before its first await.
+ * The inside of a Worker that spawn-worker.ts started or took over: its start data, and messages to
+ * and from the thread that started it (worker-envelope.ts).
  */
 
 import { workerThreads } from "./thread-identity.ts";
+import { type Envelope, openEnvelope } from "./worker-envelope.ts";
 
 /** This Worker's connection to the thread that started it. */
 export interface WorkerScope {
@@ -27,59 +25,77 @@ export interface WorkerScope {
   onUnhandledRejection(listener: (reason: unknown) => void): void;
 }
 
-/** Begins to listen. Once in a Worker; throws in any other thread. */
+/** What a host gives a Worker for messages to and from its owner. */
+interface OwnerPort {
+  send(envelope: Envelope): void;
+  /** Calls `listener` with every message. Once. */
+  listen(listener: (message: unknown) => void): void;
+  onUnhandledRejection(listener: (reason: unknown) => void): void;
+  /** Whether messages that may come keep the Worker from ending by itself. */
+  stayAlive(isNeeded: boolean): void;
+}
+
+/** Begins to listen, and says so to the owner. Once in a Worker; throws in any other thread. */
 export function enterWorker(): WorkerScope {
-  if (workerThreads !== undefined) return enterNodeWorker(workerThreads);
-  if (typeof self === "undefined" || typeof document !== "undefined") throw notInWorker();
-  return enterWebWorker(self);
-}
-
-function notInWorker(): Error {
-  return new Error(
-    "Cannot enter the Worker: this thread is none; start its module with spawnWorker",
-  );
-}
-
-function enterNodeWorker({
-  parentPort,
-  workerData,
-}: typeof import("node:worker_threads")): WorkerScope {
-  if (parentPort === null) throw notInWorker();
+  const port = ownerPort();
+  const waiting: unknown[] = [];
+  const listeners: ((message: unknown) => void)[] = [];
+  const start = new Promise<unknown>((resolve) => {
+    port.listen((message) => {
+      const envelope = openEnvelope(message);
+      if (envelope === undefined) return;
+      if (envelope["hmm-ts"] === "start") {
+        port.stayAlive(listeners.length > 0);
+        resolve(envelope.data);
+      } else if (listeners.length === 0) waiting.push(envelope.data);
+      else for (const listener of listeners) listener(envelope.data);
+    });
+  });
+  port.send({ "hmm-ts": "hello" });
   return {
-    start: Promise.resolve<unknown>(workerData),
-    post: (message) => parentPort.postMessage(message),
-    onMessage: (listener) => void parentPort.on("message", listener),
-    onUnhandledRejection: (listener) => void process.on("unhandledRejection", listener),
+    start,
+    post: (message) => port.send({ "hmm-ts": "item", data: message }),
+    onMessage: (listener) => {
+      port.stayAlive(true);
+      listeners.push(listener);
+      for (const message of waiting.splice(0)) listener(message);
+    },
+    onUnhandledRejection: (listener) => port.onUnhandledRejection(listener),
   };
 }
 
-function enterWebWorker(scope: WebWorkerScope): WorkerScope {
-  const waiting: unknown[] = [];
-  let listeners: ((message: unknown) => void)[] = [];
-  const start = new Promise<unknown>((resolve) => {
-    let isFirst = true;
-    scope.addEventListener("message", ({ data }) => {
-      if (isFirst) {
-        isFirst = false;
-        resolve(data);
-      } else if (listeners.length === 0) {
-        waiting.push(data);
-      } else {
-        for (const listener of listeners) listener(data);
-      }
-    });
-  });
+/** Deno has `parentPort` for Node's Workers only, and the web's Workers too. */
+function ownerPort(): OwnerPort {
+  const parentPort = workerThreads?.parentPort ?? undefined;
+  if (parentPort !== undefined) {
+    return {
+      send: (envelope) => parentPort.postMessage(envelope),
+      listen: (listener) => void parentPort.on("message", listener),
+      onUnhandledRejection: (listener) => void process.on("unhandledRejection", listener),
+      stayAlive: (isNeeded) => (isNeeded ? parentPort.ref() : parentPort.unref()),
+    };
+  }
+  if (typeof self === "undefined" || typeof document !== "undefined" || !isWorkerScope(self))
+    throw new Error(
+      "Cannot enter the Worker: this thread is none; start its module with spawnWorker, or by the option `worker` of a device",
+    );
+  return webPort(self);
+}
+
+/** Bun and Deno have a `self` in the main thread too, which can send nothing. */
+function isWorkerScope(scope: WebWorkerScope): boolean {
+  return typeof scope.postMessage === "function" && workerThreads?.isMainThread !== true;
+}
+
+function webPort(scope: WebWorkerScope): OwnerPort {
   return {
-    start,
-    post: (message) => scope.postMessage(message),
-    onMessage: (listener) => {
-      listeners = [...listeners, listener];
-      for (const message of waiting.splice(0)) listener(message);
-    },
+    send: (envelope) => scope.postMessage(envelope),
+    listen: (listener) => scope.addEventListener("message", ({ data }) => listener(data)),
     onUnhandledRejection: (listener) =>
       scope.addEventListener("unhandledrejection", (event) => {
         event.preventDefault();
         listener(event.reason);
       }),
+    stayAlive: () => {},
   };
 }

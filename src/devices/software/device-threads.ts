@@ -5,10 +5,19 @@
  * dispatch with an error and makes the device unfit for further ones; nobody waits for it.
  */
 
-import { type SpawnedWorker, spawnWorker } from "../../host/spawn-worker.ts";
+import {
+  type HostWorker,
+  type SpawnedWorker,
+  adoptWorker,
+  isHostWorker,
+  spawnWorker,
+} from "../../host/spawn-worker.ts";
+import { watchConstruction, whyNotStarted } from "../../host/worker-failure.ts";
+import { formatValue } from "../../space/failures.ts";
 import type { AddressSpaceHandle } from "../../space/handle.ts";
 import { ENODEV } from "../../sync/errno.ts";
 import { HmmError } from "../../sync/errors.ts";
+import { invalid } from "./arguments.ts";
 import { stopDispatch } from "./dispatch-state.ts";
 import type { SoftwareRecord } from "./software-record.ts";
 import type { OwnerMessage, ThreadMessage, ThreadStart } from "./worker-messages.ts";
@@ -20,23 +29,71 @@ import { unpackFailure } from "./worker-messages.ts";
  */
 const LEAVE_MS = 2000;
 
+/**
+ * How long a Worker may take until it has entered: it may never do so, since its module does not
+ * serve a device, and no host reports that.
+ */
+const ENTER_MS = 60_000;
+
+/** A Worker as it was started. */
+interface Started {
+  readonly worker: SpawnedWorker;
+  /** Of its module, where that is known. */
+  readonly url: string | undefined;
+  /** What to do if it does not start. */
+  readonly remedy: string;
+}
+
+/** Starts the library's own Worker. */
+function startOwn(start: ThreadStart, name: string): Started {
+  // Not as a literal: a bundler would make an asset of it that cannot run. Under a bundler a
+  // program hands its own Worker over.
+  const file = "./device-worker.joined.js";
+  const url = new URL(file, import.meta.url);
+  const remedy =
+    "serve that file beside the library's, or, if the program is bundled, give the option `worker` (docs/BUNDLERS.md)";
+  return { worker: spawnWorker(url, start, { name }), url: url.href, remedy };
+}
+
+/** Has the program start its own. */
+function startGiven(start: ThreadStart, make: () => HostWorker): Started {
+  const { made, url } = watchConstruction(make);
+  if (!isHostWorker(made))
+    throw invalid(
+      "device",
+      `\`worker\` returned ${formatValue(made)}; return a Worker that calls serveDevice of "hmm-ts/worker"`,
+    );
+  const remedy = 'check that its module loads, and calls serveDevice of "hmm-ts/worker"';
+  return { worker: adoptWorker(made, start), url, remedy };
+}
+
 /** One Worker of the device. */
 class ThreadHandle {
   readonly worker: SpawnedWorker;
   isGone = false;
+  readonly #started: Started;
+  readonly #onGone: () => void;
+  readonly #enterTimer: ReturnType<typeof setTimeout>;
   /**
    * What the owner waits for: by kind, since it may order a thread to leave that has not finished
    * its dispatch.
    */
-  readonly #awaited = new Map<ThreadMessage["kind"], (failure: HmmError | undefined) => void>();
+  readonly #awaited = new Map<
+    ThreadMessage["kind"],
+    (failure: HmmError | undefined | Promise<HmmError>) => void
+  >();
 
-  constructor(start: ThreadStart, name: string, onGone: () => void) {
-    this.worker = spawnWorker(new URL("./device-worker.joined.js", import.meta.url), start, {
-      name,
-    });
+  constructor(started: Started, onGone: () => void) {
+    this.#started = started;
+    this.#onGone = onGone;
+    this.worker = started.worker;
     this.worker.onMessage((message) => this.#hear(message as ThreadMessage));
-    this.worker.onError((error) => this.#lose(`its Worker failed: ${error.message}`, onGone));
-    this.worker.onExit(() => this.#lose("its Worker has ended", onGone));
+    this.worker.onError((error) => this.#lose("its Worker failed", error.message));
+    this.worker.onExit(() => this.#lose("its Worker has ended", "it has ended"));
+    this.#enterTimer = setTimeout(() => {
+      const said = `nothing in ${ENTER_MS / 1000} seconds`;
+      if (!this.worker.hasEntered) this.#lose("its Worker has not started", said);
+    }, ENTER_MS);
   }
 
   /** The next message of the kind: its failure, if it has one; or that the Worker is gone. */
@@ -52,6 +109,7 @@ class ThreadHandle {
   }
 
   #hear(message: ThreadMessage): void {
+    clearTimeout(this.#enterTimer);
     const resolve = this.#awaited.get(message.kind);
     this.#awaited.delete(message.kind);
     const failure = message.kind === "left" ? undefined : message.failure;
@@ -63,17 +121,37 @@ class ThreadHandle {
    * that it is gone.
    */
   async end(): Promise<void> {
-    this.#lose("its Worker has ended", () => {});
+    this.#lose("its Worker has ended", "");
     await this.worker.terminate();
   }
 
-  #lose(why: string, onGone: () => void): void {
+  /** The Worker is gone. `said`: by the host. */
+  #lose(state: string, said: string): void {
+    clearTimeout(this.#enterTimer);
     if (this.isGone) return;
     this.isGone = true;
-    onGone();
-    for (const resolve of this.#awaited.values()) resolve(lostThread(why));
+    this.#onGone();
+    const failure = this.worker.hasEntered
+      ? lostThread(said === "" ? state : `${state}: ${said}`)
+      : notStarted(this.#started, said);
+    for (const resolve of this.#awaited.values()) resolve(failure);
     this.#awaited.clear();
   }
+}
+
+async function notStarted({ url, remedy }: Started, said: string): Promise<HmmError> {
+  const why = await whyNotStarted(url, said);
+  const which = url === undefined ? "its Worker" : `its Worker ${shortened(url)}`;
+  return new HmmError(
+    ENODEV,
+    "device",
+    `Cannot start a thread of the device: ${which} did not start: ${why}; ${remedy}`,
+  );
+}
+
+/** A data: URL holds the whole module. */
+function shortened(url: string): string {
+  return url.length > 200 ? `${url.slice(0, 200)}...` : url;
 }
 
 function lostThread(why: string): HmmError {
@@ -82,6 +160,14 @@ function lostThread(why: string): HmmError {
     "dispatch",
     `Cannot run the kernel: a thread of the device is gone, ${why}; dispose of the device and make a new one`,
   );
+}
+
+/** How a device's Workers are started. */
+export interface ThreadOptions {
+  /** For messages and debuggers. */
+  readonly name: string;
+  /** Starts a Worker of the program's own, which serves the device. Without: the library's own. */
+  readonly worker: (() => HostWorker) | undefined;
 }
 
 export class DeviceThreads {
@@ -100,25 +186,27 @@ export class DeviceThreads {
   static async start(
     record: SoftwareRecord,
     handle: AddressSpaceHandle,
-    name: string,
+    { name, worker }: ThreadOptions,
   ): Promise<DeviceThreads> {
     const { machine, machineId } = handle;
-    const { device } = record;
-    const handles = Array.from({ length: device.threads }, (_, index) => {
-      const start: ThreadStart = {
-        machine,
-        machineId,
-        recordAt: device.at,
-        serial: device.serial,
-        index,
-      };
-      return new ThreadHandle(start, `${name} ${index}`, () => stopDispatch(record));
-    });
+    const { at: recordAt, serial, threads: count } = record.device;
+    const handles: ThreadHandle[] = [];
     const threads = new DeviceThreads(record, handles);
+    try {
+      for (let index = 0; index < count; index++) {
+        const start: ThreadStart = { machine, machineId, recordAt, serial, index };
+        const started =
+          worker === undefined ? startOwn(start, `${name} ${index}`) : startGiven(start, worker);
+        handles.push(new ThreadHandle(started, () => stopDispatch(record)));
+      }
+    } catch (error) {
+      await threads.leave();
+      throw error;
+    }
     const failures = await Promise.all(handles.map((thread) => thread.expect("ready")));
     const failure = failures.find((one) => one !== undefined);
     if (failure === undefined) {
-      for (const { worker } of handles) worker.unref();
+      for (const thread of handles) thread.worker.unref();
       return threads;
     }
     await threads.leave();
@@ -158,6 +246,10 @@ export class DeviceThreads {
 }
 
 async function leaveOrEnd(thread: ThreadHandle): Promise<void> {
+  if (!thread.worker.hasEntered) {
+    await thread.end();
+    return;
+  }
   const left = thread.expect("left");
   thread.post({ kind: "leave" });
   let timer: ReturnType<typeof setTimeout> | undefined;

@@ -1,8 +1,8 @@
 /**
  * @module devices/software/kernel-module
- * From the name of a kernel to its function: imports the module in a thread of the device. The
- * errors say what is wrong when that fails. What is wrong with the function itself is found by
- * item-runner.ts, which calls it.
+ * From the name of a kernel to its function, in a thread of the device: one that its Worker serves,
+ * or that of a module, which is imported. The errors say what is wrong when that fails. What is
+ * wrong with the function itself is found by item-runner.ts, which calls it.
  */
 
 import { formatValue } from "../../space/failures.ts";
@@ -14,31 +14,64 @@ import type { Kernel } from "./kernel.ts";
 /** Exports that a message names. */
 const NAMES_MAX = 8;
 
+/** The kernels of a Worker, by name. */
+export type ServedKernels = Readonly<Record<string, Kernel>>;
+
+/** Names one: with a module, what that exports; without, what the Worker serves. */
+export interface KernelName {
+  /** Its URL. */
+  readonly module: string | undefined;
+  readonly exportName: string;
+}
+
 /**
- * The kernel that the module at `url` exports as `name`. Rejects with HmmError ENOENT, when there
- * is no such module, or EINVAL.
+ * The kernel of that name. Rejects with HmmError ENOENT, when there is no such module, or EINVAL.
  */
-export async function loadKernel(url: string, name: string): Promise<Kernel> {
-  let exports: Record<string, unknown>;
+export async function findKernel(
+  served: ServedKernels,
+  { module, exportName }: KernelName,
+): Promise<Kernel> {
+  if (module !== undefined)
+    return kernelIn(await importModule(module), exportName, module, "export");
+  return kernelIn(served, exportName, "the device's Worker", "serve");
+}
+
+async function importModule(url: string): Promise<Readonly<Record<string, unknown>>> {
   try {
-    exports = (await import(url)) as Record<string, unknown>;
+    // A bundler cannot know the module, and leaves the import as it is.
+    const exports: unknown = await import(/* webpackIgnore: true */ /* @vite-ignore */ url);
+    return exports as Readonly<Record<string, unknown>>;
   } catch (error) {
     throw importFailure(url, error);
   }
-  const kernel = exports[name];
-  if (typeof kernel === "function") return kernel as Kernel;
-  throw new HmmError(
-    EINVAL,
-    "dispatch",
-    `Cannot run the kernel "${name}": ${url} ${kernel === undefined ? "exports nothing of that name" : `exports ${formatValue(kernel)} under that name, and no function`}; ${exportsText(exports)}`,
-  );
 }
 
-function exportsText(exports: Record<string, unknown>): string {
-  const names = Object.keys(exports).filter((name) => typeof exports[name] === "function");
-  if (names.length === 0) return "it exports no function; export the kernel";
+function kernelIn(
+  offered: Readonly<Record<string, unknown>>,
+  name: string,
+  who: string,
+  verb: "export" | "serve",
+): Kernel {
+  const kernel = Object.hasOwn(offered, name) ? offered[name] : undefined;
+  if (typeof kernel === "function") return kernel as Kernel;
+  const state =
+    kernel === undefined
+      ? `${verb}s nothing of that name`
+      : `${verb}s ${formatValue(kernel)} under that name, and no function`;
+  const text = `Cannot run the kernel "${name}": ${who} ${state}; ${offerText(offered, verb)}`;
+  throw new HmmError(EINVAL, "dispatch", text);
+}
+
+function offerText(offered: Readonly<Record<string, unknown>>, verb: "export" | "serve"): string {
+  const names = Object.keys(offered).filter((name) => typeof offered[name] === "function");
+  if (names.length === 0) {
+    return verb === "export"
+      ? "it exports no function; export the kernel"
+      : "it serves no function; call serveDevice({ kernels }) with it";
+  }
   const listed = names.slice(0, NAMES_MAX).join(", ");
-  return `check the name; it exports the functions ${listed}${names.length > NAMES_MAX ? ", and others" : ""}`;
+  const more = names.length > NAMES_MAX ? ", and others" : "";
+  return `check the name; it ${verb}s the functions ${listed}${more}`;
 }
 
 /**

@@ -8,6 +8,7 @@
 import { PAGE_BYTES } from "../../mm/pte.ts";
 import { TASK_SIZE_PAGES } from "../../mmu/radix-table.ts";
 import type { AddressSpace } from "../../space/address-space.ts";
+import { formatValue } from "../../space/failures.ts";
 import { EBADF } from "../../sync/errno.ts";
 import { HmmError } from "../../sync/errors.ts";
 import type { Task } from "../../sync/tasks/task.ts";
@@ -31,6 +32,7 @@ import { OWN_BYTES_MAX, emptyOwnMemory } from "../service/own-memory.ts";
 import { THREADS_MAX } from "../service/device-record.ts";
 import { readStats, statsBetween } from "../service/device-stats.ts";
 import { DeviceThreads, lostDevice } from "./device-threads.ts";
+import type { HostWorker } from "../../host/spawn-worker.ts";
 import { FRAMES_MAX } from "../service/frames.ts";
 import { beginDispatch } from "./dispatch-state.ts";
 import { type OwnedDevice, closeOwned, openOwned } from "./owned-device.ts";
@@ -49,6 +51,18 @@ export interface SoftwareDeviceOptions {
   readonly memory?: "remote" | "private" | "coherent";
   /** Threads (Workers) that run its kernels, 1 to 32. Default 1. */
   readonly threads?: number;
+  /**
+   * Starts one of its threads: a Worker of yours, whose module calls `serveDevice` of
+   * `hmm-ts/worker`. Called once for each thread; the device ends the Workers. Wanted where the
+   * program is bundled, since a bundler finds a Worker's module only in your own source:
+   *
+   * ```ts fragment
+   * worker: () => new Worker(new URL("./device.js", import.meta.url), { type: "module" });
+   * ```
+   *
+   * Default: the library starts Workers of its own, which import a kernel's `module`.
+   */
+  readonly worker?: () => HostWorker;
   /** For messages and debuggers. Default "software device". */
   readonly name?: string;
   /**
@@ -62,9 +76,9 @@ export interface SoftwareDeviceOptions {
 export interface SoftwareKernelOptions {
   /**
    * The ES module that exports it: `new URL("./my-kernel.js", import.meta.url)`. The device's
-   * threads import it.
+   * threads import it. Without: the device's own Workers (option `worker`) serve the kernel.
    */
-  readonly module: URL;
+  readonly module?: URL;
   /**
    * Its name there. It is called with a TypedAccess, the number of the work item, and the
    * dispatch's arguments.
@@ -127,6 +141,8 @@ export class SoftwareDevice implements Device<SoftwareKernelOptions> {
   readonly #machine: AddressSpace["machine"];
   readonly #owned: OwnedDevice;
   readonly #threads: DeviceThreads;
+  /** Whether its Workers are the program's, and may serve kernels. */
+  readonly #servesKernels: boolean;
   /** The last dispatch that was asked for: the next one begins when it has ended. */
   #lastDispatch: Promise<unknown> = Promise.resolve();
   /** Commands under way. */
@@ -138,9 +154,10 @@ export class SoftwareDevice implements Device<SoftwareKernelOptions> {
     space: AddressSpace,
     owned: OwnedDevice,
     threads: DeviceThreads,
-    name: string,
+    { name, servesKernels }: { readonly name: string; readonly servesKernels: boolean },
   ) {
     this.name = name;
+    this.#servesKernels = servesKernels;
     this.#space = space;
     this.#machine = space.machine;
     this.#owned = owned;
@@ -156,16 +173,24 @@ export class SoftwareDevice implements Device<SoftwareKernelOptions> {
     options: SoftwareDeviceOptions,
   ): Promise<SoftwareDevice> {
     const { memoryBytes, memory = "remote", threads = 1, name = "software device" } = options;
-    const { faultTimeoutMs = 1000 } = options;
+    const { faultTimeoutMs = 1000, worker } = options;
     const ownType = OWN_TYPES[memory];
     const bytesMax = ownType === undefined ? FRAMES_MAX * PAGE_BYTES : OWN_BYTES_MAX;
     checkWhole("memoryBytes", memoryBytes, PAGE_BYTES, bytesMax, PAGE_BYTES);
     checkWhole("threads", threads, 1, THREADS_MAX, 1);
     checkWhole("faultTimeoutMs", faultTimeoutMs, 1, 2 ** 31 - 1, 1);
+    if (worker !== undefined && typeof worker !== "function")
+      throw invalid(
+        "device",
+        `\`worker\` is ${formatValue(worker)}; give a function that makes one`,
+      );
     const owned = await openOwned(space, { memoryBytes, ownType, threads, faultTimeoutMs });
     try {
-      const started = await DeviceThreads.start(owned.record, space.handle, name);
-      return new SoftwareDevice(space, owned, started, name);
+      const started = await DeviceThreads.start(owned.record, space.handle, { name, worker });
+      return new SoftwareDevice(space, owned, started, {
+        name,
+        servesKernels: worker !== undefined,
+      });
     } catch (error) {
       await closeOwned(space.machine, owned);
       throw error;
@@ -175,7 +200,12 @@ export class SoftwareDevice implements Device<SoftwareKernelOptions> {
   /** Names a kernel. Whether it exists, and is one, is found out by the first dispatch. */
   kernel(options: SoftwareKernelOptions): DeviceKernel {
     const { module, exportName, mayReplay = true } = options;
-    const url = new URL(module).href;
+    if (module === undefined && !this.#servesKernels)
+      throw invalid(
+        "name the kernel",
+        "`module` is missing; give its URL, or make the device with `worker` and have that serve it",
+      );
+    const url = module === undefined ? undefined : new URL(module).href;
     return {
       dispatch: async (
         items: number,

@@ -28,8 +28,8 @@ export interface ThreadStart extends DevicePlace {
 export type OwnerMessage =
   | {
       readonly kind: "run";
-      /** The module of the kernel, and its name there. */
-      readonly module: string;
+      /** The module of the kernel, and its name there; without a module, its name as served. */
+      readonly module: string | undefined;
       readonly exportName: string;
       readonly items: number;
       readonly args: readonly number[];

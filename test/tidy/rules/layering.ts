@@ -23,6 +23,7 @@ export const layers: readonly string[] = [
   "driver.ts",
   "devices",
   "checker",
+  "worker.ts",
   "index.ts",
   "command/scenarios",
   "command/src",

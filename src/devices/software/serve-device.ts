@@ -1,0 +1,94 @@
+/**
+ * @module devices/software/serve-device
+ * A Worker that serves as a thread of a software device: joins the machine, becomes one of the
+ * device's threads, and runs what its owner sends. It needs no address space of its own: the
+ * device's mirror leads to the address space, and a range keeps that alive during a fault.
+ */
+
+import { enterWorker } from "../../host/worker-scope.ts";
+import { MachineSeat } from "../../space/machine-seat.ts";
+import { kernelLeftBehind } from "../device-fault.ts";
+import { DeviceThread } from "./device-thread.ts";
+import { type ServedKernels, findKernel } from "./kernel-module.ts";
+import "./mirror-ops.ts";
+import {
+  type OwnerMessage,
+  type ThreadMessage,
+  type ThreadStart,
+  packFailure,
+} from "./worker-messages.ts";
+
+/** What a Worker serves a device with. */
+export interface ServeDeviceOptions {
+  /**
+   * The kernels by name: `{ sum }`. A dispatch names one by `exportName`, without `module`. Default
+   * none: then only kernels of modules can run.
+   */
+  readonly kernels?: ServedKernels;
+}
+
+let isServing = false;
+
+/**
+ * Makes this Worker a thread of a software device: that of the program whose option `worker` has
+ * started it. Call it once, in the Worker's module. Throws if the thread is no Worker, or serves
+ * already.
+ *
+ * ```ts fragment
+ * // device.ts
+ * import { serveDevice } from "hmm-ts/worker";
+ * import { sum } from "./sum-kernel.js";
+ *
+ * serveDevice({ kernels: { sum } });
+ * ```
+ */
+export function serveDevice({ kernels = {} }: ServeDeviceOptions = {}): void {
+  if (isServing) throw new Error("Cannot serve a device: this Worker does already; call it once");
+  const scope = enterWorker();
+  isServing = true;
+  const post = (message: ThreadMessage): void => scope.post(message);
+  const begin = async (): Promise<void> => {
+    const { seat, thread } = openThread((await scope.start) as ThreadStart);
+    // The items of a kernel that leaves promises behind are long over when one is rejected: the
+    // next dispatch is answered with it.
+    let leftBehind: Error | undefined;
+    scope.onUnhandledRejection((reason) => {
+      leftBehind ??= kernelLeftBehind(reason);
+    });
+    const run = async (order: OwnerMessage & { kind: "run" }): Promise<void> => {
+      const kernel = await findKernel(kernels, order);
+      for (const section of order.sections) seat.machine.ram.sections.adopt(section);
+      const failure = thread.run({ ...order, kernel }) ?? leftBehind;
+      leftBehind = undefined;
+      if (failure !== undefined) throw failure;
+    };
+    const leave = (): void => {
+      thread.close();
+      seat.drop();
+      post({ kind: "left" });
+    };
+    scope.onMessage((message) => {
+      const order = message as OwnerMessage;
+      if (order.kind === "leave") leave();
+      else
+        run(order).then(
+          () => post({ kind: "ran" }),
+          (error: unknown) => post({ kind: "ran", failure: packFailure(error) }),
+        );
+    });
+    post({ kind: "ready" });
+  };
+  begin().catch((error: unknown) => post({ kind: "ready", failure: packFailure(error) }));
+}
+
+function openThread(start: ThreadStart): { seat: MachineSeat; thread: DeviceThread } {
+  const { machine, machineId, index } = start;
+  const seat = MachineSeat.attach(machine, machineId);
+  seat.use();
+  try {
+    return { seat, thread: DeviceThread.open(seat.machine, start, index) };
+  } catch (error) {
+    seat.drop();
+    throw error;
+  }
+}
