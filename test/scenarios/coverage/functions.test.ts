@@ -1,18 +1,17 @@
 /**
- * The scenarios of src/'s own locks and lifetimes: the shipped code stands, each broken twin is
- * found out, and the functions that a scenario names are those that it runs (V8 counts their
- * calls). The engines are compared too: code that reads or writes what its step does not name makes
- * them see different classes.
+ * The functions that a scenario of src/'s own locks and lifetimes names are those that it runs: V8
+ * counts their calls. One process for all of them, for the counts are of the process.
  */
 
 import assert from "node:assert/strict";
+import { readdirSync } from "node:fs";
 import { Session } from "node:inspector";
 import type { Profiler } from "node:inspector";
 import { test } from "node:test";
-import { covered } from "../../command/scenarios/coverage/covered-list.ts";
-import { explore } from "../../src/checker/explore.ts";
-import type { Exploration } from "../../src/checker/explore.ts";
-import type { AnyScenario } from "../../src/checker/scenario.ts";
+import { fileURLToPath } from "node:url";
+import { coveredLayers } from "../../../command/scenarios/coverage/covered.ts";
+import { covered } from "../../../command/scenarios/coverage/covered-list.ts";
+import { explore } from "../../../src/checker/explore.ts";
 
 const session = new Session();
 
@@ -75,15 +74,6 @@ test("every scenario runs the functions that it names", () => {
   }
 });
 
-function exploreAsSaid(scenario: AnyScenario): Exploration {
-  const { expects } = scenario;
-  const stop =
-    expects === undefined
-      ? {}
-      : { stopAt: (finding: { kind: string }): boolean => finding.kind === expects };
-  return explore(scenario, { ...scenario.exploration, ...stop });
-}
-
 test("names are unique", () => {
   const names = covered.flatMap(({ scenario, twins }) =>
     [scenario, ...twins].map(({ name }) => name),
@@ -94,53 +84,13 @@ test("names are unique", () => {
   );
 });
 
-for (const { scenario, twins } of covered) {
-  test(`${scenario.name}: ${scenario.summary ?? ""}`, () => {
-    const { findings, complete, executions } = exploreAsSaid(scenario);
-    assert.deepEqual(findings, []);
-    assert.ok(
-      complete || executions === scenario.exploration?.executions,
-      "not explored as far as it says",
-    );
-  });
-
-  for (const twin of twins) {
-    test(`${twin.name}: ${twin.summary ?? ""}`, () => {
-      const { findings } = exploreAsSaid(twin);
-      assert.ok(
-        findings.some(({ kind }) => kind === twin.expects),
-        `${twin.expects ?? ""} was not found; found ${JSON.stringify(findings.map(({ kind, message }) => [kind, message]))}`,
-      );
-    });
-  }
-}
-
-/**
- * Classes that the oracle is still quick with: the scenarios without a machine do 10,000 executions
- * a second.
- */
-const SMALL = { sync: 3000, others: 20 } as const;
-
-for (const [group, limit] of Object.entries(SMALL)) {
-  test(`${group}: every engine sees the same classes where they are few`, () => {
-    let compared = 0;
-    for (const { layer, scenario } of covered) {
-      if ((layer === "sync") !== (group === "sync")) continue;
-      if ((scenario.exploration?.engine ?? "optimal") !== "optimal") continue;
-      const optimal = explore(scenario, {
-        ...scenario.exploration,
-        collectClasses: true,
-        executions: limit,
-      });
-      if (!optimal.complete) continue;
-      const oracle = explore(scenario, {
-        ...scenario.exploration,
-        collectClasses: true,
-        engine: "sleep",
-      });
-      assert.deepEqual(optimal.keys, oracle.keys, scenario.name);
-      compared++;
-    }
-    assert.ok(compared > 0);
-  });
-}
+test("every layer has a file here that explores it", () => {
+  const folder = fileURLToPath(new URL(".", import.meta.url));
+  const files = new Set(readdirSync(folder).filter((name) => name.endsWith(".test.js")));
+  const missing = coveredLayers.filter((layer) => !files.has(`${layer}.test.js`));
+  assert.deepEqual(missing, []);
+  assert.deepEqual(
+    covered.filter(({ layer }) => !coveredLayers.includes(layer)),
+    [],
+  );
+});

@@ -1,0 +1,3 @@
+import { testLayer } from "./layer.ts";
+
+testLayer("mm");
