@@ -45,7 +45,7 @@ function* bringPage(machine: Machine, mm: Mm, { vma }: VmaPart, page: number): T
   if (pteKind(pte) === KIND_DEVICE_PRIVATE)
     return yield* handleMmFault(machine, mm, vma, page, false);
   const owner = machine.ram.sections.deviceKindOf(ptePfn(pte)) >>> 2;
-  const args = { machine, mm, vma, startPage: page, endPage: page + 1, owner };
+  const args = { machine, mm, vma, startPage: page, endPage: page + 1, owner, isByOwner: false };
   const result = yield* migrateRange({ ...args, select: SELECT_DEVICE_COHERENT }, toRam(machine));
   if (typeof result === "number") return result;
   return result.lacking > 0 ? ENOMEM : 0;

@@ -183,7 +183,7 @@ function* bringBack(
 ): Task<number> {
   const vma = vmaOf(machine.memory, mm, pages.startPage);
   if (vma === undefined) return 0;
-  const args = { machine, mm, vma, ...pages, select: SELECT_DEVICE, owner };
+  const args = { machine, mm, vma, ...pages, select: SELECT_DEVICE, owner, isByOwner: false };
   const result = yield* migrateRange(args, toRam(machine));
   return typeof result === "number" ? 0 : result.moved;
 }

@@ -1,33 +1,20 @@
 /**
  * @module mm/migrate/migrate-to-run
- * Moves the pages of a range into frames in a row. Follows Linux `migrate_pages` in `mm/migrate.c`:
- * entries are emptied and flushed before anything is copied, so that no store is lost. Views need
- * such runs.
+ * Moves the pages of a range into frames in a row, which views need. Follows Linux `migrate_pages`
+ * in `mm/migrate.c`. Each page is moved by the steps of migrate-vma.ts, and here is only where the
+ * new frames come from. Pages of a shared mapping belong to their page cache, which moves them;
+ * this space's entries are cleared before, and installed after.
  *
- *     prepare     all that needs memory, and the search for pages that cannot move; on failure
- *                 nothing has changed
- *     start of the invalidation
- *     isolate     entries are emptied and flushed: the contents stay as they are from here on
- *     copy        contents go to the new frames, in the order of the pages, up to one that cannot
- *                 move; the source of a shared page names its new frame
- *     finalize    entries of moved pages get the new frames, and the old ones are put; entries of
- *                 the others are as before, and their new frames are put
- *     end of the invalidation
- *
- * Entries are emptied and are not made migration entries: the mmap lock is held for writing, so no
- * fault can see them.
+ * The mmap lock is held for writing. So nobody adds an entry meanwhile, and a page that is in its
+ * place stays there.
  */
 
 import type { Machine } from "../../memory/machine.ts";
 import { LEAF_WORDS, leafAlloc, leafOf, pteAt, pteIndex } from "../../mmu/radix-table.ts";
 import { EVENT_CLEAR, invalidateRange } from "../../notifier/events.ts";
-import {
-  mmuNotifierInvalidateRangeEnd,
-  mmuNotifierInvalidateRangeStart,
-} from "../../notifier/mmu-notifier.ts";
-import { atomicExchange, atomicStore } from "../../sync/atomics.ts";
+import { atomicStore } from "../../sync/atomics.ts";
 import { EBUSY, ENOMEM, type Errno } from "../../sync/errno.ts";
-import type { Task } from "../../sync/tasks/task.ts";
+import { DONE, type Task } from "../../sync/tasks/task.ts";
 import type { Mm } from "../mm-struct.ts";
 import { PTE_ACCESSED, WRITTEN_RIGHTS, ZERO_PFN, holdsFrame, makePte, ptePfn } from "../pte.ts";
 import { CACHE_BUSY, cacheFrame, cacheMove } from "../vma/page-cache.ts";
@@ -37,20 +24,20 @@ import {
   VM_SHARED,
   VM_WRITE,
   type Vma,
+  type VmaPart,
   offsetOf,
   partsIn,
 } from "../vma/vma.ts";
+import { zapRange } from "../zap.ts";
+import { NOBODY, type PageMover, SELECT_ALL_SYSTEM, migrateRange } from "./migrate-vma.ts";
 
-/** A migration under way. */
-interface Migration extends PageRange {
-  readonly machine: Machine;
-  readonly mm: Mm;
-  /** First of the new frames. Each has one count, which goes to its entry. */
-  readonly run: number;
-  /** The entries as they were, by page from `startPage`. */
-  readonly old: Int32Array;
-  /** Pages below it are in their new frames. */
-  movedEndPage: number;
+/** The new frames of a range. */
+interface Run {
+  readonly startPage: number;
+  /** First of the frames. Each has one count. */
+  readonly pfn: number;
+  /** 1 for each frame whose count is a page's now. */
+  readonly taken: Uint8Array;
 }
 
 /**
@@ -59,19 +46,21 @@ interface Migration extends PageRange {
  * same contents. Holding the mmap lock for writing, over a range that is mapped throughout, without
  * users' buffers.
  */
-export function* migrateToRun(machine: Machine, mm: Mm, pages: PageRange): Task<number> {
-  const { startPage, endPage } = pages;
-  const run = yield* prepare(machine, mm, pages);
-  if (run < 0) return run;
-  const old = new Int32Array(endPage - startPage);
-  const migration = { machine, mm, startPage, endPage, run, old, movedEndPage: startPage };
-  const range = invalidateRange(mm, startPage, endPage, EVENT_CLEAR);
-  yield* mmuNotifierInvalidateRangeStart(machine, range);
-  yield* isolate(migration);
-  const result = yield* copyPages(migration);
-  yield* finalize(migration);
-  yield* mmuNotifierInvalidateRangeEnd(machine, range);
-  return result === 0 ? run : result;
+export function* migrateToRun(machine: Machine, mm: Mm, range: PageRange): Task<number> {
+  const { startPage, endPage } = range;
+  const { ram } = machine;
+  const pfn = yield* prepare(machine, mm, range);
+  if (pfn < 0) return pfn;
+  const run = { startPage, pfn, taken: new Uint8Array(endPage - startPage) };
+  let result: Errno = 0;
+  for (const part of partsIn(machine.memory, mm, range)) {
+    const isShared = (part.vma.flags & VM_SHARED) !== 0;
+    result = yield* (isShared ? moveCached : moveOwn)(machine, mm, part, run);
+    if (result !== 0) break;
+  }
+  for (const [i, isTaken] of run.taken.entries())
+    if (isTaken === 0) yield* ram.refs.pagePut(pfn + i);
+  return result === 0 ? pfn : result;
 }
 
 /** First of the new frames, EBUSY or ENOMEM. */
@@ -111,50 +100,32 @@ function isOfCache({ ram }: Machine, vma: Vma, pte: number): boolean {
   return (vma.flags & VM_BACKED) !== 0 && ram.refs.mappingOf(ptePfn(pte)) !== 0;
 }
 
-/** @stepped pte */
-function* isolate({ machine, mm, startPage, endPage, old }: Migration): Task<void> {
-  const { memory } = machine;
-  for (let page = startPage; page < endPage; page++) {
-    const index = pteIndex(leafOf(memory, mm.pgd, page), page);
-    old[page - startPage] = atomicExchange(memory.words, index, 0);
-  }
-  yield* mm.shootdown.flush(startPage, endPage);
-}
-
-/** 0, or why the page at `movedEndPage` could not move: EBUSY, ENOMEM. */
-function* copyPages(migration: Migration): Task<Errno> {
-  const { machine, mm } = migration;
-  for (const part of partsIn(machine.memory, mm, migration)) {
-    for (let page = part.startPage; page < part.endPage; page++) {
-      const result = yield* copyPage(migration, part.vma, page);
-      if (result !== 0) return result;
-      migration.movedEndPage = page + 1;
-    }
-  }
-  return 0;
-}
-
-function* copyPage(
-  { machine, startPage, run, old }: Migration,
-  vma: Vma,
-  page: number,
-): Task<Errno> {
+/** A part of private memory. 0, EBUSY, ENOMEM. */
+function* moveOwn(machine: Machine, mm: Mm, part: VmaPart, run: Run): Task<Errno> {
+  const { vma, startPage, endPage } = part;
   const { ram } = machine;
-  const i = page - startPage;
-  const pte = old[i]!;
-  if ((vma.flags & VM_SHARED) === 0) {
-    if (holdsFrame(pte)) yield* ram.copyFrame(ptePfn(pte), run + i);
-    else if ((vma.flags & VM_BACKED) !== 0) return yield* copyCached(machine, vma, page, run + i);
-    return 0;
-  }
-  const entries = holdsFrame(pte) ? 1 : 0;
-  const from = yield* cacheMove(machine, vma.source, offsetOf(vma, page), run + i, entries);
-  if (from < 0) return from === CACHE_BUSY ? EBUSY : from;
-  if (from !== ZERO_PFN) yield* ram.refs.pagePut(from);
-  return 0;
+  let result: Errno = 0;
+  const mover: PageMover = {
+    // The run is zeroed, and pages move once each.
+    *alloc(page, from) {
+      const i = page - run.startPage;
+      if (from === ZERO_PFN && (vma.flags & VM_BACKED) !== 0)
+        result = yield* copyCached(machine, vma, page, run.pfn + i);
+      if (result !== 0) return 0;
+      run.taken[i] = 1;
+      return run.pfn + i;
+    },
+    copy: (from, to) => (from === ZERO_PFN ? DONE : ram.copyFrame(from, to)),
+  };
+  const select = SELECT_ALL_SYSTEM;
+  const args = { machine, mm, vma, startPage, endPage, select, owner: NOBODY };
+  const moved = yield* migrateRange(args, mover);
+  if (typeof moved === "number") return moved;
+  if (result !== 0) return result;
+  return moved.moved === endPage - startPage ? 0 : EBUSY;
 }
 
-/** A private page that nobody has touched here. EBUSY: it has just left the cache. */
+/** A private page of a source that nobody has touched here. EBUSY: it has just left the cache. */
 function* copyCached(machine: Machine, vma: Vma, page: number, to: number): Task<Errno> {
   const from = yield* cacheFrame(machine, vma.source, offsetOf(vma, page));
   if (from <= 0) return from === 0 ? ENOMEM : EBUSY;
@@ -163,30 +134,30 @@ function* copyCached(machine: Machine, vma: Vma, page: number, to: number): Task
   return 0;
 }
 
-/** @stepped pte */
-function* finalize({
-  machine,
-  mm,
-  startPage,
-  endPage,
-  run,
-  old,
-  movedEndPage,
-}: Migration): Task<void> {
+/**
+ * A part of shared memory. 0, EBUSY, ENOMEM.
+ *
+ * @stepped pte
+ */
+function* moveCached(machine: Machine, mm: Mm, part: VmaPart, run: Run): Task<Errno> {
+  const { vma, startPage, endPage } = part;
   const { memory, ram } = machine;
-  for (const part of partsIn(memory, mm, { startPage, endPage })) {
-    const { flags } = part.vma;
-    // A shared page of a store is written only after it has been marked (fault/file-fault.ts).
-    const isMarked = (flags & VM_SHARED) !== 0 && (flags & VM_BACKED) !== 0;
-    const rights = (flags & VM_WRITE) === 0 || isMarked ? PTE_ACCESSED : WRITTEN_RIGHTS;
-    for (let page = part.startPage; page < part.endPage; page++) {
-      const i = page - startPage;
-      const isMoved = page < movedEndPage;
-      const pte = old[i]!;
-      const index = pteIndex(leafOf(memory, mm.pgd, page), page);
-      atomicStore(memory.words, index, isMoved ? makePte(run + i, rights) : pte);
-      if (!isMoved) yield* ram.refs.pagePut(run + i);
-      else if (holdsFrame(pte)) yield* ram.refs.pagePut(ptePfn(pte));
-    }
+  const rights = rightsInShared(vma);
+  yield* zapRange(machine, mm, invalidateRange(mm, startPage, endPage, EVENT_CLEAR));
+  for (let page = startPage; page < endPage; page++) {
+    const i = page - run.startPage;
+    const pfn = run.pfn + i;
+    const from = yield* cacheMove(machine, vma.source, offsetOf(vma, page), pfn);
+    if (from < 0) return from === CACHE_BUSY ? EBUSY : from;
+    run.taken[i] = 1;
+    const index = pteIndex(leafOf(memory, mm.pgd, page), page);
+    atomicStore(memory.words, index, makePte(pfn, rights));
+    if (from !== ZERO_PFN) yield* ram.refs.pagePut(from);
   }
+  return 0;
+}
+
+/** A page of a store is written only after it has been marked (fault/file-fault.ts). */
+function rightsInShared({ flags }: Vma): number {
+  return (flags & (VM_WRITE | VM_BACKED)) === VM_WRITE ? WRITTEN_RIGHTS : PTE_ACCESSED;
 }

@@ -2,10 +2,11 @@
  * @module mm/migrate/migrate-vma
  * Moves pages of private memory between RAM and a device's memory, in three steps, between which
  * the caller copies. Follows Linux `migrate_vma_setup`, `migrate_vma_pages` and
- * `migrate_vma_finalize` in `mm/migrate_device.c`. Moving pages into a row for a view, which needs
- * no steps because it holds the mmap lock for writing, is migrate-to-run.ts.
+ * `migrate_vma_finalize` in `mm/migrate_device.c`. This is the only body that moves a page of
+ * private memory: the steps of a device, its eviction (device-evict.ts), a touch of the CPU, and a
+ * view (migrate-to-run.ts) differ in what they select and in who makes the new frames.
  *
- *     setup      start of the invalidation (EVENT_MIGRATE, with the owner)
+ *     setup      start of the invalidation (EVENT_MIGRATE with the owner, or EVENT_CLEAR)
  *                every page that is selected: its entry becomes a migration entry
  *                flush
  *                end of the invalidation
@@ -60,7 +61,7 @@ import {
 } from "../../memory/frames/device-frames.ts";
 import type { Machine } from "../../memory/machine.ts";
 import { leafAlloc, nextLeafPage, pteAt, pteIndex, wordAt } from "../../mmu/radix-table.ts";
-import { EVENT_MIGRATE, invalidateRange } from "../../notifier/events.ts";
+import { EVENT_CLEAR, EVENT_MIGRATE, invalidateRange } from "../../notifier/events.ts";
 import {
   mmuNotifierInvalidateRangeEnd,
   mmuNotifierInvalidateRangeStart,
@@ -73,6 +74,7 @@ import { beginHalfDone, endHalfDone } from "../half-done.ts";
 import { type VmFault, countingFrame, getIfNamed } from "../fault/vm-fault.ts";
 import type { Mm } from "../mm-struct.ts";
 import {
+  KIND_DEVICE_EXCLUSIVE,
   KIND_DEVICE_PRIVATE,
   KIND_FRAME,
   KIND_MIGRATION,
@@ -106,6 +108,14 @@ export const SELECT_DEVICE_PRIVATE = 2;
 /** Pages in coherent memory of a device with the `owner`. */
 export const SELECT_DEVICE_COHERENT = 4;
 
+/**
+ * Also those of RAM that a device may not take: exclusive pages, and what a private mapping of a
+ * file shows and has not copied. Only for {@link NOBODY}.
+ */
+export const SELECT_ALL_SYSTEM = 9;
+/** As `owner`: no device moves the pages. So no driver may skip the event. */
+export const NOBODY = 0;
+
 /** Of `src`: the page has a frame, whose number is from MIGRATE_PFN_SHIFT on. */
 export const MIGRATE_PFN_VALID = 1;
 /** The page can be moved (after setup), will be moved (after pages). */
@@ -122,8 +132,13 @@ export interface MigrateArguments extends PageRange {
   readonly vma: Vma;
   /** SELECT_ bits: which pages. */
   readonly select: number;
-  /** Number of the device that moves them; goes with the event. */
+  /** Number of the device whose pages they are or become. */
   readonly owner: number;
+  /**
+   * Whether the owner's driver moves them, and sees to its own accesses: the event carries the
+   * owner, and the driver may skip it. Default: yes, if there is an owner.
+   */
+  readonly isByOwner?: boolean;
 }
 
 /** A migration under way, of one thread. */
@@ -176,8 +191,10 @@ export function* migrateVmaSetup(args: MigrateArguments): Task<Migration | Errno
 }
 
 function* collect(migration: Migration): Task<void> {
-  const { machine, mm, startPage, endPage, owner } = migration;
-  const range = invalidateRange(mm, startPage, endPage, EVENT_MIGRATE, { owner });
+  const { machine, mm, startPage, endPage, owner, isByOwner = owner !== NOBODY } = migration;
+  const range = isByOwner
+    ? invalidateRange(mm, startPage, endPage, EVENT_MIGRATE, { owner })
+    : invalidateRange(mm, startPage, endPage, EVENT_CLEAR);
   yield* mmuNotifierInvalidateRangeStart(machine, range);
   for (let page = startPage; page < endPage;) {
     const stop = Math.min(nextLeafPage(page), endPage);
@@ -221,10 +238,12 @@ function* collectLeaf(
 function* isSelected({ machine, select, vma }: Migration, pte: number): Task<boolean> {
   const { ram } = machine;
   const kind = pteKind(pte);
+  const isAll = (select & SELECT_ALL_SYSTEM) === SELECT_ALL_SYSTEM;
   if (kind === KIND_NONE || (kind === KIND_SPECIAL && ptePfn(pte) === ZERO_PFN))
-    return (select & SELECT_SYSTEM) !== 0 && (vma.flags & VM_BACKED) === 0;
+    return (select & SELECT_SYSTEM) !== 0 && (isAll || (vma.flags & VM_BACKED) === 0);
   const isPrivate = kind === KIND_DEVICE_PRIVATE;
-  if (!isPrivate && kind !== KIND_FRAME && kind !== KIND_PROT_NONE) return false;
+  const isOfRam = kind === KIND_FRAME || kind === KIND_PROT_NONE;
+  if (!isPrivate && !isOfRam && !(isAll && kind === KIND_DEVICE_EXCLUSIVE)) return false;
   const pfn = ptePfn(pte);
   if (pfn < ram.ownEndPfn)
     return (select & SELECT_SYSTEM) !== 0 && !(yield* ram.refs.pagePinned(pfn));
@@ -260,9 +279,10 @@ function* isolate(migration: Migration, index: number, pte: number): Task<boolea
  * Whether a frame, of which the migration has a reference, is the owner's, or anonymous memory. Of
  * a private mapping of a file, what was not copied for it belongs to the file's page cache.
  */
-function mayTake({ machine, owner, vma }: Migration, pfn: number): boolean {
+function mayTake({ machine, owner, vma, select }: Migration, pfn: number): boolean {
   const { refs, sections, ownEndPfn } = machine.ram;
   if (pfn >= ownEndPfn) return sections.deviceKindOf(pfn) >>> 2 === owner;
+  if ((select & SELECT_ALL_SYSTEM) === SELECT_ALL_SYSTEM) return true;
   return (vma.flags & VM_BACKED) === 0 || refs.mappingOf(pfn) === 0;
 }
 

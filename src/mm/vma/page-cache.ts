@@ -235,8 +235,7 @@ export const CACHE_BUSY = -2;
  * Migrates page `offset` into frame `pfn`: the cache gets its count, and the caller another one
  * for its entry, before any other thread can find the frame. Returns the old frame, or 0 if there
  * was none; the cache's count of it is the caller's now. CACHE_BUSY: the old frame has more
- * references than the cache's and those of the caller's `entries`, or a backing store has not been
- * read; nothing has changed. ENOMEM.
+ * references than the cache's, or a backing store has not been read; nothing has changed. ENOMEM.
  *
  * @stepped page cache
  */
@@ -245,7 +244,6 @@ export function* cacheMove(
   at: number,
   offset: number,
   pfn: number,
-  entries: number,
 ): Task<number> {
   const { memory, ram } = machine;
   const cache = PageCache.at(memory, at);
@@ -257,7 +255,7 @@ export function* cacheMove(
   const isOurs =
     from === 0
       ? cache.backing === 0
-      : (entry & CACHE_READING) === 0 && (yield* ram.refs.pageHas(from, 1 + entries));
+      : (entry & CACHE_READING) === 0 && (yield* ram.refs.pageHas(from, 1));
   if (isOurs) {
     if (from !== 0) yield* ram.copyFrame(from, pfn);
     yield* ram.refs.pageGet(pfn);
