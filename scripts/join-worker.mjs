@@ -16,6 +16,9 @@
  * run: no module imports itself through others, so what one imports has its value by then. Line
  * breaks stay, so the source map is those of the modules, one after the other.
  *
+ * A module that only passes on what others export (src/driver-interface.ts) is not joined: of what
+ * it passes on, only what is imported comes in.
+ *
  * The stepped graph's file only imports the entry: whoever explores starts no Worker of a device
  * that has to be quick.
  *
@@ -46,11 +49,15 @@ export const SEPARATE = 'import "./device-worker.js";\n';
  * @property {string[]} live Exports that change: they are declared outside, by their own name.
  */
 
+/** @typedef {{ path: string, name: string }} Origin Where an export is declared. */
+
 export class JoinedModules {
   /** In the order in which they run. @type {Module[]} */
   #modules = [];
   /** @type {Map<string, Module>} */
   #byPath = new Map();
+  /** @type {Map<string, Map<string, Origin> | undefined>} Of modules that only pass on. */
+  #passedOn = new Map();
   /** @type {(path: string) => string} */
   #read;
 
@@ -91,12 +98,42 @@ export class JoinedModules {
       live: [],
     };
     this.#byPath.set(path, module);
-    for (const { source } of module.program["body"]) {
-      if (source) this.#add(targetOf(path, source.value));
+    for (const { source, specifiers } of /** @type {any[]} */ (module.program["body"])) {
+      if (!source) continue;
+      const target = targetOf(path, source.value);
+      const names = specifiers.map((/** @type {any} */ one) => (one.imported ?? one.local)?.name);
+      if (names.length === 0) this.#add(target);
+      for (const name of names) this.#add(this.#originOf(target, name).path);
     }
     module.number = this.#modules.push(module);
     for (const statement of module.program["body"]) this.#readExports(module, statement);
     return module;
+  }
+
+  /**
+   * Where what the module at `path` exports as `name` is declared, as far as modules only pass it
+   * on.
+   *
+   * @param {string} path @param {string} name @returns {Origin}
+   */
+  #originOf(path, name) {
+    if (!this.#passedOn.has(path)) this.#passedOn.set(path, this.#readPassedOn(path));
+    const next = this.#passedOn.get(path)?.get(name);
+    return next === undefined ? { path, name } : this.#originOf(next.path, next.name);
+  }
+
+  /** Undefined for a module that does more than pass on. @param {string} path */
+  #readPassedOn(path) {
+    if (this.#byPath.has(path)) return undefined;
+    /** @type {Map<string, Origin>} */
+    const origins = new Map();
+    for (const statement of /** @type {any[]} */ (parseSync(path, this.#read(path)).program.body)) {
+      if (statement.type !== "ExportNamedDeclaration" || !statement.source) return undefined;
+      const target = targetOf(path, statement.source.value);
+      for (const { local, exported } of statement.specifiers)
+        origins.set(exported.name, { path: target, name: local.name });
+    }
+    return origins;
   }
 
   /** @param {Module} module @param {Node} statement */
@@ -121,7 +158,8 @@ export class JoinedModules {
   /** The joined file's name of what the module at `path` exports. */
   /** @param {string} path @param {string} name */
   #nameOf(path, name) {
-    const joined = this.#byPath.get(path)?.exports.get(name);
+    const origin = this.#originOf(path, name);
+    const joined = this.#byPath.get(origin.path)?.exports.get(origin.name);
     if (joined === undefined) throw new Error(`${path} exports no ${name}`);
     return joined;
   }

@@ -1,124 +1,121 @@
 /**
  * @module hmm-ts/driver
- * What a driver needs that is not ours: its state and locks in shared memory, its tasks, mirrors,
- * ranges, faults and DMA on a real AddressSpace. Everything that a driver's author uses is exported
- * here, and nothing else. docs/DRIVERS.md is the guide, R1 to R4 of docs/ARCHITECTURE.md the rules.
+ * Everything that a driver's author uses: what the core offers to drivers (driver-interface.ts),
+ * and the service, the parts of our own devices that any device may use. docs/DRIVERS.md is the
+ * guide, R1 to R4 of docs/ARCHITECTURE.md the rules.
  */
 
-/* From an address space to its mm. */
-export { DriverThread } from "./space/driver-thread.ts";
-export type { Machine } from "./memory/machine.ts";
-export type { Mm } from "./mm/mm-struct.ts";
-export { mmgetNotZero, mmput } from "./mm/lifetime/mm.ts";
-export { PAGE_BYTES, PAGE_SHIFT } from "./mm/pte.ts";
+export * from "./driver-interface.ts";
 
-/* A driver's call-backs, and which threads must have loaded them. */
+/* The contract, and the errors of a device's accesses. */
 export {
-  MIRROR_OPS_IN_USE_MAX,
-  missingMirrorOps,
-  registerMirrorOps,
-  type HmmMirrorOps,
-} from "./hmm/mirror/mirror-ops.ts";
-export {
-  EVENT_CLEAR,
-  EVENT_EXCLUSIVE,
-  EVENT_MIGRATE,
-  EVENT_PROTECTION_PAGE,
-  EVENT_PROTECTION_VMA,
-  EVENT_RELEASE,
-  EVENT_UNMAP,
-  eventName,
-  type InvalidateRange,
-} from "./notifier/events.ts";
+  DeviceFault,
+  KernelFailure,
+  type DeviceAccess,
+  type DeviceFaultFields,
+  type KernelFailureFields,
+} from "./devices/device-fault.ts";
+export type { CommandResult, DeviceStats, SnapshotPage } from "./devices/driver.ts";
 
-/* Mirrors. */
-export { HmmMirror, HmmMirrorRecord } from "./hmm/mirror-record.ts";
-export { hmmMirrorForget, hmmMirrorRegister, hmmMirrorUnregister } from "./hmm/mirror/mirror.ts";
-export { hmmStatistics, type HmmStatistics } from "./hmm/mirror/statistics.ts";
-
-/* Ranges: register, fault or look, recheck under the driver lock. */
+/* A device as the service keeps it in shared memory: a part of the driver's own struct. */
+export { DeviceRecord, THREADS_MAX } from "./devices/service/device-record.ts";
 export {
-  DEFAULT_ENCODING,
-  entryIsValid,
-  entryIsWritable,
-  entryPfn,
-  type HmmEncoding,
-  type HmmFlags,
-  type HmmValues,
-} from "./hmm/entry.ts";
-export {
-  HOLES_FAIL,
-  HOLES_MARK,
-  HmmRange,
-  hmmRangeAlloc,
-  hmmRangeFree,
-  hmmRangeRegister,
-  hmmRangeUnregister,
-  mmOfRange,
-  withHmmRange,
-  type HmmRangeOptions,
-  type HolesRule,
-} from "./hmm/range/range.ts";
-export { hmmRangeValid, hmmRangeWaitUntilValid } from "./hmm/range/valid.ts";
-export { hmmRangeFault, hmmRangeFaultUnlockedTimeout } from "./hmm/walk/fault.ts";
-export { hmmRangeSnapshot } from "./hmm/walk/snapshot.ts";
+  allocDeviceParts,
+  freeDeviceParts,
+  registerDevice,
+  type DeviceOptions,
+} from "./devices/service/device-parts.ts";
+export { findDevice, type DevicePlace } from "./devices/service/device-list.ts";
+export { deviceMirrorOps, deviceOf, type ViewDevice } from "./devices/service/mirror-ops.ts";
+export { noteLoss, viewServedDevice, type ServedDevice } from "./devices/service/device.ts";
 
-/* DMA: device addresses, and the bytes of a frame. */
-export {
-  NOT_MAPPED,
-  hmmRangeDmaMap,
-  hmmRangeDmaUnmap,
-  readFrame,
-  writeFrame,
-  type DmaDevice,
-} from "./hmm/walk/dma.ts";
+/* The hardware, which the driver implements. */
+export type {
+  CopyBatch,
+  CopyEngine,
+  Entries,
+  TranslationUnit,
+} from "./devices/service/device-hardware.ts";
 
-/* State in shared memory. */
+/* Its page table and its frames. */
 export {
-  array,
-  embed,
-  embedStruct,
-  i32,
-  pointer,
-  struct,
-  u32,
-  type Struct,
-  type StructView,
-  type WordArray,
-} from "./memory/layout/struct.ts";
-export { List } from "./memory/layout/list.ts";
+  DeviceTable,
+  ENTRY_EXCLUSIVE,
+  ENTRY_LOCAL,
+  ENTRY_OWN,
+  ENTRY_PRESENT,
+  ENTRY_WRITE,
+  ENTRY_YOUNG,
+  entryAllows,
+  entryFrameNumber,
+  makeDeviceEntry,
+} from "./devices/service/device-table.ts";
+export { FRAMES_MAX, Frames } from "./devices/service/frames.ts";
 
-/* Locks and other primitives, each a field of a struct. */
-export { Completion } from "./sync/primitives/completion.ts";
-export { Mutex } from "./sync/primitives/mutex.ts";
-export { RefCount } from "./sync/primitives/refcount.ts";
-export { RwSem } from "./sync/primitives/rwsem.ts";
-export { Spinlock } from "./sync/primitives/spinlock.ts";
-export { WaitQueue } from "./sync/primitives/wait-queue.ts";
-
-/* What a thread owns, and who gives it back when the thread dies. */
+/* Faults, in batches, with prefetch and eviction. */
+export { FaultRing, RING_FAULTS } from "./devices/service/fault-ring.ts";
+export { FaultBatch } from "./devices/service/fault-batch.ts";
+export { FaultService, type SpanServiceClass } from "./devices/service/fault-service.ts";
 export {
-  addResource,
-  registerReleaser,
-  removeResource,
-  resourceKind,
-  type Releaser,
-} from "./sync/death/resources.ts";
-
-/* Tasks, and the errors that they answer. */
-export { monotonicMs, sharedMs } from "./sync/tasks/clock.ts";
-export { DONE, doneNumber, type Task } from "./sync/tasks/task.ts";
+  DEVICE_ENCODING,
+  SpanService,
+  registerErrno,
+  type SpanRequest,
+  type SpanResult,
+} from "./devices/service/span-service.ts";
 export {
-  EAGAIN,
-  EBUSY,
-  EFAULT,
-  EINVAL,
-  EMFILE,
-  ENODEV,
-  ENOMEM,
-  ENXIO,
-  EPERM,
-  errnoName,
-  type Errno,
-} from "./sync/errno.ts";
-export { HmmError } from "./sync/errors.ts";
+  becomeServiceOwner,
+  resignForDead,
+  resignServiceOwner,
+} from "./devices/service/service-owner.ts";
+export {
+  WANT_NOTHING,
+  WANT_PREFETCH,
+  WANT_READ,
+  WANT_REMOTE,
+  WANT_WRITE,
+  type Brought,
+  type PageFailure,
+  type Want,
+} from "./devices/service/wants.ts";
+
+/* Pages that are the device's own. */
+export {
+  OWN_BYTES_MAX,
+  allocOwnMemory,
+  emptyOwnMemory,
+  endOwnMemory,
+  makeRoom,
+  ownerOf,
+  takeOwnFrame,
+} from "./devices/service/own-memory.ts";
+
+/* Decisions alone: which pages to prefetch, which to evict, which thrash. */
+export {
+  BLOCK_PAGES,
+  DENSITY_PERCENT,
+  GROWN_PAGES,
+  growBlock,
+  nextScore,
+  prefetchPays,
+  prefetchRoom,
+  type MemoryPressure,
+} from "./devices/policy/prefetch.ts";
+export { evictCold, evictUnused, type ClockFrames } from "./devices/policy/eviction.ts";
+export {
+  REMOTE_LAPSE_MS,
+  THRASH_EVENTS,
+  THRASH_WINDOW_MS,
+  THRASH_WORDS,
+  ThrashTable,
+} from "./devices/policy/thrash.ts";
+
+/* Statistics. */
+export {
+  count,
+  countAtomically,
+  readStats,
+  statsBetween,
+  type AtomicCounter,
+  type GuardedCounter,
+} from "./devices/service/device-stats.ts";

@@ -14,7 +14,8 @@ import { rewrite } from "./rewrite.mjs";
 /** Of what is built, what the stepped graph has. */
 const copied = /^(?:src|command|test|bench)\/.*\.js$/;
 /** Whose functions may be marked and are rewritten: the layers below the checker. */
-const derived = /^src\/(?:sync|memory|mmu|mm|notifier|hmm|host|space|devices)\//;
+const derived =
+  /^src\/(?:(?:sync|memory|mmu|mm|notifier|hmm|host|space|devices)\/|driver-interface\.js$)/;
 const RUNTIME = "src/sync/runners/stepping.js";
 
 export class SteppedGraph {
@@ -36,6 +37,7 @@ export class SteppedGraph {
           /** @type {const} */ ([path, factsOf(path, readFileSync(`${from}${path}`, "utf8"))]),
       );
     this.#modules = new Map(facts);
+    for (const module of this.#modules.values()) this.#followImports(module);
     const stepped = methodNames(this.#modules.values(), (isSpelled) => !isSpelled);
     const spelled = methodNames(this.#modules.values(), (isSpelled) => isSpelled);
     // A method is called by its name alone, so that a name could not mean both.
@@ -61,7 +63,25 @@ export class SteppedGraph {
     const known = this.#modules.get(path);
     if (known === undefined || path === RUNTIME) return undefined;
     const facts = text === undefined ? known : factsOf(path, text);
+    if (facts !== known) this.#followImports(facts);
     return rewrite(facts, this.#marked, relativeTo(path, RUNTIME));
+  }
+
+  /**
+   * What is imported from a module that only passes it on comes from where it is declared.
+   *
+   * @param {ModuleFacts} facts
+   */
+  #followImports({ imports }) {
+    for (const [local, first] of imports) {
+      let origin = first;
+      for (;;) {
+        const passedOn = this.#modules.get(origin.module)?.reexports.get(origin.name);
+        if (passedOn === undefined) break;
+        origin = passedOn;
+      }
+      imports.set(local, origin);
+    }
   }
 }
 

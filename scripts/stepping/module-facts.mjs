@@ -14,6 +14,7 @@ import { posix } from "node:path";
  * @property {Node} program
  * @property {Map<string, { module: string, name: string }>} imports By local name, and by that of a
  *   constant of the top level that stands for an import.
+ * @property {Map<string, { module: string, name: string }>} reexports By exported name.
  * @property {Map<string, Mark>} functions Marked functions of the module's top level, generators
  *   too.
  * @property {Map<string, Mark>} plainFunctions Those of them that are no generators, and so have a
@@ -42,6 +43,7 @@ export function factsOf(path, text) {
     text,
     program,
     imports: new Map(),
+    reexports: new Map(),
     functions: new Map(),
     plainFunctions: new Map(),
     methods: new Map(),
@@ -73,6 +75,12 @@ function readStatement(facts, statement, markAt) {
       if (specifier.type !== "ImportSpecifier") continue;
       facts.imports.set(specifier.local.name, { module, name: specifier.imported.name });
     }
+    return;
+  }
+  if (statement.type === "ExportNamedDeclaration" && statement["source"] !== null) {
+    const module = posix.join(posix.dirname(facts.path), statement["source"].value);
+    for (const { exported, local } of statement["specifiers"])
+      facts.reexports.set(exported.name, { module, name: local.name });
     return;
   }
   const isExport =

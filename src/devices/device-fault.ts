@@ -4,7 +4,6 @@
  * kernel that threw. For all devices. Errors of the machine are in sync/errors.ts.
  */
 
-import { formatValue } from "../space/failures.ts";
 import {
   EBUSY,
   EFAULT,
@@ -14,11 +13,12 @@ import {
   ENOMEM,
   EOPNOTSUPP,
   EPERM,
-  ESRCH,
-  type Errno,
   errnoName,
-} from "../sync/errno.ts";
-import { HmmError } from "../sync/errors.ts";
+  ESRCH,
+  formatValue,
+  HmmError,
+  type Errno,
+} from "../driver-interface.ts";
 
 /** How a device accessed an address. All atomics count as writes. */
 export type DeviceAccess = "read" | "write";

@@ -18,7 +18,7 @@ import {
 import { PAGE_BYTES } from "./frames/ram-section.ts";
 import type { Machine } from "./machine.ts";
 
-/** What a device memory is. */
+/** How a device memory is made: its size, its kind, and whose it is. */
 export interface DeviceMemoryOptions {
   /** 1 to DEVICE_MEMORY_PAGES_MAX. */
   readonly pages: number;

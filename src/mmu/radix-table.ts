@@ -44,6 +44,7 @@ import type { SharedMemory } from "../sync/shared-memory.ts";
 import type { Shootdown } from "../sync/primitives/shootdown.ts";
 import type { Task } from "../sync/tasks/task.ts";
 
+/** Words of a top table: a size that the heap has. */
 export const PGD_WORDS = 4096;
 export const MID_WORDS = 2048;
 export const LEAF_WORDS = 512;

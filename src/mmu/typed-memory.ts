@@ -28,6 +28,10 @@ import { U32Access } from "./widths/u32-access.ts";
 import { U64Access } from "./widths/u64-access.ts";
 import { U8Access } from "./widths/u8-access.ts";
 
+/**
+ * Loads and stores of single values through a page table, by the software TLB of one thread: the
+ * CPU's, or that of a device which is made of threads.
+ */
 export class TypedMemory implements TypedAccess, StoreSections {
   readonly u8: IntegerAccess<number, Uint8Array>;
   readonly i8: IntegerAccess<number, Int8Array>;

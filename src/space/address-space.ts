@@ -56,6 +56,7 @@ import {
   seatOptions,
 } from "./options.ts";
 import { type SpaceHold, endedFailure } from "./space-hold.ts";
+import { setInside } from "./space-inside.ts";
 import { checkTransfer, transfer } from "./transfer.ts";
 import { View, type ViewMode } from "./view.ts";
 
@@ -105,6 +106,7 @@ export class AddressSpace implements TypedAccess, StoreSections, Disposable, Asy
   private constructor(seat: MachineSeat, hold: SpaceHold) {
     this.#seat = seat;
     this.#hold = hold;
+    setInside(this, { seat, hold });
     this.#translator = new CpuTranslator(seat.machine, hold.mm, hold);
     this.#access = new TypedMemory(seat.machine, hold.mm.shootdown, this.#translator);
     const { u8, i8, u16, i16, u32, i32, f32, f64, u64, i64, ptr } = this.#access;

@@ -13,13 +13,16 @@
 
 import type { Machine } from "../memory/machine.ts";
 import type { Mm } from "../mm/mm-struct.ts";
-import { EBADF } from "../sync/errno.ts";
+import { EBADF, EINVAL } from "../sync/errno.ts";
 import { HmmError } from "../sync/errors.ts";
 import { runAsync } from "../sync/runners/run-async.ts";
 import { runBlocking } from "../sync/runners/run-blocking.ts";
 import type { Task } from "../sync/tasks/task.ts";
 import type { AddressSpace } from "./address-space.ts";
+import { type DriverHandle, makeDriverHandle, parseDriverHandle } from "./handle.ts";
+import { MachineSeat } from "./machine-seat.ts";
 import { stopIfLockHeld } from "./space-hold.ts";
+import { insideOf } from "./space-inside.ts";
 
 /** What errors and debuggers call a driver's task. */
 const TASK_NAME = "driver";
@@ -33,22 +36,81 @@ const TASK_NAME = "driver";
  * It keeps the thread on the machine, not the address space alive: dispose of the AddressSpace
  * object if the space shall be able to die while the driver is there. Close it last, when this
  * thread's mirrors are unregistered and its ranges are freed.
+ *
+ * A Worker of the driver's own needs no address space. It gets the `handle` of a thread that has
+ * one, and attaches to the machine alone: the device's mirror leads to the space, and a registered
+ * range keeps that alive during a fault.
+ *
+ * @example
+ * ```ts
+ * import { AddressSpace } from "hmm-ts";
+ * import { DriverThread } from "hmm-ts/driver";
+ *
+ * await using space = await AddressSpace.create({ ramBytes: 2 ** 20 });
+ * using driver = DriverThread.open(space);
+ * const users = await driver.runOnSpace(space, function* (mm) {
+ *   return mm.users.read();
+ * });
+ * console.log(users); // 1
+ * ```
  */
 export class DriverThread implements Disposable {
   /** The machine: its `heap` for the driver's structs, and the first argument of most calls. */
   readonly machine: Machine;
-  readonly #releaseThread: () => void;
+  readonly #seat: MachineSeat;
   #isOpen = true;
 
-  private constructor(machine: Machine, releaseThread: () => void) {
-    this.machine = machine;
-    this.#releaseThread = releaseThread;
+  /** Owns one use of the seat from now on. */
+  private constructor(seat: MachineSeat) {
+    this.machine = seat.machine;
+    this.#seat = seat;
   }
 
   /** This thread, on the machine of `space`. Throws HmmError EBADF when `space` is disposed of. */
   static open(space: AddressSpace): DriverThread {
-    const releaseThread = space.retainThread();
-    return new DriverThread(space.machine, releaseThread);
+    const { seat, hold } = insideOf(space);
+    hold.requireOpen("run");
+    seat.use();
+    return new DriverThread(seat);
+  }
+
+  /**
+   * This thread, on the machine of the thread that `handle` came from: for a Worker of the driver's
+   * own. Throws HmmError EINVAL for anything but a handle, EMFILE when the machine has 64 threads,
+   * ENODEV when a driver is in use there whose module this thread has not loaded.
+   */
+  static attach(handle: DriverHandle): DriverThread {
+    const { machine, machineId } = parseDriverHandle(handle);
+    const seat = MachineSeat.attach(machine, machineId);
+    seat.use();
+    return new DriverThread(seat);
+  }
+
+  /**
+   * Names the machine to another thread of the driver, for {@link DriverThread.attach} or {@link
+   * DriverThread.adopt} there. Structured-cloneable. It contains the users' buffers that this
+   * thread knows when it is taken. Throws HmmError EBADF after `close`.
+   */
+  get handle(): DriverHandle {
+    this.#check();
+    return makeDriverHandle(this.machine.handle, this.#seat.machineId);
+  }
+
+  /**
+   * Makes the users' buffers of a later handle of this machine known in this thread: those that
+   * were mapped since it attached, and may not have reached it by themselves. Throws HmmError
+   * EINVAL for the handle of another machine, EBADF after `close`.
+   */
+  adopt(handle: DriverHandle): void {
+    this.#check();
+    const { machine, machineId } = parseDriverHandle(handle);
+    if (machineId !== this.#seat.machineId)
+      throw new HmmError(
+        EINVAL,
+        TASK_NAME,
+        "Cannot adopt the handle: it is of another machine; send that of a thread on this one",
+      );
+    for (const section of machine.sections) this.machine.ram.sections.adopt(section);
   }
 
   /**
@@ -81,7 +143,8 @@ export class DriverThread implements Disposable {
    */
   async runOnSpace<T>(space: AddressSpace, use: (mm: Mm) => Task<T>): Promise<T> {
     this.#check();
-    return await space.run(use(space.mm));
+    const { hold } = insideOf(space);
+    return await hold.run("run", () => use(hold.mm));
   }
 
   /**
@@ -90,14 +153,33 @@ export class DriverThread implements Disposable {
    */
   runOnSpaceSync<T>(space: AddressSpace, use: (mm: Mm) => Task<T>): T {
     this.#check();
-    return space.runSync(use(space.mm));
+    const { hold } = insideOf(space);
+    return hold.runSync("run", () => use(hold.mm));
+  }
+
+  /**
+   * As {@link DriverThread.runOnSpace}, for a task that reads or writes memory at `address` for a
+   * program, such as a command of the device. If it meets a page of a user's buffer that has not
+   * arrived in this thread, it is ended there, and begun again once the buffer is here: `use` is
+   * called twice then, so what it did before may be done again. `access` and `address` (bytes) are
+   * for the error, HmmError ENXIO when the buffer does not come.
+   */
+  async runOnMemory<T>(
+    space: AddressSpace,
+    access: "read" | "write",
+    address: number,
+    use: (mm: Mm) => Task<T>,
+  ): Promise<T> {
+    this.#check();
+    const { hold } = insideOf(space);
+    return await hold.runOnMemory(access, address, () => use(hold.mm));
   }
 
   /** Ends the thread's stay. Its tasks have ended. A second time does nothing. */
   close(): void {
     if (!this.#isOpen) return;
     this.#isOpen = false;
-    this.#releaseThread();
+    this.#seat.drop();
   }
 
   /** At the end of a `using` block. */

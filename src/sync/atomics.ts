@@ -45,6 +45,7 @@ export function speculativeLoad(words: Int32Array, index: number): number {
   return words[index] as number; // in bounds by contract
 }
 
+/** The word at `index`, sequentially consistent. */
 export function atomicLoad(array: AtomicArray, index: number): number;
 export function atomicLoad(array: WideArray, index: number): bigint;
 export function atomicLoad(array: AtomicArray | WideArray, index: number): number | bigint {
@@ -64,6 +65,7 @@ export function speculativeAtomicLoad(
   return Atomics.load(array as AtomicArray, index);
 }
 
+/** Stores a word at `index`, sequentially consistent. */
 export function atomicStore(array: AtomicArray, index: number, value: number): void;
 export function atomicStore(array: WideArray, index: number, value: bigint): void;
 export function atomicStore(

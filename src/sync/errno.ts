@@ -9,13 +9,16 @@ export type Errno = number;
 
 /** The mapping does not allow that access. */
 export const EPERM: Errno = -1;
+/** No such file, module or entry. */
 export const ENOENT: Errno = -2;
+/** No such process: the address space is gone. */
 export const ESRCH: Errno = -3;
 export const EINTR: Errno = -4;
 export const EIO: Errno = -5;
 /** A buffer of the user that has not arrived in this thread. */
 export const ENXIO: Errno = -6;
 export const E2BIG: Errno = -7;
+/** Bad file descriptor: the object has been closed or disposed of. */
 export const EBADF: Errno = -9;
 /** Try again: something else came in between, or waiting was not allowed. */
 export const EAGAIN: Errno = -11;
@@ -42,10 +45,13 @@ export const EDEADLK: Errno = -35;
 export const ENOSYS: Errno = -38;
 export const EPROTO: Errno = -71;
 export const EOVERFLOW: Errno = -75;
+/** Operation not supported for this kind of memory, or in this thread. */
 export const EOPNOTSUPP: Errno = -95;
+/** The time that was given went by. */
 export const ETIMEDOUT: Errno = -110;
 export const EALREADY: Errno = -114;
 export const ESTALE: Errno = -116;
+/** Operation canceled: what it belonged to was ended. */
 export const ECANCELED: Errno = -125;
 export const EOWNERDEAD: Errno = -130;
 export const ENOTRECOVERABLE: Errno = -131;

@@ -8,6 +8,7 @@ import { test } from "node:test";
 import { Worker } from "node:worker_threads";
 import {
   DriverThread,
+  type DriverHandle,
   EBUSY,
   EFAULT,
   EINVAL,
@@ -148,5 +149,29 @@ test("a mirror cannot be put on a space of another machine", async () => {
     PretendCard.open(place.driver.machine, mm, 0),
   );
   assert.equal(answer, EINVAL);
+  await close(place);
+});
+
+test("a driver's handle leads another thread to the machine, and nothing else does", async () => {
+  const place = await open();
+  const { driver } = place;
+  const again = DriverThread.attach(driver.handle);
+  assert.equal(again.machine, driver.machine, "one thread has one place on a machine");
+  again.adopt(driver.handle);
+  for (const wrong of [undefined, 7, {}, place.space.handle, { ...driver.handle, version: 2 }])
+    assert.throws(() => DriverThread.attach(wrong as DriverHandle), { code: "EINVAL" });
+  await using other = await AddressSpace.create({ ramBytes: 2 ** 20 });
+  using elsewhere = DriverThread.open(other);
+  assert.throws(() => again.adopt(elsewhere.handle), {
+    code: "EINVAL",
+    message: /another machine/,
+  });
+  again.close();
+  assert.throws(() => again.handle, { code: "EBADF" });
+  assert.throws(() => again.adopt(driver.handle), { code: "EBADF" });
+  assert.throws(() => DriverThread.open({} as AddressSpace), {
+    code: "EINVAL",
+    message: /is no AddressSpace/,
+  });
   await close(place);
 });

@@ -38,6 +38,23 @@ async function resultOf(modules: Readonly<Record<string, string>>): Promise<unkn
 }
 
 describe("joined modules", () => {
+  test("a module that only passes on is not joined, nor what nobody imports from it", async () => {
+    const modules = {
+      "a/entry.js": `import { renamed, two } from "./face.js";
+globalThis.joinedResult = [renamed, two].join(" ");
+`,
+      "a/face.js": `export { one as renamed, unused } from "./inner.js";
+export { two } from "./two.js";
+export { never } from "./never.js";
+`,
+      "a/inner.js": `export { one } from "./one.js"; export { unused } from "./unused.js";`,
+      "a/one.js": `export const one = "one";`,
+      "a/two.js": `import { one } from "./inner.js"; export const two = one + "!";`,
+    };
+    assert.deepEqual(joined(modules).paths, ["a/one.js", "a/two.js", "a/entry.js"]);
+    assert.equal(await resultOf(modules), "one one!");
+  });
+
   test("names that several modules use do not meet, and each is run once, in order", async () => {
     const result = await resultOf({
       "a/entry.js": `

@@ -11,7 +11,7 @@
  * about what may be read at all (hmm's walk).
  */
 
-/** Pages of a block: 2 MiB. */
+/** Pages of a block, which is 2 MiB and so aligned. */
 export const BLOCK_PAGES = 512;
 /** log2 of BLOCK_PAGES. */
 export const BLOCK_SHIFT = 9;

@@ -13,11 +13,13 @@
  *     0  PAGE    1  EVENTS, 0 = free entry    2  LAST_MS    3  REMOTE_UNTIL_MS, 0 = not thrashing
  */
 
-import { plainLoad } from "../../sync/atomics.ts";
-import type { SharedMemory } from "../../sync/shared-memory.ts";
+import { plainLoad, type SharedMemory } from "../../driver-interface.ts";
 
+/** Copies that are lost in a row until a page thrashes. */
 export const THRASH_EVENTS = 3;
+/** Milliseconds between two losses at most, so that they are in a row. */
 export const THRASH_WINDOW_MS = 50;
+/** Milliseconds that a page which thrashes is left in RAM. */
 export const REMOTE_LAPSE_MS = 200;
 
 const THRASH_ENTRIES = 256;
@@ -30,6 +32,7 @@ const ENTRY_WORDS = 4;
 /** Words of the table: a size that the heap has. */
 export const THRASH_WORDS: number = THRASH_ENTRIES * ENTRY_WORDS;
 
+/** The pages of a device that thrash, in shared memory, under the driver lock. */
 export class ThrashTable {
   readonly #memory: SharedMemory;
   readonly #at: number;

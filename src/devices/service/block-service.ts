@@ -15,9 +15,7 @@
  * is wanted, `serve` brings it and returns what came of it.
  */
 
-import { wordAt } from "../../mmu/radix-table.ts";
-import { sharedMs } from "../../sync/tasks/clock.ts";
-import { type Task, access } from "../../sync/tasks/task.ts";
+import { access, sharedMs, wordAt, type Task } from "../../driver-interface.ts";
 import { BLOCK_PAGES, GROWN_PAGES, growBlock, prefetchRoom } from "../policy/prefetch.ts";
 import { type ServedDevice, noteLoss } from "./device.ts";
 import { DeviceRecord } from "./device-record.ts";

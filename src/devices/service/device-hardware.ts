@@ -4,7 +4,7 @@
  * driver implements both for its kind of device; all else is the service's.
  */
 
-import type { Task } from "../../sync/tasks/task.ts";
+import type { Task } from "../../driver-interface.ts";
 
 /** Pages to be copied: number i goes from frame `sources[i]` of RAM to `targets[i]`. */
 export interface CopyBatch {

@@ -11,14 +11,20 @@
  * Lock: devicesLock, holding nothing else.
  */
 
-import { List } from "../../memory/layout/list.ts";
-import type { Machine } from "../../memory/machine.ts";
-import { type Struct, type StructView, embed, struct } from "../../memory/layout/struct.ts";
-import { atomicLoad } from "../../sync/atomics.ts";
-import { ENOMEM, type Errno } from "../../sync/errno.ts";
-import { HmmError } from "../../sync/errors.ts";
-import { Spinlock } from "../../sync/primitives/spinlock.ts";
-import type { Task } from "../../sync/tasks/task.ts";
+import {
+  atomicLoad,
+  embed,
+  ENOMEM,
+  HmmError,
+  List,
+  Spinlock,
+  struct,
+  type Errno,
+  type Machine,
+  type Struct,
+  type StructView,
+  type Task,
+} from "../../driver-interface.ts";
 import { DeviceRecord } from "./device-record.ts";
 
 interface DeviceList extends StructView {

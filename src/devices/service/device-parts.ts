@@ -5,13 +5,16 @@
  * are the driver's task.
  */
 
-import { hmmMirrorForget, hmmMirrorRegister } from "../../hmm/mirror/mirror.ts";
-import { HmmMirror } from "../../hmm/mirror-record.ts";
-import type { Machine } from "../../memory/machine.ts";
-import type { Mm } from "../../mm/mm-struct.ts";
-import { atomicAdd } from "../../sync/atomics.ts";
-import type { Errno } from "../../sync/errno.ts";
-import type { Task } from "../../sync/tasks/task.ts";
+import {
+  atomicAdd,
+  HmmMirror,
+  hmmMirrorForget,
+  hmmMirrorRegister,
+  type Errno,
+  type Machine,
+  type Mm,
+  type Task,
+} from "../../driver-interface.ts";
 import { THRASH_WORDS } from "../policy/thrash.ts";
 import { delistDevice, enlistDevice } from "./device-list.ts";
 import type { DeviceRecord } from "./device-record.ts";
@@ -19,6 +22,7 @@ import { allocDeviceTable, freeDeviceTable } from "./device-table.ts";
 import { RING_WORDS } from "./fault-ring.ts";
 import { allocFrameTable, freeFrameTable } from "./frames.ts";
 
+/** The sizes of a device that is served. */
 export interface DeviceOptions {
   /** Frames of device memory: the budget. */
   readonly frames: number;

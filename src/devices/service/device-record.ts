@@ -23,25 +23,25 @@
  *       frame.page is the page of the entry.
  */
 
-import { HmmMirrorRecord } from "../../hmm/mirror-record.ts";
-import { List } from "../../memory/layout/list.ts";
 import {
-  type Struct,
-  type StructView,
-  type WordArray,
   array,
   embed,
   embedStruct,
+  HmmMirrorRecord,
   i32,
+  List,
+  Mutex,
   pointer,
+  RefCount,
   struct,
   u32,
-} from "../../memory/layout/struct.ts";
-import { Mutex } from "../../sync/primitives/mutex.ts";
-import { RefCount } from "../../sync/primitives/refcount.ts";
-import { WaitQueue } from "../../sync/primitives/wait-queue.ts";
+  WaitQueue,
+  type Struct,
+  type StructView,
+  type WordArray,
+} from "../../driver-interface.ts";
 
-/** Threads of one device. */
+/** Threads of one device at most, each with a fault ring. */
 export const THREADS_MAX = 32;
 
 /**
@@ -56,6 +56,10 @@ export const OWN_CHUNKS_MAX = 64;
 /** Counters, see device-stats.ts. */
 export const COUNTERS = 16;
 
+/**
+ * What the service keeps of a device in the kernel heap. A driver embeds it in a struct of its own,
+ * and reads `serial`, `mirror` and `threads`; the service alone changes it.
+ */
 export interface DeviceRecord extends StructView {
   readonly mirror: HmmMirrorRecord;
   readonly driverLock: Mutex;

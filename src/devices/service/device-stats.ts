@@ -5,9 +5,7 @@
  * lock, so the numbers of a running device belong to slightly different moments.
  */
 
-import { DeviceMemory } from "../../memory/frames/device-frames.ts";
-import { atomicAdd, plainLoad } from "../../sync/atomics.ts";
-import { PAGE_BYTES } from "../../mm/pte.ts";
+import { atomicAdd, DeviceMemory, PAGE_BYTES, plainLoad } from "../../driver-interface.ts";
 import type { DeviceStats } from "../driver.ts";
 import { DeviceRecord } from "./device-record.ts";
 
@@ -33,7 +31,9 @@ const GUARDED = [
 /** Changed atomically, by any thread of the device. */
 const ATOMIC = ["items", "replays", "stalls"] as const;
 
+/** Counters for `count`: changed by the service owner, or holding the driver lock. */
 export type GuardedCounter = (typeof GUARDED)[number];
+/** Counters for `countAtomically`: any thread of the device changes them. */
 export type AtomicCounter = (typeof ATOMIC)[number];
 
 const COUNTERS: readonly (GuardedCounter | AtomicCounter)[] = [...GUARDED, ...ATOMIC];

@@ -19,23 +19,25 @@
  * TranslationUnit is notified of each change.
  */
 
-import type { Machine } from "../../memory/machine.ts";
 import {
+  atomicAnd,
+  atomicStore,
   ENTRY_PFN_SHIFT,
   ENTRY_READABLE,
-  PGD_WORDS,
   forEachLeaf,
   freeEmptyLeaves,
   freeTables,
   leafAlloc,
   leafOf,
+  PGD_WORDS,
   pteIndex,
+  speculativeAtomicLoad,
   wordAt,
-} from "../../mmu/radix-table.ts";
-import type { LeafVisitor } from "../../mmu/radix-table.ts";
-import { atomicAnd, atomicStore, speculativeAtomicLoad } from "../../sync/atomics.ts";
-import type { Mutex } from "../../sync/primitives/mutex.ts";
-import type { Task } from "../../sync/tasks/task.ts";
+  type LeafVisitor,
+  type Machine,
+  type Mutex,
+  type Task,
+} from "../../driver-interface.ts";
 import type { TranslationUnit } from "./device-hardware.ts";
 import { count } from "./device-stats.ts";
 import type { DeviceRecord } from "./device-record.ts";
@@ -43,9 +45,13 @@ import { Frames } from "./frames.ts";
 
 /** ENTRY_READABLE is YOUNG here. */
 export const ENTRY_PRESENT = 0x08;
+/** The device may store to the frame. Never together with ENTRY_LOCAL. */
 export const ENTRY_WRITE = 0x02;
+/** A read copy in device memory. */
 export const ENTRY_LOCAL = 0x04;
+/** In private memory of the device: the page itself, not a copy. */
 export const ENTRY_OWN = 0x10;
+/** In RAM, and the CPU is kept out (`hmmRangeExclusive`). */
 export const ENTRY_EXCLUSIVE = 0x20;
 /**
  * A thread may load by this entry without a word to anybody. A copy is not young at first, nor
@@ -60,12 +66,15 @@ export function entryAllows(entry: number, isWrite: boolean): boolean {
   return (entry & wanted) === wanted;
 }
 
-/** The entry of a frame. */
+/**
+ * The entry of frame `pfn` with ENTRY_ bits: present, and young unless it is a copy.
+ */
 export function makeDeviceEntry(pfn: number, flags: number): number {
   const young = (flags & ENTRY_LOCAL) === 0 ? ENTRY_YOUNG : 0;
   return (pfn << ENTRY_PFN_SHIFT) | flags | young | ENTRY_PRESENT;
 }
 
+/** The frame number (pfn) of an entry of the device's table. */
 export function entryFrameNumber(entry: number): number {
   return entry >>> ENTRY_PFN_SHIFT;
 }

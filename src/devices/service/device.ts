@@ -4,8 +4,7 @@
  * parts that the device has in the kernel heap.
  */
 
-import { HmmMirror } from "../../hmm/mirror-record.ts";
-import type { Machine } from "../../memory/machine.ts";
+import { HmmMirror, type Machine } from "../../driver-interface.ts";
 import { ThrashTable } from "../policy/thrash.ts";
 import type { CopyEngine, TranslationUnit } from "./device-hardware.ts";
 import { DeviceRecord } from "./device-record.ts";
@@ -14,6 +13,7 @@ import { count } from "./device-stats.ts";
 
 const THRASH_EXPIRY: number = DeviceRecord.offset.thrashExpiryMs;
 
+/** A device as one thread's service uses it: this thread's views of its parts, and its hardware. */
 export interface ServedDevice {
   readonly machine: Machine;
   readonly mirror: HmmMirror;
@@ -24,7 +24,7 @@ export interface ServedDevice {
 }
 
 /** This thread's views of a device. */
-export function serveDevice(
+export function viewServedDevice(
   machine: Machine,
   record: DeviceRecord,
   engine: CopyEngine,

@@ -14,6 +14,7 @@ export const BATCH_FAULTS_MAX: number = THREADS_MAX * RING_FAULTS + 1;
 
 const BLOCK_PAGES: number = 2 ** BLOCK_SHIFT;
 
+/** The faults of one round of service: sorted by page, each page once, a write before a read. */
 export class FaultBatch {
   /**
    * Page times 2, plus 1 for a write: in order of page, and of a page's accesses the write last.

@@ -12,8 +12,7 @@
  * HEAD and TAIL only count up, modulo 2^32.
  */
 
-import { atomicLoad, atomicStore, plainLoad } from "../../sync/atomics.ts";
-import type { SharedMemory } from "../../sync/shared-memory.ts";
+import { atomicLoad, atomicStore, plainLoad, type SharedMemory } from "../../driver-interface.ts";
 
 /** Faults that a thread may have waiting. A power of two. */
 export const RING_FAULTS = 256;
@@ -26,6 +25,7 @@ const ENTRY_WORDS = 2;
 /** Words of a ring: a size that the heap has. */
 export const RING_WORDS = 1024;
 
+/** The fault buffer of one thread of a device: RING_FAULTS faults that wait to be served. */
 export class FaultRing {
   readonly #memory: SharedMemory;
   readonly #at: number;

@@ -14,12 +14,18 @@
  * The rules B1 and B3 are in block-service.ts.
  */
 
-import { hmmRangeAlloc, hmmRangeFree, withHmmRange } from "../../hmm/range/range.ts";
-import { hmmRangeWaitUntilValid } from "../../hmm/range/valid.ts";
-import { PAGE_BYTES } from "../../mm/pte.ts";
-import { monotonicMs, sharedMs } from "../../sync/tasks/clock.ts";
-import { EBUSY, type Errno } from "../../sync/errno.ts";
-import type { Task } from "../../sync/tasks/task.ts";
+import {
+  EBUSY,
+  hmmRangeAlloc,
+  hmmRangeFree,
+  hmmRangeWaitUntilValid,
+  monotonicMs,
+  PAGE_BYTES,
+  sharedMs,
+  withHmmRange,
+  type Errno,
+  type Task,
+} from "../../driver-interface.ts";
 import { BLOCK_PAGES } from "../policy/prefetch.ts";
 import { BlockService, blockOf } from "./block-service.ts";
 import type { ServedDevice } from "./device.ts";

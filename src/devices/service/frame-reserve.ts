@@ -7,7 +7,7 @@
  * Holding the driver lock, as the service owner.
  */
 
-import type { Task } from "../../sync/tasks/task.ts";
+import type { Task } from "../../driver-interface.ts";
 import { type ClockFrames, evictCold, evictUnused } from "../policy/eviction.ts";
 import { BLOCK_PAGES } from "../policy/prefetch.ts";
 import { count } from "./device-stats.ts";

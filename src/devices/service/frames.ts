@@ -17,11 +17,13 @@
  * All of it under the driver lock, but for ACCESSED.
  */
 
-import type { Machine } from "../../memory/machine.ts";
-import { bug } from "../../sync/errors.ts";
-import { plainLoad } from "../../sync/atomics.ts";
-import type { SharedMemory } from "../../sync/shared-memory.ts";
-import type { Task } from "../../sync/tasks/task.ts";
+import {
+  bug,
+  plainLoad,
+  type Machine,
+  type SharedMemory,
+  type Task,
+} from "../../driver-interface.ts";
 import { nextScore } from "../policy/prefetch.ts";
 import { DeviceRecord, FRAME_BLOCKS_MAX } from "./device-record.ts";
 

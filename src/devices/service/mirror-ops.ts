@@ -5,19 +5,20 @@
  * driver lock and no other, and finds all it needs in the kernel heap.
  */
 
-import type { HmmMirror } from "../../hmm/mirror-record.ts";
-import type { HmmMirrorOps } from "../../hmm/mirror/mirror-ops.ts";
-import type { Machine } from "../../memory/machine.ts";
-import { TASK_SIZE_PAGES } from "../../mmu/radix-table.ts";
 import {
+  EAGAIN,
   EVENT_CLEAR,
   EVENT_PROTECTION_PAGE,
   EVENT_UNMAP,
+  sharedMs,
+  TASK_SIZE_PAGES,
+  type Errno,
+  type HmmMirror,
+  type HmmMirrorOps,
   type InvalidateRange,
-} from "../../notifier/events.ts";
-import { sharedMs } from "../../sync/tasks/clock.ts";
-import { EAGAIN, type Errno } from "../../sync/errno.ts";
-import type { Task } from "../../sync/tasks/task.ts";
+  type Machine,
+  type Task,
+} from "../../driver-interface.ts";
 import { type ServedDevice, noteLoss } from "./device.ts";
 import { DeviceRecord } from "./device-record.ts";
 import { count } from "./device-stats.ts";

@@ -11,25 +11,23 @@
  */
 
 import {
+  atomicAdd,
   DEVICE_MEMORY_PAGES_MAX,
   DeviceMemory,
-  type DeviceMemoryType,
-  takeDeviceFrame,
-  usedDeviceFrames,
-} from "../../memory/frames/device-frames.ts";
-import { makeDeviceMemory } from "../../memory/device-memory.ts";
-import type { Machine } from "../../memory/machine.ts";
-import { registerDeviceMemoryOps } from "../../mm/fault/device-private.ts";
-import {
   emptyDeviceMemory,
   endDeviceMemory,
   evictDeviceFrame,
-} from "../../mm/migrate/device-evict.ts";
-import { migrateFaultToRam } from "../../mm/migrate/migrate-vma.ts";
-import { PAGE_BYTES } from "../../mm/pte.ts";
-import { atomicAdd } from "../../sync/atomics.ts";
-import { HmmError } from "../../sync/errors.ts";
-import type { Task } from "../../sync/tasks/task.ts";
+  HmmError,
+  makeDeviceMemory,
+  migrateFaultToRam,
+  PAGE_BYTES,
+  registerDeviceMemoryOps,
+  takeDeviceFrame,
+  usedDeviceFrames,
+  type DeviceMemoryType,
+  type Machine,
+  type Task,
+} from "../../driver-interface.ts";
 import { DeviceRecord, OWN_CHUNKS_MAX } from "./device-record.ts";
 
 /** Most bytes of pages that are a device's own. */

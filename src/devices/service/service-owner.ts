@@ -16,11 +16,16 @@
  * its faults, so that it need not become the owner itself.
  */
 
-import { listAgents } from "../../sync/runners/agents.ts";
-import { atomicCompareExchange, atomicLoad, atomicStore } from "../../sync/atomics.ts";
-import { bug } from "../../sync/errors.ts";
-import { assertNoLockHeld } from "../../sync/lockdep/held-locks.ts";
-import { type Task, access } from "../../sync/tasks/task.ts";
+import {
+  access,
+  assertNoLockHeld,
+  atomicCompareExchange,
+  atomicLoad,
+  atomicStore,
+  bug,
+  listAgents,
+  type Task,
+} from "../../driver-interface.ts";
 import { DeviceRecord } from "./device-record.ts";
 import type { FaultRing } from "./fault-ring.ts";
 import { FRAME_LOADING, Frames } from "./frames.ts";

@@ -7,7 +7,7 @@
  * As the service owner; where it says so, under the driver lock.
  */
 
-import type { Task } from "../../sync/tasks/task.ts";
+import type { Task } from "../../driver-interface.ts";
 import { BLOCK_PAGES } from "../policy/prefetch.ts";
 import type { CopyBatch } from "./device-hardware.ts";
 import { type DeviceTable, entryFrameNumber } from "./device-table.ts";

@@ -26,27 +26,34 @@
  * As the service owner.
  */
 
-import type { HmmEncoding } from "../../hmm/entry.ts";
-import { hmmRangeFault } from "../../hmm/walk/fault.ts";
 import {
-  HOLES_MARK,
-  type HmmRange,
+  assert,
+  EAGAIN,
+  EBUSY,
+  EFAULT,
+  ENOMEM,
+  ENTRY_PFN_SHIFT,
+  ESRCH,
+  EXPLORED,
   hmmRangeAlloc,
+  hmmRangeFault,
   hmmRangeFree,
+  hmmRangeValid,
+  hmmRangeWaitUntilValid,
+  HOLES_MARK,
   mmOfRange,
+  PAGE_BYTES,
+  trackRange,
   withHmmRange,
-} from "../../hmm/range/range.ts";
-import { hmmRangeValid, hmmRangeWaitUntilValid } from "../../hmm/range/valid.ts";
-import type { Machine } from "../../memory/machine.ts";
-import type { Mm } from "../../mm/mm-struct.ts";
-import { PAGE_BYTES, ZERO_PFN } from "../../mm/pte.ts";
-import { trackRange } from "../../mm/fault/track.ts";
-import { wordAt } from "../../mmu/radix-table.ts";
-import { EAGAIN, EBUSY, EFAULT, ENOMEM, ESRCH, type Errno } from "../../sync/errno.ts";
-import { assert } from "../../sync/errors.ts";
-import { EXPLORED } from "../../sync/shared-memory.ts";
-import type { Task } from "../../sync/tasks/task.ts";
-import { ENTRY_PFN_SHIFT } from "../../mmu/radix-table.ts";
+  wordAt,
+  ZERO_PFN,
+  type Errno,
+  type HmmEncoding,
+  type HmmRange,
+  type Machine,
+  type Mm,
+  type Task,
+} from "../../driver-interface.ts";
 import { BLOCK_PAGES } from "../policy/prefetch.ts";
 import type { ServedDevice } from "./device.ts";
 import type { CopyBatch } from "./device-hardware.ts";
@@ -101,7 +108,7 @@ export interface SpanRequest {
   readonly copiesMax: number;
 }
 
-/** What came of a span. */
+/** What came of bringing the wanted pages of a span. */
 export interface SpanResult extends Brought {
   /** It collided SPAN_TRIES_MAX times. What has not failed may be tried again. */
   readonly hasCollided: boolean;

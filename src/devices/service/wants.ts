@@ -1,9 +1,10 @@
 /** @module devices/service/wants: what is wanted of a page, and what is said of one that failed. */
 
-import type { Errno } from "../../sync/errno.ts";
+import type { Errno } from "../../driver-interface.ts";
 
 /** What is wanted of a page. From WANT_READ on somebody has asked for it. */
 export type Want = 0 | 1 | 2 | 3 | 4;
+/** Nothing is wanted of the page. */
 export const WANT_NOTHING: Want = 0;
 /** A copy, if it costs nothing: it is present, and there is a free frame. */
 export const WANT_PREFETCH: Want = 1;
@@ -11,7 +12,7 @@ export const WANT_PREFETCH: Want = 1;
 export const WANT_READ: Want = 2;
 /** To be read where it is, in RAM. */
 export const WANT_REMOTE: Want = 3;
-/** To be written, in RAM. */
+/** The page is to be written, in RAM. */
 export const WANT_WRITE: Want = 4;
 
 /** A page that cannot be had, and why. */

@@ -1,9 +1,6 @@
 /** @module devices/software/arguments: what a program gives a software device, checked. */
 
-import { PAGE_BYTES } from "../../mm/pte.ts";
-import { TASK_SIZE_PAGES } from "../../mmu/radix-table.ts";
-import { EINVAL } from "../../sync/errno.ts";
-import { HmmError } from "../../sync/errors.ts";
+import { EINVAL, HmmError, PAGE_BYTES, TASK_SIZE_PAGES } from "../../driver-interface.ts";
 
 /** EINVAL: what is wrong, and what to do. */
 export function invalid(syscall: string, text: string): HmmError {

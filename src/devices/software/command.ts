@@ -1,7 +1,6 @@
 /** @module devices/software/command: what a command of the host is given, and what comes of it. */
 
-import type { Errno } from "../../sync/errno.ts";
-import type { Task } from "../../sync/tasks/task.ts";
+import type { Errno, Task } from "../../driver-interface.ts";
 import type { FaultService } from "../service/fault-service.ts";
 
 /** How a command ended. */

@@ -7,9 +7,7 @@
  * they have cached.
  */
 
-import type { Machine } from "../../memory/machine.ts";
-import type { Shootdown } from "../../sync/primitives/shootdown.ts";
-import { DONE, type Task } from "../../sync/tasks/task.ts";
+import { DONE, type Machine, type Shootdown, type Task } from "../../driver-interface.ts";
 import type { CopyBatch, CopyEngine, TranslationUnit } from "../service/device-hardware.ts";
 
 /** Copies in the calling thread. */

@@ -5,18 +5,21 @@
  * frees everything, be it the owner, a device thread that leaves, or a reaper for one that died.
  */
 
-import type { DeviceMemoryType } from "../../memory/frames/device-frames.ts";
-import { Machine } from "../../memory/machine.ts";
-import { PAGE_BYTES } from "../../mm/pte.ts";
-import { EMFILE, ENODEV, ENOMEM, type Errno } from "../../sync/errno.ts";
-import { HmmError } from "../../sync/errors.ts";
 import {
   addResource,
+  EMFILE,
+  ENODEV,
+  ENOMEM,
+  HmmError,
+  Machine,
+  PAGE_BYTES,
   registerReleaser,
   removeResource,
   resourceKind,
-} from "../../sync/death/resources.ts";
-import type { Task } from "../../sync/tasks/task.ts";
+  type DeviceMemoryType,
+  type Errno,
+  type Task,
+} from "../../driver-interface.ts";
 import { type DevicePlace, findDevice } from "../service/device-list.ts";
 import { allocDeviceParts, freeDeviceParts } from "../service/device-parts.ts";
 import { allocOwnMemory, endOwnMemory } from "../service/own-memory.ts";

@@ -5,12 +5,16 @@
  * device-worker.ts.
  */
 
-import type { Machine } from "../../memory/machine.ts";
-import { TypedMemory } from "../../mmu/typed-memory.ts";
-import { EMFILE, ENODEV, type Errno } from "../../sync/errno.ts";
-import { HmmError } from "../../sync/errors.ts";
-import { runBlocking } from "../../sync/runners/run-blocking.ts";
-import type { Task } from "../../sync/tasks/task.ts";
+import {
+  EMFILE,
+  ENODEV,
+  HmmError,
+  runBlocking,
+  TypedMemory,
+  type Errno,
+  type Machine,
+  type Task,
+} from "../../driver-interface.ts";
 import type { DevicePlace } from "../service/device-list.ts";
 import { joinDevice, leaveDevice } from "./device-state.ts";
 import { DeviceTranslator, WorkItem } from "./device-translator.ts";

@@ -6,17 +6,18 @@
  */
 
 import {
-  type HostWorker,
-  type SpawnedWorker,
+  ENODEV,
+  HmmError,
   adoptWorker,
+  formatValue,
   isHostWorker,
   spawnWorker,
-} from "../../host/spawn-worker.ts";
-import { watchConstruction, whyNotStarted } from "../../host/worker-failure.ts";
-import { formatValue } from "../../space/failures.ts";
-import type { AddressSpaceHandle } from "../../space/handle.ts";
-import { ENODEV } from "../../sync/errno.ts";
-import { HmmError } from "../../sync/errors.ts";
+  watchConstruction,
+  whyNotStarted,
+  type DriverHandle,
+  type HostWorker,
+  type SpawnedWorker,
+} from "../../driver-interface.ts";
 import { invalid } from "./arguments.ts";
 import { stopDispatch } from "./dispatch-state.ts";
 import type { SoftwareRecord } from "./software-record.ts";
@@ -185,16 +186,15 @@ export class DeviceThreads {
    */
   static async start(
     record: SoftwareRecord,
-    handle: AddressSpaceHandle,
+    machine: DriverHandle,
     { name, worker }: ThreadOptions,
   ): Promise<DeviceThreads> {
-    const { machine, machineId } = handle;
     const { at: recordAt, serial, threads: count } = record.device;
     const handles: ThreadHandle[] = [];
     const threads = new DeviceThreads(record, handles);
     try {
       for (let index = 0; index < count; index++) {
-        const start: ThreadStart = { machine, machineId, recordAt, serial, index };
+        const start: ThreadStart = { machine, recordAt, serial, index };
         const started =
           worker === undefined ? startOwn(start, `${name} ${index}`) : startGiven(start, worker);
         handles.push(new ThreadHandle(started, () => stopDispatch(record)));

@@ -17,15 +17,23 @@
  * RAM.
  */
 
-import type { StoringItem } from "../../mmu/store-mark.ts";
-import type { Translator } from "../../mmu/translator.ts";
-import { TASK_SIZE_PAGES, leafOf, pteIndex } from "../../mmu/radix-table.ts";
-import { PAGE_BYTES } from "../../mm/pte.ts";
-import { EBUSY, EFAULT, type Errno } from "../../sync/errno.ts";
+import {
+  atomicCompareExchange,
+  atomicLoad,
+  EBUSY,
+  EFAULT,
+  enterStore,
+  leafOf,
+  leaveStore,
+  PAGE_BYTES,
+  pteIndex,
+  runBlocking,
+  TASK_SIZE_PAGES,
+  type Errno,
+  type StoringItem,
+  type Translator,
+} from "../../driver-interface.ts";
 import { DeviceFault, outsideItem } from "../device-fault.ts";
-import { atomicCompareExchange, atomicLoad } from "../../sync/atomics.ts";
-import { enterStore, leaveStore } from "../../sync/primitives/shootdown.ts";
-import { runBlocking } from "../../sync/runners/run-blocking.ts";
 import { countAtomically } from "../service/device-stats.ts";
 import {
   type DeviceTable,

@@ -5,7 +5,7 @@
  * end early.
  */
 
-import { atomicAdd, atomicLoad, atomicStore } from "../../sync/atomics.ts";
+import { atomicAdd, atomicLoad, atomicStore } from "../../driver-interface.ts";
 import { SoftwareRecord } from "./software-record.ts";
 
 const NEXT_ITEM: number = SoftwareRecord.offset.nextItem;

@@ -4,19 +4,22 @@
  * it still has them: CHECK_EXCLUSIVE.
  */
 
-import { hmmRangeExclusive } from "../../hmm/walk/exclusive.ts";
 import {
-  type HmmRange,
+  EBUSY,
+  ENOMEM,
   hmmRangeAlloc,
+  hmmRangeExclusive,
   hmmRangeFree,
+  hmmRangeValid,
+  hmmRangeWaitUntilValid,
   mmOfRange,
+  monotonicMs,
+  PAGE_BYTES,
   withHmmRange,
-} from "../../hmm/range/range.ts";
-import { hmmRangeValid, hmmRangeWaitUntilValid } from "../../hmm/range/valid.ts";
-import { PAGE_BYTES } from "../../mm/pte.ts";
-import { EBUSY, ENOMEM, type Errno } from "../../sync/errno.ts";
-import type { Task } from "../../sync/tasks/task.ts";
-import { monotonicMs } from "../../sync/tasks/clock.ts";
+  type Errno,
+  type HmmRange,
+  type Task,
+} from "../../driver-interface.ts";
 import type { ServedDevice } from "../service/device.ts";
 import { ENTRY_EXCLUSIVE, ENTRY_YOUNG } from "../service/device-table.ts";
 import type { FaultService } from "../service/fault-service.ts";

@@ -17,10 +17,8 @@
  * Whether giving up pays, and how many items to have under way, is for replay-policy.ts to say.
  */
 
-import { hasPanicked } from "../../sync/death/panic.ts";
-import { runBlocking } from "../../sync/runners/run-blocking.ts";
+import { hasPanicked, runBlocking, type TypedMemory } from "../../driver-interface.ts";
 import { type KernelFailure, kernelThrew, refusedKernel, refusedResult } from "../device-fault.ts";
-import type { TypedMemory } from "../../mmu/typed-memory.ts";
 import type { Kernel } from "./kernel.ts";
 import { countAtomically } from "../service/device-stats.ts";
 import type { WorkItem } from "./device-translator.ts";

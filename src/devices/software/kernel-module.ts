@@ -5,9 +5,7 @@
  * wrong with the function itself is found by item-runner.ts, which calls it.
  */
 
-import { formatValue } from "../../space/failures.ts";
-import { EINVAL, ENOENT } from "../../sync/errno.ts";
-import { HmmError } from "../../sync/errors.ts";
+import { EINVAL, ENOENT, formatValue, HmmError } from "../../driver-interface.ts";
 import { textOf } from "../device-fault.ts";
 import type { Kernel } from "./kernel.ts";
 

@@ -1,6 +1,6 @@
 /** @module devices/software/kernel: what a user writes for the software device. */
 
-import type { TypedAccess } from "../../mmu/access.ts";
+import type { TypedAccess } from "../../driver-interface.ts";
 
 /**
  * A kernel. To all that can be seen in `memory`, it runs once for each work item, in any order, on

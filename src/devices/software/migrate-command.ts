@@ -6,26 +6,22 @@
  */
 
 import {
+  ENOMEM,
   hmmRangeAlloc,
+  hmmRangeCountOwn,
   hmmRangeFree,
+  hmmRangeMigrate,
   mmOfRange,
+  PAGE_BYTES,
+  SELECT_SYSTEM,
+  toRam,
   withHmmRange,
   type HmmRange,
-} from "../../hmm/range/range.ts";
-import type { Machine } from "../../memory/machine.ts";
-import {
+  type Machine,
   type PageMover,
   SELECT_DEVICE,
-  SELECT_SYSTEM,
-  migrateRange,
-  toRam,
-} from "../../mm/migrate/migrate-vma.ts";
-import type { Mm } from "../../mm/mm-struct.ts";
-import { PAGE_BYTES, holdsFrame, ptePfn } from "../../mm/pte.ts";
-import { VM_READ, vmaOf } from "../../mm/vma/vma.ts";
-import { pteAt } from "../../mmu/radix-table.ts";
-import { EINVAL, ENOMEM } from "../../sync/errno.ts";
-import type { Task } from "../../sync/tasks/task.ts";
+  type Task,
+} from "../../driver-interface.ts";
 import type { FaultService } from "../service/fault-service.ts";
 import type { DeviceRecord } from "../service/device-record.ts";
 import { makeRoom, ownerOf, takeOwnFrame } from "../service/own-memory.ts";
@@ -91,39 +87,19 @@ function* movePiece(
   range: HmmRange,
   isToDevice: boolean,
 ): Task<number> {
-  const mm = mmOfRange(range);
-  yield* mm.mmapLock.downRead();
-  try {
-    const moved = yield* moveParts(machine, record, mm, range, isToDevice);
-    if (moved < 0 || !isToDevice) return moved;
-    return countOwn(machine, mm, range, ownerOf(record));
-  } finally {
-    yield* mm.mmapLock.upRead();
-  }
-}
-
-function* moveParts(
-  machine: Machine,
-  record: DeviceRecord,
-  mm: Mm,
-  { startPage, endPage }: HmmRange,
-  isToDevice: boolean,
-): Task<number> {
+  const owner = ownerOf(record);
   const mover = isToDevice ? toOwnMemory(machine, record) : toRam(machine);
   const select = isToDevice ? SELECT_SYSTEM : SELECT_DEVICE;
-  let moved = 0;
-  for (let page = startPage; page < endPage;) {
-    const vma = vmaOf(machine.memory, mm, page);
-    if (vma === undefined || (vma.flags & VM_READ) === 0) return EINVAL;
-    const end = Math.min(vma.endPage, endPage);
-    const args = { machine, mm, vma, startPage: page, endPage: end, select };
-    const result = yield* migrateRange({ ...args, owner: ownerOf(record) }, mover);
+  const { mmapLock } = mmOfRange(range);
+  yield* mmapLock.downRead();
+  try {
+    const result = yield* hmmRangeMigrate(range, { select, owner }, mover);
     if (typeof result === "number") return result;
-    if (result.lacking > 0 && !isToDevice) return ENOMEM;
-    moved += result.moved;
-    page = end;
+    if (isToDevice) return hmmRangeCountOwn(range, owner);
+    return result.lacking > 0 ? ENOMEM : result.moved;
+  } finally {
+    yield* mmapLock.upRead();
   }
-  return moved;
 }
 
 function toOwnMemory({ ram }: Machine, record: DeviceRecord): PageMover {
@@ -131,24 +107,4 @@ function toOwnMemory({ ram }: Machine, record: DeviceRecord): PageMover {
     alloc: () => takeOwnFrame(record),
     copy: (from, to) => ram.copyFrame(from, to),
   };
-}
-
-/**
- * Pages of the range that are in memory of the owner. Holding the mmap lock.
- *
- * @stepped pte
- */
-function countOwn(
-  { memory, ram }: Machine,
-  mm: Mm,
-  { startPage, endPage }: HmmRange,
-  owner: number,
-): number {
-  let pages = 0;
-  for (let page = startPage; page < endPage; page++) {
-    const pte = pteAt(memory, mm.pgd, page);
-    if (!holdsFrame(pte) || ptePfn(pte) < ram.ownEndPfn) continue;
-    if (ram.sections.deviceKindOf(ptePfn(pte)) >>> 2 === owner) pages++;
-  }
-  return pages;
 }

@@ -4,7 +4,7 @@
  * change mappings that a software device mirrors.
  */
 
-import { registerMirrorOps } from "../../hmm/mirror/mirror-ops.ts";
+import { registerMirrorOps } from "../../driver-interface.ts";
 import { deviceMirrorOps, deviceOf } from "../service/mirror-ops.ts";
 import { forgetDead } from "./device-state.ts";
 import { softwareRecordOf } from "./software-record.ts";

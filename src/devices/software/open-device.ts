@@ -6,11 +6,13 @@
  * Workers, and what users see of it, are in software-device.ts.
  */
 
-import { hmmMirrorUnregister } from "../../hmm/mirror/mirror.ts";
-import type { Machine } from "../../memory/machine.ts";
-import type { Mm } from "../../mm/mm-struct.ts";
-import type { Errno } from "../../sync/errno.ts";
-import type { Task } from "../../sync/tasks/task.ts";
+import {
+  hmmMirrorUnregister,
+  type Errno,
+  type Machine,
+  type Mm,
+  type Task,
+} from "../../driver-interface.ts";
 import { registerDevice } from "../service/device-parts.ts";
 import { type DeviceStateOptions, createDevice, putDevice } from "./device-state.ts";
 import { FaultService } from "../service/fault-service.ts";

@@ -4,20 +4,26 @@
  * with the thread kept on the machine as long as it is open, and with errors for a program to read.
  */
 
-import type { AddressSpace } from "../../space/address-space.ts";
-import { AGENT_LIMIT } from "../../sync/control-block.ts";
-import { hasPanicked } from "../../sync/death/panic.ts";
-import { EFAULT, EMFILE, ENOMEM, type Errno } from "../../sync/errno.ts";
-import { HmmError } from "../../sync/errors.ts";
-import { agentRecordsLeft } from "../../sync/runners/agents.ts";
-import { runAsync } from "../../sync/runners/run-async.ts";
+import {
+  AGENT_LIMIT,
+  agentRecordsLeft,
+  DriverThread,
+  EFAULT,
+  EMFILE,
+  ENOMEM,
+  hasPanicked,
+  HmmError,
+  type AddressSpace,
+  type Errno,
+  type Machine,
+} from "../../driver-interface.ts";
 import type { DeviceStateOptions } from "./device-state.ts";
 import { type OpenedDevice, closeDevice, openDevice } from "./open-device.ts";
 
 /** What the owner's thread has of a device. */
 export interface OwnedDevice extends OpenedDevice {
-  /** The thread need not stay on the machine for the device any more. */
-  readonly releaseThread: () => void;
+  /** Keeps the owner's thread on the machine for the device. */
+  readonly driver: DriverThread;
 }
 
 /** Rejects with HmmError ENOMEM, EMFILE, EFAULT; then nothing of the device is left. */
@@ -25,34 +31,32 @@ export async function openOwned(
   space: AddressSpace,
   options: DeviceStateOptions,
 ): Promise<OwnedDevice> {
-  const releaseThread = space.retainThread();
+  const driver = DriverThread.open(space);
+  const { machine } = driver;
   try {
-    requireThreads(space.machine, options.threads);
-    const opened = await space.run(openDevice(space.machine, space.mm, options));
-    if (typeof opened !== "number") return { ...opened, releaseThread };
+    requireThreads(machine, options.threads);
+    const opened = await driver.runOnSpace(space, (mm) => openDevice(machine, mm, options));
+    if (typeof opened !== "number") return { ...opened, driver };
     throw creationFailure(opened);
   } catch (error) {
-    releaseThread();
+    driver.close();
     throw error;
   }
 }
 
 /** Pairs with `openOwned`, in its thread. */
-export async function closeOwned(
-  machine: AddressSpace["machine"],
-  { releaseThread, ...opened }: OwnedDevice,
-): Promise<void> {
-  const { memory } = machine;
+export async function closeOwned({ driver, ...opened }: OwnedDevice): Promise<void> {
+  const { machine } = driver;
   // A machine that has stopped takes its devices with it: nothing is left to be freed.
-  if (!hasPanicked(memory)) await runAsync(memory, closeDevice(machine, opened), "dispose");
-  releaseThread();
+  if (!hasPanicked(machine.memory)) await driver.run(closeDevice(machine, opened));
+  driver.close();
 }
 
 /**
  * Throws EMFILE before any Worker is started in vain: it would take long to find out by itself that
  * there is no place for it.
  */
-function requireThreads({ memory }: AddressSpace["machine"], threads: number): void {
+function requireThreads({ memory }: Machine, threads: number): void {
   const left = agentRecordsLeft(memory);
   if (threads <= left) return;
   throw new HmmError(

@@ -5,8 +5,7 @@
  * device's mirror leads to the address space, and a range keeps that alive during a fault.
  */
 
-import { enterWorker } from "../../host/worker-scope.ts";
-import { MachineSeat } from "../../space/machine-seat.ts";
+import { DriverThread, enterWorker } from "../../driver-interface.ts";
 import { kernelLeftBehind } from "../device-fault.ts";
 import { DeviceThread } from "./device-thread.ts";
 import { type ServedKernels, findKernel } from "./kernel-module.ts";
@@ -48,7 +47,7 @@ export function serveDevice({ kernels = {} }: ServeDeviceOptions = {}): void {
   isServing = true;
   const post = (message: ThreadMessage): void => scope.post(message);
   const begin = async (): Promise<void> => {
-    const { seat, thread } = openThread((await scope.start) as ThreadStart);
+    const { driver, thread } = openThread((await scope.start) as ThreadStart);
     // The items of a kernel that leaves promises behind are long over when one is rejected: the
     // next dispatch is answered with it.
     let leftBehind: Error | undefined;
@@ -57,14 +56,14 @@ export function serveDevice({ kernels = {} }: ServeDeviceOptions = {}): void {
     });
     const run = async (order: OwnerMessage & { kind: "run" }): Promise<void> => {
       const kernel = await findKernel(kernels, order);
-      for (const section of order.sections) seat.machine.ram.sections.adopt(section);
+      driver.adopt(order.machine);
       const failure = thread.run({ ...order, kernel }) ?? leftBehind;
       leftBehind = undefined;
       if (failure !== undefined) throw failure;
     };
     const leave = (): void => {
       thread.close();
-      seat.drop();
+      driver.close();
       post({ kind: "left" });
     };
     scope.onMessage((message) => {
@@ -81,14 +80,12 @@ export function serveDevice({ kernels = {} }: ServeDeviceOptions = {}): void {
   begin().catch((error: unknown) => post({ kind: "ready", failure: packFailure(error) }));
 }
 
-function openThread(start: ThreadStart): { seat: MachineSeat; thread: DeviceThread } {
-  const { machine, machineId, index } = start;
-  const seat = MachineSeat.attach(machine, machineId);
-  seat.use();
+function openThread(start: ThreadStart): { driver: DriverThread; thread: DeviceThread } {
+  const driver = DriverThread.attach(start.machine);
   try {
-    return { seat, thread: DeviceThread.open(seat.machine, start, index) };
+    return { driver, thread: DeviceThread.open(driver.machine, start, start.index) };
   } catch (error) {
-    seat.drop();
+    driver.close();
     throw error;
   }
 }

@@ -3,22 +3,27 @@
  * SNAPSHOT: what the CPU's page table says of a range, page by page, without bringing anything in.
  */
 
-import { DEFAULT_ENCODING, entryIsValid, entryIsWritable, entryPfn } from "../../hmm/entry.ts";
 import {
-  HOLES_MARK,
-  type HmmRange,
+  DEFAULT_ENCODING,
+  EBUSY,
+  entryIsValid,
+  entryIsWritable,
+  entryPfn,
   hmmRangeAlloc,
   hmmRangeFree,
+  hmmRangeSnapshot,
+  hmmRangeWaitUntilValid,
+  HOLES_MARK,
   mmOfRange,
+  monotonicMs,
+  PAGE_BYTES,
   withHmmRange,
-} from "../../hmm/range/range.ts";
-import { hmmRangeSnapshot } from "../../hmm/walk/snapshot.ts";
-import { hmmRangeWaitUntilValid } from "../../hmm/range/valid.ts";
-import type { Machine } from "../../memory/machine.ts";
-import { PAGE_BYTES, ZERO_PFN } from "../../mm/pte.ts";
-import { monotonicMs } from "../../sync/tasks/clock.ts";
-import { EBUSY, type Errno } from "../../sync/errno.ts";
-import type { Task } from "../../sync/tasks/task.ts";
+  ZERO_PFN,
+  type Errno,
+  type HmmRange,
+  type Machine,
+  type Task,
+} from "../../driver-interface.ts";
 import type { SnapshotPage } from "../driver.ts";
 import type { DeviceRecord } from "../service/device-record.ts";
 import { ownerOf } from "../service/own-memory.ts";

@@ -5,13 +5,19 @@
  * device-record.ts.
  */
 
-import { PAGE_BYTES } from "../../mm/pte.ts";
-import { TASK_SIZE_PAGES } from "../../mmu/radix-table.ts";
-import type { AddressSpace } from "../../space/address-space.ts";
-import { formatValue } from "../../space/failures.ts";
-import { EBADF } from "../../sync/errno.ts";
-import { HmmError } from "../../sync/errors.ts";
-import type { Task } from "../../sync/tasks/task.ts";
+import {
+  DEVICE_COHERENT,
+  DEVICE_PRIVATE,
+  EBADF,
+  HmmError,
+  PAGE_BYTES,
+  TASK_SIZE_PAGES,
+  formatValue,
+  type AddressSpace,
+  type DriverThread,
+  type HostWorker,
+  type Task,
+} from "../../driver-interface.ts";
 import { DeviceFault } from "../device-fault.ts";
 import type {
   CommandResult,
@@ -26,13 +32,11 @@ import { checkBytes, checkWhole, invalid } from "./arguments.ts";
 import type { CommandOutcome } from "./command.ts";
 import { COMMANDS, type CommandName } from "./commands.ts";
 import { snapshotPages } from "./snapshot-command.ts";
-import { DEVICE_COHERENT, DEVICE_PRIVATE } from "../../memory/frames/device-frames.ts";
 import { countExclusive } from "./exclusive-command.ts";
 import { OWN_BYTES_MAX, emptyOwnMemory } from "../service/own-memory.ts";
 import { THREADS_MAX } from "../service/device-record.ts";
 import { readStats, statsBetween } from "../service/device-stats.ts";
 import { DeviceThreads, lostDevice } from "./device-threads.ts";
-import type { HostWorker } from "../../host/spawn-worker.ts";
 import { FRAMES_MAX } from "../service/frames.ts";
 import { beginDispatch } from "./dispatch-state.ts";
 import { type OwnedDevice, closeOwned, openOwned } from "./owned-device.ts";
@@ -138,7 +142,7 @@ const ITEMS_MAX: number = 2 ** 31 - 1;
 export class SoftwareDevice implements Device<SoftwareKernelOptions> {
   readonly name: string;
   readonly #space: AddressSpace;
-  readonly #machine: AddressSpace["machine"];
+  readonly #driver: DriverThread;
   readonly #owned: OwnedDevice;
   readonly #threads: DeviceThreads;
   /** Whether its Workers are the program's, and may serve kernels. */
@@ -159,7 +163,7 @@ export class SoftwareDevice implements Device<SoftwareKernelOptions> {
     this.name = name;
     this.#servesKernels = servesKernels;
     this.#space = space;
-    this.#machine = space.machine;
+    this.#driver = owned.driver;
     this.#owned = owned;
     this.#threads = threads;
   }
@@ -186,13 +190,14 @@ export class SoftwareDevice implements Device<SoftwareKernelOptions> {
       );
     const owned = await openOwned(space, { memoryBytes, ownType, threads, faultTimeoutMs });
     try {
-      const started = await DeviceThreads.start(owned.record, space.handle, { name, worker });
+      const { handle } = owned.driver;
+      const started = await DeviceThreads.start(owned.record, handle, { name, worker });
       return new SoftwareDevice(space, owned, started, {
         name,
         servesKernels: worker !== undefined,
       });
     } catch (error) {
-      await closeOwned(space.machine, owned);
+      await closeOwned(owned);
       throw error;
     }
   }
@@ -274,7 +279,10 @@ export class SoftwareDevice implements Device<SoftwareKernelOptions> {
    */
   async evictAll(): Promise<number> {
     this.#check("evict");
-    return await this.#space.run(emptyOwnMemory(this.#machine, this.#owned.record.device));
+    const { machine } = this.#driver;
+    return await this.#driver.runOnSpace(this.#space, () =>
+      emptyOwnMemory(machine, this.#owned.record.device),
+    );
   }
 
   /**
@@ -294,7 +302,9 @@ export class SoftwareDevice implements Device<SoftwareKernelOptions> {
     this.#check("exclusivePages");
     const endPage = Math.ceil((address + lengthBytes) / PAGE_BYTES);
     const { device } = this.#owned.service;
-    return await this.#space.run(countExclusive(device, address / PAGE_BYTES, endPage));
+    return await this.#driver.runOnSpace(this.#space, () =>
+      countExclusive(device, address / PAGE_BYTES, endPage),
+    );
   }
 
   async snapshot(address: number, lengthBytes: number): Promise<SnapshotPage[]> {
@@ -335,7 +345,7 @@ export class SoftwareDevice implements Device<SoftwareKernelOptions> {
     const command = COMMANDS[name];
     const request = { address, lengthBytes, bytes };
     const run = (): Task<CommandOutcome> => command.run(this.#owned.service, request);
-    const running = this.#space.runOnMemory(command.access, address, run);
+    const running = this.#driver.runOnMemory(this.#space, command.access, address, run);
     this.#commands.add(running);
     let outcome: CommandOutcome;
     try {
@@ -353,9 +363,7 @@ export class SoftwareDevice implements Device<SoftwareKernelOptions> {
     });
   }
 
-  async #run(
-    order: Omit<Parameters<DeviceThreads["run"]>[0], "sections">,
-  ): Promise<DispatchResult> {
+  async #run(order: Omit<Parameters<DeviceThreads["run"]>[0], "machine">): Promise<DispatchResult> {
     this.#check("dispatch");
     if (this.#threads.areLost) throw lostDevice();
     const before = readStats(this.#owned.record.device);
@@ -364,7 +372,7 @@ export class SoftwareDevice implements Device<SoftwareKernelOptions> {
     const failure =
       order.items === 0
         ? undefined
-        : await this.#threads.run({ ...order, sections: this.#machine.ram.sections.handles });
+        : await this.#threads.run({ ...order, machine: this.#driver.handle });
     if (failure !== undefined) throw failure;
     const seconds = (performance.now() - startMs) / 1000;
     if (this.#disposal !== undefined)
@@ -402,6 +410,6 @@ export class SoftwareDevice implements Device<SoftwareKernelOptions> {
     await this.#threads.leave();
     await Promise.allSettled([this.#lastDispatch, ...this.#commands]);
     this.#finalStats = readStats(this.#owned.record.device);
-    await closeOwned(this.#machine, this.#owned);
+    await closeOwned(this.#owned);
   }
 }

@@ -6,14 +6,14 @@
  */
 
 import {
-  type Struct,
-  type StructView,
   embed,
   embedStruct,
+  Shootdown,
   struct,
   u32,
-} from "../../memory/layout/struct.ts";
-import { Shootdown } from "../../sync/primitives/shootdown.ts";
+  type Struct,
+  type StructView,
+} from "../../driver-interface.ts";
 import { DeviceRecord } from "../service/device-record.ts";
 
 export interface SoftwareRecord extends StructView {

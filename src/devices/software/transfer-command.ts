@@ -6,11 +6,7 @@
  * nothing has to be checked again.
  */
 
-import { dataStep } from "../../memory/frames/page-data.ts";
-import { PAGE_BYTES } from "../../mm/pte.ts";
-import { monotonicMs } from "../../sync/tasks/clock.ts";
-import { EBUSY } from "../../sync/errno.ts";
-import type { Task } from "../../sync/tasks/task.ts";
+import { dataStep, EBUSY, monotonicMs, PAGE_BYTES, type Task } from "../../driver-interface.ts";
 import { entryAllows, entryFrameNumber } from "../service/device-table.ts";
 import type { FaultService } from "../service/fault-service.ts";
 import type { CommandOutcome, CommandRequest } from "./command.ts";

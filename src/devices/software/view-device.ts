@@ -1,7 +1,7 @@
 /** @module devices/software/view-device: a thread's views of a software device. */
 
-import type { Machine } from "../../memory/machine.ts";
-import { type ServedDevice, serveDevice } from "../service/device.ts";
+import type { Machine } from "../../driver-interface.ts";
+import { type ServedDevice, viewServedDevice } from "../service/device.ts";
 import { RamCopyEngine, SoftwareTlbs } from "./copy-engine.ts";
 import type { SoftwareRecord } from "./software-record.ts";
 
@@ -9,5 +9,5 @@ import type { SoftwareRecord } from "./software-record.ts";
 export function viewDevice(machine: Machine, record: SoftwareRecord): ServedDevice {
   const { device, shootdown } = record;
   const engine = new RamCopyEngine(machine, device.firstPfn);
-  return serveDevice(machine, device, engine, new SoftwareTlbs(shootdown));
+  return viewServedDevice(machine, device, engine, new SoftwareTlbs(shootdown));
 }

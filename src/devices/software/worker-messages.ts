@@ -4,9 +4,7 @@
  * failure is packed into fields, and made again from them.
  */
 
-import type { MachineHandle } from "../../memory/machine.ts";
-import type { RamSectionHandle } from "../../memory/frames/ram-section.ts";
-import { HmmError } from "../../sync/errors.ts";
+import { HmmError, type DriverHandle } from "../../driver-interface.ts";
 import {
   DeviceFault,
   type DeviceFaultFields,
@@ -18,8 +16,7 @@ import type { DevicePlace } from "../service/device-list.ts";
 
 /** The start data of a device thread. */
 export interface ThreadStart extends DevicePlace {
-  readonly machine: MachineHandle;
-  readonly machineId: string;
+  readonly machine: DriverHandle;
   /** Which of the device's threads it is. */
   readonly index: number;
 }
@@ -35,10 +32,10 @@ export type OwnerMessage =
       readonly args: readonly number[];
       readonly mayReplay: boolean;
       /**
-       * All sections of RAM that the owner knows: a buffer that was mapped since the last dispatch
-       * may not have reached the thread by itself.
+       * With all sections of RAM that the owner knows: a buffer that was mapped since the last
+       * dispatch may not have reached the thread by itself.
        */
-      readonly sections: readonly RamSectionHandle[];
+      readonly machine: DriverHandle;
     }
   | { readonly kind: "leave" };
 

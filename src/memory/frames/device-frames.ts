@@ -39,6 +39,7 @@ export const DEVICE_PRIVATE = 1;
 /** The CPU reaches the memory in place: its pages have ordinary entries. */
 export const DEVICE_COHERENT = 2;
 
+/** Whether the CPU reaches the memory: DEVICE_PRIVATE or DEVICE_COHERENT. */
 export type DeviceMemoryType = typeof DEVICE_PRIVATE | typeof DEVICE_COHERENT;
 
 /** Frames of one device memory at most: 16 MiB. A device may have several. */
@@ -47,6 +48,11 @@ export const DEVICE_MEMORY_PAGES_MAX = 4096;
 const LINK: number = DEVICE_FRAME_COUNT + PINS_AFTER_COUNT + 1;
 const PAGE: number = LINK + 1;
 
+/**
+ * One memory of a device, as it lies in the kernel heap: 1 to DEVICE_MEMORY_PAGES_MAX frames of
+ * 4096 bytes. Only its functions change its fields; a driver reads `basePfn`, `pages`, `owner` and
+ * `data`.
+ */
 export interface DeviceMemory extends StructView {
   readonly lock: Spinlock;
   type: number;

@@ -122,9 +122,10 @@ export const MIGRATE_PFN_VALID = 1;
 export const MIGRATE_PFN_MIGRATE = 2;
 /** The page will be writable. */
 export const MIGRATE_PFN_WRITE = 8;
+/** Of `src`: the old frame number begins at this bit. */
 export const MIGRATE_PFN_SHIFT = 8;
 
-/** What is to be moved. */
+/** Which pages of one vma are to be moved, and for whom. */
 export interface MigrateArguments extends PageRange {
   readonly machine: Machine;
   readonly mm: Mm;
@@ -162,6 +163,7 @@ export function sourcePfn({ src }: Migration, i: number): number {
   return src[i]! >>> MIGRATE_PFN_SHIFT;
 }
 
+/** Whether page `i` of the migration can be moved (after setup), or will be moved (after pages). */
 export function isMarked({ src }: Migration, i: number): boolean {
   return (src[i]! & MIGRATE_PFN_MIGRATE) !== 0;
 }

@@ -131,6 +131,9 @@ export function checkPanic(memory: SharedMemory): void {
   if (hasPanicked(memory)) throw panicError(memory);
 }
 
+/**
+ * Whether the machine has stopped: every task throws then, and nothing is left to be given back.
+ */
 export function hasPanicked(memory: SharedMemory): boolean {
   return (atomicLoad(memory.words, ALERT) & ALERT_PANIC) !== 0;
 }

@@ -205,6 +205,10 @@ export function shareMemory(memory: SharedMemory): void {
   memory.isAlone = false;
 }
 
+/**
+ * The generations and the epoch of one page table: raised by who changes entries, compared by the
+ * threads that keep translations. A field of a struct.
+ */
 export class Shootdown {
   static readonly WORDS: number = GENERATIONS + 1;
   readonly memory: SharedMemory;

@@ -23,7 +23,11 @@ export function readWord(memory: SharedMemory, index: number, label: string): Ta
   return doneNumber(atomicLoad(memory.words, index));
 }
 
-/** @spelled word */
+/**
+ * Stores a word. `yield*` it at once.
+ *
+ * @spelled word
+ */
 export function writeWord(
   memory: SharedMemory,
   index: number,

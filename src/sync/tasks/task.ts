@@ -98,6 +98,7 @@ class Finished<T> implements Generator<Wait, T, Wake> {
 
 /** The finished task of an operation that had nothing to wait for. Shared. */
 export const DONE: Task<void> = new Finished<void>(undefined);
+/** A task that is over, with the result true. */
 export const DONE_TRUE: Task<boolean> = new Finished<boolean>(true);
 export const DONE_FALSE: Task<boolean> = new Finished<boolean>(false);
 

@@ -9,6 +9,7 @@ import { citations } from "./citations.ts";
 import { columns } from "./columns.ts";
 import { cycles } from "./cycles.ts";
 import { deadExports } from "./dead-exports.ts";
+import { driversOnly } from "./drivers-only.ts";
 import { layering } from "./layering.ts";
 import { links } from "./links.ts";
 import { moduleHead } from "./module-head.ts";
@@ -24,6 +25,7 @@ import { workerEntries } from "./worker-entries.ts";
 
 export const allRules: readonly Rule[] = [
   layering,
+  driversOnly,
   rooms,
   cycles,
   atomics,

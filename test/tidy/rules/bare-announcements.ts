@@ -37,7 +37,7 @@ function isJudged(file: ProjectFile): boolean {
 function importedIn(file: ProjectFile): ReadonlyMap<string, string> {
   const names = new Map<string, string>();
   for (const { moduleRequest, entries } of parseFile(file).module.staticImports) {
-    if (!moduleRequest.value.endsWith("/sync/tasks/task.ts")) continue;
+    if (!/\/(?:sync\/tasks\/task|driver-interface)\.ts$/.test(moduleRequest.value)) continue;
     for (const { importName, localName } of entries) {
       const { name } = importName;
       if (typeof name === "string" && announcing.has(name)) names.set(localName.value, name);

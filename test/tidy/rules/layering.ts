@@ -8,8 +8,9 @@ import { fileFromText, isPackaged, type ProjectFile } from "../project-file.ts";
 import type { Finding, Rule } from "../rule.ts";
 
 /**
- * Bottom to top. src/driver.ts stands below the devices, which may be made of it alone;
- * src/index.ts above devices and checker. Only the command knows the scenarios.
+ * Bottom to top. src/driver-interface.ts stands below the devices, which are made of it alone
+ * (drivers-only.ts); src/driver.ts, above them, adds the parts of their service for drivers that
+ * are not ours. Only the command knows the scenarios.
  */
 export const layers: readonly string[] = [
   "sync",
@@ -20,8 +21,9 @@ export const layers: readonly string[] = [
   "hmm",
   "host",
   "space",
-  "driver.ts",
+  "driver-interface.ts",
   "devices",
+  "driver.ts",
   "checker",
   "worker.ts",
   "index.ts",

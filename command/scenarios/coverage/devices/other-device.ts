@@ -10,7 +10,7 @@ import type { HmmHarness } from "../../../../src/checker/harness/hmm-harness.ts"
 import type { FindingKind } from "../../../../src/checker/findings/finding.ts";
 import { Cell } from "../../../../src/checker/primitives/program.ts";
 import type { AnyScenario } from "../../../../src/checker/scenario.ts";
-import { type ServedDevice, serveDevice } from "../../../../src/devices/service/device.ts";
+import { type ServedDevice, viewServedDevice } from "../../../../src/devices/service/device.ts";
 import type {
   CopyBatch,
   CopyEngine,
@@ -155,7 +155,7 @@ function opsIdOf(Class: CardClass): number {
 
 function viewCard(machine: Machine, record: CardRecord, Class: CardClass): World {
   const card = new Class(record);
-  return { record, card, device: serveDevice(machine, record.device, card, card) };
+  return { record, card, device: viewServedDevice(machine, record.device, card, card) };
 }
 
 function makeWorld(harness: HmmHarness, Class: CardClass): World {
