@@ -319,19 +319,24 @@ export class AddressSpace implements TypedAccess, StoreSections, Disposable, Asy
   }
 
   /**
-   * Says how a range will be used. "dontneed" discards its pages: private memory reads as zeros
-   * afterwards. Throws HmmError EINVAL, ENOMEM (part of the range is not mapped; the rest has been
-   * advised). A length of 0 does nothing.
+   * Says how a range will be used: see {@link Advice}. Throws HmmError EINVAL (also of a mapping
+   * that cannot take it), ENOMEM (part of the range is not mapped; the rest has been advised, but
+   * populating ends there), EAGAIN (no room for a further mapping); of populating also ENOMEM (no
+   * RAM) and EFAULT (a page of a source cannot be had). A length of 0 does nothing.
    */
   async madvise(address: number, lengthBytes: number, advice: Advice): Promise<void> {
     const number = adviceNumber(advice);
-    await this.#hold.run("madvise", () => madviseTask(this.#hold, address, lengthBytes, number));
+    await this.#hold.runOnMemory("madvise", address, () =>
+      madviseTask(this.#hold, address, lengthBytes, number),
+    );
   }
 
   /** As {@link AddressSpace.madvise}, blocking. */
   madviseSync(address: number, lengthBytes: number, advice: Advice): void {
     const number = adviceNumber(advice);
-    this.#hold.runSync("madvise", () => madviseTask(this.#hold, address, lengthBytes, number));
+    this.#hold.runOnMemorySync("madvise", address, () =>
+      madviseTask(this.#hold, address, lengthBytes, number),
+    );
   }
 
   /**

@@ -6,7 +6,19 @@
  */
 
 import { PAGE_BYTES } from "../memory/ram.ts";
-import { MADV_DONTNEED, MADV_NORMAL } from "../mm/calls/madvise.ts";
+import {
+  MADV_COLD,
+  MADV_DONTNEED,
+  MADV_FREE,
+  MADV_NORMAL,
+  MADV_PAGEOUT,
+  MADV_POPULATE,
+  MADV_POPULATE_READ,
+  MADV_POPULATE_WRITE,
+  MADV_RANDOM,
+  MADV_SEQUENTIAL,
+  MADV_WILLNEED,
+} from "../mm/calls/madvise.ts";
 import {
   MAP_ANYWHERE,
   MAP_FIXED_NOREPLACE,
@@ -39,21 +51,58 @@ import type { SharedWasmMemory } from "./user-buffers.ts";
 export type Protection = "none" | "read" | "read-write";
 
 /**
- * Advice about memory for `AddressSpace.madvise`: nothing special, or that its contents are not
- * needed any more.
+ * Advice about memory for `AddressSpace.madvise`.
+ *
+ * - `"normal"`: nothing special; ends `"sequential"` and `"random"`.
+ * - `"sequential"`, `"random"`: how pages of a source will be read. Much is read ahead, or nothing.
+ * - `"willneed"`: pages of a source are read now, into half of the free RAM at most.
+ * - `"dontneed"`: the contents are not needed any more. Private memory reads as zeros afterwards,
+ *   other memory as what is behind it.
+ * - `"free"`: the same of private anonymous memory (EINVAL of other memory).
+ * - `"cold"`: pages of a source are the first to go when RAM is short.
+ * - `"pageout"`: pages of a source are written back where they are newer, and go now.
+ * - `"populate-read"`, `"populate-write"`: pages are faulted in as by loads, or as by stores that
+ *   change nothing; `"populate"`: the second where memory is private and writable, else the first.
  *
  * @example
  * ```ts
  * import { AddressSpace } from "hmm-ts";
  *
  * using space = AddressSpace.createSync();
- * const p = space.mmapSync(4096);
+ * const p = space.mmapSync(8192);
  * space.u32.store(p, 1);
  * space.madviseSync(p, 4096, "dontneed");
  * console.log(space.u32.load(p)); // 0
+ * space.madviseSync(p, 8192, "populate");
+ * console.log(space.statsSync().residentBytes); // 8192
  * ```
  */
-export type Advice = "normal" | "dontneed";
+export type Advice =
+  | "normal"
+  | "sequential"
+  | "random"
+  | "willneed"
+  | "dontneed"
+  | "free"
+  | "cold"
+  | "pageout"
+  | "populate"
+  | "populate-read"
+  | "populate-write";
+
+const ADVICE_NUMBERS: Readonly<Record<Advice, number>> = {
+  normal: MADV_NORMAL,
+  sequential: MADV_SEQUENTIAL,
+  random: MADV_RANDOM,
+  willneed: MADV_WILLNEED,
+  dontneed: MADV_DONTNEED,
+  free: MADV_FREE,
+  cold: MADV_COLD,
+  pageout: MADV_PAGEOUT,
+  populate: MADV_POPULATE,
+  "populate-read": MADV_POPULATE_READ,
+  "populate-write": MADV_POPULATE_WRITE,
+};
 
 /**
  * Bounds of one address space; its forks inherit them.
@@ -257,9 +306,11 @@ export function protectionBits(syscall: Syscall, protection: Protection): number
 
 /** An advice's number. Throws HmmError EINVAL. */
 export function adviceNumber(advice: Advice): number {
-  if (advice === "normal") return MADV_NORMAL;
-  if (advice === "dontneed") return MADV_DONTNEED;
-  throw invalid("madvise", `the advice is ${formatValue(advice)}; give "normal" or "dontneed"`);
+  if (typeof advice === "string" && Object.hasOwn(ADVICE_NUMBERS, advice))
+    return ADVICE_NUMBERS[advice];
+  const words = Object.keys(ADVICE_NUMBERS).map((word) => `"${word}"`);
+  const text = `${words.slice(0, -1).join(", ")} or ${words.at(-1)}`;
+  throw invalid("madvise", `the advice is ${formatValue(advice)}; give ${text}`);
 }
 
 function placementOf(options: MmapOptions): number {

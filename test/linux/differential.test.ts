@@ -86,6 +86,31 @@ const BROKEN: readonly (readonly [what: string, alter: Alteration])[] = [
     (space) => ({ madviseSync: (at, length) => space.madviseSync(at, length, "normal") }),
   ],
   [
+    "sequential and random leave no trace in the mappings",
+    (space) => ({
+      madviseSync: (at, length, advice) =>
+        space.madviseSync(
+          at,
+          length,
+          advice === "sequential" || advice === "random" ? "willneed" : advice,
+        ),
+    }),
+  ],
+  [
+    "populating for stores gives no frames",
+    (space) => ({
+      madviseSync: (at, length, advice) =>
+        space.madviseSync(at, length, advice === "populate-write" ? "populate-read" : advice),
+    }),
+  ],
+  [
+    "populating does not stop at a hole",
+    (space) => ({
+      madviseSync: (at, length, advice) =>
+        space.madviseSync(at, length, advice.startsWith("populate") ? "willneed" : advice),
+    }),
+  ],
+  [
     "mprotect to none leaves the right to read",
     (space) => ({
       mprotectSync: (at, length, protection) =>

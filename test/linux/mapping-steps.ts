@@ -1,6 +1,6 @@
 /** @module The steps mmap, munmap, mprotect and madvise of a trace, beside ours. */
 
-import type { MmapOptions } from "../../src/index.ts";
+import type { Advice, MmapOptions } from "../../src/index.ts";
 import { BASE, type Play, answerOf, pagesOf } from "./play.ts";
 import type { TracedSpace } from "./traced-space.ts";
 import { PAGE_BYTES } from "./window-map.ts";
@@ -73,9 +73,44 @@ export function playMprotect(play: Play): void {
   play.compareWindows();
 }
 
+const ADVICE: ReadonlyMap<string, Advice> = new Map(
+  (
+    [
+      "normal",
+      "sequential",
+      "random",
+      "willneed",
+      "cold",
+      "pageout",
+      "populate-read",
+      "populate-write",
+      "dontneed",
+    ] as const
+  ).map((advice) => [advice, advice]),
+);
+
 export function playMadvise(play: Play): void {
   const [address, length] = play.range();
-  const advice = play.arg(2) === "normal" ? "normal" : "dontneed";
-  play.expect(answerOf(() => play.space.madviseSync(address, length, advice)));
+  const advice = ADVICE.get(play.arg(2));
+  if (advice === undefined) throw new Error(`trace.c printed the advice ${play.arg(2)}`);
+  if (play.kernels === "EAGAIN") followAdvice(play, address, length, advice);
+  else play.expect(answerOf(() => play.space.madviseSync(address, length, advice)));
   play.compareWindows();
+}
+
+/**
+ * Kind E': the kernel goes from mapping to mapping until one cannot be split. That is one that
+ * reaches past an end of the range; those before it have the advice.
+ */
+function followAdvice(play: Play, address: number, length: number, advice: Advice): void {
+  if (play.scene.trace.limit.of !== "mappings") play.fail("the kernel is at no limit of mappings");
+  play.met("E'");
+  const startPage = (address - BASE) / PAGE_BYTES;
+  const endPage = startPage + pagesOf(length);
+  const { after } = play;
+  for (const [first, end] of after.mappingsIn(0, play.scene.windowPages)) {
+    if (end <= startPage) continue;
+    if (first < startPage || end > endPage) break;
+    play.space.madviseSync(BASE + first * PAGE_BYTES, (end - first) * PAGE_BYTES, advice);
+  }
 }

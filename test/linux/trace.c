@@ -41,6 +41,14 @@
 #ifndef MREMAP_DONTUNMAP
 #define MREMAP_DONTUNMAP 4
 #endif
+#ifndef MADV_COLD
+#define MADV_COLD 20
+#define MADV_PAGEOUT 21
+#endif
+#ifndef MADV_POPULATE_READ
+#define MADV_POPULATE_READ 22
+#define MADV_POPULATE_WRITE 23
+#endif
 #ifndef MAP_FIXED_NOREPLACE
 #define MAP_FIXED_NOREPLACE 0x100000
 #endif
@@ -179,12 +187,32 @@ static void step_mprotect(int space) {
   print_answer(ask(space, &r));
 }
 
+/*
+ * What has one outcome that can be seen, whatever the kernel has to spare. MADV_FREE has not: the
+ * contents may stay or go.
+ */
+static const struct {
+  const char *name;
+  int number;
+} advices[] = {
+    {"normal", MADV_NORMAL},
+    {"sequential", MADV_SEQUENTIAL},
+    {"random", MADV_RANDOM},
+    {"willneed", MADV_WILLNEED},
+    {"cold", MADV_COLD},
+    {"pageout", MADV_PAGEOUT},
+    {"populate-read", MADV_POPULATE_READ},
+    {"populate-write", MADV_POPULATE_WRITE},
+    {"dontneed", MADV_DONTNEED},
+};
+
 static void step_madvise(int space) {
   int page = any_page(space);
-  struct request r = {.call = MADVISE, .address = any_start(page), .flags = chance(15) ? MADV_NORMAL : MADV_DONTNEED};
+  int count = sizeof advices / sizeof advices[0];
+  int advice = chance(50) ? count - 1 : below(count - 1);
+  struct request r = {.call = MADVISE, .address = any_start(page), .flags = advices[advice].number};
   r.length = chance(3) ? 0 : any_length(any_count(space, page));
-  printf("%d madvise %s %lu %s = ", space, place(space, r.address), r.length,
-         r.flags == MADV_NORMAL ? "normal" : "dontneed");
+  printf("%d madvise %s %lu %s = ", space, place(space, r.address), r.length, advices[advice].name);
   print_answer(ask(space, &r));
 }
 

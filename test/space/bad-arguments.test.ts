@@ -113,7 +113,7 @@ const TABLE: readonly Row[] = [
   ["ENOMEM", "mremap", FAR, 4 * PAGE, 5 * PAGE],
   ["EINVAL", "mremap", FAR, PAGE, 2 ** 45],
   ["ENOMEM", "mremap", FAR, PAGE, 2 ** 44 - 1024 * PAGE, { mayMove: true }],
-  ["EINVAL", "madvise", FAR, PAGE, "willneed"],
+  ["EINVAL", "madvise", FAR, PAGE, "hurry"],
   ["EINVAL", "madvise", FAR, PAGE, 4],
   ["EINVAL", "madvise", FAR + 1, PAGE, "dontneed"],
   ["EINVAL", "madvise", FAR + 1, 0, "dontneed"],

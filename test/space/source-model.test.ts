@@ -47,6 +47,17 @@ function viewUnlessBusy(
   }
 }
 
+const ADVICE = [
+  "normal",
+  "sequential",
+  "random",
+  "willneed",
+  "cold",
+  "pageout",
+  "populate",
+  "populate-read",
+] as const;
+
 class Run {
   readonly random: (below: number) => number;
   readonly source = new MemorySource(PAGES * PAGE);
@@ -77,7 +88,7 @@ class Run {
     const pages = 1 + this.random(PAGES - page);
     const { space, own } = this.side;
     const value = this.random(2 ** 32);
-    const kind = this.random(12);
+    const kind = this.random(13);
     this.log.push(`${kind} page ${page} pages ${pages} value ${value}`);
     if (kind < 3) this.loadBoth(page);
     else if (kind < 5) this.storeShared(space, page, value);
@@ -86,7 +97,23 @@ class Run {
     else if (kind === 8) this.discard(space, own, page, pages);
     else if (kind === 9) this.view(space, page, pages, value);
     else if (kind === 10) this.forkOrLeave();
-    else this.resize(space);
+    else if (kind === 11) this.resize(space);
+    else this.advise(space, page, pages);
+  }
+
+  /** Changes nothing that can be seen, but that a write-back may have been made. */
+  advise(space: AddressSpace, page: number, pages: number): void {
+    const advice = ADVICE[this.random(ADVICE.length)]!;
+    for (const base of [SHARED, PRIVATE]) {
+      // That would make copies of the private mapping's own.
+      if (advice === "populate" && base === PRIVATE) continue;
+      try {
+        space.madviseSync(base + page * PAGE, pages * PAGE, advice);
+      } catch (error) {
+        const isPastEnd = page + pages > this.words.length && advice.startsWith("populate");
+        if (!isPastEnd || !(error instanceof HmmError) || error.code !== "EFAULT") throw error;
+      }
+    }
   }
 
   loadBoth(page: number): void {

@@ -210,7 +210,7 @@ function* awaitSource(range: HmmRange, vma: Vma, page: number): Task<Errno> {
     return EFAULT;
   }
   if (range.awaitedPage !== 0) return EBUSY;
-  const at = yield* beginWait(range.machine, vma.source, offsetOf(vma, page));
+  const at = yield* beginWait(range.machine, vma.source, offsetOf(vma, page), vma.flags);
   if (at < 0) return at;
   range.awaitedPage = at;
   return EBUSY;

@@ -18,7 +18,6 @@ import {
 import type { Machine } from "../../memory/machine.ts";
 import { atomicExchange } from "../../sync/atomics.ts";
 import { EACCES, EINVAL, ENOMEM, type Errno } from "../../sync/errno.ts";
-import type { SharedMemory } from "../../sync/shared-memory.ts";
 import type { Task } from "../../sync/tasks/task.ts";
 import type { Mm } from "../mm-struct.ts";
 import { alignedPageOf, isLengthOrZero } from "./page-arguments.ts";
@@ -35,14 +34,14 @@ import {
   ptePfn,
   withoutWrite,
 } from "../pte.ts";
-import { isReadOnlySource, isSameSource, mergeVmas, splitAtBoth } from "../vma/vma-map.ts";
+import { changeFlags } from "../vma/vma-flags.ts";
+import { isReadOnlySource, mergeVmas } from "../vma/vma-map.ts";
 import {
   type PageRange,
   VM_BACKED,
   VM_READ,
   VM_SHARED,
   VM_WRITE,
-  type Vma,
   isFullyMapped,
   vmasIn,
 } from "../vma/vma.ts";
@@ -78,16 +77,12 @@ function* mprotectLocked(
   range: PageRange,
   protection: number,
 ): Task<Errno> {
-  const { startPage, endPage } = range;
-  const { memory } = machine;
-  if (!isFullyMapped(memory, mm, range)) return ENOMEM;
+  if (!isFullyMapped(machine.memory, mm, range)) return ENOMEM;
   if ((protection & VM_WRITE) !== 0 && hasReadOnlySource(machine, mm, range)) return EACCES;
-  if (countAfter(memory, mm, range, protection) > mm.limitVmas) return ENOMEM;
-  const result = yield* splitAtBoth(machine, mm, range, "unlimited");
+  const result = yield* changeFlags(machine, mm, range, (flags) =>
+    withProtection(flags, protection),
+  );
   if (result !== 0) return result;
-  for (const vma of vmasIn(memory, mm, startPage, endPage)) {
-    vma.flags = withProtection(vma.flags, protection);
-  }
   yield* takeRights(machine, mm, range, protection);
   yield* mergeVmas(machine, mm, range);
   return 0;
@@ -103,31 +98,6 @@ function hasReadOnlySource(machine: Machine, mm: Mm, { startPage, endPage }: Pag
 
 const withProtection = (flags: number, protection: number): number =>
   (flags & ~(VM_READ | VM_WRITE)) | protection;
-
-/**
- * How many vmas the space will have. A part that is split off may merge with a neighbour, so a
- * border can be moved at the limit, too.
- */
-function countAfter(memory: SharedMemory, mm: Mm, range: PageRange, protection: number): number {
-  const { startPage, endPage } = range;
-  let count = mm.vmaCount;
-  let before: { readonly flags: number; readonly vma: Vma; readonly endPage: number } | undefined;
-  const meet = (vma: Vma, first: number, end: number): void => {
-    if (first >= end) return;
-    const isInside = first >= startPage && end <= endPage;
-    const flags = isInside ? withProtection(vma.flags, protection) : vma.flags;
-    if (vma.startPage < first) count++;
-    if (before?.flags === flags && before.endPage === first && isSameSource(before.vma, vma))
-      count--;
-    before = { flags, vma, endPage: end };
-  };
-  for (const vma of vmasIn(memory, mm, Math.max(startPage - 1, 0), endPage + 1)) {
-    meet(vma, vma.startPage, Math.min(vma.endPage, startPage));
-    meet(vma, Math.max(vma.startPage, startPage), Math.min(vma.endPage, endPage));
-    meet(vma, Math.max(vma.startPage, endPage), vma.endPage);
-  }
-  return count;
-}
 
 /**
  * Removes what the protection does not allow from the entries. The vmas have it already, so a later

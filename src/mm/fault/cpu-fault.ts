@@ -43,7 +43,7 @@ export function* cpuFault(machine: Machine, mm: Mm, page: number, isWrite: boole
   yield* mm.mmapLock.downRead();
   const vma = vmaOf(machine.memory, mm, page);
   const result = vma === undefined ? EFAULT : yield* handleMmFault(machine, mm, vma, page, isWrite);
-  const wait = vma === undefined ? 0 : yield* waitFor(machine, vma, page, result);
+  const wait = vma === undefined ? 0 : yield* waitForSource(machine, vma, page, result);
   yield* mm.mmapLock.upRead();
   if (wait === 0) return result;
   return wait < 0 ? wait : yield* bringIn(machine, wait);
@@ -54,8 +54,14 @@ export function* cpuFault(machine: Machine, mm: Mm, page: number, isWrite: boole
  * (source/bring-in.ts), 0 for nothing, ENOMEM, EMFILE. A page past the end is waited for, too: the
  * source may have grown. Holding the mmap lock.
  */
-function* waitFor(machine: Machine, vma: Vma, page: number, result: Errno): Task<number> {
-  if (result === FAULT_RETRY) return yield* beginWait(machine, vma.source, offsetOf(vma, page));
+export function* waitForSource(
+  machine: Machine,
+  vma: Vma,
+  page: number,
+  result: Errno,
+): Task<number> {
+  if (result === FAULT_RETRY)
+    return yield* beginWait(machine, vma.source, offsetOf(vma, page), vma.flags);
   if (result !== EFAULT || (vma.flags & VM_BACKED) === 0) return 0;
   return isBeyondSource(machine, vma, page)
     ? yield* beginSizeWait(machine, vma.source, offsetOf(vma, page))
@@ -221,9 +227,8 @@ function* throwFault(
       address,
     );
   }
-  // Receives the buffer of the device that has the page, or throws BufferNotHere.
   if (result === ENXIO) {
-    machine.ram.sections.of(yield* framePfn(machine, mm, page));
+    yield* receiveBuffer(machine, mm, page);
     return;
   }
   if (result !== EFAULT) {
@@ -234,6 +239,11 @@ function* throwFault(
   // Another thread has mapped the page since the fault: the access is tried again.
   if (refusal === undefined) return;
   throw new SegmentationFault(address, isWrite ? "write" : "read", refusal.reason, refusal.signal);
+}
+
+/** Receives the buffer of the device that has the page, or throws BufferNotHere. */
+export function* receiveBuffer(machine: Machine, mm: Mm, page: number): Task<void> {
+  machine.ram.sections.of(yield* framePfn(machine, mm, page));
 }
 
 /**

@@ -14,7 +14,8 @@
  * it. What was decided under the lock (the vma, its right) is decided again.
  *
  * Read-ahead: a thread that reads on where the last read of the source ended gets twice as many
- * pages as before, READ_AHEAD_MAX at most; another place gets READ_AHEAD_MIN.
+ * pages as before, READ_AHEAD_MAX at most; another place gets READ_AHEAD_MIN. Advice says it at
+ * once: MADV_SEQUENTIAL reads READ_AHEAD_MAX everywhere, MADV_RANDOM the one page.
  */
 
 import type { Machine } from "../../memory/machine.ts";
@@ -33,6 +34,7 @@ import {
   slotIfThere,
 } from "../vma/page-cache.ts";
 import type { Source } from "../vma/source.ts";
+import { VM_RANDOM, VM_SEQUENTIAL } from "../vma/vma.ts";
 import { IO_OWN, IO_READ, IO_SIZE, SourceIo, ioBegin, isOfPage, thenCleanUp } from "./io.ts";
 import { type Pager, SIZE_CHANGED, pagerOf, pendingHere } from "./pager.ts";
 import { ask, endWait } from "./requests.ts";
@@ -47,12 +49,19 @@ export const READ_AHEAD_MAX = 256;
 const TRIES_MAX = 1000;
 
 /**
- * A wait for page `page` of the cache: its record, or ENOMEM, EMFILE. Holding the mmap lock of a
- * space that maps it. The caller drops the lock, then calls `bringIn` until it does not answer
- * EAGAIN, or `endWait`.
+ * A wait for page `page` of the cache, which a mapping with `vmaFlags` needs: its record, or
+ * ENOMEM, EMFILE. Holding the mmap lock of a space that maps it. The caller drops the lock, then
+ * calls `bringIn` until it does not answer EAGAIN, or `endWait`.
  */
-export function beginWait(machine: Machine, cache: number, page: number): Task<number> {
-  return ioBegin(machine, cache, IO_READ, page, page + 1);
+export function* beginWait(
+  machine: Machine,
+  cache: number,
+  page: number,
+  vmaFlags: number,
+): Task<number> {
+  const at = yield* ioBegin(machine, cache, IO_READ, page, page + 1);
+  if (at > 0) SourceIo.at(machine.memory, at).vmaFlags = vmaFlags;
+  return at;
 }
 
 /**
@@ -96,7 +105,7 @@ function* waitForPage(machine: Machine, at: number, timeoutMs: number): Task<Err
     if ((entry & CACHE_READING) !== 0) {
       errno = yield* waitWhileReading(machine, cache, source, page, leftMs);
     } else if (pager !== undefined) {
-      const pages = yield* readAhead(cache, source, page, machine.ram.usage().freePages);
+      const pages = yield* readAhead(cache, source, io, machine.ram.usage().freePages);
       errno = yield* readAndFollow(machine, cache, source, pager, page, pages);
     } else {
       return yield* ask(machine, source, at, leftMs);
@@ -159,23 +168,51 @@ function* readAndFollow(
   return answer === SIZE_CHANGED ? yield* refreshSize(machine, cache.at) : answer;
 }
 
-/** How many pages are to be read from `page` on; an eighth of the free RAM at most. */
+/** How many pages are to be read for a wait; an eighth of the free RAM at most. */
 function* readAhead(
   cache: PageCache,
   source: Source,
-  page: number,
+  { startPage: page, vmaFlags }: SourceIo,
   freePages: number,
 ): Task<number> {
   yield* cache.lock.lock();
-  const isSequential = page === source.readNext;
-  const window = isSequential
-    ? Math.min(Math.max(source.readWindow * 2, READ_AHEAD_MIN), READ_AHEAD_MAX)
-    : READ_AHEAD_MIN;
+  const window = windowOf(vmaFlags, page === source.readNext ? source.readWindow : 0);
   const pages = Math.max(1, Math.min(window, Math.floor(freePages / 8)));
   source.readWindow = window;
   source.readNext = page + pages;
   yield* cache.lock.unlock();
   return pages;
+}
+
+/** `readBefore`: pages that the read before had, if this one goes on where that one ended. */
+function windowOf(vmaFlags: number, readBefore: number): number {
+  if ((vmaFlags & VM_RANDOM) !== 0) return 1;
+  if ((vmaFlags & VM_SEQUENTIAL) !== 0) return READ_AHEAD_MAX;
+  return Math.min(Math.max(readBefore * 2, READ_AHEAD_MIN), READ_AHEAD_MAX);
+}
+
+/**
+ * Reads what is absent of [startPage, endPage), as far as that goes without waiting for this
+ * thread's own code; who needs a page that could not be read finds out why. The caller holds a
+ * reference of the cache, and no lock.
+ */
+export function* readAheadRange(
+  machine: Machine,
+  at: number,
+  startPage: number,
+  endPage: number,
+): Task<void> {
+  const cache = PageCache.at(machine.memory, at);
+  const source = backingOf(machine, at);
+  const pager = pagerOf(machine, at);
+  for (let page = startPage; page < Math.min(endPage, cachePages(machine, at)); page++) {
+    if (source === undefined || cacheEntryAt(machine.memory, cache, page) !== 0) continue;
+    const errno =
+      pager === undefined
+        ? yield* bringPageIn(machine, at, page)
+        : yield* readAndFollow(machine, cache, source, pager, page, endPage - page);
+    if (errno !== 0) return;
+  }
 }
 
 /**
@@ -210,6 +247,6 @@ export function* populate(
 
 /** One page, with what is read ahead. The caller holds a reference of the cache, and no lock. */
 export function* bringPageIn(machine: Machine, cache: number, page: number): Task<Errno> {
-  const io = yield* beginWait(machine, cache, page);
+  const io = yield* beginWait(machine, cache, page, 0);
   return io < 0 ? io : yield* bringIn(machine, io);
 }

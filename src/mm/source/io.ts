@@ -71,6 +71,7 @@ export interface SourceIo extends StructView {
   errno: number;
   server: number;
   slot: number;
+  vmaFlags: number;
 }
 
 export const SourceIo: Struct<SourceIo> = struct<SourceIo>("sourceIo", {
@@ -84,6 +85,7 @@ export const SourceIo: Struct<SourceIo> = struct<SourceIo>("sourceIo", {
   errno: i32("pageCacheLock", "what came of it, when it is done"),
   server: u32("pageCacheLock", "agent id of the thread that has taken it"),
   slot: u32("const", "in the resource list of the thread that made it"),
+  vmaFlags: u32("const", "of a read for a fault: VM_SEQUENTIAL, VM_RANDOM of the mapping"),
 });
 
 const IO_RESOURCE: number = resourceKind("transfer of a source");

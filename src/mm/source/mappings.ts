@@ -74,13 +74,28 @@ export function* unmapPages(
   if (startPage >= endPage) return;
   const pages = { startPage, endPage };
   yield* forEachMapping(machine, cache, source, pages, "write", function* (mm, part) {
-    for (let page = part.startPage; page < part.endPage;) {
-      const end = evenCopies ? part.endPage : page + 1;
-      if (evenCopies || isCachePage(machine, mm, cache.at, page))
-        yield* zapRange(machine, mm, invalidateRange(mm, page, end, EVENT_CLEAR));
-      page = end;
-    }
+    if (!evenCopies) yield* unmapCached(machine, mm, cache.at, part);
+    else
+      yield* zapRange(machine, mm, invalidateRange(mm, part.startPage, part.endPage, EVENT_CLEAR));
   });
+}
+
+/**
+ * Clears the entries that have frames of the cache, run by run; copies stay. Holding the mmap lock
+ * for writing: a fault might replace the frame by a copy after it was judged.
+ */
+export function* unmapCached(
+  machine: Machine,
+  mm: Mm,
+  cache: number,
+  { startPage, endPage }: PageRange,
+): Task<void> {
+  for (let page = startPage; page < endPage;) {
+    let end = page;
+    while (end < endPage && isCachePage(machine, mm, cache, end)) end++;
+    if (end > page) yield* zapRange(machine, mm, invalidateRange(mm, page, end, EVENT_CLEAR));
+    page = end + 1;
+  }
 }
 
 /** Whether the page's entry has a frame of the cache, and no copy. Holding the mmap lock. */

@@ -6,10 +6,11 @@
  */
 
 import type { Machine } from "../../memory/machine.ts";
-import { LEAF_WORDS, wordAt } from "../../mmu/radix-table.ts";
+import { nextLeafPage, wordAt } from "../../mmu/radix-table.ts";
 import { atomicStore } from "../../sync/atomics.ts";
 import type { Task } from "../../sync/tasks/task.ts";
 import {
+  CACHE_PAGES_MAX,
   CACHE_UPTODATE,
   type PageCache,
   cacheEntryPfn,
@@ -31,24 +32,31 @@ export function* reclaim(machine: Machine, cache: PageCache, source: Source): Ta
 }
 
 /**
- * Drops the pages that are as the store has them and that nobody maps. They are read again when
- * they are needed. Returns how many.
+ * Drops the pages of [startPage, endPage) that are as the store has them and that nobody maps. They
+ * are read again when they are needed. Returns how many.
  */
-export function* dropUnmapped(machine: Machine, cache: PageCache): Task<number> {
+export function* dropUnmapped(
+  machine: Machine,
+  cache: PageCache,
+  startPage: number = 0,
+  endPage: number = CACHE_PAGES_MAX,
+): Task<number> {
   let dropped = 0;
-  const pages = cachePages(machine, cache.at);
-  for (let page = 0; page < pages; page += LEAF_WORDS) {
+  const pastPage = Math.min(endPage, cachePages(machine, cache.at));
+  for (let page = startPage; page < pastPage;) {
     const frames: number[] = [];
-    yield* takeUnmapped(machine, cache, page, frames);
+    const end = Math.min(nextLeafPage(page), pastPage);
+    yield* takeUnmapped(machine, cache, page, end, frames);
     for (const pfn of frames) yield* machine.ram.refs.pagePut(pfn);
     dropped += frames.length;
+    page = end;
   }
   return dropped;
 }
 
 /**
- * One table of the cache, in one section. `frames` gets those of which the cache had the only
- * count.
+ * What lies in one table of the cache, in one section. `frames` gets those of which the
+ * cache had the only count.
  *
  * @stepped page cache
  */
@@ -56,13 +64,14 @@ function* takeUnmapped(
   machine: Machine,
   cache: PageCache,
   page: number,
+  endPage: number,
   frames: number[],
 ): Task<void> {
   const { memory, ram } = machine;
   const first = slotIfThere(memory, cache, page);
   if (first === 0) return;
   yield* cache.lock.lock();
-  for (let slot = first; slot < first + LEAF_WORDS; slot++) {
+  for (let slot = first; slot < first + (endPage - page); slot++) {
     const entry = wordAt(memory.words, slot);
     if ((entry & 0xff) !== CACHE_UPTODATE || ram.refs.pageCount(cacheEntryPfn(entry)) !== 1)
       continue;

@@ -23,6 +23,7 @@ import {
   cacheEntryPfn,
   slotIfThere,
 } from "../vma/page-cache.ts";
+import { oneSourceOf } from "../vma/vma-map.ts";
 import {
   type PageRange,
   VM_BACKED,
@@ -89,11 +90,12 @@ function* populateAll(machine: Machine, waits: readonly number[]): Task<Errno> {
   return 0;
 }
 
-/** The part that is the whole range, if it is of a source with a backing store. */
+/** The whole range as one part, if all of it is of one source with a backing store. */
 export function wholeBacked(machine: Machine, mm: Mm, range: PageRange): VmaPart | undefined {
-  const [part] = backedParts(machine, mm, range);
-  const isWhole = part?.startPage === range.startPage && part.endPage === range.endPage;
-  return isWhole ? part : undefined;
+  const vma = oneSourceOf(machine.memory, mm, range);
+  const { startPage, endPage } = range;
+  const isBacked = vma !== undefined && (vma.flags & VM_BACKED) !== 0;
+  return isBacked ? { vma, startPage, endPage } : undefined;
 }
 
 /**

@@ -22,7 +22,7 @@ import { migrateToRun } from "../migrate/migrate-to-run.ts";
 import { Mm } from "../mm-struct.ts";
 import { KIND_FRAME, PTE_PRESENT, ZERO_PFN, pteKind, ptePfn, withWrite } from "../pte.ts";
 import { claim, dropClaim } from "../source/source-table.ts";
-import { isBeyondSource } from "../vma/vma-map.ts";
+import { isBeyondSource, oneSourceOf } from "../vma/vma-map.ts";
 import {
   type PageRange,
   VM_BACKED,
@@ -30,7 +30,6 @@ import {
   VM_READ,
   VM_SHARED,
   VM_WRITE,
-  type Vma,
   isFullyMapped,
   offsetOf,
   partsIn,
@@ -196,12 +195,10 @@ function checkRange(machine: Machine, mm: Mm, hold: ViewHold): Errno {
 function* findRun(machine: Machine, mm: Mm, hold: ViewHold): Task<number> {
   const { startPage, endPage } = hold;
   const { memory } = machine;
-  let buffer: Vma | undefined;
-  for (const { vma } of partsIn(memory, mm, { startPage, endPage }))
-    if ((vma.flags & VM_BUFFER) !== 0) buffer ??= vma;
-  if (buffer !== undefined) {
-    const isWhole = buffer.startPage <= startPage && buffer.endPage >= endPage;
-    return isWhole ? buffer.source + offsetOf(buffer, startPage) : EINVAL;
+  for (const { vma: buffer } of partsIn(memory, mm, { startPage, endPage })) {
+    if ((buffer.flags & VM_BUFFER) === 0) continue;
+    const whole = oneSourceOf(memory, mm, hold);
+    return whole === undefined ? EINVAL : whole.source + offsetOf(whole, startPage);
   }
   const failed = yield* bringToRam(machine, mm, { startPage, endPage });
   if (failed !== 0) return failed;

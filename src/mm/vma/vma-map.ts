@@ -25,6 +25,8 @@ import {
   START_PAGE,
   VM_BACKED,
   VM_BUFFER,
+  VM_SHARED,
+  VM_SPECIAL,
   Vma,
   type VmaKind,
   findVma,
@@ -34,6 +36,9 @@ import {
   vmaOf,
   vmasIn,
 } from "./vma.ts";
+
+/** Flags that say what a mapping's memory is, and not how it is used. */
+const SOURCE_FLAGS: number = VM_SHARED | VM_BUFFER | VM_BACKED | VM_SPECIAL;
 
 function isSameKind(vma: Vma, kind: VmaKind, kindStartPage: number): boolean {
   return vma.flags === kind.flags && goesOnIn(vma, kind, kindStartPage);
@@ -48,6 +53,27 @@ function goesOnIn(vma: Vma, kind: VmaKind, kindStartPage: number): boolean {
 /** True if two neighbours differ at most in their flags (V2). Holding the mmap lock. */
 export function isSameSource(vma: Vma, next: Vma): boolean {
   return goesOnIn(vma, next, next.startPage);
+}
+
+/**
+ * The first mapping of the range, if all others go on in its source where the one before ends: they
+ * differ in rights and advice, and `offsetOf` the first is right for all. The range is mapped
+ * throughout. Holding the mmap lock.
+ */
+export function oneSourceOf(
+  memory: SharedMemory,
+  mm: Mm,
+  { startPage, endPage }: PageRange,
+): Vma | undefined {
+  let first: Vma | undefined;
+  let before: Vma | undefined;
+  for (const vma of vmasIn(memory, mm, startPage, endPage)) {
+    const isOther = before !== undefined && ((before.flags ^ vma.flags) & SOURCE_FLAGS) !== 0;
+    if (before !== undefined && (isOther || !isSameSource(before, vma))) return undefined;
+    first ??= vma;
+    before = vma;
+  }
+  return first;
 }
 
 /** Gives back the caller's reference of the source (V3). */

@@ -38,6 +38,10 @@ export const VM_BUFFER = 0x40;
  * when they are touched. Also with private mappings, whose stores go to copies.
  */
 export const VM_BACKED = 0x80;
+/** Advice: its pages will be read in order (Linux: VM_SEQ_READ). */
+export const VM_SEQUENTIAL = 0x100;
+/** Advice: its pages will be read at random (Linux: VM_RAND_READ). */
+export const VM_RANDOM = 0x200;
 /** Mappings that no device can mirror. */
 export const VM_SPECIAL: number = VM_IO | VM_PFNMAP | VM_MIXEDMAP;
 

@@ -11,12 +11,20 @@ import {
   harnessScenario,
 } from "../../../../src/checker/harness/hmm-harness.ts";
 import type { ScenarioExploration } from "../../../../src/checker/scenario.ts";
-import { MADV_DONTNEED, doMadvise } from "../../../../src/mm/calls/madvise.ts";
+import {
+  MADV_COLD,
+  MADV_DONTNEED,
+  MADV_PAGEOUT,
+  MADV_POPULATE,
+  MADV_WILLNEED,
+  doMadvise,
+} from "../../../../src/mm/calls/madvise.ts";
 import { doMunmap } from "../../../../src/mm/calls/munmap.ts";
 import { doFork } from "../../../../src/mm/lifetime/fork.ts";
 import { mmput } from "../../../../src/mm/lifetime/mm.ts";
 import { Mm } from "../../../../src/mm/mm-struct.ts";
 import { PAGE_BYTES, PTE_WRITE, holdsFrame, ptePfn } from "../../../../src/mm/pte.ts";
+import { unmapCached } from "../../../../src/mm/source/mappings.ts";
 import { beginWrite, writeRun } from "../../../../src/mm/source/transfer.ts";
 import { markDirty } from "../../../../src/mm/view/view-backed.ts";
 import { viewClose, viewOpen } from "../../../../src/mm/view/view-open.ts";
@@ -116,6 +124,35 @@ const discards: Act = {
   name: "discard",
   runs: ["mm/calls/madvise.doMadvise"],
   body: (_stage, { machine, mm }) => doMadvise(machine, mm, ADDRESS, PAGE_BYTES, MADV_DONTNEED),
+};
+const advises = (name: string, advice: number, run: string): Act => ({
+  name,
+  runs: ["mm/calls/madvise.doMadvise", run],
+  *body(_stage, { machine, mm }) {
+    const answer = yield* doMadvise(machine, mm, ADDRESS, PAGE_BYTES, advice);
+    assert(answer === 0, `madvise answered ${answer}`);
+  },
+});
+const pagesOut = advises("pageout", MADV_PAGEOUT, "mm/calls/advise-source.pageOut");
+const cools = advises("cold", MADV_COLD, "mm/calls/advise-source.deactivate");
+const readsAhead = advises("willneed", MADV_WILLNEED, "mm/calls/advise-source.readAhead");
+const populates = advises("populate", MADV_POPULATE, "mm/calls/populate.populateRange");
+/** In a private mapping: the copy is what the space sees from then on. */
+const keepsStore: Act = {
+  name: "own-store",
+  runs: [...FAULT, "mm/fault/copy-on-write.writeProtectedPrivate"],
+  *body(_stage, harness) {
+    yield* storeWord(harness, 9);
+    const seen = yield* loadWord(harness);
+    assert(seen === 9, `the page reads ${seen} after a store of 9`);
+  },
+};
+/** As MADV_COLD, but a fault may replace the frame after it was judged. */
+const coolsReading: Body = function* ({ cache }, { machine, mm }) {
+  const page = { startPage: HARNESS_PAGE, endPage: HARNESS_PAGE + 1 };
+  yield* mm.mmapLock.downRead();
+  yield* unmapCached(machine, mm, cache, page);
+  yield* mm.mmapLock.upRead();
 };
 const forks: Act = {
   name: "fork",
@@ -345,6 +382,31 @@ export const files: readonly Covered[] = [
   pair({ first: syncs, second: discards, check: requireStored(5), before: dirtied }),
   pair({ first: syncs, second: forks, check: requireStored(9), before: dirtied }),
   pair({ first: syncs, second: views, check: requireStored(5), before: dirtied }),
+  pair({ first: storesTwice, second: pagesOut, check: requireStored(9), before: dirtied }),
+  pair({ first: syncs, second: pagesOut, check: requireStored(5), before: dirtied }),
+  pair({ first: stores(9), second: cools, check: requireStored(9), before: dirtied }),
+  pair({ first: loads, second: readsAhead, check: requireNoStaleEntry }),
+  pair({
+    first: stores(9),
+    second: populates,
+    check: requireStored(9),
+    exploration: { engine: "bounded", preemptions: 1 },
+  }),
+  pair({
+    first: keepsStore,
+    second: cools,
+    check: () => {},
+    options: { shared: false },
+    suffix: "/private",
+    before: touched,
+    twin: {
+      name: "reading",
+      summary:
+        "MADV_COLD judges the entry holding the mmap lock for reading: a fault puts a copy there, and the copy is cleared, and its store lost.",
+      expects: "assertion",
+      second: coolsReading,
+    },
+  }),
   pair({
     first: loadsOrFaults,
     second: cutsOff,

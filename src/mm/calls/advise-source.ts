@@ -1,0 +1,111 @@
+/**
+ * @module mm/calls/advise-source
+ * Advice about pages of sources: to read them ahead, to give up their place in RAM. Follows
+ * `madvise_willneed`, `madvise_cold` and `madvise_pageout` in `mm/madvise.c`. It is about pages
+ * that a source can give again; memory without one stays as it is, since nothing is swapped.
+ *
+ *     advice     entries of this space     page cache
+ *     willneed   -                         pages are read, half of the free RAM at most
+ *     cold       of the cache: cleared     stays; whoever needs RAM takes first what nobody maps
+ *     pageout    of the cache: cleared     dirty pages are written, then pages that nobody maps go
+ *
+ * What other spaces map they keep. Holding no lock; the caller holds an mm user.
+ */
+
+import type { Machine } from "../../memory/machine.ts";
+import { EINVAL, ENOMEM, type Errno } from "../../sync/errno.ts";
+import type { Task } from "../../sync/tasks/task.ts";
+import type { Mm } from "../mm-struct.ts";
+import { readAheadRange } from "../source/bring-in.ts";
+import {
+  IO_READ,
+  type IoKind,
+  IO_WRITE,
+  SourceIo,
+  ioBegin,
+  ioEnd,
+  thenCleanUp,
+} from "../source/io.ts";
+import { unmapCached } from "../source/mappings.ts";
+import { dropUnmapped } from "../source/reclaim.ts";
+import { syncPages } from "../source/write-back.ts";
+import { PageCache } from "../vma/page-cache.ts";
+import {
+  type PageRange,
+  VM_BACKED,
+  VM_SPECIAL,
+  isFullyMapped,
+  offsetOf,
+  partsIn,
+} from "../vma/vma.ts";
+
+/** MADV_WILLNEED. That a page cannot be read is found out by who touches it. */
+export function readAhead(machine: Machine, mm: Mm, range: PageRange): Task<Errno> {
+  return forSources(machine, mm, range, IO_READ, (cache, startPage, endPage) => {
+    const pages = Math.floor(machine.ram.usage().freePages / 2);
+    return readAheadRange(machine, cache, startPage, Math.min(endPage, startPage + pages));
+  });
+}
+
+/** MADV_COLD. */
+export function* deactivate(machine: Machine, mm: Mm, range: PageRange): Task<Errno> {
+  yield* mm.mmapLock.downWrite();
+  const result = yield* unmapSources(machine, mm, range);
+  yield* mm.mmapLock.upWrite();
+  return result;
+}
+
+/** MADV_PAGEOUT. What could not be written stays, and is dirty still. */
+export function* pageOut(machine: Machine, mm: Mm, range: PageRange): Task<Errno> {
+  const result = yield* deactivate(machine, mm, range);
+  if (result !== 0 && result !== ENOMEM) return result;
+  return yield* forSources(machine, mm, range, IO_WRITE, function* (cache, startPage, endPage) {
+    yield* syncPages(machine, cache, startPage, endPage);
+    yield* dropUnmapped(machine, PageCache.at(machine.memory, cache), startPage, endPage);
+  });
+}
+
+/** Holding the mmap lock for writing. EINVAL at frames without a count; ENOMEM: there is a hole. */
+function* unmapSources(machine: Machine, mm: Mm, range: PageRange): Task<Errno> {
+  for (const part of partsIn(machine.memory, mm, range)) {
+    if ((part.vma.flags & VM_SPECIAL) !== 0) return EINVAL;
+    if ((part.vma.flags & VM_BACKED) === 0) continue;
+    yield* unmapCached(machine, mm, part.vma.source, part);
+  }
+  return isFullyMapped(machine.memory, mm, range) ? 0 : ENOMEM;
+}
+
+/**
+ * Calls `visit` for what each mapping of a source has of the range, in pages of the source, without
+ * the mmap lock: a record keeps the cache meanwhile (O1 of source/io.ts). 0 or ENOMEM, EMFILE.
+ */
+function* forSources(
+  machine: Machine,
+  mm: Mm,
+  range: PageRange,
+  kind: IoKind,
+  visit: (cache: number, startPage: number, endPage: number) => Task<void>,
+): Task<Errno> {
+  const { memory } = machine;
+  const records: number[] = [];
+  yield* mm.mmapLock.downRead();
+  let result: Errno = isFullyMapped(memory, mm, range) ? 0 : ENOMEM;
+  for (const { vma, startPage, endPage } of partsIn(memory, mm, range)) {
+    if ((vma.flags & VM_BACKED) === 0) continue;
+    const [first, end] = [offsetOf(vma, startPage), offsetOf(vma, endPage)];
+    const at = yield* ioBegin(machine, vma.source, kind, first, end);
+    if (at < 0) result = at;
+    else records.push(at);
+  }
+  yield* mm.mmapLock.upRead();
+  const all = function* (): Task<Errno> {
+    for (const at of records) {
+      const { cache, startPage, endPage } = SourceIo.at(memory, at);
+      yield* visit(cache, startPage, endPage);
+    }
+    return result;
+  };
+  return yield* thenCleanUp(all(), function* () {
+    for (const at of records) yield* ioEnd(machine, at);
+  });
+}
