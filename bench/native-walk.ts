@@ -8,6 +8,7 @@ import { join } from "node:path";
 import type { HmmRange } from "../src/hmm/range/range.ts";
 import type { AddressSpace } from "../src/index.ts";
 import { NativeProgram } from "./native-program.ts";
+import { inside } from "../test/inside.ts";
 
 export class NativeWalk {
   readonly #program: NativeProgram;
@@ -31,12 +32,20 @@ export class NativeWalk {
   static make(space: AddressSpace, range: HmmRange): NativeWalk | string {
     const program = NativeProgram.make("walk");
     if (typeof program === "string") return program;
-    const { words } = space.machine.memory;
+    const { words } = inside(space).machine.memory;
     const heap = join(program.folder, "heap");
     writeFileSync(heap, new Uint8Array(words.buffer, words.byteOffset, words.byteLength));
     const { flags, pfnShift } = range.encoding;
     const { startPage, pfns } = range;
-    const args = [heap, space.mm.pgd, startPage, pfns.length, flags.valid, flags.write, pfnShift];
+    const args = [
+      heap,
+      inside(space).mm.pgd,
+      startPage,
+      pfns.length,
+      flags.valid,
+      flags.write,
+      pfnShift,
+    ];
     return new NativeWalk(program, args, checksumOf(pfns));
   }
 

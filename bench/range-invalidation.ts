@@ -22,6 +22,7 @@ import { type Task, doneNumber } from "../src/sync/tasks/task.ts";
 import type { MeasureOptions, Measurement, Reading } from "./figure.ts";
 import { measurePairs } from "./pairs.ts";
 import { roundCounter, roundsOf } from "./round-counter.ts";
+import { inside } from "../test/inside.ts";
 
 const FIRST_PAGE = 1024;
 const APART_PAGES = 4;
@@ -52,21 +53,22 @@ class Watched {
 
   static async open(ranges: number): Promise<Watched> {
     const space = await AddressSpace.create({ ramBytes: 2 ** 20 });
-    const { machine, mm } = space;
-    const driver = Driver.at(machine.memory, space.runSync(machine.heap.alloc(Driver)));
+    const { machine, mm } = inside(space);
+    const driver = Driver.at(machine.memory, inside(space).runSync(machine.heap.alloc(Driver)));
     const mirror = new HmmMirror(machine, driver.mirror.at);
     mirror.init(OPS);
-    space.runSync(mm.mmapLock.downWrite());
-    const errno = space.runSync(hmmMirrorRegister(mirror, mm));
-    space.runSync(mm.mmapLock.upWrite());
+    inside(space).runSync(mm.mmapLock.downWrite());
+    const errno = inside(space).runSync(hmmMirrorRegister(mirror, mm));
+    inside(space).runSync(mm.mmapLock.upWrite());
     if (errno !== 0) throw new Error(`the benchmark's set-up failed: ${errnoName(errno)}`);
     const watched = new Watched(space, mirror, Hmm.at(machine.memory, mm.hmm));
-    for (let i = 0; i < ranges; i++) space.runSync(watched.#add(FIRST_PAGE + i * APART_PAGES));
+    for (let i = 0; i < ranges; i++)
+      inside(space).runSync(watched.#add(FIRST_PAGE + i * APART_PAGES));
     return watched;
   }
 
   *#add(page: number): Task<void> {
-    const { memory, heap } = this.space.machine;
+    const { memory, heap } = inside(this.space).machine;
     const record = HmmRangeRecord.at(memory, yield* heap.alloc(HmmRangeRecord));
     record.startPage = page;
     record.endPage = page + 1;
@@ -80,12 +82,12 @@ class Watched {
   /** Nanoseconds of one of `count` invalidations, of pages between the ranges. */
   time(count: number): number {
     const startMs = performance.now();
-    this.space.runSync(this.#invalidate(count));
+    inside(this.space).runSync(this.#invalidate(count));
     return ((performance.now() - startMs) * 1e6) / count;
   }
 
   *#invalidate(count: number): Task<void> {
-    const { machine, mm } = this.space;
+    const { machine, mm } = inside(this.space);
     for (let i = 0; i < count; i++) {
       const near = (i * 7919) % this.#records.length;
       const page = FIRST_PAGE + near * APART_PAGES + 1;
@@ -98,7 +100,7 @@ class Watched {
   async close(): Promise<void> {
     const { space } = this;
     for (const record of this.#records) removeRange(this.#hmm, record);
-    space.runSync(hmmMirrorUnregister(this.#mirror));
+    inside(space).runSync(hmmMirrorUnregister(this.#mirror));
     await space[Symbol.asyncDispose]();
   }
 }

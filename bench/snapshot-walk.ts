@@ -24,6 +24,7 @@ import type { MeasureOptions, Measurement } from "./figure.ts";
 import { NativeWalk } from "./native-walk.ts";
 import { measurePairs } from "./pairs.ts";
 import { roundCounter, roundsOf } from "./round-counter.ts";
+import { inside } from "../test/inside.ts";
 
 const MiB = 2 ** 20;
 const PAGE_BYTES = 4096;
@@ -47,16 +48,14 @@ function* expectDone(task: Task<number>): Task<void> {
   if (errno !== 0) throw new Error(`the benchmark's set-up failed: ${errnoName(errno)}`);
 }
 
-function* makePresent(
-  { machine, mm }: AddressSpace,
-  startPage: number,
-  endPage: number,
-): Task<void> {
+function* makePresent(space: AddressSpace, startPage: number, endPage: number): Task<void> {
+  const { machine, mm } = inside(space);
   for (let page = startPage; page < endPage; page++)
     yield* expectDone(cpuFault(machine, mm, page, true));
 }
 
-function* openMirror({ machine, mm }: AddressSpace): Task<HmmMirror> {
+function* openMirror(space: AddressSpace): Task<HmmMirror> {
+  const { machine, mm } = inside(space);
   const driver = Driver.at(machine.memory, yield* machine.heap.alloc(Driver));
   const mirror = new HmmMirror(machine, driver.mirror.at);
   mirror.init(OPS);
@@ -77,7 +76,8 @@ function* openRange(mirror: HmmMirror, address: number, lengthBytes: number): Ta
 }
 
 /** Nanoseconds of each of `walks` snapshots. */
-function* walkRepeatedly({ mm }: AddressSpace, range: HmmRange, walks: number): Task<number> {
+function* walkRepeatedly(space: AddressSpace, range: HmmRange, walks: number): Task<number> {
+  const { mm } = inside(space);
   yield* mm.mmapLock.downRead();
   const startMs = performance.now();
   for (let i = 0; i < walks; i++) {
@@ -96,10 +96,12 @@ export async function measureSnapshotWalk(options: MeasureOptions): Promise<Meas
   const onRound = roundCounter(rounds, options);
   await using space = await AddressSpace.create({ ramBytes: lengthBytes + 16 * MiB });
   const address = await space.mmap(lengthBytes);
-  space.runSync(makePresent(space, address / PAGE_BYTES, (address + lengthBytes) / PAGE_BYTES));
-  const mirror = space.runSync(openMirror(space));
-  const range = space.runSync(openRange(mirror, address, lengthBytes));
-  space.runSync(walkRepeatedly(space, range, walks));
+  inside(space).runSync(
+    makePresent(space, address / PAGE_BYTES, (address + lengthBytes) / PAGE_BYTES),
+  );
+  const mirror = inside(space).runSync(openMirror(space));
+  const range = inside(space).runSync(openRange(mirror, address, lengthBytes));
+  inside(space).runSync(walkRepeatedly(space, range, walks));
   const native = NativeWalk.make(space, range);
   if (typeof native === "string") return { notMeasured: native };
   try {
@@ -108,14 +110,14 @@ export async function measureSnapshotWalk(options: MeasureOptions): Promise<Meas
       unit: "ns a walk",
       rounds,
       onRound,
-      ours: () => space.runSync(walkRepeatedly(space, range, walks)),
+      ours: () => inside(space).runSync(walkRepeatedly(space, range, walks)),
       plain: () => native.run(walks),
     });
     return { readings: [{ ...reading, label: `${range.pfns.length} entries` }] };
   } finally {
     native.dispose();
-    space.runSync(hmmRangeUnregister(range));
-    space.runSync(hmmRangeFree(range));
-    space.runSync(hmmMirrorUnregister(mirror));
+    inside(space).runSync(hmmRangeUnregister(range));
+    inside(space).runSync(hmmRangeFree(range));
+    inside(space).runSync(hmmMirrorUnregister(mirror));
   }
 }

@@ -256,6 +256,7 @@ export {
   ESRCH,
   ETIMEDOUT,
   errnoName,
+  errnoOf,
   type Errno,
 } from "./sync/errno.ts";
 export { AssertionFailure, HmmError, assert, bug } from "./sync/errors.ts";

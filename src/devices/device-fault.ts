@@ -41,13 +41,13 @@ export interface DeviceFaultFields {
  * machine as it may). `address` is the first that could not be had.
  */
 export class DeviceFault extends HmmError {
+  declare readonly address: number;
+  /** How the device accessed it. */
   readonly access: DeviceAccess;
   /** The work item that made the access; undefined for a command of the host. */
   readonly item: number | undefined;
   /** Why, in words. */
   readonly reason: string;
-  /** @internal What it was made of. */
-  readonly fields: DeviceFaultFields;
 
   constructor(fields: DeviceFaultFields) {
     const { errno, address, access, item } = fields;
@@ -56,7 +56,6 @@ export class DeviceFault extends HmmError {
     const who = item === undefined ? "from the device" : `in work item ${item}`;
     super(errno, `device ${access}`, `Cannot ${where} ${who}: ${reason}`, address);
     this.name = "DeviceFault";
-    this.fields = fields;
     this.access = access;
     this.item = item;
     this.reason = reason;
@@ -109,8 +108,6 @@ export class KernelFailure extends HmmError {
    * before any had begun.
    */
   readonly item: number | undefined;
-  /** @internal What it was made of. */
-  readonly fields: KernelFailureFields;
 
   constructor(fields: KernelFailureFields) {
     const { item, code, message, cause } = fields;
@@ -118,7 +115,6 @@ export class KernelFailure extends HmmError {
     this.name = "KernelFailure";
     this.item = item;
     this.cause = cause;
-    this.fields = fields;
   }
 }
 

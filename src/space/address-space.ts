@@ -18,9 +18,7 @@ import type {
   ValueAccess,
 } from "../mmu/access.ts";
 import { TypedMemory } from "../mmu/typed-memory.ts";
-import type { Machine } from "../memory/machine.ts";
 import { CpuTranslator } from "../mm/fault/cpu-fault.ts";
-import type { Mm } from "../mm/mm-struct.ts";
 import { type MapsEntry, type PagemapEntry, readMaps } from "../mm/calls/pagemap.ts";
 import { mayBlock } from "../sync/atomics.ts";
 import { runAsync } from "../sync/runners/run-async.ts";
@@ -58,7 +56,7 @@ import {
 import { type SpaceHold, endedFailure } from "./space-hold.ts";
 import { setInside } from "./space-inside.ts";
 import { checkTransfer, transfer } from "./transfer.ts";
-import { View, type ViewMode } from "./view.ts";
+import { type View, type ViewMode, openViewOf } from "./view.ts";
 
 /**
  * A virtual address space, shared by CPU threads and devices. Addresses are JavaScript numbers;
@@ -359,7 +357,7 @@ export class AddressSpace implements TypedAccess, StoreSections, Disposable, Asy
   async read(address: number, into: Uint8Array): Promise<void> {
     checkTransfer("read", address, into);
     await this.#hold.runOnMemory("read", address, () =>
-      transfer(this.machine, this.mm, address, into, false),
+      transfer(this.#seat.machine, this.#hold.mm, address, into, false),
     );
   }
 
@@ -367,7 +365,7 @@ export class AddressSpace implements TypedAccess, StoreSections, Disposable, Asy
   readSync(address: number, into: Uint8Array): void {
     checkTransfer("read", address, into);
     this.#hold.runOnMemorySync("read", address, () =>
-      transfer(this.machine, this.mm, address, into, false),
+      transfer(this.#seat.machine, this.#hold.mm, address, into, false),
     );
   }
 
@@ -378,7 +376,7 @@ export class AddressSpace implements TypedAccess, StoreSections, Disposable, Asy
   async write(address: number, from: Uint8Array): Promise<void> {
     checkTransfer("write", address, from);
     await this.#hold.runOnMemory("write", address, () =>
-      transfer(this.machine, this.mm, address, from, true),
+      transfer(this.#seat.machine, this.#hold.mm, address, from, true),
     );
   }
 
@@ -386,7 +384,7 @@ export class AddressSpace implements TypedAccess, StoreSections, Disposable, Asy
   writeSync(address: number, from: Uint8Array): void {
     checkTransfer("write", address, from);
     this.#hold.runOnMemorySync("write", address, () =>
-      transfer(this.machine, this.mm, address, from, true),
+      transfer(this.#seat.machine, this.#hold.mm, address, from, true),
     );
   }
 
@@ -400,24 +398,26 @@ export class AddressSpace implements TypedAccess, StoreSections, Disposable, Asy
    * ViewMode}).
    */
   view(address: number, lengthBytes: number, mode: ViewMode): Promise<View> {
-    const open = (): Task<View> => View.open(this.#seat, this.mm, address, lengthBytes, mode);
+    const open = (): Task<View> =>
+      openViewOf(this.#seat, this.#hold.mm, address, lengthBytes, mode);
     return this.#hold.runOnMemory("view", address, open);
   }
 
   /** As {@link AddressSpace.view}, blocking. */
   viewSync(address: number, lengthBytes: number, mode: ViewMode): View {
-    const open = (): Task<View> => View.open(this.#seat, this.mm, address, lengthBytes, mode);
+    const open = (): Task<View> =>
+      openViewOf(this.#seat, this.#hold.mm, address, lengthBytes, mode);
     return this.#hold.runOnMemorySync("view", address, open);
   }
 
   /** The mappings, by address (Linux: /proc/pid/maps). */
   maps(): Promise<MapsEntry[]> {
-    return this.#hold.run("maps", () => readMaps(this.machine, this.mm));
+    return this.#hold.run("maps", () => readMaps(this.#seat.machine, this.#hold.mm));
   }
 
   /** As {@link AddressSpace.maps}, blocking. */
   mapsSync(): MapsEntry[] {
-    return this.#hold.runSync("maps", () => readMaps(this.machine, this.mm));
+    return this.#hold.runSync("maps", () => readMaps(this.#seat.machine, this.#hold.mm));
   }
 
   /**
@@ -426,26 +426,28 @@ export class AddressSpace implements TypedAccess, StoreSections, Disposable, Asy
    */
   pagemap(address: number, lengthBytes: number): Promise<PagemapEntry[]> {
     return this.#hold.run("pagemap", () =>
-      pagemapTask(this.machine, this.mm, address, lengthBytes),
+      pagemapTask(this.#seat.machine, this.#hold.mm, address, lengthBytes),
     );
   }
 
   /** As {@link AddressSpace.pagemap}, blocking. */
   pagemapSync(address: number, lengthBytes: number): PagemapEntry[] {
     return this.#hold.runSync("pagemap", () =>
-      pagemapTask(this.machine, this.mm, address, lengthBytes),
+      pagemapTask(this.#seat.machine, this.#hold.mm, address, lengthBytes),
     );
   }
 
   /** Statistics of the space and its machine. */
   stats(): Promise<AddressSpaceStats> {
-    return this.#hold.run("stats", () => statsTask(this.machine, this.mm, this.#translator.faults));
+    return this.#hold.run("stats", () =>
+      statsTask(this.#seat.machine, this.#hold.mm, this.#translator.faults),
+    );
   }
 
   /** As {@link AddressSpace.stats}, blocking. */
   statsSync(): AddressSpaceStats {
     return this.#hold.runSync("stats", () =>
-      statsTask(this.machine, this.mm, this.#translator.faults),
+      statsTask(this.#seat.machine, this.#hold.mm, this.#translator.faults),
     );
   }
 
@@ -481,49 +483,6 @@ export class AddressSpace implements TypedAccess, StoreSections, Disposable, Asy
   /** At the end of an `await using` block. */
   [Symbol.asyncDispose](): Promise<void> {
     return this.dispose();
-  }
-
-  /** @internal The machine that the space is on. */
-  get machine(): Machine {
-    return this.#seat.machine;
-  }
-
-  /** @internal The mm; alive until this object is disposed of. */
-  get mm(): Mm {
-    return this.#hold.mm;
-  }
-
-  /** @internal Runs a task, such as a device's, during which the space stays alive. */
-  run<T>(task: Task<T>): Promise<T> {
-    return this.#hold.run("run", () => task);
-  }
-
-  /**
-   * @internal As {@link AddressSpace.run}, for a task that reads or writes memory at `address`. It
-   * begins again when it needs a user's buffer that has not arrived in this thread yet.
-   */
-  runOnMemory<T>(syscall: Syscall, address: number, makeTask: () => Task<T>): Promise<T> {
-    return this.#hold.runOnMemory(syscall, address, makeTask);
-  }
-
-  /** @internal As {@link AddressSpace.run}, blocking. */
-  runSync<T>(task: Task<T>): T {
-    return this.#hold.runSync("run", () => task);
-  }
-
-  /**
-   * @internal Keeps this thread on the machine until the function that is returned is called, also
-   * when every space has been disposed of.
-   */
-  retainThread(): () => void {
-    this.#hold.requireOpen("run");
-    const seat = this.#seat;
-    let isRetained = true;
-    seat.use();
-    return () => {
-      if (isRetained) seat.drop();
-      isRetained = false;
-    };
   }
 
   /**

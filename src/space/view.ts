@@ -55,6 +55,9 @@ function strayStore(view: number, address: number): HmmError {
   );
 }
 
+// Set by the class, whose constructor is its own.
+let makeView: (seat: MachineSeat, open: OpenView, address: number, mode: ViewMode) => View;
+
 /**
  * A range of an address space as typed arrays, from `AddressSpace.view`. Dispose of it when done:
  * its pages stay where they are until then, and a write view keeps devices out.
@@ -81,6 +84,10 @@ export class View implements Disposable, AsyncDisposable {
   readonly #open: OpenView;
   #closing: Promise<void> | undefined;
 
+  static {
+    makeView = (seat, open, address, mode) => new View(seat, open, address, mode);
+  }
+
   private constructor(seat: MachineSeat, open: OpenView, address: number, mode: ViewMode) {
     this.#seat = seat;
     this.#open = open;
@@ -88,22 +95,6 @@ export class View implements Disposable, AsyncDisposable {
     this.lengthBytes = open.bytes.length;
     this.mode = mode;
     seat.use();
-  }
-
-  /** @internal Opens a view of a space that the caller keeps alive. */
-  static *open(
-    seat: MachineSeat,
-    mm: Mm,
-    address: number,
-    lengthBytes: number,
-    mode: ViewMode,
-  ): Task<View> {
-    return new View(
-      seat,
-      yield* openView(seat.machine, mm, address, lengthBytes, mode),
-      address,
-      mode,
-    );
   }
 
   /** The range's bytes, over the frames. Throws HmmError EBADF after the view was disposed of. */
@@ -187,4 +178,20 @@ export class View implements Disposable, AsyncDisposable {
   #closeTask(): Task<number | undefined> {
     return closeView(this.#seat.machine, this.#open, this.address);
   }
+}
+
+/** Opens a view of a space that the caller keeps alive. */
+export function* openViewOf(
+  seat: MachineSeat,
+  mm: Mm,
+  address: number,
+  lengthBytes: number,
+  mode: ViewMode,
+): Task<View> {
+  return makeView(
+    seat,
+    yield* openView(seat.machine, mm, address, lengthBytes, mode),
+    address,
+    mode,
+  );
 }

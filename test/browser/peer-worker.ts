@@ -11,6 +11,7 @@ import {
   type Protection,
 } from "../../src/index.ts";
 import type { ThreadPort } from "../../src/index.ts";
+import { inside } from "../inside.ts";
 
 export interface PeerOrder {
   readonly id: number;
@@ -197,8 +198,8 @@ const jobs = {
    * it.
    */
   holdMmapLock: (word: Int32Array): void => {
-    const { mmapLock } = space().mm;
-    space().runSync(
+    const { mmapLock } = inside(space()).mm;
+    inside(space()).runSync(
       (function* () {
         yield* mmapLock.downWrite();
         note("locked");

@@ -24,11 +24,12 @@ import { AssertionFailure } from "../../src/sync/errors.ts";
 import type { Task } from "../../src/sync/tasks/task.ts";
 import { viewDevice } from "../../src/devices/software/view-device.ts";
 import { PlayedDevice, withSpace } from "./harness.ts";
+import { inside } from "../inside.ts";
 
 test("a ring gives back what was put in, in order, and says when it is full", () =>
   withSpace((space) => {
     const device = new PlayedDevice(space, { frames: 4 });
-    const ring = new FaultRing(space.machine.memory, device.record.rings.get(0));
+    const ring = new FaultRing(inside(space).machine.memory, device.record.rings.get(0));
     for (let round = 0; round < 3; round++) {
       const taken: [number, boolean][] = [];
       for (let i = 0; i < RING_FAULTS; i++)
@@ -80,7 +81,7 @@ test("a batch sorts, keeps each page once, and the write of a page that was read
 test("a page thrashes after so many lost copies within the window, and gets another chance after the lapse", () =>
   withSpace((space) => {
     const device = new PlayedDevice(space, { frames: 4 });
-    const { thrash } = viewDevice(space.machine, device.software);
+    const { thrash } = viewDevice(inside(space).machine, device.software);
     const page = 2 ** 32 - 700;
     let now = 0x7fffff00; // wraps soon
     for (let i = 1; i < THRASH_EVENTS; i++) {
@@ -136,7 +137,7 @@ test("the clock takes pages that nobody has used since it came by, and spares th
   withSpace((space) => {
     const device = new PlayedDevice(space, { frames: 4 });
     const { record } = device;
-    const { table } = viewDevice(space.machine, device.software);
+    const { table } = viewDevice(inside(space).machine, device.software);
     const { frames } = table;
     const evictor = new FrameReserve(table);
     const into = new Int32Array(4);
@@ -146,7 +147,7 @@ test("the clock takes pages that nobody has used since it came by, and spares th
       yield* record.driverLock.unlock();
       return [...into.subarray(0, got)];
     };
-    const reserve = (wanted: number): number[] => space.runSync(reserving(wanted));
+    const reserve = (wanted: number): number[] => inside(space).runSync(reserving(wanted));
     assert.deepEqual(new Set(reserve(4)), new Set([0, 1, 2, 3]));
     for (let frame = 0; frame < 4; frame++) frames.bind(frame, 1000 + frame, frame % 2 === 0);
     assert.deepEqual(reserve(1), [1], "0 was used");

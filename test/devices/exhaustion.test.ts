@@ -13,6 +13,7 @@ import { zapNonBlocking } from "../../src/mm/zap.ts";
 import { EAGAIN } from "../../src/sync/errno.ts";
 import type { Task } from "../../src/sync/tasks/task.ts";
 import { PAGE, PlayedDevice, accountingOf, makeSpace, stampPages, withSpace } from "./harness.ts";
+import { inside } from "../inside.ts";
 
 /**
  * Makes the n-th allocation of the kernel heap from now on fail (counted from 0), and counts them.
@@ -21,7 +22,10 @@ class Scarcity {
   count = 0;
   #failing = -1;
 
-  constructor({ machine: { heap } }: AddressSpace) {
+  constructor(space: AddressSpace) {
+    const {
+      machine: { heap },
+    } = inside(space);
     const alloc = heap.alloc.bind(heap);
     const allocWords = heap.allocWords.bind(heap);
     heap.alloc = (info: StructInfo): Task<number> => this.#unless(() => alloc(info));
@@ -135,7 +139,7 @@ test("commands, at each of their allocations", async () => {
 test("an invalidation that may not wait is refused with EAGAIN while somebody has the driver lock, and has touched nothing", () =>
   withSpace(
     (space) => {
-      const { machine, mm } = space;
+      const { machine, mm } = inside(space);
       const data = space.mmapSync(2 * PAGE);
       stampPages(space, data, 2, 5);
       const device = new PlayedDevice(space, { frames: 4 });
@@ -154,14 +158,14 @@ test("an invalidation that may not wait is refused with EAGAIN while somebody ha
         yield* driverLock.unlock();
         return answer;
       };
-      assert.equal(space.runSync(reapWhileLocked()), EAGAIN);
+      assert.equal(inside(space).runSync(reapWhileLocked()), EAGAIN);
       assert.deepEqual(
         [device.stats.invalidations, device.stats.dropped],
         [invalidations, dropped],
       );
       assert.equal(device.entry(data), "local");
       assert.equal(device.load(data), 5);
-      assert.equal(space.runSync(reap()), 0);
+      assert.equal(inside(space).runSync(reap()), 0);
       assert.equal(device.entry(data), "");
       assert.equal(device.load(data), 0, "reaped");
       device.close();

@@ -15,6 +15,7 @@ import type { FaultService } from "../../src/devices/service/fault-service.ts";
 import { SoftwareDevice } from "../../src/devices/software/software-device.ts";
 import { EBUSY, EFAULT, ENOMEM, EPERM, errnoName } from "../../src/sync/errno.ts";
 import { MIB, PAGE, PlayedDevice, makeSpace, withSpace } from "./harness.ts";
+import { inside } from "../inside.ts";
 
 /** What is wrong with a page. */
 const STATES = ["fine", "hole", "none", "read-only", "write view"] as const;
@@ -61,7 +62,7 @@ function runCommand(
   bytes: Uint8Array,
 ): CommandOutcome {
   const lengthBytes = name === "snapshot" ? bytes.length * PAGE : bytes.length;
-  return space.runSync(COMMANDS[name].run(service, { address, lengthBytes, bytes }));
+  return inside(space).runSync(COMMANDS[name].run(service, { address, lengthBytes, bytes }));
 }
 
 /** Lays the pages out, and returns their address; `views` gets the open views. */
@@ -199,10 +200,10 @@ describe("commands name the first page that cannot be had", () => {
 describe("memory that runs out", () => {
   /** Leaves so many frames free. */
   function leaveFree(space: AddressSpace, pages: number): void {
-    const { freePages } = space.machine.ram.usage();
+    const { freePages } = inside(space).machine.ram.usage();
     const hog = space.mmapSync((freePages - pages) * PAGE);
     for (let i = 0; i < freePages - pages; i++) space.u32.store(hog + i * PAGE, 1);
-    assert.equal(space.machine.ram.usage().freePages, pages);
+    assert.equal(inside(space).machine.ram.usage().freePages, pages);
   }
 
   for (const shared of [false, true]) {
@@ -248,7 +249,7 @@ describe("memory that runs out", () => {
       space.mmapSync(PAGES * PAGE, { address, fixed: "noreplace" });
       for (let i = 0; i < PAGES; i++) space.u32.store(address + i * PAGE, i);
       device.load(address); // the first block's table
-      const { heap } = space.machine;
+      const { heap } = inside(space).machine;
       const allocWords = heap.allocWords.bind(heap);
       heap.allocWords = function* (words) {
         return words === 512 ? 0 : yield* allocWords(words);

@@ -21,6 +21,8 @@ import { hmmMirrorUnregister } from "../../src/hmm/mirror/mirror.ts";
 import { AddressSpace, type AddressSpaceOptions } from "../../src/index.ts";
 import { notifierSrcu } from "../../src/notifier/mmu-notifier.ts";
 import type { Task } from "../../src/sync/tasks/task.ts";
+import { inside } from "../inside.ts";
+import type { Machine } from "../../src/memory/machine.ts";
 
 export const PAGE = 4096;
 export const MIB: number = 2 ** 20;
@@ -54,9 +56,9 @@ export class PlayedDevice {
     space: AddressSpace,
     { frames, faultTimeoutMs = 1000, Spans, threads = 1 }: PlayedDeviceOptions,
   ) {
-    const { machine, mm } = space;
+    const { machine, mm } = inside(space);
     this.space = space;
-    const software = space.runSync(
+    const software = inside(space).runSync(
       createDevice(machine, { memoryBytes: frames * PAGE, threads, faultTimeoutMs }),
     );
     if (typeof software === "number") assert.fail(`no device: ${software}`);
@@ -69,7 +71,7 @@ export class PlayedDevice {
       yield* mm.mmapLock.upWrite();
       return errno;
     };
-    assert.equal(space.runSync(registering()), 0);
+    assert.equal(inside(space).runSync(registering()), 0);
     this.threads = Array.from({ length: threads }, (_, index) =>
       DeviceThread.open(machine, { recordAt: record.at, serial: record.serial }, index, Spans),
     );
@@ -117,7 +119,7 @@ export class PlayedDevice {
 
   /** Of the device's page table: "" none, "local", "remote", "remote write". */
   entry(address: number): string {
-    const { table } = viewDevice(this.space.machine, this.software);
+    const { table } = viewDevice(inside(this.space).machine, this.software);
     const entry = table.entryOf(Math.floor(address / PAGE));
     if (entry === 0) return "";
     if ((entry & 4) !== 0) return "local";
@@ -131,22 +133,22 @@ export class PlayedDevice {
   /** As `close`, by another space on the machine: the device's own is gone. */
   closeOn(space: AddressSpace): void {
     for (const thread of this.threads) thread.close();
-    space.runSync(closing(space.machine, this.software));
+    inside(space).runSync(closing(inside(space).machine, this.software));
   }
 }
 
-function* closing(machine: AddressSpace["machine"], record: SoftwareRecord): Task<void> {
+function* closing(machine: Machine, record: SoftwareRecord): Task<void> {
   yield* hmmMirrorUnregister(viewDevice(machine, record).mirror);
   yield* putDevice(machine, record);
 }
 
 /** What is allocated on the machine, deferred frees done: to compare before and after. */
 export function accountingOf(space: AddressSpace): string {
-  const { heap, ram, memory } = space.machine;
+  const { heap, ram, memory } = inside(space).machine;
   const settle = function* (): Task<void> {
-    yield* (yield* notifierSrcu(space.machine)).barrier();
+    yield* (yield* notifierSrcu(inside(space).machine)).barrier();
   };
-  space.runSync(settle());
+  inside(space).runSync(settle());
   assert.ok(memory.words.length > 0);
   // The directory of drivers and the list of devices, once made, stay.
   const accounts = heap
@@ -168,7 +170,9 @@ export async function withSpace(
     await space.dispose().catch(() => {});
     throw error;
   }
-  const left = space.machine.heap.accounting().map(({ name }) => name);
+  const left = inside(space)
+    .machine.heap.accounting()
+    .map(({ name }) => name);
   const leaked = left.filter((name) => /softwareDevice|hmmRange/.test(name));
   await space.dispose();
   assert.deepEqual(leaked, [], "nothing of a device is left");

@@ -11,6 +11,7 @@ import { SoftwareDevice } from "../../src/devices/software/software-device.ts";
 import { type AddressSpace, HmmError } from "../../src/index.ts";
 import { listAgents } from "../../src/sync/runners/agents.ts";
 import { PAGE, PlayedDevice, accountingOf, makeSpace, withSpace } from "./harness.ts";
+import { inside } from "../inside.ts";
 
 const kernels = new URL("./kernels.js", import.meta.url);
 
@@ -274,7 +275,7 @@ describe("a device without place for its threads", () => {
     const space = makeSpace();
     const full = await SoftwareDevice.create(space, { memoryBytes: PAGE, threads: 32 });
     const accounting = accountingOf(space);
-    const agents = listAgents(space.machine.memory).length;
+    const agents = listAgents(inside(space).machine.memory).length;
     assert.equal(agents, 33);
     let started = 0;
     const count = (): void => void started++;
@@ -289,7 +290,7 @@ describe("a device without place for its threads", () => {
     );
     assert.equal(started, 0);
     assert.equal(accountingOf(space), accounting);
-    assert.equal(listAgents(space.machine.memory).length, agents);
+    assert.equal(listAgents(inside(space).machine.memory).length, agents);
     // Twin: one that fits.
     const small = await SoftwareDevice.create(space, { memoryBytes: PAGE, threads: 1 });
     process.off("worker", count);

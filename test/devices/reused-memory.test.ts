@@ -18,6 +18,7 @@ import { Shootdown } from "../../src/sync/primitives/shootdown.ts";
 import { type Task, park } from "../../src/sync/tasks/task.ts";
 import { LedTask } from "../mm/led-task.ts";
 import { PAGE, PlayedDevice, makeSpace } from "./harness.ts";
+import { inside } from "../inside.ts";
 
 const ADDRESS = 2 ** 30;
 const LEAF_BYTES = LEAF_WORDS * PAGE;
@@ -68,7 +69,8 @@ class Leader {
 }
 
 /** A frame of nobody's with FOREIGN in each word. */
-function foreignFrame({ machine }: AddressSpace): number {
+function foreignFrame(space: AddressSpace): number {
+  const { machine } = inside(space);
   const pfn = machine.ram.allocFrameFast(true);
   assert.notEqual(pfn, 0);
   const first = machine.ram.sections.wordIndex(pfn);
@@ -76,7 +78,8 @@ function foreignFrame({ machine }: AddressSpace): number {
   return pfn;
 }
 
-function foreignWord({ machine }: AddressSpace, pfn: number): number {
+function foreignWord(space: AddressSpace, pfn: number): number {
+  const { machine } = inside(space);
   return machine.ram.sections.of(pfn).u32[machine.ram.sections.wordIndex(pfn)] ?? 0;
 }
 
@@ -86,7 +89,7 @@ function foreignWord({ machine }: AddressSpace, pfn: number): number {
  */
 function race(forgets: boolean, body: (device: PlayedDevice, pfn: number) => void): void {
   const space = makeSpace();
-  const { machine, mm } = space;
+  const { machine, mm } = inside(space);
   const { memory, heap } = machine;
   space.mmapSync(LEAF_BYTES, { address: ADDRESS, fixed: "noreplace" });
   space.u32.store(ADDRESS, 1);
@@ -115,7 +118,7 @@ function race(forgets: boolean, body: (device: PlayedDevice, pfn: number) => voi
     while (!led.isDone) leader.lead(led);
     // The CPU's leaf was freed too, and comes first.
     while (blocks.length < 3 && !blocks.includes(leaf))
-      blocks.push(space.runSync(heap.allocWords(LEAF_WORDS)));
+      blocks.push(inside(space).runSync(heap.allocWords(LEAF_WORDS)));
     assert.ok(blocks.includes(leaf), "the freed leaf is somebody else's table now");
     memory.words.fill(makeDeviceEntry(pfn, ENTRY_WRITE), leaf, leaf + LEAF_WORDS);
   };
@@ -125,8 +128,8 @@ function race(forgets: boolean, body: (device: PlayedDevice, pfn: number) => voi
     memory.ensure = ensure;
   }
   assert.ok(isFound, "the device never found the leaf");
-  for (const block of blocks) space.runSync(heap.freeWords(block, LEAF_WORDS));
-  space.runSync(machine.ram.refs.pagePut(pfn));
+  for (const block of blocks) inside(space).runSync(heap.freeWords(block, LEAF_WORDS));
+  inside(space).runSync(machine.ram.refs.pagePut(pfn));
   device.close();
   space.disposeSync();
 }

@@ -11,6 +11,7 @@ import { SoftwareDevice } from "../../src/devices/software/software-device.ts";
 import { type AddressSpace, HmmError } from "../../src/index.ts";
 import { BufferNotHere } from "../../src/memory/frames/sections.ts";
 import { MIB, PAGE, makeSpace, randomFrom, stampPages } from "./harness.ts";
+import { inside } from "../inside.ts";
 
 const module = new URL("./kernels.js", import.meta.url);
 const PAGES = 64;
@@ -47,7 +48,9 @@ async function withDevice(
 }
 
 function leftOf(space: AddressSpace): string[] {
-  const names = space.machine.heap.accounting().map(({ name }) => name);
+  const names = inside(space)
+    .machine.heap.accounting()
+    .map(({ name }) => name);
   return names.filter((name) => /softwareDevice|hmmRange/.test(name));
 }
 
@@ -367,7 +370,7 @@ describe("commands", () => {
       const buffer = new SharedArrayBuffer(PAGE);
       new Uint8Array(buffer).fill(5);
       const address = space.mmapSync(PAGE, { buffer });
-      const { sections } = space.machine.ram;
+      const { sections } = inside(space).machine.ram;
       const sectionOf = sections.of.bind(sections);
       for (const access of ["read", "write"] as const) {
         const bytes = new Uint8Array(4).fill(5);

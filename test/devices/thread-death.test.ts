@@ -21,6 +21,7 @@ import {
   stampPages,
   withSpace,
 } from "./harness.ts";
+import { inside } from "../inside.ts";
 
 const module = new URL("./kernels.js", import.meta.url);
 const PAGES = 64;
@@ -39,7 +40,9 @@ async function startedBy<T>(start: () => Promise<T>): Promise<{ result: T; worke
 }
 
 function deviceNames(space: AddressSpace): string[] {
-  const names = space.machine.heap.accounting().map(({ name }) => name);
+  const names = inside(space)
+    .machine.heap.accounting()
+    .map(({ name }) => name);
   return names.filter((name) => /softwareDevice|hmmRange/.test(name));
 }
 
@@ -147,7 +150,7 @@ test("a device whose owner dies goes with it, its threads too, and the space for
         await pause(2);
         // Nobody here waits for anything, so nobody would look for the deaths of threads that
         // another one had started.
-        probeAgents(space.machine.memory);
+        probeAgents(inside(space).machine.memory);
         // Invalidations while the dead owner's mirror may still be there.
         space.mprotectSync(counters, PAGE, tries % 2 === 0 ? "read" : "read-write");
       }

@@ -10,6 +10,7 @@ import {
   HmmError,
   SegmentationFault,
 } from "../../src/index.ts";
+import { inside } from "../inside.ts";
 
 export const KIB = 1024;
 export const MIB: number = 2 ** 20;
@@ -122,7 +123,7 @@ export interface Accounting {
 
 /** What is allocated on the space's machine: to compare before and after. */
 export function accountingOf(space: AddressSpace): Accounting {
-  const { heap, ram } = space.machine;
+  const { heap, ram } = inside(space).machine;
   const live = Object.fromEntries(heap.accounting().map((account) => [account.name, account.live]));
   return { usedPages: ram.usage().usedPages, live };
 }

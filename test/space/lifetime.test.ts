@@ -23,6 +23,8 @@ import {
   withSpace,
 } from "./fixture.ts";
 import { startWorker } from "./space-threads.ts";
+import { inside } from "../inside.ts";
+import { DriverThread } from "../../src/space/driver-thread.ts";
 
 const OPERATIONS = [
   ["mmap", PAGE],
@@ -57,7 +59,7 @@ for (const form of FORMS) {
       await failsWith("EBADF", () => f64.load(FAR));
       await failsWith("EBADF", () => space.i8.atomicAdd(FAR, 1));
       await failsWith("EBADF", () => space.handle);
-      await failsWith("EBADF", () => space.retainThread());
+      await failsWith("EBADF", () => DriverThread.open(space));
     });
 
     test("an accessor that was used before dispose is closed too, though the space lives on and nothing was shot down", async () => {
@@ -149,7 +151,7 @@ test("an object attached in the same thread is a hold of its own", async () => {
   await space.dispose();
   second.u32.store(p, 6);
   assert.equal(third.u32.load(p), 6);
-  const { machine } = third;
+  const { machine } = inside(third);
   await second.dispose();
   assert.equal(machine.memory.agentId >= 0, true);
   third.disposeSync();
@@ -174,7 +176,7 @@ test("operations that are under way when the space is disposed of end first", as
 
 test("disposeSync while promise forms are under way leaves the end to them", async () => {
   const space = makeSpace();
-  const { machine } = space;
+  const { machine } = inside(space);
   const p = space.mmapSync(MIB);
   const blocker = lockForWriting(space);
   const pending = space.munmap(p, PAGE);
@@ -190,7 +192,11 @@ test("disposeSync while promise forms are under way leaves the end to them", asy
  * Holds the mmap lock until `release`, as an operation of this thread that waits for something
  * else.
  */
-function lockForWriting({ machine: { memory }, mm }: AddressSpace): { release(): void } {
+function lockForWriting(space: AddressSpace): { release(): void } {
+  const {
+    machine: { memory },
+    mm,
+  } = inside(space);
   const lock = { isHeld: true };
   function* hold(): Task<void> {
     yield* mm.mmapLock.downWrite();
@@ -218,7 +224,11 @@ describe("handles", () => {
     ]);
     const copy = structuredClone(handle);
     const again = AddressSpace.attachSync(copy);
-    assert.equal(again.machine, space.machine, "one thread has one place on a machine");
+    assert.equal(
+      inside(again).machine,
+      inside(space).machine,
+      "one thread has one place on a machine",
+    );
     await again.dispose();
     await space.dispose();
   });
@@ -366,12 +376,12 @@ test("a thread without the code of a driver that is in use cannot attach, and sa
       return 0;
     };
     const id = registerMirrorOps("driver of this test", { invalidate: noop });
-    await space.run(useMirrorOps(space.machine, id));
+    await inside(space).run(useMirrorOps(inside(space).machine, id));
     await assert.rejects(startWorker(space, "visit", 0, 1).result, {
       code: "ENODEV",
       message: /Cannot attach .*"driver of this test".*import their modules before attaching/,
     });
-    await space.run(dropMirrorOps(space.machine, id));
+    await inside(space).run(dropMirrorOps(inside(space).machine, id));
     assert.equal(await startWorker(space, "visit", 0, 1).result, 1);
   });
 });

@@ -22,6 +22,7 @@ import {
   readStamps,
   stampPages,
 } from "./fixture.ts";
+import { inside } from "../inside.ts";
 
 type Allocator = (...args: unknown[]) => Task<number>;
 
@@ -38,7 +39,7 @@ const ALLOCATORS = [
  */
 function failAllocation(space: AddressSpace, index: number): () => boolean {
   let left = index;
-  const { machine } = space;
+  const { machine } = inside(space);
   const undo: (() => void)[] = [];
   // Faults with a frame in the free list bypass allocFrame: here they take the task, and are
   // counted.
@@ -238,7 +239,7 @@ function stateOf(space: AddressSpace): unknown {
 async function failEveryAllocation({ act, isLossy }: Scene, form: Form): Promise<number> {
   for (let index = 0; ; index++) {
     const sibling = makeSpace();
-    const { machine } = sibling;
+    const { machine } = inside(sibling);
     const before = accountingOf(sibling);
     const space = sibling.forkSync();
     const fork = furnish(space);

@@ -5,6 +5,7 @@
 
 import { parentPort } from "node:worker_threads";
 import type { AddressSpace } from "../../src/index.ts";
+import { inside } from "../inside.ts";
 
 Atomics.wait = (): never => {
   throw new TypeError("Atomics.wait cannot be called in this context");
@@ -24,10 +25,11 @@ async function outcomeOf(body: () => unknown): Promise<string> {
 }
 
 /** Holds the mmap lock in a task of its own while `isHeld`. */
-function holdLock(
-  { machine: { memory }, mm }: AddressSpace,
-  lock: { isHeld: boolean },
-): Promise<void> {
+function holdLock(space: AddressSpace, lock: { isHeld: boolean }): Promise<void> {
+  const {
+    machine: { memory },
+    mm,
+  } = inside(space);
   function* hold(): Generator<ReturnType<typeof park>, void, 0 | 1> {
     yield* mm.mmapLock.downWrite();
     while (lock.isHeld) yield park(memory, 0, memory.words[0]!, 1, "the test");

@@ -14,11 +14,15 @@ import {
 } from "../../src/sync/control-block.ts";
 import { sharedMs } from "../../src/sync/tasks/clock.ts";
 import { FAR, KIB, MIB, PAGE, makeSpace, withSpace } from "./fixture.ts";
+import { inside } from "../inside.ts";
 
 const seed = Number(process.env["HMM_TEST_SEED"] ?? Math.floor(Math.random() * 2 ** 31));
 
 /** The bits of this thread's mark, as other threads see them. */
-function markOf({ machine: { memory } }: AddressSpace): number {
+function markOf(space: AddressSpace): number {
+  const {
+    machine: { memory },
+  } = inside(space);
   return memory.words[memory.record + AGENT_INSIDE]! & (MARK_INSIDE | MARK_SECTION);
 }
 
@@ -72,7 +76,7 @@ test("the mark is held from the first store to the end, also when the function t
 test("before the handle has been taken there is nobody to mark for; from then on there is", async () => {
   await withSpace((space) => {
     const p = space.mmapSync(PAGE);
-    const { memory } = space.machine;
+    const { memory } = inside(space).machine;
     const before = memory.words[memory.record + AGENT_INSIDE]!;
     space.section(({ u32 }) => {
       u32.store(p, 1);
@@ -203,7 +207,7 @@ test("addresses that are not of the page are not taken for it", async () => {
 test("whoever asks finds that the section has let go at its next access", async () => {
   await withSharedSpace((space) => {
     const p = space.mmapSync(PAGE);
-    const { memory } = space.machine;
+    const { memory } = inside(space).machine;
     const asked = memory.record + AGENT_ASKED;
     space.section(({ u32 }) => {
       u32.store(p, 1);
@@ -221,7 +225,7 @@ test("whoever asks finds that the section has let go at its next access", async 
 test("a debug build objects to a section for which somebody waited long", async () => {
   await withSharedSpace((space) => {
     const p = space.mmapSync(PAGE);
-    const { memory } = space.machine;
+    const { memory } = inside(space).machine;
     const late = (waitedMs: number) => (): void =>
       space.section(({ u32 }) => {
         u32.store(p, 1);

@@ -19,9 +19,11 @@ import {
   signalOf,
   withSpace,
 } from "./fixture.ts";
+import { inside } from "../inside.ts";
 
 function sectionsOf(space: AddressSpace): number {
-  return space.machine.ram.sections.handles.filter(({ buffer }) => buffer.byteLength > 0).length;
+  return inside(space).machine.ram.sections.handles.filter(({ buffer }) => buffer.byteLength > 0)
+    .length;
 }
 
 for (const form of FORMS) {
@@ -207,7 +209,8 @@ for (const form of FORMS) {
 test("an open view of an unmapped buffer keeps its section until it is disposed of", () =>
   withSpace(async (space) => {
     const sectionCount = (): number =>
-      space.machine.ram.sections.handles.filter(({ basePfn }) => isListed(space, basePfn)).length;
+      inside(space).machine.ram.sections.handles.filter(({ basePfn }) => isListed(space, basePfn))
+        .length;
     const before = sectionCount();
     const buffer = new SharedArrayBuffer(2 * PAGE);
     const p = space.mmapSync(2 * PAGE, { buffer });
@@ -222,7 +225,7 @@ test("an open view of an unmapped buffer keeps its section until it is disposed 
 
 function isListed(space: AddressSpace, basePfn: number): boolean {
   try {
-    space.machine.ram.sections.of(basePfn);
+    inside(space).machine.ram.sections.of(basePfn);
     return true;
   } catch {
     return false;
@@ -246,8 +249,8 @@ test("a space that is disposed of lets go of its buffers", async () => {
   const sibling = space.forkSync();
   const buffer = new SharedArrayBuffer(PAGE);
   space.mmapSync(PAGE, { buffer });
-  assert.ok(space.machine.ram.sections.ofBuffer(buffer) !== undefined);
+  assert.ok(inside(space).machine.ram.sections.ofBuffer(buffer) !== undefined);
   await space.dispose();
-  assert.equal(sibling.machine.ram.sections.ofBuffer(buffer), undefined);
+  assert.equal(inside(sibling).machine.ram.sections.ofBuffer(buffer), undefined);
   await sibling.dispose();
 });

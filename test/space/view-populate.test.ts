@@ -6,6 +6,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { AddressSpace, HmmError } from "../../src/index.ts";
+import { inside } from "../inside.ts";
 
 const PAGE_BYTES = 4096;
 const PAGES = 1200; // parts of three leaves of the page table
@@ -14,7 +15,8 @@ function makeSpace(): AddressSpace {
   return AddressSpace.createSync({ ramBytes: 4096 * PAGE_BYTES, debug: true });
 }
 
-function countsOf({ machine }: AddressSpace): [references: number, pins: number] {
+function countsOf(space: AddressSpace): [references: number, pins: number] {
+  const { machine } = inside(space);
   const { references, pins } = machine.ram.refs.total();
   return [references, pins];
 }

@@ -22,6 +22,7 @@ import {
   withSpace,
 } from "./fixture.ts";
 import { startWorker } from "./space-threads.ts";
+import { inside } from "../inside.ts";
 
 /** What disposing of the view throws, if it does: it must be a stray store, at this address. */
 async function strayOf(view: View, form: "async" | "sync" = "sync"): Promise<number | undefined> {
@@ -319,7 +320,7 @@ test("without room for the watch the view opens, and nobody looks", () =>
   withSpace(async (space) => {
     const p = space.mmapSync(PAGE);
     space.u32.store(p, 1);
-    const { heap } = space.machine;
+    const { heap } = inside(space).machine;
     const alloc = heap.alloc.bind(heap);
     heap.alloc = function* (info) {
       return info.name === "viewWatch" ? 0 : yield* alloc(info);

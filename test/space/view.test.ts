@@ -18,6 +18,7 @@ import {
   stampPages,
   withSpace,
 } from "./fixture.ts";
+import { inside } from "../inside.ts";
 
 for (const form of FORMS) {
   const open = (
@@ -243,7 +244,7 @@ test("after it was disposed of a view gives no arrays, and a second time is noth
 
 test("a view outlives its space, and takes the space down with it", async () => {
   const space = AddressSpace.createSync({ ramBytes: MIB, debug: true });
-  const { machine } = space;
+  const { machine } = inside(space);
   const witness = space.forkSync();
   const p = space.mmapSync(2 * PAGE);
   const view = space.viewSync(p, 2 * PAGE, "write");
@@ -258,7 +259,7 @@ test("a view outlives its space, and takes the space down with it", async () => 
 
 test("the last view may be disposed of after every space of the thread", async () => {
   const space = AddressSpace.createSync({ ramBytes: MIB, debug: true });
-  const { machine } = space;
+  const { machine } = inside(space);
   const view = space.viewSync(space.mmapSync(PAGE), PAGE, "read");
   space.disposeSync();
   assert.ok(machine.memory.agentId >= 0, "the view keeps the thread on the machine");

@@ -4,7 +4,7 @@
  * failure is packed into fields, and made again from them.
  */
 
-import { HmmError, type DriverHandle } from "../../driver-interface.ts";
+import { EFAULT, HmmError, errnoOf, type DriverHandle } from "../../driver-interface.ts";
 import {
   DeviceFault,
   type DeviceFaultFields,
@@ -49,8 +49,7 @@ export type ThreadMessage =
 export type FailureMessage =
   | {
       readonly kind: "fault";
-      readonly errno: number;
-      readonly fields: Omit<DeviceFaultFields, "errno">;
+      readonly fields: DeviceFaultFields;
     }
   | { readonly kind: "kernel"; readonly fields: KernelFailureFields }
   | {
@@ -63,11 +62,14 @@ export type FailureMessage =
 /** The fields of an error. */
 export function packFailure(error: unknown): FailureMessage {
   if (error instanceof DeviceFault) {
-    const { errno, address, access, item } = error.fields;
-    return { kind: "fault", errno, fields: { address, access, item } };
+    const { code, address, access, item } = error;
+    // A fault is made of an errno, so its code has one.
+    return { kind: "fault", fields: { errno: errnoOf(code) ?? EFAULT, address, access, item } };
   }
-  if (error instanceof KernelFailure)
-    return { kind: "kernel", fields: { ...error.fields, cause: cloneable(error.cause) } };
+  if (error instanceof KernelFailure) {
+    const { item, code, message } = error;
+    return { kind: "kernel", fields: { item, code, message, cause: cloneable(error.cause) } };
+  }
   if (error instanceof HmmError)
     return { kind: "error", code: error.code, syscall: error.syscall, message: error.message };
   return {
@@ -80,7 +82,7 @@ export function packFailure(error: unknown): FailureMessage {
 
 /** The error that was packed. */
 export function unpackFailure(failure: FailureMessage): HmmError {
-  if (failure.kind === "fault") return new DeviceFault({ errno: failure.errno, ...failure.fields });
+  if (failure.kind === "fault") return new DeviceFault(failure.fields);
   if (failure.kind === "kernel") return new KernelFailure(failure.fields);
   return new HmmError(failure.code, failure.syscall, failure.message);
 }
