@@ -40,6 +40,7 @@ export type { AddressSpaceStats } from "./space/inspect.ts";
 export type {
   AddressSpaceLimits,
   AddressSpaceOptions,
+  HugePages,
   Advice,
   MmapOptions,
   MremapOptions,

@@ -15,12 +15,14 @@ import { bug } from "../sync/errors.ts";
 
 /**
  * The driver's bits, in entries and in requests. `devicePrivate` 0: the driver does not distinguish
- * device memory.
+ * device memory. `huge`, in entries only: the page lies in a huge page of 2 MiB, whose frames are
+ * in a row; 0 or left out: the driver does not ask (Linux: `hmm_pfn_to_map_order`).
  */
 export interface HmmFlags {
   readonly valid: number;
   readonly write: number;
   readonly devicePrivate: number;
+  readonly huge?: number;
 }
 
 /**
@@ -46,9 +48,9 @@ export const PFN_BITS = 24;
 
 const PFN_SHIFT_MAX = 32 - PFN_BITS;
 
-/** For a driver without a page-table format of its own: flags in bits 0 to 4, frame from bit 8. */
+/** For a driver without a page-table format of its own: flags in bits 0 to 5, frame from bit 8. */
 export const DEFAULT_ENCODING: HmmEncoding = {
-  flags: { valid: 0x01, write: 0x02, devicePrivate: 0x04 },
+  flags: { valid: 0x01, write: 0x02, devicePrivate: 0x04, huge: 0x20 },
   values: { none: 0, error: 0x08, special: 0x10 },
   pfnShift: PFN_SHIFT_MAX,
 };
@@ -62,15 +64,16 @@ export function checkEncoding({ flags, values, pfnShift }: HmmEncoding): void {
     bug(`Cannot use pfnShift ${pfnShift}: must be 0 to ${PFN_SHIFT_MAX}; an entry has 32 bits`);
   }
   const pfnMask = (2 ** PFN_BITS - 1) << pfnShift;
-  const { valid, write, devicePrivate } = flags;
-  if (((valid | write | devicePrivate) & pfnMask) !== 0) {
+  const { valid, write, devicePrivate, huge = 0 } = flags;
+  if (((valid | write | devicePrivate | huge) & pfnMask) !== 0) {
     bug("Cannot use these flags: one lies inside the frame number; move it or change pfnShift");
   }
   if (
     valid === 0 ||
     write === 0 ||
     (valid & write) !== 0 ||
-    ((valid | write) & devicePrivate) !== 0
+    ((valid | write) & devicePrivate) !== 0 ||
+    ((valid | write | devicePrivate) & huge) !== 0
   ) {
     bug("Cannot use these flags: valid and write must be bits of their own; choose others");
   }

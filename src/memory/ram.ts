@@ -15,6 +15,7 @@
 import { ENOMEM } from "../sync/errno.ts";
 import type { Errno } from "../sync/errno.ts";
 import { bug } from "../sync/errors.ts";
+import { EXPLORED } from "../sync/shared-memory.ts";
 import type { SharedMemory } from "../sync/shared-memory.ts";
 import { Spinlock } from "../sync/primitives/spinlock.ts";
 import { access, doneNumber } from "../sync/tasks/task.ts";
@@ -36,7 +37,7 @@ import {
 } from "./frames/ram-section.ts";
 import type { RamSection, RamSectionHandle } from "./frames/ram-section.ts";
 import { FrameRefs } from "./frames/frame-refs.ts";
-import { copyPage, zeroPage } from "./frames/page-data.ts";
+import { copyPage, copyPages, dataStep, zeroPage } from "./frames/page-data.ts";
 import { RamSnapshot } from "./frames/ram-snapshot.ts";
 import { GRANULE_PAGES, SECTION_RECORDS_WORDS, roundUpGranule } from "./frames/section-records.ts";
 import { Sections } from "./frames/sections.ts";
@@ -197,6 +198,27 @@ export class Ram {
       toPfn,
       "read",
     );
+  }
+
+  /**
+   * `copyFrame` of `pages` frames in a row, each row in one section. At once, but for an explorer:
+   * page by page it takes a tenth longer.
+   */
+  *copyRun(fromPfn: number, toPfn: number, pages: number): Task<void> {
+    if (this.memory.mode === EXPLORED) {
+      for (let i = 0; i < pages; i++) yield* this.copyFrame(fromPfn + i, toPfn + i);
+      return;
+    }
+    copyPages(this.sections.of(fromPfn), fromPfn, this.sections.of(toPfn), toPfn, pages);
+  }
+
+  /** Clears `pages` frames in a row, in one section, of which nobody else knows. */
+  *clearRun(pfn: number, pages: number): Task<void> {
+    const section = this.sections.of(pfn);
+    for (let i = 0; i < pages; i++) {
+      yield* dataStep(this.memory, "write", pfn + i);
+      zeroPage(section, pfn + i);
+    }
   }
 
   /**

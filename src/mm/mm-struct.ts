@@ -42,6 +42,7 @@ export interface Mm extends StructView {
   mappedPages: number;
   limitPages: number;
   limitVmas: number;
+  hugeMode: number;
   hmm: number;
 }
 
@@ -51,7 +52,7 @@ export const Mm: Struct<Mm> = struct<Mm>("mm", {
   mmapLock: embed(RwSem, "vmas and the shape of the page table", "mmapLock"),
   pageTableLock: embed(
     Spinlock,
-    "`hmm`; exclusive frames (C2, C3 of mm/fault/copy-on-write.ts)",
+    "`hmm`; exclusive frames (C2, C3 of mm/fault/copy-on-write.ts); huge pages (mm/huge.ts)",
     "pageTableLock",
   ),
   notifiers: embed(NotifierSubscriptions, "mmu notifiers", "notifierLock"),
@@ -67,5 +68,6 @@ export const Mm: Struct<Mm> = struct<Mm>("mm", {
   mappedPages: u32("mmapLock", "pages of all vmas, at most `limitPages`"),
   limitPages: u32("const", "RLIMIT_AS in pages"),
   limitVmas: u32("const", "sysctl max_map_count"),
+  hugeMode: u32("const", "which mappings have huge pages (vma/huge-vma.ts)"),
   hmm: pointer("pageTableLock", "weak pointer: 0, the live hmm, or for a moment a dying one"),
 });

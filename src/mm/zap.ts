@@ -28,6 +28,7 @@ import { atomicExchange } from "../sync/atomics.ts";
 import type { Errno } from "../sync/errno.ts";
 import type { Task } from "../sync/tasks/task.ts";
 import { beginHalfDone, endHalfDone } from "./half-done.ts";
+import { splitHuge } from "./huge.ts";
 import type { Mm } from "./mm-struct.ts";
 import {
   LEAF_WORDS,
@@ -72,7 +73,8 @@ function* clearRange(
 ): Task<void> {
   const { memory, ram } = machine;
   const frames: number[] = [];
-  const visit: LeafVisitor = function* (leaf, first, end): Task<number> {
+  const visit: LeafVisitor = function* (leaf, first, end, isHuge): Task<number> {
+    if (isHuge && !isAlone) yield* splitHuge(machine, mm, first);
     frames.length = 0;
     const index = pteIndex(leaf, first);
     if (isAlone) clearEntriesAlone(memory.words, index, index + (end - first), frames);

@@ -10,7 +10,10 @@
  *
  * An upper entry is the word index of the next table, or 0. Every table, the top one too, may lie
  * beyond the end of this thread's view of the heap, so `ensure` is called before a pointer to one
- * is followed. Tables start at even words, so bit 0 of a mid entry is free to mean "a 2 MiB page".
+ * is followed. Tables start at even words, so bit 0 of a mid entry is free: MID_HUGE. It says that
+ * the 512 entries of the leaf are one mapping of 2 MiB. What that means, and who may set and clear
+ * it, is the owner's business (mm/huge.ts). The leaf has all its entries all the same, so a walk
+ * that does not ask reads a page like any other.
  *
  * The table's lock is the mmap lock of a space (for reading, others may add tables at the same
  * time), the driver lock of a device.
@@ -54,6 +57,8 @@ export const LEAF_SHIFT = 9;
 export const ENTRY_PFN_SHIFT = 8;
 /** And this: a load may use the frame. */
 export const ENTRY_READABLE = 0x01;
+/** Of a mid entry: the entries of the leaf are one mapping of 2 MiB. */
+export const MID_HUGE = 0x01;
 /** Pages that one mid table covers (4 GiB). */
 export const MID_SPAN_PAGES: number = 2 ** MID_SHIFT;
 
@@ -81,17 +86,31 @@ function midOf(memory: SharedMemory, pgd: number, page: number): number {
 }
 
 /**
+ * The mid entry for `page`: its leaf, perhaps with MID_HUGE, or 0. Without the lock: see the head.
+ *
+ * @stepped page table
+ */
+export function midEntryOf(memory: SharedMemory, pgd: number, page: number): number {
+  const mid = midOf(memory, pgd, page);
+  if (mid === 0) return 0;
+  memory.ensure(mid + MID_WORDS);
+  const entry = wordAt(memory.words, mid + ((page >>> LEAF_SHIFT) & (MID_WORDS - 1)));
+  if (entry !== 0) memory.ensure((entry & ~MID_HUGE) + LEAF_WORDS);
+  return entry;
+}
+
+/** The leaf that a mid entry names. */
+export function leafIn(midEntry: number): number {
+  return midEntry & ~MID_HUGE;
+}
+
+/**
  * The leaf that covers `page`, or 0 when there is none. Without the lock: see the head.
  *
  * @stepped page table
  */
 export function leafOf(memory: SharedMemory, pgd: number, page: number): number {
-  const mid = midOf(memory, pgd, page);
-  if (mid === 0) return 0;
-  memory.ensure(mid + MID_WORDS);
-  const leaf = wordAt(memory.words, mid + ((page >>> LEAF_SHIFT) & (MID_WORDS - 1)));
-  if (leaf !== 0) memory.ensure(leaf + LEAF_WORDS);
-  return leaf;
+  return midEntryOf(memory, pgd, page) & ~MID_HUGE;
 }
 
 /**
@@ -99,7 +118,7 @@ export function leafOf(memory: SharedMemory, pgd: number, page: number): number 
  * are no steps of the explorer.
  */
 const midOfAlone: typeof midOf = midOf;
-const leafOfAlone: typeof leafOf = leafOf;
+const midEntryOfAlone: typeof midEntryOf = midEntryOf;
 
 /** Word index of the entry of `page` in its leaf. */
 export function pteIndex(leaf: number, page: number): number {
@@ -151,11 +170,11 @@ export function midAlloc(machine: Machine, pgd: number, page: number): Task<numb
  */
 export function* tableAt(machine: Machine, index: number, tableWords: number): Task<number> {
   const { memory, heap } = machine;
-  let table = wordAt(memory.words, index);
+  let table = leafIn(wordAt(memory.words, index));
   if (table === 0) {
     const fresh = yield* heap.allocWords(tableWords);
     if (fresh === 0) return 0;
-    const winner = atomicCompareExchange(memory.words, index, 0, fresh);
+    const winner = leafIn(atomicCompareExchange(memory.words, index, 0, fresh));
     if (winner !== 0) yield* heap.freeWords(fresh, tableWords);
     table = winner === 0 ? fresh : winner;
   }
@@ -163,8 +182,16 @@ export function* tableAt(machine: Machine, index: number, tableWords: number): T
   return table;
 }
 
-/** Called for each leaf that exists in the range, with the pages of the range that it covers. */
-export type LeafVisitor = (leaf: number, startPage: number, endPage: number) => Task<number>;
+/**
+ * Called for each leaf that exists in the range, with the pages of the range that it covers, and
+ * whether it had MID_HUGE.
+ */
+export type LeafVisitor = (
+  leaf: number,
+  startPage: number,
+  endPage: number,
+  isHuge: boolean,
+) => Task<number>;
 
 /**
  * Visits the existing leaves of [startPage, endPage) in order; skips what has none at the cost of
@@ -187,9 +214,9 @@ export function* forEachLeaf(
       continue;
     }
     const end = Math.min(nextLeafPage(page), endPage);
-    const leaf = isAlone ? leafOfAlone(memory, pgd, page) : leafOf(memory, pgd, page);
-    if (leaf !== 0) {
-      const answer = yield* visit(leaf, page, end);
+    const entry = isAlone ? midEntryOfAlone(memory, pgd, page) : midEntryOf(memory, pgd, page);
+    if (entry !== 0) {
+      const answer = yield* visit(leafIn(entry), page, end, (entry & MID_HUGE) !== 0);
       if (answer !== 0) return answer;
     }
     page = end;
@@ -206,7 +233,7 @@ export function* freeTables(machine: Machine, pgd: number): Task<void> {
     if (mid === 0) continue;
     memory.ensure(mid + MID_WORDS);
     for (let i = 0; i < MID_WORDS; i++) {
-      const leaf = wordAt(memory.words, mid + i);
+      const leaf = leafIn(wordAt(memory.words, mid + i));
       if (leaf !== 0) yield* heap.freeWords(leaf, LEAF_WORDS);
     }
     atomicStore(memory.words, pgd + top, 0);
@@ -251,7 +278,7 @@ export function* freeEmptyLeaves(
     }
     memory.ensure(mid + MID_WORDS);
     const index = mid + ((page >>> LEAF_SHIFT) & (MID_WORDS - 1));
-    const leaf = wordAt(memory.words, index);
+    const leaf = leafIn(wordAt(memory.words, index));
     if (leaf !== 0) {
       if (unlinked.length === 0) unlinkedFrom = page;
       atomicStore(memory.words, index, 0);
@@ -295,9 +322,10 @@ export function isWholeLeaf(
 
 /**
  * Moves leaves from [startPage, endPage) to `target`, as they are: those of which `isWholeLeaf` is
- * true, unless a leaf is at the new place. There are mid tables, where leaves come. Holding the
- * lock for writing. Linux: `move_normal_pmd`. A flush and two words for 512 entries: a move of
- * 128 MiB took 4.2 ms entry by entry, 75 times as long as the kernel's.
+ * true, unless a leaf is at the new place. `onlyHuge`: only those with MID_HUGE, which they keep.
+ * There are mid tables, where leaves come. Holding the lock for writing. Linux: `move_normal_pmd`,
+ * `move_huge_pmd`. A flush and two words for 512 entries: a move of 128 MiB took 4.2 ms entry by
+ * entry, 75 times as long as the kernel's.
  *
  * A leaf is in neither place during the flush. At both, a walker without the lock could store
  * through the new place, and find that through a translation of the old one (W3).
@@ -310,6 +338,7 @@ export function* moveLeaves(
   startPage: number,
   endPage: number,
   target: number,
+  onlyHuge: boolean = false,
 ): Task<void> {
   const distance = target - startPage;
   if (distance % LEAF_WORDS !== 0) return;
@@ -319,11 +348,12 @@ export function* moveLeaves(
   while (page + LEAF_WORDS <= endPage) {
     const from = page;
     for (; page + LEAF_WORDS <= endPage && leaves.length < LEAVES_PER_FLUSH; page += LEAF_WORDS) {
-      const leaf = leafOf(memory, pgd, page);
-      if (leaf === 0 || leafOf(memory, pgd, page + distance) !== 0) continue;
-      atomicStore(memory.words, slotOfLeaf(memory, pgd, page), 0);
-      leaves.push(leaf);
-      places.push(slotOfLeaf(memory, pgd, page + distance));
+      const entry = midEntryOf(memory, pgd, page);
+      const isMoved = onlyHuge ? (entry & MID_HUGE) !== 0 : entry !== 0;
+      if (!isMoved || leafOf(memory, pgd, page + distance) !== 0) continue;
+      atomicStore(memory.words, midSlotOf(memory, pgd, page), 0);
+      leaves.push(entry);
+      places.push(midSlotOf(memory, pgd, page + distance));
     }
     if (leaves.length === 0) continue;
     yield* shootdown.flush(from, page);
@@ -334,7 +364,7 @@ export function* moveLeaves(
 }
 
 /** Word index of the entry of a mid table, which is there, for the leaf of `page`. */
-function slotOfLeaf(memory: SharedMemory, pgd: number, page: number): number {
+export function midSlotOf(memory: SharedMemory, pgd: number, page: number): number {
   const mid = memory.words[pgd + (page >>> MID_SHIFT)]!;
   return mid + ((page >>> LEAF_SHIFT) & (MID_WORDS - 1));
 }

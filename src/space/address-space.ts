@@ -128,7 +128,7 @@ export class AddressSpace implements TypedAccess, StoreSections, Disposable, Asy
   static async create(options: AddressSpaceOptions = {}): Promise<AddressSpace> {
     requireSharedMemory("create");
     const sizes = seatOptions(options);
-    const limits = mmLimits(options.limits);
+    const limits = mmLimits(options);
     const seat = MachineSeat.create(sizes);
     return await AddressSpace.#openAsync(seat, createTask(seat, limits), "create");
   }
@@ -137,7 +137,7 @@ export class AddressSpace implements TypedAccess, StoreSections, Disposable, Asy
   static createSync(options: AddressSpaceOptions = {}): AddressSpace {
     requireBlocking("create");
     const sizes = seatOptions(options);
-    const limits = mmLimits(options.limits);
+    const limits = mmLimits(options);
     const seat = MachineSeat.create(sizes);
     return AddressSpace.#openSync(seat, createTask(seat, limits), "create");
   }

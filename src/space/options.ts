@@ -8,8 +8,11 @@
 import { PAGE_BYTES } from "../memory/ram.ts";
 import {
   MADV_COLD,
+  MADV_COLLAPSE,
   MADV_DONTNEED,
   MADV_FREE,
+  MADV_HUGEPAGE,
+  MADV_NOHUGEPAGE,
   MADV_NORMAL,
   MADV_PAGEOUT,
   MADV_POPULATE,
@@ -27,6 +30,7 @@ import {
 } from "../mm/calls/mmap.ts";
 import type { MmLimits } from "../mm/lifetime/mm.ts";
 import type { MremapRequest } from "../mm/calls/mremap.ts";
+import { HUGE_ALWAYS, HUGE_MADVISE, HUGE_NEVER } from "../mm/vma/huge-vma.ts";
 import { VM_READ, VM_WRITE } from "../mm/vma/vma.ts";
 import { EINVAL } from "../sync/errno.ts";
 import { type Syscall, customFailure, formatValue } from "./failures.ts";
@@ -61,6 +65,11 @@ export type Protection = "none" | "read" | "read-write";
  * - `"free"`: the same of private anonymous memory (EINVAL of other memory).
  * - `"cold"`: pages of a source are the first to go when RAM is short.
  * - `"pageout"`: pages of a source are written back where they are newer, and go now.
+ * - `"hugepage"`, `"nohugepage"`: private memory is to have huge pages, of 2 MiB, or none. They
+ * come
+ *   with the next touch of memory that nobody has touched; what is there stays as it is.
+ * - `"collapse"`: huge pages are made now of the pages that are there (EINVAL of memory that cannot
+ *   have any; EAGAIN where pages are pinned, or a device's; ENOMEM: no frames in a row).
  * - `"populate-read"`, `"populate-write"`: pages are faulted in as by loads, or as by stores that
  *   change nothing; `"populate"`: the second where memory is private and writable, else the first.
  *
@@ -86,6 +95,9 @@ export type Advice =
   | "free"
   | "cold"
   | "pageout"
+  | "hugepage"
+  | "nohugepage"
+  | "collapse"
   | "populate"
   | "populate-read"
   | "populate-write";
@@ -99,6 +111,9 @@ const ADVICE_NUMBERS: Readonly<Record<Advice, number>> = {
   free: MADV_FREE,
   cold: MADV_COLD,
   pageout: MADV_PAGEOUT,
+  hugepage: MADV_HUGEPAGE,
+  nohugepage: MADV_NOHUGEPAGE,
+  collapse: MADV_COLLAPSE,
   populate: MADV_POPULATE,
   "populate-read": MADV_POPULATE_READ,
   "populate-write": MADV_POPULATE_WRITE,
@@ -129,6 +144,23 @@ export interface AddressSpaceLimits {
 }
 
 /**
+ * Which mappings of an address space have huge pages, 2 MiB in one: those of private memory in
+ * general, those that are advised so (`madvise(address, length, "hugepage")`), or none but explicit
+ * ones.
+ *
+ * @example
+ * ```ts
+ * import { AddressSpace } from "hmm-ts";
+ *
+ * using space = AddressSpace.createSync({ hugePages: "always" });
+ * const p = space.mmapSync(4 * 2 ** 20); // at a multiple of 2 MiB
+ * space.u32.store(p, 1);
+ * console.log(space.statsSync().residentBytes); // 2097152
+ * ```
+ */
+export type HugePages = "always" | "madvise" | "never";
+
+/**
  * How an address space and the machine below it are made.
  *
  * @example
@@ -156,6 +188,8 @@ export interface AddressSpaceOptions {
    */
   readonly debug?: boolean | undefined;
   readonly limits?: AddressSpaceLimits | undefined;
+  /** Which mappings have huge pages; forks inherit it. Default "madvise". */
+  readonly hugePages?: HugePages | undefined;
 }
 
 /**
@@ -197,6 +231,12 @@ export interface MmapOptions {
    * a SegmentationFault with signal "SIGBUS".
    */
   readonly source?: SourceOption | undefined;
+  /**
+   * An explicit huge mapping (Linux: MAP_HUGETLB): it consists of pages of 2 MiB, which it gets at
+   * once and which are never split. Its length is rounded up to them, and calls that would cut one
+   * in two fail with EINVAL. Private memory only. Default false.
+   */
+  readonly huge?: boolean | undefined;
   /** Where in `buffer` or `source` the mapping starts, in bytes, a multiple of 4096. Default 0. */
   readonly offsetBytes?: number | undefined;
 }
@@ -263,11 +303,26 @@ export function seatOptions(options: AddressSpaceOptions): SeatOptions {
   };
 }
 
-/** The space's limits in pages and mappings. Throws HmmError EINVAL. */
-export function mmLimits(limits: AddressSpaceLimits = {}): MmLimits {
+const HUGE_MODES: Readonly<Record<HugePages, number>> = {
+  always: HUGE_ALWAYS,
+  madvise: HUGE_MADVISE,
+  never: HUGE_NEVER,
+};
+
+function hugeMode(hugePages: HugePages): number {
+  if (typeof hugePages === "string" && Object.hasOwn(HUGE_MODES, hugePages))
+    return HUGE_MODES[hugePages];
+  const text = `hugePages is ${formatValue(hugePages)}; give "always", "madvise" or "never"`;
+  throw invalid("create", text);
+}
+
+/** The space's limits in pages and mappings, and its huge pages. Throws HmmError EINVAL. */
+export function mmLimits(options: AddressSpaceOptions): MmLimits {
+  const { limits = {}, hugePages = "madvise" } = options;
   checkObject("create", limits);
   const { mappedBytes, mappings } = limits;
   return {
+    hugeMode: hugeMode(hugePages),
     ...(mappedBytes === undefined
       ? {}
       : {
@@ -334,6 +389,7 @@ function placementOf(options: MmapOptions): number {
 export function mmapRequest(lengthBytes: number, options: MmapOptions): MmapRequest {
   checkObject("mmap", options);
   checkBoolean("mmap", "shared", options.shared);
+  checkBoolean("mmap", "huge", options.huge);
   const { address = 0, offsetBytes = 0, buffer, source } = options;
   if (!Number.isSafeInteger(address) || address < 0) {
     throw invalid(
@@ -364,6 +420,7 @@ export function mmapRequest(lengthBytes: number, options: MmapOptions): MmapRequ
     protection: protectionBits("mmap", options.protection ?? "read-write"),
     shared: options.shared ?? buffer !== undefined,
     bufferPfn: 0,
+    huge: options.huge ?? false,
     offsetPages: offsetBytes / PAGE_BYTES,
   };
 }

@@ -65,9 +65,9 @@ export const PAGE_SHIFT_MAX = 21;
 
 /** The arrays and requests of a range. */
 export interface HmmRangeOptions {
-  /** Results, one entry for each 4 KiB page. The range spans at most so many pages. */
+  /** Results, one entry for each page of the device. The range spans at most so many pages. */
   readonly pfns: Uint32Array;
-  /** Requests, one for each page; read if `pfnFlagsMask` is not 0. */
+  /** Requests, one for each page of the device; read if `pfnFlagsMask` is not 0. */
   readonly request?: Uint32Array;
   /** Default: DEFAULT_ENCODING. */
   readonly encoding?: HmmEncoding;
@@ -138,6 +138,16 @@ export class HmmRange {
   /** One past the last page, also after unregister. */
   get endPage(): number {
     return this.record.endPage;
+  }
+
+  /** Pages of 4 KiB in a page of the device. Of a registered range. */
+  get pagesPerEntry(): number {
+    return 2 ** (this.record.pageShift - PAGE_SHIFT);
+  }
+
+  /** Pages of the device in a registered range: so many elements of `pfns` are used. */
+  get entries(): number {
+    return (this.endPage - this.startPage) / this.pagesPerEntry;
   }
 
   /** Whether it is between a register that returned 0 and its unregister. */
@@ -251,7 +261,7 @@ function isGoodSpan(range: HmmRange, start: number, end: number, pageShift: numb
   // NaN fails too
   if (!(start >= 0 && end > start && end <= TASK_SIZE_PAGES * PAGE_BYTES)) return false;
   if (start % pageBytes !== 0 || end % pageBytes !== 0) return false;
-  const pages = (end - start) / PAGE_BYTES;
+  const pages = (end - start) / pageBytes;
   return (
     pages <= range.pfns.length && (range.request === undefined || pages <= range.request.length)
   );

@@ -25,7 +25,10 @@ import { isSequenceUnchanged } from "../range/valid.ts";
 
 /** The device's side. Both are plain calls that do not wait. */
 export interface DmaDevice {
-  /** A device address for frame `pfn`, for reading or for both ways; -1 when there is none left. */
+  /**
+   * A device address for the page of the device that begins with frame `pfn`, for reading or for
+   * both ways; -1 when there is none left.
+   */
   readonly mapPage: (pfn: number, isWritable: boolean) => number;
   readonly unmapPage: (deviceAddress: number) => void;
 }
@@ -51,7 +54,7 @@ export function* hmmRangeDmaMap(
   deviceAddresses: Float64Array,
 ): Task<number> {
   checkRegistered(range, "map for DMA");
-  if (deviceAddresses.length < range.endPage - range.startPage) return EINVAL;
+  if (deviceAddresses.length < range.entries) return EINVAL;
   const pages = yield* hmmRangeFault(range);
   if (pages < 0) return pages;
   deviceAddresses.fill(NOT_MAPPED, 0, pages);
@@ -112,7 +115,7 @@ export function hmmRangeDmaUnmap(
   isDirty: boolean,
 ): number {
   checkRegistered(range, "unmap from DMA");
-  const pages = range.endPage - range.startPage;
+  const pages = range.entries;
   if (deviceAddresses.length < pages) return EINVAL;
   if (isDirty) markDirty(range, deviceAddresses, pages);
   let unmapped = 0;
@@ -127,19 +130,21 @@ export function hmmRangeDmaUnmap(
  * @stepped pte
  */
 function markDirty(range: HmmRange, deviceAddresses: Float64Array, pages: number): void {
-  const { pfns, encoding, startPage, machine } = range;
+  const { pfns, encoding, startPage, machine, pagesPerEntry } = range;
   const mm = mmOfRange(range);
   mm.mmapLock.assertHeld();
   const { memory } = machine;
   for (let i = 0; i < pages;) {
-    const page = startPage + i;
-    const stop = Math.min(nextLeafPage(page) - startPage, pages);
+    const page = startPage + i * pagesPerEntry;
+    const stop = Math.min((nextLeafPage(page) - startPage) / pagesPerEntry, pages);
     const leaf = leafOf(memory, mm.pgd, page);
     for (; i < stop; i++) {
       const entry = pfns[i]!;
       if (leaf === 0 || deviceAddresses[i] === NOT_MAPPED || !entryIsWritable(entry, encoding))
         continue;
-      setDirty(memory.words, pteIndex(leaf, startPage + i), entryPfn(entry, encoding));
+      const first = pteIndex(leaf, startPage + i * pagesPerEntry);
+      const pfn = entryPfn(entry, encoding);
+      for (let j = 0; j < pagesPerEntry; j++) setDirty(memory.words, first + j, pfn + j);
     }
   }
 }

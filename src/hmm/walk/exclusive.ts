@@ -10,7 +10,7 @@
 import { makeDeviceExclusive } from "../../mm/migrate/exclusive.ts";
 import { KIND_DEVICE_EXCLUSIVE, pteKind, ptePfn } from "../../mm/pte.ts";
 import { pteAt } from "../../mmu/radix-table.ts";
-import { EBUSY } from "../../sync/errno.ts";
+import { EBUSY, EINVAL } from "../../sync/errno.ts";
 import type { Task } from "../../sync/tasks/task.ts";
 import { makeEntry } from "../entry.ts";
 import { type HmmRange, checkRegistered, mmOfRange } from "../range/range.ts";
@@ -29,6 +29,7 @@ import { FAULT_PASSES_MAX } from "./fault.ts";
  * written | | EBUSY | others touch a page all the time, or it is pinned, or an invalidation is in
  * flight | `values.none` | | EFAULT, EPERM, EOPNOTSUPP, ENOMEM | of the first page that cannot be
  * had, as of makeDeviceExclusive | `values.none` |
+ * | EINVAL | the range has larger pages than 4 KiB | as they were |
  * | ENODEV | the mirror's thread died | `values.none` |
  */
 export function* hmmRangeExclusive(range: HmmRange, owner: number): Task<number> {
@@ -37,6 +38,7 @@ export function* hmmRangeExclusive(range: HmmRange, owner: number): Task<number>
   const mm = mmOfRange(range);
   mm.mmapLock.assertHeld();
   const pages = endPage - startPage;
+  if (range.pagesPerEntry !== 1) return EINVAL;
   pfns.fill(encoding.values.none, 0, pages);
   for (let pass = 0; pass < FAULT_PASSES_MAX; pass++) {
     const failed = yield* makeDeviceExclusive(machine, mm, { startPage, endPage }, owner);

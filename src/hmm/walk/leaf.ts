@@ -113,6 +113,52 @@ export function entryOf(
   return makeEntry(ptePfn(pte), flags.devicePrivate | write, encoding);
 }
 
+/**
+ * As `readLeaf`, of `count` pages of one huge page (mm/huge.ts) from the one with entry `pte` on,
+ * of which every `step`th has an entry in pfns. One decision for all of them, unless requests
+ * differ.
+ */
+export function readHuge(
+  pte: number,
+  count: number,
+  step: number,
+  pfns: Uint32Array,
+  pfnAt: number,
+  encoding: HmmEncoding,
+  requests: Requests,
+): number {
+  const entries = count / step;
+  const ready = readyEntries(pte, entries, pfnAt, encoding, requests);
+  const first = entryOf(pte, encoding, requests.owns);
+  const { flags, pfnShift } = encoding;
+  if ((first & flags.valid) === 0) {
+    pfns.fill(first, pfnAt, pfnAt + ready);
+    return ready * step;
+  }
+  const isZero = ptePfn(pte) === ZERO_PFN;
+  const stride = isZero ? 0 : step << pfnShift;
+  const end = (pfnAt + ready) | 0;
+  let entry = first | (flags.huge ?? 0) | 0;
+  for (let to = pfnAt | 0; to < end; to++, entry = (entry + stride) | 0) pfns[to] = entry;
+  return ready * step;
+}
+
+/** How many entries from `pfnAt` on need no fault. */
+function readyEntries(
+  pte: number,
+  entries: number,
+  pfnAt: number,
+  encoding: HmmEncoding,
+  requests: Requests,
+): number {
+  const { perPage, always, owns } = requests;
+  if (perPage === undefined)
+    return needOf(pte, always, encoding, owns) === NEED_NOTHING ? entries : 0;
+  for (let i = 0; i < entries; i++)
+    if (needOf(pte, requestOf(requests, pfnAt + i), encoding, owns) !== NEED_NOTHING) return i;
+  return entries;
+}
+
 /** Bits that the pages of one eight have in common. */
 const KIND_MASK: number = PTE_PRESENT | PTE_WRITE | PTE_SPECIAL;
 

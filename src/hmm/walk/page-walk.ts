@@ -15,12 +15,23 @@
 
 import { DEVICE_PRIVATE } from "../../memory/frames/device-frames.ts";
 import { handleMmFault } from "../../mm/fault/fault.ts";
+import { FAULT_SMALL, replaceHugeZero } from "../../mm/fault/huge-fault.ts";
 import { FAULT_RETRY } from "../../mm/fault/vm-fault.ts";
+import { hugeStart, isHugeAt } from "../../mm/huge.ts";
 import type { Mm } from "../../mm/mm-struct.ts";
-import { PAGE_SHIFT } from "../../mm/pte.ts";
+import { KIND_SPECIAL, ZERO_PFN, pteKind, ptePfn } from "../../mm/pte.ts";
 import { beginWait } from "../../mm/source/bring-in.ts";
+import { mayBeHuge } from "../../mm/vma/huge-vma.ts";
 import { VM_READ, VM_SPECIAL, VM_WRITE, Vma, findVma, offsetOf } from "../../mm/vma/vma.ts";
-import { leafOf, nextLeafPage, pteAt, pteIndex } from "../../mmu/radix-table.ts";
+import {
+  MID_HUGE,
+  leafIn,
+  midEntryOf,
+  nextLeafPage,
+  pteAt,
+  pteIndex,
+  wordAt,
+} from "../../mmu/radix-table.ts";
 import { EBUSY, EFAULT, EINVAL, ENOMEM, EPERM, type Errno } from "../../sync/errno.ts";
 import type { Task } from "../../sync/tasks/task.ts";
 import { HOLES_FAIL, type HmmRange, checkRegistered, mmOfRange } from "../range/range.ts";
@@ -33,6 +44,7 @@ import {
   type Requests,
   anyRequested,
   needOf,
+  readHuge,
   readLeaf,
   requestOf,
 } from "./leaf.ts";
@@ -45,6 +57,8 @@ interface Walk {
   readonly range: HmmRange;
   readonly mm: Mm;
   readonly requests: Requests;
+  /** Pages of 4 KiB in a page of the device, of which each has an element in pfns. */
+  readonly step: number;
   /** Entries of the pages below have been written. */
   page: number;
   /** Faults in a row at `faultedPage`. */
@@ -67,8 +81,9 @@ export function* readRange(
   checkRegistered(range, verb);
   const mm = mmOfRange(range);
   mm.mmapLock.assertHeld();
-  const page = range.startPage;
-  const walk: Walk = { range, mm, requests, page, faultedPage: -1, faults: 0, isSpecial: false };
+  const { startPage: page, pagesPerEntry: step } = range;
+  const start = { page, faultedPage: -1, faults: 0, isSpecial: false };
+  const walk: Walk = { range, mm, requests, step, ...start };
   const lacksRequests = requests.mask !== 0 && requests.perPage === undefined;
   const errno = lacksRequests ? EINVAL : yield* passes(walk, passesMax);
   if (errno === 0) return pfnIndex(walk);
@@ -87,8 +102,8 @@ export function ownedBy({ machine, owner }: HmmRange): (pfn: number) => boolean 
 }
 
 /** Index of the walk's page in pfns. */
-function pfnIndex({ page, range }: Walk): number {
-  return page - range.startPage;
+function pfnIndex({ page, range, step }: Walk): number {
+  return (page - range.startPage) / step;
 }
 
 function* passes(walk: Walk, passesMax: number): Task<Errno> {
@@ -110,7 +125,8 @@ function* passes(walk: Walk, passesMax: number): Task<Errno> {
  *
  *     no vma, or VM_IO, VM_PFNMAP, VM_MIXEDMAP     EFAULT
  *     no VM_READ                                   EPERM; EFAULT with HOLES_MARK, as in later Linux
- *     pageShift above the vma's page size          EINVAL
+ *     a page of the device that lies in no huge    EINVAL
+ *       page, or in two mappings
  *
  * and with HOLES_MARK, when none of its pages is requested, the entries become `values.error` and
  * the walk goes on.
@@ -126,6 +142,7 @@ function* walkRange(walk: Walk): Task<Errno> {
     const errno = isInside ? judgeVma(range, vma) : EFAULT;
     const edge = vma === undefined ? endPage : isInside ? vma.endPage : vma.startPage;
     const stopPage = Math.min(edge, endPage);
+    if ((stopPage - walk.page) % walk.step !== 0) return EINVAL;
     const answer =
       errno === 0 && vma !== undefined
         ? yield* walkVma(walk, vma, stopPage)
@@ -137,7 +154,6 @@ function* walkRange(walk: Walk): Task<Errno> {
 
 function judgeVma(range: HmmRange, vma: Vma): Errno {
   if ((vma.flags & VM_SPECIAL) !== 0) return EFAULT;
-  if (range.record.pageShift !== PAGE_SHIFT) return EINVAL; // no vma has larger pages than 4 KiB
   if ((vma.flags & VM_READ) === 0) return range.holes === HOLES_FAIL ? EPERM : EFAULT;
   return 0;
 }
@@ -146,7 +162,7 @@ function judgeVma(range: HmmRange, vma: Vma): Errno {
 function passHole(walk: Walk, stopPage: number, errno: Errno): Errno {
   const { holes, pfns, encoding } = walk.range;
   const first = pfnIndex(walk);
-  const count = stopPage - walk.page;
+  const count = (stopPage - walk.page) / walk.step;
   if (errno === EINVAL || holes === HOLES_FAIL) return errno;
   if (anyRequested(walk.requests, first, count, encoding)) return errno;
   pfns.fill(encoding.values.error, first, first + count);
@@ -163,16 +179,10 @@ const EMPTY_LEAF = new Int32Array(512);
  * @stepped
  */
 function* walkVma(walk: Walk, vma: Vma, stopPage: number): Task<Errno> {
-  const { range, mm, requests } = walk;
-  const { memory } = range.machine;
-  const { pfns, encoding } = range;
   while (walk.page < stopPage) {
-    const { page } = walk;
-    const count = Math.min(nextLeafPage(page), stopPage) - page;
-    const leaf = leafOf(memory, mm.pgd, page);
-    const words = leaf === 0 ? EMPTY_LEAF : memory.words;
-    const ptesAt = leaf === 0 ? 0 : pteIndex(leaf, page);
-    const done = readLeaf(words, ptesAt, count, pfns, pfnIndex(walk), encoding, requests);
+    const count = Math.min(nextLeafPage(walk.page), stopPage) - walk.page;
+    const done = readNext(walk, vma, count);
+    if (done < 0) return EINVAL;
     walk.page += done;
     if (done === count) continue;
     const errno = yield* faultPage(walk, vma);
@@ -181,12 +191,40 @@ function* walkVma(walk: Walk, vma: Vma, stopPage: number): Task<Errno> {
   return 0;
 }
 
+/**
+ * Of the `count` pages from the walk's on, which lie under one leaf: how many needed no fault, and
+ * have their elements of pfns; -1: they are mapped by smaller pages than the device's, or will be.
+ *
+ * @stepped pte
+ */
+function readNext({ range, mm, requests, page, step }: Walk, vma: Vma, count: number): number {
+  const { pfns, encoding, startPage } = range;
+  const { memory } = range.machine;
+  const at = (page - startPage) / step;
+  const midEntry = midEntryOf(memory, mm.pgd, page);
+  const leaf = leafIn(midEntry);
+  const words = leaf === 0 ? EMPTY_LEAF : memory.words;
+  const ptesAt = leaf === 0 ? 0 : pteIndex(leaf, page);
+  if ((midEntry & MID_HUGE) !== 0) {
+    const pte = wordAt(words, ptesAt);
+    // Zeros have no frames in a row, so a larger page of a device finds nothing there yet.
+    const isThere = step === 1 || ptePfn(pte) !== ZERO_PFN;
+    return readHuge(isThere ? pte : 0, count, step, pfns, at, encoding, requests);
+  }
+  if (step === 1) return readLeaf(words, ptesAt, count, pfns, at, encoding, requests);
+  if (!mayBeHuge(mm, vma, page)) return -1;
+  for (let i = 0; i < count; i++) if (wordAt(words, ptesAt + i) !== 0) return -1;
+  return readHuge(0, count, step, pfns, at, encoding, requests);
+}
+
 /** Faults the walk's page in; the walk then reads it again. */
 function* faultPage(walk: Walk, vma: Vma): Task<Errno> {
   const { range, mm, page } = walk;
   const { machine, encoding } = range;
   const request = requestOf(walk.requests, pfnIndex(walk));
   const pte = pteAt(machine.memory, mm.pgd, page);
+  if (walk.step > 1 && pteKind(pte) === KIND_SPECIAL && isHugeAt(machine.memory, mm, page))
+    return yield* framesForZeros(walk, vma);
   const need = needOf(pte, request, encoding, walk.requests.owns);
   if (need === NEED_NOTHING) return 0; // another thread has faulted it in meanwhile
   if (need === NEED_IMPOSSIBLE) {
@@ -198,6 +236,14 @@ function* faultPage(walk: Walk, vma: Vma): Task<Errno> {
   if (!mayFaultAgain(walk)) return EBUSY;
   const result = yield* handleMmFault(machine, mm, vma, page, isWrite);
   return result === FAULT_RETRY ? yield* awaitSource(range, vma, page) : result;
+}
+
+/** A huge page of zeros gets frames in a row, for a device with larger pages. */
+function* framesForZeros(walk: Walk, vma: Vma): Task<Errno> {
+  const { range, mm, page } = walk;
+  if (!mayFaultAgain(walk)) return EBUSY;
+  const result = yield* replaceHugeZero(range.machine, mm, vma, hugeStart(page));
+  return result === FAULT_SMALL ? ENOMEM : result;
 }
 
 /**
@@ -232,11 +278,11 @@ function mayFaultAgain(walk: Walk): boolean {
  * the clearing overwrote the mark.
  */
 function clearRest(walk: Walk, errno: Errno): void {
-  const { pfns, encoding, startPage, endPage } = walk.range;
+  const { pfns, encoding, endPage, entries } = walk.range;
   const { none, error, special } = encoding.values;
   const stop = pfnIndex(walk);
   const isPagesFault = errno === EFAULT || errno === EPERM || errno === ENOMEM;
   const isMarked = isPagesFault && walk.page < endPage;
   if (isMarked) pfns[stop] = walk.isSpecial ? special : error;
-  pfns.fill(none, isMarked ? stop + 1 : stop, endPage - startPage);
+  pfns.fill(none, isMarked ? stop + 1 : stop, entries);
 }

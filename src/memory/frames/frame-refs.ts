@@ -168,6 +168,35 @@ export class FrameRefs {
     }
   }
 
+  /** `pageGet` of `pages` frames from `pfn` on, which lie in one section. */
+  *getRun(pfn: number, pages: number): Task<void> {
+    if (this.memory.mode === EXPLORED) {
+      for (let i = 0; i < pages; i++) yield* this.pageGet(pfn + i);
+      return;
+    }
+    const counts = this.#sections.countsOf(pfn);
+    for (let i = 0; i < pages; i++)
+      if (atomicAdd(counts.words, counts.index(pfn + i), 1) <= 0 && counts.isOwned)
+        bug(`Cannot get frame ${pfn + i}: it is free; hold a reference while using it`);
+  }
+
+  /** `pagePut` of the same, `times` of each. */
+  putRun(pfn: number, pages: number, times: number = 1): Task<void> {
+    return this.pagePutAll(Array.from({ length: pages * times }, (_, i) => pfn + (i % pages)));
+  }
+
+  /** Whether any of `pages` frames from `pfn` on, in one section, has pins. */
+  *isAnyPinned(pfn: number, pages: number): Task<boolean> {
+    if (this.memory.mode === EXPLORED) {
+      for (let i = 0; i < pages; i++) if (yield* this.pagePinned(pfn + i)) return true;
+      return false;
+    }
+    const counts = this.#sections.countsOf(pfn);
+    for (let i = 0; i < pages; i++)
+      if (atomicLoad(counts.words, counts.index(pfn + i) + PINS_AFTER_COUNT) > 0) return true;
+    return false;
+  }
+
   /** Whether `pageAnonExclusive` is true of all `pages` frames from `pfn` on, in one section. */
   *isRunExclusive(pfn: number, pages: number): Task<boolean> {
     if (this.memory.mode === EXPLORED) {

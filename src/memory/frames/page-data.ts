@@ -40,7 +40,7 @@ export function copyPage(
   kind: "read" | "peek",
 ): Task<void> {
   if (memory.mode === EXPLORED) return copyInSteps(memory, from, fromPfn, to, toPfn, kind);
-  copy(from, fromPfn, to, toPfn);
+  copyPages(from, fromPfn, to, toPfn, 1);
   return DONE;
 }
 
@@ -54,14 +54,22 @@ function* copyInSteps(
 ): Task<void> {
   yield* dataStep(memory, "write", toPfn);
   yield* dataStep(memory, kind, fromPfn);
-  copy(from, fromPfn, to, toPfn);
+  copyPages(from, fromPfn, to, toPfn, 1);
 }
 
-function copy(from: RamSection, fromPfn: number, to: RamSection, toPfn: number): void {
+/** The data of pages in a row. It is no step. */
+export function copyPages(
+  from: RamSection,
+  fromPfn: number,
+  to: RamSection,
+  toPfn: number,
+  pages: number,
+): void {
   const start = from.wordIndex(fromPfn);
   const target = to.wordIndex(toPfn);
-  if (from === to) to.i32.copyWithin(target, start, start + PAGE_WORDS);
-  else to.i32.set(from.i32.subarray(start, start + PAGE_WORDS), target);
+  const end = start + pages * PAGE_WORDS;
+  if (from === to) to.i32.copyWithin(target, start, end);
+  else to.i32.set(from.i32.subarray(start, end), target);
 }
 
 export function zeroPage(section: RamSection, pfn: number): void {

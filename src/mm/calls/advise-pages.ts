@@ -9,11 +9,12 @@ import { EVENT_CLEAR, invalidateRange } from "../../notifier/events.ts";
 import { EINVAL, type Errno } from "../../sync/errno.ts";
 import { type Task, doneNumber } from "../../sync/tasks/task.ts";
 import type { Mm } from "../mm-struct.ts";
-import { VM_BACKED, VM_BUFFER, VM_SHARED, type VmaPart } from "../vma/vma.ts";
+import { VM_BACKED, VM_BUFFER, VM_HUGETLB, VM_SHARED, type VmaPart } from "../vma/vma.ts";
 import { zapRange } from "../zap.ts";
 
-/** MADV_DONTNEED. */
+/** MADV_DONTNEED. Pages of explicit huge mappings are dropped later (`freeHugeLeaves`). */
 export function dropPages(machine: Machine, mm: Mm, part: VmaPart): Task<Errno> {
+  if ((part.vma.flags & VM_HUGETLB) !== 0) return doneNumber(0);
   return zapRange(machine, mm, invalidateRange(mm, part.startPage, part.endPage, EVENT_CLEAR));
 }
 
@@ -22,6 +23,7 @@ export function dropPages(machine: Machine, mm: Mm, part: VmaPart): Task<Errno> 
  * where memory is not private and anonymous.
  */
 export function freePages(machine: Machine, mm: Mm, part: VmaPart): Task<Errno> {
-  const isAnonymous = (part.vma.flags & (VM_SHARED | VM_BACKED | VM_BUFFER)) === 0;
+  const others = VM_SHARED | VM_BACKED | VM_BUFFER | VM_HUGETLB;
+  const isAnonymous = (part.vma.flags & others) === 0;
   return isAnonymous ? dropPages(machine, mm, part) : doneNumber(EINVAL);
 }

@@ -5,7 +5,10 @@
  *
  *     advice                          mmap lock      what
  *     normal, sequential, random      for writing    flags of the mappings (vma/vma-flags.ts)
- *     dontneed, free                  for reading    entries of the pages (advise-pages.ts)
+ *     hugepage, nohugepage            for writing    the same
+ *     dontneed, free                  for reading    entries of the pages (advise-pages.ts); then
+ *                                     for writing    leaves where huge pages are wanted
+ *     collapse                        none           huge pages of small ones (collapse.ts)
  *     willneed, cold, pageout         none           pages of sources (advise-source.ts)
  *     populate, -read, -write         none           faults, page by page (populate.ts)
  *
@@ -18,10 +21,14 @@ import { EAGAIN, EINVAL, ENOMEM, type Errno } from "../../sync/errno.ts";
 import type { Task } from "../../sync/tasks/task.ts";
 import type { Mm } from "../mm-struct.ts";
 import { PAGE_BYTES } from "../pte.ts";
+import { cutsHuge, wantsHuge } from "../vma/huge-vma.ts";
 import { type FlagsChange, changeFlags } from "../vma/vma-flags.ts";
 import { mergeVmas } from "../vma/vma-map.ts";
 import {
   type PageRange,
+  VM_HUGEPAGE,
+  VM_HUGETLB,
+  VM_NOHUGEPAGE,
   VM_RANDOM,
   VM_SEQUENTIAL,
   type VmaPart,
@@ -30,6 +37,7 @@ import {
 } from "../vma/vma.ts";
 import { dropPages, freePages } from "./advise-pages.ts";
 import { deactivate, pageOut, readAhead } from "./advise-source.ts";
+import { collapseRange, freeHugeLeaves } from "./collapse.ts";
 import { alignedPageOf, isLengthOrZero } from "./page-arguments.ts";
 import { POPULATE, POPULATE_READ, POPULATE_WRITE, populateRange } from "./populate.ts";
 
@@ -47,6 +55,12 @@ export const MADV_WILLNEED = 3;
 export const MADV_DONTNEED = 4;
 /** The contents of private anonymous memory are not needed any more. */
 export const MADV_FREE = 8;
+/** Huge pages are wanted there (vma/huge-vma.ts). */
+export const MADV_HUGEPAGE = 14;
+/** Huge pages are not wanted there. */
+export const MADV_NOHUGEPAGE = 15;
+/** Make huge pages of small ones, now. */
+export const MADV_COLLAPSE = 25;
 /** The pages are to leave RAM before others. */
 export const MADV_COLD = 20;
 /** The pages are to leave RAM now. */
@@ -83,11 +97,20 @@ const ADVICE: ReadonlyMap<number, AdviceRow> = new Map<number, AdviceRow>([
   [MADV_DONTNEED, { part: dropPages }],
   [MADV_FREE, { part: freePages }],
   [MADV_COLD, { pages: deactivate }],
+  [MADV_HUGEPAGE, { flags: withHuge(VM_HUGEPAGE) }],
+  [MADV_NOHUGEPAGE, { flags: withHuge(VM_NOHUGEPAGE) }],
+  [MADV_COLLAPSE, { pages: collapseRange }],
   [MADV_PAGEOUT, { pages: pageOut }],
   [MADV_POPULATE, { pages: populateAs(POPULATE) }],
   [MADV_POPULATE_READ, { pages: populateAs(POPULATE_READ) }],
   [MADV_POPULATE_WRITE, { pages: populateAs(POPULATE_WRITE) }],
 ]);
+
+/** The wish of a mapping; an explicit huge one has none. */
+function withHuge(wish: number): FlagsChange {
+  return (flags) =>
+    (flags & VM_HUGETLB) === 0 ? (flags & ~(VM_HUGEPAGE | VM_NOHUGEPAGE)) | wish : flags;
+}
 
 function populateAs(mode: number): Pages {
   return (machine, mm, range) => populateRange(machine, mm, range, mode);
@@ -131,11 +154,14 @@ function* advise(machine: Machine, mm: Mm, range: PageRange, row: AdviceRow): Ta
   // For reading is enough: mappings stay, and faults of other threads may run at the same time.
   yield* mm.mmapLock.downRead();
   const isWhole = isFullyMapped(machine.memory, mm, range);
-  let result: Errno = 0;
+  let result: Errno = cutsHuge(machine.memory, mm, range) ? EINVAL : 0;
+  let hasHuge = false;
   for (const found of partsIn(machine.memory, mm, range)) {
     if (result === 0 && part !== undefined) result = yield* part(machine, mm, found);
+    hasHuge ||= wantsHuge(mm, found.vma.flags);
   }
   yield* mm.mmapLock.upRead();
+  if (result === 0 && hasHuge) yield* freeHugeLeaves(machine, mm, range);
   return result !== 0 || isWhole ? result : ENOMEM;
 }
 

@@ -8,6 +8,7 @@ import type { Machine } from "../../memory/machine.ts";
 import { TASK_SIZE_PAGES } from "../../mmu/radix-table.ts";
 import { EACCES, EEXIST, EINVAL, ENOMEM, type Errno } from "../../sync/errno.ts";
 import { type Task, doneNumber } from "../../sync/tasks/task.ts";
+import { HUGE_PAGES } from "../huge.ts";
 import type { Mm } from "../mm-struct.ts";
 import { PAGE_BYTES } from "../pte.ts";
 import { cacheCreate } from "../vma/page-cache.ts";
@@ -20,11 +21,13 @@ import {
   isReadOnlySource,
   listSpace,
 } from "../vma/vma-map.ts";
-import { FIRST_PAGE, findFreeArea } from "../vma/vma-tree.ts";
+import { wantsHuge } from "../vma/huge-vma.ts";
+import { FIRST_PAGE, findAlignedArea, findFreeArea } from "../vma/vma-tree.ts";
 import {
   type PageRange,
   VM_BACKED,
   VM_BUFFER,
+  VM_HUGETLB,
   VM_READ,
   VM_SHARED,
   VM_WRITE,
@@ -33,6 +36,7 @@ import {
   isFree,
   mappedPagesIn,
 } from "../vma/vma.ts";
+import { populateHugetlb } from "./hugetlb.ts";
 import { munmapLocked } from "./munmap.ts";
 import { lengthPagesOf, pageOf } from "./page-arguments.ts";
 
@@ -58,19 +62,23 @@ export interface MmapRequest {
   readonly cache?: number;
   /** Where in the buffer or the source the mapping starts. */
   readonly offsetPages: number;
+  /** An explicit huge mapping of private memory (vma/huge-vma.ts). Default false. */
+  readonly huge?: boolean;
 }
 
 /**
- * Maps memory. The address, or EINVAL (length, address, or a private buffer), EACCES (a shared
- * mapping that is writable, of a source that is not), EEXIST (no-replace),
- * ENOMEM (no room, a limit, no memory). Linux: `mmap(2)`; a range that ends past the last address
- * is ENOMEM there and here, aligned or not. Takes the mmap lock; the caller holds an mm user (R2).
+ * Maps memory. The address, or EINVAL (length, address, a private buffer, a huge mapping that is
+ * not of private memory), EACCES (a shared mapping that is writable, of a source that is not),
+ * EEXIST (no-replace), ENOMEM (no room, a limit, no memory). Linux: `mmap(2)`; a range that ends
+ * past the last address is ENOMEM there and here, aligned or not. Takes the mmap lock; the caller
+ * holds an mm user (R2).
  */
 export function* doMmap(machine: Machine, mm: Mm, request: MmapRequest): Task<number> {
   if (!Number.isSafeInteger(request.lengthBytes) || request.lengthBytes <= 0) return EINVAL;
   if (request.bufferPfn !== 0 && !request.shared) return EINVAL;
-  const pages = lengthPagesOf(request.lengthBytes);
-  if (pages < 0) return ENOMEM;
+  const pages = wholePages(lengthPagesOf(request.lengthBytes), request);
+  if (pages < 0 || pages > TASK_SIZE_PAGES) return ENOMEM;
+  if (request.huge === true && !isHugeRequest(request)) return EINVAL;
   if (isUnwritable(machine, request)) return EACCES;
   if (request.placement !== MAP_ANYWHERE) {
     if (request.address > (TASK_SIZE_PAGES - pages) * PAGE_BYTES) return ENOMEM;
@@ -128,6 +136,8 @@ function* mmapLocked(
   if (result === 0) {
     const put = replacedPages === 0 ? insertVma : replaceRange;
     result = yield* put(machine, mm, range, kind);
+    if (result === 0 && request.huge === true)
+      result = yield* populateHugetlb(machine, mm, range, kind.flags);
   } else {
     yield* dropSource(machine, kind);
   }
@@ -152,8 +162,21 @@ function* replaceRange(machine: Machine, mm: Mm, range: PageRange, kind: VmaKind
   return result;
 }
 
+/** An explicit huge mapping consists of whole huge pages. Linux rounds up, too. */
+function wholePages(pages: number, { huge = false }: MmapRequest): number {
+  return huge ? Math.ceil(pages / HUGE_PAGES) * HUGE_PAGES : pages;
+}
+
+/** Of private memory, at a place that is a multiple of 2 MiB. */
+function isHugeRequest(request: MmapRequest): boolean {
+  const isAligned =
+    request.placement === MAP_ANYWHERE || request.address % (HUGE_PAGES * PAGE_BYTES) === 0;
+  return isAligned && !request.shared && request.bufferPfn === 0 && !isBacked(request);
+}
+
 function vmaFlags(request: MmapRequest): number {
-  const protection = request.protection & (VM_READ | VM_WRITE);
+  let protection = request.protection & (VM_READ | VM_WRITE);
+  if (request.huge === true) protection |= VM_HUGETLB;
   if (request.bufferPfn !== 0) return protection | VM_SHARED | VM_BUFFER;
   const flags = request.shared ? protection | VM_SHARED : protection;
   return isBacked(request) ? flags | VM_BACKED : flags;
@@ -178,11 +201,16 @@ function choosePlace(machine: Machine, mm: Mm, request: MmapRequest, pages: numb
     return isFree(memory, mm, { startPage: page, endPage: page + pages }) ? page : EEXIST;
   }
   const hint = Number.isSafeInteger(request.address) ? Math.floor(request.address / PAGE_BYTES) : 0;
+  const isAligned = request.huge !== true || hint % HUGE_PAGES === 0;
   const fits =
+    isAligned &&
     hint >= FIRST_PAGE &&
     hint + pages <= TASK_SIZE_PAGES &&
     isFree(memory, mm, { startPage: hint, endPage: hint + pages });
   if (fits) return hint;
-  const page = findFreeArea(memory, mm, pages);
+  const mayBeHuge = pages >= HUGE_PAGES && wantsHuge(mm, vmaFlags(request));
+  const aligned = mayBeHuge ? findAlignedArea(memory, mm, pages, HUGE_PAGES) : -1;
+  if (aligned >= 0) return aligned;
+  const page = request.huge === true ? -1 : findFreeArea(memory, mm, pages);
   return page < 0 ? ENOMEM : page;
 }

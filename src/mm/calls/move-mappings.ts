@@ -12,6 +12,7 @@
 
 import type { Machine } from "../../memory/machine.ts";
 import {
+  LEAF_WORDS,
   forEachLeaf,
   freeEmptyLeaves,
   isWholeLeaf,
@@ -32,6 +33,7 @@ import { atomicExchange, atomicStore } from "../../sync/atomics.ts";
 import { EFAULT, ENOMEM, type Errno } from "../../sync/errno.ts";
 import { bug } from "../../sync/errors.ts";
 import type { Task } from "../../sync/tasks/task.ts";
+import { clearHuge, isHugeAt } from "../huge.ts";
 import type { Mm } from "../mm-struct.ts";
 import {
   KIND_DEVICE_EXCLUSIVE,
@@ -81,9 +83,9 @@ interface Move {
   readonly keepsOld: boolean;
   /**
    * Leaves of the page table go over as they are, where they can. Not while there is a notifier:
-   * then entries change as they move (`movedEntry`). No notifier is added meanwhile, for that takes
-   * the mmap lock for writing; and what a device that is gone has left in an entry means the same
-   * at the new place.
+   * then entries change as they move (`movedEntry`), but for those of huge pages, which no device
+   * has tracked or for itself. No notifier is added meanwhile, for that takes the mmap lock for
+   * writing; and what a device that is gone has left in an entry means the same at the new place.
    */
   readonly takesLeaves: boolean;
   /** Pages of the old range that are unmapped and not moved. */
@@ -228,8 +230,9 @@ function* makeTables(
     next = Math.min(nextLeafPage(page), endPage);
     if (leafOf(machine.memory, mm.pgd, page) === 0) continue;
     const first = target + (page - startPage);
+    const goesOver = takesLeaves || isHugeAt(machine.memory, mm, page);
     // What goes over as a whole brings its leaf along; other pages need two at most.
-    if (takesLeaves && isWholeLeaf(page, startPage, endPage, target)) {
+    if (goesOver && isWholeLeaf(page, startPage, endPage, target)) {
       if ((yield* midAlloc(machine, mm.pgd, first)) === 0) return false;
     } else {
       const last = target + (next - 1 - startPage);
@@ -261,13 +264,15 @@ function* moveEntries(
   const { memory } = machine;
   const range = invalidateRange(mm, startPage, endPage, EVENT_UNMAP);
   yield* mmuNotifierInvalidateRangeStart(machine, range);
-  if (takesLeaves) yield* moveLeaves(machine, mm, startPage, endPage, target);
+  yield* freePlacesOfHuge(machine, mm, { startPage, endPage }, target);
+  yield* moveLeaves(machine, mm, startPage, endPage, target, !takesLeaves);
   yield* forEachLeaf(
     memory,
     mm.pgd,
     startPage,
     endPage,
     function* (leaf, first, end): Task<number> {
+      clearHuge(memory, mm, first);
       for (let page = first, next = 0; page < end; page = next) {
         const moved = target + (page - startPage);
         next = Math.min(end, page + (nextLeafPage(moved) - moved));
@@ -280,6 +285,24 @@ function* moveEntries(
   );
   yield* freeEmptyLeaves(machine, mm, startPage, endPage);
   yield* mmuNotifierInvalidateRangeEnd(machine, range);
+}
+
+/**
+ * Frees the empty leaves that are where huge pages go, as a whole, so that they stay huge. What was
+ * mapped there has been unmapped.
+ */
+function* freePlacesOfHuge(
+  machine: Machine,
+  mm: Mm,
+  { startPage, endPage }: PageRange,
+  target: number,
+): Task<void> {
+  for (let page = startPage; page < endPage; page = nextLeafPage(page)) {
+    if (!isWholeLeaf(page, startPage, endPage, target)) continue;
+    if (!isHugeAt(machine.memory, mm, page)) continue;
+    const place = target + (page - startPage);
+    yield* freeEmptyLeaves(machine, mm, place, place + LEAF_WORDS);
+  }
 }
 
 /**

@@ -19,12 +19,14 @@ import type { Machine } from "../../memory/machine.ts";
 import { atomicExchange } from "../../sync/atomics.ts";
 import { EACCES, EINVAL, ENOMEM, type Errno } from "../../sync/errno.ts";
 import type { Task } from "../../sync/tasks/task.ts";
+import { HUGE_PAGES, clearHuge } from "../huge.ts";
 import type { Mm } from "../mm-struct.ts";
 import { alignedPageOf, isLengthOrZero } from "./page-arguments.ts";
 import { TASK_SIZE_PAGES, forEachLeaf, pteIndex, wordAt } from "../../mmu/radix-table.ts";
 import {
   KIND_DEVICE_EXCLUSIVE,
   KIND_PROT_NONE,
+  KIND_SPECIAL,
   PAGE_BYTES,
   PTE_PRESENT,
   PTE_SPECIAL,
@@ -34,6 +36,7 @@ import {
   ptePfn,
   withoutWrite,
 } from "../pte.ts";
+import { cutsHuge } from "../vma/huge-vma.ts";
 import { changeFlags } from "../vma/vma-flags.ts";
 import { isReadOnlySource, mergeVmas } from "../vma/vma-map.ts";
 import {
@@ -47,7 +50,8 @@ import {
 } from "../vma/vma.ts";
 
 /**
- * Gives [address, address + length) the protection (VM_READ | VM_WRITE bits). 0, EINVAL, EACCES (a
+ * Gives [address, address + length) the protection (VM_READ | VM_WRITE bits). 0, EINVAL (also of a
+ * part of a page of an explicit huge mapping), EACCES (a
  * shared mapping of a source that cannot be written), or ENOMEM:
  * a hole in the range, or its end past the last address (then nothing has changed; Linux changes
  * what lies before the hole), or a mapping that cannot be split. A length of 0 is no error, even
@@ -78,6 +82,7 @@ function* mprotectLocked(
   protection: number,
 ): Task<Errno> {
   if (!isFullyMapped(machine.memory, mm, range)) return ENOMEM;
+  if (cutsHuge(machine.memory, mm, range)) return EINVAL;
   if ((protection & VM_WRITE) !== 0 && hasReadOnlySource(machine, mm, range)) return EACCES;
   const result = yield* changeFlags(machine, mm, range, (flags) =>
     withProtection(flags, protection),
@@ -113,7 +118,8 @@ function* takeRights(machine: Machine, mm: Mm, pages: PageRange, protection: num
     mm.pgd,
     startPage,
     endPage,
-    function* (leaf, first, end): Task<number> {
+    function* (leaf, first, end, isHuge): Task<number> {
+      if (isHuge && !staysHuge(memory.words, leaf, end - first)) clearHuge(memory, mm, first);
       for (let page = first; page < end; page++)
         reduceEntry(memory.words, pteIndex(leaf, page), protection);
       yield* mm.shootdown.flush(first, end);
@@ -121,6 +127,14 @@ function* takeRights(machine: Machine, mm: Mm, pages: PageRange, protection: num
     },
   );
   yield* mmuNotifierInvalidateRangeEnd(machine, range);
+}
+
+/**
+ * A huge page whose 512 entries change alike stays one; but not one of zeros, of which protection
+ * none leaves nothing.
+ */
+function staysHuge(words: Int32Array, leaf: number, pages: number): boolean {
+  return pages === HUGE_PAGES && pteKind(wordAt(words, leaf)) !== KIND_SPECIAL;
 }
 
 /** @stepped pte */

@@ -9,11 +9,21 @@ import type { Machine } from "../../memory/machine.ts";
 import { TASK_SIZE_PAGES } from "../../mmu/radix-table.ts";
 import { EBUSY, EFAULT, EINVAL, ENOMEM } from "../../sync/errno.ts";
 import type { Task } from "../../sync/tasks/task.ts";
+import { HUGE_PAGES } from "../huge.ts";
 import type { Mm } from "../mm-struct.ts";
 import { PAGE_BYTES } from "../pte.ts";
 import { overlapsHold } from "../view/view-hold.ts";
+import { cutsHuge } from "../vma/huge-vma.ts";
 import { getSource, insertVma } from "../vma/vma-map.ts";
-import { VM_SHARED, type Vma, isFree, kindAt, vmaOf } from "../vma/vma.ts";
+import {
+  type PageRange,
+  VM_HUGETLB,
+  VM_SHARED,
+  type Vma,
+  isFree,
+  kindAt,
+  vmaOf,
+} from "../vma/vma.ts";
 import { type MoveRequest, moveMappings } from "./move-mappings.ts";
 import { munmapLocked } from "./munmap.ts";
 import { alignedPageOf, isLengthOrZero, lengthPagesOf, pageOf } from "./page-arguments.ts";
@@ -93,11 +103,31 @@ function* mremapLocked(machine: Machine, mm: Mm, remap: Remap): Task<number> {
   if ((isMove || newPages > oldPages) && !isMovedOnly && vma.endPage - startPage < kept)
     return EFAULT;
   if (oldPages > newPages && old.endPage > TASK_SIZE_PAGES) return EINVAL;
+  if (!suitsHuge(machine, mm, remap, old, vma)) return EINVAL;
   if (overlapsHold(machine.memory, mm, old)) return EBUSY;
   if (isMove) return yield* moveMappings(machine, mm, remap);
   return newPages > oldPages
     ? yield* grow(machine, mm, remap, vma)
     : yield* shrink(machine, mm, remap);
+}
+
+/**
+ * An explicit huge mapping does not grow, and moves to given places that are multiples of 2 MiB. No
+ * page of one is cut in two.
+ */
+function suitsHuge({ memory }: Machine, mm: Mm, remap: Remap, old: PageRange, vma: Vma): boolean {
+  const { newPages, oldPages, target } = remap;
+  const place = { startPage: target, endPage: target + newPages };
+  if (cutsHuge(memory, mm, old) || (target >= 0 && cutsHuge(memory, mm, place))) return false;
+  if (newPages < oldPages && cutsHuge(memory, mm, shrunk(remap))) return false;
+  if ((vma.flags & VM_HUGETLB) === 0) return true;
+  const isPlaced = target >= 0 ? target % HUGE_PAGES === 0 : !remap.keepsOld;
+  return newPages <= oldPages && isPlaced;
+}
+
+/** What is left of a range that shrinks. */
+function shrunk({ startPage, newPages }: Remap): PageRange {
+  return { startPage, endPage: startPage + newPages };
 }
 
 /** In place: unmaps what is too long, whatever is mapped there. */

@@ -8,13 +8,15 @@ import { EVENT_UNMAP, invalidateRange } from "../../notifier/events.ts";
 import { EINVAL, type Errno } from "../../sync/errno.ts";
 import type { Task } from "../../sync/tasks/task.ts";
 import type { Mm } from "../mm-struct.ts";
+import { cutsHuge } from "../vma/huge-vma.ts";
 import { removeVmas, splitAround } from "../vma/vma-map.ts";
 import { type PageRange, isFree } from "../vma/vma.ts";
 import { zapRange } from "../zap.ts";
 import { pagesOf } from "./page-arguments.ts";
 
 /**
- * Unmaps [address, address + length). 0, EINVAL, or ENOMEM when the range lies inside one mapping,
+ * Unmaps [address, address + length). 0, EINVAL (also of a part of a page of an explicit huge
+ * mapping), or ENOMEM when the range lies inside one mapping,
  * of which two would be left, at the limit or without memory for the second. Holes are no error.
  * Takes the mmap lock; the caller holds an mm user (R2).
  */
@@ -32,8 +34,9 @@ export function* doMunmap(
   return result;
 }
 
-/** Holding the mmap lock for writing. ENOMEM leaves the mappings as they were. */
+/** Holding the mmap lock for writing. ENOMEM and EINVAL leave the mappings as they were. */
 export function* munmapLocked(machine: Machine, mm: Mm, range: PageRange): Task<Errno> {
+  if (cutsHuge(machine.memory, mm, range)) return EINVAL;
   const result = yield* splitAround(machine, mm, range);
   if (result === 0) yield* unmapSplit(machine, mm, range);
   return result;

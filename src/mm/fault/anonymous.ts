@@ -11,7 +11,7 @@ import { ENOMEM, type Errno } from "../../sync/errno.ts";
 import type { Task } from "../../sync/tasks/task.ts";
 import type { Mm } from "../mm-struct.ts";
 import { WRITTEN_RIGHTS, ZERO_PTE, makePte } from "../pte.ts";
-import { VM_BACKED, VM_READ, VM_SHARED, VM_WRITE } from "../vma/vma.ts";
+import { VM_BACKED, VM_HUGETLB, VM_READ, VM_SHARED, VM_WRITE } from "../vma/vma.ts";
 import { type VmFault, installFrame, replacePte } from "./vm-fault.ts";
 
 /**
@@ -31,7 +31,7 @@ export function faultFast(
 ): boolean {
   const { memory, ram } = machine;
   const right = isWrite ? VM_WRITE : VM_READ;
-  if ((vmaFlags & (VM_SHARED | VM_BACKED | right)) !== right) return false;
+  if ((vmaFlags & (VM_SHARED | VM_BACKED | VM_HUGETLB | right)) !== right) return false;
   const leaf = leafOf(memory, mm.pgd, page);
   if (leaf === 0) return false;
   const index = pteIndex(leaf, page);

@@ -19,13 +19,17 @@
  *     device exclusive     present again, writable                        [N]  device-exclusive.ts
  *
  *     [N] notifiers are called, [T] only if the entry is TRACKED
+ *
+ * A page of a huge page, or one that may become so, is first a matter of huge-fault.ts. It leaves
+ * to this table what it has split, and the kinds of entries that are handled page by page.
  */
 
 import type { Machine } from "../../memory/machine.ts";
-import { leafAlloc, pteIndex, wordAt } from "../../mmu/radix-table.ts";
+import { leafAlloc, midEntryOf, pteIndex, wordAt } from "../../mmu/radix-table.ts";
 import { EFAULT, ENOMEM, ENXIO, type Errno } from "../../sync/errno.ts";
 import { bug } from "../../sync/errors.ts";
 import { type Task, doneNumber } from "../../sync/tasks/task.ts";
+import { isHugeAt } from "../huge.ts";
 import type { Mm } from "../mm-struct.ts";
 import {
   KIND_DEVICE_EXCLUSIVE,
@@ -50,6 +54,7 @@ import { replaceByCopy, writeProtectedPrivate } from "./copy-on-write.ts";
 import { deviceExclusiveFault } from "./device-exclusive.ts";
 import { devicePrivateFault, isBufferHere } from "./device-private.ts";
 import { fileFault, fileWriteFault } from "./file-fault.ts";
+import { FAULT_SMALL, concernsHuge, hugeFault } from "./huge-fault.ts";
 import { migrationEntryWait } from "./migration-entry.ts";
 import { sharedFault, sharedWriteFault } from "./shared-fault.ts";
 import { type FaultHandler, type VmFault, replacePte } from "./vm-fault.ts";
@@ -125,8 +130,16 @@ function* faultAsTask(
   isWrite: boolean,
 ): Task<Errno> {
   if ((vma.flags & (isWrite ? VM_WRITE : VM_READ)) === 0) return EFAULT;
+  const midEntry = midEntryOf(machine.memory, mm.pgd, page);
+  if (concernsHuge(mm, vma, page, midEntry)) {
+    const result = yield* hugeFault(machine, mm, vma, page, isWrite);
+    if (result !== FAULT_SMALL) return result;
+  }
   const leaf = yield* leafAlloc(machine, mm.pgd, page);
   if (leaf === 0) return ENOMEM;
+  // Another thread has linked a huge page since: its entries are not for this table (U4 of
+  // huge.ts).
+  if (midEntry === 0 && isHugeAt(machine.memory, mm, page)) return 0;
   const index = pteIndex(leaf, page);
   const pte = wordAt(machine.memory.words, index);
   if (isAccessible(pte, isWrite)) return 0;

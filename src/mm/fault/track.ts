@@ -16,6 +16,9 @@
  *                                                      start: range's sequence moves on
  *     driver lock: range no longer valid, retry        entry writable, store, end
  *
+ * A huge page is split first, for a store is to invalidate the copy of one page; explicit huge
+ * mappings are not copied.
+ *
  * Only private memory is copied. A shared source may be written through another space's entries,
  * and a user's buffer without any entry; so may the frames of a file that a private mapping shares
  * with its page cache. Devices use those over the bus.
@@ -30,10 +33,11 @@ import {
 import { atomicCompareExchange } from "../../sync/atomics.ts";
 import type { Task } from "../../sync/tasks/task.ts";
 import { beginHalfDone, endHalfDone } from "../half-done.ts";
+import { splitHuge } from "../huge.ts";
 import type { Mm } from "../mm-struct.ts";
 import { leafOf, nextLeafPage, pteIndex, wordAt } from "../../mmu/radix-table.ts";
 import { PTE_PRESENT, PTE_TRACKED, PTE_WRITE } from "../pte.ts";
-import { VM_BACKED, VM_SHARED, partsIn } from "../vma/vma.ts";
+import { VM_BACKED, VM_HUGETLB, VM_SHARED, partsIn } from "../vma/vma.ts";
 
 /**
  * Write-protects and tracks the present private pages of [startPage, endPage). `copyable[i]`
@@ -57,9 +61,10 @@ export function* trackRange(
   const { memory } = machine;
   let wasInvalidated = false;
   for (const part of partsIn(memory, mm, { startPage, endPage })) {
-    if ((part.vma.flags & (VM_SHARED | VM_BACKED)) !== 0) continue;
+    if ((part.vma.flags & (VM_SHARED | VM_BACKED | VM_HUGETLB)) !== 0) continue;
     for (let page = part.startPage; page < part.endPage;) {
       const to = Math.min(nextLeafPage(page), part.endPage);
+      yield* splitHuge(machine, mm, page);
       const leaf = leafOf(memory, mm.pgd, page);
       if (leaf !== 0 && trackLeaf(memory.words, leaf, page, to, copyable, page - startPage)) {
         yield* takeWrite(machine, mm, leaf, page, to);

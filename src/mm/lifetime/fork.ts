@@ -14,6 +14,8 @@
  *   - A pinned frame may be written through a view, which uses no entries. So the child gets a copy
  *     at once, and the parent's entry stays as it is (Linux: `page_needs_cow_for_dma`).
  *
+ *   - A huge page is shared as one, if nothing of it is pinned.
+ *
  * No other thread knows the child until this returns, so its lock is not taken, unless a source has
  * to know it.
  */
@@ -28,7 +30,7 @@ import { atomicExchange, atomicStore } from "../../sync/atomics.ts";
 import { ENOMEM, type Errno } from "../../sync/errno.ts";
 import type { Task } from "../../sync/tasks/task.ts";
 import { Mm } from "../mm-struct.ts";
-import { mmCreate, mmput } from "./mm.ts";
+import { type MmLimits, mmCreate, mmput } from "./mm.ts";
 import {
   TASK_SIZE_PAGES,
   forEachLeaf,
@@ -53,6 +55,7 @@ import {
   withoutWrite,
 } from "../pte.ts";
 import { joinDeviceSpaces } from "../device-spaces.ts";
+import { HUGE_LINKED, HUGE_PAGES, clearHuge, linkHuge, rewriteHuge } from "../huge.ts";
 import { getSource, insertVma, listSpace } from "../vma/vma-map.ts";
 import { VM_BACKED, VM_SHARED, type Vma, kindAt, vmasIn } from "../vma/vma.ts";
 
@@ -63,11 +66,15 @@ import { VM_BACKED, VM_SHARED, type Vma, kindAt, vmasIn } from "../vma/vma.ts";
 export function* doFork(machine: Machine, parent: Mm): Task<number> {
   yield* parent.mmapLock.downWrite();
   // Made while the lock is held: a thread that dies while it waits for the lock leaves no child.
-  const at = yield* mmCreate(machine, { pages: parent.limitPages, vmas: parent.limitVmas });
+  const at = yield* mmCreate(machine, limitsOf(parent));
   const result = at === 0 ? ENOMEM : yield* copyInto(machine, parent, Mm.at(machine.memory, at));
   yield* parent.mmapLock.upWrite();
   if (result !== 0 && at !== 0) yield* mmput(machine, Mm.at(machine.memory, at));
   return result === 0 ? at : result;
+}
+
+function limitsOf({ limitPages, limitVmas, hugeMode }: Mm): MmLimits {
+  return { pages: limitPages, vmas: limitVmas, hugeMode };
 }
 
 function* copyInto(machine: Machine, parent: Mm, child: Mm): Task<Errno> {
@@ -122,10 +129,12 @@ function copyEntries(machine: Machine, parent: Mm, child: Mm, vma: Vma): Task<nu
     parent.pgd,
     vma.startPage,
     vma.endPage,
-    function* (leaf, first, end): Task<number> {
+    function* (leaf, first, end, isHuge): Task<number> {
       let childLeaf = 0;
-      let result: Errno = 0;
-      for (let page = first; page < end && result === 0; page++) {
+      let result = isHuge ? yield* copyHuge(machine, parent, child, leaf, first, end) : SMALL;
+      const smallEnd = result === SMALL ? end : first;
+      if (result === SMALL) result = 0;
+      for (let page = first; page < smallEnd && result === 0; page++) {
         if (wordAt(memory.words, pteIndex(leaf, page)) === 0) continue;
         if (childLeaf === 0) childLeaf = yield* leafAlloc(machine, child.pgd, page);
         if (childLeaf === 0) result = ENOMEM;
@@ -137,6 +146,40 @@ function copyEntries(machine: Machine, parent: Mm, child: Mm, vma: Vma): Task<nu
       return result;
     },
   );
+}
+
+/** Of `copyHuge`: the entries are to be copied one by one. No errno. */
+const SMALL = 1;
+
+/**
+ * A huge page, as one: the child has one of the same frames. 0, ENOMEM, or SMALL: not all of it
+ * lies in the vma, or a frame is pinned; then it is split. Holding the parent's mmap lock for
+ * writing. Linux: `copy_huge_pmd`.
+ *
+ * @stepped pte
+ */
+function* copyHuge(
+  machine: Machine,
+  parent: Mm,
+  child: Mm,
+  leaf: number,
+  first: number,
+  end: number,
+): Task<Errno> {
+  const { memory, ram } = machine;
+  const head = wordAt(memory.words, leaf);
+  const pfn = ptePfn(head);
+  const isWhole = end - first === HUGE_PAGES;
+  if (!isWhole || (holdsFrame(head) && (yield* ram.refs.isAnyPinned(pfn, HUGE_PAGES)))) {
+    clearHuge(memory, parent, first);
+    return SMALL;
+  }
+  const kept = withoutWrite(head);
+  const linked = yield* linkHuge(machine, child, first, kept);
+  if (linked !== HUGE_LINKED) return ENOMEM;
+  if (holdsFrame(head)) yield* ram.refs.getRun(pfn, HUGE_PAGES);
+  if (kept !== head) rewriteHuge(memory.words, leaf, kept);
+  return 0;
 }
 
 /**

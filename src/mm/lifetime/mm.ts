@@ -19,6 +19,7 @@ import type { Task } from "../../sync/tasks/task.ts";
 import { Mm } from "../mm-struct.ts";
 import { PGD_WORDS, TASK_SIZE_PAGES, freeTables } from "../../mmu/radix-table.ts";
 import { leaveDeviceSpaces } from "../device-spaces.ts";
+import { HUGE_MADVISE } from "../vma/huge-vma.ts";
 import { freeAllVmas } from "../vma/vma-map.ts";
 import { zapEverything } from "../zap.ts";
 
@@ -30,6 +31,8 @@ export interface MmLimits {
   readonly pages?: number;
   /** Number of vmas. Default 65,530. */
   readonly vmas?: number;
+  /** Which mappings have huge pages (vma/huge-vma.ts). Default HUGE_MADVISE. */
+  readonly hugeMode?: number;
 }
 
 /** A new, empty address space with one user. 0 = ENOMEM. */
@@ -54,6 +57,7 @@ export function* mmCreate(machine: Machine, limits: MmLimits = {}): Task<number>
   mm.pgd = pgd;
   mm.limitPages = Math.min(limits.pages ?? TASK_SIZE_PAGES, TASK_SIZE_PAGES);
   mm.limitVmas = limits.vmas ?? DEFAULT_LIMIT_VMAS;
+  mm.hugeMode = limits.hugeMode ?? HUGE_MADVISE;
   // Made now, while no lock is held: the first walk of the notifiers must not fail for lack of
   // memory.
   yield* notifierSrcu(machine);

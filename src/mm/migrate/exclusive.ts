@@ -25,6 +25,7 @@ import type { Task } from "../../sync/tasks/task.ts";
 import { handleMmFault } from "../fault/fault.ts";
 import { FAULT_RETRY } from "../fault/vm-fault.ts";
 import { beginHalfDone, endHalfDone } from "../half-done.ts";
+import { splitHuge } from "../huge.ts";
 import type { Mm } from "../mm-struct.ts";
 import {
   KIND_DEVICE_EXCLUSIVE,
@@ -34,7 +35,15 @@ import {
   pteKind,
   ptePfn,
 } from "../pte.ts";
-import { type PageRange, VM_READ, VM_SHARED, VM_SPECIAL, VM_WRITE, partsIn } from "../vma/vma.ts";
+import {
+  type PageRange,
+  VM_HUGETLB,
+  VM_READ,
+  VM_SHARED,
+  VM_SPECIAL,
+  VM_WRITE,
+  partsIn,
+} from "../vma/vma.ts";
 
 /** Faults and tries for one page, which others may take away each time. */
 const TRIES_MAX = 16;
@@ -47,7 +56,7 @@ const TRIES_MAX = 16;
  * | --- | --- |
  * | EFAULT | not mapped, not readable, or no memory for devices |
  * | EPERM | not writable |
- * | EOPNOTSUPP | shared memory: other entries may write it |
+ * | EOPNOTSUPP | shared memory: other entries may write it; or an explicit huge mapping |
  * | EBUSY | pinned; or others took it away each time; or it is to be read from its source: fault it in first |
  * | ENOMEM | no frame or no table |
  *
@@ -64,7 +73,7 @@ export function* makeDeviceExclusive(
     if (startPage !== page) return EFAULT;
     if ((vma.flags & VM_READ) === 0 || (vma.flags & VM_SPECIAL) !== 0) return EFAULT;
     if ((vma.flags & VM_WRITE) === 0) return EPERM;
-    if ((vma.flags & VM_SHARED) !== 0) return EOPNOTSUPP;
+    if ((vma.flags & (VM_SHARED | VM_HUGETLB)) !== 0) return EOPNOTSUPP;
     for (; page < endPage; page++) {
       const fault = (): Task<Errno> => handleMmFault(machine, mm, vma, page, true);
       const result = yield* makePageExclusive(machine, mm, page, owner, fault);
@@ -83,6 +92,7 @@ function* makePageExclusive(
   fault: () => Task<Errno>,
 ): Task<Errno> {
   for (let tries = 0; tries < TRIES_MAX; tries++) {
+    yield* splitHuge(machine, mm, page);
     const pte = pteAt(machine.memory, mm.pgd, page);
     if (pteKind(pte) === KIND_DEVICE_EXCLUSIVE) return 0;
     if (!isAccessible(pte, true) || pteKind(pte) !== KIND_FRAME) {

@@ -72,6 +72,7 @@ import type { Task } from "../../sync/tasks/task.ts";
 import { joinDeviceSpaces } from "../device-spaces.ts";
 import { beginHalfDone, endHalfDone } from "../half-done.ts";
 import { type VmFault, countingFrame, getIfNamed } from "../fault/vm-fault.ts";
+import { splitHuge } from "../huge.ts";
 import type { Mm } from "../mm-struct.ts";
 import {
   KIND_DEVICE_EXCLUSIVE,
@@ -94,6 +95,7 @@ import {
   type PageRange,
   VM_BACKED,
   VM_BUFFER,
+  VM_HUGETLB,
   VM_READ,
   VM_SHARED,
   VM_SPECIAL,
@@ -178,7 +180,11 @@ export function* migrateVmaSetup(args: MigrateArguments): Task<Migration | Errno
   const { mm, vma, startPage, endPage } = args;
   mm.mmapLock.assertHeld();
   const isInside = vma.startPage <= startPage && startPage < endPage && endPage <= vma.endPage;
-  if (!isInside || (vma.flags & (VM_SPECIAL | VM_BUFFER)) !== 0 || (vma.flags & VM_READ) === 0)
+  if (
+    !isInside ||
+    (vma.flags & (VM_SPECIAL | VM_BUFFER | VM_HUGETLB)) !== 0 ||
+    (vma.flags & VM_READ) === 0
+  )
     return EINVAL;
   const pages = endPage - startPage;
   const migration: Migration = {
@@ -201,6 +207,7 @@ function* collect(migration: Migration): Task<void> {
   for (let page = startPage; page < endPage;) {
     const stop = Math.min(nextLeafPage(page), endPage);
     const leaf = yield* leafAlloc(machine, mm.pgd, page);
+    yield* splitHuge(machine, mm, page);
     if (leaf !== 0) yield* collectLeaf(migration, leaf, page, stop);
     page = stop;
   }

@@ -5,7 +5,14 @@
  */
 
 import { Machine } from "../../memory/machine.ts";
-import { leafOf, nextLeafPage, pteAt, pteIndex, wordAt } from "../../mmu/radix-table.ts";
+import {
+  LEAF_WORDS,
+  leafOf,
+  nextLeafPage,
+  pteAt,
+  pteIndex,
+  wordAt,
+} from "../../mmu/radix-table.ts";
 import { atomicStore } from "../../sync/atomics.ts";
 import {
   addResource,
@@ -17,6 +24,7 @@ import { EBUSY, EFAULT, EINVAL, EMFILE, ENOMEM, type Errno } from "../../sync/er
 import type { SharedMemory } from "../../sync/shared-memory.ts";
 import type { Task } from "../../sync/tasks/task.ts";
 import { mmget, mmput } from "../lifetime/mm.ts";
+import { clearHuge } from "../huge.ts";
 import { bringToRam } from "../migrate/bring-to-ram.ts";
 import { migrateToRun } from "../migrate/migrate-to-run.ts";
 import { Mm } from "../mm-struct.ts";
@@ -265,6 +273,7 @@ function allowWrites(machine: Machine, mm: Mm, startPage: number, endPage: numbe
     const leaf = leafOf(memory, mm.pgd, page);
     const index = pteIndex(leaf, page);
     const pages = leaf === 0 ? 0 : end - page;
+    if (pages < LEAF_WORDS) clearHuge(memory, mm, page); // else it stays one: all change alike
     for (let i = 0; i < pages; i++) {
       const pte = wordAt(memory.words, index + i);
       if ((pte & PTE_PRESENT) === 0 || pte === withWrite(pte)) continue;

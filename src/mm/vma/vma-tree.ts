@@ -89,6 +89,20 @@ function updateNode(memory: SharedMemory, mm: Mm, vma: number): void {
   mm.vmaRoot = tree.update(memory, mm.vmaRoot, vma);
 }
 
+/**
+ * A free area of `pages` pages from a multiple of `alignment` on, or -1. It is the lowest that has
+ * room for that wherever it begins. Linux: `__thp_get_unmapped_area`.
+ */
+export function findAlignedArea(
+  memory: SharedMemory,
+  mm: Mm,
+  pages: number,
+  alignment: number,
+): number {
+  const page = findFreeArea(memory, mm, pages + alignment - 1);
+  return page < 0 ? -1 : Math.ceil(page / alignment) * alignment;
+}
+
 /** The lowest free area of `pages` pages at or above FIRST_PAGE, or -1. Linux: `unmapped_area`. */
 export function findFreeArea(memory: SharedMemory, mm: Mm, pages: number): number {
   for (let at = tree.highestOf(memory, mm.vmaRoot) >= pages ? mm.vmaRoot : 0; at !== 0;) {

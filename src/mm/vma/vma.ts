@@ -42,6 +42,12 @@ export const VM_BACKED = 0x80;
 export const VM_SEQUENTIAL = 0x100;
 /** Advice: its pages will be read at random (Linux: VM_RAND_READ). */
 export const VM_RANDOM = 0x200;
+/** Huge pages are wanted (`madvise`), where the space's mode allows them: huge-vma.ts. */
+export const VM_HUGEPAGE = 0x1000;
+/** Huge pages are not wanted. */
+export const VM_NOHUGEPAGE = 0x2000;
+/** An explicit huge mapping: all of it consists of huge pages, which are never split. */
+export const VM_HUGETLB = 0x4000;
 /** Mappings that no device can mirror. */
 export const VM_SPECIAL: number = VM_IO | VM_PFNMAP | VM_MIXEDMAP;
 

@@ -1,0 +1,239 @@
+/**
+ * @module mm/fault/huge-fault
+ * Faults on huge pages (mm/huge.ts). Follows Linux `do_huge_pmd_anonymous_page`,
+ * `do_huge_pmd_wp_page` and, for explicit huge mappings, `hugetlb_no_page` and `hugetlb_wp`.
+ *
+ *     entry of the 2 MiB     read                      write
+ *     no leaf                512 times the page of     512 fresh frames in a row; none: small pages
+ *                            zeros                     (explicit mappings: ENOMEM, also of a read)
+ *     page of zeros          (accessible)              512 fresh frames [N]; none: split
+ *     read-only              (accessible)              frames exclusive: made writable
+ *                                                      shared: split; explicit: all copied [N]
+ *     protection none        present again, read-only; a write faults once more
+ *     all others             as a small page's (fault.ts)
+ *
+ *     [N] notifiers are called
+ *
+ * What is split goes on as a fault of a small page. Every change here is one of all entries, under
+ * pageTableLock, after a look at the bit and entry 0 (U4 of mm/huge.ts). In an explicit mapping
+ * nobody splits, so its frames stay while the mmap lock is held, and need no reference while they
+ * are copied.
+ */
+
+import type { Machine } from "../../memory/machine.ts";
+import { MID_HUGE, leafIn, midEntryOf, wordAt } from "../../mmu/radix-table.ts";
+import { EVENT_CLEAR, invalidateRange } from "../../notifier/events.ts";
+import {
+  mmuNotifierInvalidateRangeEnd,
+  mmuNotifierInvalidateRangeStart,
+} from "../../notifier/mmu-notifier.ts";
+import { ENOMEM, type Errno } from "../../sync/errno.ts";
+import type { Task } from "../../sync/tasks/task.ts";
+import { beginHalfDone, endHalfDone } from "../half-done.ts";
+import {
+  HUGE_LINKED,
+  HUGE_OVERTAKEN,
+  HUGE_PAGES,
+  clearHuge,
+  hugeLeafAt,
+  hugeStart,
+  linkHuge,
+  rewriteHuge,
+} from "../huge.ts";
+import type { Mm } from "../mm-struct.ts";
+import {
+  KIND_FRAME,
+  KIND_PROT_NONE,
+  KIND_SPECIAL,
+  PTE_ACCESSED,
+  PTE_TRACKED,
+  WRITTEN_RIGHTS,
+  ZERO_PTE,
+  isAccessible,
+  makePte,
+  pteKind,
+  ptePfn,
+  withWrite,
+} from "../pte.ts";
+import { mayBeHuge } from "../vma/huge-vma.ts";
+import { VM_HUGETLB, VM_WRITE, type Vma } from "../vma/vma.ts";
+
+/** The fault is one of a small page, as of now. No errno; FAULT_RETRY is 1. */
+export const FAULT_SMALL = 2;
+
+/** A fault in the 2 MiB from `start` on, which the vma allows. */
+interface HugeFault {
+  readonly machine: Machine;
+  readonly mm: Mm;
+  readonly vma: Vma;
+  readonly start: number;
+  readonly isWrite: boolean;
+}
+
+/** Whether `hugeFault` has to do with the page, whose mid entry is given. */
+export function concernsHuge(mm: Mm, vma: Vma, page: number, midEntry: number): boolean {
+  return midEntry === 0 ? mayBeHuge(mm, vma, page) : (midEntry & MID_HUGE) !== 0;
+}
+
+/** 0, ENOMEM, or FAULT_SMALL. F1 of vm-fault.ts. The vma allows the access. */
+export function* hugeFault(
+  machine: Machine,
+  mm: Mm,
+  vma: Vma,
+  page: number,
+  isWrite: boolean,
+): Task<Errno> {
+  const start = hugeStart(page);
+  const fault: HugeFault = { machine, mm, vma, start, isWrite };
+  const midEntry = midEntryOf(machine.memory, mm.pgd, page);
+  if (midEntry === 0) return yield* firstFault(fault);
+  if ((midEntry & MID_HUGE) === 0) return FAULT_SMALL;
+  const head = entry0(machine, leafIn(midEntry));
+  if (isAccessible(head, isWrite)) return 0;
+  switch (pteKind(head)) {
+    case KIND_PROT_NONE:
+      yield* changeIfStill(fault, head, makePte(ptePfn(head), PTE_ACCESSED));
+      return 0;
+    case KIND_SPECIAL:
+      return yield* replaceHugeZero(machine, mm, vma, start);
+    case KIND_FRAME:
+      return yield* writeProtectedHuge(fault, head);
+    default:
+      return FAULT_SMALL;
+  }
+}
+
+/** @stepped pte */
+function entry0({ memory }: Machine, leaf: number): number {
+  return wordAt(memory.words, leaf);
+}
+
+const isExplicit = ({ vma }: HugeFault): boolean => (vma.flags & VM_HUGETLB) !== 0;
+
+/** The flags of entries of frames that nobody else has. */
+export function rightsIn(vma: Vma): number {
+  return (vma.flags & VM_WRITE) === 0 ? PTE_ACCESSED : WRITTEN_RIGHTS;
+}
+
+/** First of 512 frames in a row, an aligned one; or 0. They are zeroed, or hold anything. */
+export function* allocHuge({ ram }: Machine, zeroed: boolean): Task<number> {
+  const pfn = yield* ram.allocRun(HUGE_PAGES, zeroed);
+  if (pfn % HUGE_PAGES === 0) return pfn;
+  yield* ram.refs.putRun(pfn, HUGE_PAGES);
+  return 0;
+}
+
+/** Where no leaf is. */
+function* firstFault(fault: HugeFault): Task<Errno> {
+  const { machine, mm, vma, start, isWrite } = fault;
+  const { refs } = machine.ram;
+  const needsFrames = isWrite || isExplicit(fault);
+  const pfn = needsFrames ? yield* allocHuge(machine, true) : 0;
+  if (needsFrames && pfn === 0) return isExplicit(fault) ? ENOMEM : FAULT_SMALL;
+  const head = needsFrames ? makePte(pfn, rightsIn(vma)) : ZERO_PTE;
+  const linked = yield* linkHuge(machine, mm, start, head);
+  if (linked !== HUGE_LINKED && needsFrames) yield* refs.putRun(pfn, HUGE_PAGES);
+  return linked === HUGE_OVERTAKEN ? 0 : linked;
+}
+
+/**
+ * Changes all entries if they still are those of `head`. False: another thread has changed them, or
+ * split the page.
+ *
+ * @stepped pte
+ */
+function* changeIfStill(
+  { machine, mm, start }: Pick<HugeFault, "machine" | "mm" | "start">,
+  head: number,
+  fresh: number,
+): Task<boolean> {
+  const { memory } = machine;
+  yield* mm.pageTableLock.lock();
+  const leaf = hugeLeafAt(memory, mm, start);
+  const isStill = leaf !== 0 && wordAt(memory.words, leaf) === head;
+  if (isStill) rewriteHuge(memory.words, leaf, fresh);
+  yield* mm.pageTableLock.unlock();
+  return isStill;
+}
+
+/**
+ * Gives a huge page of zeros frames of its own, with the rights of the vma. 0, or FAULT_SMALL:
+ * there are no 512 in a row, and the page is split. F1 of vm-fault.ts. Linux:
+ * `do_huge_zero_wp_pmd`.
+ */
+export function* replaceHugeZero(machine: Machine, mm: Mm, vma: Vma, start: number): Task<Errno> {
+  const pfn = yield* allocHuge(machine, true);
+  if (pfn !== 0) {
+    const isReplaced = yield* replaceAll(machine, mm, start, ZERO_PTE, makePte(pfn, rightsIn(vma)));
+    if (!isReplaced) yield* machine.ram.refs.putRun(pfn, HUGE_PAGES);
+    return 0;
+  }
+  yield* mm.pageTableLock.lock();
+  clearHuge(machine.memory, mm, start);
+  yield* mm.pageTableLock.unlock();
+  return FAULT_SMALL;
+}
+
+/** Changes entries to other frames, inside an invalidation (P2 of pte.ts). */
+function* replaceAll(
+  machine: Machine,
+  mm: Mm,
+  start: number,
+  head: number,
+  fresh: number,
+): Task<boolean> {
+  const range = invalidateRange(mm, start, start + HUGE_PAGES, EVENT_CLEAR);
+  beginHalfDone(mm);
+  yield* mmuNotifierInvalidateRangeStart(machine, range);
+  const isReplaced = yield* changeIfStill({ machine, mm, start }, head, fresh);
+  if (isReplaced) yield* mm.shootdown.flush(start, start + HUGE_PAGES);
+  yield* mmuNotifierInvalidateRangeEnd(machine, range);
+  endHalfDone(mm);
+  return isReplaced;
+}
+
+/** A write where all entries are read-only. Linux: `do_huge_pmd_wp_page`, `hugetlb_wp`. */
+function* writeProtectedHuge(fault: HugeFault, head: number): Task<Errno> {
+  const { mm } = fault;
+  yield* mm.pageTableLock.lock();
+  const result = yield* reuseOrSplit(fault, head);
+  yield* mm.pageTableLock.unlock();
+  return result === COPY ? yield* copyHuge(fault, head) : result;
+}
+
+/** All frames are to be copied. No errno. */
+const COPY = 3;
+
+/**
+ * C2 of copy-on-write.ts, of all frames. Holding pageTableLock.
+ *
+ * @stepped pte
+ */
+function* reuseOrSplit(fault: HugeFault, head: number): Task<Errno> {
+  const { machine, mm, start } = fault;
+  const { memory, ram } = machine;
+  const leaf = hugeLeafAt(memory, mm, start);
+  if (leaf === 0 || wordAt(memory.words, leaf) !== head) return 0; // overtaken: tried again
+  // A tracked page (track.ts) is none of a huge one, for each store is to notify of one page.
+  const isReusable =
+    (head & PTE_TRACKED) === 0 && (yield* ram.refs.isRunExclusive(ptePfn(head), HUGE_PAGES));
+  if (isReusable) {
+    rewriteHuge(memory.words, leaf, withWrite(head));
+    return 0;
+  }
+  if (isExplicit(fault)) return COPY;
+  clearHuge(memory, mm, start);
+  return FAULT_SMALL;
+}
+
+/** Of an explicit mapping. */
+function* copyHuge({ machine, mm, start }: HugeFault, head: number): Task<Errno> {
+  const { ram } = machine;
+  const from = ptePfn(head);
+  const copy = yield* allocHuge(machine, false);
+  if (copy === 0) return ENOMEM;
+  yield* ram.copyRun(from, copy, HUGE_PAGES);
+  const isReplaced = yield* replaceAll(machine, mm, start, head, makePte(copy, WRITTEN_RIGHTS));
+  yield* ram.refs.putRun(isReplaced ? from : copy, HUGE_PAGES);
+  return 0;
+}
