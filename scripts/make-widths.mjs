@@ -79,7 +79,7 @@ const places = [
   ["turned & 1023", 3, ({ bytes }) => `turned & ${PAGE_BYTES / bytes - 1}`],
   ["- 1024)", 1, ({ bytes }) => `- ${PAGE_BYTES / bytes})`],
   ["word << 10", 4, ({ bytes }) => `word << ${12 - Math.log2(bytes)}`],
-  ["pageOf(address, 4)", 2, ({ bytes }) => `pageOf(address, ${bytes})`],
+  ["(address, 4, this)", 4, ({ bytes }) => `(address, ${bytes}, this)`],
   ["PAGE_BYTES / 4", 1, ({ bytes }) => `PAGE_BYTES / ${bytes}`],
   [
     "(address - page * PAGE_BYTES) / 4",
@@ -118,7 +118,7 @@ const storePlaces = [
   ],
   ["0x80000003", 1, ({ bytes }) => `0x8000000${bytes - 1}`],
   ["& 4095) >> 2", 1, ({ bytes }) => `& 4095) >> ${Math.log2(bytes)}`],
-  ["pageOf(address, 4)", 1, ({ bytes }) => `pageOf(address, ${bytes})`],
+  ["(address, 4, this)", 3, ({ bytes }) => `(address, ${bytes}, this)`],
   ["frame << 10", 1, ({ bytes }) => `frame << ${12 - Math.log2(bytes)}`],
   ["PAGE_BYTES / 4", 1, ({ bytes }) => `PAGE_BYTES / ${bytes}`],
   [
@@ -196,8 +196,8 @@ const pointerPlaces = [
   [
     "  scratch[0] = value;\n  return scratch[0]!;",
     1,
-    () => `  if (!(typeof value === "number" && value >= 0 && value <= Number.MAX_SAFE_INTEGER && Math.floor(value) === value))
-    throwNotPointer(value);
+    () => `  if (!(value >= 0 && value <= Number.MAX_SAFE_INTEGER && Math.floor(value) === value))
+    throwNotPointer(value, accessor);
   scratchBits[0] = value;
   scratchBits[1] = Math.floor(value / 2 ** 32);
   return scratch[0]!;`,
@@ -228,9 +228,9 @@ const convertPointers = (
 /** An integer that depends on the value`,
   ],
   [
-    'import { checkRetry, checkTarget, pageOf } from "./address.ts";',
+    'import { checkRetry, checkTarget, pageOf, throwNoAddress, throwNoValue } from "./address.ts";',
     1,
-    () => `import { checkRetry, checkTarget, pageOf } from "./address.ts";
+    () => `import { checkRetry, checkTarget, pageOf, throwNoAddress, throwNoValue } from "./address.ts";
 import { throwNotPointer, throwTooHigh } from "./pointer.ts";`,
   ],
 ];

@@ -8,6 +8,7 @@
 
 /* From an address space to its machine and its mm; threads that have no address space. */
 export { DriverThread } from "./space/driver-thread.ts";
+export { anAddressSpace } from "./space/space-inside.ts";
 export type { DriverHandle } from "./space/handle.ts";
 export type { AddressSpace } from "./space/address-space.ts";
 export { Machine } from "./memory/machine.ts";
@@ -258,6 +259,26 @@ export {
   errnoName,
   errnoOf,
   type Errno,
+  type HmmErrorCode,
 } from "./sync/errno.ts";
-export { AssertionFailure, HmmError, assert, bug } from "./sync/errors.ts";
-export { formatValue } from "./space/failures.ts";
+export { AssertionFailure, HmmError, assert, bug, nameErrors } from "./sync/errors.ts";
+export { beginStacksAtCalls } from "./sync/call-place.ts";
+
+/* What a program passes: checked by tables of rules. */
+export {
+  aBoolean,
+  aFunction,
+  aText,
+  anObject,
+  checkArgument,
+  formatValue,
+  oneOf,
+  required,
+  ruleOf,
+  someBytes,
+  takeOptions,
+  wholeNumber,
+  type ArgumentRule,
+  type OptionRules,
+  type Refuse,
+} from "./sync/argument-rules.ts";

@@ -16,11 +16,8 @@ export type {
   SnapshotPage,
 } from "./devices/driver.ts";
 export type { Kernel } from "./devices/software/kernel.ts";
-export {
-  SoftwareDevice,
-  type SoftwareDeviceOptions,
-  type SoftwareKernelOptions,
-} from "./devices/software/software-device.ts";
+export type { SoftwareDeviceOptions, SoftwareKernelOptions } from "./devices/software/options.ts";
+export { SoftwareDevice } from "./devices/software/software-device.ts";
 export type { ThreadPort } from "./host/section-channel.ts";
 export type {
   IntegerAccess,
@@ -48,6 +45,7 @@ export type {
 } from "./space/options.ts";
 export type { SharedWasmMemory } from "./space/user-buffers.ts";
 export { View, type TypedArrayConstructor, type ViewMode } from "./space/view.ts";
+export type { HmmErrorCode } from "./sync/errno.ts";
 export { HmmError, SegmentationFault } from "./sync/errors.ts";
 export type { MappingSource } from "./space/source-pagers.ts";
 export type { SourceOption } from "./space/sources.ts";

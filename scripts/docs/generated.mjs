@@ -6,6 +6,7 @@
 
 import { readFileSync, readdirSync } from "node:fs";
 import { fileURLToPath } from "node:url";
+import { renderErrors } from "./errors.mjs";
 import { renderExhibits } from "./exhibits.mjs";
 import { renderExplored } from "./explored.mjs";
 import { renderFreed } from "./freed.mjs";
@@ -152,6 +153,7 @@ const renderers = {
   "docs/LOCKING.md": renderLocking,
   "docs/INVARIANTS.md": renderInvariants,
   "docs/EXHIBITS.md": renderExhibits,
+  "docs/ERRORS.md": renderErrors,
   "docs/EXPLORED.md": renderExplored,
 };
 

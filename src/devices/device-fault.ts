@@ -17,7 +17,9 @@ import {
   ESRCH,
   formatValue,
   HmmError,
+  nameErrors,
   type Errno,
+  type HmmErrorCode,
 } from "../driver-interface.ts";
 
 /** How a device accessed an address. All atomics count as writes. */
@@ -55,10 +57,13 @@ export class DeviceFault extends HmmError {
     const where = `${access} address 0x${address.toString(16)}`;
     const who = item === undefined ? "from the device" : `in work item ${item}`;
     super(errno, `device ${access}`, `Cannot ${where} ${who}: ${reason}`, address);
-    this.name = "DeviceFault";
     this.access = access;
     this.item = item;
     this.reason = reason;
+  }
+
+  static {
+    nameErrors(this, "DeviceFault");
   }
 }
 
@@ -80,6 +85,11 @@ const REASONS: ReadonlyMap<Errno, string> = new Map([
   [EMFILE, "the thread owns as many spaces, views and ranges as it may; dispose of some"],
 ]);
 
+/** The reasons of a DeviceFault, as rows of docs/ERRORS.md. */
+export function explainedFaults(): (readonly [code: string, text: string])[] {
+  return Array.from(REASONS, ([errno, text]) => [errnoName(errno), text] as const);
+}
+
 function reasonOf(errno: Errno): string {
   return (
     REASONS.get(errno) ??
@@ -91,7 +101,7 @@ function reasonOf(errno: Errno): string {
 export interface KernelFailureFields {
   /** The work item in which it failed; undefined when none had begun. */
   readonly item: number | undefined;
-  readonly code: string;
+  readonly code: HmmErrorCode;
   readonly message: string;
   readonly cause: unknown;
 }
@@ -112,9 +122,12 @@ export class KernelFailure extends HmmError {
   constructor(fields: KernelFailureFields) {
     const { item, code, message, cause } = fields;
     super(code, "dispatch", message);
-    this.name = "KernelFailure";
     this.item = item;
     this.cause = cause;
+  }
+
+  static {
+    nameErrors(this, "KernelFailure");
   }
 }
 

@@ -23,6 +23,7 @@
 
 import type { BroadcastChannel as NodeChannel, MessagePort as NodePort } from "node:worker_threads";
 import type { RamSectionHandle } from "../memory/frames/ram-section.ts";
+import { type ArgumentRule, ruleOf } from "../sync/argument-rules.ts";
 import { futexWait, mayBlock } from "../sync/atomics.ts";
 import { workerThreads } from "./thread-identity.ts";
 
@@ -48,6 +49,13 @@ export interface ThreadPort {
 interface ListeningPort extends ThreadPort {
   addEventListener(type: "message", listener: (event: { readonly data: unknown }) => void): void;
 }
+
+/** What `AddressSpace.connect` takes. */
+export const aPort: ArgumentRule = ruleOf("a MessagePort, one end of a MessageChannel", (value) => {
+  const methods = ["postMessage", "start", "close", "addEventListener"] as const;
+  const port = (value ?? {}) as Partial<ListeningPort>;
+  return methods.every((method) => typeof port[method] === "function");
+});
 
 /** Sections that the sender knows, or a question for those that are not in `known`. */
 type ChannelMessage =

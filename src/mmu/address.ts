@@ -1,6 +1,8 @@
 /** @module mmu/address: the check of every address, and the limit of an access's retries. */
 
 import { PAGE_BYTES } from "../memory/frames/ram-section.ts";
+import { formatValue } from "../sync/argument-rules.ts";
+import { accessFrom } from "../sync/call-place.ts";
 import { EAGAIN, EINVAL } from "../sync/errno.ts";
 import { HmmError } from "../sync/errors.ts";
 
@@ -14,23 +16,39 @@ const PAGE_LIMIT: number = 2 ** 41;
 
 /**
  * The page of an address that is a safe integer and a multiple of `widthBytes`. Throws HmmError
- * EINVAL otherwise. The page may lie beyond every address space: the translator refuses it then.
+ * EINVAL otherwise, at the caller of `accessor`'s method. The page may lie beyond every address
+ * space: the translator refuses it then.
  */
-export function pageOf(address: number, widthBytes: number): number {
-  const page = Math.floor(address / PAGE_BYTES);
-  const distance = address - page * PAGE_BYTES;
-  // not `address % widthBytes`, which for large addresses is a call of fmod
-  const offset = distance | 0;
-  if (page >= 0 && page < PAGE_LIMIT && offset === distance && (offset & (widthBytes - 1)) === 0)
-    return page;
-  const shown =
-    Number.isInteger(address) && address >= 0 ? `0x${address.toString(16)}` : String(address);
+export function pageOf(address: number, widthBytes: number, accessor: object): number {
+  if (typeof address === "number") {
+    const page = Math.floor(address / PAGE_BYTES);
+    const distance = address - page * PAGE_BYTES;
+    // not `address % widthBytes`, which for large addresses is a call of fmod
+    const offset = distance | 0;
+    if (page >= 0 && page < PAGE_LIMIT && offset === distance && (offset & (widthBytes - 1)) === 0)
+      return page;
+  }
+  return throwNoAddress(address, widthBytes, accessor);
+}
+
+/** Of an access by a method of `accessor`. */
+export function throwNoAddress(address: unknown, widthBytes: number, accessor: object): never {
+  const isPlace = Number.isInteger(address) && Number(address) >= 0;
+  const shown = isPlace ? `0x${Number(address).toString(16)}` : formatValue(address);
+  accessFrom(accessor);
   throw new HmmError(
     EINVAL,
     "access",
     `Cannot access ${widthBytes} bytes at ${shown}: not a whole number below 2^53 that is a multiple of ${widthBytes}; align it`,
-    address,
+    typeof address === "number" ? address : undefined,
   );
+}
+
+/** A store or an atomic operation, by a method of `accessor`, got something else than `wanted`. */
+export function throwNoValue(value: unknown, wanted: string, accessor: object): never {
+  accessFrom(accessor);
+  const text = `Cannot store ${formatValue(value)}: it is not ${wanted}; convert it first`;
+  throw new HmmError(EINVAL, "access", text);
 }
 
 /** Checks the number of tries of one access or one fill; throws EAGAIN at the limit. */

@@ -49,8 +49,9 @@ import {
   speculativeAtomicLoad,
 } from "../sync/atomics.ts";
 import type { AtomicArray } from "../sync/atomics.ts";
+import { accessDone, accessFrom } from "../sync/call-place.ts";
 import type { IntegerAccess } from "./access.ts";
-import { checkRetry, checkTarget, pageOf } from "./address.ts";
+import { checkRetry, checkTarget, pageOf, throwNoAddress, throwNoValue } from "./address.ts";
 import { I32Stores } from "./i32-stores.ts";
 import type { PageWordReader } from "./page-words.ts";
 import type { SoftTlb } from "./soft-tlb.ts";
@@ -67,7 +68,8 @@ const NO_WORDS: Int32Array = new Int32Array(0);
 const PAGE_ELEMENTS: number = PAGE_BYTES / 4;
 
 /** What a store writes. Converts before the store is entered: that may run anything. */
-const converted = (value: number): number => {
+const converted = (value: number, accessor: object): number => {
+  if (typeof value !== "number") throwNoValue(value, "a number", accessor);
   return value | 0;
 };
 
@@ -123,6 +125,7 @@ export class I32Access
 
   /** @stepped data */
   load(address: number): number {
+    if (typeof address !== "number") throwNoAddress(address, 4, this);
     const small = address | 0;
     if (small === address) {
       const turned = (small >>> 2) | (small << 30);
@@ -170,9 +173,11 @@ export class I32Access
    */
   #aim(address: number, tries: number): number {
     checkRetry(tries, address);
-    const page = pageOf(address, 4);
+    const page = pageOf(address, 4, this);
     const tlb = this.#tlb;
+    accessFrom(this);
     this.#epoch = tlb.aim(page, address);
+    accessDone();
     const index = tlb.arraysFrame * PAGE_ELEMENTS;
     this.#lastBase = page * PAGE_BYTES;
     this.#lastData = tlb.arrays!.i32; // set by aim
@@ -193,6 +198,7 @@ export class I32Access
     targetOffset: number = 0,
     count: number = target.length - targetOffset,
   ): void {
+    if (typeof address !== "number") throwNoAddress(address, 4, this);
     const small = address | 0;
     const turned = (small >>> 2) | (small << 30);
     const page = turned >>> 10;
@@ -255,7 +261,7 @@ export class I32Access
 
   /** @stepped data */
   store(address: number, value: number): void {
-    this.put(address, converted(value));
+    this.put(address, converted(value, this));
   }
 
   // Integers only, from here to the end of the class.
@@ -266,7 +272,7 @@ export class I32Access
    * @stepped data
    */
   atomicLoad(address: number): number {
-    const page = pageOf(address, 4);
+    const page = pageOf(address, 4, this);
     const tlb = this.#tlb;
     const generationWord = tlb.generationsAt + generationIndex(page);
     const frame = tlb.findAgain(page, this.#loadsInRam);
@@ -277,7 +283,9 @@ export class I32Access
     }
     for (let tries = 0; ; tries++) {
       checkRetry(tries, address);
+      accessFrom(this);
       tlb.find(page, this.#loadsInRam, address);
+      accessDone();
       const index = tlb.frame * PAGE_ELEMENTS + (address - page * PAGE_BYTES) / 4;
       const value = speculativeAtomicLoad(tlb.section!.i32, index); // set by find
       if (atomicLoad(tlb.words, generationWord) === tlb.generationOf(page)) return value;
@@ -286,7 +294,7 @@ export class I32Access
 
   /** @stepped data */
   atomicStore(address: number, value: number): void {
-    const element = converted(value);
+    const element = converted(value, this);
     const index = this.enter(address);
     atomicStore(this.data, index, element);
     this.leave();
@@ -324,8 +332,8 @@ export class I32Access
 
   /** @stepped data */
   atomicCompareExchange(address: number, expected: number, replacement: number): number {
-    const expectedElement = converted(expected);
-    const element = converted(replacement);
+    const expectedElement = converted(expected, this);
+    const element = converted(replacement, this);
     const index = this.enter(address);
     const before = atomicCompareExchange(this.data, index, expectedElement, element);
     this.leave();
@@ -334,7 +342,7 @@ export class I32Access
 
   /** @stepped data */
   #modify(operation: Modify, address: number, value: number): number {
-    const element = converted(value);
+    const element = converted(value, this);
     const index = this.enter(address);
     const before = operation(this.data, index, element);
     this.leave();

@@ -16,8 +16,9 @@
 import { PAGE_BYTES } from "../memory/frames/ram-section.ts";
 import type { FrameArrays, RamSection } from "../memory/frames/ram-section.ts";
 import { atomicLoad, speculativeLoad } from "../sync/atomics.ts";
+import { accessDone, accessFrom } from "../sync/call-place.ts";
 import { generationIndex } from "../sync/primitives/shootdown.ts";
-import { checkRetry, pageOf } from "./address.ts";
+import { checkRetry, pageOf, throwNoAddress } from "./address.ts";
 import { NO_PAGES } from "./known-pages.ts";
 import type { PageUser } from "./known-pages.ts";
 import { NOT_A_GENERATION } from "./soft-tlb.ts";
@@ -101,6 +102,7 @@ export class I32Stores implements TlbUser, PageUser {
    * @stepped data
    */
   put(address: number, element: number): void {
+    if (typeof address !== "number") throwNoAddress(address, 4, this);
     const small = address | 0;
     const known = this.#pagesKnown[small >>> 12]!;
     if (small === address && known !== 0 && ((small & 3) | this.#asked[0]!) === 0) {
@@ -134,7 +136,8 @@ export class I32Stores implements TlbUser, PageUser {
    * @stepped data
    */
   #enterAnd(stores: boolean, address: number): number {
-    const element = pending[0]!; // now: an address that is an object may store, too
+    if (typeof address !== "number") throwNoAddress(address, 4, this);
+    const element = pending[0]!;
     const mark = this.#mark;
     const small = address | 0;
     if (small === address && (small & 0x80000003) === 0) {
@@ -163,9 +166,7 @@ export class I32Stores implements TlbUser, PageUser {
         mark.leaveUnused();
       }
     }
-    const page = pageOf(address, 4);
-    // Before the mark: if the address is an object, this runs its valueOf, which must not run
-    // inside.
+    const page = pageOf(address, 4, this);
     const offset = address - page * PAGE_BYTES;
     // A far block has no word of its own: the page that was met last may serve.
     let isKnown = page === this.#page;
@@ -202,7 +203,9 @@ export class I32Stores implements TlbUser, PageUser {
   /** @stepped generation */
   #look(page: number, address: number): void {
     const tlb = this.#tlb;
+    accessFrom(this);
     tlb.find(page, true, address);
+    accessDone();
     const section = tlb.section!; // set by find
     this.data = section.i32;
     this.#section = section;

@@ -20,9 +20,10 @@ import {
   speculativeAtomicLoad,
 } from "../sync/atomics.ts";
 import type { WideArray } from "../sync/atomics.ts";
+import { accessDone, accessFrom } from "../sync/call-place.ts";
 import { generationIndex } from "../sync/primitives/shootdown.ts";
 import type { IntegerAccess } from "./access.ts";
-import { checkRetry, checkTarget, pageOf } from "./address.ts";
+import { checkRetry, checkTarget, pageOf, throwNoValue } from "./address.ts";
 import type { SoftTlb } from "./soft-tlb.ts";
 import type { StoreMark } from "./store-mark.ts";
 import { I64Stores } from "./widths/i64-stores.ts";
@@ -30,7 +31,8 @@ import { I64Stores } from "./widths/i64-stores.ts";
 type Modify = (array: WideArray, index: number, value: bigint) => bigint;
 
 /** What a store writes. Called before enterStore: it throws for what is no bigint. */
-function converted(value: bigint): bigint {
+function converted(value: bigint, accessor: object): bigint {
+  if (typeof value !== "bigint") throwNoValue(value, "a bigint", accessor);
   return BigInt.asIntN(64, value);
 }
 
@@ -61,11 +63,13 @@ export class I64Access extends I64Stores implements IntegerAccess<bigint, BigInt
    * @stepped data
    */
   #load(address: number, inRam: boolean): bigint {
-    const page = pageOf(address, 8);
+    const page = pageOf(address, 8, this);
     const tlb = this.#tlb;
     for (let tries = 0; ; tries++) {
       checkRetry(tries, address);
+      accessFrom(this);
       tlb.find(page, inRam, address);
+      accessDone();
       const index = tlb.frame * (PAGE_BYTES / 8) + (address - page * PAGE_BYTES) / 8;
       const value = speculativeAtomicLoad(tlb.section!.i64, index); // set by find
       const generation = atomicLoad(tlb.words, tlb.generationsAt + generationIndex(page));
@@ -92,13 +96,15 @@ export class I64Access extends I64Stores implements IntegerAccess<bigint, BigInt
 
   /** @stepped data */
   #loadPiece(address: number, target: BigInt64Array, start: number, end: number): number {
-    const page = pageOf(address, 8);
+    const page = pageOf(address, 8, this);
     const tlb = this.#tlb;
     const offset = (address - page * PAGE_BYTES) / 8;
     const stop = Math.min(end, start + PAGE_BYTES / 8 - offset);
     for (let tries = 0; ; tries++) {
       checkRetry(tries, address);
+      accessFrom(this);
       tlb.find(page, false, address);
+      accessDone();
       const shift = tlb.frame * (PAGE_BYTES / 8) + offset - start;
       for (let to = start; to < stop; to++)
         target[to] = speculativeAtomicLoad(tlb.section!.i64, shift + to); // set by find
@@ -114,7 +120,7 @@ export class I64Access extends I64Stores implements IntegerAccess<bigint, BigInt
 
   /** @stepped data */
   atomicStore(address: number, value: bigint): void {
-    const element = converted(value);
+    const element = converted(value, this);
     const index = this.enter(address);
     atomicStore(this.data, index, element);
     this.leave();
@@ -152,8 +158,8 @@ export class I64Access extends I64Stores implements IntegerAccess<bigint, BigInt
 
   /** @stepped data */
   atomicCompareExchange(address: number, expected: bigint, replacement: bigint): bigint {
-    const expectedElement = converted(expected);
-    const element = converted(replacement);
+    const expectedElement = converted(expected, this);
+    const element = converted(replacement, this);
     const index = this.enter(address);
     const before = atomicCompareExchange(this.data, index, expectedElement, element);
     this.leave();
@@ -162,7 +168,7 @@ export class I64Access extends I64Stores implements IntegerAccess<bigint, BigInt
 
   /** @stepped data */
   #modify(operation: Modify, address: number, value: bigint): bigint {
-    const element = converted(value);
+    const element = converted(value, this);
     const index = this.enter(address);
     const before = operation(this.data, index, element);
     this.leave();

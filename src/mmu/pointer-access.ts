@@ -4,6 +4,7 @@
  * operations as those of 64-bit integers.
  */
 
+import { accessPartOf } from "../sync/call-place.ts";
 import type { IntegerAccess, PointerAccess } from "./access.ts";
 import { fromWide, toWide } from "./pointer.ts";
 import type { SoftTlb } from "./soft-tlb.ts";
@@ -16,6 +17,7 @@ export class Pointers extends PtrAccess implements PointerAccess {
   constructor(tlb: SoftTlb, mark: StoreMark, u64: IntegerAccess<bigint>) {
     super(tlb, mark);
     this.#u64 = u64;
+    accessPartOf(this, u64);
   }
 
   /** @stepped */
@@ -25,17 +27,21 @@ export class Pointers extends PtrAccess implements PointerAccess {
 
   /** @stepped */
   atomicStore(address: number, value: number): void {
-    this.#u64.atomicStore(address, toWide(value));
+    this.#u64.atomicStore(address, toWide(value, this));
   }
 
   /** @stepped */
   atomicExchange(address: number, value: number): number {
-    return fromWide(this.#u64.atomicExchange(address, toWide(value)), address);
+    return fromWide(this.#u64.atomicExchange(address, toWide(value, this)), address);
   }
 
   /** @stepped */
   atomicCompareExchange(address: number, expected: number, replacement: number): number {
-    const before = this.#u64.atomicCompareExchange(address, toWide(expected), toWide(replacement));
+    const before = this.#u64.atomicCompareExchange(
+      address,
+      toWide(expected, this),
+      toWide(replacement, this),
+    );
     return fromWide(before, address);
   }
 }

@@ -5,17 +5,21 @@
  * class that does it is made from i32-access.ts (scripts/make-widths.mjs).
  */
 
+import { formatValue } from "../sync/argument-rules.ts";
+import { accessFrom } from "../sync/call-place.ts";
 import { EINVAL } from "../sync/errno.ts";
 import { HmmError } from "../sync/errors.ts";
 
 /** The upper half of an address is below this. */
 export const UPPER_LIMIT: number = 2 ** 21;
 
-export function throwNotPointer(value: unknown): never {
+/** By a method of `accessor`. */
+export function throwNotPointer(value: unknown, accessor: object): never {
+  accessFrom(accessor);
   throw new HmmError(
     EINVAL,
     "access",
-    `Cannot store ${String(value)} as an address: must be a whole number from 0 to 2^53 - 1; store other 64-bit numbers with u64`,
+    `Cannot store ${formatValue(value)} as an address: must be a whole number from 0 to 2^53 - 1; store other 64-bit numbers with u64`,
   );
 }
 
@@ -28,9 +32,10 @@ export function throwTooHigh(address: number): never {
   );
 }
 
-/** An address as the bigint that atomic operations take. */
-export function toWide(value: number): bigint {
-  return Number.isSafeInteger(value) && value >= 0 ? BigInt(value) : throwNotPointer(value);
+/** An address as the bigint that atomic operations, methods of `accessor`, take. */
+export function toWide(value: number, accessor: object): bigint {
+  const isAddress = Number.isSafeInteger(value) && value >= 0;
+  return isAddress ? BigInt(value) : throwNotPointer(value, accessor);
 }
 
 /** And back; `address` is where it was. */

@@ -9,7 +9,7 @@
  * "ENOMEM"), `syscall` and `address`.
  */
 
-import type { ThreadPort } from "../host/section-channel.ts";
+import { type ThreadPort, aPort } from "../host/section-channel.ts";
 import type {
   IntegerAccess,
   PointerAccess,
@@ -20,11 +20,13 @@ import type {
 import { TypedMemory } from "../mmu/typed-memory.ts";
 import { CpuTranslator } from "../mm/fault/cpu-fault.ts";
 import { type MapsEntry, type PagemapEntry, readMaps } from "../mm/calls/pagemap.ts";
+import { aFunction, checkArgument } from "../sync/argument-rules.ts";
 import { mayBlock } from "../sync/atomics.ts";
+import { beginStacksAtCalls } from "../sync/call-place.ts";
 import { runAsync } from "../sync/runners/run-async.ts";
 import { runBlocking } from "../sync/runners/run-blocking.ts";
 import type { Task } from "../sync/tasks/task.ts";
-import type { Syscall } from "./failures.ts";
+import { type Syscall, refusalBy } from "./failures.ts";
 import { type AddressSpaceHandle, makeHandle, parseHandle } from "./handle.ts";
 import { type AddressSpaceStats, pagemapTask, statsTask } from "./inspect.ts";
 import { MachineSeat } from "./machine-seat.ts";
@@ -47,7 +49,6 @@ import {
   type MremapOptions,
   type Protection,
   adviceNumber,
-  mmLimits,
   mmapRequest,
   mremapRequest,
   protectionBits,
@@ -75,6 +76,10 @@ import { type View, type ViewMode, openViewOf } from "./view.ts";
  * ```
  */
 export class AddressSpace implements TypedAccess, StoreSections, Disposable, AsyncDisposable {
+  static {
+    beginStacksAtCalls(this, ["run", "runSync", "runOnMemory", "retainThread"]);
+  }
+
   /**
    * Loads and stores of single values, a few nanoseconds each: `space.u32.load(address)`,
    * `.store(address, value)`, and for integers `atomicLoad`, `atomicStore`, `atomicAdd` and their
@@ -127,8 +132,7 @@ export class AddressSpace implements TypedAccess, StoreSections, Disposable, Asy
    */
   static async create(options: AddressSpaceOptions = {}): Promise<AddressSpace> {
     requireSharedMemory("create");
-    const sizes = seatOptions(options);
-    const limits = mmLimits(options);
+    const { sizes, limits } = seatOptions(options);
     const seat = MachineSeat.create(sizes);
     return await AddressSpace.#openAsync(seat, createTask(seat, limits), "create");
   }
@@ -136,8 +140,7 @@ export class AddressSpace implements TypedAccess, StoreSections, Disposable, Asy
   /** As {@link AddressSpace.create}, blocking. */
   static createSync(options: AddressSpaceOptions = {}): AddressSpace {
     requireBlocking("create");
-    const sizes = seatOptions(options);
-    const limits = mmLimits(options);
+    const { sizes, limits } = seatOptions(options);
     const seat = MachineSeat.create(sizes);
     return AddressSpace.#openSync(seat, createTask(seat, limits), "create");
   }
@@ -205,6 +208,7 @@ export class AddressSpace implements TypedAccess, StoreSections, Disposable, Asy
    */
   connect(port: ThreadPort): void {
     this.#hold.requireOpen("connect");
+    checkArgument(refusalBy("connect"), "the port", port, aPort);
     this.#seat.connect(port);
   }
 
@@ -214,6 +218,7 @@ export class AddressSpace implements TypedAccess, StoreSections, Disposable, Asy
    */
   section<Result>(use: (memory: TypedAccess) => Result): Result {
     this.#hold.requireOpen("section");
+    checkArgument(refusalBy("section"), "use", use, aFunction);
     return this.#access.section(use);
   }
 
@@ -225,14 +230,14 @@ export class AddressSpace implements TypedAccess, StoreSections, Disposable, Asy
    * of RAM is noticed only when pages are touched).
    */
   async mmap(lengthBytes: number, options: MmapOptions = {}): Promise<number> {
-    const request = mmapRequest(lengthBytes, options);
-    return await this.#hold.run("mmap", () => mmapTask(this.#hold, request, options));
+    const { request, mapped } = mmapRequest(lengthBytes, options);
+    return await this.#hold.run("mmap", () => mmapTask(this.#hold, request, mapped));
   }
 
   /** As {@link AddressSpace.mmap}, blocking. */
   mmapSync(lengthBytes: number, options: MmapOptions = {}): number {
-    const request = mmapRequest(lengthBytes, options);
-    return this.#hold.runSync("mmap", () => mmapTask(this.#hold, request, options));
+    const { request, mapped } = mmapRequest(lengthBytes, options);
+    return this.#hold.runSync("mmap", () => mmapTask(this.#hold, request, mapped));
   }
 
   /**

@@ -20,6 +20,7 @@ import {
   ESTALE,
   errnoName,
 } from "../sync/errno.ts";
+import type { Refuse } from "../sync/argument-rules.ts";
 import { HmmError } from "../sync/errors.ts";
 
 /** The operations of an address space, as an error's `syscall` names them. */
@@ -185,24 +186,9 @@ const TEXTS: { readonly [S in Syscall]?: ReadonlyMap<Errno, string> } = {
 const UNREACHABLE =
   "a buffer that another thread mapped has not arrived in this thread; let its event loop turn and try again, and in a browser connect the threads with connect()";
 
-/**
- * A value of the user's for a message. It may be anything, even what cannot be converted to a
- * string.
- */
-export function formatValue(value: unknown): string {
-  if (typeof value === "string") return JSON.stringify(value.slice(0, 100));
-  return typeof value === "object" && value !== null
-    ? "an object"
-    : typeof value === "function"
-      ? "a function"
-      : String(value);
-}
-
-/** An address of the user's for a message: in hexadecimal, as maps and debuggers show them. */
+/** For a message: in hexadecimal, as maps and debuggers show addresses. */
 function formatAddress(address: number): string {
-  return Number.isSafeInteger(address) && address >= 0
-    ? `0x${address.toString(16)}`
-    : formatValue(address);
+  return address >= 0 ? `0x${address.toString(16)}` : String(address);
 }
 
 /** The error of an operation that failed with `errno`. */
@@ -226,8 +212,15 @@ export function customFailure(
   text: string,
   address?: number,
 ): HmmError {
-  const where = address === undefined ? "" : ` at ${formatAddress(address)}`;
-  return new HmmError(errno, syscall, `Cannot ${VERBS[syscall]}${where}: ${text}`, address);
+  const isAddress = Number.isSafeInteger(address);
+  const where = isAddress ? ` at ${formatAddress(Number(address))}` : "";
+  const message = `Cannot ${VERBS[syscall]}${where}: ${text}`;
+  return new HmmError(errno, syscall, message, isAddress ? address : undefined);
+}
+
+/** Makes the EINVAL of an operation for an argument that its rule refuses. */
+export function refusalBy(syscall: Syscall, address?: number): Refuse {
+  return (text) => customFailure(syscall, EINVAL, text, address);
 }
 
 /** Returns a result of 0 or more; throws for a negative errno. */
@@ -236,9 +229,9 @@ export function unwrap(syscall: Syscall, result: number, address?: number): numb
   return result;
 }
 
-/**
- * Whether the table has a text for this failure: for the test that every errno has one.
- */
-export function isExplained(syscall: Syscall, errno: Errno): boolean {
-  return TEXTS[syscall]?.has(errno) === true;
+/** Every failure of every operation that has a text, as rows of docs/ERRORS.md. */
+export function explainedFailures(): (readonly [syscall: string, code: string, text: string])[] {
+  return Object.entries(TEXTS).flatMap(([syscall, texts]) =>
+    Array.from(texts, ([errno, text]) => [syscall, errnoName(errno), text] as const),
+  );
 }

@@ -8,7 +8,8 @@
 
 import type { MachineHandle } from "../memory/machine.ts";
 import { EINVAL } from "../sync/errno.ts";
-import { customFailure, formatValue } from "./failures.ts";
+import { formatValue } from "../sync/argument-rules.ts";
+import { customFailure } from "./failures.ts";
 
 /**
  * Names an address space to other threads of the program: see `AddressSpace.handle`.

@@ -22,6 +22,7 @@ import { vmasIn } from "../mm/vma/vma.ts";
 import { EINVAL } from "../sync/errno.ts";
 import type { Task } from "../sync/tasks/task.ts";
 import { customFailure, failure } from "./failures.ts";
+import { checkPages } from "./options.ts";
 
 /**
  * Statistics of an address space and its machine: see `AddressSpace.stats`.
@@ -76,6 +77,7 @@ export function* pagemapTask(
   address: number,
   lengthBytes: number,
 ): Task<PagemapEntry[]> {
+  checkPages("pagemap", address, lengthBytes, 1);
   const range = pagesOf(address, lengthBytes);
   if (range === undefined) throw failure("pagemap", EINVAL, address);
   if (range.endPage - range.startPage > PAGEMAP_PAGES_MAX) {

@@ -19,7 +19,7 @@ import { EINVAL, ENOMEM } from "../sync/errno.ts";
 import type { Task } from "../sync/tasks/task.ts";
 import { customFailure, failure, unwrap } from "./failures.ts";
 import type { Seat } from "./machine-seat.ts";
-import type { MmapOptions } from "./options.ts";
+import { type MappedMemory, type MmapOptions, checkPages } from "./options.ts";
 import { type SpaceHold, enlistSpace, holdSpace } from "./space-hold.ts";
 
 /** A new, empty space on the machine. */
@@ -49,7 +49,7 @@ export function* forkTask({ seat, mm }: SpaceHold): Task<SpaceHold> {
 export function* mmapTask(
   { seat, mm }: SpaceHold,
   request: MmapRequest,
-  { buffer, source }: MmapOptions,
+  { buffer, source }: MappedMemory,
 ): Task<number> {
   if (source !== undefined) return yield* mmapSource(seat, mm, request, source);
   if (buffer !== undefined) return yield* mmapBuffer(seat, mm, request, buffer);
@@ -108,6 +108,7 @@ export function* munmapTask(
   address: number,
   lengthBytes: number,
 ): Task<void> {
+  checkPages("munmap", address, lengthBytes, 1);
   unwrap("munmap", yield* doMunmap(seat.machine, mm, address, lengthBytes), address);
   yield* seat.buffers.sweep();
   const failed = seat.sources.isServing ? yield* seat.sources.settle() : undefined;
@@ -120,6 +121,7 @@ export function* mprotectTask(
   lengthBytes: number,
   protection: number,
 ): Task<void> {
+  checkPages("mprotect", address, lengthBytes, 0);
   unwrap(
     "mprotect",
     yield* doMprotect(seat.machine, mm, address, lengthBytes, protection),
@@ -138,6 +140,7 @@ export function* msyncTask(
   address: number,
   lengthBytes: number,
 ): Task<void> {
+  checkPages("msync", address, lengthBytes, 0);
   const result = yield* doMsync(seat.machine, mm, address, lengthBytes);
   if (result === 0) return;
   const error = failure("msync", result, address);
@@ -151,5 +154,6 @@ export function* madviseTask(
   lengthBytes: number,
   advice: number,
 ): Task<void> {
+  checkPages("madvise", address, lengthBytes, 0);
   unwrap("madvise", yield* doMadvise(seat.machine, mm, address, lengthBytes, advice), address);
 }

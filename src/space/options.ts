@@ -32,8 +32,19 @@ import type { MmLimits } from "../mm/lifetime/mm.ts";
 import type { MremapRequest } from "../mm/calls/mremap.ts";
 import { HUGE_ALWAYS, HUGE_MADVISE, HUGE_NEVER } from "../mm/vma/huge-vma.ts";
 import { VM_READ, VM_WRITE } from "../mm/vma/vma.ts";
-import { EINVAL } from "../sync/errno.ts";
-import { type Syscall, customFailure, formatValue } from "./failures.ts";
+import {
+  type ArgumentRule,
+  type OptionRules,
+  aBoolean,
+  aText,
+  anObject,
+  checkArgument,
+  oneOf,
+  ruleOf,
+  takeOptions,
+  wholeNumber,
+} from "../sync/argument-rules.ts";
+import { type Syscall, refusalBy } from "./failures.ts";
 import type { SeatOptions } from "./machine-seat.ts";
 import type { SourceOption } from "./sources.ts";
 import type { SharedWasmMemory } from "./user-buffers.ts";
@@ -271,35 +282,69 @@ export interface MremapOptions {
 const DEFAULT_RAM_BYTES = 256 * 2 ** 20;
 const DEFAULT_HEAP_BYTES = 64 * 2 ** 20;
 
-function invalid(syscall: Syscall, text: string, address?: number): Error {
-  return customFailure(syscall, EINVAL, text, address);
+const aCount: ArgumentRule = wholeNumber(1);
+const PAGE_START: ArgumentRule = wholeNumber(0, undefined, PAGE_BYTES);
+const PROTECTION: ArgumentRule = oneOf("none", "read", "read-write");
+
+const SPACE_RULES: OptionRules<AddressSpaceOptions> = {
+  ramBytes: aCount,
+  heapBytes: aCount,
+  debug: aBoolean,
+  limits: anObject,
+  hugePages: oneOf("always", "madvise", "never"),
+};
+
+const LIMIT_RULES: OptionRules<AddressSpaceLimits> = { mappedBytes: aCount, mappings: aCount };
+
+const MMAP_RULES: OptionRules<MmapOptions> = {
+  address: wholeNumber(0),
+  fixed: oneOf("replace", "noreplace"),
+  protection: aText, // protectionBits says more
+  shared: aBoolean,
+  buffer: ruleOf("a SharedArrayBuffer or a shared WebAssembly.Memory", (value) => {
+    return typeof value === "object" && value !== null;
+  }),
+  source: ruleOf("an object with lengthBytes and read, a path, or an open FileHandle", (value) => {
+    return typeof value === "string" || (typeof value === "object" && value !== null);
+  }),
+  offsetBytes: PAGE_START,
+  huge: aBoolean,
+};
+
+const MREMAP_RULES: OptionRules<MremapOptions> = {
+  mayMove: aBoolean,
+  to: PAGE_START,
+  keepOld: aBoolean,
+};
+
+/**
+ * Throws HmmError EINVAL unless `address` begins a page and the length is a whole number of bytes,
+ * at least `leastBytes`: what the core refuses as well, but with the value and its name.
+ */
+export function checkPages(
+  syscall: Syscall,
+  address: number,
+  lengthBytes: number,
+  leastBytes: number,
+): void {
+  const refuse = refusalBy(syscall, address);
+  checkArgument(refuse, "the address", address, PAGE_START);
+  checkArgument(refuse, "lengthBytes", lengthBytes, wholeNumber(leastBytes));
 }
 
-function checkObject(syscall: Syscall, options: unknown): void {
-  if (typeof options !== "object" || options === null) {
-    throw invalid(syscall, `the options are ${formatValue(options)}; give an object or nothing`);
-  }
-}
-
-function checkBoolean(syscall: Syscall, name: string, value: unknown): void {
-  if (value === undefined || typeof value === "boolean") return;
-  throw invalid(syscall, `${name} is ${formatValue(value)}; give true or false`);
-}
-
-function positiveInteger(syscall: Syscall, name: string, value: number): number {
-  if (Number.isSafeInteger(value) && value > 0) return value;
-  throw invalid(syscall, `${name} is ${formatValue(value)}; give a whole number above 0`);
-}
-
-/** The machine's sizes. Throws HmmError EINVAL. */
-export function seatOptions(options: AddressSpaceOptions): SeatOptions {
-  checkObject("create", options);
-  checkBoolean("create", "debug", options.debug);
-  const ramBytes = positiveInteger("create", "ramBytes", options.ramBytes ?? DEFAULT_RAM_BYTES);
+/** The machine's sizes, and the space's limits in pages and mappings. Throws HmmError EINVAL. */
+export function seatOptions(given: AddressSpaceOptions): {
+  readonly sizes: SeatOptions;
+  readonly limits: MmLimits;
+} {
+  const refuse = refusalBy("create");
+  const options = takeOptions<AddressSpaceOptions>(refuse, given, SPACE_RULES);
+  const { ramBytes = DEFAULT_RAM_BYTES, heapBytes = DEFAULT_HEAP_BYTES, debug = false } = options;
+  const { limits = {}, hugePages = "madvise" } = options;
+  const taken = takeOptions<AddressSpaceLimits>(refuse, limits, LIMIT_RULES, "limits");
   return {
-    ramBytes: Math.ceil(ramBytes / PAGE_BYTES) * PAGE_BYTES,
-    heapBytes: positiveInteger("create", "heapBytes", options.heapBytes ?? DEFAULT_HEAP_BYTES),
-    debug: options.debug ?? false,
+    sizes: { ramBytes: Math.ceil(ramBytes / PAGE_BYTES) * PAGE_BYTES, heapBytes, debug },
+    limits: mmLimits(taken, hugePages),
   };
 }
 
@@ -309,111 +354,60 @@ const HUGE_MODES: Readonly<Record<HugePages, number>> = {
   never: HUGE_NEVER,
 };
 
-function hugeMode(hugePages: HugePages): number {
-  if (typeof hugePages === "string" && Object.hasOwn(HUGE_MODES, hugePages))
-    return HUGE_MODES[hugePages];
-  const text = `hugePages is ${formatValue(hugePages)}; give "always", "madvise" or "never"`;
-  throw invalid("create", text);
-}
-
-/** The space's limits in pages and mappings, and its huge pages. Throws HmmError EINVAL. */
-export function mmLimits(options: AddressSpaceOptions): MmLimits {
-  const { limits = {}, hugePages = "madvise" } = options;
-  checkObject("create", limits);
-  const { mappedBytes, mappings } = limits;
+function mmLimits({ mappedBytes, mappings }: AddressSpaceLimits, hugePages: HugePages): MmLimits {
   return {
-    hugeMode: hugeMode(hugePages),
-    ...(mappedBytes === undefined
-      ? {}
-      : {
-          pages: Math.floor(
-            positiveInteger("create", "limits.mappedBytes", mappedBytes) / PAGE_BYTES,
-          ),
-        }),
-    ...(mappings === undefined
-      ? {}
-      : { vmas: positiveInteger("create", "limits.mappings", mappings) }),
+    hugeMode: HUGE_MODES[hugePages],
+    ...(mappedBytes === undefined ? {} : { pages: Math.floor(mappedBytes / PAGE_BYTES) }),
+    ...(mappings === undefined ? {} : { vmas: mappings }),
   };
 }
 
 /** A protection's VM_ bits. Throws HmmError EINVAL. */
 export function protectionBits(syscall: Syscall, protection: Protection): number {
-  switch (protection) {
-    case "none":
-      return 0;
-    case "read":
-      return VM_READ;
-    case "read-write":
-      return VM_READ | VM_WRITE;
-    default:
-      if ((protection as unknown) === "write") {
-        throw invalid(
-          syscall,
-          `a page that may be written but not read is not to be had; give "read-write"`,
-        );
-      }
-      throw invalid(
-        syscall,
-        `the protection is ${formatValue(protection)}; give "none", "read" or "read-write"`,
-      );
-  }
+  if (protection === "none") return 0;
+  if (protection === "read") return VM_READ;
+  if (protection === "read-write") return VM_READ | VM_WRITE;
+  const refuse = refusalBy(syscall);
+  if ((protection as unknown) === "write")
+    throw refuse(`a page that may be written but not read is not to be had; give "read-write"`);
+  checkArgument(refuse, "the protection", protection, PROTECTION);
+  return 0;
 }
+
+const ADVICE: ArgumentRule = oneOf(...Object.keys(ADVICE_NUMBERS));
 
 /** An advice's number. Throws HmmError EINVAL. */
 export function adviceNumber(advice: Advice): number {
-  if (typeof advice === "string" && Object.hasOwn(ADVICE_NUMBERS, advice))
-    return ADVICE_NUMBERS[advice];
-  const words = Object.keys(ADVICE_NUMBERS).map((word) => `"${word}"`);
-  const text = `${words.slice(0, -1).join(", ")} or ${words.at(-1)}`;
-  throw invalid("madvise", `the advice is ${formatValue(advice)}; give ${text}`);
+  checkArgument(refusalBy("madvise"), "the advice", advice, ADVICE);
+  return ADVICE_NUMBERS[advice];
 }
 
-function placementOf(options: MmapOptions): number {
-  switch (options.fixed) {
-    case undefined:
-      return MAP_ANYWHERE;
-    case "replace":
-    case "noreplace":
-      if (options.address === undefined)
-        throw invalid("mmap", "a fixed mapping has no address; give one");
-      return options.fixed === "replace" ? MAP_FIXED_REPLACE : MAP_FIXED_NOREPLACE;
-    default:
-      throw invalid(
-        "mmap",
-        `fixed is ${formatValue(options.fixed)}; give "replace", "noreplace" or nothing`,
-      );
-  }
+function placementOf({ fixed, address }: MmapOptions): number {
+  if (fixed === undefined) return MAP_ANYWHERE;
+  if (address === undefined) throw refusalBy("mmap")("a fixed mapping has no address; give one");
+  return fixed === "replace" ? MAP_FIXED_REPLACE : MAP_FIXED_NOREPLACE;
 }
 
-/** The request, but for the buffer, which needs a task of its own. Throws HmmError EINVAL. */
-export function mmapRequest(lengthBytes: number, options: MmapOptions): MmapRequest {
-  checkObject("mmap", options);
-  checkBoolean("mmap", "shared", options.shared);
-  checkBoolean("mmap", "huge", options.huge);
+/** What a mapping is of, if it is not fresh memory. */
+export type MappedMemory = Pick<MmapOptions, "buffer" | "source">;
+
+/** The request, and what is mapped, which needs a task of its own. Throws HmmError EINVAL. */
+export function mmapRequest(
+  lengthBytes: number,
+  given: MmapOptions,
+): { readonly request: MmapRequest; readonly mapped: MappedMemory } {
+  const refuse = refusalBy("mmap");
+  checkArgument(refuse, "lengthBytes", lengthBytes, aCount);
+  const options = takeOptions<MmapOptions>(refuse, given, MMAP_RULES);
   const { address = 0, offsetBytes = 0, buffer, source } = options;
-  if (!Number.isSafeInteger(address) || address < 0) {
-    throw invalid(
-      "mmap",
-      "the address is not a whole number from 0 on; give a multiple of 4096",
-      address,
-    );
-  }
-  if (!Number.isSafeInteger(offsetBytes) || offsetBytes < 0 || offsetBytes % PAGE_BYTES !== 0) {
-    throw invalid("mmap", `offsetBytes is ${formatValue(offsetBytes)}; give a multiple of 4096`);
-  }
-  if (offsetBytes !== 0 && buffer === undefined && source === undefined) {
-    throw invalid("mmap", "there are offsetBytes but no buffer and no source; give one of them");
-  }
-  if (buffer !== undefined && source !== undefined) {
-    throw invalid("mmap", "there are a buffer and a source; give one of them");
-  }
+  if (offsetBytes !== 0 && buffer === undefined && source === undefined)
+    throw refuse("there are offsetBytes but no buffer and no source; give one of them");
+  if (buffer !== undefined && source !== undefined)
+    throw refuse("there are a buffer and a source; give one of them");
   if (buffer !== undefined && options.shared === false) {
-    throw invalid(
-      "mmap",
-      "a buffer cannot be mapped privately; leave out shared, or copy it with write()",
-    );
+    throw refuse("a buffer cannot be mapped privately; leave out shared, or copy it with write()");
   }
-  return {
+  const request = {
     lengthBytes,
     address,
     placement: placementOf(options),
@@ -423,6 +417,7 @@ export function mmapRequest(lengthBytes: number, options: MmapOptions): MmapRequ
     huge: options.huge ?? false,
     offsetPages: offsetBytes / PAGE_BYTES,
   };
+  return { request, mapped: { buffer, source } };
 }
 
 /** The request. Throws HmmError EINVAL. */
@@ -430,11 +425,13 @@ export function mremapRequest(
   address: number,
   oldLengthBytes: number,
   newLengthBytes: number,
-  options: MremapOptions,
+  given: MremapOptions,
 ): MremapRequest {
-  checkObject("mremap", options);
+  const refuse = refusalBy("mremap", address);
+  checkArgument(refuse, "the address", address, PAGE_START);
+  checkArgument(refuse, "oldLengthBytes", oldLengthBytes, wholeNumber(0));
+  checkArgument(refuse, "newLengthBytes", newLengthBytes, aCount);
+  const options = takeOptions<MremapOptions>(refuse, given, MREMAP_RULES);
   const { mayMove = false, keepOld = false, to } = options;
-  checkBoolean("mremap", "mayMove", mayMove);
-  checkBoolean("mremap", "keepOld", keepOld);
   return { address, oldLengthBytes, newLengthBytes, mayMove, to, keepOld };
 }

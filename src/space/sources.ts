@@ -17,11 +17,21 @@ import type { Pager } from "../mm/source/pager.ts";
 import { SourceServer } from "../mm/source/serve.ts";
 import { claim, dropClaim, openSource, sourceTable } from "../mm/source/source-table.ts";
 import { finishTransfer } from "../mm/source/transfer.ts";
-import { EAGAIN, EFBIG, EINVAL, ENODEV, EOPNOTSUPP, type Errno } from "../sync/errno.ts";
+import {
+  EAGAIN,
+  EFBIG,
+  EINVAL,
+  EIO,
+  ENODEV,
+  EOPNOTSUPP,
+  type Errno,
+  errnoOf,
+} from "../sync/errno.ts";
 import { HmmError } from "../sync/errors.ts";
 import { runAsync, runDaemon } from "../sync/runners/run-async.ts";
 import type { Task } from "../sync/tasks/task.ts";
-import { customFailure, formatValue, unwrap } from "./failures.ts";
+import { formatValue } from "../sync/argument-rules.ts";
+import { customFailure, unwrap } from "./failures.ts";
 import { FilePager, type MappingSource, UserPager } from "./source-pagers.ts";
 
 /** What can be mapped: your own code, a file's path, or an open file. */
@@ -219,6 +229,12 @@ function unwrapOpen(result: number): number {
   throw customFailure("mmap", EFBIG, "the source is longer than 8 GiB; map a shorter one");
 }
 
+/** A path that cannot be one, such as with a zero in it, has no errno's name. */
+function fileErrno(error: unknown): Errno {
+  const code = fileErrorCode(error);
+  return errnoOf(code) ?? (code.startsWith("ERR_INVALID") ? EINVAL : EIO);
+}
+
 function openFile(source: string | URL | OpenFile): Opened {
   let file: NodeFile | undefined;
   try {
@@ -235,8 +251,14 @@ function openFile(source: string | URL | OpenFile): Opened {
   } catch (error) {
     file?.close();
     if (error instanceof HmmError) throw error;
-    const text = `Cannot map memory: the file cannot be opened (${String(error)}); give one that exists and may be read`;
-    throw new HmmError(fileErrorCode(error), "mmap", text);
+    const errno = fileErrno(error);
+    const failed = customFailure(
+      "mmap",
+      errno,
+      `the file cannot be opened (${String(error)}); give one that exists and may be read`,
+    );
+    failed.cause = error;
+    throw failed;
   }
 }
 

@@ -4,8 +4,9 @@
  * so that the class has no member for it.
  */
 
-import { EINVAL } from "../sync/errno.ts";
-import { customFailure, formatValue } from "./failures.ts";
+import { type ArgumentRule, checkArgument, ruleOf } from "../sync/argument-rules.ts";
+import { bug } from "../sync/errors.ts";
+import { refusalBy } from "./failures.ts";
 import type { MachineSeat } from "./machine-seat.ts";
 import type { SpaceHold } from "./space-hold.ts";
 
@@ -17,6 +18,12 @@ export interface SpaceInside {
 
 const insides = new WeakMap<object, SpaceInside>();
 
+/** What is asked for where a program passes an address space. */
+export const anAddressSpace: ArgumentRule = ruleOf(
+  "what AddressSpace.create or attach resolves to",
+  (value) => typeof value === "object" && value !== null && insides.has(value),
+);
+
 /** Once for each AddressSpace object, when it is made. */
 export function setInside(space: object, inside: SpaceInside): void {
   insides.set(space, inside);
@@ -24,12 +31,8 @@ export function setInside(space: object, inside: SpaceInside): void {
 
 /** The inside of an AddressSpace object. Throws HmmError EINVAL for anything else. */
 export function insideOf(space: object): SpaceInside {
-  const isObject = typeof space === "object" && space !== null;
-  const inside = isObject ? insides.get(space) : undefined;
+  const inside = anAddressSpace.accepts(space) ? insides.get(space) : undefined;
   if (inside !== undefined) return inside;
-  throw customFailure(
-    "run",
-    EINVAL,
-    `${formatValue(space)} is no AddressSpace; pass what AddressSpace.create or attach resolves to`,
-  );
+  checkArgument(refusalBy("run"), "the space", space, anAddressSpace);
+  return bug("Cannot find the inside of an AddressSpace");
 }

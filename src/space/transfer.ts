@@ -20,10 +20,11 @@ import type { Mm } from "../mm/mm-struct.ts";
 import { TASK_SIZE_PAGES } from "../mmu/radix-table.ts";
 import { sectionUnlessMoved } from "../mmu/soft-tlb.ts";
 import { atomicLoad } from "../sync/atomics.ts";
-import { EAGAIN, EINVAL } from "../sync/errno.ts";
+import { EAGAIN } from "../sync/errno.ts";
 import { SegmentationFault } from "../sync/errors.ts";
 import type { Task } from "../sync/tasks/task.ts";
-import { customFailure } from "./failures.ts";
+import { checkArgument, someBytes, wholeNumber } from "../sync/argument-rules.ts";
+import { customFailure, refusalBy } from "./failures.ts";
 
 /**
  * Tries of one page. A try fails when the page is taken away between the walk and the copy.
@@ -37,17 +38,9 @@ const ROW_PAGES_MAX = 16;
  * mapping can be.
  */
 export function checkTransfer(syscall: "read" | "write", address: number, bytes: Uint8Array): void {
-  if (!(bytes instanceof Uint8Array)) {
-    throw customFailure(syscall, EINVAL, "the bytes are not a Uint8Array; give one", address);
-  }
-  if (!Number.isSafeInteger(address) || address < 0) {
-    throw customFailure(
-      syscall,
-      EINVAL,
-      "the address is not a whole number from 0 on; give one that mmap returned",
-      address,
-    );
-  }
+  const refuse = refusalBy(syscall, address);
+  checkArgument(refuse, "the address", address, wholeNumber(0));
+  checkArgument(refuse, "what holds the bytes", bytes, someBytes);
   if (bytes.length > 0 && address + bytes.length > TASK_SIZE_PAGES * PAGE_BYTES) {
     throw new SegmentationFault(address, syscall, "the range ends beyond the highest address");
   }

@@ -11,9 +11,10 @@ import { TASK_SIZE_PAGES } from "../mmu/radix-table.ts";
 import { ViewHold } from "../mm/view/view-hold.ts";
 import { viewClose, viewOpen } from "../mm/view/view-open.ts";
 import { type WatchedView, findStrayStore, watchView } from "../mm/view/view-watch.ts";
-import { EFAULT, EINVAL } from "../sync/errno.ts";
+import { EFAULT } from "../sync/errno.ts";
 import type { Task } from "../sync/tasks/task.ts";
-import { customFailure, failure, formatValue, unwrap } from "./failures.ts";
+import { type ArgumentRule, checkArgument, oneOf, wholeNumber } from "../sync/argument-rules.ts";
+import { failure, refusalBy, unwrap } from "./failures.ts";
 
 /**
  * What a view is for: a "read" view shares its pages with devices, a "write" view keeps them out
@@ -37,6 +38,8 @@ import { customFailure, failure, formatValue, unwrap } from "./failures.ts";
  */
 export type ViewMode = "read" | "write";
 
+const MODE: ArgumentRule = oneOf("read", "write");
+
 /** An open view: its hold, its bytes, and in debug builds what finds stray stores to them. */
 export interface OpenView {
   readonly at: number;
@@ -45,30 +48,10 @@ export interface OpenView {
 }
 
 function checkView(address: number, lengthBytes: number, mode: ViewMode): void {
-  if (mode !== "read" && mode !== "write") {
-    throw customFailure(
-      "view",
-      EINVAL,
-      `the mode is ${formatValue(mode)}; give "read" or "write"`,
-      address,
-    );
-  }
-  if (!Number.isSafeInteger(address) || address < 0) {
-    throw customFailure(
-      "view",
-      EINVAL,
-      "the address is not a whole number from 0 on; give one that mmap returned",
-      address,
-    );
-  }
-  if (!Number.isSafeInteger(lengthBytes) || lengthBytes <= 0) {
-    throw customFailure(
-      "view",
-      EINVAL,
-      `the length is ${formatValue(lengthBytes)}; give a whole number above 0`,
-      address,
-    );
-  }
+  const refuse = refusalBy("view", address);
+  checkArgument(refuse, "the address", address, wholeNumber(0));
+  checkArgument(refuse, "lengthBytes", lengthBytes, wholeNumber(1));
+  checkArgument(refuse, "the mode", mode, MODE);
   if (address + lengthBytes > TASK_SIZE_PAGES * PAGE_BYTES) throw failure("view", EFAULT, address);
 }
 

@@ -11,13 +11,15 @@
 
 import type { Mm } from "../mm/mm-struct.ts";
 import { mayBlock } from "../sync/atomics.ts";
+import { beginStacksAtCalls } from "../sync/call-place.ts";
 import { EBADF, EINVAL, EPERM } from "../sync/errno.ts";
 import { HmmError } from "../sync/errors.ts";
 import { hasPanicked } from "../sync/death/panic.ts";
 import { runAsync } from "../sync/runners/run-async.ts";
 import { runBlocking } from "../sync/runners/run-blocking.ts";
 import type { Task } from "../sync/tasks/task.ts";
-import { customFailure } from "./failures.ts";
+import { type ArgumentRule, checkArgument, ruleOf } from "../sync/argument-rules.ts";
+import { customFailure, refusalBy } from "./failures.ts";
 import type { MachineSeat } from "./machine-seat.ts";
 import { requireBlocking } from "./requirements.ts";
 import { type OpenView, type ViewMode, closeView, openView } from "./view-tasks.ts";
@@ -44,6 +46,14 @@ export interface TypedArrayConstructor<T> {
   readonly BYTES_PER_ELEMENT: number;
   new (buffer: SharedArrayBuffer, byteOffset: number, length: number): T;
 }
+
+const ARRAY_TYPE: ArgumentRule = ruleOf(
+  "a typed array's constructor, such as Float32Array",
+  (value) => {
+    const { BYTES_PER_ELEMENT: bytes } = (value ?? {}) as Partial<TypedArrayConstructor<unknown>>;
+    return typeof value === "function" && Number.isInteger(bytes) && Number(bytes) > 0;
+  },
+);
 
 function strayStore(view: number, address: number): HmmError {
   const [start, byte] = [view, address].map((number) => `0x${number.toString(16)}`);
@@ -76,6 +86,10 @@ let makeView: (seat: MachineSeat, open: OpenView, address: number, mode: ViewMod
  * ```
  */
 export class View implements Disposable, AsyncDisposable {
+  static {
+    beginStacksAtCalls(this, ["open"]);
+  }
+
   /** Address of the first byte. */
   readonly address: number;
   readonly lengthBytes: number;
@@ -116,6 +130,7 @@ export class View implements Disposable, AsyncDisposable {
    */
   as<T>(arrayType: TypedArrayConstructor<T>): T {
     const { buffer, byteOffset } = this.bytes;
+    checkArgument(refusalBy("view", this.address), "the array type", arrayType, ARRAY_TYPE);
     const widthBytes = arrayType.BYTES_PER_ELEMENT;
     if (byteOffset % widthBytes !== 0 || this.lengthBytes % widthBytes !== 0) {
       const text = `address and length (${this.lengthBytes}) are not multiples of ${widthBytes} bytes; open a view of an aligned range`;

@@ -17,7 +17,6 @@ export const EINTR: Errno = -4;
 export const EIO: Errno = -5;
 /** A buffer of the user that has not arrived in this thread. */
 export const ENXIO: Errno = -6;
-export const E2BIG: Errno = -7;
 /** Bad file descriptor: the object has been closed or disposed of. */
 export const EBADF: Errno = -9;
 /** Try again: something else came in between, or waiting was not allowed. */
@@ -30,40 +29,70 @@ export const EFAULT: Errno = -14;
 /** An invalidation of the range is in flight or came in between: wait, and begin again. */
 export const EBUSY: Errno = -16;
 export const EEXIST: Errno = -17;
-export const EXDEV: Errno = -18;
 /** The device is gone: the thread that had registered its mirror has died. */
 export const ENODEV: Errno = -19;
+export const ENOTDIR: Errno = -20;
+export const EISDIR: Errno = -21;
 /** An argument that cannot be right. */
 export const EINVAL: Errno = -22;
 /** The thread owns as many things as it may. */
 export const EMFILE: Errno = -24;
-export const ENOTTY: Errno = -25;
 export const EFBIG: Errno = -27;
 export const ENOSPC: Errno = -28;
-export const ERANGE: Errno = -34;
 export const EDEADLK: Errno = -35;
+export const ENAMETOOLONG: Errno = -36;
 export const ENOSYS: Errno = -38;
-export const EPROTO: Errno = -71;
-export const EOVERFLOW: Errno = -75;
+export const ELOOP: Errno = -40;
 /** Operation not supported for this kind of memory, or in this thread. */
 export const EOPNOTSUPP: Errno = -95;
 /** The time that was given went by. */
 export const ETIMEDOUT: Errno = -110;
-export const EALREADY: Errno = -114;
 export const ESTALE: Errno = -116;
 /** Operation canceled: what it belonged to was ended. */
 export const ECANCELED: Errno = -125;
 export const EOWNERDEAD: Errno = -130;
 export const ENOTRECOVERABLE: Errno = -131;
 
-const names: ReadonlyMap<Errno, string> = new Map<Errno, string>([
+/** Every `code` of an HmmError, for a `switch`. docs/ERRORS.md says what each means. */
+export type HmmErrorCode =
+  | "EPERM"
+  | "ENOENT"
+  | "ESRCH"
+  | "EINTR"
+  | "EIO"
+  | "ENXIO"
+  | "EBADF"
+  | "EAGAIN"
+  | "ENOMEM"
+  | "EACCES"
+  | "EFAULT"
+  | "EBUSY"
+  | "EEXIST"
+  | "ENODEV"
+  | "ENOTDIR"
+  | "EISDIR"
+  | "EINVAL"
+  | "EMFILE"
+  | "EFBIG"
+  | "ENOSPC"
+  | "EDEADLK"
+  | "ENAMETOOLONG"
+  | "ENOSYS"
+  | "ELOOP"
+  | "EOPNOTSUPP"
+  | "ETIMEDOUT"
+  | "ESTALE"
+  | "ECANCELED"
+  | "EOWNERDEAD"
+  | "ENOTRECOVERABLE";
+
+const names: ReadonlyMap<Errno, HmmErrorCode> = new Map<Errno, HmmErrorCode>([
   [EPERM, "EPERM"],
   [ENOENT, "ENOENT"],
   [ESRCH, "ESRCH"],
   [EINTR, "EINTR"],
   [EIO, "EIO"],
   [ENXIO, "ENXIO"],
-  [E2BIG, "E2BIG"],
   [EBADF, "EBADF"],
   [EAGAIN, "EAGAIN"],
   [ENOMEM, "ENOMEM"],
@@ -71,21 +100,19 @@ const names: ReadonlyMap<Errno, string> = new Map<Errno, string>([
   [EFAULT, "EFAULT"],
   [EBUSY, "EBUSY"],
   [EEXIST, "EEXIST"],
-  [EXDEV, "EXDEV"],
   [ENODEV, "ENODEV"],
+  [ENOTDIR, "ENOTDIR"],
+  [EISDIR, "EISDIR"],
   [EINVAL, "EINVAL"],
   [EMFILE, "EMFILE"],
-  [ENOTTY, "ENOTTY"],
   [EFBIG, "EFBIG"],
   [ENOSPC, "ENOSPC"],
-  [ERANGE, "ERANGE"],
   [EDEADLK, "EDEADLK"],
+  [ENAMETOOLONG, "ENAMETOOLONG"],
   [ENOSYS, "ENOSYS"],
-  [EPROTO, "EPROTO"],
-  [EOVERFLOW, "EOVERFLOW"],
+  [ELOOP, "ELOOP"],
   [EOPNOTSUPP, "EOPNOTSUPP"],
   [ETIMEDOUT, "ETIMEDOUT"],
-  [EALREADY, "EALREADY"],
   [ESTALE, "ESTALE"],
   [ECANCELED, "ECANCELED"],
   [EOWNERDEAD, "EOWNERDEAD"],
@@ -103,4 +130,9 @@ export function errnoOf(name: string): Errno | undefined {
 /** `errnoName(EINVAL)` is `"EINVAL"`; a number without a name gives `"E<number>"`. */
 export function errnoName(errno: Errno): string {
   return names.get(errno) ?? `E${Math.abs(errno)}`;
+}
+
+/** The code of an error that a core function answered. What has no name is an error of the host. */
+export function codeOfErrno(errno: Errno): HmmErrorCode {
+  return names.get(errno) ?? "EIO";
 }

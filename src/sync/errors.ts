@@ -6,12 +6,13 @@
  * is checked in every mode. Messages have the form "Cannot <verb> <thing>: <state>; <remedy>".
  */
 
-import { errnoName } from "./errno.ts";
-import type { Errno } from "./errno.ts";
+import { beginAtCall } from "./call-place.ts";
+import { codeOfErrno } from "./errno.ts";
+import type { Errno, HmmErrorCode } from "./errno.ts";
 
 /**
- * An operation failed. `code` is an errno name such as `"ENOMEM"`, `syscall` the operation as the
- * caller knows it.
+ * An operation failed. The first line of its stack is the program's own: the call that failed, or
+ * the `await` of its promise. docs/ERRORS.md has every code, when it comes, and what to do.
  *
  * @example
  * ```ts
@@ -27,17 +28,29 @@ import type { Errno } from "./errno.ts";
  * ```
  */
 export class HmmError extends Error {
-  readonly code: string;
+  /** The name of Linux's errno for it. */
+  readonly code: HmmErrorCode;
+  /** The operation as its caller knows it, such as `"mmap"`. */
   readonly syscall: string;
+  /** The address that the operation was about, in bytes; undefined if it was about none. */
   readonly address: number | undefined;
 
-  constructor(code: Errno | string, syscall: string, message: string, address?: number) {
+  constructor(code: Errno | HmmErrorCode, syscall: string, message: string, address?: number) {
     super(message);
-    this.name = "HmmError";
-    this.code = typeof code === "number" ? errnoName(code) : code;
+    this.code = typeof code === "number" ? codeOfErrno(code) : code;
     this.syscall = syscall;
     this.address = address;
+    beginAtCall(this);
   }
+
+  static {
+    nameErrors(this, "HmmError");
+  }
+}
+
+/** The name on the prototype: there before the constructor takes the stack, whose head it is. */
+export function nameErrors(type: { readonly prototype: Error }, name: string): void {
+  Object.defineProperty(type.prototype, "name", { value: name, configurable: true });
 }
 
 /**
@@ -60,8 +73,11 @@ export class HmmError extends Error {
  * ```
  */
 export class SegmentationFault extends HmmError {
+  /** Which access it was. Atomic operations but loads count as writes. */
   readonly access: "read" | "write";
+  /** Why no mapping allows it. The message says what to do, too. */
   readonly reason: string;
+  /** What Linux would send. */
   readonly signal: "SIGSEGV" | "SIGBUS";
 
   constructor(
@@ -69,17 +85,21 @@ export class SegmentationFault extends HmmError {
     access: "read" | "write",
     reason: string,
     signal: "SIGSEGV" | "SIGBUS" = "SIGSEGV",
+    remedy: string = "check the address; maps() lists what is mapped",
   ) {
     super(
       "EFAULT",
       access,
-      `Cannot ${access} address 0x${address.toString(16)}: ${reason}`,
+      `Cannot ${access} address 0x${address.toString(16)}: ${reason}; ${remedy}`,
       address,
     );
-    this.name = "SegmentationFault";
     this.access = access;
     this.reason = reason;
     this.signal = signal;
+  }
+
+  static {
+    nameErrors(this, "SegmentationFault");
   }
 }
 

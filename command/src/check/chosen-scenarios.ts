@@ -5,7 +5,7 @@
 
 import { UsageError } from "../exit-status.ts";
 import { quote } from "../option-values.ts";
-import { nearNames } from "./near-names.ts";
+import { nearNames } from "../../../src/sync/near-names.ts";
 import { isModulePath, scenariosOfPath, shippedScenarios } from "./scenario-modules.ts";
 import type { LocatedScenario } from "./scenario-modules.ts";
 

@@ -18,7 +18,7 @@ import {
   type HostWorker,
   type SpawnedWorker,
 } from "../../driver-interface.ts";
-import { invalid } from "./arguments.ts";
+import { refusalOf } from "./options.ts";
 import { stopDispatch } from "./dispatch-state.ts";
 import type { SoftwareRecord } from "./software-record.ts";
 import type { OwnerMessage, ThreadMessage, ThreadStart } from "./worker-messages.ts";
@@ -60,8 +60,7 @@ function startOwn(start: ThreadStart, name: string): Started {
 function startGiven(start: ThreadStart, make: () => HostWorker): Started {
   const { made, url } = watchConstruction(make);
   if (!isHostWorker(made))
-    throw invalid(
-      "device",
+    throw refusalOf("device")(
       `\`worker\` returned ${formatValue(made)}; return a Worker that calls serveDevice of "hmm-ts/worker"`,
     );
   const remedy = 'check that its module loads, and calls serveDevice of "hmm-ts/worker"';

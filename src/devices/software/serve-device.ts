@@ -5,11 +5,18 @@
  * device's mirror leads to the address space, and a range keeps that alive during a fault.
  */
 
-import { DriverThread, enterWorker } from "../../driver-interface.ts";
+import {
+  DriverThread,
+  anObject,
+  enterWorker,
+  takeOptions,
+  type OptionRules,
+} from "../../driver-interface.ts";
 import { kernelLeftBehind } from "../device-fault.ts";
 import { DeviceThread } from "./device-thread.ts";
 import { type ServedKernels, findKernel } from "./kernel-module.ts";
 import "./mirror-ops.ts";
+import { refusalOf } from "./options.ts";
 import {
   type OwnerMessage,
   type ThreadMessage,
@@ -26,6 +33,8 @@ export interface ServeDeviceOptions {
   readonly kernels?: ServedKernels;
 }
 
+const SERVE_RULES: OptionRules<ServeDeviceOptions> = { kernels: anObject };
+
 let isServing = false;
 
 /**
@@ -41,7 +50,9 @@ let isServing = false;
  * serveDevice({ kernels: { sum } });
  * ```
  */
-export function serveDevice({ kernels = {} }: ServeDeviceOptions = {}): void {
+export function serveDevice(options: ServeDeviceOptions = {}): void {
+  const refuse = refusalOf("serve the device");
+  const { kernels = {} } = takeOptions<ServeDeviceOptions>(refuse, options, SERVE_RULES);
   if (isServing) throw new Error("Cannot serve a device: this Worker does already; call it once");
   const scope = enterWorker();
   isServing = true;

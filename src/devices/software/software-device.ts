@@ -11,11 +11,11 @@ import {
   EBADF,
   HmmError,
   PAGE_BYTES,
-  TASK_SIZE_PAGES,
-  formatValue,
+  anAddressSpace,
+  beginStacksAtCalls,
+  checkArgument,
   type AddressSpace,
   type DriverThread,
-  type HostWorker,
   type Task,
 } from "../../driver-interface.ts";
 import { DeviceFault } from "../device-fault.ts";
@@ -28,72 +28,25 @@ import type {
   DispatchResult,
   SnapshotPage,
 } from "../driver.ts";
-import { checkBytes, checkWhole, invalid } from "./arguments.ts";
+import {
+  type SoftwareDeviceOptions,
+  type SoftwareKernelOptions,
+  checkBytes,
+  checkPages,
+  deviceOptions,
+  dispatchArguments,
+  kernelOptions,
+  refusalOf,
+} from "./options.ts";
 import type { CommandOutcome } from "./command.ts";
 import { COMMANDS, type CommandName } from "./commands.ts";
 import { snapshotPages } from "./snapshot-command.ts";
 import { countExclusive } from "./exclusive-command.ts";
-import { OWN_BYTES_MAX, emptyOwnMemory } from "../service/own-memory.ts";
-import { THREADS_MAX } from "../service/device-record.ts";
+import { emptyOwnMemory } from "../service/own-memory.ts";
 import { readStats, statsBetween } from "../service/device-stats.ts";
 import { DeviceThreads, lostDevice } from "./device-threads.ts";
-import { FRAMES_MAX } from "../service/frames.ts";
 import { beginDispatch } from "./dispatch-state.ts";
 import { type OwnedDevice, closeOwned, openOwned } from "./owned-device.ts";
-
-/** How a software device is made. */
-export interface SoftwareDeviceOptions {
-  /** Device memory in bytes, a multiple of 4096 up to 4 GiB: the budget for copies of pages. */
-  readonly memoryBytes: number;
-  /**
-   * What its memory is for. `"remote"` (default): read copies of pages, whose home is RAM; stores
-   * go to RAM as over a bus. `"private"`: pages of its own, which the CPU does not reach; a CPU
-   * touch brings a page back. `"coherent"`: pages of its own, which the CPU reaches in place. Of
-   * the last two the device takes pages when it is told to (`migrate`), uses all others in RAM, and
-   * has 1 GiB at most.
-   */
-  readonly memory?: "remote" | "private" | "coherent";
-  /** Threads (Workers) that run its kernels, 1 to 32. Default 1. */
-  readonly threads?: number;
-  /**
-   * Starts one of its threads: a Worker of yours, whose module calls `serveDevice` of
-   * `hmm-ts/worker`. Called once for each thread; the device ends the Workers. Wanted where the
-   * program is bundled, since a bundler finds a Worker's module only in your own source:
-   *
-   * ```ts fragment
-   * worker: () => new Worker(new URL("./device.js", import.meta.url), { type: "module" });
-   * ```
-   *
-   * Default: the library starts Workers of its own, which import a kernel's `module`.
-   */
-  readonly worker?: () => HostWorker;
-  /** For messages and debuggers. Default "software device". */
-  readonly name?: string;
-  /**
-   * How long a fault may be retried while the mapping goes on changing, until it fails with EBUSY.
-   * Default 1000, as in Linux's drivers.
-   */
-  readonly faultTimeoutMs?: number;
-}
-
-/** Which function a kernel is. */
-export interface SoftwareKernelOptions {
-  /**
-   * The ES module that exports it: `new URL("./my-kernel.js", import.meta.url)`. The device's
-   * threads import it. Without: the device's own Workers (option `worker`) serve the kernel.
-   */
-  readonly module?: URL;
-  /**
-   * Its name there. It is called with a TypedAccess, the number of the work item, and the
-   * dispatch's arguments.
-   */
-  readonly exportName: string;
-  /**
-   * False for a kernel with effects outside of the address space: its work items are never begun
-   * twice, and wait for each fault. Default true.
-   */
-  readonly mayReplay?: boolean;
-}
 
 const OWN_TYPES = {
   remote: undefined,
@@ -101,14 +54,30 @@ const OWN_TYPES = {
   coherent: DEVICE_COHERENT,
 } as const;
 
-function checkPages(syscall: string, address: number, lengthBytes: number): void {
-  const end = TASK_SIZE_PAGES * PAGE_BYTES;
-  checkWhole("address", address, 0, end, PAGE_BYTES, syscall);
-  checkWhole("lengthBytes", lengthBytes, 1, end - address, 1, syscall);
-}
+/** Of a device: what a dispatch of it hands over. */
+type RunOrder = Omit<Parameters<DeviceThreads["run"]>[0], "machine">;
 
-/** Work items of one dispatch at most. */
-const ITEMS_MAX: number = 2 ** 31 - 1;
+class SoftwareKernel implements DeviceKernel {
+  readonly #options: ReturnType<typeof kernelOptions>;
+  readonly #run: (order: RunOrder) => Promise<DispatchResult>;
+
+  static {
+    beginStacksAtCalls(this);
+  }
+
+  constructor(
+    options: ReturnType<typeof kernelOptions>,
+    run: (order: RunOrder) => Promise<DispatchResult>,
+  ) {
+    this.#options = options;
+    this.#run = run;
+  }
+
+  async dispatch(items: number, options: DispatchOptions = {}): Promise<DispatchResult> {
+    const args = dispatchArguments(items, options);
+    return await this.#run({ kind: "run", ...this.#options, items, args });
+  }
+}
 
 /**
  * A device made of Workers, with a page table and memory of its own, that follows the same pointers
@@ -140,6 +109,10 @@ const ITEMS_MAX: number = 2 ** 31 - 1;
  * ```
  */
 export class SoftwareDevice implements Device<SoftwareKernelOptions> {
+  static {
+    beginStacksAtCalls(this);
+  }
+
   readonly name: string;
   readonly #space: AddressSpace;
   readonly #driver: DriverThread;
@@ -176,18 +149,9 @@ export class SoftwareDevice implements Device<SoftwareKernelOptions> {
     space: AddressSpace,
     options: SoftwareDeviceOptions,
   ): Promise<SoftwareDevice> {
-    const { memoryBytes, memory = "remote", threads = 1, name = "software device" } = options;
-    const { faultTimeoutMs = 1000, worker } = options;
+    checkArgument(refusalOf("device"), "the space", space, anAddressSpace);
+    const { memoryBytes, memory, threads, name, faultTimeoutMs, worker } = deviceOptions(options);
     const ownType = OWN_TYPES[memory];
-    const bytesMax = ownType === undefined ? FRAMES_MAX * PAGE_BYTES : OWN_BYTES_MAX;
-    checkWhole("memoryBytes", memoryBytes, PAGE_BYTES, bytesMax, PAGE_BYTES);
-    checkWhole("threads", threads, 1, THREADS_MAX, 1);
-    checkWhole("faultTimeoutMs", faultTimeoutMs, 1, 2 ** 31 - 1, 1);
-    if (worker !== undefined && typeof worker !== "function")
-      throw invalid(
-        "device",
-        `\`worker\` is ${formatValue(worker)}; give a function that makes one`,
-      );
     const owned = await openOwned(space, { memoryBytes, ownType, threads, faultTimeoutMs });
     try {
       const { handle } = owned.driver;
@@ -204,35 +168,12 @@ export class SoftwareDevice implements Device<SoftwareKernelOptions> {
 
   /** Names a kernel. Whether it exists, and is one, is found out by the first dispatch. */
   kernel(options: SoftwareKernelOptions): DeviceKernel {
-    const { module, exportName, mayReplay = true } = options;
-    if (module === undefined && !this.#servesKernels)
-      throw invalid(
-        "name the kernel",
-        "`module` is missing; give its URL, or make the device with `worker` and have that serve it",
-      );
-    const url = module === undefined ? undefined : new URL(module).href;
-    return {
-      dispatch: async (
-        items: number,
-        { args = [] }: DispatchOptions = {},
-      ): Promise<DispatchResult> => {
-        checkWhole("items", items, 0, ITEMS_MAX, 1, "dispatch");
-        if (!args.every((argument) => typeof argument === "number"))
-          throw invalid("dispatch", "an argument is not a number; give numbers");
-        this.#check("dispatch");
-        const order = {
-          kind: "run",
-          module: url,
-          exportName,
-          items,
-          args: [...args],
-          mayReplay,
-        } as const;
-        const dispatch = this.#lastDispatch.then(() => this.#run(order));
-        this.#lastDispatch = dispatch.catch(() => {});
-        return await dispatch;
-      },
-    };
+    return new SoftwareKernel(kernelOptions(options, this.#servesKernels), async (order) => {
+      this.#check("dispatch");
+      const dispatch = this.#lastDispatch.then(() => this.#run(order));
+      this.#lastDispatch = dispatch.catch(() => {});
+      return await dispatch;
+    });
   }
 
   async stats(): Promise<DeviceStats> {
@@ -330,7 +271,7 @@ export class SoftwareDevice implements Device<SoftwareKernelOptions> {
   ): Promise<CommandResult> {
     checkPages(name, address, lengthBytes);
     if (this.#owned.record.device.ownType === 0)
-      throw invalid(name, "the device has no pages of its own; create it with `memory`");
+      throw refusalOf(name)("the device has no pages of its own; create it with `memory`");
     return await this.#command(name, address, lengthBytes, new Uint8Array(0));
   }
 
@@ -363,7 +304,7 @@ export class SoftwareDevice implements Device<SoftwareKernelOptions> {
     });
   }
 
-  async #run(order: Omit<Parameters<DeviceThreads["run"]>[0], "machine">): Promise<DispatchResult> {
+  async #run(order: RunOrder): Promise<DispatchResult> {
     this.#check("dispatch");
     if (this.#threads.areLost) throw lostDevice();
     const before = readStats(this.#owned.record.device);

@@ -4,7 +4,7 @@
  * failure is packed into fields, and made again from them.
  */
 
-import { EFAULT, HmmError, errnoOf, type DriverHandle } from "../../driver-interface.ts";
+import { EFAULT, HmmError, errnoOf, type DriverHandle, type HmmErrorCode } from "../../driver-interface.ts";
 import {
   DeviceFault,
   type DeviceFaultFields,
@@ -54,7 +54,7 @@ export type FailureMessage =
   | { readonly kind: "kernel"; readonly fields: KernelFailureFields }
   | {
       readonly kind: "error";
-      readonly code: string;
+      readonly code: HmmErrorCode;
       readonly syscall: string;
       readonly message: string;
     };

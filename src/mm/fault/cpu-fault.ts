@@ -92,7 +92,30 @@ function cpuFaultFast(machine: Machine, mm: Mm, page: number, isWrite: boolean):
 interface Refusal {
   readonly signal: SegmentationFault["signal"];
   readonly reason: string;
+  readonly remedy: string;
 }
+
+const SEGMENT = "SIGSEGV";
+const NOT_MAPPED: Refusal = {
+  signal: SEGMENT,
+  reason: "nothing is mapped there",
+  remedy: "map it with mmap before, or check the address; maps() lists what is mapped",
+};
+const NO_ACCESS: Refusal = {
+  signal: SEGMENT,
+  reason: "the mapping allows no access",
+  remedy: 'change that with mprotect to "read" or "read-write", or check the address',
+};
+const READ_ONLY: Refusal = {
+  signal: SEGMENT,
+  reason: "the mapping is read-only",
+  remedy: 'change that with mprotect to "read-write", or do not store there',
+};
+const BEYOND_SOURCE: Refusal = {
+  signal: "SIGBUS",
+  reason: "the mapping goes on there, but the memory that it maps ends before",
+  remedy: "let the source or the buffer grow, or do not go past its end",
+};
 
 /**
  * Why an access to `page` is refused, or undefined if it is allowed. `vma` contains the page, if
@@ -104,16 +127,10 @@ function refusalOf(
   page: number,
   isWrite: boolean,
 ): Refusal | undefined {
-  if (vma === undefined) return { signal: "SIGSEGV", reason: "nothing is mapped there" };
-  if ((vma.flags & VM_READ) === 0)
-    return { signal: "SIGSEGV", reason: "the mapping allows no access" };
-  if (isWrite && (vma.flags & VM_WRITE) === 0)
-    return { signal: "SIGSEGV", reason: "the mapping is read-only" };
-  if (!isBeyondSource(machine, vma, page)) return undefined;
-  return {
-    signal: "SIGBUS",
-    reason: "the mapping goes on there, but the memory that it maps ends before",
-  };
+  if (vma === undefined) return NOT_MAPPED;
+  if ((vma.flags & VM_READ) === 0) return NO_ACCESS;
+  if (isWrite && (vma.flags & VM_WRITE) === 0) return READ_ONLY;
+  return isBeyondSource(machine, vma, page) ? BEYOND_SOURCE : undefined;
 }
 
 /** `refusalOf` with the mappings as they are now. Takes the mmap lock for reading. */
@@ -233,12 +250,14 @@ function* throwFault(
   }
   if (result !== EFAULT) {
     const reason = `its source, or the device that has it, cannot give it (${errnoName(result)})`;
-    throw new SegmentationFault(address, isWrite ? "write" : "read", reason, "SIGBUS");
+    const remedy = "look at what the source's read function threw, or at the device";
+    throw new SegmentationFault(address, isWrite ? "write" : "read", reason, "SIGBUS", remedy);
   }
   const refusal = yield* explainFault(machine, mm, page, isWrite);
   // Another thread has mapped the page since the fault: the access is tried again.
   if (refusal === undefined) return;
-  throw new SegmentationFault(address, isWrite ? "write" : "read", refusal.reason, refusal.signal);
+  const { reason, signal, remedy } = refusal;
+  throw new SegmentationFault(address, isWrite ? "write" : "read", reason, signal, remedy);
 }
 
 /** Receives the buffer of the device that has the page, or throws BufferNotHere. */

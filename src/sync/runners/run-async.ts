@@ -19,6 +19,7 @@ import { monotonicMs } from "../tasks/clock.ts";
 import { ALERT } from "../control-block.ts";
 import { enterTask, leaveTask, makeContext } from "../tasks/current-task.ts";
 import type { TaskContext } from "../tasks/current-task.ts";
+import { apartFromCall } from "../call-place.ts";
 import { assert } from "../errors.ts";
 import { armLiveness, probeAgents } from "../death/liveness.ts";
 import { heldAtEnd } from "../lockdep/lockdep.ts";
@@ -104,7 +105,7 @@ export function hasSuspended(): boolean {
 export function pumpSuspended(): void {
   // A copy: a step removes its run from the set, and may add it or others again.
   for (const run of Array.from(suspended)) {
-    if (suspended.has(run)) stepIfDue(run);
+    if (suspended.has(run)) apartFromCall(() => stepIfDue(run));
   }
 }
 
