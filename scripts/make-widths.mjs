@@ -194,9 +194,11 @@ const pointerPlaces = [
     () => "        convertPointers(target, start, stop, at);\n        start = stop;",
   ],
   [
-    "  scratch[0] = value;\n  return scratch[0]!;",
+    `  if (typeof value !== "number") throwNoValue(value, "a number", accessor);
+  scratch[0] = value;
+  return scratch[0]!;`,
     1,
-    () => `  if (!(value >= 0 && value <= Number.MAX_SAFE_INTEGER && Math.floor(value) === value))
+    () => `  if (!(typeof value === "number" && value >= 0 && value <= Number.MAX_SAFE_INTEGER && Math.floor(value) === value))
     throwNotPointer(value, accessor);
   scratchBits[0] = value;
   scratchBits[1] = Math.floor(value / 2 ** 32);
@@ -230,7 +232,7 @@ const convertPointers = (
   [
     'import { checkRetry, checkTarget, pageOf, throwNoAddress, throwNoValue } from "./address.ts";',
     1,
-    () => `import { checkRetry, checkTarget, pageOf, throwNoAddress, throwNoValue } from "./address.ts";
+    () => `import { checkRetry, checkTarget, pageOf, throwNoAddress } from "./address.ts";
 import { throwNotPointer, throwTooHigh } from "./pointer.ts";`,
   ],
 ];

@@ -120,6 +120,15 @@ function rejectAtAwait(error: unknown): never {
   throw error;
 }
 
+/** What the program gets instead of each promise: the same one as often as it gets that. */
+const awaited = new WeakMap<Promise<unknown>, Promise<unknown>>();
+
+function atAwait(promise: Promise<unknown>): Promise<unknown> {
+  let known = awaited.get(promise);
+  if (known === undefined) awaited.set(promise, (known = promise.catch(rejectAtAwait)));
+  return known;
+}
+
 /** `inner`, as the program calls it. Errors that it makes begin at its caller. */
 function calledByProgram(inner: Method): Method {
   const outer: Method = function call(...args) {
@@ -127,7 +136,7 @@ function calledByProgram(inner: Method): Method {
     edge = outer;
     try {
       const result = inner.apply(this, args);
-      return result instanceof Promise ? result.catch(rejectAtAwait) : result;
+      return result instanceof Promise ? atAwait(result) : result;
     } finally {
       edge = before;
     }
