@@ -153,8 +153,8 @@ const renderers = {
   "docs/LOCKING.md": renderLocking,
   "docs/INVARIANTS.md": renderInvariants,
   "docs/EXHIBITS.md": renderExhibits,
-  "docs/ERRORS.md": renderErrors,
   "docs/EXPLORED.md": renderExplored,
+  "docs/ERRORS.md": renderErrors,
 };
 
 /**

@@ -77,7 +77,7 @@ import { type View, type ViewMode, openViewOf } from "./view.ts";
  */
 export class AddressSpace implements TypedAccess, StoreSections, Disposable, AsyncDisposable {
   static {
-    beginStacksAtCalls(this, ["run", "runSync", "runOnMemory", "retainThread"]);
+    beginStacksAtCalls(this, ["run", "runSync", "runOnMemory", "retainThread", "machine", "mm"]);
   }
 
   /**

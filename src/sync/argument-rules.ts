@@ -27,6 +27,7 @@ export type OptionRules<Options extends object> = {
   readonly [Name in keyof Required<Options>]: ArgumentRule;
 };
 
+/** A rule of its own: `wanted` follows "give" in the message. */
 export function ruleOf(wanted: string, accepts: (value: unknown) => boolean): ArgumentRule {
   return { accepts, wanted };
 }
@@ -54,12 +55,15 @@ function isWithin(value: number, least: number, most: number, step: number): boo
   return value >= least && value <= most && value % step === 0;
 }
 
+/** Accepts true and false, and nothing that is only like them. */
 export const aBoolean: ArgumentRule = ruleOf("true or false", (value) => {
   return typeof value === "boolean";
 });
 
+/** Accepts a string, also an empty one. */
 export const aText: ArgumentRule = ruleOf("a string", (value) => typeof value === "string");
 
+/** Anything that can be called. */
 export const aFunction: ArgumentRule = ruleOf("a function", (value) => typeof value === "function");
 
 /** Options in an option: their names and types are checked where they are taken. */
@@ -67,12 +71,13 @@ export const anObject: ArgumentRule = ruleOf("an object", (value) => {
   return typeof value === "object" && value !== null;
 });
 
+/** A Uint8Array, of whatever length. */
 export const someBytes: ArgumentRule = ruleOf(
   "a Uint8Array",
   (value) => value instanceof Uint8Array,
 );
 
-/** One of a few words. */
+/** One of a few words, such as `oneOf("read", "write")`. */
 export function oneOf(...words: readonly string[]): ArgumentRule {
   const quoted = words.map((word) => JSON.stringify(word));
   const wanted = `${quoted.slice(0, -1).join(", ")} or ${quoted.at(-1) ?? ""}`;
