@@ -171,7 +171,7 @@ test("a driver's handle leads another thread to the machine, and nothing else do
   assert.throws(() => again.adopt(driver.handle), { code: "EBADF" });
   assert.throws(() => DriverThread.open({} as AddressSpace), {
     code: "EINVAL",
-    message: /is no AddressSpace/,
+    message: /give what AddressSpace.create/,
   });
   await close(place);
 });

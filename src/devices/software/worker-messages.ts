@@ -4,7 +4,13 @@
  * failure is packed into fields, and made again from them.
  */
 
-import { EFAULT, HmmError, errnoOf, type DriverHandle, type HmmErrorCode } from "../../driver-interface.ts";
+import {
+  EFAULT,
+  HmmError,
+  errnoOf,
+  type DriverHandle,
+  type HmmErrorCode,
+} from "../../driver-interface.ts";
 import {
   DeviceFault,
   type DeviceFaultFields,
