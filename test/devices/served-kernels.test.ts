@@ -127,7 +127,7 @@ test("what is no Worker is refused, and so is what makes none", async () => {
   };
   await assert.rejects(refusal(broken), /thrown by the program/);
   const module = (await refusal("./device.js")).message;
-  assert.match(module, /`worker` is "\.\/device\.js"; give a function/);
+  assert.match(module, /worker is "\.\/device\.js"; give a function/);
 });
 
 test("of a Worker that does not start, the error has the module and what the host said", async () => {
