@@ -110,7 +110,7 @@ export const figures: readonly Figure[] = [
     method:
       "A mapping that nobody has touched, in frames never used; then again, when they lie in a row.",
     lessons:
-      "Page by page it was 700 ns fresh (an entry emptied and filled, a copy that had nothing to copy, a pin, each by a generator) and 420 again. Now a page is 32 bytes of the frame table, and an entry; pins come with the frames (mm/view/view-populate.ts). Again, what counts is two atomic additions for the pin.",
+      "Page by page it was 700 ns fresh (an entry emptied and filled, a copy that had nothing to copy, a pin, each by a generator) and 420 again. Now a page is 32 bytes of the frame table, and an entry; pins come with the frames (mm/view/view-populate.ts). Again, it was two atomic additions a page for the pin, 10 ns each, and a look before that; a frame with one reference is pinned by plain stores, which the mmap lock makes safe (F5 of memory/frames/frame-refs.ts).",
     load: async () => (await import("./view-opens.ts")).measureViewOpens,
   },
   {
@@ -165,9 +165,9 @@ export const figures: readonly Figure[] = [
     title: "first touch, mprotect and mremap, a page, against the running kernel's own in C",
     bound: { kind: "at most", ratio: 1.2 },
     method:
-      "The same 128 MiB. The kernel moves whole page tables where both places lie alike in 2 MiB, and so do we.",
+      "The same 128 MiB; mremap, 1 GiB. The kernel moves whole page tables where both places lie alike in 2 MiB, and so do we.",
     lessons:
-      "mremap entry by entry was 75x. With leaves that move as they are it is 50 us for 128 MiB once it is compiled, about 1.5x to 2x; half of that are the 512 entries at both ends, for our mappings begin at page 16 and the kernel's at 2 MiB. A program that calls it seldom runs it interpreted, at 0.3 ms.",
+      "mremap entry by entry was 75x. With leaves that move as they are 128 MiB take 31 us when they are moved again and again, 1 ns a page as the kernel. Here they take 250 to 330 us, and that is neither the compiler nor the pages: it is the first call after all pages were zeroed and stored to, and finds neither its code nor its data in the processor's caches (after a read of 16 MiB 38 us, after a fill of 64 MiB 250, after a sleep of 5 ms 120). Any of our calls is some 200 us slower then; the kernel's own code is smaller.",
     load: async () => (await import("./kernel-calls.ts")).measureTouches,
   },
   {

@@ -180,8 +180,7 @@ export class Ram {
       "frames",
     );
     const section = this.sections.of(startPfn);
-    for (let pfn = startPfn; pfn < startPfn + pages; pfn++)
-      this.#handOut(section, pfn, zeroed, isPinned ? 1 : 0);
+    this.#handOut(section, startPfn, zeroed, pages, isPinned ? 1 : 0);
     return startPfn;
   }
 
@@ -266,16 +265,18 @@ export class Ram {
     return owned;
   }
 
-  /** Prepares an allocated frame. No other thread has its number yet. */
-  #handOut(section: RamSection, pfn: number, zeroed: boolean, pins: number = 0): void {
+  /** Prepares allocated frames from `pfn` on. No other thread has their numbers yet. */
+  #handOut(section: RamSection, pfn: number, zeroed: boolean, pages = 1, pins = 0): void {
     const { frames } = section;
-    const index = section.frameIndex(pfn);
-    const state = frames[index + FRAME_STATE]!;
-    if (zeroed && (state & FRAME_USED_BEFORE) !== 0) zeroPage(section, pfn);
-    frames[index + FRAME_STATE] = state | FRAME_USED_BEFORE;
-    frames[index + FRAME_COUNT] = 1 + pins;
-    frames[index + FRAME_PINS] = pins;
-    frames[index + FRAME_MAPPING] = 0;
-    frames[index + FRAME_INDEX] = 0;
+    for (let i = 0; i < pages; i++) {
+      const index = section.frameIndex(pfn + i);
+      const state = frames[index + FRAME_STATE]!;
+      if (zeroed && (state & FRAME_USED_BEFORE) !== 0) zeroPage(section, pfn + i);
+      frames[index + FRAME_STATE] = state | FRAME_USED_BEFORE;
+      frames[index + FRAME_COUNT] = 1 + pins;
+      frames[index + FRAME_PINS] = pins;
+      frames[index + FRAME_MAPPING] = 0;
+      frames[index + FRAME_INDEX] = 0;
+    }
   }
 }

@@ -45,7 +45,7 @@ import type { Machine } from "../memory/machine.ts";
 import { atomicCompareExchange, atomicStore } from "../sync/atomics.ts";
 import type { SharedMemory } from "../sync/shared-memory.ts";
 import type { Shootdown } from "../sync/primitives/shootdown.ts";
-import type { Task } from "../sync/tasks/task.ts";
+import { type Task, doneNumber } from "../sync/tasks/task.ts";
 
 /** Words of a top table: a size that the heap has. */
 export const PGD_WORDS = 4096;
@@ -157,9 +157,12 @@ export function* leafAlloc(machine: Machine, pgd: number, page: number): Task<nu
 /**
  * The mid table that covers `page`, made if needed. 0 = ENOMEM. Holding the lock at least for
  * reading.
+ *
+ * @stepped page table
  */
 export function midAlloc(machine: Machine, pgd: number, page: number): Task<number> {
-  return tableAt(machine, pgd + (page >>> MID_SHIFT), MID_WORDS);
+  const mid = midOf(machine.memory, pgd, page);
+  return mid === 0 ? tableAt(machine, pgd + (page >>> MID_SHIFT), MID_WORDS) : doneNumber(mid);
 }
 
 /**

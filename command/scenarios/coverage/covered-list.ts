@@ -24,6 +24,7 @@ import { dma } from "./hmm/dma.ts";
 import { driverCalls } from "./hmm/driver-calls.ts";
 import { inFlight } from "./hmm/in-flight.ts";
 import { rangeTree } from "./hmm/range-tree.ts";
+import { pinnedInPlace } from "./mm/pinned-in-place.ts";
 import { untouchedView } from "./mm/untouched-view.ts";
 import { manyInvalidations } from "./hmm/many-invalidations.ts";
 import { mirrorsBesideEachOther } from "./hmm/mirrors.ts";
@@ -121,6 +122,7 @@ export const covered: readonly Covered[] = [
   ...inFlight,
   ...rangeTree,
   ...untouchedView,
+  ...pinnedInPlace,
   ...manyInvalidations,
   ...driverCalls,
   ...hmmWithoutMemory,

@@ -131,7 +131,12 @@ export class AvlTree {
   #refresh(memory: SharedMemory, at: number): boolean {
     const left = this.#left.load(memory, at);
     const right = this.#right.load(memory, at);
-    const height = 1 + Math.max(this.#heightOf(memory, left), this.#heightOf(memory, right));
+    const height = Math.max(this.#heightOf(memory, left), this.#heightOf(memory, right));
+    return this.#settle(memory, at, left, right, height + 1);
+  }
+
+  /** The same of a node whose sides, and height above them, are known. */
+  #settle(memory: SharedMemory, at: number, left: number, right: number, height: number): boolean {
     const sides = Math.max(this.highestOf(memory, left), this.highestOf(memory, right));
     const highest = Math.max(this.#shape.ownNumber(memory, at), sides);
     const isSame =
@@ -205,10 +210,14 @@ export class AvlTree {
     let top = root;
     for (let i = depth - 1; i >= 0; i--) {
       const at = way[i]!;
-      const tilt = this.#tiltOf(memory, at);
+      const left = this.#left.load(memory, at);
+      const right = this.#right.load(memory, at);
+      const leftHeight = this.#heightOf(memory, left);
+      const rightHeight = this.#heightOf(memory, right);
+      const tilt = leftHeight - rightHeight;
       if (tilt > 1 || tilt < -1)
         top = this.#replaceChild(memory, top, i, at, this.#rotate(memory, at, tilt));
-      else if (!this.#refresh(memory, at)) break;
+      else if (!this.#settle(memory, at, left, right, 1 + Math.max(leftHeight, rightHeight))) break;
     }
     return top;
   }

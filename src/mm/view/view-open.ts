@@ -159,7 +159,7 @@ function* openLocked(machine: Machine, mm: Mm, hold: ViewHold): Task<Errno> {
 
 /** First of the range's frames, which are in a row then, and pinned; or what `viewOpen` answers. */
 function* findAndPin(machine: Machine, mm: Mm, hold: ViewHold): Task<number> {
-  const { startPage, endPage } = hold;
+  const { startPage } = hold;
   const isWrite = hold.isWrite !== 0;
   const refused = checkRange(machine, mm, hold);
   if (refused !== 0) return refused;
@@ -168,11 +168,7 @@ function* findAndPin(machine: Machine, mm: Mm, hold: ViewHold): Task<number> {
   if (backed === undefined && isWrite && hasSharedSource(machine, mm, hold)) return EINVAL;
   let pfn = backed === undefined ? NOT_PINNED : yield* pinCached(machine, mm, backed, isWrite);
   if (pfn === NOT_PINNED) pfn = yield* populateRow(machine, mm, hold);
-  if (pfn === NOT_PINNED) {
-    pfn = yield* findRun(machine, mm, hold);
-    if (pfn < 0) return pfn;
-    yield* machine.ram.refs.pinRun(pfn, endPage - startPage);
-  }
+  if (pfn === NOT_PINNED) pfn = yield* pinRow(machine, mm, hold);
   if (pfn < 0) return pfn;
   if (backed !== undefined && isWrite && (backed.vma.flags & VM_SHARED) !== 0) {
     yield* claim(machine, backed.vma.source);
@@ -199,37 +195,51 @@ function checkRange(machine: Machine, mm: Mm, hold: ViewHold): Errno {
   return 0;
 }
 
-/** First of the range's frames, which are in a row then, or what `viewOpen` answers. */
-function* findRun(machine: Machine, mm: Mm, hold: ViewHold): Task<number> {
+/**
+ * First of the range's frames, which are in a row then, and pinned, after a migration where they
+ * were not; or what `viewOpen` answers.
+ */
+function* pinRow(machine: Machine, mm: Mm, hold: ViewHold): Task<number> {
   const { startPage, endPage } = hold;
-  const { memory } = machine;
+  const { memory, ram } = machine;
   for (const { vma: buffer } of partsIn(memory, mm, { startPage, endPage })) {
     if ((buffer.flags & VM_BUFFER) === 0) continue;
     const whole = oneSourceOf(memory, mm, hold);
-    return whole === undefined ? EINVAL : whole.source + offsetOf(whole, startPage);
+    if (whole === undefined) return EINVAL;
+    const first = whole.source + offsetOf(whole, startPage);
+    yield* ram.refs.pinRun(first, endPage - startPage);
+    return first;
   }
   const failed = yield* bringToRam(machine, mm, { startPage, endPage });
   if (failed !== 0) return failed;
-  const pfn = yield* findRunInPlace(machine, mm, { startPage, endPage });
-  return pfn === 0 ? yield* migrateToRun(machine, mm, { startPage, endPage }) : pfn;
+  const inPlace = yield* pinInPlace(machine, mm, { startPage, endPage });
+  if (inPlace !== NOT_PINNED) return inPlace;
+  const pfn = yield* migrateToRun(machine, mm, { startPage, endPage });
+  if (pfn > 0) yield* ram.refs.pinRun(pfn, endPage - startPage);
+  return pfn;
 }
 
 /**
- * First frame when the range's frames exist, are in a row in one section, and belong to this space
- * alone; else 0. Holding the mmap lock for writing: entries stay, so they hold the frames that are
- * judged, and a frame that is found exclusive stays so.
+ * Pins the range's frames when they exist, are in a row in one section, and belong to this space
+ * alone: the first of them, else NOT_PINNED. Holding the mmap lock for writing: entries stay, so
+ * they hold the frames that are judged.
  */
-function* findRunInPlace({ memory, ram }: Machine, mm: Mm, range: PageRange): Task<number> {
+function* pinInPlace({ memory, ram }: Machine, mm: Mm, range: PageRange): Task<number> {
   const { startPage, endPage } = range;
   const pfn = ptePfn(pteAt(memory, mm.pgd, startPage));
-  if (pfn === ZERO_PFN) return 0;
+  if (pfn === ZERO_PFN) return NOT_PINNED;
   const section = ram.sections.of(pfn);
-  if (pfn + (endPage - startPage) > section.basePfn + section.pages) return 0;
-  if (!areInRow(memory, mm.pgd, range, pfn)) return 0;
+  if (pfn + (endPage - startPage) > section.basePfn + section.pages) return NOT_PINNED;
+  if (!areInRow(memory, mm.pgd, range, pfn)) return NOT_PINNED;
   for (const part of partsIn(memory, mm, range)) {
-    if ((part.vma.flags & VM_SHARED) !== 0) continue;
     const first = pfn + (part.startPage - startPage);
-    if (!(yield* ram.refs.isRunExclusive(first, part.endPage - part.startPage))) return 0;
+    const pages = part.endPage - part.startPage;
+    if ((part.vma.flags & VM_SHARED) !== 0) {
+      yield* ram.refs.pinRun(first, pages);
+    } else if (!(yield* ram.refs.pinRunIfExclusive(first, pages))) {
+      yield* ram.refs.unpinRun(pfn, part.startPage - startPage);
+      return NOT_PINNED;
+    }
   }
   return pfn;
 }
