@@ -59,3 +59,5 @@ declare var document: object | undefined;
 declare var crossOriginIsolated: boolean | undefined;
 /** In a browser's window or Worker, where it is. */
 declare var location: { readonly href: string } | undefined;
+/** In a dedicated Worker of the web's kind, its scope's class. */
+declare var DedicatedWorkerGlobalScope: object | undefined;

@@ -10,7 +10,15 @@ import { reaches } from "./reaches.mjs";
 import { rootPath } from "./run-command.mjs";
 
 /** @typedef {import("./check.mjs").Check} Check */
-/** @typedef {"tidy" | "browser" | "threads" | "unit"} TestKind */
+/** @typedef {"tidy" | "browser" | "threads" | "unit" | ConsumerKind} TestKind */
+/** @typedef {"compilers" | "bundlers" | "hosts"} ConsumerKind */
+
+/**
+ * Tests of what consumers run the package with; each has a folder, and tools of its own
+ * (install-tools.mjs).
+ * @type {readonly ConsumerKind[]}
+ */
+export const consumerKinds = ["compilers", "bundlers", "hosts"];
 
 /**
  * Which stage a test file belongs to. Files that start Workers stand apart, because each of them
@@ -21,6 +29,8 @@ import { rootPath } from "./run-command.mjs";
 function kindOf(path) {
   if (path.startsWith("tidy/")) return "tidy";
   if (path.startsWith("browser/")) return "browser";
+  const consumer = consumerKinds.find((kind) => path.startsWith(`${kind}/`));
+  if (consumer !== undefined) return consumer;
   const text = readFileSync(`${rootPath}test/${path}`, "utf8");
   return /^import .*"node:worker_threads"|\b(new Worker|spawnWorker|startWorkers?)\(/m.test(text)
     ? "threads"
@@ -34,7 +44,10 @@ function kindOf(path) {
 function testFiles(kind) {
   if (!existsSync(`${rootPath}test`)) return [];
   const all = readdirSync(`${rootPath}test`, { recursive: true, encoding: "utf8" });
-  return all.filter((path) => path.endsWith(".test.ts") && kindOf(path) === kind).toSorted();
+  return all
+    .filter((path) => path.endsWith(".test.ts") && !path.includes("node_modules"))
+    .filter((path) => kindOf(path) === kind)
+    .toSorted();
 }
 
 /**

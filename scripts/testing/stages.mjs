@@ -2,9 +2,10 @@
 
 import { checkFromCommand, checkTool } from "./check.mjs";
 import { checkExamples } from "./examples.mjs";
-import { runNodeTests } from "./node-tests.mjs";
+import { consumerKinds, runNodeTests } from "./node-tests.mjs";
 import { checkPackage } from "./package.mjs";
 import { rootPath, runCommand } from "./run-command.mjs";
+import { installTools } from "./install-tools.mjs";
 
 /** @typedef {import("./check.mjs").Stage} Stage */
 
@@ -22,6 +23,22 @@ function testStage(kind, { concurrency, timeoutMs }) {
     title: kind,
     needsBuild: true,
     run: (onProgress) => runNodeTests(kind, { concurrency, timeoutMs, onProgress }),
+  };
+}
+
+/**
+ * A stage of tests with tools that are installed for it (install-tools.mjs).
+ * @param {import("./node-tests.mjs").ConsumerKind} kind
+ * @returns {Stage}
+ */
+function consumerStage(kind) {
+  const stage = testStage(kind, { concurrency: 1, timeoutMs: 15 * minuteMs });
+  return {
+    ...stage,
+    run: async (onProgress) => {
+      await installTools(`test/${kind}`);
+      return await stage.run(onProgress);
+    },
   };
 }
 
@@ -91,4 +108,5 @@ export const stages = [
   testStage("browser", { concurrency: 1, timeoutMs: 5 * minuteMs }),
   { id: "examples", title: "examples", needsBuild: true, run: checkExamples },
   { id: "package", title: "package", needsBuild: true, run: checkPackage },
+  ...consumerKinds.map((kind) => consumerStage(kind)),
 ];

@@ -1,17 +1,17 @@
 /**
  * @module host/section-channel
  * How a user's buffer that one thread adds to a machine reaches the machine's other threads. A
- * SharedArrayBuffer can be passed by message only. There are two routes. In Node a broadcast
- * channel that is named after the machine reaches every thread. Chromium's drops messages that
- * contain a SharedArrayBuffer; there, messages take the ports by which the program has connected
- * its threads.
+ * SharedArrayBuffer can be passed by message only. There are two routes. In Node and Bun a
+ * broadcast channel that is named after the machine reaches every thread. Chromium's drops messages
+ * that contain a SharedArrayBuffer, and Deno's keeps its process alive; there, messages take the
+ * ports by which the program has connected its threads.
  *
  *   C1  A thread that adds or extends a section announces it. A thread that begins to listen, on
  *       either route, sends a question with the sections that it knows; every thread that knows
  *       others answers.
  *   C2  A thread that lacks a section that it needs first receives the messages that have arrived.
- *       In Node it can do so at any time. In a browser a message arrives only with a later turn of
- *       the event loop; until then the access fails (ENXIO).
+ *       In Node, and in Deno by ports, it can do so at any time. Elsewhere a message arrives only
+ *       with a later turn of the event loop; until then the access fails (ENXIO).
  *   C3  If the section is not among them, it sends a question and receives for a short time. The
  *       thread that has the section answers when its event loop turns, or when it receives.
  *   C4  A section that is new to a thread is forwarded to all its other ports. So it reaches all
@@ -25,7 +25,7 @@ import type { BroadcastChannel as NodeChannel, MessagePort as NodePort } from "n
 import type { RamSectionHandle } from "../memory/frames/ram-section.ts";
 import { type ArgumentRule, ruleOf } from "../sync/argument-rules.ts";
 import { futexWait, mayBlock } from "../sync/atomics.ts";
-import { workerThreads } from "./thread-identity.ts";
+import { isDeno, isNode, workerThreads } from "./thread-identity.ts";
 
 /** The sections that this thread knows: what this module needs of memory/frames/sections.ts. */
 export interface SectionStore {
@@ -109,11 +109,17 @@ interface Route {
   postMessage(message: ChannelMessage): void;
 }
 
+/** Browsers' channels have no unref. */
+function unref(channel: { readonly unref?: () => void }): void {
+  channel.unref?.();
+}
+
 /** One thread's end of both routes of a machine. */
 export class SectionChannel {
   readonly #machineId: string;
   readonly #store: SectionStore;
-  readonly #channel: NodeChannel;
+  /** Undefined in Deno. */
+  readonly #channel: NodeChannel | undefined;
   readonly #ports = new Set<ThreadPort>();
   /** Called after every message. */
   readonly #watchers = new Set<() => void>();
@@ -124,12 +130,12 @@ export class SectionChannel {
   constructor(machineId: string, store: SectionStore) {
     this.#machineId = machineId;
     this.#store = store;
+    if (isDeno) return;
     const channel = new BroadcastChannel(`hmm-ts/${machineId}`);
     this.#channel = channel;
     channel.onmessage = (event: unknown) =>
       this.#receive((event as { data: unknown }).data, channel);
-    // Browsers' channels have no unref, and need none.
-    if (workerThreads !== undefined) channel.unref();
+    unref(channel);
     this.#ask(channel);
   }
 
@@ -149,14 +155,13 @@ export class SectionChannel {
 
   /** Receives until `isDone`, at most for a short time; returns whether it is done (C2, C3). */
   lookUntil(isDone: () => boolean): boolean {
-    if (workerThreads === undefined) return isDone();
-    this.#lookNow(workerThreads);
+    this.#lookNow();
     if (isDone()) return true;
-    if (!mayBlock()) return false;
+    if (!(isNode || isDeno) || !mayBlock()) return false;
     this.#askAll();
     for (let waitedMs = 0; waitedMs < LOOK_LIMIT_MS; waitedMs++) {
       futexWait(this.#pause, 0, 0, 1);
-      this.#lookNow(workerThreads);
+      this.#lookNow();
       if (isDone()) return true;
     }
     return false;
@@ -164,7 +169,7 @@ export class SectionChannel {
 
   /** As {@link lookUntil}, without blocking: resolves with false after `timeoutMs`. */
   waitUntil(isDone: () => boolean, timeoutMs: number): Promise<boolean> {
-    if (workerThreads !== undefined) this.#lookNow(workerThreads);
+    this.#lookNow();
     if (isDone()) return Promise.resolve(true);
     this.#askAll();
     return new Promise((resolve) => {
@@ -183,13 +188,13 @@ export class SectionChannel {
 
   /** Stops listening. */
   close(): void {
-    this.#channel.close();
+    this.#channel?.close();
     for (const port of this.#ports) port.close();
     this.#ports.clear();
   }
 
   #askAll(): void {
-    this.#ask(this.#channel);
+    if (this.#channel !== undefined) this.#ask(this.#channel);
     for (const port of this.#ports) this.#ask(port);
   }
 
@@ -207,7 +212,7 @@ export class SectionChannel {
    */
   #tell(handles: readonly RamSectionHandle[], from: Route | undefined): void {
     const message: ChannelMessage = { kind: "sections", machineId: this.#machineId, handles };
-    if (from === undefined) this.#channel.postMessage(message);
+    if (from === undefined) this.#channel?.postMessage(message);
     for (const port of this.#ports) if (port !== from) port.postMessage(message);
   }
 
@@ -225,14 +230,24 @@ export class SectionChannel {
     for (const watch of Array.from(this.#watchers)) watch();
   }
 
+  /** What messages can be received from without a turn of the event loop. */
+  #routesToLook(): Iterable<ThreadPort | NodeChannel> {
+    if (isNode && this.#channel !== undefined) return [this.#channel];
+    return isDeno ? this.#ports : [];
+  }
+
   /** Receives the messages that have arrived, without a turn of the event loop. */
-  #lookNow({ receiveMessageOnPort }: typeof import("node:worker_threads")): void {
-    // receiveMessageOnPort is documented for channels too, but typed for ports only.
-    const channel: object = this.#channel;
-    for (;;) {
-      const arrived = receiveMessageOnPort(channel as NodePort);
-      if (arrived === undefined) return;
-      this.#receive(arrived.message, this.#channel);
+  #lookNow(): void {
+    if (workerThreads === undefined) return;
+    const { receiveMessageOnPort } = workerThreads;
+    for (const route of this.#routesToLook()) {
+      // receiveMessageOnPort is documented for channels too, but typed for ports only.
+      const port: object = route;
+      for (;;) {
+        const arrived = receiveMessageOnPort(port as NodePort);
+        if (arrived === undefined) break;
+        this.#receive(arrived.message, route);
+      }
     }
   }
 }

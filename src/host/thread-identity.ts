@@ -16,8 +16,19 @@ function findWorkerThreads(): WorkerThreads | undefined {
   return process.getBuiltinModule("node:worker_threads");
 }
 
-/** Node's `worker_threads`, or undefined in a browser. */
+/** `worker_threads` of Node, Bun or Deno; undefined in a browser. */
 export const workerThreads: WorkerThreads | undefined = findWorkerThreads();
+
+/**
+ * Whether this is Node itself. Bun and Deno have most of Node's modules too, but do not report the
+ * Workers that a thread starts, and cannot receive from a broadcast channel without a turn of the
+ * event loop.
+ */
+export const isNode: boolean =
+  workerThreads !== undefined && !("bun" in process.versions) && !("deno" in process.versions);
+
+/** Whether this is Deno. */
+export const isDeno: boolean = workerThreads !== undefined && "deno" in process.versions;
 
 /** `count` random 32-bit words, unsigned. */
 export function randomWords(count: number): Uint32Array {
@@ -25,15 +36,26 @@ export function randomWords(count: number): Uint32Array {
 }
 
 /**
- * In Node the id that a Worker's owner has of it. Browsers report no thread's end by number; there
- * it is a random number that no Node thread has.
+ * In Node the id that a Worker's owner has of it. Others report no thread's end by number; there it
+ * is a random number that no Node thread has.
  */
-export const hostThreadId: number = workerThreads?.threadId ?? 2 ** 30 + (randomWords(1)[0]! >>> 3);
+export const hostThreadId: number = isNode
+  ? (workerThreads?.threadId ?? 0)
+  : 2 ** 30 + (randomWords(1)[0]! >>> 3);
+
+/**
+ * Whether this thread began as the first of its program. Deno's web Workers say so too, but have a
+ * Worker's scope.
+ */
+export const isMainThread: boolean =
+  workerThreads === undefined
+    ? typeof document !== "undefined"
+    : workerThreads.isMainThread && typeof DedicatedWorkerGlobalScope === "undefined";
 
 function nameThread(): string {
-  if (workerThreads !== undefined)
-    return workerThreads.isMainThread ? "main" : `worker ${workerThreads.threadId}`;
-  if (typeof document !== "undefined") return "page";
+  if (isNode && workerThreads !== undefined)
+    return isMainThread ? "main" : `worker ${workerThreads.threadId}`;
+  if (isMainThread) return typeof document === "undefined" ? "main" : "page";
   const ownName = typeof self === "undefined" ? "" : self.name;
   return ownName === "" ? `worker ${hostThreadId.toString(36)}` : `worker ${ownName}`;
 }

@@ -1,16 +1,17 @@
 /**
  * @module host/worker-exits
  * Reports which threads have ended, where the host says so: in Node, every Worker that this thread
- * starts while there is a watcher. Browsers say nothing. There, and for Workers that were started
- * before, a thread's end is found by probing (sync/death/liveness.ts). A thread that waits probes.
- * A browser's thread also probes in intervals, so that a death is noticed when no thread waits.
+ * starts while there is a watcher. Browsers, Bun and Deno say nothing. There, and for Workers that
+ * were started before, a thread's end is found by probing (sync/death/liveness.ts). A thread that
+ * waits probes. There a thread also probes in intervals, so that a death is noticed when no thread
+ * waits.
  *
  * Node reports a Worker to the thread that started it. So each thread watches its own Workers, and
  * reports to the machines that it is attached to. This keeps neither the process nor a Worker
  * alive.
  */
 
-import { workerThreads } from "./thread-identity.ts";
+import { isNode, workerThreads } from "./thread-identity.ts";
 
 /** What to do when threads may have ended. */
 export interface ExitWatcher {
@@ -40,12 +41,21 @@ function onWorkerStarted(worker: StartedWorker): void {
   });
 }
 
-/** Calls `watcher` until the function that is returned is called. */
-export function watchWorkerExits(watcher: ExitWatcher): () => void {
+function lookInIntervals(watcher: ExitWatcher): () => void {
+  const look = (): void => watcher.onLook();
   if (workerThreads === undefined) {
-    const timer = setInterval(() => watcher.onLook(), LOOK_INTERVAL_MS);
+    const timer = setInterval(look, LOOK_INTERVAL_MS);
     return () => clearInterval(timer);
   }
+  // Deno's own timers are numbers, which cannot be let go.
+  const timers = process.getBuiltinModule("node:timers");
+  const timer = timers.setInterval(look, LOOK_INTERVAL_MS).unref();
+  return () => timers.clearInterval(timer);
+}
+
+/** Calls `watcher` until the function that is returned is called. */
+export function watchWorkerExits(watcher: ExitWatcher): () => void {
+  if (!isNode) return lookInIntervals(watcher);
   if (watchers.size === 0) process.on("worker", onWorkerStarted);
   watchers.add(watcher);
   return () => {

@@ -4,7 +4,7 @@
  * and from the thread that started it (worker-envelope.ts).
  */
 
-import { workerThreads } from "./thread-identity.ts";
+import { isMainThread, workerThreads } from "./thread-identity.ts";
 import { type Envelope, openEnvelope } from "./worker-envelope.ts";
 
 /** This Worker's connection to the thread that started it. */
@@ -75,16 +75,11 @@ function ownerPort(): OwnerPort {
       stayAlive: (isNeeded) => (isNeeded ? parentPort.ref() : parentPort.unref()),
     };
   }
-  if (typeof self === "undefined" || typeof document !== "undefined" || !isWorkerScope(self))
+  if (typeof self === "undefined" || isMainThread)
     throw new Error(
       "Cannot enter the Worker: this thread is none; start its module with spawnWorker, or by the option `worker` of a device",
     );
   return webPort(self);
-}
-
-/** Bun and Deno have a `self` in the main thread too, which can send nothing. */
-function isWorkerScope(scope: WebWorkerScope): boolean {
-  return typeof scope.postMessage === "function" && workerThreads?.isMainThread !== true;
 }
 
 function webPort(scope: WebWorkerScope): OwnerPort {
