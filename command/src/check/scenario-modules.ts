@@ -11,6 +11,7 @@ import { existsSync } from "node:fs";
 import { resolve } from "node:path";
 import { fileURLToPath, pathToFileURL } from "node:url";
 
+import { importExploredForm } from "../../../src/checker/parallel/explored-form.ts";
 import type { AnyScenario } from "../../../src/checker/scenario.ts";
 import { isFuzzFile, readFuzzFile } from "../fuzz/fuzz-program.ts";
 import { fileScenario } from "../fuzz/program-scenario.ts";
@@ -73,6 +74,7 @@ export async function scenarioAt(address: ScenarioAddress): Promise<AnyScenario>
 }
 
 async function scenariosOfModule(module: string): Promise<LocatedScenario[]> {
+  if (module !== shippedModule) importExploredForm();
   const exported = (await import(module)) as Readonly<Record<string, unknown>>;
   const values = "default" in exported ? [exported["default"]] : Object.values(exported);
   const made = values

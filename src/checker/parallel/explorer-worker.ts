@@ -3,6 +3,7 @@
  * the parts that it is sent. A few times a second, between two executions, it receives messages.
  */
 
+import { importExploredForm } from "./explored-form.ts";
 import { enterWorker } from "../../host/worker-scope.ts";
 import type { WorkerScope } from "../../host/worker-scope.ts";
 import { EngineFault, UncontrolledNondeterminism } from "../scenario.ts";
@@ -147,6 +148,7 @@ async function explorePart(
 }
 
 async function findScenario(module: string, name: string): Promise<AnyScenario> {
+  importExploredForm();
   const exported = (await import(module)) as Readonly<Record<string, unknown>>;
   const all = Object.values(exported).flatMap((value) =>
     Array.isArray(value) ? (value as unknown[]) : [value],

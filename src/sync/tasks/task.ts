@@ -28,8 +28,7 @@
 
 import { monotonicMs } from "./clock.ts";
 import { bug } from "../errors.ts";
-import { EXPLORED } from "../shared-memory.ts";
-import type { SharedMemory } from "../shared-memory.ts";
+import { EXPLORED, SharedMemory } from "../shared-memory.ts";
 import type { AccessKind, WaitKind } from "./step-kinds.ts";
 
 export type { AccessKind, WaitKind } from "./step-kinds.ts";
@@ -144,7 +143,12 @@ export function watchDescriptions(watcher: ((wait: Wait) => void) | undefined): 
   onDescribe = watcher;
 }
 
-/** The description of an explored operation. */
+/**
+ * The description of an operation that the caller is about to do: yield it, then do it. For a
+ * primitive of one's own, in EXPLORED mode; step-kinds.ts has a row for each kind. Throws
+ * AssertionFailure on the memory of another copy of the library: the explorer would know neither
+ * the locks nor the drivers of this one.
+ */
 export function describe(
   kind: WaitKind,
   memory: SharedMemory,
@@ -155,9 +159,16 @@ export function describe(
   timeoutMs: number = Infinity,
   reads?: WordRange,
 ): Wait {
+  if (!(memory instanceof SharedMemory)) ofOtherCopy(label);
   const wait: Wait = { kind, memory, index, words, expected, timeoutMs, label, reads };
   if (onDescribe !== undefined) onDescribe(wait);
   return wait;
+}
+
+function ofOtherCopy(label: string): never {
+  bug(
+    `Cannot explore ${label}: it is of another copy of hmm-ts than the checker, the one for programs that run; start Node with --conditions=hmm-explore`,
+  );
 }
 
 /**

@@ -18,6 +18,7 @@ import { nonNull } from "./non-null.ts";
 import { publicDocs } from "./public-docs.ts";
 import { purity } from "./purity.ts";
 import { rooms } from "./rooms.ts";
+import { separateEntries } from "./separate-entries.ts";
 import { sizes } from "./sizes.ts";
 import { suppressions } from "./suppressions.ts";
 import { trackedFiles } from "./tracked-files.ts";
@@ -37,6 +38,7 @@ export const allRules: readonly Rule[] = [
   names,
   moduleHead,
   publicDocs,
+  separateEntries,
   deadExports,
   nonNull,
   suppressions,
