@@ -29,11 +29,12 @@ export type {
 } from "./mmu/access.ts";
 export type { CacheAccount } from "./memory/heap/heap.ts";
 export type { MapsEntry, PagemapEntry } from "./mm/calls/pagemap.ts";
+export type { DeviceUse, MemoryUse, Smaps, SmapsEntry } from "./mm/calls/smaps.ts";
 export type { HostWorker } from "./host/spawn-worker.ts";
 export type { OpenFile } from "./host/node-file.ts";
 export { AddressSpace } from "./space/address-space.ts";
 export type { AddressSpaceHandle } from "./space/handle.ts";
-export type { AddressSpaceStats } from "./space/inspect.ts";
+export type { AddressSpaceStats, SpaceCounts } from "./space/inspect.ts";
 export type {
   AddressSpaceLimits,
   AddressSpaceOptions,

@@ -51,6 +51,7 @@
  */
 
 import type { Machine } from "../memory/machine.ts";
+import { counterPlace } from "../memory/space-counters.ts";
 import {
   LEAF_WORDS,
   MID_HUGE,
@@ -71,6 +72,8 @@ import { KIND_FRAME, PFN_SHIFT, ZERO_PFN, pteKind, ptePfn } from "./pte.ts";
 export const HUGE_PAGES: number = LEAF_WORDS;
 /** Binary logarithm of the bytes of a huge page. */
 export const HUGE_SHIFT = 21;
+
+const HUGE_SPLITS = counterPlace("hugeSplits");
 
 /** First page of the 2 MiB that `page` lies in. In plain numbers: pages go up to 2^32. */
 export function hugeStart(page: number): number {
@@ -99,6 +102,7 @@ export function hugeLeafAt(memory: SharedMemory, mm: Mm, page: number): number {
  */
 export function* splitHuge({ memory }: Machine, mm: Mm, page: number): Task<void> {
   if (!isHugeAt(memory, mm, page)) return;
+  mm.counters.add(HUGE_SPLITS);
   yield* mm.pageTableLock.lock();
   clearHuge(memory, mm, page);
   yield* mm.pageTableLock.unlock();

@@ -5,6 +5,7 @@
  */
 
 import { NotifierSubscriptions } from "../notifier/subscriptions.ts";
+import { SpaceCounters } from "../memory/space-counters.ts";
 import { List } from "../memory/layout/list.ts";
 import {
   type Struct,
@@ -34,6 +35,8 @@ export interface Mm extends StructView {
   readonly migrations: WaitQueue;
   /** In the machine's list of spaces that may have pages in a device's memory. */
   readonly deviceNode: List;
+  /** What has happened in the space. */
+  readonly counters: SpaceCounters;
   isDeviceSpace: number;
   pgd: number;
   vmaRoot: number;
@@ -60,6 +63,7 @@ export const Mm: Struct<Mm> = struct<Mm>("mm", {
   holds: embed(List, "head of the open write views; guarded by mmapLock (write)"),
   migrations: embed(WaitQueue, "those who wait for the end of a page's migration"),
   deviceNode: embed(List, "in the list of deviceSpaces; guarded by deviceSpacesLock"),
+  counters: embed(SpaceCounters, "what has happened in the space"),
   isDeviceSpace: u32("deviceSpacesLock", "1 while `deviceNode` is listed"),
   pgd: pointer("const", "top table; freed by exit"),
   vmaRoot: pointer("mmapLock", "root of the tree of vmas, by address"),

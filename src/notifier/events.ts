@@ -6,6 +6,7 @@
  * numbers.
  */
 
+import type { SpaceCounters } from "../memory/space-counters.ts";
 import type { NotifierSubscriptions } from "./subscriptions.ts";
 
 /** The mapping goes: munmap, the old place of mremap. */
@@ -51,6 +52,7 @@ export function eventName(event: number): string {
  */
 export interface InvalidateRange {
   readonly subscriptions: NotifierSubscriptions;
+  readonly counters: SpaceCounters;
   readonly startPage: number;
   readonly endPage: number;
   readonly event: number;
@@ -64,12 +66,13 @@ export interface InvalidateRange {
  * they are.
  */
 export function invalidateRange(
-  space: { readonly notifiers: NotifierSubscriptions },
+  space: { readonly notifiers: NotifierSubscriptions; readonly counters: SpaceCounters },
   startPage: number,
   endPage: number,
   event: number,
   options: { readonly blockable?: boolean; readonly owner?: number } = {},
 ): InvalidateRange {
   const { blockable = true, owner = 0 } = options;
-  return { subscriptions: space.notifiers, startPage, endPage, event, blockable, owner };
+  const { notifiers: subscriptions, counters } = space;
+  return { subscriptions, counters, startPage, endPage, event, blockable, owner };
 }

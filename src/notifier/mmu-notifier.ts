@@ -25,6 +25,7 @@
  */
 
 import type { Machine } from "../memory/machine.ts";
+import { counterPlace } from "../memory/space-counters.ts";
 import { type Struct, type StructView, embed, struct } from "../memory/layout/struct.ts";
 import { EAGAIN, type Errno } from "../sync/errno.ts";
 import { bug } from "../sync/errors.ts";
@@ -151,6 +152,8 @@ function* releaseOnce(machine: Machine, node: MmuNotifier): Task<void> {
   if (yield* node.claimRelease()) yield* release(machine, node.at);
 }
 
+const INVALIDATIONS = counterPlace("invalidations");
+
 /**
  * Calls every notifier before the range changes. Linux: `__mmu_notifier_invalidate_range_start`.
  * N3, N4.
@@ -159,6 +162,7 @@ export function mmuNotifierInvalidateRangeStart(
   machine: Machine,
   range: InvalidateRange,
 ): Task<Errno> {
+  range.counters.add(INVALIDATIONS);
   return range.subscriptions.isEmptyFast() ? doneNumber(0) : startAll(machine, range);
 }
 

@@ -19,7 +19,6 @@ import type {
 } from "../mmu/access.ts";
 import { TypedMemory } from "../mmu/typed-memory.ts";
 import { CpuTranslator } from "../mm/fault/cpu-fault.ts";
-import { type MapsEntry, type PagemapEntry, readMaps } from "../mm/calls/pagemap.ts";
 import { aFunction, checkArgument } from "../sync/argument-rules.ts";
 import { mayBlock } from "../sync/atomics.ts";
 import { beginStacksAtCalls } from "../sync/call-place.ts";
@@ -28,7 +27,6 @@ import { runBlocking } from "../sync/runners/run-blocking.ts";
 import type { Task } from "../sync/tasks/task.ts";
 import { type Syscall, refusalBy } from "./failures.ts";
 import { type AddressSpaceHandle, makeHandle, parseHandle } from "./handle.ts";
-import { type AddressSpaceStats, pagemapTask, statsTask } from "./inspect.ts";
 import { MachineSeat } from "./machine-seat.ts";
 import { requireBlocking, requireSharedMemory } from "./requirements.ts";
 import {
@@ -56,6 +54,7 @@ import {
 } from "./options.ts";
 import { type SpaceHold, endedFailure } from "./space-hold.ts";
 import { setInside } from "./space-inside.ts";
+import { SpaceInspection } from "./space-inspection.ts";
 import { checkTransfer, transfer } from "./transfer.ts";
 import { type View, type ViewMode, openViewOf } from "./view.ts";
 
@@ -75,7 +74,10 @@ import { type View, type ViewMode, openViewOf } from "./view.ts";
  * console.log(space.u32.load(p + 1024), child.u32.load(p + 1024)); // 42 43
  * ```
  */
-export class AddressSpace implements TypedAccess, StoreSections, Disposable, AsyncDisposable {
+export class AddressSpace
+  extends SpaceInspection
+  implements TypedAccess, StoreSections, Disposable, AsyncDisposable
+{
   static {
     beginStacksAtCalls(this, ["run", "runSync", "runOnMemory", "retainThread", "machine", "mm"]);
   }
@@ -107,10 +109,12 @@ export class AddressSpace implements TypedAccess, StoreSections, Disposable, Asy
 
   /** Owns the hold, and one use of the seat, from now on. */
   private constructor(seat: MachineSeat, hold: SpaceHold) {
+    const translator = new CpuTranslator(seat.machine, hold.mm, hold);
+    super(hold, translator);
     this.#seat = seat;
     this.#hold = hold;
     setInside(this, { seat, hold });
-    this.#translator = new CpuTranslator(seat.machine, hold.mm, hold);
+    this.#translator = translator;
     this.#access = new TypedMemory(seat.machine, hold.mm.shootdown, this.#translator);
     const { u8, i8, u16, i16, u32, i32, f32, f64, u64, i64, ptr } = this.#access;
     this.u8 = u8;
@@ -413,47 +417,6 @@ export class AddressSpace implements TypedAccess, StoreSections, Disposable, Asy
     const open = (): Task<View> =>
       openViewOf(this.#seat, this.#hold.mm, address, lengthBytes, mode);
     return this.#hold.runOnMemorySync("view", address, open);
-  }
-
-  /** The mappings, by address (Linux: /proc/pid/maps). */
-  maps(): Promise<MapsEntry[]> {
-    return this.#hold.run("maps", () => readMaps(this.#seat.machine, this.#hold.mm));
-  }
-
-  /** As {@link AddressSpace.maps}, blocking. */
-  mapsSync(): MapsEntry[] {
-    return this.#hold.runSync("maps", () => readMaps(this.#seat.machine, this.#hold.mm));
-  }
-
-  /**
-   * The pages of a range, mapped or not (Linux: /proc/pid/pagemap). Throws HmmError EINVAL, also
-   * for more than 4 GiB at once.
-   */
-  pagemap(address: number, lengthBytes: number): Promise<PagemapEntry[]> {
-    return this.#hold.run("pagemap", () =>
-      pagemapTask(this.#seat.machine, this.#hold.mm, address, lengthBytes),
-    );
-  }
-
-  /** As {@link AddressSpace.pagemap}, blocking. */
-  pagemapSync(address: number, lengthBytes: number): PagemapEntry[] {
-    return this.#hold.runSync("pagemap", () =>
-      pagemapTask(this.#seat.machine, this.#hold.mm, address, lengthBytes),
-    );
-  }
-
-  /** Statistics of the space and its machine. */
-  stats(): Promise<AddressSpaceStats> {
-    return this.#hold.run("stats", () =>
-      statsTask(this.#seat.machine, this.#hold.mm, this.#translator.faults),
-    );
-  }
-
-  /** As {@link AddressSpace.stats}, blocking. */
-  statsSync(): AddressSpaceStats {
-    return this.#hold.runSync("stats", () =>
-      statsTask(this.#seat.machine, this.#hold.mm, this.#translator.faults),
-    );
   }
 
   /**

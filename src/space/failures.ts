@@ -41,6 +41,7 @@ export type Syscall =
   | "view"
   | "maps"
   | "pagemap"
+  | "smaps"
   | "stats"
   | "connect"
   | "dispose"
@@ -63,6 +64,7 @@ const VERBS: { readonly [S in Syscall]: string } = {
   view: "open the view",
   maps: "list the mappings",
   pagemap: "list the pages",
+  smaps: "list the mappings",
   stats: "gather the statistics",
   connect: "connect the thread",
   dispose: "dispose of the address space",

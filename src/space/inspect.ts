@@ -48,6 +48,10 @@ export interface AddressSpaceStats {
   readonly mappedBytes: number;
   /** Of these, bytes that have a frame. */
   readonly residentBytes: number;
+  /**
+   * What has happened in the space since it was made, in all threads: whole numbers below 2^32.
+   */
+  readonly counters: SpaceCounts;
   /** Write views that are open. */
   readonly writeViews: number;
   /** Page faults that single loads and stores, and read() and write(), took through this object. */
@@ -65,6 +69,51 @@ export interface AddressSpaceStats {
     readonly budgetBytes: number;
     readonly objects: readonly CacheAccount[];
   };
+}
+
+/**
+ * Counters of an address space. Faults that another thread overtook count, too.
+ *
+ * @example
+ * ```ts
+ * import { AddressSpace } from "hmm-ts";
+ *
+ * using space = AddressSpace.createSync();
+ * const p = space.mmapSync(8192);
+ * space.u8.store(p, 1);
+ * using child = space.forkSync();
+ * child.u8.store(p, 2);
+ * const { anonymousFaults, copyFaults } = child.statsSync().counters;
+ * console.log(anonymousFaults, copyFaults); // 0 1
+ * ```
+ */
+export interface SpaceCounts {
+  /** Faults of private memory: the page of zeros; a fresh frame; the copy of a frame for a store. */
+  readonly zeroFaults: number;
+  readonly anonymousFaults: number;
+  readonly copyFaults: number;
+  /** A page became writable where it is. */
+  readonly writeFaults: number;
+  /** Faults of shared memory and of buffers. */
+  readonly sharedFaults: number;
+  /** Faults of a source: its page was there; it had to be read first. */
+  readonly sourceFaults: number;
+  readonly sourceReads: number;
+  /** A page came back from protection "none". */
+  readonly protectionFaults: number;
+  /** A page came back from a device's private memory, or from a device that had it exclusively. */
+  readonly deviceFaults: number;
+  readonly exclusiveFaults: number;
+  /** A page was under way between RAM and a device. */
+  readonly migrationWaits: number;
+  /** Invalidations: devices and other threads had to drop translations. */
+  readonly invalidations: number;
+  /** Faults of huge pages, as a whole; huge pages that were split. */
+  readonly hugeFaults: number;
+  readonly hugeSplits: number;
+  /** Pages that moved to memory of devices, and back. */
+  readonly pagesToDevice: number;
+  readonly pagesToRam: number;
 }
 
 /** Pages that one call of pagemap lists at most (4 GiB). */
@@ -107,6 +156,7 @@ export function* statsTask(machine: Machine, mm: Mm, faults: number): Task<Addre
   }
   const { vmaCount: mappings, mappedPages } = mm;
   const writeViews = Array.from(mm.holds.nodes()).length;
+  const counters = mm.counters.read();
   yield* mm.mmapLock.upRead();
   const { totalPages, usedPages, freePages } = ram.usage();
   return {
@@ -114,6 +164,7 @@ export function* statsTask(machine: Machine, mm: Mm, faults: number): Task<Addre
     mappings,
     mappedBytes: mappedPages * PAGE_BYTES,
     residentBytes: residentPages * PAGE_BYTES,
+    counters,
     writeViews,
     faults,
     ram: {

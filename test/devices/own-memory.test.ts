@@ -36,8 +36,16 @@ for (const memory of ["private", "coherent"] as const) {
       own.every((page) => page === "own-write"),
       "the kernel leaves them where they are",
     );
+    const { total } = await space.smaps();
+    assert.deepEqual(total.devices, [{ device: device.number, bytes: pages * PAGE }]);
+    assert.deepEqual([total.residentBytes, total.deviceBytes], [pages * PAGE, pages * PAGE]);
+    assert.equal(space.statsSync().counters.pagesToDevice, pages);
     requireFilled(space, address, pages, 10);
     assert.equal(device.statsSync().pagesToDevice, 0, "it makes no copies");
+    const stay = memory === "coherent";
+    assert.equal(space.smapsSync().total.deviceBytes, stay ? pages * PAGE : 0);
+    const { pagesToRam, deviceFaults } = space.statsSync().counters;
+    assert.deepEqual([pagesToRam, deviceFaults], stay ? [0, 0] : [pages, pages]);
   });
 
   test(`${memory}: what does not fit is evicted, and nothing is lost; its end gives all back`, async () => {

@@ -166,6 +166,13 @@ export class SoftwareDevice implements Device<SoftwareKernelOptions> {
     }
   }
 
+  /**
+   * The device's number on its machine, from 1 on: `space.smaps()` names it by that.
+   */
+  get number(): number {
+    return this.#owned.record.device.serial;
+  }
+
   /** Names a kernel. Whether it exists, and is one, is found out by the first dispatch. */
   kernel(options: SoftwareKernelOptions): DeviceKernel {
     return new SoftwareKernel(kernelOptions(options, this.#servesKernels), async (order) => {

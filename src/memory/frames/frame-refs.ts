@@ -123,6 +123,11 @@ export class FrameRefs {
     return doneBoolean(this.pageCount(pfn) === references);
   }
 
+  /** How many of the references are pins; the number may be old. */
+  pagePins(pfn: number): number {
+    return this.#pins(pfn);
+  }
+
   /** Adds a reference that is a pin (F3). The caller holds a reference. Pairs with `pageUnpin`. */
   *pagePin(pfn: number): Task<void> {
     if (pfn === ZERO_PFN) return;

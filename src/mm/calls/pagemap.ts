@@ -19,7 +19,15 @@ import {
   pteKind,
   ptePfn,
 } from "../pte.ts";
-import { VM_BACKED, VM_BUFFER, VM_READ, VM_SHARED, VM_WRITE, vmasIn } from "../vma/vma.ts";
+import {
+  VM_BACKED,
+  VM_BUFFER,
+  VM_READ,
+  VM_SHARED,
+  VM_WRITE,
+  type Vma,
+  vmasIn,
+} from "../vma/vma.ts";
 
 /**
  * One mapping of an address space. Addresses in bytes, `end` exclusive.
@@ -77,17 +85,22 @@ export function* readMaps(machine: Machine, mm: Mm): Task<MapsEntry[]> {
   const entries: MapsEntry[] = [];
   yield* mm.mmapLock.downRead();
   for (const vma of vmasIn(machine.memory, mm, 0, TASK_SIZE_PAGES)) {
-    const isReadable = (vma.flags & VM_READ) !== 0;
-    entries.push({
-      start: vma.startPage * 4096,
-      end: vma.endPage * 4096,
-      protection: isReadable ? ((vma.flags & VM_WRITE) === 0 ? "read" : "read-write") : "none",
-      shared: (vma.flags & VM_SHARED) !== 0,
-      source: sourceKindOf(vma.flags),
-    });
+    entries.push(mapsEntry(vma));
   }
   yield* mm.mmapLock.upRead();
   return entries;
+}
+
+/** What is shown of a mapping. Holding the mmap lock. */
+export function mapsEntry({ startPage, endPage, flags }: Vma): MapsEntry {
+  const isReadable = (flags & VM_READ) !== 0;
+  return {
+    start: startPage * 4096,
+    end: endPage * 4096,
+    protection: isReadable ? ((flags & VM_WRITE) === 0 ? "read" : "read-write") : "none",
+    shared: (flags & VM_SHARED) !== 0,
+    source: sourceKindOf(flags),
+  };
 }
 
 function sourceKindOf(flags: number): MapsEntry["source"] {

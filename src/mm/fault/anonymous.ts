@@ -5,6 +5,7 @@
  */
 
 import type { Machine } from "../../memory/machine.ts";
+import { counterPlace } from "../../memory/space-counters.ts";
 import { leafOf, pteIndex, wordAt } from "../../mmu/radix-table.ts";
 import { atomicCompareExchange } from "../../sync/atomics.ts";
 import { ENOMEM, type Errno } from "../../sync/errno.ts";
@@ -13,6 +14,9 @@ import type { Mm } from "../mm-struct.ts";
 import { WRITTEN_RIGHTS, ZERO_PTE, makePte } from "../pte.ts";
 import { VM_BACKED, VM_HUGETLB, VM_READ, VM_SHARED, VM_WRITE } from "../vma/vma.ts";
 import { type VmFault, installFrame, replacePte } from "./vm-fault.ts";
+
+const ZERO_FAULTS = counterPlace("zeroFaults");
+const ANONYMOUS_FAULTS = counterPlace("anonymousFaults");
 
 /**
  * The same as a plain function, where nothing has to wait: the leaf is there, and so is a frame in
@@ -38,18 +42,20 @@ export function faultFast(
   if (wordAt(memory.words, index) !== 0) return false;
   if (!isWrite) {
     atomicCompareExchange(memory.words, index, 0, ZERO_PTE);
+    mm.counters.add(ZERO_FAULTS);
     return true;
   }
   const pfn = ram.allocFrameFast(true);
   if (pfn === 0) return false;
   const fresh = makePte(pfn, WRITTEN_RIGHTS);
-  if (atomicCompareExchange(memory.words, index, 0, fresh) === 0) return true;
-  ram.refs.pagePutFast(pfn);
+  mm.counters.add(ANONYMOUS_FAULTS);
+  if (atomicCompareExchange(memory.words, index, 0, fresh) !== 0) ram.refs.pagePutFast(pfn);
   return true;
 }
 
 /** Of an empty entry. */
 export function* anonymousFault(fault: VmFault): Task<Errno> {
+  fault.mm.counters.add(fault.isWrite ? ANONYMOUS_FAULTS : ZERO_FAULTS);
   if (!fault.isWrite) {
     yield* replacePte(fault, ZERO_PTE);
     return 0;

@@ -34,6 +34,7 @@
  *     entry was frame 7: now frame 8                   its second store is lost
  */
 
+import { counterPlace } from "../../memory/space-counters.ts";
 import { EVENT_CLEAR, EVENT_PROTECTION_PAGE, invalidateRange } from "../../notifier/events.ts";
 import {
   mmuNotifierInvalidateRangeEnd,
@@ -51,6 +52,7 @@ export function* writeProtectedPrivate(fault: VmFault): Task<Errno> {
   const { machine, mm, page, pte } = fault;
   const isTracked = (pte & PTE_TRACKED) !== 0;
   const users = yield* countingFrame(machine, ptePfn(pte), () => judgeUsers(fault, isTracked));
+  if (users === EXCLUSIVE) mm.counters.add(WRITE_FAULTS);
   if (users === EXCLUSIVE && isTracked) yield* notifyAndReuse(fault);
   if (users !== HELD) return 0;
   if (isTracked) yield* mm.shootdown.flush(page, page + 1); // C4
@@ -58,6 +60,10 @@ export function* writeProtectedPrivate(fault: VmFault): Task<Errno> {
   yield* machine.ram.refs.pagePut(ptePfn(pte));
   return result;
 }
+
+const ANONYMOUS_FAULTS = counterPlace("anonymousFaults");
+const COPY_FAULTS = counterPlace("copyFaults");
+const WRITE_FAULTS = counterPlace("writeFaults");
 
 /** Another thread has changed the entry: the access is tried again (F2 of vm-fault.ts). */
 const OVERTAKEN = 0;
@@ -136,6 +142,7 @@ export function* replaceByCopy(fault: VmFault): Task<Errno> {
   if (replaced) yield* mm.shootdown.flush(page, page + 1);
   yield* mmuNotifierInvalidateRangeEnd(machine, range);
   endHalfDone(mm);
+  mm.counters.add(pfn === ZERO_PFN ? ANONYMOUS_FAULTS : COPY_FAULTS);
   const surplus = replaced ? pfn : copy;
   if (surplus !== ZERO_PFN) yield* machine.ram.refs.pagePut(surplus);
   return 0;

@@ -25,6 +25,7 @@
  */
 
 import type { Machine } from "../../memory/machine.ts";
+import { counterPlace } from "../../memory/space-counters.ts";
 import { leafAlloc, midEntryOf, pteIndex, wordAt } from "../../mmu/radix-table.ts";
 import { EFAULT, ENOMEM, ENXIO, type Errno } from "../../sync/errno.ts";
 import { bug } from "../../sync/errors.ts";
@@ -64,13 +65,19 @@ import { type FaultHandler, type VmFault, replacePte } from "./vm-fault.ts";
  * a source with a backing store (VM_BACKED), where they differ.
  */
 interface HandlerRow {
+  /** Where its faults are counted; undefined: the handlers do that. */
+  readonly counter?: number;
   readonly inPrivate: FaultHandler;
   readonly inShared: FaultHandler;
   readonly inBackedPrivate?: FaultHandler;
   readonly inBackedShared?: FaultHandler;
 }
 
-const alike = (handler: FaultHandler): HandlerRow => ({ inPrivate: handler, inShared: handler });
+const alike = (handler: FaultHandler, counter: number): HandlerRow => ({
+  inPrivate: handler,
+  inShared: handler,
+  counter,
+});
 
 const handlers: Readonly<Record<PteKind, HandlerRow>> = {
   [KIND_NONE]: {
@@ -85,15 +92,16 @@ const handlers: Readonly<Record<PteKind, HandlerRow>> = {
     inBackedShared: fileWriteFault,
   },
   [KIND_SPECIAL]: { inPrivate: replaceByCopy, inShared: badEntry },
-  [KIND_PROT_NONE]: alike(restoreAccess),
-  [KIND_SWAP]: alike(badEntry),
-  [KIND_MIGRATION]: alike(migrationEntryWait),
-  [KIND_DEVICE_PRIVATE]: alike(devicePrivateFault),
-  [KIND_DEVICE_EXCLUSIVE]: alike(deviceExclusiveFault),
+  [KIND_PROT_NONE]: alike(restoreAccess, counterPlace("protectionFaults")),
+  [KIND_SWAP]: { inPrivate: badEntry, inShared: badEntry },
+  [KIND_MIGRATION]: alike(migrationEntryWait, counterPlace("migrationWaits")),
+  [KIND_DEVICE_PRIVATE]: alike(devicePrivateFault, counterPlace("deviceFaults")),
+  [KIND_DEVICE_EXCLUSIVE]: alike(deviceExclusiveFault, counterPlace("exclusiveFaults")),
 };
 
-function handlerFor(vma: Vma, pte: number): FaultHandler {
+function handlerFor(mm: Mm, vma: Vma, pte: number): FaultHandler {
   const row = handlers[pteKind(pte)];
+  if (row.counter !== undefined) mm.counters.add(row.counter);
   const isBacked = (vma.flags & VM_BACKED) !== 0;
   return (vma.flags & VM_SHARED) === 0
     ? ((isBacked ? row.inBackedPrivate : undefined) ?? row.inPrivate)
@@ -146,7 +154,7 @@ function* faultAsTask(
   const isOfDevice = holdsFrame(pte) && ptePfn(pte) >= machine.ram.ownEndPfn;
   if (isOfDevice && (vma.flags & VM_SHARED) === 0 && !isBufferHere(machine, ptePfn(pte)))
     return ENXIO;
-  return yield* handlerFor(vma, pte)({ machine, mm, vma, page, isWrite, index, pte });
+  return yield* handlerFor(mm, vma, pte)({ machine, mm, vma, page, isWrite, index, pte });
 }
 
 /** Of protection none: the vma allows access again, so the entry becomes present, read-only. */

@@ -20,6 +20,7 @@
  *                                                  are never written
  */
 
+import { counterPlace } from "../../memory/space-counters.ts";
 import { wordAt } from "../../mmu/radix-table.ts";
 import { atomicStore } from "../../sync/atomics.ts";
 import { EFAULT, ENOMEM, type Errno } from "../../sync/errno.ts";
@@ -40,13 +41,21 @@ import {
 import { offsetOf } from "../vma/vma.ts";
 import { FAULT_RETRY, type VmFault, installFrame, replacePte } from "./vm-fault.ts";
 
+const SOURCE_FAULTS = counterPlace("sourceFaults");
+const SOURCE_READS = counterPlace("sourceReads");
+const WRITE_FAULTS = counterPlace("writeFaults");
+
 /** Of an empty entry: maps the cache's frame, read-only. */
 export function* fileFault(fault: VmFault): Task<Errno> {
   const { machine, vma, page } = fault;
   const pfn = yield* cacheFrame(machine, vma.source, offsetOf(vma, page));
   if (pfn === CACHE_BEYOND_END) return EFAULT;
-  if (pfn === CACHE_ABSENT) return FAULT_RETRY;
+  if (pfn === CACHE_ABSENT) {
+    fault.mm.counters.add(SOURCE_READS);
+    return FAULT_RETRY;
+  }
   if (pfn === 0) return ENOMEM;
+  fault.mm.counters.add(SOURCE_FAULTS);
   yield* installFrame(fault, pfn, PTE_ACCESSED);
   return 0;
 }
@@ -60,6 +69,7 @@ export function* fileWriteFault(fault: VmFault): Task<Errno> {
   const { machine, vma, page } = fault;
   const offset = offsetOf(vma, page);
   if (offset >= cachePages(machine, vma.source)) return EFAULT;
+  fault.mm.counters.add(WRITE_FAULTS);
   yield* makeDirtyAndWritable(fault, offset);
   return 0;
 }

@@ -21,6 +21,7 @@
  */
 
 import type { Machine } from "../../memory/machine.ts";
+import { counterPlace } from "../../memory/space-counters.ts";
 import { MID_HUGE, leafIn, midEntryOf, wordAt } from "../../mmu/radix-table.ts";
 import { EVENT_CLEAR, invalidateRange } from "../../notifier/events.ts";
 import {
@@ -75,6 +76,9 @@ export function concernsHuge(mm: Mm, vma: Vma, page: number, midEntry: number): 
   return midEntry === 0 ? mayBeHuge(mm, vma, page) : (midEntry & MID_HUGE) !== 0;
 }
 
+const HUGE_FAULTS = counterPlace("hugeFaults");
+const HUGE_SPLITS = counterPlace("hugeSplits");
+
 /** 0, ENOMEM, or FAULT_SMALL. F1 of vm-fault.ts. The vma allows the access. */
 export function* hugeFault(
   machine: Machine,
@@ -83,8 +87,14 @@ export function* hugeFault(
   page: number,
   isWrite: boolean,
 ): Task<Errno> {
-  const start = hugeStart(page);
-  const fault: HugeFault = { machine, mm, vma, start, isWrite };
+  const fault: HugeFault = { machine, mm, vma, start: hugeStart(page), isWrite };
+  const result = yield* faultWhole(fault, page);
+  if (result === 0) mm.counters.add(HUGE_FAULTS);
+  return result;
+}
+
+function* faultWhole(fault: HugeFault, page: number): Task<Errno> {
+  const { machine, mm, vma, start, isWrite } = fault;
   const midEntry = midEntryOf(machine.memory, mm.pgd, page);
   if (midEntry === 0) return yield* firstFault(fault);
   if ((midEntry & MID_HUGE) === 0) return FAULT_SMALL;
@@ -223,6 +233,7 @@ function* reuseOrSplit(fault: HugeFault, head: number): Task<Errno> {
   }
   if (isExplicit(fault)) return COPY;
   clearHuge(memory, mm, start);
+  mm.counters.add(HUGE_SPLITS);
   return FAULT_SMALL;
 }
 

@@ -4,6 +4,7 @@
  * in `mm/memory.c`.
  */
 
+import { counterPlace } from "../../memory/space-counters.ts";
 import { EFAULT, ENOMEM, type Errno } from "../../sync/errno.ts";
 import type { Task } from "../../sync/tasks/task.ts";
 import { PTE_ACCESSED, WRITTEN_RIGHTS, withWrite } from "../pte.ts";
@@ -11,8 +12,12 @@ import { CACHE_BEYOND_END, cacheFrame } from "../vma/page-cache.ts";
 import { VM_BUFFER, offsetOf } from "../vma/vma.ts";
 import { type VmFault, installFrame, replacePte } from "./vm-fault.ts";
 
+const SHARED_FAULTS = counterPlace("sharedFaults");
+const WRITE_FAULTS = counterPlace("writeFaults");
+
 /** Of an empty entry: maps the frame that the source has there. */
 export function* sharedFault(fault: VmFault): Task<Errno> {
+  fault.mm.counters.add(SHARED_FAULTS);
   const pfn = yield* frameOfSource(fault);
   if (pfn === CACHE_BEYOND_END) return EFAULT;
   if (pfn === 0) return ENOMEM;
@@ -36,6 +41,7 @@ function* frameOfSource({ machine, vma, page }: VmFault): Task<number> {
  * called, because no shared entry is TRACKED (track.ts).
  */
 export function* sharedWriteFault(fault: VmFault): Task<Errno> {
+  fault.mm.counters.add(WRITE_FAULTS);
   yield* replacePte(fault, withWrite(fault.pte));
   return 0;
 }

@@ -60,6 +60,7 @@ import {
   setDevicePageHint,
 } from "../../memory/frames/device-frames.ts";
 import type { Machine } from "../../memory/machine.ts";
+import { counterPlace } from "../../memory/space-counters.ts";
 import { leafAlloc, nextLeafPage, pteAt, pteIndex, wordAt } from "../../mmu/radix-table.ts";
 import { EVENT_CLEAR, EVENT_MIGRATE, invalidateRange } from "../../notifier/events.ts";
 import {
@@ -316,6 +317,9 @@ export function* migrateVmaPages(migration: Migration): Task<number> {
   return pages;
 }
 
+const PAGES_TO_DEVICE = counterPlace("pagesToDevice");
+const PAGES_TO_RAM = counterPlace("pagesToRam");
+
 /**
  * Ends the migration: the marked pages are in their new frames, the others as they were. Frames in
  * `dst` that were not needed are put. Returns how many pages are in their new frames: a page that
@@ -323,8 +327,11 @@ export function* migrateVmaPages(migration: Migration): Task<number> {
  */
 export function* migrateVmaFinalize(migration: Migration): Task<number> {
   const { mm, src, dst, old } = migration;
-  const { refs } = migration.machine.ram;
+  const { ram } = migration.machine;
+  const { refs } = ram;
   let pages = 0;
+  let toDevice = 0;
+  let fromDevice = 0;
   for (let i = 0; i < src.length; i++) {
     const to = dst[i]!;
     const isMoved = isMarked(migration, i);
@@ -335,12 +342,16 @@ export function* migrateVmaFinalize(migration: Migration): Task<number> {
       const isInstalled = yield* replaceMigration(migration, i, fresh);
       if (isInstalled && isMoved) {
         pages++;
+        if (to >= ram.ownEndPfn) toDevice++;
+        else if (from >= ram.ownEndPfn) fromDevice++;
         surplus = from; // the entry's count of it
       }
       yield* refs.pagePut(from); // the migration's (Y3)
     }
     if (surplus !== ZERO_PFN) yield* refs.pagePut(surplus);
   }
+  if (toDevice > 0) mm.counters.add(PAGES_TO_DEVICE, toDevice);
+  if (fromDevice > 0) mm.counters.add(PAGES_TO_RAM, fromDevice);
   yield* mm.migrations.wakeAll();
   endHalfDone(mm);
   return pages;
