@@ -88,7 +88,7 @@ export interface AddressSpaceStats {
  * ```
  */
 export interface SpaceCounts {
-  /** Faults of private memory: the page of zeros; a fresh frame; the copy of a frame for a store. */
+  /** Faults of private memory: page of zeros; fresh frame; copy of a frame for a store. */
   readonly zeroFaults: number;
   readonly anonymousFaults: number;
   readonly copyFaults: number;

@@ -1,4 +1,4 @@
-/** @module smaps and the counters of stats: what is in memory of each mapping, and what happened. */
+/** @module smaps and the counters of stats: what is in memory, and what has happened. */
 
 import assert from "node:assert/strict";
 import { test } from "node:test";

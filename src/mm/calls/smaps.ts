@@ -1,6 +1,6 @@
 /**
  * @module mm/calls/smaps
- * What a space's mappings have in memory: Linux's `/proc/pid/smaps`, page by page of the page table.
+ * What a space's mappings have in memory, page by page: Linux's `/proc/pid/smaps`.
  * Follows `smaps_pte_entry` in `fs/proc/task_mmu.c`. Differs in that a frame is "shared" by its
  * references (Linux: by its mappings), without those of the page cache and of views.
  */
