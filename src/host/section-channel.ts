@@ -22,7 +22,7 @@
  */
 
 import type { BroadcastChannel as NodeChannel, MessagePort as NodePort } from "node:worker_threads";
-import type { RamSectionHandle } from "../memory/frames/ram-section.ts";
+import { type RamSectionHandle, readSectionHandle } from "../memory/frames/ram-section.ts";
 import { type ArgumentRule, ruleOf } from "../sync/argument-rules.ts";
 import { futexWait, mayBlock } from "../sync/atomics.ts";
 import { isDeno, isNode, workerThreads } from "./thread-identity.ts";
@@ -74,34 +74,27 @@ function keyOf(handle: RamSectionHandle): string {
   return `${handle.recordAt}/${handle.serial}/${handle.buffer.byteLength}`;
 }
 
-function isHandle(value: unknown): value is RamSectionHandle {
-  if (typeof value !== "object" || value === null) return false;
-  const { recordAt, serial, basePfn, bufferPage, buffer, frames } =
-    value as Partial<RamSectionHandle>;
-  const areNumbers = [recordAt, serial, basePfn, bufferPage].every((number) =>
-    Number.isInteger(number),
-  );
-  const areBuffers =
-    buffer instanceof SharedArrayBuffer &&
-    (frames === undefined || frames instanceof SharedArrayBuffer);
-  return areNumbers && areBuffers;
+/** Undefined for what has not the shape of a message, or cannot be read at all. */
+function parseMessage(data: unknown, machineId: string): ChannelMessage | undefined {
+  try {
+    return readMessage(data, machineId);
+  } catch {
+    return undefined; // an object of this thread, with code of its own
+  }
 }
 
-function parseMessage(data: unknown, machineId: string): ChannelMessage | undefined {
+function readMessage(data: unknown, machineId: string): ChannelMessage | undefined {
   if (typeof data !== "object" || data === null) return undefined;
-  const message = data as {
-    kind?: unknown;
-    machineId?: unknown;
-    handles?: unknown;
-    known?: unknown;
-  };
+  const message = data as Partial<Record<"kind" | "machineId" | "handles" | "known", unknown>>;
   const { kind, handles, known } = message;
   if (message.machineId !== machineId) return undefined;
-  if (kind === "sections" && Array.isArray(handles) && handles.every(isHandle))
-    return { kind, machineId, handles };
-  if (kind === "question" && Array.isArray(known))
-    return { kind, machineId, known: known.map(String) };
-  return undefined;
+  if (kind === "question" && Array.isArray(known)) {
+    const keys = Array.from(known).filter((key) => typeof key === "string");
+    return keys.length === known.length ? { kind, machineId, known: keys } : undefined;
+  }
+  if (kind !== "sections" || !Array.isArray(handles)) return undefined;
+  const read = Array.from(handles, readSectionHandle).filter((one) => one !== undefined);
+  return read.length === handles.length ? { kind, machineId, handles: read } : undefined;
 }
 
 /** Something that messages can be sent on. */

@@ -10,11 +10,12 @@ import { registerAgent, unregisterAgent } from "../sync/runners/agents.ts";
 import { EINVAL, ENOMEM } from "../sync/errno.ts";
 import { HmmError, bug } from "../sync/errors.ts";
 import { runBlocking } from "../sync/runners/run-blocking.ts";
+import { hasPanicked } from "../sync/death/panic.ts";
 import { shareMemory } from "../sync/primitives/shootdown.ts";
 import { SharedMemory } from "../sync/shared-memory.ts";
 import { Heap } from "./heap/heap.ts";
 import { HeapPages, heapBytesFor } from "./heap/heap-pages.ts";
-import type { RamSectionHandle } from "./frames/ram-section.ts";
+import { type RamSectionHandle, readSectionHandle } from "./frames/ram-section.ts";
 import { PAGE_BYTES, Ram } from "./ram.ts";
 import { PFN_LIMIT } from "./frames/section-records.ts";
 
@@ -54,6 +55,16 @@ export const HEAP_BYTES_MIN: number = heapBytesFor(HEAP_PAGES_MIN);
 const HEAP_BYTES_MAX: number = 2 ** 32;
 /** Leaves frame numbers for the page of zeros and for users' buffers. */
 const RAM_BYTES_MAX: number = (PFN_LIMIT - 2 ** 18) * PAGE_BYTES;
+
+/** A handle as another thread has sent it, copied; undefined for what has not its shape. */
+export function readMachineHandle(value: unknown): MachineHandle | undefined {
+  if (typeof value !== "object" || value === null) return undefined;
+  const { kind, heap, sections } = value as Partial<MachineHandle>;
+  if (kind !== KIND || !(heap instanceof SharedArrayBuffer) || !Array.isArray(sections))
+    return undefined;
+  const read = Array.from(sections, readSectionHandle).filter((one) => one !== undefined);
+  return read.length === sections.length ? { kind, heap, sections: read } : undefined;
+}
 
 const machineByMemory = new WeakMap<SharedMemory, Machine>();
 
@@ -121,9 +132,14 @@ export class Machine {
     }
     const memory = SharedMemory.attach(handle.heap);
     registerThread(memory, options);
-    const heap = new Heap(memory);
-    const ram = runBlocking(memory, Ram.attach(heap, handle.sections), "attach");
-    return new Machine(memory, heap, ram);
+    try {
+      const heap = new Heap(memory);
+      const ram = runBlocking(memory, Ram.attach(heap, handle.sections), "attach");
+      return new Machine(memory, heap, ram);
+    } catch (error) {
+      if (!hasPanicked(memory)) unregisterAgent(memory);
+      throw error;
+    }
   }
 
   /** For other threads. It contains the users' buffers that this thread knows when it is taken. */

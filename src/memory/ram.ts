@@ -12,9 +12,9 @@
  * Lock: ramLock, inside the parts.
  */
 
-import { ENOMEM } from "../sync/errno.ts";
+import { EINVAL, ENOMEM } from "../sync/errno.ts";
 import type { Errno } from "../sync/errno.ts";
-import { bug } from "../sync/errors.ts";
+import { HmmError, bug } from "../sync/errors.ts";
 import { EXPLORED } from "../sync/shared-memory.ts";
 import type { SharedMemory } from "../sync/shared-memory.ts";
 import { Spinlock } from "../sync/primitives/spinlock.ts";
@@ -118,6 +118,10 @@ export class Ram {
     );
     const ram = new Ram(core);
     for (const handle of handles) ram.sections.adopt(handle);
+    if (!ram.sections.hasOwnRam) {
+      const text = "its handle is damaged, part of the machine's RAM is missing";
+      throw new HmmError(EINVAL, "attach", `Cannot attach: ${text}; pass it on as it was given`);
+    }
     ram.#setZones();
     return ram;
   }

@@ -6,10 +6,10 @@
  * space alive. It may be old, damaged or of another machine; `attach` checks it.
  */
 
-import type { MachineHandle } from "../memory/machine.ts";
-import { EINVAL } from "../sync/errno.ts";
+import { type MachineHandle, readMachineHandle } from "../memory/machine.ts";
 import { formatValue } from "../sync/argument-rules.ts";
-import { customFailure } from "./failures.ts";
+import { HmmError } from "../sync/errors.ts";
+import { refusalBy } from "./failures.ts";
 
 /**
  * Names an address space to other threads of the program: see `AddressSpace.handle`.
@@ -66,58 +66,62 @@ export function makeHandle(
   return { kind: KIND, version: VERSION, machineId, machine, space };
 }
 
-function isMachineHandle(value: unknown): value is MachineHandle {
-  if (typeof value !== "object" || value === null) return false;
-  const { heap, sections } = value as Partial<MachineHandle>;
-  return heap instanceof SharedArrayBuffer && Array.isArray(sections);
-}
-
 /** The handle of a machine, for a driver's threads. */
 export function makeDriverHandle(machine: MachineHandle, machineId: string): DriverHandle {
   return { kind: DRIVER_KIND, version: VERSION, machineId, machine };
 }
 
-type Fields = Partial<Record<keyof AddressSpaceHandle, unknown>>;
+/** What both kinds of handles have. */
+interface CommonFields {
+  readonly machineId: string;
+  readonly machine: MachineHandle;
+  readonly space: unknown;
+}
 
 /**
  * Throws HmmError EINVAL for anything but a handle of this version. Its space may be gone.
  */
 export function parseHandle(value: unknown): AddressSpaceHandle {
-  const fields = checkedFields(value, KIND, "an address space; pass on space.handle");
-  const { machineId, machine, space } = fields;
-  if (typeof machineId !== "string" || !isMachineHandle(machine) || !Number.isSafeInteger(space))
-    throw damaged("space.handle");
+  const { machineId, machine, space } = readFields(value, KIND, "space.handle");
+  if (!Number.isSafeInteger(space)) throw damaged("space.handle");
   return { kind: KIND, version: VERSION, machineId, machine, space: space as number };
 }
 
 /** Throws HmmError EINVAL for anything but a driver's handle of this version. */
 export function parseDriverHandle(value: unknown): DriverHandle {
-  const fields = checkedFields(value, DRIVER_KIND, "a driver's thread; pass on driver.handle");
-  const { machineId, machine } = fields;
-  if (typeof machineId !== "string" || !isMachineHandle(machine)) throw damaged("driver.handle");
+  const { machineId, machine } = readFields(value, DRIVER_KIND, "driver.handle");
   return { kind: DRIVER_KIND, version: VERSION, machineId, machine };
 }
 
-/** The fields of a handle of that kind and of this version. */
-function checkedFields(value: unknown, kind: string, what: string): Fields {
-  const fields = (typeof value === "object" && value !== null ? value : {}) as Fields;
-  if (fields.kind !== kind) {
-    throw customFailure("attach", EINVAL, `this is not the handle of ${what} as it was given`);
+/** Each field is read once. What throws when it is read is no handle either. */
+function readFields(value: unknown, kind: string, name: string): CommonFields {
+  try {
+    return checkedFields(value, kind, name);
+  } catch (error) {
+    if (error instanceof HmmError) throw error;
+    throw damaged(name);
   }
-  if (fields.version !== VERSION) {
-    throw customFailure(
-      "attach",
-      EINVAL,
-      `its handle is of version ${formatValue(fields.version)}, not ${VERSION}; use one version of hmm-ts in all threads`,
-    );
-  }
-  return fields;
 }
 
-function damaged(handle: string): Error {
-  return customFailure(
-    "attach",
-    EINVAL,
-    `its handle is damaged; pass on ${handle} as it was given`,
-  );
+function checkedFields(value: unknown, wanted: string, name: string): CommonFields {
+  const fields = (typeof value === "object" && value !== null ? value : {}) as Partial<
+    Record<keyof AddressSpaceHandle, unknown>
+  >;
+  const { kind, version, machineId, space } = fields;
+  if (kind !== wanted) {
+    const refuse = refusalBy("attach");
+    throw refuse(`the handle is ${formatValue(value)} and none; pass on ${name} as it was given`);
+  }
+  if (version !== VERSION) {
+    throw refusalBy("attach")(
+      `its handle is of version ${formatValue(version)}, not ${VERSION}; use one version of hmm-ts in all threads`,
+    );
+  }
+  const machine = readMachineHandle(fields.machine);
+  if (typeof machineId !== "string" || machine === undefined) throw damaged(name);
+  return { machineId, machine, space };
+}
+
+function damaged(name: string): HmmError {
+  return refusalBy("attach")(`its handle is damaged; pass on ${name} as it was given`);
 }

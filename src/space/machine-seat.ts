@@ -20,6 +20,7 @@ import { Machine, type MachineHandle } from "../memory/machine.ts";
 import "../mm/view/view-watch.ts";
 import { agentDied } from "../sync/runners/agents.ts";
 import { EINVAL, ENODEV } from "../sync/errno.ts";
+import { HmmError } from "../sync/errors.ts";
 import { hasPanicked } from "../sync/death/panic.ts";
 import { probeAndReapAsync } from "../sync/runners/run-async.ts";
 import { runBlocking } from "../sync/runners/run-blocking.ts";
@@ -121,7 +122,7 @@ export class MachineSeat implements Seat {
       for (const section of handle.sections) known.machine.ram.sections.adopt(section);
       return known;
     }
-    const machine = Machine.attach(handle, { name: threadName, hostThreadId });
+    const machine = attachMachine(handle);
     return detachIfThrown(machine, () => {
       const table = runBlocking(machine.memory, findSpaceTable(machine), "attach");
       if (table === undefined || machineIdOf(table) !== machineId) {
@@ -176,6 +177,25 @@ export class MachineSeat implements Seat {
     ram.sections.receive = undefined;
     // On a machine that has stopped, this thread may still hold a lock. Nobody waits for it there.
     if (!hasPanicked(memory)) this.machine.detach();
+  }
+}
+
+/**
+ * Throws HmmError EINVAL, with the reason as its cause, where the words of the heap are not what a
+ * machine's are. Not all damage can be seen: docs/SECURITY.md.
+ */
+function attachMachine(handle: MachineHandle): Machine {
+  try {
+    return Machine.attach(handle, { name: threadName, hostThreadId });
+  } catch (error) {
+    if (error instanceof HmmError && error.syscall !== "ensure") throw error;
+    const damaged = customFailure(
+      "attach",
+      EINVAL,
+      "the heap in its handle is damaged (see cause); pass on space.handle as it was given",
+    );
+    damaged.cause = error;
+    throw damaged;
   }
 }
 

@@ -22,7 +22,7 @@ import { refusalOf } from "./options.ts";
 import { stopDispatch } from "./dispatch-state.ts";
 import type { SoftwareRecord } from "./software-record.ts";
 import type { OwnerMessage, ThreadMessage, ThreadStart } from "./worker-messages.ts";
-import { unpackFailure } from "./worker-messages.ts";
+import { readThreadMessage, unpackFailure } from "./worker-messages.ts";
 
 /**
  * How long a thread may take to leave, until it is ended where it is: its kernel may be one that
@@ -87,7 +87,7 @@ class ThreadHandle {
     this.#started = started;
     this.#onGone = onGone;
     this.worker = started.worker;
-    this.worker.onMessage((message) => this.#hear(message as ThreadMessage));
+    this.worker.onMessage((message) => this.#hear(readThreadMessage(message)));
     this.worker.onError((error) => this.#lose("its Worker failed", error.message));
     this.worker.onExit(() => this.#lose("its Worker has ended", "it has ended"));
     this.#enterTimer = setTimeout(() => {
@@ -108,7 +108,8 @@ class ThreadHandle {
     if (!this.isGone) this.worker.post(message);
   }
 
-  #hear(message: ThreadMessage): void {
+  #hear(message: ThreadMessage | undefined): void {
+    if (message === undefined) return;
     clearTimeout(this.#enterTimer);
     const resolve = this.#awaited.get(message.kind);
     this.#awaited.delete(message.kind);

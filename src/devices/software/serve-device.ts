@@ -22,6 +22,8 @@ import {
   type ThreadMessage,
   type ThreadStart,
   packFailure,
+  readOwnerMessage,
+  readThreadStart,
 } from "./worker-messages.ts";
 
 /** What a Worker serves a device with. */
@@ -58,7 +60,7 @@ export function serveDevice(options: ServeDeviceOptions = {}): void {
   isServing = true;
   const post = (message: ThreadMessage): void => scope.post(message);
   const begin = async (): Promise<void> => {
-    const { driver, thread } = openThread((await scope.start) as ThreadStart);
+    const { driver, thread } = openThread(readThreadStart(await scope.start));
     // The items of a kernel that leaves promises behind are long over when one is rejected: the
     // next dispatch is answered with it.
     let leftBehind: Error | undefined;
@@ -78,7 +80,8 @@ export function serveDevice(options: ServeDeviceOptions = {}): void {
       post({ kind: "left" });
     };
     scope.onMessage((message) => {
-      const order = message as OwnerMessage;
+      const order = readOwnerMessage(message);
+      if (order === undefined) return;
       if (order.kind === "leave") leave();
       else
         run(order).then(

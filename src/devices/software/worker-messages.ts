@@ -6,6 +6,7 @@
 
 import {
   EFAULT,
+  EINVAL,
   HmmError,
   errnoOf,
   type DriverHandle,
@@ -64,6 +65,107 @@ export type FailureMessage =
       readonly syscall: string;
       readonly message: string;
     };
+
+type Read<T> = Partial<Record<T extends T ? keyof T : never, unknown>>;
+
+function fieldsOf<T>(value: unknown): Read<T> {
+  return typeof value === "object" && value !== null ? value : {};
+}
+
+/**
+ * What a thread has said; undefined for anything else. A Worker may be the program's own, and
+ * another code in it may post what it likes.
+ */
+export function readThreadMessage(value: unknown): ThreadMessage | undefined {
+  const { kind, failure } = fieldsOf<ThreadMessage>(value);
+  if (kind === "left") return { kind };
+  if (kind !== "ready" && kind !== "ran") return undefined;
+  return failure === undefined ? { kind } : { kind, failure: readFailure(failure) };
+}
+
+function readFailure(value: unknown): FailureMessage {
+  const { kind, fields, code, syscall, message } = fieldsOf<FailureMessage>(value);
+  if (kind === "fault") {
+    const { errno, address, access, item } = fieldsOf<DeviceFaultFields>(fields);
+    const isAccess = access === "read" || access === "write";
+    if (isNumber(errno) && isNumber(address) && isAccess && isItem(item))
+      return { kind, fields: { errno, address, access, item } };
+  }
+  if (kind === "kernel") {
+    const { item, code: of, message: text, cause } = fieldsOf<KernelFailureFields>(fields);
+    if (isCode(of) && typeof text === "string" && isItem(item))
+      return { kind, fields: { item, code: of, message: text, cause } };
+  }
+  if (
+    kind === "error" &&
+    isCode(code) &&
+    typeof syscall === "string" &&
+    typeof message === "string"
+  )
+    return { kind, code, syscall, message };
+  return {
+    kind: "error",
+    code: "EIO",
+    syscall: "dispatch",
+    message:
+      "Cannot read what a thread of the device answered: it has not the shape of an answer; let only hmm-ts post to the device's owner",
+  };
+}
+
+/** What the owner has said; undefined for anything else. */
+export function readOwnerMessage(value: unknown): OwnerMessage | undefined {
+  type Run = OwnerMessage & { kind: "run" };
+  const { kind, module, exportName, items, args, mayReplay, machine } = fieldsOf<Run>(value);
+  if (fieldsOf<OwnerMessage>(value).kind === "leave") return { kind: "leave" };
+  const isNamed = (module === undefined || typeof module === "string") && isText(exportName);
+  const isCounted = Number.isSafeInteger(items) && Number(items) >= 0;
+  if (kind !== "run" || !isNamed || !isCounted || typeof mayReplay !== "boolean") return undefined;
+  if (!Array.isArray(args) || !args.every(isNumber)) return undefined;
+  return {
+    kind,
+    module,
+    exportName,
+    items: Number(items),
+    args,
+    mayReplay,
+    machine: machine as DriverHandle, // checked by DriverThread.adopt
+  };
+}
+
+/** The start data. Throws HmmError EINVAL for anything else. */
+export function readThreadStart(value: unknown): ThreadStart {
+  const { machine, recordAt, serial, index } = fieldsOf<ThreadStart>(value);
+  const numbers = [recordAt, serial, index];
+  if (numbers.every((number) => Number.isSafeInteger(number) && Number(number) >= 0)) {
+    return {
+      machine: machine as DriverHandle, // checked by DriverThread.attach
+      recordAt: Number(recordAt),
+      serial: Number(serial),
+      index: Number(index),
+    };
+  }
+  throw new HmmError(
+    EINVAL,
+    "device",
+    "Cannot start a thread of the device: its start data are not those of a device; let SoftwareDevice start the Worker",
+  );
+}
+
+function isNumber(value: unknown): value is number {
+  return typeof value === "number";
+}
+
+function isText(value: unknown): value is string {
+  return typeof value === "string";
+}
+
+function isItem(value: unknown): value is number | undefined {
+  return value === undefined || typeof value === "number";
+}
+
+function isCode(value: unknown): value is HmmErrorCode {
+  return typeof value === "string" && errnoOf(value) !== undefined;
+}
 
 /** The fields of an error. */
 export function packFailure(error: unknown): FailureMessage {

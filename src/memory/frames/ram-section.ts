@@ -127,6 +127,44 @@ export interface RamSectionHandle {
   readonly frames: SharedArrayBuffer | undefined;
 }
 
+/**
+ * A handle as another thread has sent it, copied field by field; undefined for what has not its
+ * shape. Whether there is such a section is for `Sections.adopt` to find out.
+ */
+export function readSectionHandle(value: unknown): RamSectionHandle | undefined {
+  if (typeof value !== "object" || value === null) return undefined;
+  const given = value as Partial<RamSectionHandle>;
+  const { recordAt, serial, basePfn, bufferPage, buffer, frames } = given;
+  const areNumbers = [recordAt, serial, basePfn, bufferPage].every(
+    (number) => Number.isSafeInteger(number) && Number(number) >= 0,
+  );
+  if (!areNumbers || !(buffer instanceof SharedArrayBuffer)) return undefined;
+  if (frames !== undefined && !(frames instanceof SharedArrayBuffer)) return undefined;
+  return {
+    recordAt: Number(recordAt),
+    serial: Number(serial),
+    basePfn: Number(basePfn),
+    buffer,
+    bufferPage: Number(bufferPage),
+    frames,
+  };
+}
+
+/**
+ * Whether the buffers of a handle can be those of the section in `record`. Which memory they are
+ * cannot be seen: who has a handle is trusted with that (docs/SECURITY.md).
+ */
+export function isHandleOf(handle: RamSectionHandle, record: SectionRecord): boolean {
+  const { kind, serial, basePfn, pages, reservedPages } = record;
+  if (serial !== handle.serial || basePfn !== handle.basePfn) return false;
+  const { frames, bufferPage } = handle;
+  const behind = pagesBehind(handle);
+  if (kind === SECTION_USER || kind === SECTION_DEVICE)
+    return frames === undefined && bufferPage === 0 && behind > 0;
+  if (frames === undefined || frames.byteLength < frameTableBytes(reservedPages)) return false;
+  return behind >= pages;
+}
+
 /** Where references to the frames of a user's buffer, or of a device's memory, are counted. */
 export function countsOfRecord(memory: SharedMemory, record: SectionRecord): FrameCounts {
   const { device, deviceTable, deviceKind, basePfn, reservedPages } = record;

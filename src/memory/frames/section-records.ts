@@ -43,6 +43,11 @@ export class SectionRecords {
     );
   }
 
+  /** The record at a pointer that another thread has sent, or undefined where there is none. */
+  byPointer(at: number): SectionRecord | undefined {
+    return this.all().find((record) => record.at === at);
+  }
+
   /** The record of a section by its first frame, or undefined. Holding ramLock. */
   at(basePfn: number): SectionRecord | undefined {
     return this.all().find((record) => record.kind !== SECTION_NONE && record.basePfn === basePfn);

@@ -26,11 +26,14 @@ import {
   RamSection,
   SECTION_DEVICE,
   SECTION_NONE,
+  SECTION_OWNED,
   SECTION_PAGES_MAX,
   SECTION_USER,
+  SECTION_ZERO,
   SectionRecord,
   countsOfRecord,
   frameTableBytes,
+  isHandleOf,
   pagesBehind,
 } from "./ram-section.ts";
 import { GRANULE_PAGES, GRANULE_SHIFT, SectionRecords } from "./section-records.ts";
@@ -161,6 +164,14 @@ export class Sections {
     return this.known().map(({ handle }) => handle);
   }
 
+  /** Whether this thread has all of the machine's own RAM: without it no frame can be used. */
+  get hasOwnRam(): boolean {
+    return this.#records
+      .all()
+      .filter(({ kind }) => kind === SECTION_OWNED || kind === SECTION_ZERO)
+      .every(({ basePfn }) => this.#reached(basePfn) !== undefined);
+  }
+
   /** All that this thread has and that are there yet, by frame number. */
   known(): RamSection[] {
     return [...new Set(this.#byGranule)]
@@ -183,16 +194,18 @@ export class Sections {
   }
 
   /**
-   * Lets this thread use the section. False: it could already, or the section has been removed.
+   * Lets this thread use the section. False: it could already, the section has been removed, or the
+   * handle is of none: it may come from anywhere.
    */
   adopt(handle: RamSectionHandle): boolean {
-    const record = SectionRecord.at(this.#memory, handle.recordAt);
+    const record = this.#records.byPointer(handle.recordAt);
+    if (record === undefined) return false;
     const { words } = this.#memory;
     // Read before the serial, which has changed if the record has been freed and perhaps used
     // again: without ramLock nothing else shows that.
     const recordPages = atomicLoad(words, record.at + SectionRecord.offset.pages) >>> 0;
     const reservedPages = atomicLoad(words, record.at + SectionRecord.offset.reservedPages) >>> 0;
-    if (record.kind === SECTION_NONE || record.serial !== handle.serial) return false;
+    if (record.kind === SECTION_NONE || !isHandleOf(handle, record)) return false;
     const pages = Math.min(recordPages, pagesBehind(handle));
     if (this.#reached(handle.basePfn + pages - 1) !== undefined) return false;
     const beside = this.#byGranule.find((other) => other?.buffer === handle.buffer);
