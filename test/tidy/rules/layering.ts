@@ -26,6 +26,7 @@ export const layers: readonly string[] = [
   "driver.ts",
   "checker",
   "worker.ts",
+  "webgpu.ts",
   "index.ts",
   "command/scenarios",
   "command/src",

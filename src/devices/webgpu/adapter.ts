@@ -1,0 +1,110 @@
+/**
+ * @module devices/webgpu/adapter
+ * Where WebGPU comes from: `navigator.gpu` of a browser's Worker, npm's `webgpu` in Node. And what
+ * an adapter must have for a device of a given size. Of the device's Worker.
+ */
+
+import { HmmError, PAGE_BYTES } from "../../driver-interface.ts";
+import type { AdapterChoice, AdapterReport } from "./messages.ts";
+import { DIRECTORY_WORDS, LEAF_ENTRIES, controlWords } from "./wgsl/layout.ts";
+
+const CHECK_DRIVER =
+  "check the graphics driver (in Node a Vulkan loader, as libvulkan1, and what it finds)";
+
+/** Dawn's object must stay reachable as long as anything that it made. */
+let dawn: GPU | undefined;
+
+async function findGpu({ nodeFlags = [] }: AdapterChoice): Promise<GPU> {
+  const scope = globalThis as { navigator?: { gpu?: GPU } };
+  if (scope.navigator?.gpu !== undefined) return scope.navigator.gpu;
+  if (typeof process === "undefined" || process.versions?.node === undefined)
+    throw noGpu("this browser's Workers have no WebGPU; use one that has, and serve over https");
+  if (dawn !== undefined) return dawn;
+  // A bundler shall not look for it.
+  const name = "webgpu";
+  let loaded: { create: (flags: readonly string[]) => GPU; globals: object };
+  try {
+    loaded = (await import(/* @vite-ignore */ name)) as typeof loaded;
+  } catch (error) {
+    const why = error instanceof Error ? error.message : String(error);
+    throw noGpu(`npm's package webgpu cannot be loaded (${why}); run npm install webgpu`);
+  }
+  Object.assign(globalThis, loaded.globals);
+  dawn = loaded.create(nodeFlags);
+  return dawn;
+}
+
+function noGpu(why: string): HmmError {
+  return new HmmError("ENODEV", "device", `Cannot make the device: ${why}`);
+}
+
+/** A device of the adapter, and what it says of itself. */
+export interface Acquired {
+  readonly device: GPUDevice;
+  readonly report: AdapterReport;
+  /** Leaves that the page table may have. */
+  readonly leavesMax: number;
+}
+
+/**
+ * Rejects with HmmError ENODEV (there is none, or it never comes), EINVAL (it cannot bind so much).
+ */
+export async function acquireDevice(choice: AdapterChoice, frames: number): Promise<Acquired> {
+  const gpu = await findGpu(choice);
+  const adapter = await within(
+    choice.timeoutMs,
+    gpu.requestAdapter({
+      ...(choice.powerPreference === undefined ? {} : { powerPreference: choice.powerPreference }),
+      forceFallbackAdapter: choice.forceFallback,
+    }),
+  );
+  if (adapter === undefined || adapter === null)
+    throw noGpu(`no adapter was found; ${CHECK_DRIVER}`);
+  const bytes = Math.max(frames * PAGE_BYTES, controlWords(frames) * 4);
+  const { limits } = adapter;
+  const bytesMax = Math.min(limits.maxStorageBufferBindingSize, limits.maxBufferSize);
+  if (bytes > bytesMax) {
+    const why = `the adapter binds at most ${bytesMax} bytes`;
+    const text = `Cannot make the device: ${why}; give it no more memoryBytes than that`;
+    throw new HmmError("EINVAL", "device", text);
+  }
+  const device = await within(
+    choice.timeoutMs,
+    adapter.requestDevice({ requiredLimits: limitsFor(limits, bytes) }),
+  );
+  if (device === undefined) throw noGpu("the adapter gave no device in time; try again");
+  const { vendor, architecture, device: model, description } = adapter.info;
+  const tableWords = device.limits.maxStorageBufferBindingSize / 4;
+  return {
+    device,
+    report: { vendor, architecture, device: model, description },
+    leavesMax: Math.floor((tableWords - DIRECTORY_WORDS) / LEAF_ENTRIES),
+  };
+}
+
+/** Nothing above the specification's defaults, unless the budget needs it. */
+function limitsFor(limits: GPUSupportedLimits, bytes: number): Record<string, number> {
+  const required: Record<string, number> = {};
+  if (bytes > DEFAULT_BINDING_BYTES) required["maxStorageBufferBindingSize"] = bytes;
+  if (bytes > DEFAULT_BUFFER_BYTES) required["maxBufferSize"] = bytes;
+  const { maxComputeInvocationsPerWorkgroup: invocations, maxComputeWorkgroupSizeX: x } = limits;
+  required["maxComputeInvocationsPerWorkgroup"] = invocations;
+  required["maxComputeWorkgroupSizeX"] = x;
+  return required;
+}
+
+const DEFAULT_BINDING_BYTES: number = 128 * 2 ** 20;
+const DEFAULT_BUFFER_BYTES: number = 256 * 2 ** 20;
+
+/** What the promise gives, or undefined after `timeoutMs`. */
+async function within<T>(timeoutMs: number, promise: Promise<T>): Promise<T | undefined> {
+  let timer: ReturnType<typeof setTimeout> | undefined;
+  const timeout = new Promise<undefined>((resolve) => {
+    timer = setTimeout(() => resolve(undefined), timeoutMs);
+  });
+  try {
+    return await Promise.race([promise, timeout]);
+  } finally {
+    clearTimeout(timer);
+  }
+}

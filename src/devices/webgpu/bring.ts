@@ -1,0 +1,367 @@
+/**
+ * @module devices/webgpu/bring
+ * Brings pages to the device: the collision-retry rule (R4) for copies that are read, and for pages
+ * that the device may store to.
+ *
+ * | wanted | what is done to the page | held as |
+ * | --- | --- | --- |
+ * | read | made present, write-protected (mm/fault/track.ts) | HOLD_READ |
+ * | write | made exclusive to the device (hmm/walk/exclusive.ts) | HOLD_EXCLUSIVE |
+ * | either, of memory that others may write unseen | made present, and writable | HOLD_SHARED |
+ *
+ * Each piece of at most PIECE_PAGES pages is one range. Under the driver lock the log is drained,
+ * the range is found valid, and the pages are copied from RAM and entered in the same section: so a
+ * copy is never of a frame that has got another page (N1 of record.ts).
+ *
+ * Of the device's Worker. Holding no lock.
+ */
+
+import {
+  DEFAULT_ENCODING,
+  EBUSY,
+  EFAULT,
+  ENOMEM,
+  type Errno,
+  HOLES_MARK,
+  type HmmMirror,
+  type HmmRange,
+  type Machine,
+  PAGE_BYTES,
+  type Task,
+  entryIsValid,
+  entryPfn,
+  hmmRangeAlloc,
+  hmmRangeFault,
+  hmmRangeFree,
+  hmmRangeValid,
+  hmmRangeWaitUntilValid,
+  mmOfRange,
+  monotonicMs,
+  readFrame,
+  withHmmRange,
+  EAGAIN,
+  EOPNOTSUPP,
+  ESRCH,
+  ZERO_PFN,
+  bug,
+  hmmRangeExclusive,
+  trackRange,
+} from "../../driver-interface.ts";
+import {
+  type FramePool,
+  HOLD_EXCLUSIVE,
+  HOLD_READ,
+  HOLD_SHARED,
+  HOLD_SHARED_WRITABLE,
+  type Hold,
+} from "./frame-pool.ts";
+import type { Gpu } from "./gpu.ts";
+import { type WebGpuRecord, drainLog } from "./record.ts";
+
+/** Pages that are copied in one section of the driver lock. */
+export const PIECE_PAGES = 64;
+
+/** Times that pages are tried to be had exclusively. */
+const EXCLUSIVE_TRIES = 3;
+
+/** What is wanted of a page. A prefetched one is taken as it is. */
+export type PageWant = 1 | 2 | 3;
+export const WANT_PREFETCH: PageWant = 1;
+export const WANT_READ: PageWant = 2;
+export const WANT_WRITE: PageWant = 3;
+
+export interface BringFailure {
+  readonly page: number;
+  readonly errno: Errno;
+}
+
+export interface Brought {
+  readonly failures: readonly BringFailure[];
+  /** Frames did not suffice: all that there are is in use by the chunk under way. */
+  readonly isFull: boolean;
+}
+
+/** Numbers that the Worker keeps for its statistics. */
+export interface BringCounts {
+  pagesToDevice: number;
+  prefetched: number;
+  retries: number;
+  copyMs: number;
+  collectMs: number;
+}
+
+const { valid, write } = DEFAULT_ENCODING.flags;
+
+/** How the pages of a piece are had. */
+type Manner = "read" | "exclusive" | "shared write";
+
+export class Bringer {
+  readonly counts: BringCounts = {
+    pagesToDevice: 0,
+    prefetched: 0,
+    retries: 0,
+    copyMs: 0,
+    collectMs: 0,
+  };
+  readonly #machine: Machine;
+  readonly #mirror: HmmMirror;
+  readonly #record: WebGpuRecord;
+  readonly #pool: FramePool;
+  readonly #gpu: () => Gpu;
+  readonly #range: HmmRange;
+  readonly #timeoutMs: number;
+  readonly #request = new Uint32Array(PIECE_PAGES);
+  readonly #copyable = new Uint8Array(PIECE_PAGES);
+  readonly #bytes = new Uint8Array(PIECE_PAGES * PAGE_BYTES);
+  #failures: BringFailure[] = [];
+  #isFull = false;
+
+  private constructor(parts: BringerParts, range: HmmRange) {
+    this.#machine = parts.machine;
+    this.#mirror = parts.mirror;
+    this.#record = parts.record;
+    this.#pool = parts.pool;
+    this.#gpu = parts.gpu;
+    this.#timeoutMs = parts.timeoutMs;
+    this.#range = range;
+    range.request = this.#request;
+  }
+
+  /** ENOMEM, EMFILE. */
+  static *open(parts: BringerParts): Task<Bringer | Errno> {
+    const range = yield* hmmRangeAlloc(parts.machine, {
+      pfns: new Uint32Array(PIECE_PAGES),
+      pfnFlagsMask: valid | write,
+      holes: HOLES_MARK,
+      request: new Uint32Array(PIECE_PAGES),
+    });
+    return typeof range === "number" ? range : new Bringer(parts, range);
+  }
+
+  /** Pairs with `open`. */
+  close(): Task<void> {
+    return hmmRangeFree(this.#range);
+  }
+
+  /**
+   * Brings the wanted pages, as far as they can be had, and pins them but for prefetched ones. The
+   * order does not matter. What a page has already is left.
+   */
+  *bring(wants: ReadonlyMap<number, PageWant>): Task<Brought> {
+    this.#failures = [];
+    this.#isFull = false;
+    const startMs = monotonicMs();
+    const reads: number[] = [];
+    const writes: number[] = [];
+    for (const [page, want] of wants) {
+      if (want === WANT_WRITE) writes.push(page);
+      else reads.push(page);
+    }
+    reads.sort((a, b) => a - b);
+    writes.sort((a, b) => a - b);
+    // First what was asked for: prefetched pages never take a frame from them.
+    const asked = reads.filter((page) => wants.get(page) === WANT_READ);
+    const early = reads.filter((page) => wants.get(page) === WANT_PREFETCH);
+    for (const piece of piecesOf(writes, 0)) yield* this.#bringPiece(piece, "exclusive", false);
+    for (const piece of piecesOf(asked, PIECE_PAGES)) yield* this.#bringPiece(piece, "read", false);
+    for (const piece of piecesOf(early, PIECE_PAGES)) {
+      if (this.#pool.freeFrames > 0) yield* this.#bringPiece(piece, "read", true);
+    }
+    this.counts.collectMs += monotonicMs() - startMs;
+    return { failures: this.#failures, isFull: this.#isFull };
+  }
+
+  /** `pages`: ascending, within PIECE_PAGES. */
+  *#bringPiece(pages: readonly number[], manner: Manner, isPrefetch: boolean): Task<void> {
+    const isWrite = manner !== "read";
+    const missing = pages.filter((page) => !this.#isThere(page, isWrite, isPrefetch));
+    const first = missing[0];
+    const last = missing.at(-1);
+    if (first === undefined || last === undefined) return;
+    const [start, end] = [first * PAGE_BYTES, (last + 1) * PAGE_BYTES];
+    let isOurs = false;
+    let errno = yield* withHmmRange(this.#range, this.#mirror, start, end, () => {
+      isOurs = true;
+      return this.#tryUntilValid(missing, manner, isPrefetch);
+    });
+    if (errno === 0 || isPrefetch) return;
+    // EFAULT of the registration: the address space is dead.
+    if (!isOurs && errno === EFAULT) errno = ESRCH;
+    if (missing.length > 1) {
+      for (const page of missing) yield* this.#bringPiece([page], manner, isPrefetch);
+    } else if (manner === "exclusive" && (errno === EOPNOTSUPP || errno === EBUSY)) {
+      // Shared memory, or a page that a view has pinned: nobody can have it for himself.
+      yield* this.#bringPiece(missing, "shared write", isPrefetch);
+    } else {
+      this.#failures.push({ page: first, errno });
+    }
+  }
+
+  #isThere(page: number, isWrite: boolean, isPrefetch: boolean): boolean {
+    const isThere = this.#pool.allows(page, isWrite);
+    if (isThere && !isPrefetch) this.#pool.pin(this.#pool.frameOf(page));
+    return isThere;
+  }
+
+  /** Of the registered range. 0: done, as far as there were frames. */
+  *#tryUntilValid(pages: readonly number[], manner: Manner, isPrefetch: boolean): Task<Errno> {
+    const range = this.#range;
+    const mm = mmOfRange(range);
+    const deadlineMs = monotonicMs() + (isPrefetch ? 1 : this.#timeoutMs);
+    for (let tries = 0; ;) {
+      const leftMs = deadlineMs - monotonicMs();
+      if (leftMs <= 0 || !(yield* hmmRangeWaitUntilValid(range, leftMs))) return EBUSY;
+      yield* mm.mmapLock.downRead();
+      let answer: number;
+      try {
+        answer = yield* this.#read(pages, manner, isPrefetch);
+      } finally {
+        yield* mm.mmapLock.upRead();
+      }
+      if (answer === 0) {
+        if (yield* this.#copyIfValid(pages, manner, isPrefetch)) return 0;
+        this.counts.retries++;
+        continue;
+      }
+      if (answer === EAGAIN) continue; // write-protecting them has notified, this range too
+      if (answer !== EBUSY) return answer;
+      // A pinned page answers EBUSY for as long as it is pinned.
+      if (manner === "exclusive" && ++tries === EXCLUSIVE_TRIES) return EBUSY;
+    }
+  }
+
+  /** Holding the mmap lock for reading. 0: `pfns` has them. */
+  *#read(pages: readonly number[], manner: Manner, isPrefetch: boolean): Task<Errno> {
+    const range = this.#range;
+    if (manner === "exclusive") {
+      const answer = yield* hmmRangeExclusive(range, this.#record.at);
+      return answer < 0 ? answer : 0;
+    }
+    this.#request.fill(0);
+    const rights = isPrefetch ? 0 : manner === "read" ? valid : valid | write;
+    for (const page of pages) this.#request[page - range.startPage] = rights;
+    const answer = yield* hmmRangeFault(range);
+    if (answer < 0) return answer;
+    this.#copyable.fill(0);
+    if (manner !== "read") return 0;
+    return (yield* this.#track(pages)) ? EAGAIN : 0;
+  }
+
+  /** Write-protects what will be copied, run by run. True: that has notified. */
+  *#track(pages: readonly number[]): Task<boolean> {
+    const { startPage, pfns } = this.#range;
+    const mm = mmOfRange(this.#range);
+    let hasNotified = false;
+    for (let i = 0; i < pages.length; i++) {
+      const from = pages[i] ?? 0;
+      if (!isFrame(pfns[from - startPage])) continue;
+      let to = from + 1;
+      while (pages[i + 1] === to && isFrame(pfns[to - startPage])) {
+        to++;
+        i++;
+      }
+      const copyable = this.#copyable.subarray(from - startPage, to - startPage);
+      if (yield* trackRange(this.#machine, mm, from, to, copyable)) hasNotified = true;
+    }
+    return hasNotified;
+  }
+
+  /** False: an invalidation has run since the pages were read, and nothing was done. */
+  *#copyIfValid(pages: readonly number[], manner: Manner, isPrefetch: boolean): Task<boolean> {
+    const { driverLock } = this.#record;
+    const frames: number[] = [];
+    yield* driverLock.lock();
+    drainLog(this.#record, this.#pool.strike);
+    const isValid = yield* hmmRangeValid(this.#range);
+    const startMs = monotonicMs();
+    if (isValid) for (const page of pages) yield* this.#copyPage(page, manner, isPrefetch, frames);
+    yield* driverLock.unlock();
+    if (frames.length > 0) this.#gpu().writeFrames(frames, this.#bytes);
+    this.counts.copyMs += monotonicMs() - startMs;
+    return isValid;
+  }
+
+  /** Holding the driver lock, under which the range was found valid. */
+  *#copyPage(page: number, manner: Manner, isPrefetch: boolean, frames: number[]): Task<void> {
+    const pool = this.#pool;
+    const i = page - this.#range.startPage;
+    const entry = this.#range.pfns[i] ?? 0;
+    if (!entryIsValid(entry, DEFAULT_ENCODING)) return;
+    const pfn = entryPfn(entry, DEFAULT_ENCODING);
+    const hold = holdFor(manner, this.#copyable[i] === 1 || pfn === ZERO_PFN);
+    if (isPrefetch && hold === HOLD_SHARED) return;
+    const old = pool.frameOf(page);
+    if (old !== 0) pool.drop(old); // it allowed less
+    const frame = pool.take(!isPrefetch);
+    if (frame === 0) {
+      this.#isFull ||= !isPrefetch;
+      return;
+    }
+    const place = frames.length * PAGE_BYTES;
+    const bytes = this.#bytes.subarray(place, place + PAGE_BYTES);
+    const errno = yield* readFrame(this.#machine, pfn, 0, bytes);
+    if (errno !== 0 || !pool.bind(frame, page, pfn, hold)) {
+      pool.give(frame);
+      if (!isPrefetch) this.#failures.push({ page, errno: errno === 0 ? ENOMEM : errno });
+      return;
+    }
+    if (hold === HOLD_SHARED_WRITABLE) pool.keepOriginal(frame, bytes);
+    if (!isPrefetch) pool.pin(frame);
+    frames.push(frame);
+    this.counts.pagesToDevice++;
+    if (isPrefetch) this.counts.prefetched++;
+  }
+}
+
+export interface BringerParts {
+  readonly machine: Machine;
+  readonly mirror: HmmMirror;
+  readonly record: WebGpuRecord;
+  readonly pool: FramePool;
+  /** The GPU of the moment: a lost one is replaced. */
+  readonly gpu: () => Gpu;
+  /** How long a page is tried for. */
+  readonly timeoutMs: number;
+}
+
+/** A present page other than that of zeros, which nobody writes. */
+function isFrame(entry: number | undefined): boolean {
+  return (
+    entry !== undefined &&
+    entryIsValid(entry, DEFAULT_ENCODING) &&
+    entryPfn(entry, DEFAULT_ENCODING) !== ZERO_PFN
+  );
+}
+
+function holdFor(manner: Manner, isProtected: boolean): Hold {
+  switch (manner) {
+    case "read":
+      return isProtected ? HOLD_READ : HOLD_SHARED;
+    case "exclusive":
+      return HOLD_EXCLUSIVE;
+    case "shared write":
+      return HOLD_SHARED_WRITABLE;
+    default:
+      return bug(`Cannot hold a page: no such manner`);
+  }
+}
+
+/**
+ * Ascending pages in pieces of PIECE_PAGES pages of address at most, with gaps of `gap` pages at
+ * most; with gap 0, runs without gaps.
+ */
+export function piecesOf(pages: readonly number[], gap: number): number[][] {
+  const pieces: number[][] = [];
+  let piece: number[] = [];
+  for (const page of pages) {
+    const first = piece[0] ?? page;
+    const last = piece.at(-1) ?? page;
+    if (piece.length > 0 && (page - first >= PIECE_PAGES || page - last > gap + 1)) {
+      pieces.push(piece);
+      piece = [];
+    }
+    piece.push(page);
+  }
+  if (piece.length > 0) pieces.push(piece);
+  return pieces;
+}

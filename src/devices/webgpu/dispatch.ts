@@ -1,0 +1,180 @@
+/**
+ * @module devices/webgpu/dispatch
+ * Cuts a dispatch into chunks (chunk.ts): as large as a pass stays short, and as its pages fit.
+ * Chunks run one after the other, in the order of their workgroups, which is one of the orders in
+ * which WebGPU may run them. Of the device's Worker.
+ */
+
+import { type DriverThread, HmmError, PAGE_BYTES } from "../../driver-interface.ts";
+import type { ChunkOutcome, ChunkParts, ChunkRunner } from "./chunk.ts";
+import { WebGpuFault } from "./errors.ts";
+import type { GpuFault, GpuProgram } from "./gpu.ts";
+import type { Answers, DispatchOrder, WorkerStart } from "./messages.ts";
+
+/** What a dispatch needs of the device that runs it. */
+export interface DispatchingDevice {
+  readonly driver: DriverThread;
+  readonly start: Pick<WorkerStart, "loopRoundsMax">;
+  readonly parts: Pick<ChunkParts, "pool">;
+  readonly runner: ChunkRunner;
+  /** Workgroups run so far. */
+  items: number;
+  /** The kernel, compiled for the GPU of the moment. */
+  program(code: string, entryPoint: string): Promise<GpuProgram>;
+  dropShared(): Promise<void>;
+  replaceGpu(): Promise<void>;
+  publish(): void;
+}
+
+/** Workgroups of a kernel's first chunk: what a workgroup takes is not known then. */
+const FIRST_CHUNK = 64;
+/** Workgroups of a chunk at most. */
+const CHUNK_MAX: number = 2 ** 26;
+/** A pass that takes less grows the next chunk; one that takes more halves it. */
+const PASS_SHORT_MS = 12;
+const PASS_LONG_MS = 60;
+/** Devices lost during one dispatch before it is given up. */
+const LOSSES_MAX = 3;
+/** Rounds of loops that each invocation may make at first. */
+const FIRST_FUEL: number = 2 ** 14;
+
+/** What is known of a kernel from earlier chunks. */
+interface Experience {
+  /** Workgroups of the next chunk. */
+  size: number;
+  fuel: number;
+}
+
+const experiences = new WeakMap<GpuProgram, Experience>();
+
+function experienceOf(program: GpuProgram): Experience {
+  let known = experiences.get(program);
+  if (known === undefined)
+    experiences.set(program, (known = { size: FIRST_CHUNK, fuel: FIRST_FUEL }));
+  return known;
+}
+
+export async function runDispatch(
+  session: DispatchingDevice,
+  order: DispatchOrder,
+  isStopped: () => boolean,
+): Promise<Answers["dispatch"]> {
+  const startMs = performance.now();
+  const program = await session.program(order.code, order.entryPoint);
+  const before = session.runner.counts.passes;
+  await session.dropShared();
+  try {
+    await runChunks(session, program, order, isStopped);
+  } finally {
+    await session.dropShared();
+  }
+  const seconds = (performance.now() - startMs) / 1000;
+  return { passes: session.runner.counts.passes - before, seconds };
+}
+
+async function runChunks(
+  session: DispatchingDevice,
+  program: GpuProgram,
+  order: DispatchOrder,
+  isStopped: () => boolean,
+): Promise<void> {
+  const { runner, driver, start } = session;
+  const [x, y, z] = order.groups;
+  const total = x * y * z;
+  const known = experienceOf(program);
+  let losses = 0;
+  for (let first = 0; first < total;) {
+    const end = Math.min(total, first + known.size);
+    const { groups, args, window } = order;
+    const runMs = runner.counts.runMs;
+    const passes = runner.counts.passes;
+    const outcome = await driver.run(
+      runner.run({
+        pass: { program, first, end, groups, args, window },
+        fuel: Math.min(known.fuel, start.loopRoundsMax),
+        fuelMax: start.loopRoundsMax,
+        isLikelyResident: runner.wasResident,
+        isStopped,
+      }),
+    );
+    session.publish();
+    if (outcome.kind === "done") {
+      const passMs = (runner.counts.runMs - runMs) / (runner.counts.passes - passes);
+      session.items += end - first;
+      first = end;
+      known.fuel = runner.fuel;
+      known.size = nextSize(known.size, passMs);
+    } else if (outcome.kind === "lost") {
+      losses++;
+      if (losses > LOSSES_MAX) throw lostTooOften(losses, first, total);
+      await session.replaceGpu();
+      await session.program(order.code, order.entryPoint);
+    } else if (outcome.kind === "too large" && end - first > 1) {
+      known.size = Math.max(1, Math.floor((end - first) / 2));
+    } else throw failureOf(session, order, outcome, first, total);
+  }
+}
+
+/** Passes stay short: other work of the GPU, and the watchdogs of drivers, wait for them. */
+function nextSize(size: number, passMs: number): number {
+  if (passMs < PASS_SHORT_MS) return Math.min(size * 4, CHUNK_MAX);
+  if (passMs <= PASS_LONG_MS) return size;
+  return Math.max(1, Math.floor((size * PASS_LONG_MS) / (2 * passMs)));
+}
+
+function failureOf(
+  session: DispatchingDevice,
+  { groups }: DispatchOrder,
+  outcome: ChunkOutcome,
+  committed: number,
+  total: number,
+): HmmError {
+  const done = `${committed} of ${total} workgroups have run`;
+  switch (outcome.kind) {
+    case "fault":
+      return faultError(outcome.errno, outcome.fault, groups, committed, total);
+    case "stopped":
+      return new HmmError("ECANCELED", "dispatch", `Cannot finish the dispatch: ${done}`);
+    case "out of fuel": {
+      const rounds = session.start.loopRoundsMax;
+      const why = `an invocation made more than ${rounds} rounds of its loops (${done})`;
+      const remedy = "let it end, or give the device a larger loopRoundsMax";
+      const text = `Cannot finish the dispatch: ${why}; ${remedy}`;
+      return new HmmError("ETIMEDOUT", "dispatch", text);
+    }
+    case "too large": {
+      const bytes = outcome.pages * PAGE_BYTES;
+      const has = session.parts.pool.usable * PAGE_BYTES;
+      const why = `it uses ${bytes} bytes of pages or more, and the device has ${has} (${done})`;
+      const text = `Cannot run workgroup ${committed}: ${why}; give the device more memoryBytes`;
+      return new HmmError("ENOMEM", "dispatch", text);
+    }
+    default:
+      return new HmmError("EIO", "dispatch", `Cannot finish the dispatch: ${outcome.kind}`);
+  }
+}
+
+function faultError(
+  errno: number,
+  { address, isWrite, workgroup }: GpuFault,
+  [x, y]: readonly [number, number, number],
+  committedWorkgroups: number,
+  workgroups: number,
+): WebGpuFault {
+  const row = Math.floor(workgroup / x);
+  return new WebGpuFault({
+    errno,
+    address,
+    access: isWrite ? "write" : "read",
+    item: workgroup,
+    workgroup: [workgroup % x, row % y, Math.floor(row / y)],
+    committedWorkgroups,
+    workgroups,
+  });
+}
+
+function lostTooOften(losses: number, committed: number, total: number): HmmError {
+  const why = `the GPU was lost ${losses} times (${committed} of ${total} workgroups have run)`;
+  const text = `Cannot finish the dispatch: ${why}; check the graphics driver`;
+  return new HmmError("ENODEV", "dispatch", text);
+}

@@ -1,0 +1,216 @@
+/**
+ * @module devices/webgpu/frame-pool
+ * The frames of the GPU's pool: which page each holds, by which right, and which may leave. Of the
+ * device's Worker alone; where it says so, under the driver lock, for the record's filter is
+ * changed (N2 of record.ts). RAM is the home of every page: a frame is a copy, and what a pass
+ * wrote goes home when it is committed. So a frame that leaves is forgotten, and nothing is moved.
+ *
+ *     free ---> held ---> free        brought; struck or evicted
+ *                |  ^
+ *                v  |
+ *              pinned                 a chunk under way uses it: it is not evicted
+ */
+
+import { type ClockFrames, evictUnused } from "../policy/eviction.ts";
+import type { PageMap } from "./page-map.ts";
+import { type WebGpuRecord, countPage } from "./record.ts";
+import { FIRST_FRAME, GPU_FRAME_SHIFT, GPU_READ, GPU_WRITE } from "./wgsl/layout.ts";
+
+/** How a page is held. */
+export type Hold = 1 | 2 | 3 | 4;
+/** A read copy; a CPU store notifies before it happens (mm/fault/track.ts). */
+export const HOLD_READ: Hold = 1;
+/** The page is exclusive to the device: a CPU load or store notifies before it happens. */
+export const HOLD_EXCLUSIVE: Hold = 2;
+/** Others may write the frame unseen: a copy for one dispatch. It may be stored to if WRITABLE. */
+export const HOLD_SHARED: Hold = 3;
+export const HOLD_SHARED_WRITABLE: Hold = 4;
+
+export class FramePool implements ClockFrames {
+  readonly frames: number;
+  hand: number = FIRST_FRAME;
+  readonly #record: WebGpuRecord;
+  readonly #map: PageMap;
+  readonly #pages: Float64Array;
+  readonly #pfns: Uint32Array;
+  readonly #holds: Uint8Array;
+  readonly #pins: Uint8Array;
+  readonly #accessed: Uint8Array;
+  /** Free frames; the lowest is taken first, so that what is brought together lies together. */
+  #free: number[] = [];
+  #isSorted = true;
+  #evicted: number[] = [];
+  /** What the frames of HOLD_SHARED_WRITABLE held when they were brought. */
+  readonly #originals = new Map<number, Uint8Array<ArrayBuffer>>();
+  readonly #scratch = new Int32Array(1);
+  evictions = 0;
+  pinned = 0;
+  struck = 0;
+
+  /** `frames`: frames of the pool, the first two included, which hold no page. */
+  constructor(frames: number, record: WebGpuRecord, map: PageMap) {
+    this.frames = frames;
+    this.#record = record;
+    this.#map = map;
+    this.#pages = new Float64Array(frames).fill(-1);
+    this.#pfns = new Uint32Array(frames);
+    this.#holds = new Uint8Array(frames);
+    this.#pins = new Uint8Array(frames);
+    this.#accessed = new Uint8Array(frames);
+    for (let frame = frames - 1; frame >= FIRST_FRAME; frame--) this.#free.push(frame);
+  }
+
+  get freeFrames(): number {
+    return this.#free.length;
+  }
+
+  get usedFrames(): number {
+    return this.frames - FIRST_FRAME - this.#free.length;
+  }
+
+  /** Frames that a chunk could have. */
+  get usable(): number {
+    return this.frames - FIRST_FRAME;
+  }
+
+  pageOf(frame: number): number {
+    return this.#pages[frame] ?? -1;
+  }
+
+  pfnOf(frame: number): number {
+    return this.#pfns[frame] ?? 0;
+  }
+
+  holdOf(frame: number): number {
+    return this.#holds[frame] ?? 0;
+  }
+
+  isMapped(frame: number): boolean {
+    return this.#holds[frame] !== 0 && this.#pins[frame] === 0;
+  }
+
+  isAccessed(frame: number): boolean {
+    return this.#accessed[frame] === 1;
+  }
+
+  spare(frame: number): void {
+    this.#accessed[frame] = 0;
+  }
+
+  claim(frame: number): void {
+    this.evictions++;
+    this.#evicted.push(frame);
+  }
+
+  /** The frame of a page, or 0. */
+  frameOf(page: number): number {
+    return this.#map.entryOf(page) >>> GPU_FRAME_SHIFT;
+  }
+
+  /** Whether the GPU may access the page as it is held. */
+  allows(page: number, isWrite: boolean): boolean {
+    const needed = isWrite ? GPU_WRITE : GPU_READ;
+    return (this.#map.entryOf(page) & needed) !== 0;
+  }
+
+  /** A frame without a page; one is evicted if need be. 0: all are pinned. Driver lock. */
+  take(mayEvict: boolean): number {
+    if (this.#free.length === 0 && mayEvict) {
+      evictUnused(this, this.#scratch, 0, 1);
+      for (const frame of this.#evicted) this.drop(frame);
+      this.#evicted = [];
+    }
+    if (!this.#isSorted) {
+      this.#free.sort((a, b) => b - a);
+      this.#isSorted = true;
+    }
+    return this.#free.pop() ?? 0;
+  }
+
+  /** Gives back a frame that holds nothing. */
+  give(frame: number): void {
+    this.#free.push(frame);
+    this.#isSorted = false;
+  }
+
+  /** A taken frame holds `page` from now on. False: the table is full. Driver lock. */
+  bind(frame: number, page: number, pfn: number, hold: Hold): boolean {
+    const isWritable = hold === HOLD_EXCLUSIVE || hold === HOLD_SHARED_WRITABLE;
+    const rights = isWritable ? GPU_READ | GPU_WRITE : GPU_READ;
+    if (!this.#map.set(page, (frame << GPU_FRAME_SHIFT) | rights)) return false;
+    this.#pages[frame] = page;
+    this.#pfns[frame] = pfn;
+    this.#holds[frame] = hold;
+    this.#accessed[frame] = 1;
+    countPage(this.#record, page, 1);
+    return true;
+  }
+
+  keepOriginal(frame: number, bytes: Uint8Array): void {
+    this.#originals.set(frame, Uint8Array.from(bytes));
+  }
+
+  originalOf(frame: number): Uint8Array<ArrayBuffer> | undefined {
+    return this.#originals.get(frame);
+  }
+
+  /** The frame holds its page no more. Driver lock. */
+  drop(frame: number): void {
+    const page = this.pageOf(frame);
+    if (page < 0) return;
+    this.#map.set(page, 0);
+    countPage(this.#record, page, -1);
+    if (this.#pins[frame] === 1) this.pinned--;
+    this.#pages[frame] = -1;
+    this.#holds[frame] = 0;
+    this.#pins[frame] = 0;
+    this.#originals.delete(frame);
+    this.give(frame);
+  }
+
+  /** Pages have changed: their copies are dropped. Driver lock. */
+  readonly strike = (startPage: number, endPage: number): void => {
+    if (endPage - startPage > this.frames) {
+      for (let frame = FIRST_FRAME; frame < this.frames; frame++) {
+        const page = this.pageOf(frame);
+        if (page >= startPage && page < endPage) this.#strikeFrame(frame);
+      }
+      return;
+    }
+    for (let page = startPage; page < endPage; page++) {
+      const frame = this.frameOf(page);
+      if (frame !== 0) this.#strikeFrame(frame);
+    }
+  };
+
+  #strikeFrame(frame: number): void {
+    this.struck++;
+    this.drop(frame);
+  }
+
+  /** Copies for one dispatch are dropped. Driver lock. */
+  dropShared(): void {
+    for (let frame = FIRST_FRAME; frame < this.frames; frame++) {
+      const hold = this.holdOf(frame);
+      if (hold === HOLD_SHARED || hold === HOLD_SHARED_WRITABLE) this.drop(frame);
+    }
+  }
+
+  /** Everything is dropped: the GPU is another one, or none. Driver lock. */
+  dropAll(): void {
+    for (let frame = FIRST_FRAME; frame < this.frames; frame++) this.drop(frame);
+  }
+
+  /** The chunk under way uses the frame. */
+  pin(frame: number): void {
+    if (this.#holds[frame] === 0 || this.#pins[frame] === 1) return;
+    this.#pins[frame] = 1;
+    this.#accessed[frame] = 1;
+    this.pinned++;
+  }
+
+  unpinAll(): void {
+    this.#pins.fill(0);
+    this.pinned = 0;
+  }
+}

@@ -1,0 +1,64 @@
+/**
+ * @module devices/webgpu/gpu
+ * A GPU as the paging uses it: a pool of frames, a page table, passes, and what they answer. The
+ * real one is real-gpu.ts; the checker explores the driver with a model of one behind the same
+ * interface. What must be waited for is a task.
+ */
+
+import type { Task } from "../../driver-interface.ts";
+
+/** What a pass runs. Made by whoever makes the Gpu, which alone looks inside. */
+export interface GpuProgram {
+  readonly name: string;
+}
+
+/** One run of a chunk: workgroups [first, end) of a dispatch. */
+export interface GpuPass {
+  readonly program: GpuProgram;
+  readonly first: number;
+  readonly end: number;
+  readonly groups: readonly [number, number, number];
+  /** Notes what missed, and which frames were used; else only that something missed. */
+  readonly isRecording: boolean;
+  /** No store reaches a page. */
+  readonly isTouch: boolean;
+  /** Rounds of loops that each invocation may make. */
+  readonly fuel: number;
+  readonly args: readonly number[];
+  /** Address that word 0 of the u32 form means. */
+  readonly window: number;
+}
+
+/** An access that missed. */
+export interface GpuFault {
+  readonly address: number;
+  readonly isWrite: boolean;
+  readonly workgroup: number;
+}
+
+export interface PassResult {
+  readonly missed: boolean;
+  /** Some invocation ran out of fuel. */
+  readonly spent: boolean;
+  /** Of a recording pass: one for each page and access, in the order in which they were noted. */
+  readonly faults: readonly GpuFault[];
+  /** USED and DIRTY of each frame. Valid until the next pass. */
+  readonly flags: Uint32Array;
+}
+
+/** The device was lost. All that it held is gone; RAM has every page. */
+export const LOST = "lost";
+export type Lost = typeof LOST;
+
+export interface Gpu {
+  /** Frames of the pool, FIRST_FRAME included. */
+  readonly frames: number;
+  readonly isLost: boolean;
+  /** Stores `frames.length` pages from `bytes`, in their order, before the next pass. */
+  writeFrames(frames: readonly number[], bytes: Uint8Array<ArrayBuffer>): void;
+  /** Changes words of the page table before the next pass; it has `tableWords` words then. */
+  writeTable(firstWord: number, words: Uint32Array<ArrayBuffer>, tableWords: number): void;
+  run(pass: GpuPass): Task<PassResult | Lost>;
+  /** The pages of frames, in their order, as the last pass left them. */
+  readFrames(frames: readonly number[]): Task<Uint8Array<ArrayBuffer> | Lost>;
+}

@@ -1,0 +1,151 @@
+/**
+ * @module devices/webgpu/messages
+ * What a device's owner and its Worker say to each other. Plain data; an order has a number, and
+ * its answer the same.
+ */
+
+import {
+  EFAULT,
+  errnoOf,
+  HmmError,
+  type DriverHandle,
+  type HmmErrorCode,
+} from "../../driver-interface.ts";
+import { DeviceFault, type DeviceFaultFields } from "../device-fault.ts";
+import type { SnapshotPage } from "../driver.ts";
+import { KernelCompileError, WebGpuFault, type WebGpuFaultFields } from "./errors.ts";
+import { type ProgramError } from "./wgsl/diagnostics.ts";
+import { WgslError } from "./wgsl/program.ts";
+
+/** Which adapter is wanted. */
+export interface AdapterChoice {
+  readonly powerPreference: "low-power" | "high-performance" | undefined;
+  readonly forceFallback: boolean;
+  /** For Dawn, in Node: such as `backend=vulkan`. */
+  readonly nodeFlags: readonly string[] | undefined;
+  /** How long an adapter may take to come. */
+  readonly timeoutMs: number;
+}
+
+/** What an adapter says of itself; empty where it says nothing. */
+export interface AdapterReport {
+  readonly vendor: string;
+  readonly architecture: string;
+  readonly device: string;
+  readonly description: string;
+}
+
+/** The start data of a device's Worker. */
+export interface WorkerStart {
+  readonly machine: DriverHandle;
+  readonly recordAt: number;
+  readonly memoryBytes: number;
+  readonly faultTimeoutMs: number;
+  readonly loopRoundsMax: number;
+  readonly isQuiet: boolean;
+  readonly adapter: AdapterChoice;
+}
+
+export interface DispatchOrder {
+  readonly code: string;
+  readonly entryPoint: string;
+  readonly groups: readonly [number, number, number];
+  readonly args: readonly number[];
+  readonly window: number;
+}
+
+export type Order =
+  | ({ readonly kind: "dispatch" } & DispatchOrder)
+  | { readonly kind: "compile"; readonly code: string; readonly entryPoint: string }
+  | { readonly kind: "read"; readonly address: number; readonly lengthBytes: number }
+  | { readonly kind: "write"; readonly address: number; readonly bytes: Uint8Array<ArrayBuffer> }
+  | { readonly kind: "snapshot"; readonly address: number; readonly lengthBytes: number }
+  | { readonly kind: "lose" }
+  /** Ends what is under way; nothing but `leave` follows. */
+  | { readonly kind: "stop" }
+  | { readonly kind: "leave" };
+
+/** Owner to Worker. `machine`: with all sections of RAM that the owner knows. */
+export type OwnerMessage =
+  | {
+      readonly kind: "order";
+      readonly id: number;
+      readonly order: Order;
+      readonly machine: DriverHandle;
+    }
+  | { readonly kind: "abort"; readonly id: number };
+
+/** What orders are answered. */
+export interface Answers {
+  readonly dispatch: { readonly passes: number; readonly seconds: number };
+  readonly compile: undefined;
+  readonly read: {
+    readonly bytes: Uint8Array<ArrayBuffer>;
+    readonly pages: number;
+    readonly faults: number;
+  };
+  readonly write: { readonly pages: number; readonly faults: number };
+  readonly snapshot: readonly SnapshotPage[];
+  readonly lose: undefined;
+  readonly stop: undefined;
+  readonly leave: undefined;
+}
+
+/** Worker to owner: one `ready`, one `answer` for each order. */
+export type WorkerMessage =
+  | {
+      readonly kind: "ready";
+      readonly adapter: AdapterReport;
+    }
+  | { readonly kind: "failed"; readonly failure: Failure }
+  | {
+      readonly kind: "answer";
+      readonly id: number;
+      readonly value: Answers[Order["kind"]];
+      readonly failure: Failure | undefined;
+    };
+
+/** An error on its way. */
+export type Failure =
+  | { readonly kind: "webgpu fault"; readonly fields: WebGpuFaultFields }
+  | { readonly kind: "fault"; readonly fields: DeviceFaultFields }
+  | { readonly kind: "compile"; readonly errors: readonly ProgramError[] }
+  | {
+      readonly kind: "error";
+      readonly code: HmmErrorCode;
+      readonly syscall: string;
+      readonly message: string;
+    };
+
+export function packFailure(error: unknown): Failure {
+  if (error instanceof WebGpuFault) return { kind: "webgpu fault", fields: packWebGpuFault(error) };
+  if (error instanceof DeviceFault) {
+    const { code, address, access, item } = error;
+    // A fault is made of an errno, so its code has one.
+    return { kind: "fault", fields: { errno: errnoOf(code) ?? EFAULT, address, access, item } };
+  }
+  if (error instanceof WgslError) return { kind: "compile", errors: error.errors };
+  if (error instanceof HmmError)
+    return { kind: "error", code: error.code, syscall: error.syscall, message: error.message };
+  const message = error instanceof Error ? (error.stack ?? error.message) : String(error);
+  return { kind: "error", code: "EIO", syscall: "device", message };
+}
+
+function packWebGpuFault(error: WebGpuFault): WebGpuFaultFields {
+  const { code, address, access, item, workgroup, committedWorkgroups, workgroups } = error;
+  const errno = errnoOf(code) ?? EFAULT;
+  return { errno, address, access, item, workgroup, committedWorkgroups, workgroups };
+}
+
+export function unpackFailure(failure: Failure): HmmError {
+  switch (failure.kind) {
+    case "webgpu fault":
+      return new WebGpuFault(failure.fields);
+    case "fault":
+      return new DeviceFault(failure.fields);
+    case "compile":
+      return new KernelCompileError(failure.errors);
+    default:
+      return new HmmError(failure.code, failure.syscall, failure.message);
+  }
+}

@@ -1,0 +1,55 @@
+/**
+ * @module devices/webgpu/mirror-ops
+ * The WebGPU device's call-backs at hmm. Importing this module is what makes a thread fit to change
+ * mappings that such a device mirrors. It takes nothing of WebGPU along.
+ */
+
+import {
+  EAGAIN,
+  HmmMirror,
+  hmmMirrorForget,
+  registerMirrorOps,
+  Machine,
+  type Task,
+  registerReleaser,
+  resourceKind,
+} from "../../driver-interface.ts";
+import { WebGpuRecord, logRange } from "./record.ts";
+
+export function recordOf({ machine, at }: HmmMirror): WebGpuRecord {
+  return WebGpuRecord.at(machine.memory, WebGpuRecord.containerOf(at, "mirror"));
+}
+
+/** Id of this code at hmm. */
+export const WEBGPU_DEVICE_OPS: number = registerMirrorOps("hmm-ts WebGPU device", {
+  *invalidate(mirror, { startPage, endPage, blockable }) {
+    const record = recordOf(mirror);
+    const { driverLock } = record;
+    if (blockable) yield* driverLock.lock();
+    else if (!(yield* driverLock.tryLock())) return EAGAIN;
+    logRange(record, startPage, endPage);
+    yield* driverLock.unlock();
+    return 0;
+  },
+  *release(mirror) {
+    const record = recordOf(mirror);
+    yield* record.driverLock.lock();
+    record.isDead = 1;
+    yield* record.driverLock.unlock();
+  },
+  orphaned: (mirror) => putRecord(mirror.machine, recordOf(mirror)),
+});
+
+/** Drops a reference. The last one frees the record; its mirror is unregistered by then. */
+export function* putRecord(machine: Machine, record: WebGpuRecord): Task<void> {
+  if (!(yield* record.refs.put())) return;
+  yield* hmmMirrorForget(new HmmMirror(machine, record.mirror.at));
+  yield* machine.heap.free(WebGpuRecord, record.at);
+}
+
+/** A device whose Worker this thread is. */
+export const WORKER_RESOURCE: number = resourceKind("WebGPU device's Worker");
+
+registerReleaser(WORKER_RESOURCE, (memory, at) =>
+  putRecord(Machine.of(memory), WebGpuRecord.at(memory, at)),
+);

@@ -1,0 +1,167 @@
+/**
+ * @module devices/webgpu/options
+ * What a program gives a WebGPU device: its options and arguments, checked.
+ */
+
+import {
+  PAGE_BYTES,
+  TASK_SIZE_PAGES,
+  aBoolean,
+  aFunction,
+  aText,
+  checkArgument,
+  oneOf,
+  required,
+  ruleOf,
+  takeOptions,
+  wholeNumber,
+  type HostWorker,
+  type OptionRules,
+} from "../../driver-interface.ts";
+import type { DispatchOptions } from "../driver.ts";
+import { refusalOf } from "../software/options.ts";
+import type { DispatchOrder, WorkerStart } from "./messages.ts";
+import { ARGUMENTS_MAX } from "./wgsl/layout.ts";
+
+/** How a WebGPU device is made. */
+export interface WebGpuDeviceOptions {
+  /**
+   * GPU memory for pages in bytes, a multiple of 4096 from 16 KiB up to what the adapter binds at
+   * once (128 MiB at least): the budget. Two pages of it are the device's own.
+   */
+  readonly memoryBytes: number;
+  /** Which adapter. Default: the system's choice. */
+  readonly powerPreference?: "low-power" | "high-performance";
+  /** A software adapter. Default false. */
+  readonly forceFallbackAdapter?: boolean;
+  /** In Node, for Dawn: such as `["backend=vulkan"]`. Default none. */
+  readonly nodeFlags?: readonly string[];
+  /** How long an adapter may take to come, in milliseconds. Default 20,000. */
+  readonly adapterTimeoutMs?: number;
+  /** How long a fault may be retried while the mapping goes on changing. Default 1000. */
+  readonly faultTimeoutMs?: number;
+  /** Rounds of its loops that one invocation may make, 1 to 2^31. Default 2^28. */
+  readonly loopRoundsMax?: number;
+  /**
+   * True: memory that may be written unseen (a user's buffers, shared mappings) is not written by
+   * others for as long as the device exists, but by way of the address space. Default false: it is
+   * copied anew for each dispatch.
+   */
+  readonly quiet?: boolean;
+  /** For messages and debuggers. Default "WebGPU device". */
+  readonly name?: string;
+  /** Starts the program's own Worker, which calls `serveWebGpuDevice`: for bundlers. */
+  readonly worker?: () => HostWorker;
+}
+
+/** A kernel: a text in WGSL, and which function of it runs. */
+export interface WebGpuKernelOptions {
+  /** The text. The library's functions (docs/WEBGPU.md) need no import. */
+  readonly code: string;
+  /** Name of its `@compute` function. */
+  readonly entryPoint: string;
+}
+
+/** What a dispatch hands to its kernel. */
+export interface WebGpuDispatchOptions extends DispatchOptions {
+  /** Up to 32 numbers: addresses, counts, values. `arg_ptr(0)`, `arg_u32(1)`, `arg_f32(2)`. */
+  readonly args?: readonly number[];
+  /** Ends the dispatch between two passes: HmmError ECANCELED. */
+  readonly signal?: AbortSignal;
+  /** Address that word 0 means in `ptr_word(w)`. A multiple of 4. Default 0. */
+  readonly window?: number;
+}
+
+const MEMORY_MIN_BYTES: number = 4 * PAGE_BYTES;
+const MEMORY_MAX_BYTES: number = 2 ** 22 * PAGE_BYTES;
+const END_BYTES: number = TASK_SIZE_PAGES * PAGE_BYTES;
+const WORKGROUPS_MAX: number = 2 ** 31 - 1;
+const MILLISECONDS_MAX: number = 2 ** 31 - 1;
+
+const someTexts = ruleOf("an array of texts", (value) => {
+  return Array.isArray(value) && value.every((one) => typeof one === "string");
+});
+
+const DEVICE_RULES: OptionRules<WebGpuDeviceOptions> = {
+  memoryBytes: required(wholeNumber(MEMORY_MIN_BYTES, MEMORY_MAX_BYTES, PAGE_BYTES)),
+  powerPreference: oneOf("low-power", "high-performance"),
+  forceFallbackAdapter: aBoolean,
+  nodeFlags: someTexts,
+  adapterTimeoutMs: wholeNumber(1, MILLISECONDS_MAX),
+  faultTimeoutMs: wholeNumber(1, MILLISECONDS_MAX),
+  loopRoundsMax: wholeNumber(1, 2 ** 31),
+  quiet: aBoolean,
+  name: aText,
+  worker: aFunction,
+};
+
+/** The options with their defaults. Throws EINVAL. */
+export function deviceOptions(given: WebGpuDeviceOptions): Omit<
+  WorkerStart,
+  "machine" | "recordAt"
+> & {
+  readonly name: string;
+  readonly worker: (() => HostWorker) | undefined;
+} {
+  const options = takeOptions<WebGpuDeviceOptions>(refusalOf("device"), given, DEVICE_RULES);
+  const { memoryBytes, faultTimeoutMs = 1000, loopRoundsMax = 2 ** 28, quiet = false } = options;
+  const { adapterTimeoutMs = 20_000, name = "WebGPU device", worker } = options;
+  return {
+    memoryBytes,
+    faultTimeoutMs,
+    loopRoundsMax,
+    isQuiet: quiet,
+    adapter: {
+      powerPreference: options.powerPreference,
+      forceFallback: options.forceFallbackAdapter ?? false,
+      nodeFlags: options.nodeFlags,
+      timeoutMs: adapterTimeoutMs,
+    },
+    name,
+    worker,
+  };
+}
+
+const KERNEL_RULES: OptionRules<WebGpuKernelOptions> = {
+  code: required(aText),
+  entryPoint: required(aText),
+};
+
+/** Throws EINVAL. */
+export function kernelOptions(given: WebGpuKernelOptions): WebGpuKernelOptions {
+  return takeOptions<WebGpuKernelOptions>(refusalOf("name the kernel"), given, KERNEL_RULES);
+}
+
+const someWorkgroups = ruleOf(
+  "a whole number of workgroups, or an array of one to three",
+  (value) => {
+    const numbers: readonly unknown[] = Array.isArray(value) ? value : [value];
+    const areNumbers = numbers.every((one) => Number.isSafeInteger(one) && Number(one) >= 0);
+    return areNumbers && numbers.length > 0 && numbers.length <= 3;
+  },
+);
+
+const DISPATCH_RULES: OptionRules<WebGpuDispatchOptions> = {
+  args: ruleOf(`an array of up to ${ARGUMENTS_MAX} numbers`, (value) => {
+    const isShort = Array.isArray(value) && value.length <= ARGUMENTS_MAX;
+    return isShort && value.every((one) => typeof one === "number");
+  }),
+  signal: ruleOf("an AbortSignal", (value) => value instanceof AbortSignal),
+  window: wholeNumber(0, END_BYTES - 4, 4),
+};
+
+/** Throws EINVAL. */
+export function dispatchOptions(
+  workgroups: number | readonly number[],
+  given: WebGpuDispatchOptions,
+): Pick<DispatchOrder, "groups" | "args" | "window"> & {
+  readonly signal: AbortSignal | undefined;
+} {
+  const refuse = refusalOf("dispatch");
+  checkArgument(refuse, "workgroups", workgroups, someWorkgroups);
+  const [x = 1, y = 1, z = 1] = typeof workgroups === "number" ? [workgroups] : workgroups;
+  checkArgument(refuse, "the number of workgroups", x * y * z, wholeNumber(0, WORKGROUPS_MAX));
+  const options = takeOptions<WebGpuDispatchOptions>(refuse, given, DISPATCH_RULES);
+  const { args = [], signal, window = 0 } = options;
+  return { groups: [x, y, z], args: [...args], window, signal };
+}

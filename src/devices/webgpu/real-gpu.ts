@@ -1,0 +1,331 @@
+/**
+ * @module devices/webgpu/real-gpu
+ * A GPU behind WebGPU. Of the device's Worker, which owns the GPUDevice. One submit and one map for
+ * a pass, one more of each for pages that are read back.
+ *
+ * Nothing is written from shared memory: Dawn for Node takes none. Sizes stay within the limits of
+ * the specification where the budget does.
+ */
+
+import {
+  type Completion,
+  type DriverThread,
+  PAGE_BYTES,
+  type Task,
+} from "../../driver-interface.ts";
+import {
+  type Gpu,
+  type GpuFault,
+  type GpuPass,
+  type GpuProgram,
+  LOST,
+  type Lost,
+  type PassResult,
+} from "./gpu.ts";
+import { parameterWords } from "./parameters.ts";
+import {
+  FAULTS,
+  FAULTS_MAX,
+  FAULT_LIST,
+  FAULT_WORDS,
+  FLAGS,
+  LIBRARY_GROUP,
+  MISSED,
+  PARAMETER_WORDS,
+  ROW_SHIFT,
+  SPENT,
+  ZERO_FRAME,
+  controlWords,
+} from "./wgsl/layout.ts";
+
+/** Pages that are read back in one go. */
+const READ_PAGES = 4096;
+/** Words of the control block's head. */
+const HEAD_WORDS = FAULT_LIST;
+
+// WebGPU's flags, which Node has no globals for.
+const MAP_READ = 0x1;
+const COPY_SRC = 0x4;
+const COPY_DST = 0x8;
+const UNIFORM = 0x40;
+const STORAGE = 0x80;
+const MODE_READ = 0x1;
+
+export interface RealGpuOptions {
+  readonly device: GPUDevice;
+  /** Frames of the pool, the two included that hold no page. */
+  readonly frames: number;
+  readonly driver: DriverThread;
+  /** A completion of the device's record, for waiting. */
+  readonly answered: Completion;
+}
+
+/** A kernel's pipelines on a RealGpu. */
+export interface RealProgram extends GpuProgram {
+  pipeline(gpu: RealGpu, isRecording: boolean): Promise<GPUComputePipeline>;
+}
+
+/** Memory of a GPU that could not be had. */
+export class GpuMemoryError extends Error {}
+
+export class RealGpu implements Gpu {
+  readonly frames: number;
+  readonly device: GPUDevice;
+  isLost = false;
+  readonly #driver: DriverThread;
+  readonly #answered: Completion;
+  readonly #pool: GPUBuffer;
+  readonly #control: GPUBuffer;
+  readonly #parameters: GPUBuffer;
+  readonly #controlRead: GPUBuffer;
+  readonly #pagesRead: GPUBuffer;
+  #table: GPUBuffer | undefined;
+  #tableWords = 0;
+  /** Bind group of the library for the table that there is. */
+  #group: GPUBindGroup | undefined;
+  readonly #layout: GPUBindGroupLayout;
+  readonly #flags: Uint32Array;
+
+  private constructor(options: RealGpuOptions) {
+    const { device, frames, driver, answered } = options;
+    this.device = device;
+    this.frames = frames;
+    this.#driver = driver;
+    this.#answered = answered;
+    const make = (label: string, size: number, usage: number): GPUBuffer =>
+      device.createBuffer({ label, size, usage });
+    const controlBytes = controlWords(frames) * 4;
+    this.#pool = make("hmm pool", frames * PAGE_BYTES, STORAGE | COPY_SRC | COPY_DST);
+    this.#control = make("hmm control", controlBytes, STORAGE | COPY_SRC | COPY_DST);
+    this.#parameters = make("hmm parameters", PARAMETER_WORDS * 4, UNIFORM | COPY_DST);
+    this.#controlRead = make("hmm control read", (FLAGS + frames) * 4, MAP_READ | COPY_DST);
+    const readPages = Math.min(READ_PAGES, frames);
+    this.#pagesRead = make("hmm pages read", readPages * PAGE_BYTES, MAP_READ | COPY_DST);
+    this.#layout = libraryLayout(device);
+    this.#flags = new Uint32Array(frames);
+    void this.#watchLoss();
+  }
+
+  /** Rejects with GpuMemoryError when the GPU has no room for it. */
+  static async create(options: RealGpuOptions): Promise<RealGpu> {
+    const { device } = options;
+    device.pushErrorScope("out-of-memory");
+    device.pushErrorScope("validation");
+    const gpu = new RealGpu(options);
+    const invalid = await device.popErrorScope();
+    const none = await device.popErrorScope();
+    const failure = none ?? invalid;
+    if (failure !== null) {
+      gpu.destroy();
+      throw new GpuMemoryError(failure.message);
+    }
+    return gpu;
+  }
+
+  async #watchLoss(): Promise<void> {
+    await this.device.lost;
+    this.isLost = true;
+  }
+
+  /** The layout of the library's bind group, for pipelines. */
+  get layout(): GPUBindGroupLayout {
+    return this.#layout;
+  }
+
+  writeFrames(frames: readonly number[], bytes: Uint8Array<ArrayBuffer>): void {
+    if (this.isLost) return;
+    for (let i = 0; i < frames.length;) {
+      const frame = frames[i] ?? ZERO_FRAME;
+      let end = i + 1;
+      while (frames[end] === frame + end - i) end++;
+      const [at, length] = [i * PAGE_BYTES, (end - i) * PAGE_BYTES];
+      this.device.queue.writeBuffer(this.#pool, frame * PAGE_BYTES, bytes, at, length);
+      i = end;
+    }
+  }
+
+  writeTable(firstWord: number, words: Uint32Array<ArrayBuffer>, tableWords: number): void {
+    if (this.isLost) return;
+    this.#growTable(tableWords);
+    if (this.#table === undefined) return;
+    this.device.queue.writeBuffer(this.#table, firstWord * 4, words, 0, words.length);
+  }
+
+  /** A larger buffer gets what the smaller one had. */
+  #growTable(words: number): void {
+    if (this.#table !== undefined && words <= this.#tableWords) return;
+    const usage = STORAGE | COPY_DST | COPY_SRC;
+    const grown = this.device.createBuffer({ label: "hmm table", size: words * 4, usage });
+    if (this.#table !== undefined) {
+      const encoder = this.device.createCommandEncoder();
+      encoder.copyBufferToBuffer(this.#table, 0, grown, 0, this.#tableWords * 4);
+      this.device.queue.submit([encoder.finish()]);
+      this.#table.destroy();
+    }
+    this.#table = grown;
+    this.#tableWords = words;
+    this.#group = this.device.createBindGroup({
+      layout: this.#layout,
+      entries: [this.#parameters, grown, this.#pool, this.#control].map((buffer, binding) => ({
+        binding,
+        resource: { buffer },
+      })),
+    });
+  }
+
+  *run(pass: GpuPass): Task<PassResult | Lost> {
+    const program = pass.program as RealProgram; // this GPU's, made by its owner
+    const pipeline = yield* this.#await(program.pipeline(this, pass.isRecording));
+    if (pipeline === LOST || this.isLost || this.#group === undefined) return LOST;
+    const { device } = this;
+    const { queue } = device;
+    queue.writeBuffer(this.#parameters, 0, parameterWords(pass, this.frames));
+    const encoder = device.createCommandEncoder();
+    encoder.clearBuffer(this.#control);
+    const compute = encoder.beginComputePass();
+    compute.setPipeline(pipeline);
+    compute.setBindGroup(LIBRARY_GROUP, this.#group);
+    const cells = pass.end - pass.first;
+    const row = 2 ** ROW_SHIFT;
+    compute.dispatchWorkgroups(Math.min(cells, row), Math.ceil(cells / row));
+    compute.end();
+    const readBytes = this.#copyControl(encoder, pass.isRecording);
+    queue.submit([encoder.finish()]);
+    const mapped = yield* this.#await(this.#controlRead.mapAsync(MODE_READ, 0, readBytes));
+    if (mapped === LOST || this.isLost) return LOST;
+    const words = new Uint32Array(this.#controlRead.getMappedRange(0, readBytes));
+    const result = this.#resultOf(words, pass.isRecording);
+    this.#controlRead.unmap();
+    return result;
+  }
+
+  /** Head and flags, and in between the faults of a recording pass. */
+  #copyControl(encoder: GPUCommandEncoder, isRecording: boolean): number {
+    const flagBytes = this.frames * 4;
+    if (isRecording) {
+      const bytes = FLAGS * 4 + flagBytes;
+      encoder.copyBufferToBuffer(this.#control, 0, this.#controlRead, 0, bytes);
+      return bytes;
+    }
+    encoder.copyBufferToBuffer(this.#control, 0, this.#controlRead, 0, HEAD_WORDS * 4);
+    encoder.copyBufferToBuffer(
+      this.#control,
+      FLAGS * 4,
+      this.#controlRead,
+      HEAD_WORDS * 4,
+      flagBytes,
+    );
+    return HEAD_WORDS * 4 + flagBytes;
+  }
+
+  #resultOf(words: Uint32Array, isRecording: boolean): PassResult {
+    const flagsAt = isRecording ? FLAGS : HEAD_WORDS;
+    this.#flags.set(words.subarray(flagsAt, flagsAt + this.frames));
+    const count = isRecording ? Math.min(words[FAULTS] ?? 0, FAULTS_MAX) : 0;
+    return {
+      missed: words[MISSED] !== 0,
+      spent: words[SPENT] !== 0,
+      faults: Array.from({ length: count }, (_, i) => faultAt(words, FAULT_LIST + i * FAULT_WORDS)),
+      flags: this.#flags,
+    };
+  }
+
+  *readFrames(frames: readonly number[]): Task<Uint8Array<ArrayBuffer> | Lost> {
+    const bytes = new Uint8Array(frames.length * PAGE_BYTES);
+    for (let first = 0; first < frames.length; first += READ_PAGES) {
+      const part = frames.slice(first, first + READ_PAGES);
+      const read = yield* this.#readPart(part);
+      if (read === LOST) return LOST;
+      bytes.set(read, first * PAGE_BYTES);
+    }
+    return bytes;
+  }
+
+  *#readPart(frames: readonly number[]): Task<Uint8Array<ArrayBuffer> | Lost> {
+    if (this.isLost) return LOST;
+    const encoder = this.device.createCommandEncoder();
+    for (let i = 0; i < frames.length;) {
+      const frame = frames[i] ?? ZERO_FRAME;
+      let end = i + 1;
+      while (frames[end] === frame + end - i) end++;
+      const [from, to, size] = [frame, i, end - i].map((pages) => pages * PAGE_BYTES);
+      encoder.copyBufferToBuffer(this.#pool, from ?? 0, this.#pagesRead, to ?? 0, size ?? 0);
+      i = end;
+    }
+    this.device.queue.submit([encoder.finish()]);
+    const length = frames.length * PAGE_BYTES;
+    const mapped = yield* this.#await(this.#pagesRead.mapAsync(MODE_READ, 0, length));
+    if (mapped === LOST || this.isLost) return LOST;
+    const bytes = new Uint8Array(length);
+    bytes.set(new Uint8Array(this.#pagesRead.getMappedRange(0, length)));
+    this.#pagesRead.unmap();
+    return bytes;
+  }
+
+  /**
+   * Waits for the GPU as a task waits: for a word of shared memory. LOST: the promise was rejected.
+   */
+  *#await<T>(promise: Promise<T>): Task<T | Lost> {
+    let answer: { value: T } | { error: unknown } | undefined;
+    const wake = (settled: { value: T } | { error: unknown }): void => {
+      answer = settled;
+      this.#driver.runSync(this.#answered.complete());
+    };
+    promise.then(
+      (value) => wake({ value }),
+      (error: unknown) => wake({ error }),
+    );
+    yield* this.#answered.wait();
+    if (answer !== undefined && "value" in answer) return answer.value;
+    if (this.isLost) return LOST;
+    // device.lost may be told after the rejection
+    yield* this.#awaitLoss();
+    // What the GPU refuses in the middle of a chunk leaves it in no known state: it is given up.
+    if (!this.isLost) this.destroy();
+    return LOST;
+  }
+
+  /** Waits until the loss of the device is known, but not for long. */
+  *#awaitLoss(): Task<void> {
+    const wake = async (): Promise<void> => {
+      await Promise.race([
+        this.device.lost,
+        new Promise<void>((resolve) => {
+          setTimeout(resolve, LOSS_MS);
+        }),
+      ]);
+      this.#driver.runSync(this.#answered.complete());
+    };
+    void wake();
+    yield* this.#answered.wait();
+  }
+
+  destroy(): void {
+    this.isLost = true;
+    this.device.destroy();
+  }
+}
+
+/** How long after a rejection the loss of the device may become known. */
+const LOSS_MS = 50;
+
+function faultAt(words: Uint32Array, at: number): GpuFault {
+  return {
+    address: (words[at] ?? 0) + (words[at + 1] ?? 0) * 2 ** 32,
+    isWrite: words[at + 2] !== 0,
+    workgroup: words[at + 3] ?? 0,
+  };
+}
+
+function libraryLayout(device: GPUDevice): GPUBindGroupLayout {
+  const visibility = 0x4; // COMPUTE
+  const types: readonly GPUBufferBindingType[] = [
+    "uniform",
+    "read-only-storage",
+    "storage",
+    "storage",
+  ];
+  return device.createBindGroupLayout({
+    entries: types.map((type, binding) => ({ binding, visibility, buffer: { type } })),
+  });
+}

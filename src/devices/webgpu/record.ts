@@ -1,0 +1,148 @@
+/**
+ * @module devices/webgpu/record
+ * A WebGPU device as it lies in the kernel heap: all that the threads which change mappings must
+ * know of it. Everything else belongs to the device's Worker alone (frame-pool.ts, page-map.ts).
+ *
+ * The log. A thread that changes a mapping cannot reach the GPU, and need not: the GPU works on
+ * copies. It leaves a note under the driver lock, and the Worker strikes the pages before it uses
+ * RAM for them, or begins a pass:
+ *
+ *     thread that changes a mapping              the device's Worker
+ *     invalidate:                                pass runs on the GPU, which reads and writes
+ *       driver lock                              copies in its own memory
+ *       log += [startPage, endPage)
+ *       driver unlock                            pass is over
+ *     changes the entry, frees the frame         driver lock
+ *                                                  drains the log: pages are struck
+ *                                                  a page that the pass wrote was struck:
+ *                                                  nothing is committed
+ *                                                  else: copies what it wrote into the frames
+ *                                                driver unlock
+ *
+ *   N1  RAM is read and written for the device by its Worker alone, under the driver lock, after
+ *       the log was drained there; a page that is then on the device still has the frame that it
+ *       had when it was brought (R4). So what `invalidate` has to reach is this moment only.
+ *   N2  A page is counted in `filter` from before the driver lock is dropped under which it was
+ *       brought, until it is struck or evicted. An invalidation of pages that are not counted needs
+ *       no note.
+ *   N3  A full log grows its last entry over the new range: it then names pages that did not
+ *       change, never fewer.
+ */
+
+import {
+  HmmMirrorRecord,
+  Mutex,
+  type Struct,
+  type StructView,
+  Completion,
+  type Task,
+  type WordArray,
+  array,
+  embed,
+  embedStruct,
+  struct,
+  u32,
+  plainLoad,
+  RefCount,
+} from "../../driver-interface.ts";
+
+/** Entries of the log. */
+export const LOG_MAX = 64;
+/** Words of the filter: one for the 2 MiB blocks whose number is the same modulo this. */
+export const FILTER_WORDS = 256;
+const BLOCK_SHIFT = 9;
+const COUNTERS = 24;
+
+export interface WebGpuRecord extends StructView {
+  readonly mirror: HmmMirrorRecord;
+  readonly driverLock: Mutex;
+  readonly refs: RefCount;
+  readonly answered: Completion;
+  logged: number;
+  isDead: number;
+  invalidations: number;
+  readonly log: WordArray;
+  readonly filter: WordArray;
+  readonly counters: WordArray;
+}
+
+export const WebGpuRecord: Struct<WebGpuRecord> = struct<WebGpuRecord>("webgpuDevice", {
+  mirror: embedStruct(HmmMirrorRecord, "hmm", "its place among the address space's listeners"),
+  driverLock: embed(Mutex, "log, filter; RAM while it is copied for the device", "driverLock"),
+  refs: embed(RefCount, "1 for the mirror's registration, 1 for its Worker; at 0 it is freed"),
+  answered: embed(Completion, "the GPU has answered what its Worker waits for"),
+  logged: u32("driverLock", "entries of the log"),
+  isDead: u32("driverLock", "1: the address space is gone"),
+  invalidations: u32("driverLock", "calls of invalidate: statistics"),
+  log: array(LOG_MAX * 2, "driverLock", "ranges that have changed: first page, end page"),
+  filter: array(FILTER_WORDS, "driverLock", "pages on the device, by their 2 MiB block"),
+  counters: array(COUNTERS, "of the Worker: others read without a lock", "statistics (stats.ts)"),
+});
+
+function filterIndex(page: number): number {
+  return Math.floor(page / 2 ** BLOCK_SHIFT) % FILTER_WORDS;
+}
+
+/** A page comes to the device, or leaves it (N2). Holding the driver lock. */
+export function countPage({ filter }: WebGpuRecord, page: number, by: 1 | -1): void {
+  const i = filterIndex(page);
+  filter.set(i, filter.get(i) + by);
+}
+
+function mayHold({ filter }: WebGpuRecord, startPage: number, endPage: number): boolean {
+  const firstBlock = Math.floor(startPage / 2 ** BLOCK_SHIFT);
+  const lastBlock = Math.floor((endPage - 1) / 2 ** BLOCK_SHIFT);
+  if (lastBlock - firstBlock >= FILTER_WORDS) return true;
+  for (let block = firstBlock; block <= lastBlock; block++)
+    if (filter.get(block % FILTER_WORDS) !== 0) return true;
+  return false;
+}
+
+/** Notes that pages have changed. Holding the driver lock. */
+export function logRange(record: WebGpuRecord, startPage: number, endPage: number): void {
+  record.invalidations++;
+  if (!mayHold(record, startPage, endPage)) return;
+  const { log, logged } = record;
+  if (logged < LOG_MAX) {
+    log.set(logged * 2, startPage);
+    log.set(logged * 2 + 1, endPage);
+    record.logged = logged + 1;
+    return;
+  }
+  const last = (LOG_MAX - 1) * 2;
+  log.set(last, Math.min(log.get(last) >>> 0, startPage)); // N3
+  log.set(last + 1, Math.max(log.get(last + 1) >>> 0, endPage));
+}
+
+/**
+ * Calls `strike` with each range that has changed since the last time, and empties the log. Holding
+ * the driver lock, as the device's Worker.
+ */
+export function drainLog(
+  record: WebGpuRecord,
+  strike: (startPage: number, endPage: number) => void,
+): void {
+  const { log, logged } = record;
+  for (let i = 0; i < logged; i++) strike(log.get(i * 2) >>> 0, log.get(i * 2 + 1) >>> 0);
+  record.logged = 0;
+}
+
+/** Makes a zeroed record ready. */
+export function initRecord(record: WebGpuRecord): void {
+  record.driverLock.init();
+  record.answered.init();
+  record.refs.init(2);
+}
+
+/** How often `invalidate` was called. A hint, read without the lock. */
+export function invalidationsOf({ memory, at }: WebGpuRecord): number {
+  return plainLoad(memory.words, at + WebGpuRecord.offset.invalidations) >>> 0;
+}
+
+/** Runs `work` under the driver lock. It must not throw: that would stop the machine. */
+export function* withDriverLock<T>({ driverLock }: WebGpuRecord, work: () => T): Task<T> {
+  yield* driverLock.lock();
+  const result = work();
+  yield* driverLock.unlock();
+  return result;
+}

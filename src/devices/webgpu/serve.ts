@@ -1,0 +1,97 @@
+/**
+ * @module devices/webgpu/serve
+ * The Worker of a WebGPU device: opens it, and carries out its owner's orders one after the other.
+ */
+
+import { enterWorker } from "../../driver-interface.ts";
+import {
+  type Answers,
+  type Order,
+  type OwnerMessage,
+  type WorkerMessage,
+  type WorkerStart,
+  packFailure,
+} from "./messages.ts";
+import { Session } from "./session.ts";
+
+let isServing = false;
+
+/**
+ * Makes this Worker that of a WebGPU device: of the program whose option `worker` has started it.
+ * Call it once, in the Worker's module. Throws if the thread is no Worker, or serves already.
+ */
+export function serveWebGpuDevice(): void {
+  if (isServing) throw new Error("Cannot serve a device: this Worker does already; call it once");
+  const scope = enterWorker();
+  isServing = true;
+  const post = (message: WorkerMessage): void => scope.post(message);
+  const begin = async (): Promise<void> => {
+    const session = await Session.open((await scope.start) as WorkerStart);
+    const desk = new Desk(session, post);
+    scope.onMessage((message) => desk.hear(message as OwnerMessage));
+    post({ kind: "ready", adapter: session.adapter });
+  };
+  begin().catch((error: unknown) => post({ kind: "failed", failure: packFailure(error) }));
+}
+
+/** Takes orders and answers them. */
+class Desk {
+  readonly #session: Session;
+  readonly #post: (message: WorkerMessage) => void;
+  readonly #aborted = new Set<number>();
+  #isLeaving = false;
+  #last: Promise<void> = Promise.resolve();
+
+  constructor(session: Session, post: (message: WorkerMessage) => void) {
+    this.#session = session;
+    this.#post = post;
+  }
+
+  hear(message: OwnerMessage): void {
+    if (message.kind === "abort") {
+      this.#aborted.add(message.id);
+      return;
+    }
+    const { id, order, machine } = message;
+    if (order.kind === "stop") this.#isLeaving = true;
+    // At once: in the middle of whatever is under way.
+    if (order.kind === "lose") this.#session.gpu.device.destroy();
+    this.#session.driver.adopt(machine);
+    this.#last = this.#last.then(() => this.#answer(id, order));
+  }
+
+  async #answer(id: number, order: Order): Promise<void> {
+    let value: Answers[Order["kind"]];
+    let failure: ReturnType<typeof packFailure> | undefined;
+    try {
+      value = await this.#perform(id, order);
+    } catch (error) {
+      failure = packFailure(error);
+    }
+    if (order.kind !== "leave") this.#session.publish();
+    this.#aborted.delete(id);
+    this.#post({ kind: "answer", id, value, failure });
+  }
+
+  async #perform(id: number, order: Order): Promise<Answers[Order["kind"]]> {
+    const session = this.#session;
+    switch (order.kind) {
+      case "dispatch":
+        return await session.dispatch(order, () => this.#isLeaving || this.#aborted.has(id));
+      case "compile":
+        await session.program(order.code, order.entryPoint);
+        return undefined;
+      case "read":
+        return await session.read(order.address, order.lengthBytes);
+      case "write":
+        return await session.write(order.address, order.bytes);
+      case "snapshot":
+        return await session.snapshot(order.address, order.lengthBytes);
+      case "leave":
+        await session.close();
+        return undefined;
+      default:
+        return undefined;
+    }
+  }
+}

@@ -1,0 +1,254 @@
+/**
+ * @module devices/webgpu/session
+ * A device as its Worker has it: the record and the mirror, the pool, the GPU of the moment, and
+ * the orders that are carried out on them, one at a time. A lost GPU is replaced: RAM has every
+ * page, so nothing is lost with it but time.
+ */
+
+import {
+  addResource,
+  DriverThread,
+  EMFILE,
+  HmmError,
+  HmmMirror,
+  PAGE_BYTES,
+  errnoName,
+  removeResource,
+  type Errno,
+} from "../../driver-interface.ts";
+import { DeviceFault } from "../device-fault.ts";
+import type { SnapshotPage } from "../driver.ts";
+import { type Acquired, acquireDevice } from "./adapter.ts";
+import { Bringer } from "./bring.ts";
+import { type ChunkParts, ChunkRunner } from "./chunk.ts";
+import { type Outcome, snapshot, transfer } from "./commands.ts";
+import { runDispatch } from "./dispatch.ts";
+import { FramePool } from "./frame-pool.ts";
+import type { AdapterReport, Answers, DispatchOrder, WorkerStart } from "./messages.ts";
+import { WORKER_RESOURCE, putRecord } from "./mirror-ops.ts";
+import { PageMap } from "./page-map.ts";
+import { GpuMemoryError, RealGpu } from "./real-gpu.ts";
+import { WgslProgram } from "./real-program.ts";
+import { WebGpuRecord, drainLog, withDriverLock } from "./record.ts";
+import { publishStats } from "./stats.ts";
+
+export class Session {
+  readonly driver: DriverThread;
+  readonly record: WebGpuRecord;
+  readonly start: WorkerStart;
+  readonly parts: ChunkParts;
+  readonly runner: ChunkRunner;
+  adapter: AdapterReport;
+  /** Workgroups run, and devices lost, so far. */
+  items = 0;
+  losses = 0;
+  readonly #mirror: HmmMirror;
+  /** Of the reference to the record. */
+  readonly #slot: number;
+  readonly #programs = new Map<string, WgslProgram>();
+  readonly #current: CurrentGpu;
+
+  private constructor(opened: Opened, bringer: Bringer, gpu: CurrentGpu, adapter: AdapterReport) {
+    const { driver, record, mirror, start, pool, map, slot } = opened;
+    this.#slot = slot;
+    this.driver = driver;
+    this.record = record;
+    this.start = start;
+    this.adapter = adapter;
+    this.#mirror = mirror;
+    this.#current = gpu;
+    const { machine } = driver;
+    this.parts = { machine, record, pool, map, gpu: () => gpu.gpu, bringer };
+    this.runner = new ChunkRunner(this.parts);
+  }
+
+  /** Rejects with HmmError, and leaves nothing behind. */
+  static async open(start: WorkerStart): Promise<Session> {
+    const acquired = await acquireDevice(start.adapter, start.memoryBytes / PAGE_BYTES);
+    const ends: (() => unknown)[] = [() => acquired.device.destroy()];
+    try {
+      return await Session.#openWith(start, acquired, ends);
+    } catch (error) {
+      for (const end of ends.toReversed()) await end();
+      throw error;
+    }
+  }
+
+  /** `ends` gets what is to be undone if it fails. */
+  static async #openWith(
+    start: WorkerStart,
+    { device, report, leavesMax }: Acquired,
+    ends: (() => unknown)[],
+  ): Promise<Session> {
+    const driver = DriverThread.attach(start.machine);
+    ends.push(() => driver.close());
+    const { machine } = driver;
+    const record = WebGpuRecord.at(machine.memory, start.recordAt);
+    const slot = addResource(machine.memory, WORKER_RESOURCE, record.at);
+    if (slot < 0) throw notMade(EMFILE);
+    // The owner drops the reference of a Worker that did not become one.
+    ends.push(() => removeResource(machine.memory, slot));
+    const mirror = new HmmMirror(machine, record.mirror.at);
+    const map = new PageMap(leavesMax);
+    const pool = new FramePool(start.memoryBytes / PAGE_BYTES, record, map);
+    const opened = { driver, record, mirror, start, pool, map, slot };
+    const current: CurrentGpu = { gpu: await makeGpu(opened, device) };
+    const timeoutMs = start.faultTimeoutMs;
+    const gpu = (): RealGpu => current.gpu;
+    const bringer = await driver.run(
+      Bringer.open({ machine, mirror, record, pool, gpu, timeoutMs }),
+    );
+    if (typeof bringer === "number") throw notMade(bringer);
+    const session = new Session(opened, bringer, current, report);
+    session.publish();
+    return session;
+  }
+
+  get gpu(): RealGpu {
+    return this.#current.gpu;
+  }
+
+  /** Drains the log, and drops copies that are good for one dispatch only. */
+  async dropShared(): Promise<void> {
+    const { pool } = this.parts;
+    const isQuiet = this.start.isQuiet;
+    await this.driver.run(
+      withDriverLock(this.record, () => {
+        drainLog(this.record, pool.strike);
+        if (!isQuiet) pool.dropShared();
+      }),
+    );
+  }
+
+  /** Another GPU in place of one that is lost. Rejects with HmmError ENODEV when there is none. */
+  async replaceGpu(): Promise<void> {
+    this.losses++;
+    this.gpu.destroy();
+    const { pool, map } = this.parts;
+    const { device, report } = await acquireDevice(this.start.adapter, pool.frames);
+    const { driver, record, start } = this;
+    const slot = this.#slot;
+    const opened = { driver, record, mirror: this.#mirror, start, pool, map, slot };
+    await driver.run(withDriverLock(record, () => pool.dropAll()));
+    this.#current.gpu = await makeGpu(opened, device);
+    this.adapter = report;
+  }
+
+  /** The kernel, compiled. Rejects with WgslError. */
+  async program(code: string, entryPoint: string): Promise<WgslProgram> {
+    const key = `${entryPoint}\n${code}`;
+    let program = this.#programs.get(key);
+    if (program === undefined) {
+      program = new WgslProgram(code, entryPoint);
+      this.#programs.set(key, program);
+    }
+    if (this.gpu.isLost) await this.replaceGpu();
+    await Promise.all([program.pipeline(this.gpu, true), program.pipeline(this.gpu, false)]);
+    return program;
+  }
+
+  dispatch(order: DispatchOrder, isStopped: () => boolean): Promise<Answers["dispatch"]> {
+    return runDispatch(this, order, isStopped);
+  }
+
+  async read(address: number, lengthBytes: number): Promise<Answers["read"]> {
+    const bytes = new Uint8Array(lengthBytes);
+    const { pages, faults } = await this.#transfer(address, bytes, "read");
+    return { bytes, pages, faults };
+  }
+
+  async write(address: number, bytes: Uint8Array<ArrayBuffer>): Promise<Answers["write"]> {
+    const { pages, faults } = await this.#transfer(address, bytes, "write");
+    return { pages, faults };
+  }
+
+  async #transfer(
+    address: number,
+    bytes: Uint8Array<ArrayBuffer>,
+    access: "read" | "write",
+  ): Promise<Outcome> {
+    if (this.gpu.isLost) await this.replaceGpu();
+    await this.dropShared();
+    const { parts, runner } = this;
+    const timeoutMs = this.start.faultTimeoutMs;
+    const request = { parts, runner, address, bytes, access, timeoutMs };
+    const outcome = await this.driver.run(transfer(request));
+    await this.dropShared();
+    const { errno, page } = outcome;
+    if (errno === 0) return outcome;
+    const at = Math.max(address, page * PAGE_BYTES);
+    throw new DeviceFault({ errno, address: at, access, item: undefined });
+  }
+
+  async snapshot(address: number, lengthBytes: number): Promise<SnapshotPage[]> {
+    const result = await this.driver.run(
+      snapshot({
+        machine: this.driver.machine,
+        mirror: this.#mirror,
+        startPage: address / PAGE_BYTES,
+        endPage: Math.ceil((address + lengthBytes) / PAGE_BYTES),
+        timeoutMs: this.start.faultTimeoutMs,
+      }),
+    );
+    if (Array.isArray(result)) return result;
+    const { errno, page } = result;
+    throw new DeviceFault({ errno, address: page * PAGE_BYTES, access: "read", item: undefined });
+  }
+
+  publish(): void {
+    const { pool, bringer } = this.parts;
+    publishStats(this.record, {
+      bring: bringer.counts,
+      chunk: this.runner.counts,
+      pool,
+      items: this.items,
+      losses: this.losses,
+    });
+  }
+
+  /** Ends the device. No order is under way, and no map is pending. */
+  async close(): Promise<void> {
+    const { bringer } = this.parts;
+    await this.driver.run(bringer.close());
+    const { machine } = this.driver;
+    removeResource(machine.memory, this.#slot);
+    await this.driver.run(putRecord(machine, this.record));
+    this.gpu.destroy();
+    this.driver.close();
+  }
+}
+
+/** The GPU of the moment. */
+interface CurrentGpu {
+  gpu: RealGpu;
+}
+
+interface Opened {
+  readonly driver: DriverThread;
+  readonly record: WebGpuRecord;
+  readonly mirror: HmmMirror;
+  readonly start: WorkerStart;
+  readonly pool: FramePool;
+  readonly map: PageMap;
+  readonly slot: number;
+}
+
+async function makeGpu({ driver, record, pool, map }: Opened, device: GPUDevice): Promise<RealGpu> {
+  const { answered } = record;
+  try {
+    const gpu = await RealGpu.create({ device, frames: pool.frames, driver, answered });
+    gpu.writeTable(0, map.all(), map.words);
+    return gpu;
+  } catch (error) {
+    if (!(error instanceof GpuMemoryError)) throw error;
+    const why = `the GPU has no room for ${pool.frames * PAGE_BYTES} bytes (${error.message})`;
+    const text = `Cannot make the device: ${why}; give a smaller memoryBytes`;
+    throw new HmmError("ENOMEM", "device", text);
+  }
+}
+
+function notMade(errno: Errno): HmmError {
+  const remedy = "create the space with more heapBytes, or dispose of other devices";
+  const text = `Cannot make the device: the core answered ${errnoName(errno)}; ${remedy}`;
+  return new HmmError(errno, "device", text);
+}

@@ -1,0 +1,289 @@
+/**
+ * @module devices/webgpu/webgpu-device
+ * The WebGPU device as its owner uses it. The GPUDevice and all of the driver's work are in a
+ * Worker of the device (serve.ts); docs/WEBGPU.md is the guide.
+ */
+
+import {
+  anAddressSpace,
+  checkArgument,
+  DriverThread,
+  ENOMEM,
+  HmmError,
+  HmmMirror,
+  errnoName,
+  hmmMirrorRegister,
+  hmmMirrorUnregister,
+  type AddressSpace,
+  type Errno,
+  type Mm,
+  type Task,
+} from "../../driver-interface.ts";
+import { checkBytes, checkPages, refusalOf } from "../software/options.ts";
+import type {
+  CommandResult,
+  Device,
+  DeviceKernel,
+  DispatchResult,
+  SnapshotPage,
+} from "../driver.ts";
+import type { AdapterReport, DispatchOrder } from "./messages.ts";
+import { WEBGPU_DEVICE_OPS, putRecord } from "./mirror-ops.ts";
+import {
+  type WebGpuDeviceOptions,
+  type WebGpuDispatchOptions,
+  type WebGpuKernelOptions,
+  deviceOptions,
+  dispatchOptions,
+  kernelOptions,
+} from "./options.ts";
+import { WebGpuRecord, initRecord } from "./record.ts";
+import { type WebGpuStats, readStats } from "./stats.ts";
+import { WorkerLink } from "./worker-link.ts";
+
+/** What one dispatch of a kernel did, in numbers. */
+export interface WebGpuDispatchResult extends DispatchResult {
+  /** Runs of a chunk on the GPU. */
+  readonly passes: number;
+  readonly bytesToHost: number;
+}
+
+/** A kernel of a WebGPU device. Made by `WebGpuDevice.kernel`. */
+export interface WebGpuKernel extends DeviceKernel {
+  /** Compiles it now. Rejects with KernelCompileError, which names lines and columns. */
+  compile(): Promise<void>;
+  /**
+   * Runs `workgroups` workgroups: a number, or up to three. Dispatches of one device run one after
+   * the other. Rejects with
+   * - KernelCompileError when the text does not compile,
+   * - WebGpuFault when a workgroup touches what no mapping allows (EFAULT, EPERM), a misaligned
+   *   address (EINVAL), or a page that cannot be had (ENOMEM, EBUSY, ESRCH),
+   * - HmmError ENOMEM when one workgroup uses more pages than the device has, ETIMEDOUT when an
+   *   invocation makes more than `loopRoundsMax` rounds, ECANCELED when `signal` is raised or the
+   *   device is disposed of, ENODEV when the GPU is gone for good, EBADF when the device is
+   *   disposed of, EINVAL for bad arguments.
+   *
+   * Whatever it rejects with, a workgroup has run once or not at all.
+   */
+  dispatch(
+    workgroups: number | readonly number[],
+    options?: WebGpuDispatchOptions,
+  ): Promise<WebGpuDispatchResult>;
+}
+
+/**
+ * A GPU behind WebGPU that follows the same pointers as the CPU: pages come to it on demand, within
+ * a budget, and exactly.
+ *
+ * @example
+ * ```ts fragment
+ * import { AddressSpace } from "hmm-ts";
+ * import { WebGpuDevice } from "hmm-ts/webgpu";
+ *
+ * await using space = await AddressSpace.create({ ramBytes: 2 ** 24 });
+ * const address = await space.mmap(4096);
+ * await using device = await WebGpuDevice.create(space, { memoryBytes: 2 ** 20 });
+ * const code = `
+ *   @compute @workgroup_size(64)
+ *   fn square(@builtin(global_invocation_id) id: vec3u) {
+ *     store_u32(ptr_at(arg_ptr(0), id.x, 4), id.x * id.x);
+ *   }`;
+ * await device.kernel({ code, entryPoint: "square" }).dispatch(16, { args: [address] });
+ * console.log(space.u32.load(address + 4 * 999)); // 998001
+ * ```
+ */
+export class WebGpuDevice implements Device<WebGpuKernelOptions> {
+  readonly name: string;
+  /** What the adapter says of itself. */
+  readonly adapter: AdapterReport;
+  readonly #owned: OwnedRecord;
+  readonly #link: WorkerLink;
+  #disposal: Promise<void> | undefined;
+  #finalStats: WebGpuStats | undefined;
+
+  private constructor(name: string, owned: OwnedRecord, link: WorkerLink, adapter: AdapterReport) {
+    this.name = name;
+    this.adapter = adapter;
+    this.#owned = owned;
+    this.#link = link;
+  }
+
+  /**
+   * Makes a device on `space`. Rejects with HmmError ENODEV (no WebGPU, no adapter), EINVAL (the
+   * adapter has not what `memoryBytes` needs), ENOMEM (GPU or kernel heap), EMFILE. It outlives the
+   * AddressSpace object, but not the space.
+   */
+  static async create(space: AddressSpace, options: WebGpuDeviceOptions): Promise<WebGpuDevice> {
+    checkArgument(refusalOf("device"), "space", space, anAddressSpace);
+    const { name, worker, ...start } = deviceOptions(options);
+    const owned = await openRecord(space);
+    const { driver, record } = owned;
+    const link = new WorkerLink(
+      { ...start, machine: driver.handle, recordAt: record.at },
+      name,
+      worker,
+      () => driver.handle,
+    );
+    try {
+      const { adapter } = await link.ready;
+      link.unref();
+      return new WebGpuDevice(name, owned, link, adapter);
+    } catch (error) {
+      await link.end();
+      await driver.run(putRecord(driver.machine, record)); // that of the Worker
+      await closeRecord(owned);
+      throw error;
+    }
+  }
+
+  kernel(options: WebGpuKernelOptions): WebGpuKernel {
+    const { code, entryPoint } = kernelOptions(options);
+    return {
+      compile: async () => {
+        this.#check("compile");
+        await this.#link.ask({ kind: "compile", code, entryPoint });
+      },
+      dispatch: async (workgroups, given = {}) => {
+        const { signal, ...order } = dispatchOptions(workgroups, given);
+        return await this.#dispatch({ code, entryPoint, ...order }, signal);
+      },
+    };
+  }
+
+  async #dispatch(
+    order: DispatchOrder,
+    signal: AbortSignal | undefined,
+  ): Promise<WebGpuDispatchResult> {
+    this.#check("dispatch");
+    if (signal?.aborted === true)
+      throw new HmmError("ECANCELED", "dispatch", "Cannot dispatch: the signal is raised already");
+    const before = this.statsSync();
+    const { passes, seconds } = await this.#link.ask({ kind: "dispatch", ...order }, signal);
+    const after = this.statsSync();
+    return {
+      items: order.groups[0] * order.groups[1] * order.groups[2],
+      seconds,
+      passes,
+      faults: after.faults - before.faults,
+      batches: after.batches - before.batches,
+      bytesToDevice: after.bytesToDevice - before.bytesToDevice,
+      bytesToHost: after.bytesToHost - before.bytesToHost,
+      evictions: after.evictions - before.evictions,
+      invalidations: after.invalidations - before.invalidations,
+      retries: after.retries - before.retries,
+      replays: after.replays - before.replays,
+    };
+  }
+
+  async read(address: number, into: Uint8Array): Promise<CommandResult> {
+    checkBytes("read", address, into);
+    this.#check("read");
+    if (into.length === 0) return { pages: 0, faults: 0 };
+    const lengthBytes = into.length;
+    const { bytes, pages, faults } = await this.#link.ask({ kind: "read", address, lengthBytes });
+    into.set(bytes);
+    return { pages, faults };
+  }
+
+  async write(address: number, from: Uint8Array): Promise<CommandResult> {
+    checkBytes("write", address, from);
+    this.#check("write");
+    if (from.length === 0) return { pages: 0, faults: 0 };
+    const bytes = Uint8Array.from(from);
+    return await this.#link.ask({ kind: "write", address, bytes });
+  }
+
+  async snapshot(address: number, lengthBytes: number): Promise<SnapshotPage[]> {
+    checkPages("snapshot", address, lengthBytes);
+    this.#check("snapshot");
+    return [...(await this.#link.ask({ kind: "snapshot", address, lengthBytes }))];
+  }
+
+  async stats(): Promise<WebGpuStats> {
+    return this.statsSync();
+  }
+
+  statsSync(): WebGpuStats {
+    return this.#finalStats ?? readStats(this.#owned.record);
+  }
+
+  /** @internal Destroys the GPUDevice under the driver's feet, as a driver reset would. */
+  async loseGpu(): Promise<void> {
+    this.#check("lose the GPU");
+    await this.#link.ask({ kind: "lose" });
+  }
+
+  /**
+   * Ends the device: a dispatch under way is given up between two passes (ECANCELED), and its
+   * Worker leaves. Doing it again does nothing.
+   */
+  [Symbol.asyncDispose](): Promise<void> {
+    this.#disposal ??= this.#dispose();
+    return this.#disposal;
+  }
+
+  async #dispose(): Promise<void> {
+    try {
+      await this.#link.ask({ kind: "stop" });
+      this.#finalStats = readStats(this.#owned.record);
+      await this.#link.ask({ kind: "leave" });
+    } catch (error) {
+      // Its Worker has died: what it had is given back by others.
+      if (!(error instanceof HmmError && error.code === "ENODEV")) throw error;
+      this.#finalStats ??= readStats(this.#owned.record);
+    } finally {
+      await this.#link.end();
+      await closeRecord(this.#owned);
+    }
+  }
+
+  #check(syscall: string): void {
+    if (this.#disposal === undefined) return;
+    const text = `Cannot ${syscall} on the device: it has been disposed of; make another`;
+    throw new HmmError("EBADF", syscall, text);
+  }
+}
+
+/** What the owner's thread has of a device: the mirror is registered by it. */
+interface OwnedRecord {
+  readonly driver: DriverThread;
+  readonly record: WebGpuRecord;
+}
+
+async function openRecord(space: AddressSpace): Promise<OwnedRecord> {
+  const driver = DriverThread.open(space);
+  try {
+    const record = await driver.runOnSpace(space, (mm) => makeRecord(driver, mm));
+    if (typeof record !== "number") return { driver, record };
+    const remedy = "create the space with more heapBytes, or dispose of other devices";
+    const why = `the core answered ${errnoName(record)}`;
+    throw new HmmError(record, "device", `Cannot make the device: ${why}; ${remedy}`);
+  } catch (error) {
+    driver.close();
+    throw error;
+  }
+}
+
+/** On `mm`, of which the caller has a user. */
+function* makeRecord({ machine }: DriverThread, mm: Mm): Task<WebGpuRecord | Errno> {
+  const at = yield* machine.heap.alloc(WebGpuRecord);
+  if (at === 0) return ENOMEM;
+  const record = WebGpuRecord.at(machine.memory, at);
+  initRecord(record);
+  const mirror = new HmmMirror(machine, record.mirror.at);
+  mirror.init(WEBGPU_DEVICE_OPS);
+  yield* mm.mmapLock.downWrite();
+  const errno = yield* hmmMirrorRegister(mirror, mm);
+  yield* mm.mmapLock.upWrite();
+  if (errno === 0) return record;
+  yield* machine.heap.free(WebGpuRecord, at);
+  return errno;
+}
+
+/** Pairs with `openRecord`, in its thread. The Worker has ended, or never began. */
+async function closeRecord({ driver, record }: OwnedRecord): Promise<void> {
+  const { machine } = driver;
+  await driver.run(hmmMirrorUnregister(new HmmMirror(machine, record.mirror.at)));
+  await driver.run(putRecord(machine, record));
+  driver.close();
+}

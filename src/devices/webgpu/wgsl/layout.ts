@@ -1,0 +1,66 @@
+/**
+ * @module devices/webgpu/wgsl/layout
+ * What host and shader agree on: the page table of the GPU, the control block of a pass, the
+ * parameters. library.ts is the shader's side.
+ *
+ * Page table, one storage buffer of words:
+ *
+ *     directory   2^18 words   by page >> 14: where the leaf of these 64 MiB begins
+ *     leaf 0      2^14 words   no page has an entry here: for all of the directory at first
+ *     leaf 1 ...  2^14 words   entry of a page: frame << 10 | flags, 0: not on the device
+ *
+ * A translation is two loads and no branch. Frame numbers count pages of the pool.
+ */
+
+export const LEAF_SHIFT = 14;
+export const LEAF_ENTRIES: number = 2 ** LEAF_SHIFT;
+export const DIRECTORY_WORDS: number = 2 ** 18;
+
+/** The page may be loaded from; and stored to. */
+export const GPU_READ = 1;
+export const GPU_WRITE = 2;
+export const GPU_FRAME_SHIFT = 10;
+
+/** Frame 0 is what a missed load reads: zeros. Frame 1 takes what a missed store writes. */
+export const ZERO_FRAME = 0;
+export const SINK_FRAME = 1;
+export const FIRST_FRAME = 2;
+
+/**
+ * Control block, one storage buffer of words, zero before each pass:
+ *
+ *     0       MISSED   not 0: some access missed; the pass is undone
+ *     1       FAULTS   faults that were noted, also those beyond the list
+ *     2       SPENT    not 0: some invocation ran out of fuel
+ *     16      list of faults, FAULT_WORDS each: address (2), access, workgroup
+ *     FLAGS   a word for each frame: USED, DIRTY
+ *     behind them SEEN_WORDS, by which a fault is noted once
+ */
+export const MISSED = 0;
+export const FAULTS = 1;
+export const SPENT = 2;
+export const FAULT_LIST = 16;
+export const FAULT_WORDS = 4;
+export const FAULTS_MAX = 4096;
+export const FLAGS: number = FAULT_LIST + FAULT_WORDS * FAULTS_MAX;
+export const SEEN_WORDS: number = 2 ** 13;
+
+/** Of a frame: some invocation has loaded from it (noted by recording passes only), or stored. */
+export const USED = 1;
+export const DIRTY = 2;
+
+export function controlWords(frames: number): number {
+  return FLAGS + frames + SEEN_WORDS;
+}
+
+/** Arguments of a dispatch, 16 bytes each: low and high word, the number as f32, 0. */
+export const ARGUMENTS_MAX = 32;
+/** first, end, fuel, touch; groups (3), frames; window (2), 0, 0. */
+export const PARAMETER_HEAD_WORDS = 12;
+export const PARAMETER_WORDS: number = PARAMETER_HEAD_WORDS + ARGUMENTS_MAX * 4;
+
+/** The bind group of the library; the user's bindings are in the others. */
+export const LIBRARY_GROUP = 3;
+
+/** A chunk's workgroups stand in rows of so many. */
+export const ROW_SHIFT = 15;

@@ -1,0 +1,322 @@
+/**
+ * @module devices/webgpu/wgsl/library
+ * The shader's side: pointers, loads and stores through the page table, atomics, spans. Appended to
+ * the user's text. layout.ts is what it agrees on with the host; docs/WEBGPU.md shows its use.
+ *
+ * Two forms. The fast one notes only that something missed, without a branch. The recording one
+ * notes which access missed, once for each page, and which frames were used.
+ *
+ *   W1  A missed load reads 0, from ZERO_FRAME. A missed store goes to SINK_FRAME. The host undoes
+ *       such a pass.
+ *   W2  A store marks its frame DIRTY, before or after it: the host looks when the pass is over.
+ *   W3  In a touch pass no store reaches a page: it only finds out what is needed.
+ */
+
+import {
+  DIRTY,
+  FAULTS_MAX,
+  FAULT_LIST,
+  FAULT_WORDS,
+  FLAGS,
+  ARGUMENTS_MAX,
+  GPU_FRAME_SHIFT,
+  GPU_READ,
+  GPU_WRITE,
+  LEAF_ENTRIES,
+  LEAF_SHIFT,
+  LIBRARY_GROUP,
+  SEEN_WORDS,
+  SINK_FRAME,
+  USED,
+} from "./layout.ts";
+
+export interface LibraryOptions {
+  readonly isRecording: boolean;
+  /** The pool is an array of atomics then. */
+  readonly usesAtomics: boolean;
+}
+
+/** Scalars that an address can hold. `from` makes one of a word, `to` a word of one. */
+const SCALARS = [
+  { name: "u32", letter: "u", from: (word: string) => word, to: (value: string) => value },
+  {
+    name: "i32",
+    letter: "i",
+    from: (word: string) => `bitcast<i32>(${word})`,
+    to: (value: string) => `bitcast<u32>(${value})`,
+  },
+  {
+    name: "f32",
+    letter: "f",
+    from: (word: string) => `bitcast<f32>(${word})`,
+    to: (value: string) => `bitcast<u32>(${value})`,
+  },
+] as const;
+type Scalar = (typeof SCALARS)[number];
+
+export function libraryText(options: LibraryOptions): string {
+  const parts = [
+    declarations(options),
+    POINTERS,
+    options.isRecording ? RECORDING : FAST,
+    access(options),
+    ...SCALARS.map((scalar) => scalarText(scalar)),
+    ...SCALARS.flatMap((scalar) => [2, 3, 4].map((width) => vectorText(scalar, width))),
+    SPANS,
+    ...SCALARS.map((scalar) => spanText(scalar)),
+  ];
+  if (options.usesAtomics) parts.push(atomicsText());
+  return parts.join("\n");
+}
+
+function declarations({ isRecording, usesAtomics }: LibraryOptions): string {
+  return `
+struct hmm_parameters {
+  first: u32, end: u32, fuel: u32, touch: u32,
+  groups: vec3u, frames: u32,
+  window: vec2u, spare: vec2u,
+  args: array<vec4u, ${ARGUMENTS_MAX}>,
+}
+@group(${LIBRARY_GROUP}) @binding(0) var<uniform> hmm_u: hmm_parameters;
+@group(${LIBRARY_GROUP}) @binding(1) var<storage, read> hmm_table: array<u32>;
+@group(${LIBRARY_GROUP}) @binding(2) var<storage, read_write> hmm_pool: array<${
+    usesAtomics ? "atomic<u32>" : "u32"
+  }>;
+@group(${LIBRARY_GROUP}) @binding(3) var<storage, read_write> hmm_control: array<atomic<u32>>;
+var<private> hmm_fuel: u32;
+var<private> hmm_group: u32;
+${isRecording ? "" : "var<private> hmm_missed: u32;"}
+fn hmm_spent() -> bool {
+  hmm_fuel -= min(hmm_fuel, 1u);
+  return hmm_fuel == 0u;
+}
+fn hmm_finish() {
+  if (hmm_fuel == 0u) { atomicStore(&hmm_control[2], 1u); }
+  ${isRecording ? "" : "if (hmm_missed != 0u) { atomicStore(&hmm_control[0], 1u); }"}
+}
+fn arg_u32(i: u32) -> u32 { return hmm_u.args[i].x; }
+fn arg_i32(i: u32) -> i32 { return bitcast<i32>(hmm_u.args[i].x); }
+fn arg_f32(i: u32) -> f32 { return bitcast<f32>(hmm_u.args[i].z); }
+fn arg_ptr(i: u32) -> vec2u { return hmm_u.args[i].xy; }`;
+}
+
+/** A pointer is a vec2u: low word, high word, as it lies in memory. */
+const POINTERS = `
+fn ptr_add(p: vec2u, bytes: u32) -> vec2u {
+  let low = p.x + bytes;
+  return vec2u(low, p.y + select(0u, 1u, low < p.x));
+}
+fn ptr_at(p: vec2u, index: u32, bytes: u32) -> vec2u {
+  let a = (index & 0xffffu) * bytes;
+  let b = (index >> 16u) * (bytes & 0xffffu);
+  let c = (index >> 16u) * (bytes >> 16u);
+  let a_low = (index & 0xffffu) * (bytes & 0xffffu);
+  let a_high = (a_low >> 16u) + (index & 0xffffu) * (bytes >> 16u);
+  let middle = (a_high & 0xffffu) + (b & 0xffffu);
+  let low = a + (b << 16u);
+  let high = c + (a_high >> 16u) + (b >> 16u) + (middle >> 16u);
+  let q = ptr_add(p, low);
+  return vec2u(q.x, q.y + high);
+}
+fn ptr_word(w: u32) -> vec2u {
+  let q = ptr_add(hmm_u.window, w << 2u);
+  return vec2u(q.x, q.y + (w >> 30u));
+}
+fn ptr_is_null(p: vec2u) -> bool { return (p.x | p.y) == 0u; }
+fn ptr_equal(p: vec2u, q: vec2u) -> bool { return all(p == q); }
+fn hmm_entry(p: vec2u) -> u32 {
+  let page = (p.y << 20u) | (p.x >> 12u);
+  return hmm_table[hmm_table[page >> ${LEAF_SHIFT}u] + (page & ${LEAF_ENTRIES - 1}u)];
+}`;
+
+/** Index into the pool of the word at p, for loading and for storing. */
+const FAST = `
+fn hmm_load_at(p: vec2u) -> u32 {
+  let entry = hmm_entry(p);
+  hmm_missed |= (~entry & ${GPU_READ}u) | (p.x & 3u) | (p.y >> 12u);
+  return (entry & 0xfffffc00u) | ((p.x >> 2u) & 1023u);
+}
+fn hmm_store_at(p: vec2u) -> u32 {
+  let entry = hmm_entry(p);
+  let bad = (~entry & ${GPU_WRITE}u) | (p.x & 3u) | (p.y >> 12u);
+  hmm_missed |= bad;
+  let frame = select(entry >> ${GPU_FRAME_SHIFT}u, ${SINK_FRAME}u, bad != 0u);
+  atomicStore(&hmm_control[${FLAGS}u + frame], ${USED | DIRTY}u);
+  return (frame << 10u) | ((p.x >> 2u) & 1023u);
+}`;
+
+const RECORDING = `
+fn hmm_note(p: vec2u, is_write: u32) {
+  atomicStore(&hmm_control[0], 1u);
+  let page = (p.y << 20u) | (p.x >> 12u);
+  let tag = ((page << 1u) | is_write) + 1u;
+  let seen = ${FLAGS}u + hmm_u.frames + ((page * 2654435761u) >> 19u) % ${SEEN_WORDS}u;
+  if (atomicLoad(&hmm_control[seen]) == tag) { return; }
+  if (atomicExchange(&hmm_control[seen], tag) == tag) { return; }
+  let slot = atomicAdd(&hmm_control[1], 1u);
+  if (slot >= ${FAULTS_MAX}u) { return; }
+  let at = ${FAULT_LIST}u + slot * ${FAULT_WORDS}u;
+  atomicStore(&hmm_control[at], p.x);
+  atomicStore(&hmm_control[at + 1u], p.y);
+  atomicStore(&hmm_control[at + 2u], is_write);
+  atomicStore(&hmm_control[at + 3u], hmm_group);
+}
+fn hmm_load_at(p: vec2u) -> u32 {
+  let entry = hmm_entry(p);
+  if (((~entry & ${GPU_READ}u) | (p.x & 3u) | (p.y >> 12u)) != 0u) {
+    hmm_note(p, 0u);
+    return (p.x >> 2u) & 1023u;
+  }
+  let flags = ${FLAGS}u + (entry >> ${GPU_FRAME_SHIFT}u);
+  if (atomicLoad(&hmm_control[flags]) == 0u) { atomicOr(&hmm_control[flags], ${USED}u); }
+  return (entry & 0xfffffc00u) | ((p.x >> 2u) & 1023u);
+}
+fn hmm_store_at(p: vec2u) -> u32 {
+  let entry = hmm_entry(p);
+  var frame = ${SINK_FRAME}u;
+  if (((~entry & ${GPU_WRITE}u) | (p.x & 3u) | (p.y >> 12u)) != 0u) {
+    hmm_note(p, 1u);
+  } else {
+    let flags = ${FLAGS}u + (entry >> ${GPU_FRAME_SHIFT}u);
+    if (hmm_u.touch != 0u) {
+      atomicOr(&hmm_control[flags], ${USED}u);
+    } else {
+      frame = entry >> ${GPU_FRAME_SHIFT}u;
+      atomicOr(&hmm_control[flags], ${USED | DIRTY}u);
+    }
+  }
+  return (frame << 10u) | ((p.x >> 2u) & 1023u);
+}`;
+
+function access({ usesAtomics }: LibraryOptions): string {
+  return usesAtomics
+    ? `
+fn hmm_get(i: u32) -> u32 { return atomicLoad(&hmm_pool[i]); }
+fn hmm_set(i: u32, v: u32) { atomicStore(&hmm_pool[i], v); }`
+    : `
+fn hmm_get(i: u32) -> u32 { return hmm_pool[i]; }
+fn hmm_set(i: u32, v: u32) { hmm_pool[i] = v; }`;
+}
+
+function scalarText({ name, from, to }: Scalar): string {
+  return `
+fn load_${name}(p: vec2u) -> ${name} { return ${from("hmm_get(hmm_load_at(p))")}; }
+fn store_${name}(p: vec2u, v: ${name}) { hmm_set(hmm_store_at(p), ${to("v")}); }`;
+}
+
+/** One translation where the vector lies in one page, else one for each component. */
+function vectorText({ name, letter, from, to }: Scalar, width: number): string {
+  const type = `vec${width}${letter}`;
+  const places = Array.from({ length: width }, (_, i) => i);
+  const last = 1024 - width;
+  const loads = places.map((i) => from(`hmm_get(i + ${i}u)`)).join(", ");
+  const slowLoads = places.map((i) => `load_${name}(ptr_add(p, ${i * 4}u))`).join(", ");
+  const stores = places.map((i) => `hmm_set(i + ${i}u, ${to(`v[${i}]`)});`).join(" ");
+  const slowStores = places.map((i) => `store_${name}(ptr_add(p, ${i * 4}u), v[${i}]);`).join(" ");
+  return `
+fn load_${type}(p: vec2u) -> ${type} {
+  if (((p.x >> 2u) & 1023u) > ${last}u) { return ${type}(${slowLoads}); }
+  let i = hmm_load_at(p);
+  return ${type}(${loads});
+}
+fn store_${type}(p: vec2u, v: ${type}) {
+  if (((p.x >> 2u) & 1023u) > ${last}u) { ${slowStores} return; }
+  let i = hmm_store_at(p);
+  ${stores}
+}`;
+}
+
+/**
+ * A run of words from p on that lie in one page: as many as were asked for, or fewer. An index
+ * beyond the end means the last word, as in arrays of WGSL.
+ */
+const SPANS = `
+struct span { at: u32, words: u32, }
+fn hmm_span(p: vec2u, words: u32, at: u32) -> span {
+  return span(at, clamp(words, 1u, 1024u - ((p.x >> 2u) & 1023u)));
+}
+fn span_read(p: vec2u, words: u32) -> span { return hmm_span(p, words, hmm_load_at(p)); }
+fn span_write(p: vec2u, words: u32) -> span { return hmm_span(p, words, hmm_store_at(p)); }
+fn load_ptr(p: vec2u) -> vec2u { return load_vec2u(p); }
+fn store_ptr(p: vec2u, q: vec2u) { store_vec2u(p, q); }`;
+
+function spanText({ name, from, to }: Scalar): string {
+  return `
+fn span_${name}(s: span, i: u32) -> ${name} {
+  return ${from("hmm_get(s.at + min(i, s.words - 1u))")};
+}
+fn span_set_${name}(s: span, i: u32, v: ${name}) {
+  hmm_set(s.at + min(i, s.words - 1u), ${to("v")});
+}`;
+}
+
+/** By name: WGSL's function, for u32 and i32. */
+const ATOMIC_FUNCTIONS = ["add", "sub", "and", "or", "xor", "exchange"] as const;
+
+/** max and min depend on the sign: for i32 by compare and exchange, as for f32 all is. */
+function atomicsText(): string {
+  const ofU32 = [...ATOMIC_FUNCTIONS, "max", "min"].map((name) => atomicText(name)).join("\n");
+  return `
+fn hmm_atomic_at(p: vec2u) -> u32 { return hmm_store_at(p); }
+fn hmm_swap(i: u32, expected: u32, v: u32) -> u32 {
+  var seen = expected;
+  loop {
+    let answer = atomicCompareExchangeWeak(&hmm_pool[i], expected, v);
+    seen = answer.old_value;
+    if (answer.exchanged || seen != expected) { break; }
+  }
+  return seen;
+}
+${ofU32}
+fn atomic_load_u32(p: vec2u) -> u32 { return load_u32(p); }
+fn atomic_load_i32(p: vec2u) -> i32 { return load_i32(p); }
+fn atomic_store_u32(p: vec2u, v: u32) { store_u32(p, v); }
+fn atomic_store_i32(p: vec2u, v: i32) { store_i32(p, v); }
+fn atomic_compare_exchange_u32(p: vec2u, expected: u32, v: u32) -> u32 {
+  let i = hmm_store_at(p);
+  if (hmm_u.touch != 0u) { return load_u32(p); }
+  return hmm_swap(i, expected, v);
+}
+fn atomic_compare_exchange_i32(p: vec2u, expected: i32, v: i32) -> i32 {
+  return bitcast<i32>(atomic_compare_exchange_u32(p, bitcast<u32>(expected), bitcast<u32>(v)));
+}
+${atomicBySwap("max", "i32", "max(bitcast<i32>(seen), v)")}
+${atomicBySwap("min", "i32", "min(bitcast<i32>(seen), v)")}
+${atomicBySwap("add", "f32", "bitcast<f32>(seen) + v")}
+${atomicBySwap("max", "f32", "max(bitcast<f32>(seen), v)")}
+${atomicBySwap("min", "f32", "min(bitcast<f32>(seen), v)")}
+${atomicBySwap("exchange", "f32", "v")}`;
+}
+
+function atomicText(name: string): string {
+  const call = `atomic${name.slice(0, 1).toUpperCase()}${name.slice(1)}`;
+  const isSigned = name === "max" || name === "min";
+  const ofI32 = isSigned
+    ? ""
+    : `
+fn atomic_${name}_i32(p: vec2u, v: i32) -> i32 {
+  return bitcast<i32>(atomic_${name}_u32(p, bitcast<u32>(v)));
+}`;
+  return `
+fn atomic_${name}_u32(p: vec2u, v: u32) -> u32 {
+  let i = hmm_store_at(p);
+  if (hmm_u.touch != 0u) { return load_u32(p); }
+  return ${call}(&hmm_pool[i], v);
+}${ofI32}`;
+}
+
+/** Another invocation's change in between makes it try again. */
+function atomicBySwap(name: string, type: string, next: string): string {
+  return `
+fn atomic_${name}_${type}(p: vec2u, v: ${type}) -> ${type} {
+  let i = hmm_store_at(p);
+  if (hmm_u.touch != 0u) { return load_${type}(p); }
+  var seen = hmm_get(i);
+  loop {
+    let old = hmm_swap(i, seen, bitcast<u32>(${next}));
+    if (old == seen) { break; }
+    seen = old;
+  }
+  return bitcast<${type}>(seen);
+}`;
+}

@@ -1,0 +1,9 @@
+/** @module devices/webgpu/wgsl/names: the names that the library declares in a kernel's text. */
+
+import { libraryText } from "./library.ts";
+import { scanWgsl } from "./scan.ts";
+
+/** A user's text may declare none of them. */
+export const LIBRARY_NAMES: ReadonlySet<string> = new Set(
+  scanWgsl(libraryText({ isRecording: true, usesAtomics: true })).declared.keys(),
+);

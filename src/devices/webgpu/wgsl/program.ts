@@ -1,0 +1,244 @@
+/**
+ * @module devices/webgpu/wgsl/program
+ * Makes of a user's WGSL the text that is compiled. The user's text stays line for line: the
+ * attributes of its entry point are blanked with spaces, fuel is put behind the braces of its
+ * loops, and the library and the real entry point come after it (WGSL knows no order of
+ * declarations). So barriers stay legal, and what the compiler says of a place in the text is true
+ * of the user's file (diagnostics.ts takes the inserted fuel out of the columns).
+ *
+ * Fuel: each invocation counts the rounds of its loops, and leaves when it has used up what the
+ * pass gave it; the pass is undone then. A loop that has a barrier inside cannot be left by some
+ * invocations only: it gets no fuel.
+ */
+
+import { libraryText } from "./library.ts";
+import { LIBRARY_NAMES } from "./names.ts";
+import type { ProgramError, UserText } from "./diagnostics.ts";
+import { type Field, type Loop, type WgslFunction, type WgslText, scanWgsl } from "./scan.ts";
+
+/** What is compiled, and what its places mean. */
+export interface Program extends UserText {
+  /** By kind of pass: a fast one notes only that something missed, a recording one says what. */
+  readonly text: (isRecording: boolean) => string;
+  readonly usesAtomics: boolean;
+}
+
+/** Where in the user's text something is wrong. Columns and lines from 1 on. */
+export class WgslError extends Error {
+  readonly errors: readonly ProgramError[];
+
+  constructor(errors: readonly ProgramError[]) {
+    super(errors.map(({ line, column, message }) => `${line}:${column}: ${message}`).join("\n"));
+    this.errors = errors;
+  }
+}
+
+/** Throws WgslError. */
+export function makeProgram(code: string, entryPoint: string): Program {
+  const wgsl = scanWgsl(code);
+  refuseNames(wgsl);
+  const entry = wgsl.functions.find(
+    ({ name, attributes }) => name === entryPoint && attributes.some((a) => a.name === "compute"),
+  );
+  if (entry === undefined) throw new WgslError([noEntry(wgsl, entryPoint)]);
+  const wrapper = wrapperOf(wgsl, entry);
+  const usesAtomics = wgsl.tokens.some(({ text }) => text.startsWith("atomic_"));
+  const fuels = fuelOf(wgsl);
+  const user = insert(blank(code, entry), fuels);
+  return {
+    text: (isRecording) => `${user}\n${libraryText({ isRecording, usesAtomics })}\n${wrapper}`,
+    userLines: code.split("\n").length,
+    insertions: fuels.map(({ at, text }) => ({ ...placeOf(code, at), length: text.length })),
+    usesAtomics,
+  };
+}
+
+export function placeOf(text: string, at: number): { line: number; column: number } {
+  const before = text.slice(0, at);
+  const line = before.split("\n").length;
+  return { line, column: at - before.lastIndexOf("\n") };
+}
+
+function noEntry({ functions }: WgslText, entryPoint: string): ProgramError {
+  const entries = functions.filter(({ attributes }) =>
+    attributes.some((a) => a.name === "compute"),
+  );
+  const names = entries.map(({ name }) => name).join(", ");
+  const there = names === "" ? "the text has none" : `the text has ${names}`;
+  const message = `no @compute entry point is called "${entryPoint}": ${there}`;
+  return { line: 1, column: 1, message };
+}
+
+function refuseNames({ text, declared }: WgslText): void {
+  const errors: ProgramError[] = [];
+  for (const [name, token] of declared) {
+    if (!LIBRARY_NAMES.has(name) && !name.startsWith("hmm_")) continue;
+    const message = `"${name}" is a name of the hmm-ts library; choose another`;
+    errors.push({ ...placeOf(text, token.at), message });
+  }
+  if (errors.length > 0) throw new WgslError(errors);
+}
+
+/** The entry point is an ordinary function: those may not have such attributes. */
+function blank(code: string, { attributes, parameters }: WgslFunction): string {
+  const blanked = [
+    ...attributes.filter(({ name }) => name === "compute" || name === "workgroup_size"),
+    ...parameters.flatMap((parameter) => parameter.attributes.filter((a) => a.name === "builtin")),
+  ];
+  let text = code;
+  for (const { at, end } of blanked)
+    text = text.slice(0, at) + text.slice(at, end).replace(/[^\n]/gu, " ") + text.slice(end);
+  return text;
+}
+
+interface Fuel {
+  readonly at: number;
+  readonly text: string;
+}
+
+function insert(code: string, fuels: readonly Fuel[]): string {
+  let text = "";
+  let done = 0;
+  for (const fuel of fuels) {
+    text += code.slice(done, fuel.at) + fuel.text;
+    done = fuel.at;
+  }
+  return text + code.slice(done);
+}
+
+/** Functions in which all invocations must meet. */
+const MEETING = /^(?:\w+Barrier|workgroupUniformLoad|subgroup\w+|quad\w+|dpd\w+)$/u;
+
+/** In the order of the text. */
+function fuelOf(wgsl: WgslText): Fuel[] {
+  const meeting = meetingFunctions(wgsl);
+  const fuels: Fuel[] = [];
+  for (const found of wgsl.functions) {
+    for (const loop of found.loops) {
+      if (meets(wgsl, loop.firstToken, loop.endToken, meeting)) continue;
+      fuels.push({ at: loop.bodyAt, text: ` if (hmm_spent()) { ${exitOf(loop, found)} }` });
+    }
+  }
+  return fuels.toSorted((a, b) => a.at - b.at);
+}
+
+/**
+ * A `loop` that is left by `return` alone needs nothing behind it. With a `break` in it, a function
+ * that returns something would lack its `return`.
+ */
+function exitOf({ keyword }: Loop, { returns }: WgslFunction): string {
+  return keyword === "loop" && returns !== "" ? `return ${returns}();` : "break;";
+}
+
+/** The user's functions that call one of MEETING, by way of others too. */
+function meetingFunctions(wgsl: WgslText): Set<string> {
+  const meeting = new Set<string>();
+  for (let grew = true; grew;) {
+    grew = false;
+    for (const { name, firstToken, endToken } of wgsl.functions) {
+      if (meeting.has(name) || !meets(wgsl, firstToken, endToken, meeting)) continue;
+      meeting.add(name);
+      grew = true;
+    }
+  }
+  return meeting;
+}
+
+function meets(
+  { tokens }: WgslText,
+  first: number,
+  end: number,
+  meeting: ReadonlySet<string>,
+): boolean {
+  for (let i = first; i < end; i++) {
+    const { text } = tokens[i] ?? { text: "" };
+    if (MEETING.test(text) || meeting.has(text)) return true;
+  }
+  return false;
+}
+
+/** Of the built-in values, those that a chunk of a dispatch changes. */
+const SHIFTED: ReadonlyMap<string, string> = new Map([
+  ["workgroup_id", "hmm_wid"],
+  ["global_invocation_id", "(hmm_wid * hmm_size + hmm_lid)"],
+  ["local_invocation_id", "hmm_lid"],
+  ["local_invocation_index", "hmm_index"],
+  ["num_workgroups", "hmm_u.groups"],
+]);
+
+/** Types of built-in values that are handed on as they are. */
+const HANDED_ON: ReadonlyMap<string, string> = new Map([
+  ["subgroup_invocation_id", "u32"],
+  ["subgroup_size", "u32"],
+  ["subgroup_id", "u32"],
+  ["num_subgroups", "u32"],
+]);
+
+/** The real entry point: it shifts the ids by the chunk's first workgroup, and calls the user's. */
+function wrapperOf(wgsl: WgslText, entry: WgslFunction): string {
+  const extra = new Set<string>();
+  const values = entry.parameters.map((parameter) => valueOf(wgsl, entry, parameter, extra));
+  const size = entry.attributes.find(({ name }) => name === "workgroup_size")?.arguments ?? "1";
+  const sizes = splitArguments(size);
+  const extras = [...extra].map(
+    (name) => `, @builtin(${name}) hmm_${name}: ${HANDED_ON.get(name) ?? "u32"}`,
+  );
+  return `
+@compute @workgroup_size(${size})
+fn hmm_main(@builtin(workgroup_id) hmm_cell: vec3u, @builtin(local_invocation_id) hmm_lid: vec3u,
+  @builtin(local_invocation_index) hmm_index: u32${extras.join("")}) {
+  let hmm_group_index = hmm_u.first + hmm_cell.x + (hmm_cell.y << 15u);
+  if (hmm_group_index >= hmm_u.end) { return; }
+  let hmm_row = hmm_group_index / hmm_u.groups.x;
+  let hmm_wid = vec3u(hmm_group_index % hmm_u.groups.x, hmm_row % hmm_u.groups.y,
+    hmm_row / hmm_u.groups.y);
+  let hmm_size = vec3u(u32(${sizes[0] ?? "1"}), u32(${sizes[1] ?? "1"}), u32(${sizes[2] ?? "1"}));
+  hmm_group = hmm_group_index;
+  hmm_fuel = hmm_u.fuel;
+  ${entry.name}(${values.join(", ")});
+  hmm_finish();
+}
+`;
+}
+
+function splitArguments(text: string): string[] {
+  const parts: string[] = [];
+  let depth = 0;
+  let part = "";
+  for (const character of text) {
+    if (character === "(" || character === "<") depth++;
+    if (character === ")" || character === ">") depth--;
+    if (character === "," && depth === 0) {
+      parts.push(part);
+      part = "";
+    } else part += character;
+  }
+  if (part.trim() !== "") parts.push(part);
+  return parts.map((one) => one.trim());
+}
+
+/** What the user's function gets for a parameter: a built-in value, or a structure of them. */
+function valueOf(
+  wgsl: WgslText,
+  entry: WgslFunction,
+  { name, type, attributes }: Field,
+  extra: Set<string>,
+): string {
+  const builtin = attributes.find((attribute) => attribute.name === "builtin")?.arguments;
+  if (builtin !== undefined) {
+    const shifted = SHIFTED.get(builtin);
+    if (shifted !== undefined) return shifted;
+    if (HANDED_ON.has(builtin)) {
+      extra.add(builtin);
+      return `hmm_${builtin}`;
+    }
+    const message = `the built-in value "${builtin}" is unknown to hmm-ts; leave it out`;
+    throw new WgslError([{ ...placeOf(wgsl.text, entry.at), message }]);
+  }
+  const members = wgsl.structures.get(type);
+  if (members === undefined) {
+    const message = `parameter "${name}" of the entry point is no built-in value`;
+    throw new WgslError([{ ...placeOf(wgsl.text, entry.at), message }]);
+  }
+  return `${type}(${members.map((member) => valueOf(wgsl, entry, member, extra)).join(", ")})`;
+}

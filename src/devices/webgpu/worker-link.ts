@@ -1,0 +1,111 @@
+/**
+ * @module devices/webgpu/worker-link
+ * The owner's side of a device's Worker: it is started, given orders, and ends. A Worker that ends
+ * by itself fails whatever was asked of it with ENODEV.
+ */
+
+import {
+  HmmError,
+  adoptWorker,
+  spawnWorker,
+  type DriverHandle,
+  type HostWorker,
+  type SpawnedWorker,
+} from "../../driver-interface.ts";
+import {
+  type Answers,
+  type Order,
+  type WorkerMessage,
+  type WorkerStart,
+  unpackFailure,
+} from "./messages.ts";
+
+type Ready = WorkerMessage & { kind: "ready" };
+
+interface Waiting {
+  readonly resolve: (value: Answers[Order["kind"]]) => void;
+  readonly reject: (error: HmmError) => void;
+}
+
+export class WorkerLink {
+  readonly ready: Promise<Ready>;
+  readonly #worker: SpawnedWorker;
+  readonly #waiting = new Map<number, Waiting>();
+  readonly #machine: () => DriverHandle;
+  #settle: { resolve: (ready: Ready) => void; reject: (error: HmmError) => void } | undefined;
+  #lastId = 0;
+  #lost: HmmError | undefined;
+
+  constructor(
+    start: WorkerStart,
+    name: string,
+    make: (() => HostWorker) | undefined,
+    machine: () => DriverHandle,
+  ) {
+    this.#machine = machine;
+    this.ready = new Promise((resolve, reject) => {
+      this.#settle = { resolve, reject };
+    });
+    // Not as a literal: a bundler would make an asset of it that cannot run.
+    const file = "./webgpu-worker.js";
+    this.#worker =
+      make === undefined
+        ? spawnWorker(new URL(file, import.meta.url), start, { name })
+        : adoptWorker(make(), start);
+    this.#worker.onMessage((message) => this.#hear(message as WorkerMessage));
+    this.#worker.onError((error) => this.#lose(`its Worker failed: ${error.message}`));
+    this.#worker.onExit(() => this.#lose("its Worker has ended"));
+  }
+
+  /** Lets a Node process end while nothing is asked of the device. */
+  unref(): void {
+    this.#worker.unref();
+  }
+
+  async ask<K extends Order["kind"]>(
+    order: Order & { kind: K },
+    signal?: AbortSignal,
+  ): Promise<Answers[K]> {
+    if (this.#lost !== undefined) throw this.#lost;
+    const id = ++this.#lastId;
+    const answer = new Promise<Answers[Order["kind"]]>((resolve, reject) => {
+      this.#waiting.set(id, { resolve, reject });
+    });
+    this.#worker.post({ kind: "order", id, order, machine: this.#machine() });
+    const abort = (): void => this.#worker.post({ kind: "abort", id });
+    signal?.addEventListener("abort", abort);
+    // The Worker does not keep a Node process alive while it idles; what is asked of it has to.
+    const keepAlive = setInterval(() => {}, 2 ** 30);
+    try {
+      return (await answer) as Answers[K]; // of this order's kind
+    } finally {
+      clearInterval(keepAlive);
+      signal?.removeEventListener("abort", abort);
+    }
+  }
+
+  #hear(message: WorkerMessage): void {
+    if (message.kind === "ready") this.#settle?.resolve(message);
+    else if (message.kind === "failed") this.#settle?.reject(unpackFailure(message.failure));
+    else {
+      const waiting = this.#waiting.get(message.id);
+      this.#waiting.delete(message.id);
+      if (message.failure === undefined) waiting?.resolve(message.value);
+      else waiting?.reject(unpackFailure(message.failure));
+    }
+  }
+
+  #lose(why: string): void {
+    const text = `Cannot use the device: ${why}; make a new one`;
+    this.#lost ??= new HmmError("ENODEV", "device", text);
+    this.#settle?.reject(this.#lost);
+    for (const { reject } of this.#waiting.values()) reject(this.#lost);
+    this.#waiting.clear();
+  }
+
+  /** The Worker has left the machine, or never came to it. */
+  async end(): Promise<void> {
+    this.#lose("it has been disposed of");
+    await this.#worker.terminate();
+  }
+}

@@ -1,0 +1,162 @@
+/**
+ * @module One generated kernel, run plain with all memory bound, and paged under a budget while a
+ * CPU thread changes mappings: the words must be equal.
+ */
+
+import { Worker } from "node:worker_threads";
+import { AddressSpace, HmmError } from "../../../src/index.ts";
+import { type WebGpuDispatchResult, WebGpuDevice } from "../../../src/webgpu.ts";
+import type { DisturbingStart } from "./disturbing-agent.ts";
+import { plainGpu } from "./find-gpu.ts";
+import { type Regions, generateKernel, randomFrom } from "./generated-kernel.ts";
+import { plainLibrary } from "./plain-library.ts";
+
+const PAGE_WORDS = 1024;
+const PAGE_BYTES = 4096;
+
+export interface ExactnessOptions {
+  readonly seed: number;
+  /** Pages of the device beyond its own two. */
+  readonly devicePages: number;
+  readonly isDisturbed: boolean;
+}
+
+export interface ExactnessReport {
+  /** "equal", "too small", or what is wrong. */
+  readonly outcome: string;
+  readonly result: WebGpuDispatchResult | undefined;
+  readonly disturbances: number;
+  readonly staleCommits: number;
+}
+
+interface Layout {
+  readonly starts: readonly number[];
+  readonly pages: number;
+}
+
+function layoutOf({ readPages, nodePages, ownPages, atomicPages, listPages }: Regions): Layout {
+  const starts: number[] = [];
+  let pages = 0;
+  for (const length of [readPages, nodePages, ownPages, atomicPages, listPages]) {
+    starts.push(pages);
+    pages += length;
+  }
+  return { starts, pages };
+}
+
+/** What the memory has at first; the last word of a page is the CPU's, and 0. */
+function initialWords(seed: number, regions: Regions, base: number): Uint32Array<ArrayBuffer> {
+  const random = randomFrom(seed + 1);
+  const { starts, pages } = layoutOf(regions);
+  const words = new Uint32Array(pages * PAGE_WORDS);
+  const [readStart = 0, nodeStart = 0, ownStart = 0, atomicStart = 0, listStart = 0] = starts;
+  for (let i = readStart * PAGE_WORDS; i < nodeStart * PAGE_WORDS; i++) words[i] = random(2 ** 32);
+  for (let page = nodeStart; page < ownStart; page++) {
+    for (let node = 0; node < 255; node++) {
+      const at = page * PAGE_WORDS + node * 4;
+      const to = (nodeStart + random(regions.nodePages)) * PAGE_WORDS + random(255) * 4;
+      words[at] = base + to * 4;
+      words[at + 2] = random(2 ** 32);
+    }
+  }
+  for (let i = ownStart * PAGE_WORDS; i < atomicStart * PAGE_WORDS; i++) words[i] = i;
+  for (let i = atomicStart * PAGE_WORDS; i < listStart * PAGE_WORDS; i++) words[i] = random(1000);
+  for (let page = 0; page < pages; page++) words[page * PAGE_WORDS + 1023] = 0;
+  return words;
+}
+
+async function runPlain(
+  code: string,
+  base: number,
+  args: readonly number[],
+  words: Uint32Array<ArrayBuffer>,
+  workgroups: number,
+): Promise<Uint32Array> {
+  const gpu = await plainGpu();
+  if (typeof gpu === "string") throw new Error(gpu);
+  const adapter = await gpu.requestAdapter();
+  if (adapter === null) throw new Error("no adapter");
+  const device = await adapter.requestDevice();
+  const module = device.createShaderModule({ code: `${code}\n${plainLibrary(base, args)}` });
+  const layout = "auto" as const;
+  const pipeline = await device.createComputePipelineAsync({ layout, compute: { module } });
+  const size = words.byteLength;
+  const memory = device.createBuffer({ size, usage: 0x80 | 0x8 | 0x4 });
+  const readBack = device.createBuffer({ size, usage: 0x1 | 0x8 });
+  device.queue.writeBuffer(memory, 0, words);
+  const encoder = device.createCommandEncoder();
+  const pass = encoder.beginComputePass();
+  pass.setPipeline(pipeline);
+  const entries = [{ binding: 0, resource: { buffer: memory } }];
+  pass.setBindGroup(0, device.createBindGroup({ layout: pipeline.getBindGroupLayout(0), entries }));
+  pass.dispatchWorkgroups(workgroups);
+  pass.end();
+  encoder.copyBufferToBuffer(memory, 0, readBack, 0, size);
+  device.queue.submit([encoder.finish()]);
+  await readBack.mapAsync(1);
+  const result = Uint32Array.from(new Uint32Array(readBack.getMappedRange()));
+  readBack.unmap();
+  device.destroy();
+  return result;
+}
+
+/** Starts the thread of disturbing-agent.ts; `end` stops it and says how it went. */
+async function disturb(
+  start: Omit<DisturbingStart, "stop">,
+): Promise<() => Promise<{ lost: number; steps: number }>> {
+  const stop = new Int32Array(new SharedArrayBuffer(4));
+  const workerData: DisturbingStart = { ...start, stop };
+  const worker = new Worker(new URL("./disturbing-agent.js", import.meta.url), { workerData });
+  const next = (): Promise<unknown> =>
+    new Promise((resolve, reject) => {
+      worker.once("message", resolve);
+      worker.once("error", reject);
+    });
+  await next();
+  return async () => {
+    const report = next();
+    stop[0] = 1;
+    const exit = new Promise((resolve) => worker.once("exit", resolve));
+    const result = (await report) as { lost: number; steps: number };
+    await exit;
+    return result;
+  };
+}
+
+export async function checkExactness(options: ExactnessOptions): Promise<ExactnessReport> {
+  const { seed, devicePages, isDisturbed } = options;
+  const { code, workgroups, regions } = generateKernel(seed);
+  const { starts, pages } = layoutOf(regions);
+  await using space = await AddressSpace.create({ ramBytes: pages * PAGE_BYTES * 3 + 2 ** 23 });
+  const base = await space.mmap(pages * PAGE_BYTES);
+  const args = starts.map((start) => base + start * PAGE_BYTES);
+  const words = initialWords(seed, regions, base);
+  await space.write(base, new Uint8Array(words.buffer));
+  const expected = await runPlain(code, base, args, words, workgroups);
+  await using device = await WebGpuDevice.create(space, {
+    memoryBytes: (devicePages + 2) * PAGE_BYTES,
+    faultTimeoutMs: 30_000,
+  });
+  const readOnlyPages = starts[2] ?? 1;
+  const agent = isDisturbed
+    ? await disturb({ handle: space.handle, base, pages, readOnlyPages, seed })
+    : undefined;
+  let result: WebGpuDispatchResult | undefined;
+  let outcome = "equal";
+  try {
+    result = await device.kernel({ code, entryPoint: "main" }).dispatch(workgroups, { args });
+  } catch (error) {
+    if (!(error instanceof HmmError) || error.code !== "ENOMEM") throw error;
+    outcome = "too small";
+  }
+  const { lost = 0, steps = 0 } = (await agent?.()) ?? {};
+  if (lost > 0) outcome = `${lost} stores of the CPU were lost`;
+  const { staleCommits } = device.statsSync();
+  if (outcome === "equal") {
+    const got = new Uint32Array(words.length);
+    await space.read(base, new Uint8Array(got.buffer));
+    const wrong = got.findIndex((word, i) => i % PAGE_WORDS !== 1023 && word !== expected[i]);
+    if (wrong >= 0) outcome = `word ${wrong} is ${got[wrong]}, not ${expected[wrong]}\n${code}`;
+  }
+  return { outcome, result, disturbances: steps, staleCommits };
+}

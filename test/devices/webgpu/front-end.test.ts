@@ -1,0 +1,99 @@
+/** @module What becomes of a kernel's text, and of what the compiler says about it. No GPU. */
+
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { errorsOf } from "../../../src/devices/webgpu/wgsl/diagnostics.ts";
+import { WgslError, makeProgram } from "../../../src/devices/webgpu/wgsl/program.ts";
+import { scanWgsl, tokensOf } from "../../../src/devices/webgpu/wgsl/scan.ts";
+
+const KERNEL = `// a comment with @compute fn other() {}
+struct In { @builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u }
+const SIZE = 8;
+@compute @workgroup_size(SIZE, 2)
+fn main(in: In, @builtin(global_invocation_id) id: vec3u) {
+  /* nested /* comments */ hide { */
+  for (var i = 0u; i < 4u; i++) { store_u32(arg_ptr(0), i); }
+  loop { workgroupBarrier(); break; }
+}
+fn find(n: u32) -> vec2<f32> { loop { if (n > 3u) { return vec2f(1); } } }
+`;
+
+test("comments are no tokens, and nest", () => {
+  const texts = tokensOf("a /* b /* c */ d */ e // f\n -> g").map(({ text }) => text);
+  assert.deepEqual(texts, ["a", "e", "->", "g"]);
+});
+
+test("functions, parameters, members and loops are found", () => {
+  const { functions, structures, declared } = scanWgsl(KERNEL);
+  assert.deepEqual(
+    functions.map(({ name, loops, returns }) => [name, loops.length, returns]),
+    [
+      ["main", 2, ""],
+      ["find", 1, "vec2<f32>"],
+    ],
+  );
+  assert.deepEqual(
+    structures.get("In")?.map(({ name, type }) => [name, type]),
+    [
+      ["group", "vec3u"],
+      ["groups", "vec3u"],
+    ],
+  );
+  assert.deepEqual([...declared.keys()], ["In", "SIZE", "main", "find"]);
+});
+
+test("the user's text stays line for line, without what an ordinary function may not have", () => {
+  const lines = makeProgram(KERNEL, "main").text(true).split("\n");
+  const user = KERNEL.split("\n");
+  assert.equal(lines[3]?.trim(), "");
+  assert.equal(lines[4]?.length, user[4]?.length);
+  assert.ok(!lines[4]?.includes("@builtin"));
+  for (const i of [0, 1, 2, 5, 7]) assert.equal(lines[i], user[i], "this line is as it was");
+});
+
+test("loops get fuel, but for those in which all invocations meet", () => {
+  const lines = makeProgram(KERNEL, "main").text(false).split("\n");
+  assert.match(lines[6] ?? "", /i\+\+\) \{ if \(hmm_spent\(\)\) \{ break; \} store_u32/u);
+  assert.ok(!lines[7]?.includes("hmm_spent"));
+  // A break would make the function one that ends without a value.
+  assert.match(lines[9] ?? "", /if \(hmm_spent\(\)\) \{ return vec2<f32>\(\); \}/u);
+});
+
+test("the real entry point has the user's size, and shifts the ids", () => {
+  const text = makeProgram(KERNEL, "main").text(true);
+  assert.match(text, /@compute @workgroup_size\(SIZE, 2\)\nfn hmm_main/u);
+  assert.match(text, /main\(In\(hmm_wid, hmm_u\.groups\), \(hmm_wid \* hmm_size \+ hmm_lid\)\);/u);
+});
+
+test("a column behind the fuel is that of the user's line", () => {
+  const program = makeProgram(KERNEL, "main");
+  const line = program.text(true).split("\n")[6] ?? "";
+  const compiler = { type: "error", lineNum: 7, message: "no" };
+  const at = (text: string): number => line.indexOf(text) + 1;
+  const columns = ["for", "store_u32"].map((text) => {
+    const [error] = errorsOf(program, [{ ...compiler, linePos: at(text) }]);
+    return error?.column;
+  });
+  const user = KERNEL.split("\n")[6] ?? "";
+  assert.deepEqual(columns, [user.indexOf("for") + 1, user.indexOf("store_u32") + 1]);
+});
+
+test("names of the library, and entry points that are not there, are refused with their place", () => {
+  const refusal = (code: string, entryPoint: string): unknown => {
+    try {
+      makeProgram(code, entryPoint);
+      return undefined;
+    } catch (error) {
+      if (error instanceof WgslError) return error.errors[0];
+      throw error;
+    }
+  };
+  const own = "\nfn load_u32() {}\n@compute @workgroup_size(1) fn main() {}";
+  assert.deepEqual(refusal(own, "main"), {
+    line: 2,
+    column: 4,
+    message: '"load_u32" is a name of the hmm-ts library; choose another',
+  });
+  assert.match(JSON.stringify(refusal(KERNEL, "find")), /the text has main/u);
+  assert.equal(refusal(KERNEL, "main"), undefined);
+});

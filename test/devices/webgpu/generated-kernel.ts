@@ -1,0 +1,116 @@
+/**
+ * @module Kernels at random, for comparing the paged device with plain WebGPU. Whatever the order
+ * in which workgroups run, the words that a kernel leaves are the same: what atomics return is used
+ * as an address, but never as a value.
+ */
+
+/** Numbers at random from a seed (mulberry32): below `end`. */
+export function randomFrom(seed: number): (end: number) => number {
+  let state = seed | 0;
+  return (end) => {
+    state = (state + 0x6d2b79f5) | 0;
+    let t = Math.imul(state ^ (state >>> 15), 1 | state);
+    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t;
+    return Math.floor((((t ^ (t >>> 14)) >>> 0) / 2 ** 32) * end);
+  };
+}
+
+/** The memory of a generated kernel: regions of pages, one after the other. */
+export interface Regions {
+  /** Words that are only read, and nodes of 16 bytes: pointer to another one, value, 0. */
+  readonly readPages: number;
+  readonly nodePages: number;
+  /** Slots of the invocations. */
+  readonly ownPages: number;
+  readonly atomicPages: number;
+  readonly listPages: number;
+}
+
+export interface GeneratedKernel {
+  readonly code: string;
+  readonly workgroups: number;
+  readonly regions: Regions;
+}
+
+const SIZE = 64;
+/** Slots of an invocation. */
+const SLOTS = 4;
+const WORDS = 1023; // of a page: the last one is the CPU's
+
+export function generateKernel(seed: number): GeneratedKernel {
+  const random = randomFrom(seed);
+  const workgroups = 1 + random(24);
+  const invocations = workgroups * SIZE;
+  const steps = 3 + random(6);
+  const lines: string[] = [];
+  let appends = 0;
+  for (let step = 0; step < steps; step++) {
+    const kind = random(OPERATIONS.length);
+    const operation = OPERATIONS[kind] ?? OPERATIONS[0]!; // an index below its length
+    if (operation === append && ++appends > 2) continue;
+    lines.push(`  ${operation(random)}`);
+  }
+  lines.push("  store_u32(own(g, 0u), x);");
+  const regions = {
+    readPages: 1 + random(24),
+    nodePages: 1 + random(24),
+    ownPages: Math.ceil((invocations * SLOTS) / WORDS) + random(8),
+    atomicPages: 1 + random(12),
+    listPages: 1 + Math.ceil((invocations * 2 + 1) / WORDS),
+  };
+  const code = `
+var<workgroup> shared_words: array<u32, ${SIZE}>;
+fn hash(x: u32) -> u32 { return ((x ^ (x >> 15u)) * 0x2c1b3c6du) ^ (x >> 3u); }
+fn spread(base: vec2u, i: u32, pages: u32) -> vec2u {
+  let n = pages * ${WORDS}u;
+  let k = i % n;
+  return ptr_at(base, k / ${WORDS}u * 1024u + k % ${WORDS}u, 4u);
+}
+fn own(g: u32, slot: u32) -> vec2u {
+  let i = slot * ${invocations}u + g;
+  return ptr_at(arg_ptr(2u), i / ${WORDS}u * 1024u + i % ${WORDS}u, 4u);
+}
+@compute @workgroup_size(${SIZE})
+fn main(@builtin(global_invocation_id) id: vec3u, @builtin(local_invocation_index) li: u32) {
+  let g = id.x;
+  var x = hash(g + ${seed >>> 0}u);
+${lines.join("\n")}
+}
+`;
+  const filled = code.replace(/PAGES_(\w+)/gu, (_, name: keyof Regions) => `${regions[name]}u`);
+  return { code: filled, workgroups, regions };
+}
+
+type Operation = (random: (end: number) => number) => string;
+
+const append: Operation = () =>
+  `{ let r = atomic_add_u32(arg_ptr(4u), 1u);
+    store_u32(spread(ptr_add(arg_ptr(4u), 4096u), r, PAGES_listPages - 1u), 77u); }`;
+
+const OPERATIONS: readonly Operation[] = [
+  (random) =>
+    `x = hash(x + load_u32(spread(arg_ptr(0u), hash(x + ${random(99)}u), PAGES_readPages)));`,
+  (random) => `{
+    var q = ptr_at(arg_ptr(1u), hash(x) % (PAGES_nodePages * 255u) + hash(x) % 1u, 16u);
+    q = ptr_at(arg_ptr(1u), (hash(x) % PAGES_nodePages) * 256u + x % 255u, 16u);
+    for (var i = 0u; i < ${1 + random(12)}u; i++) { q = load_ptr(q); x += load_u32(ptr_add(q, 8u)); }
+  }`,
+  (random) => `store_u32(own(g, ${random(SLOTS)}u), x ^ ${random(1000)}u);`,
+  (random) => `{ let p = own(g, ${random(SLOTS)}u); x += load_u32(p); store_u32(p, x * 3u); }`,
+  (random) =>
+    `if (x % ${2 + random(3)}u == 0u) { store_u32(own(g, ${random(SLOTS)}u), ${random(9)}u); }`,
+  (random) =>
+    `_ = atomic_add_u32(spread(arg_ptr(3u), hash(x + ${random(9)}u), PAGES_atomicPages), x & 15u);`,
+  () => `_ = atomic_xor_u32(spread(arg_ptr(3u), 5u, PAGES_atomicPages), 0u);`,
+  (random) => `shared_words[li] = x;
+  workgroupBarrier();
+  x += shared_words[(li + ${1 + random(SIZE - 1)}u) % ${SIZE}u];
+  workgroupBarrier();`,
+  (random) => `{
+    let s = span_read(spread(arg_ptr(0u), hash(x), PAGES_readPages), ${1 + random(40)}u);
+    for (var i = 0u; i + 1u < s.words; i++) { x += span_u32(s, i); }
+  }`,
+  append,
+  () => `{ let v = load_vec4u(ptr_at(arg_ptr(0u), (x % PAGES_readPages) * 1024u + x % 1019u, 4u));
+    x += v.x ^ v.w; }`,
+];
