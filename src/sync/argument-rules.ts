@@ -111,24 +111,38 @@ export function takeOptions<Options extends object>(
   const verb = group === undefined ? "are" : "is";
   if (!anObject.accepts(options))
     throw refuse(`${name} ${verb} ${formatValue(options)}; give an object or nothing`);
-  const names = Object.keys(rules);
-  const taken: Record<string, unknown> = {};
+  const known = entriesOf(rules);
+  const values: unknown[] = [];
   try {
     for (const given of Object.keys(options as object))
-      if (!names.includes(given)) throw unknownOption(refuse, given, names, group);
-    for (const known of names) taken[known] = (options as Record<string, unknown>)[known];
+      if (!Object.hasOwn(rules, given))
+        throw unknownOption(refuse, given, Object.keys(rules), group);
+    for (const [option] of known) values.push((options as Record<string, unknown>)[option]);
   } catch (error) {
     if (error instanceof HmmError) throw error;
     const unreadable = refuse(`${name} cannot be read (see cause); give a plain object`);
     unreadable.cause = error;
     throw unreadable;
   }
-  for (const [known, rule] of Object.entries<ArgumentRule>(rules)) {
-    const value = taken[known];
-    if (value === undefined && rule.isRequired !== true) delete taken[known];
-    else checkArgument(refuse, group === undefined ? known : `${group}.${known}`, value, rule);
+  const taken: Record<string, unknown> = {};
+  for (const [i, value] of values.entries()) {
+    const [option, rule] = known[i]!; // one for each value
+    if (value === undefined && rule.isRequired !== true) continue;
+    checkArgument(refuse, group === undefined ? option : `${group}.${option}`, value, rule);
+    taken[option] = value;
   }
   return taken as Options;
+}
+
+type RuleEntries = readonly (readonly [option: string, rule: ArgumentRule])[];
+
+/** The entries of each table: to make them anew took a third of the time of a small mmap. */
+const entriesByRules = new WeakMap<object, RuleEntries>();
+
+function entriesOf(rules: Readonly<Record<string, ArgumentRule>>): RuleEntries {
+  let entries = entriesByRules.get(rules);
+  if (entries === undefined) entriesByRules.set(rules, (entries = Object.entries(rules)));
+  return entries;
 }
 
 function unknownOption(

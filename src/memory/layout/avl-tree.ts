@@ -204,7 +204,9 @@ export class AvlTree {
 
   /**
    * Restores T1 and T2 from the last of `depth` nodes of the way up. A subtree that has the same
-   * root, height and highest number as before changes nothing above it.
+   * root, height and highest number as before changes nothing above it. One that has only a higher
+   * number than before raises those above, as far as they are lower, and no other node is looked
+   * at: whoever unmaps one mapping after the other widens one hole, and this goes up to the root.
    */
   #mend(memory: SharedMemory, root: number, depth: number): number {
     let top = root;
@@ -215,10 +217,28 @@ export class AvlTree {
       const leftHeight = this.#heightOf(memory, left);
       const rightHeight = this.#heightOf(memory, right);
       const tilt = leftHeight - rightHeight;
-      if (tilt > 1 || tilt < -1)
+      if (tilt > 1 || tilt < -1) {
         top = this.#replaceChild(memory, top, i, at, this.#rotate(memory, at, tilt));
-      else if (!this.#settle(memory, at, left, right, 1 + Math.max(leftHeight, rightHeight))) break;
+        continue;
+      }
+      const height = this.#height.load(memory, at);
+      const highest = this.#highest.load(memory, at);
+      if (!this.#settle(memory, at, left, right, 1 + Math.max(leftHeight, rightHeight))) break;
+      const raised = this.#highest.load(memory, at);
+      if (raised > highest && height === this.#height.load(memory, at)) {
+        this.#raise(memory, i, raised);
+        break;
+      }
     }
     return top;
+  }
+
+  /** T2 of the first `depth` nodes of the way, of which the last one's side has a higher number. */
+  #raise(memory: SharedMemory, depth: number, highest: number): void {
+    for (let i = depth - 1; i >= 0; i--) {
+      const at = way[i]!;
+      if (this.#highest.load(memory, at) >= highest) return;
+      this.#highest.store(memory, at, highest);
+    }
   }
 }

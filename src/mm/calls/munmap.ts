@@ -10,7 +10,7 @@ import type { Task } from "../../sync/tasks/task.ts";
 import type { Mm } from "../mm-struct.ts";
 import { cutsHuge } from "../vma/huge-vma.ts";
 import { removeVmas, splitAround } from "../vma/vma-map.ts";
-import { type PageRange, isFree } from "../vma/vma.ts";
+import { type PageRange, START_PAGE, findVma } from "../vma/vma.ts";
 import { zapRange } from "../zap.ts";
 import { pagesOf } from "./page-arguments.ts";
 
@@ -52,8 +52,10 @@ export function* unmapSplit(
   range: PageRange,
   keepsTables: boolean = false,
 ): Task<void> {
+  const { memory } = machine;
   const { startPage, endPage } = range;
-  if (isFree(machine.memory, mm, range)) return;
+  const first = findVma(memory, mm, startPage);
+  if (first === 0 || START_PAGE.load(memory, first) >= endPage) return;
   yield* zapRange(machine, mm, invalidateRange(mm, startPage, endPage, EVENT_UNMAP), keepsTables);
-  yield* removeVmas(machine, mm, range);
+  yield* removeVmas(machine, mm, range, first);
 }

@@ -26,7 +26,10 @@ import {
   VM_SHARED,
   VM_SPECIAL,
   type Vma,
-  vmaOf,
+  END_PAGE,
+  FLAGS,
+  START_PAGE,
+  findVma,
 } from "./vma.ts";
 
 /** A space's mode, by default HUGE_MADVISE. */
@@ -59,13 +62,18 @@ export function mayCollapse(flags: number): boolean {
  * Holding the mmap lock. Linux: `hugetlb_vm_op_split`.
  */
 export function cutsHuge(memory: SharedMemory, mm: Mm, { startPage, endPage }: PageRange): boolean {
-  return cutsAt(memory, mm, startPage) || cutsAt(memory, mm, endPage);
+  const first = findVma(memory, mm, startPage);
+  if (first === 0) return false;
+  const isLast = END_PAGE.load(memory, first) >= endPage;
+  const last = isLast ? first : findVma(memory, mm, endPage);
+  return isCutAt(memory, first, startPage) || isCutAt(memory, last, endPage);
 }
 
-function cutsAt(memory: SharedMemory, mm: Mm, page: number): boolean {
-  if (page % HUGE_PAGES === 0) return false;
-  const vma = vmaOf(memory, mm, page);
-  return vma !== undefined && (vma.flags & VM_HUGETLB) !== 0;
+/** Whether the vma, or none for 0, is an explicit huge one, and `page` lies inside a page of it. */
+function isCutAt(memory: SharedMemory, vma: number, page: number): boolean {
+  if (page % HUGE_PAGES === 0 || vma === 0) return false;
+  if (START_PAGE.load(memory, vma) >= page || END_PAGE.load(memory, vma) <= page) return false;
+  return (FLAGS.load(memory, vma) & VM_HUGETLB) !== 0;
 }
 
 function isBlockInside({ startPage, endPage }: Vma, page: number): boolean {

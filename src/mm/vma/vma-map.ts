@@ -280,13 +280,13 @@ export function splitAround(machine: Machine, mm: Mm, range: PageRange): Task<Er
 
 /**
  * Removes [startPage, endPage) from the vmas, after `splitAround` and after a zap. Frees those that
- * lie in the range, with their references, and shortens those that extend into it. Needs no memory
- * and no limit. Holding the mmap lock for writing.
+ * lie in the range, with their references, and shortens those that extend into it. `first` is what
+ * `findVma` finds at its start. Needs no memory and no limit. Holding the mmap lock for writing.
  */
-export function* removeVmas(machine: Machine, mm: Mm, range: PageRange): Task<void> {
+export function* removeVmas(machine: Machine, mm: Mm, range: PageRange, first: number): Task<void> {
   const { startPage, endPage } = range;
   const { memory } = machine;
-  let vma = vmaAt(memory, findVma(memory, mm, startPage));
+  let vma = vmaAt(memory, first);
   while (vma !== undefined && vma.startPage < endPage) {
     const next = vmaAt(memory, vma.next);
     mm.mappedPages -= Math.min(vma.endPage, endPage) - Math.max(vma.startPage, startPage);

@@ -105,6 +105,7 @@ export function kindAt(vma: Vma, page: number = vma.startPage): VmaKind {
 /** Of any vma, where a view for it would take longer than all that is done with it. */
 export const START_PAGE: PlainField = Vma.plain("startPage");
 export const END_PAGE: PlainField = Vma.plain("endPage");
+export const FLAGS: PlainField = Vma.plain("flags");
 
 const { startPage: START, endPage: END, left: LEFT, right: RIGHT } = Vma.offset;
 
