@@ -5,6 +5,8 @@
  * guide, R1 to R4 of docs/ARCHITECTURE.md the rules.
  */
 
+import "./host/consumer-types.ts";
+
 export * from "./driver-interface.ts";
 
 /* The contract, and the errors of a device's accesses. */

@@ -5,6 +5,8 @@
  * nothing else.
  */
 
+import "./host/consumer-types.ts";
+
 export { DeviceFault, KernelFailure, type DeviceAccess } from "./devices/device-fault.ts";
 export type {
   CommandResult,

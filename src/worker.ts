@@ -4,6 +4,8 @@
  * `worker`): the call that makes it a thread of the device, and the types of its kernels.
  */
 
+import "./host/consumer-types.ts";
+
 export type { Kernel } from "./devices/software/kernel.ts";
 export type { ServedKernels } from "./devices/software/kernel-module.ts";
 export { serveDevice, type ServeDeviceOptions } from "./devices/software/serve-device.ts";

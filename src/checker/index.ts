@@ -5,6 +5,8 @@
  * entries are of one graph of modules. docs/CHECKER.md is the guide.
  */
 
+import "../host/consumer-types.ts";
+
 export type { EngineOptions } from "./engines/engines.ts";
 export { explore, type Exploration, type ExploreOptions, type Progress } from "./explore.ts";
 export { findingIdentity, type Finding, type FindingKind, type Site } from "./findings/finding.ts";

@@ -40,10 +40,13 @@ export type ViewMode = "read" | "write";
 
 const MODE: ArgumentRule = oneOf("read", "write");
 
+/** Bytes of shared memory. To compilers before 5.7, Uint8Array is no generic type. */
+export type SharedBytes = Uint8Array & { readonly buffer: SharedArrayBuffer };
+
 /** An open view: its hold, its bytes, and in debug builds what finds stray stores to them. */
 export interface OpenView {
   readonly at: number;
-  readonly bytes: Uint8Array<SharedArrayBuffer>;
+  readonly bytes: SharedBytes;
   readonly watch: WatchedView | undefined;
 }
 
@@ -87,12 +90,7 @@ export function* openView(
 }
 
 /** The bytes of the view `at`. Throws BufferNotHere. */
-function bytesOf(
-  machine: Machine,
-  at: number,
-  address: number,
-  lengthBytes: number,
-): Uint8Array<SharedArrayBuffer> {
+function bytesOf(machine: Machine, at: number, address: number, lengthBytes: number): SharedBytes {
   const { pfn, startPage, endPage } = ViewHold.at(machine.memory, at);
   // By the last page: if this thread knows the section in a shorter length, it gets the longer one.
   const { buffer, basePfn } = machine.ram.sections.of(pfn + (endPage - startPage) - 1);

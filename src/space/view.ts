@@ -112,7 +112,7 @@ export class View implements Disposable, AsyncDisposable {
   }
 
   /** The range's bytes, over the frames. Throws HmmError EBADF after the view was disposed of. */
-  get bytes(): Uint8Array<SharedArrayBuffer> {
+  get bytes(): Uint8Array & { readonly buffer: SharedArrayBuffer } {
     if (this.#closing !== undefined) {
       throw customFailure(
         "view",
