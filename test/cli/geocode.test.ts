@@ -54,6 +54,16 @@ test("geocode answers every question right, under a quarter of the tree's memory
   assert.match(report, /Every answer is right/);
 });
 
+for (const memory of ["private", "coherent"] as const) {
+  test(`${memory}: a device with pages of its own answers the same questions right`, async () => {
+    const result = await smallGeocode({ points: 5000, memory });
+    assert.deepEqual(result.verdict.examples, []);
+    assert.equal(result.verified, true);
+    assert.equal(result.asked.device.pagesToDevice, 0, "it makes no copies");
+    assert.equal(geocodeJson(result)["memory"], memory);
+  });
+}
+
 test("answers that are falsified after the device gave them are found (twin)", async () => {
   const result = await smallGeocode({
     points: 2000,

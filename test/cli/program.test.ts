@@ -32,7 +32,7 @@ test("hmm, hmm --help and hmm run geocode --help show help on standard output", 
   assert.match(help.out, /Usage: hmm .*run/s);
   const geocode = await hmm("run", "geocode", "--help");
   assert.deepEqual([geocode.status, geocode.err], [0, ""]);
-  for (const option of ["points", "memory", "threads", "seed", "device", "json"]) {
+  for (const option of ["points", "memory", "budget", "threads", "seed", "device", "json"]) {
     assert.ok(geocode.out.includes(`--${option}`), option);
   }
 });
@@ -67,11 +67,22 @@ const REFUSED: readonly (readonly [args: string, says: RegExp])[] = [
   ["run geocode --threads 1000", /--threads: must be/],
   ["run geocode --seed -1", /--seed: must be a whole number from 0 to 4294967295/],
   ["run geocode --seed 4294967296", /--seed: must be/],
-  ["run geocode --memory 0", /--memory: must be a size such as 2MiB, .* from 64 KiB to 1 GiB/],
-  ["run geocode --memory 2MB", /--memory: must be a size/],
-  ["run geocode --memory lots", /Cannot use 'lots' as --memory/],
-  ["run geocode --memory 1TiB", /--memory: must be a size/],
-  ["run geocode --memory 70000.5", /--memory: must be a size/],
+  ["run geocode --budget 0", /--budget: must be a size such as 2MiB, .* from 64 KiB to 1 GiB/],
+  ["run geocode --budget 2MB", /--budget: must be a size/],
+  ["run geocode --budget lots", /Cannot use 'lots' as --budget/],
+  [
+    "run geocode --memory 2MiB",
+    /--memory: must be remote or private or coherent; a size is given by/,
+  ],
+  ["run geocode --memory shared", /Cannot use 'shared' as --memory: must be remote or private/],
+  ["run file", /Missing required argument 'path'/],
+  ["run file /no/such/file", /Cannot analyze '\/no\/such\/file': there is no such file/],
+  ["run file .", /Cannot analyze '\.': it is no regular file/],
+  ["run file /dev/null", /it is no regular file/],
+  ["run file package.json --ram 10", /--ram: must be a size .* from 1 MiB to 16 GiB/],
+  ["run file package.json README.md", /Too many arguments/],
+  ["run geocode --budget 1TiB", /--budget: must be a size/],
+  ["run geocode --budget 70000.5", /--budget: must be a size/],
   ["run geocode --device webgpu", /Cannot use 'webgpu' as --device: must be software/],
   ["run geocode --device \u001B[31mred", /Cannot use '\?\[31mred'/],
 ];

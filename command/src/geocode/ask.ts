@@ -5,6 +5,7 @@
 
 import type { AddressSpace, DeviceStats } from "../../../src/index.ts";
 import { SoftwareDevice } from "../../../src/index.ts";
+import type { MemoryKind } from "../device-options.ts";
 import { startCensus } from "./census.ts";
 import type { CensusReport } from "./census.ts";
 import type { CityList } from "./city-list.ts";
@@ -15,6 +16,7 @@ import { kernelArguments } from "./nearest-kernel.ts";
 const PROGRESS_MS = 100;
 
 export interface AskOptions {
+  readonly memory: MemoryKind;
   readonly memoryBytes: number;
   readonly threads: number;
   readonly seed: number;
@@ -34,9 +36,10 @@ export async function askDevice(
   space: AddressSpace,
   map: GeocodeMap,
   cities: CityList,
-  { memoryBytes, threads, seed, onProgress }: AskOptions,
+  { memory, memoryBytes, threads, seed, onProgress }: AskOptions,
 ): Promise<AskReport> {
   await using device = await SoftwareDevice.create(space, {
+    memory,
     memoryBytes,
     threads,
     name: "geocode",

@@ -3,20 +3,20 @@
 import type { Command } from "commander";
 
 import type { CommandContext } from "../command.ts";
+import { MEMORY_HELP, type MemoryKind, budgetBytes, memoryKind } from "../device-options.ts";
 import { EXIT_OK, EXIT_WRONG } from "../exit-status.ts";
-import { oneOf, sizeBytes, wholeNumber } from "../option-values.ts";
+import { oneOf, wholeNumber } from "../option-values.ts";
 import { ProgressBar } from "../progress-bar.ts";
 import { geocode } from "./geocode.ts";
 import { QUESTION_LIMIT } from "./questions.ts";
 import { geocodeJson, geocodeReport } from "./report.ts";
 
 const THREAD_LIMIT = 32;
-const LEAST_MEMORY_BYTES: number = 64 * 2 ** 10;
-const GREATEST_MEMORY_BYTES: number = 2 ** 30;
 
 interface Flags {
   readonly points: number;
-  readonly memory?: number;
+  readonly memory: MemoryKind;
+  readonly budget?: number;
   readonly threads: number;
   readonly seed: number;
   readonly device: "software";
@@ -35,10 +35,11 @@ export function addGeocode(run: Command, context: CommandContext): void {
       wholeNumber("--points", 1, QUESTION_LIMIT),
       1_000_000,
     )
+    .option("--memory <kind>", MEMORY_HELP, memoryKind, "remote")
     .option(
-      "--memory <size>",
+      "--budget <size>",
       "memory of the device, such as 2MiB (default: a quarter of the tree)",
-      sizeBytes("--memory", LEAST_MEMORY_BYTES, GREATEST_MEMORY_BYTES),
+      budgetBytes,
     )
     .option(
       "--threads <count>",
@@ -65,11 +66,10 @@ export function addGeocode(run: Command, context: CommandContext): void {
 async function runGeocode(flags: Flags, context: CommandContext): Promise<void> {
   const { terminal } = context;
   const bar = new ProgressBar(terminal);
-  const { points, memory: memoryBytes, threads, seed } = flags;
+  const { points, memory, budget: memoryBytes, threads, seed } = flags;
   const onProgress = bar.update.bind(bar);
-  const result = await geocode({ points, memoryBytes, threads, seed, onProgress }).finally(() =>
-    bar.clear(),
-  );
+  const options = { points, memory, memoryBytes, threads, seed, onProgress };
+  const result = await geocode(options).finally(() => bar.clear());
   terminal.out.write(
     flags.json === true
       ? `${JSON.stringify(geocodeJson(result))}\n`

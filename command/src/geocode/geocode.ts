@@ -6,6 +6,7 @@
  */
 
 import { AddressSpace } from "../../../src/index.ts";
+import type { MemoryKind } from "../device-options.ts";
 import { mapMemory, ramBytesNeeded } from "./address-map.ts";
 import { askDevice } from "./ask.ts";
 import type { AskReport } from "./ask.ts";
@@ -22,6 +23,8 @@ import { verifyAnswers } from "./verify.ts";
 export interface GeocodeOptions {
   /** Questions. */
   readonly points: number;
+  /** Whose the pages are that the device works on; "remote" when left out. */
+  readonly memory?: MemoryKind | undefined;
   /** Device memory; a quarter of the tree when left out. */
   readonly memoryBytes?: number | undefined;
   /** Threads of the device. */
@@ -79,6 +82,7 @@ export async function geocode(options: GeocodeOptions): Promise<GeocodeResult> {
   stages.end("building");
 
   const asked = await askDevice(space, map, cities, {
+    memory: options.memory ?? "remote",
     memoryBytes,
     threads,
     seed,

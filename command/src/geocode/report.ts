@@ -43,7 +43,7 @@ function workRows({
     ],
     [
       "device",
-      `software, ${formatThings(options.threads, "thread")}, ${formatBytes(memoryBytes)} of memory (${share} of the tree)`,
+      `software, ${options.memory ?? "remote"}, ${formatThings(options.threads, "thread")}, ${formatBytes(memoryBytes)} of memory (${share} of the tree)`,
     ],
     [
       "answered",
@@ -120,6 +120,7 @@ export function geocodeJson(result: GeocodeResult): Record<string, string | numb
   return {
     workload: "geocode",
     device: "software",
+    memory: options.memory ?? "remote",
     verified: result.verified,
     points: options.points,
     wrong: verdict.wrong,
