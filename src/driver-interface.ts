@@ -98,6 +98,9 @@ export {
   MIGRATE_PFN_SHIFT,
   MIGRATE_PFN_VALID,
   MIGRATE_PFN_WRITE,
+  type MovingPages,
+} from "./mm/migration.ts";
+export {
   SELECT_DEVICE,
   SELECT_DEVICE_COHERENT,
   SELECT_DEVICE_PRIVATE,

@@ -33,6 +33,9 @@ export interface Mm extends StructView {
   readonly holds: List;
   /** Who meets a page that is being moved waits here (mm/fault/migration-entry.ts). */
   readonly migrations: WaitQueue;
+  /** Migrations under way (mm/migration.ts). */
+  readonly moving: List;
+  readonly migrationsLock: Spinlock;
   /** In the machine's list of spaces that may have pages in a device's memory. */
   readonly deviceNode: List;
   /** What has happened in the space. */
@@ -62,6 +65,8 @@ export const Mm: Struct<Mm> = struct<Mm>("mm", {
   shootdown: embed(Shootdown, "generations of the CPU's cached translations"),
   holds: embed(List, "head of the open write views; guarded by mmapLock (write)"),
   migrations: embed(WaitQueue, "those who wait for the end of a page's migration"),
+  moving: embed(List, "head of the migrations under way; guarded by migrationsLock"),
+  migrationsLock: embed(Spinlock, "the migrations under way", "migrationsLock"),
   deviceNode: embed(List, "in the list of deviceSpaces; guarded by deviceSpacesLock"),
   counters: embed(SpaceCounters, "what has happened in the space"),
   isDeviceSpace: u32("deviceSpacesLock", "1 while `deviceNode` is listed"),

@@ -43,6 +43,7 @@ import { wide } from "./mmu/wide.ts";
 import { widths } from "./mmu/widths.ts";
 import { accesses } from "./mm/accesses.ts";
 import { copiesOnWrite } from "./mm/copy-on-write.ts";
+import { deathsOfMigrations } from "./mm/migrate-deaths.ts";
 import { migrationsBesideDevices } from "./mm/migrate-devices.ts";
 import { migrations } from "./mm/migrations.ts";
 import { files } from "./mm/files.ts";
@@ -104,6 +105,7 @@ export const covered: readonly Covered[] = [
   ...severalListeners,
   ...migrations,
   ...migrationsBesideDevices,
+  ...deathsOfMigrations,
   ...mmPairs,
   ...protocols,
   ...accesses,

@@ -9,6 +9,7 @@ import { TASK_SIZE_PAGES } from "../../mmu/radix-table.ts";
 import { EACCES, EEXIST, EINVAL, ENOMEM, type Errno } from "../../sync/errno.ts";
 import { type Task, doneNumber } from "../../sync/tasks/task.ts";
 import { HUGE_PAGES } from "../huge.ts";
+import { mmapWriteLock } from "../migration.ts";
 import type { Mm } from "../mm-struct.ts";
 import { PAGE_BYTES } from "../pte.ts";
 import { cacheCreate } from "../vma/page-cache.ts";
@@ -84,7 +85,7 @@ export function* doMmap(machine: Machine, mm: Mm, request: MmapRequest): Task<nu
     if (request.address > (TASK_SIZE_PAGES - pages) * PAGE_BYTES) return ENOMEM;
     if (pageOf(request.address) < 0) return EINVAL;
   }
-  yield* mm.mmapLock.downWrite();
+  yield* mmapWriteLock(machine, mm);
   // Made while the lock is held: a thread that dies while it waits for the lock leaves no source.
   const source = yield* makeSource(machine, request, pages);
   const address = source < 0 ? source : yield* mmapLocked(machine, mm, request, pages, source);

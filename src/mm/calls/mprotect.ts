@@ -20,6 +20,7 @@ import { atomicExchange } from "../../sync/atomics.ts";
 import { EACCES, EINVAL, ENOMEM, type Errno } from "../../sync/errno.ts";
 import type { Task } from "../../sync/tasks/task.ts";
 import { HUGE_PAGES, clearHuge } from "../huge.ts";
+import { mmapWriteLock } from "../migration.ts";
 import type { Mm } from "../mm-struct.ts";
 import { alignedPageOf, isLengthOrZero } from "./page-arguments.ts";
 import { TASK_SIZE_PAGES, forEachLeaf, pteIndex, wordAt } from "../../mmu/radix-table.ts";
@@ -69,7 +70,7 @@ export function* doMprotect(
   if (lengthBytes === 0) return 0;
   const endPage = startPage + Math.ceil(lengthBytes / PAGE_BYTES);
   if (endPage > TASK_SIZE_PAGES) return ENOMEM;
-  yield* mm.mmapLock.downWrite();
+  yield* mmapWriteLock(machine, mm);
   const result = yield* mprotectLocked(machine, mm, { startPage, endPage }, protection);
   yield* mm.mmapLock.upWrite();
   return result;

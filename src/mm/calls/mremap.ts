@@ -10,6 +10,7 @@ import { TASK_SIZE_PAGES } from "../../mmu/radix-table.ts";
 import { EBUSY, EFAULT, EINVAL, ENOMEM } from "../../sync/errno.ts";
 import type { Task } from "../../sync/tasks/task.ts";
 import { HUGE_PAGES } from "../huge.ts";
+import { mmapWriteLock } from "../migration.ts";
 import type { Mm } from "../mm-struct.ts";
 import { PAGE_BYTES } from "../pte.ts";
 import { overlapsHold } from "../view/view-hold.ts";
@@ -60,7 +61,7 @@ interface Remap extends MoveRequest {
 export function* doMremap(machine: Machine, mm: Mm, request: MremapRequest): Task<number> {
   const remap = checkRequest(request);
   if (remap === undefined) return EINVAL;
-  yield* mm.mmapLock.downWrite();
+  yield* mmapWriteLock(machine, mm);
   const result = yield* mremapLocked(machine, mm, remap);
   yield* mm.mmapLock.upWrite();
   return result;

@@ -7,6 +7,7 @@ import type { Machine } from "../../memory/machine.ts";
 import { EVENT_UNMAP, invalidateRange } from "../../notifier/events.ts";
 import { EINVAL, type Errno } from "../../sync/errno.ts";
 import type { Task } from "../../sync/tasks/task.ts";
+import { mmapWriteLock } from "../migration.ts";
 import type { Mm } from "../mm-struct.ts";
 import { cutsHuge } from "../vma/huge-vma.ts";
 import { removeVmas, splitAround } from "../vma/vma-map.ts";
@@ -28,7 +29,7 @@ export function* doMunmap(
 ): Task<Errno> {
   const range = pagesOf(address, lengthBytes);
   if (range === undefined) return EINVAL;
-  yield* mm.mmapLock.downWrite();
+  yield* mmapWriteLock(machine, mm);
   const result = yield* munmapLocked(machine, mm, range);
   yield* mm.mmapLock.upWrite();
   return result;

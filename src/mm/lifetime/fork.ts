@@ -29,6 +29,7 @@ import type { Machine } from "../../memory/machine.ts";
 import { atomicExchange, atomicStore } from "../../sync/atomics.ts";
 import { ENOMEM, type Errno } from "../../sync/errno.ts";
 import type { Task } from "../../sync/tasks/task.ts";
+import { mmapWriteLock } from "../migration.ts";
 import { Mm } from "../mm-struct.ts";
 import { type MmLimits, mmCreate, mmput } from "./mm.ts";
 import {
@@ -64,7 +65,7 @@ import { VM_BACKED, VM_SHARED, type Vma, kindAt, vmasIn } from "../vma/vma.ts";
  * parent may be read-only, which the next write mends. Takes the mmap lock.
  */
 export function* doFork(machine: Machine, parent: Mm): Task<number> {
-  yield* parent.mmapLock.downWrite();
+  yield* mmapWriteLock(machine, parent);
   // Made while the lock is held: a thread that dies while it waits for the lock leaves no child.
   const at = yield* mmCreate(machine, limitsOf(parent));
   const result = at === 0 ? ENOMEM : yield* copyInto(machine, parent, Mm.at(machine.memory, at));

@@ -21,6 +21,7 @@ import { PGD_WORDS, TASK_SIZE_PAGES, freeTables } from "../../mmu/radix-table.ts
 import { leaveDeviceSpaces } from "../device-spaces.ts";
 import { HUGE_MADVISE } from "../vma/huge-vma.ts";
 import { freeAllVmas } from "../vma/vma-map.ts";
+import { endLeftMigrations } from "../migration.ts";
 import { zapEverything } from "../zap.ts";
 
 /** Linux's default for `vm.max_map_count`. */
@@ -54,6 +55,8 @@ export function* mmCreate(machine: Machine, limits: MmLimits = {}): Task<number>
   mm.shootdown.init();
   mm.holds.init();
   mm.migrations.init();
+  mm.moving.init();
+  mm.migrationsLock.init();
   mm.pgd = pgd;
   mm.limitPages = Math.min(limits.pages ?? TASK_SIZE_PAGES, TASK_SIZE_PAGES);
   mm.limitVmas = limits.vmas ?? DEFAULT_LIMIT_VMAS;
@@ -105,6 +108,7 @@ export function* mmdrop(machine: Machine, mm: Mm): Task<void> {
 /** M3. Linux: `__mmput` and `exit_mmap`. */
 function* mmExit(machine: Machine, mm: Mm): Task<void> {
   yield* mmuNotifierRelease(machine, mm.notifiers);
+  yield* endLeftMigrations(machine, mm);
   yield* zapEverything(machine, mm);
   yield* leaveDeviceSpaces(machine, mm);
   yield* freeAllVmas(machine, mm);

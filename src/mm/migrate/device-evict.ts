@@ -21,6 +21,7 @@ import { Machine } from "../../memory/machine.ts";
 import { TASK_SIZE_PAGES, forEachLeaf, pteAt, pteIndex, wordAt } from "../../mmu/radix-table.ts";
 import { notifierSrcu } from "../../notifier/mmu-notifier.ts";
 import { EBUSY, type Errno } from "../../sync/errno.ts";
+import { deathsSoFar } from "../../sync/tasks/identity.ts";
 import {
   addResource,
   registerReleaser,
@@ -31,6 +32,7 @@ import { assertNoLockHeld } from "../../sync/lockdep/held-locks.ts";
 import type { Task } from "../../sync/tasks/task.ts";
 import { getDeviceSpaces } from "../device-spaces.ts";
 import { mmput } from "../lifetime/mm.ts";
+import { endDeadMigrations } from "../migration.ts";
 import { Mm } from "../mm-struct.ts";
 import { holdsFrame, ptePfn } from "../pte.ts";
 import { type PageRange, partsIn, vmaOf } from "../vma/vma.ts";
@@ -94,6 +96,7 @@ function* inDeviceSpaces(machine: Machine, visit: (mm: Mm) => Task<void>): Task<
   );
   for (const [mm, slot] of held) {
     yield* mm.mmapLock.downRead();
+    if (deathsSoFar(memory) !== 0) yield* endDeadMigrations(machine, mm);
     yield* visit(mm);
     yield* mm.mmapLock.upRead();
     if (slot >= 0) removeResource(memory, slot);

@@ -40,8 +40,8 @@
  *   Y6  A device that is made to use a new frame between pages and finalize did read-begin after
  *       setup, and checks under its lock. A clear in between notifies it, before or after.
  *
- *   Y7  A thread that dies between setup and finalize stops the machine (mm/half-done.ts): nobody
- *       else knows what the entries were.
+ *   Y7  A thread that dies between setup and finalize leaves a migration that others end
+ *       (mm/migration.ts): before `pages` each page stays where it is, afterwards each moves.
  *
  *     migrating thread                          thread in madvise(DONTNEED)
  *     setup: migration entry, flush
@@ -54,13 +54,8 @@
  *     finalize: puts frames 9 and 7             end
  */
 
-import {
-  DEVICE_PRIVATE,
-  DeviceMemory,
-  setDevicePageHint,
-} from "../../memory/frames/device-frames.ts";
+import type { DeviceMemory } from "../../memory/frames/device-frames.ts";
 import type { Machine } from "../../memory/machine.ts";
-import { counterPlace } from "../../memory/space-counters.ts";
 import { leafAlloc, nextLeafPage, pteAt, pteIndex, wordAt } from "../../mmu/radix-table.ts";
 import { EVENT_CLEAR, EVENT_MIGRATE, invalidateRange } from "../../notifier/events.ts";
 import {
@@ -71,24 +66,30 @@ import { atomicCompareExchange } from "../../sync/atomics.ts";
 import { EINVAL, ENOMEM, type Errno } from "../../sync/errno.ts";
 import type { Task } from "../../sync/tasks/task.ts";
 import { joinDeviceSpaces } from "../device-spaces.ts";
-import { beginHalfDone, endHalfDone } from "../half-done.ts";
+import { beginHalfDone } from "../half-done.ts";
 import { type VmFault, countingFrame, getIfNamed } from "../fault/vm-fault.ts";
 import { splitHuge } from "../huge.ts";
+import {
+  MIGRATE_PFN_MIGRATE,
+  MIGRATE_PFN_SHIFT,
+  MIGRATE_PFN_VALID,
+  MIGRATE_PFN_WRITE,
+  type MovingPages,
+  endMigration,
+  listMigration,
+  makeMigration,
+  migrationEntry,
+  settleMigration,
+} from "../migration.ts";
 import type { Mm } from "../mm-struct.ts";
 import {
   KIND_DEVICE_EXCLUSIVE,
   KIND_DEVICE_PRIVATE,
   KIND_FRAME,
-  KIND_MIGRATION,
   KIND_NONE,
   KIND_PROT_NONE,
   KIND_SPECIAL,
-  NON_PRESENT_WRITE,
-  PTE_ACCESSED,
-  WRITTEN_RIGHTS,
   ZERO_PFN,
-  makeNonPresent,
-  makePte,
   pteKind,
   ptePfn,
 } from "../pte.ts";
@@ -119,15 +120,6 @@ export const SELECT_ALL_SYSTEM = 9;
 /** As `owner`: no device moves the pages. So no driver may skip the event. */
 export const NOBODY = 0;
 
-/** Of `src`: the page has a frame, whose number is from MIGRATE_PFN_SHIFT on. */
-export const MIGRATE_PFN_VALID = 1;
-/** The page can be moved (after setup), will be moved (after pages). */
-export const MIGRATE_PFN_MIGRATE = 2;
-/** The page will be writable. */
-export const MIGRATE_PFN_WRITE = 8;
-/** Of `src`: the old frame number begins at this bit. */
-export const MIGRATE_PFN_SHIFT = 8;
-
 /** Which pages of one vma are to be moved, and for whom. */
 export interface MigrateArguments extends PageRange {
   readonly machine: Machine;
@@ -146,20 +138,7 @@ export interface MigrateArguments extends PageRange {
 }
 
 /** A migration under way, of one thread. */
-export interface Migration extends MigrateArguments {
-  /**
-   * For each page: 0, or MIGRATE_PFN_ bits and the old frame. A page that is marked and not valid
-   * has no frame, and reads as zeros.
-   */
-  readonly src: Uint32Array;
-  /** For each page: 0, or its new frame, of which the caller gives its one reference. */
-  readonly dst: Uint32Array;
-  /** The entries as they were; of pages that have no migration entry: NOT_ISOLATED. */
-  readonly old: Int32Array;
-}
-
-/** No entry is this: a kind that there is not. */
-const NOT_ISOLATED = 0x0e;
+export interface Migration extends MigrateArguments, MovingPages {}
 
 /** The old frame of page `i`; ZERO_PFN where it had none. */
 export function sourcePfn({ src }: Migration, i: number): number {
@@ -174,11 +153,12 @@ export function isMarked({ src }: Migration, i: number): boolean {
 /**
  * Isolates the selected pages of the range: from here on nobody reads or writes them, and the
  * caller must go on to `migrateVmaFinalize`. EINVAL: an empty range, one that the vma does not
- * contain, a vma that may not be read, of a user's buffer, or special. Pages of shared memory are
- * never selected. Holding the mmap lock (Y2) and no lock that a driver's call-back takes.
+ * contain, a vma that may not be read, of a user's buffer, or special. ENOMEM: no memory to list
+ * the space. Pages of shared memory are never selected. Holding the mmap lock (Y2) and no lock that
+ * a driver's call-back takes.
  */
 export function* migrateVmaSetup(args: MigrateArguments): Task<Migration | Errno> {
-  const { mm, vma, startPage, endPage } = args;
+  const { machine, mm, vma, startPage, endPage } = args;
   mm.mmapLock.assertHeld();
   const isInside = vma.startPage <= startPage && startPage < endPage && endPage <= vma.endPage;
   if (
@@ -187,16 +167,18 @@ export function* migrateVmaSetup(args: MigrateArguments): Task<Migration | Errno
     (vma.flags & VM_READ) === 0
   )
     return EINVAL;
-  const pages = endPage - startPage;
-  const migration: Migration = {
-    ...args,
-    src: new Uint32Array(pages),
-    dst: new Uint32Array(pages),
-    old: new Int32Array(pages).fill(NOT_ISOLATED),
-  };
+  // Before the device's frames are taken, which a dead thread leaves (Y7).
+  if (mayGoToDevice(args) && !(yield* joinDeviceSpaces(machine, mm))) return ENOMEM;
+  const pages = yield* makeMigration(machine, mm, startPage, endPage - startPage);
+  const migration: Migration = { ...args, ...pages };
   beginHalfDone(mm);
   if ((vma.flags & VM_SHARED) === 0) yield* collect(migration);
+  yield* listMigration(migration);
   return migration;
+}
+
+function mayGoToDevice({ select, owner }: MigrateArguments): boolean {
+  return owner !== NOBODY && (select & SELECT_SYSTEM) !== 0;
 }
 
 function* collect(migration: Migration): Task<void> {
@@ -260,9 +242,6 @@ function* isSelected({ machine, select, vma }: Migration, pte: number): Task<boo
   return (select & (isPrivate ? SELECT_DEVICE_PRIVATE : SELECT_DEVICE_COHERENT)) !== 0;
 }
 
-/** The migration entry of a page with that entry. */
-const migrationEntry = (pte: number): number => makeNonPresent(KIND_MIGRATION, ptePfn(pte));
-
 /**
  * Makes the entry a migration entry, with a reference of its frame for the migration (Y3). False:
  * another thread has changed the entry, or the frame is another owner's, and the page stays.
@@ -304,82 +283,25 @@ function mayTake({ machine, owner, vma, select }: Migration, pfn: number): boole
  */
 export function* migrateVmaPages(migration: Migration): Task<number> {
   const { machine, mm, startPage, src, dst, old } = migration;
-  const { memory, ram } = machine;
-  const toDevice = dst.some((pfn) => pfn >= ram.ownEndPfn);
-  const mayMove = !toDevice || (yield* joinDeviceSpaces(machine, mm));
+  const { memory } = machine;
   let pages = 0;
   for (let i = 0; i < src.length; i++) {
     if (!isMarked(migration, i)) continue;
     const isOurs = pteAt(memory, mm.pgd, startPage + i) === migrationEntry(old[i]!);
-    if (mayMove && isOurs && dst[i] !== 0) pages++;
+    if (isOurs && dst[i] !== 0) pages++;
     else src[i] = src[i]! & ~MIGRATE_PFN_MIGRATE;
   }
+  settleMigration(migration);
   return pages;
 }
-
-const PAGES_TO_DEVICE = counterPlace("pagesToDevice");
-const PAGES_TO_RAM = counterPlace("pagesToRam");
 
 /**
  * Ends the migration: the marked pages are in their new frames, the others as they were. Frames in
  * `dst` that were not needed are put. Returns how many pages are in their new frames: a page that
  * was marked may have been given up by another thread since.
  */
-export function* migrateVmaFinalize(migration: Migration): Task<number> {
-  const { mm, src, dst, old } = migration;
-  const { ram } = migration.machine;
-  const { refs } = ram;
-  let pages = 0;
-  let toDevice = 0;
-  let fromDevice = 0;
-  for (let i = 0; i < src.length; i++) {
-    const to = dst[i]!;
-    const isMoved = isMarked(migration, i);
-    let surplus = to;
-    if (old[i] !== NOT_ISOLATED) {
-      const from = ptePfn(old[i]!);
-      const fresh = isMoved ? newEntry(migration, i, to) : old[i]!;
-      const isInstalled = yield* replaceMigration(migration, i, fresh);
-      if (isInstalled && isMoved) {
-        pages++;
-        if (to >= ram.ownEndPfn) toDevice++;
-        else if (from >= ram.ownEndPfn) fromDevice++;
-        surplus = from; // the entry's count of it
-      }
-      yield* refs.pagePut(from); // the migration's (Y3)
-    }
-    if (surplus !== ZERO_PFN) yield* refs.pagePut(surplus);
-  }
-  if (toDevice > 0) mm.counters.add(PAGES_TO_DEVICE, toDevice);
-  if (fromDevice > 0) mm.counters.add(PAGES_TO_RAM, fromDevice);
-  yield* mm.migrations.wakeAll();
-  endHalfDone(mm);
-  return pages;
-}
-
-/** Y5. */
-function newEntry({ machine, vma, startPage }: Migration, i: number, pfn: number): number {
-  const { memory, ram } = machine;
-  const isWritable = (vma.flags & VM_WRITE) !== 0;
-  const device = pfn < ram.ownEndPfn ? 0 : ram.sections.deviceOf(pfn);
-  if (device !== 0) setDevicePageHint(DeviceMemory.at(memory, device), pfn, startPage + i);
-  if (device !== 0 && DeviceMemory.at(memory, device).type === DEVICE_PRIVATE)
-    return makeNonPresent(KIND_DEVICE_PRIVATE, pfn, isWritable ? NON_PRESENT_WRITE : 0);
-  return makePte(pfn, isWritable ? WRITTEN_RIGHTS : PTE_ACCESSED);
-}
-
-/**
- * Replaces the migration entry of page `i`. False: another thread has cleared it.
- *
- * @stepped pte
- */
-function* replaceMigration(migration: Migration, i: number, fresh: number): Task<boolean> {
-  const { machine, mm, startPage, old } = migration;
-  const { memory } = machine;
-  const page = startPage + i;
-  const index = pteIndex(yield* leafAlloc(machine, mm.pgd, page), page); // there since setup
-  const entry = migrationEntry(old[i]!);
-  return atomicCompareExchange(memory.words, index, entry, fresh) === entry;
+export function migrateVmaFinalize(migration: Migration): Task<number> {
+  return endMigration(migration);
 }
 
 /** Who makes new frames for pages, and fills them. */

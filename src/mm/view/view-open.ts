@@ -27,6 +27,7 @@ import { mmget, mmput } from "../lifetime/mm.ts";
 import { clearHuge } from "../huge.ts";
 import { bringToRam } from "../migrate/bring-to-ram.ts";
 import { migrateToRun } from "../migrate/migrate-to-run.ts";
+import { mmapWriteLock } from "../migration.ts";
 import { Mm } from "../mm-struct.ts";
 import { KIND_FRAME, PTE_PRESENT, ZERO_PFN, pteKind, ptePfn, withWrite } from "../pte.ts";
 import { claim, dropClaim } from "../source/source-table.ts";
@@ -83,7 +84,7 @@ export function* viewOpen(
   hold.isWrite = isWrite ? 1 : 0;
   let result: Errno = VIEW_ABSENT;
   for (let tries = 0; result === VIEW_ABSENT && tries < BRING_IN_TRIES_MAX; tries++) {
-    yield* mm.mmapLock.downWrite();
+    yield* mmapWriteLock(machine, mm);
     result = yield* openLocked(machine, mm, hold);
     yield* mm.mmapLock.upWrite();
     const brought = result === VIEW_ABSENT ? yield* bringRangeIn(machine, mm, hold) : 0;

@@ -34,10 +34,11 @@ export const LOCK_ORDER: string = `
   lock ramLock: spinlock: free page frames
   lock deviceMemoryLock: spinlock: free frames of a device's memory
   lock deviceSpacesLock: spinlock: the address spaces that may have pages in a device's memory
+  lock migrationsLock: spinlock: the migrations that are under way in an address space
 
   order mmapLock < notifierSrcu < mirrorsSem < driverLock
   order mmapLock < mmapLock
-  order driverLock < mirrorClaim, mirrorOpsLock, deviceSpacesLock
+  order driverLock < mirrorClaim, mirrorOpsLock, deviceSpacesLock, migrationsLock
   order driverLock < pageTableLock, pageCacheLock, rangesLock, notifierLock, srcuQueueLock, slabLock, ramLock
   order sourcesLock < pageCacheLock
   order pageTableLock, rangesLock, notifierLock < slabLock, ramLock, deviceMemoryLock

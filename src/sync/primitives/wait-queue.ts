@@ -26,6 +26,7 @@
 
 import { atomicAdd, atomicLoad, atomicSub, futexWake } from "../atomics.ts";
 import { currentTask } from "../tasks/current-task.ts";
+import { hasAnyDied } from "../tasks/identity.ts";
 import { EDEADLK } from "../errno.ts";
 import { HmmError } from "../errors.ts";
 import { beforeSleep } from "../lockdep/lockdep.ts";
@@ -80,12 +81,16 @@ export class WaitQueue {
    *
    * `reads`: the words that the condition reads, for an explorer. Their writers mark their writes
    * (task.ts, access). Without it an explorer must assume that the condition reads every word.
+   *
+   * `deaths`, from `deathsSoFar`: the wait ends, too, when another thread has been found dead
+   * since, as with a timeout. For a caller that does then what the dead thread would have done.
    */
   waitEvent(
     condition: () => boolean,
     timeoutMs: number = Infinity,
     selfWait?: () => boolean,
     reads?: WordRange,
+    deaths?: number,
   ): Task<boolean> {
     const { mode } = this.memory;
     if (mode !== REAL) beforeSleep(this.label);
@@ -93,7 +98,7 @@ export class WaitQueue {
       if (condition()) return DONE_TRUE;
       if (timeoutMs <= 0) return DONE_FALSE;
     }
-    return this.waitSlow(condition, timeoutMs, selfWait, reads);
+    return this.waitSlow(condition, timeoutMs, selfWait, reads, deaths);
   }
 
   /**
@@ -135,6 +140,7 @@ export class WaitQueue {
     timeoutMs: number,
     selfWait?: () => boolean,
     reads?: WordRange,
+    deaths?: number,
   ): Task<boolean> {
     const { memory, at, label } = this;
     const deadlineMs = timeoutMs === Infinity ? Infinity : taskMs(memory) + timeoutMs;
@@ -152,6 +158,7 @@ export class WaitQueue {
         }
         if (currentTask.isBlocking && selfWait?.() === true) this.refuseSelfWait();
         wake = yield park(memory, at + SEQUENCE, sequence, leftMs, label);
+        if (deaths !== undefined && (yield* hasAnyDied(memory, deaths))) wake = TIMED_OUT;
         // After a timeout the condition is tested once more. That needs no place in the queue.
         if (wake !== TIMED_OUT) yield* step(memory, "enqueue", at, WaitQueue.WORDS, label);
       }

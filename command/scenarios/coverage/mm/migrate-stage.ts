@@ -115,18 +115,21 @@ interface Parts {
   readonly check: (world: MigrationWorld, harness: HmmHarness) => void;
   readonly twins: readonly HarnessTwin<MigrationWorld>[];
   readonly balanced?: boolean;
+  /** The task that may die, with `deaths` of `exploration`. What it had in hand may be lost. */
+  readonly killable?: string;
 }
 
 /** `coverage/mm/migrate/<name>`. */
 export function migrating(parts: Parts): Covered {
   const { name, summary, type = DEVICE_PRIVATE, isThere = false, prepare, exploration } = parts;
-  const { tasks, check, twins, balanced = false } = parts;
+  const { tasks, check, twins, balanced = false, killable } = parts;
   return coveringOnHarness<MigrationWorld>({
     layer: "mm",
     name: `migrate/${name}`,
     summary,
     harness: { pages: 1, present: 0, arenaWords: 8192 },
     ...(exploration === undefined ? {} : { exploration }),
+    ...(killable === undefined ? {} : { killable: [killable], mayRemain: "anything" }),
     setup(harness: HmmHarness): MigrationWorld {
       const world = makeWorld(harness, type, isThere);
       prepare?.(world, harness);
@@ -141,7 +144,9 @@ export function migrating(parts: Parts): Covered {
     tasks,
     check(world, harness): void {
       check(world, harness);
-      if (!world.hasEnded) requireNoMigration(world, harness);
+      // One of a dead thread stays until somebody meets it.
+      const isLeft = killable !== undefined && !world.hasEnded && !harness.mm.moving.isEmpty();
+      if (!world.hasEnded && !isLeft) requireNoMigration(world, harness);
     },
     twins,
     balanced,
@@ -163,7 +168,7 @@ function argumentsOf({ machine, mm }: HmmHarness, select: number): MigrateArgume
   return { machine, mm, vma, startPage: PAGE, endPage: PAGE + 1, select, owner: OWNER };
 }
 
-function* locked({ mm }: HmmHarness, task: () => Task<unknown>): Task<void> {
+export function* locked({ mm }: HmmHarness, task: () => Task<unknown>): Task<void> {
   yield* mm.mmapLock.downRead();
   yield* task();
   yield* mm.mmapLock.upRead();
@@ -186,7 +191,7 @@ export const backToRam: Body = (_world, harness) =>
   locked(harness, () => move(harness, SELECT_DEVICE, toRam(harness.machine)));
 
 /** The steps of `toDevice`, with `between` before the last. */
-function* inSteps(
+export function* inSteps(
   world: MigrationWorld,
   harness: HmmHarness,
   between: () => Task<void>,

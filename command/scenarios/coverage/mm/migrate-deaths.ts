@@ -1,0 +1,224 @@
+/**
+ * @module A thread that dies at any point of a migration (mm/migration.ts). If it dies in the
+ * invalidation, the machine stops. Else whoever needs the page, or changes the mapping, ends the
+ * migration: the page is in one place, whole, and nobody waits for ever.
+ */
+
+import type { HmmHarness } from "../../../../src/checker/harness/hmm-harness.ts";
+import { List } from "../../../../src/memory/layout/list.ts";
+import { doMremap } from "../../../../src/mm/calls/mremap.ts";
+import { doMunmap } from "../../../../src/mm/calls/munmap.ts";
+import { doFork } from "../../../../src/mm/lifetime/fork.ts";
+import { mmput } from "../../../../src/mm/lifetime/mm.ts";
+import { emptyDeviceMemory, evictDeviceFrame } from "../../../../src/mm/migrate/device-evict.ts";
+import { PAGE_BYTES, ptePfn } from "../../../../src/mm/pte.ts";
+import { viewClose, viewOpen } from "../../../../src/mm/view/view-open.ts";
+import { bug } from "../../../../src/sync/errors.ts";
+import type { Task } from "../../../../src/sync/tasks/task.ts";
+import type { Covered } from "../covered.ts";
+import type { HarnessTwin } from "../on-harness.ts";
+import {
+  ADDRESS,
+  BEFORE,
+  PAGE,
+  childOf,
+  contents,
+  inSteps,
+  isOnDevice,
+  load,
+  locked,
+  migrating,
+  requireContents,
+  store,
+  toDevice,
+} from "./migrate-stage.ts";
+import type { Body, MigrationWorld } from "./migrate-stage.ts";
+
+const DYING = { engine: "bounded", preemptions: 1, deaths: 1 } as const;
+const STEPS = [
+  "mm/migrate/migrate-vma.migrateVmaSetup",
+  "mm/migrate/migrate-vma.migrateVmaFinalize",
+  "sync/death/death.giveUpPlaces",
+] as const;
+const ENDS = ["mm/migration.endDeadMigrations"] as const;
+const WAITS = ["mm/fault/migration-entry.migrationEntryWait", ...ENDS] as const;
+
+/** Broken: nobody finds the migration between its steps. */
+const toDeviceUnlisted: Body = (world, harness) =>
+  locked(harness, () =>
+    inSteps(world, harness, () => {
+      const { moving } = harness.mm;
+      const node = new List(moving.memory, moving.first());
+      node.del();
+      return relist(harness, node);
+    }),
+  );
+
+/** At the next step, so that a death may come in between. */
+function* relist({ mm }: HmmHarness, node: List): Task<void> {
+  yield* mm.migrationsLock.lock();
+  yield* mm.migrationsLock.unlock();
+  node.memory.words.fill(0, node.at, node.at + List.WORDS);
+  mm.moving.addTail(node);
+}
+
+function dying(
+  name: string,
+  summary: string,
+  [runs, body]: readonly [runs: readonly string[], body: Body],
+  check: (world: MigrationWorld, harness: HmmHarness) => void,
+  twins: readonly HarnessTwin<MigrationWorld>[],
+): Covered {
+  return migrating({
+    name: `death-vs-${name}`,
+    summary: `A thread dies at any point of moving a page to a device, while ${summary}.`,
+    exploration: DYING,
+    killable: "migrate",
+    tasks: { migrate: [STEPS, toDevice], other: [runs, body] },
+    check,
+    twins,
+  });
+}
+
+const unlisted = (
+  expects: "lost-wakeup" | "assertion" | "deadlock",
+): HarnessTwin<MigrationWorld> => [
+  "unlisted",
+  "The migration is not listed: nobody knows how to end it.",
+  expects,
+  { migrate: toDeviceUnlisted },
+];
+
+function* fork(world: MigrationWorld, { machine, mm }: HmmHarness): Task<void> {
+  world.child = yield* doFork(machine, mm);
+}
+
+function* view(_world: MigrationWorld, { machine, mm }: HmmHarness): Task<void> {
+  const at = yield* viewOpen(machine, mm, PAGE, PAGE + 1, true);
+  if (at < 0) bug(`A view of a page that can be moved answered ${at}`);
+  yield* viewClose(machine, at);
+}
+
+function* exit(world: MigrationWorld, { machine, mm }: HmmHarness): Task<void> {
+  world.hasEnded = true;
+  yield* mmput(machine, mm);
+}
+
+const munmap: Body = (_world, { machine, mm }) => doMunmap(machine, mm, ADDRESS, PAGE_BYTES);
+const remap: Body = (_world, { machine, mm }) =>
+  doMremap(machine, mm, {
+    address: ADDRESS,
+    oldLengthBytes: PAGE_BYTES,
+    newLengthBytes: PAGE_BYTES,
+    mayMove: true,
+    to: ADDRESS + 4 * PAGE_BYTES,
+  });
+const empty: Body = ({ memory }, { machine }) => emptyDeviceMemory(machine, memory);
+
+/** Of the frames that the migration took, at most one of the device is lost. */
+function requireFrames(world: MigrationWorld, harness: HmmHarness, onDevice: number): void {
+  const { usedPages } = world.memory;
+  if (usedPages > onDevice + 1) bug(`${usedPages} frames of the device are used`);
+  if (!world.hasEnded && isOnDevice(harness) && usedPages === 0) bug("A used frame is free");
+}
+
+export const deathsOfMigrations: readonly Covered[] = [
+  dying("store", "another one stores to it", [WAITS, store], requireContents(BEFORE, 1), [
+    unlisted("lost-wakeup"),
+  ]),
+  dying("load", "another one loads from it", [WAITS, load], requireContents(BEFORE), []),
+  dying(
+    "fork",
+    "another one forks",
+    [["mm/lifetime/fork.doFork", ...ENDS], fork],
+    (world, harness) => {
+      requireContents(BEFORE)(world, harness);
+      const inChild = contents(harness, childOf(world, harness));
+      if (inChild !== BEFORE) bug(`The child's page holds ${inChild}`);
+    },
+    [unlisted("assertion")],
+  ),
+  dying(
+    "munmap",
+    "another one unmaps it",
+    [["mm/calls/munmap.doMunmap", ...ENDS], munmap],
+    (world, harness) => {
+      if (harness.entryOf(PAGE) !== 0) bug("The page is there after munmap");
+      requireFrames(world, harness, 0);
+    },
+    [],
+  ),
+  dying(
+    "mremap",
+    "another one moves the mapping",
+    [["mm/calls/mremap.doMremap", ...ENDS], remap],
+    (_world, harness) => {
+      if (harness.entryOf(PAGE) !== 0) bug("The page is at its old place");
+      const pfn = ptePfn(harness.entryOf(PAGE + 4));
+      const { ram } = harness.machine;
+      const value = ram.sections.of(pfn).i32[ram.sections.wordIndex(pfn)];
+      if (value !== BEFORE) bug(`At its new place the page holds ${value}`);
+    },
+    [unlisted("assertion")],
+  ),
+  dying(
+    "view",
+    "another one opens a view of it",
+    [["mm/view/view-open.viewOpen", ...ENDS], view],
+    requireContents(BEFORE),
+    [],
+  ),
+  dying(
+    "evict",
+    "the device's memory is emptied",
+    [["mm/migrate/device-evict.emptyDeviceMemory", ...ENDS], empty],
+    requireContents(BEFORE),
+    [],
+  ),
+  migrating({
+    name: "death-of-toucher",
+    summary:
+      "A thread dies at any point of a touch that brings a page back; another touches it, too.",
+    isThere: true,
+    exploration: DYING,
+    killable: "dies",
+    tasks: {
+      dies: [["mm/fault/device-private.devicePrivateFault", ...STEPS], load],
+      other: [WAITS, load],
+    },
+    check: requireContents(BEFORE),
+    twins: [],
+  }),
+  migrating({
+    name: "death-of-evictor",
+    summary: "A thread dies at any point of an eviction, while another stores to the page.",
+    isThere: true,
+    exploration: DYING,
+    killable: "evict",
+    tasks: {
+      evict: [
+        ["mm/migrate/device-evict.evictDeviceFrame", ...STEPS],
+        ({ memory }, { machine }) => evictDeviceFrame(machine, memory, memory.basePfn),
+      ],
+      store: [WAITS, store],
+    },
+    check: requireContents(BEFORE, 1),
+    twins: [],
+  }),
+  migrating({
+    name: "death-of-evictor-vs-exit",
+    summary: "A thread dies at any point of an eviction, while the last other user goes.",
+    isThere: true,
+    exploration: DYING,
+    killable: "evict",
+    tasks: {
+      evict: [
+        ["mm/migrate/device-evict.evictDeviceFrame", ...STEPS],
+        ({ memory }, { machine }) => evictDeviceFrame(machine, memory, memory.basePfn),
+      ],
+      exit: [["mm/lifetime/mm.mmput", "mm/migration.endLeftMigrations"], exit],
+    },
+    check: (world, harness) => requireFrames(world, harness, 0),
+    twins: [],
+  }),
+];

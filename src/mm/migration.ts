@@ -1,0 +1,342 @@
+/**
+ * @module mm/migration
+ * A migration under way: which pages it has, and how it ends. Its steps are
+ * migrate/migrate-vma.ts. What is known of it lies in the kernel heap, in the list `moving` of the
+ * mm. So if its thread dies, whoever comes next ends it:
+ *
+ *   Q1  A migration is listed from the end of the invalidation in setup until its entries are gone.
+ *       Its thread holds the mmap lock for reading all the time. So a writer of the lock that finds
+ *       one listed knows that its thread has died.
+ *   Q2  Who meets a migration entry waits, and ends the migrations of dead threads before each
+ *       sleep. A writer of the mmap lock, exit, and an eviction end them before they look at
+ *       entries. Nobody else depends on them: the page is where it was, and its frames are kept.
+ *   Q3  Until `pages` a migration is taken back: the pages stay where they are, and the new frames
+ *       are put. After `pages` it is completed: the contents are in the new frames, and a device
+ *       may have begun to write them.
+ *   Q4  Pages end in their order, and `next` is the page that is being ended. Of that one nobody
+ *       can tell which counts the dead thread has put. If its entry is not the migration's any
+ *       more, its frames are left alone: at most two are lost, and none is put twice.
+ *   Q5  Who ends another thread's migration takes it under migrationsLock, and may not die before
+ *       it is done (mm/half-done.ts). So each has one thread that ends it.
+ *
+ *     migrating thread                          thread that faults on the page
+ *     setup: migration entry, listed
+ *     copies
+ *     [dead]
+ *                                               migration entry: waits
+ *                                               wakes now and then, finds the death
+ *                                               takes the migration: old entry, new frame put
+ *                                               faults once more
+ *
+ * A thread that dies between the start and the end of the invalidation stops the machine, as
+ * everywhere. So does one that dies later, if there was no memory for the record.
+ */
+
+import { DEVICE_PRIVATE, DeviceMemory, setDevicePageHint } from "../memory/frames/device-frames.ts";
+import { List } from "../memory/layout/list.ts";
+import {
+  type Struct,
+  type StructView,
+  type WordArray,
+  array,
+  embed,
+  pointer,
+  struct,
+  u32,
+} from "../memory/layout/struct.ts";
+import type { Machine } from "../memory/machine.ts";
+import { counterPlace } from "../memory/space-counters.ts";
+import { leafAlloc, pteIndex } from "../mmu/radix-table.ts";
+import { atomicCompareExchange } from "../sync/atomics.ts";
+import { hasAgentDied, liveAgent } from "../sync/tasks/identity.ts";
+import type { SharedMemory } from "../sync/shared-memory.ts";
+import { DONE, type Task } from "../sync/tasks/task.ts";
+import { beginHalfDone, endHalfDone } from "./half-done.ts";
+import type { Mm } from "./mm-struct.ts";
+import {
+  KIND_DEVICE_PRIVATE,
+  KIND_MIGRATION,
+  NON_PRESENT_WRITE,
+  PTE_ACCESSED,
+  WRITTEN_RIGHTS,
+  ZERO_PFN,
+  makeNonPresent,
+  makePte,
+  ptePfn,
+} from "./pte.ts";
+
+/** Of `src`: the page has a frame, whose number is from MIGRATE_PFN_SHIFT on. */
+export const MIGRATE_PFN_VALID = 1;
+/** The page can be moved (after setup), will be moved (after pages). */
+export const MIGRATE_PFN_MIGRATE = 2;
+/** The page will be writable. */
+export const MIGRATE_PFN_WRITE = 8;
+/** Of `src`: the old frame number begins at this bit. */
+export const MIGRATE_PFN_SHIFT = 8;
+
+/** No entry is this: a kind that there is not. */
+export const NOT_ISOLATED = 0x0e;
+
+const PAGES_TO_DEVICE = counterPlace("pagesToDevice");
+const PAGES_TO_RAM = counterPlace("pagesToRam");
+
+/** Of each page: `src`, `dst`, `old`. */
+const WORDS_PER_PAGE = 3;
+const INLINE_PAGES = 4;
+/** The heap's smallest and largest block of words. */
+const TABLE_WORDS_MIN = 512;
+const TABLE_WORDS_MAX = 16_384;
+
+/** `copying` is 0: until `pages` has been done. */
+const SETTLED = 1;
+const ENDING = 2;
+
+interface MigrationRecord extends StructView {
+  readonly node: List;
+  owner: number;
+  startPage: number;
+  pages: number;
+  table: number;
+  step: number;
+  next: number;
+  readonly inline: WordArray;
+}
+
+const MigrationRecord: Struct<MigrationRecord> = struct<MigrationRecord>("migration", {
+  node: embed(List, "in the mm's `moving`; guarded by migrationsLock"),
+  owner: u32("migrationsLock", "the thread, as `liveAgent` names it"),
+  startPage: u32("const", "first page"),
+  pages: u32("const", "pages"),
+  table: pointer("const", "src, dst and old, a word for each page; 0: `inline`"),
+  step: u32("owner", "0, SETTLED after `pages`, ENDING while pages end (Q3, Q4)"),
+  next: u32("owner", "the page that is being ended, from `startPage` (Q4)"),
+  inline: array(WORDS_PER_PAGE * INLINE_PAGES, "owner", "the table of few pages"),
+});
+
+/** The pages of a migration. */
+export interface MovingPages {
+  readonly machine: Machine;
+  readonly mm: Mm;
+  readonly startPage: number;
+  /**
+   * For each page: 0, or MIGRATE_PFN_ bits and the old frame. A page that is marked and not valid
+   * has no frame, and reads as zeros.
+   */
+  readonly src: Uint32Array;
+  /** For each page: 0, or its new frame, of which the caller gives its one reference. */
+  readonly dst: Uint32Array;
+  /** The entries as they were; of pages that have no migration entry: NOT_ISOLATED. */
+  readonly old: Int32Array;
+  /** Where they lie in the heap; 0: in this thread's memory, because the heap has no room. */
+  readonly recordAt: number;
+}
+
+/** Makes a migration of `pages` pages, not listed yet. */
+export function* makeMigration(
+  machine: Machine,
+  mm: Mm,
+  startPage: number,
+  pages: number,
+): Task<MovingPages> {
+  const { heap, memory } = machine;
+  const at = pages * WORDS_PER_PAGE > TABLE_WORDS_MAX ? 0 : yield* heap.alloc(MigrationRecord);
+  const tableWords = wordsFor(pages);
+  const table = at === 0 || tableWords === 0 ? 0 : yield* heap.allocWords(tableWords);
+  if (at === 0 || (tableWords > 0 && table === 0)) {
+    if (at !== 0) yield* heap.free(MigrationRecord, at);
+    const [src, dst] = [new Uint32Array(pages), new Uint32Array(pages)];
+    const old = new Int32Array(pages).fill(NOT_ISOLATED);
+    return { machine, mm, startPage, src, dst, old, recordAt: 0 };
+  }
+  const record = MigrationRecord.at(memory, at);
+  record.startPage = startPage;
+  record.pages = pages;
+  record.table = table;
+  const moving = movingOf(machine, mm, record);
+  moving.old.fill(NOT_ISOLATED);
+  return moving;
+}
+
+/** Words of the table; 0 for one that fits into the struct. */
+function wordsFor(pages: number): number {
+  if (pages <= INLINE_PAGES) return 0;
+  let words = TABLE_WORDS_MIN;
+  while (words < pages * WORDS_PER_PAGE) words *= 2;
+  return words;
+}
+
+function movingOf(machine: Machine, mm: Mm, record: MigrationRecord): MovingPages {
+  const { memory } = machine;
+  const { startPage, pages, table } = record;
+  const first = table === 0 ? record.at + MigrationRecord.offset.inline : table;
+  memory.ensure(first + pages * WORDS_PER_PAGE);
+  const { buffer, byteOffset } = memory.words;
+  const bytesOf = (part: number): number => byteOffset + (first + part * pages) * 4;
+  return {
+    machine,
+    mm,
+    startPage,
+    src: new Uint32Array(buffer, bytesOf(0), pages),
+    dst: new Uint32Array(buffer, bytesOf(1), pages),
+    old: new Int32Array(buffer, bytesOf(2), pages),
+    recordAt: record.at,
+  };
+}
+
+/** Q1. Its entries are set and flushed, its invalidation has ended. */
+export function* listMigration({ machine, mm, recordAt }: MovingPages): Task<void> {
+  if (recordAt === 0) return;
+  const { memory } = machine;
+  yield* mm.migrationsLock.lock();
+  const record = MigrationRecord.at(memory, recordAt);
+  record.owner = liveAgent(memory);
+  mm.moving.addTail(record.node);
+  yield* mm.migrationsLock.unlock();
+  endHalfDone(mm);
+}
+
+/** `pages` has been done: from here on the migration is completed, whoever ends it (Q3). */
+export function settleMigration({ machine, recordAt }: MovingPages): void {
+  if (recordAt !== 0) MigrationRecord.at(machine.memory, recordAt).step = SETTLED;
+}
+
+/**
+ * Ends the migration: the marked pages are in their new frames, the others as they were. Frames in
+ * `dst` that were not needed are put. Returns how many pages are in their new frames. The caller is
+ * its thread, or has taken it (Q5). Holding the mmap lock.
+ */
+export function* endMigration(moving: MovingPages): Task<number> {
+  const { machine, mm, recordAt, src } = moving;
+  const record = recordAt === 0 ? undefined : MigrationRecord.at(machine.memory, recordAt);
+  const isTakenOver = record?.step === ENDING;
+  if (record !== undefined) record.step = ENDING;
+  const first = record?.next ?? 0;
+  let moved = 0;
+  for (let i = first; i < src.length; i++) {
+    if (record !== undefined) record.next = i;
+    const isInDoubt = isTakenOver && i === first && !(yield* isStillOurs(moving, i));
+    if (!isInDoubt && (yield* endPage(moving, i))) moved++;
+  }
+  yield* mm.migrations.wakeAll();
+  if (record === undefined) endHalfDone(mm);
+  else yield* unlist(machine, mm, record);
+  return moved;
+}
+
+function* unlist(machine: Machine, mm: Mm, record: MigrationRecord): Task<void> {
+  const { heap } = machine;
+  yield* mm.migrationsLock.lock();
+  record.node.del();
+  yield* mm.migrationsLock.unlock();
+  if (record.table !== 0) yield* heap.freeWords(record.table, wordsFor(record.pages));
+  yield* heap.free(MigrationRecord, record.at);
+}
+
+/** The migration entry of a page with that entry. */
+export function migrationEntry(pte: number): number {
+  return makeNonPresent(KIND_MIGRATION, ptePfn(pte));
+}
+
+/** Q4. */
+function* isStillOurs(moving: MovingPages, i: number): Task<boolean> {
+  const pte = moving.old[i]!;
+  return pte !== NOT_ISOLATED && (yield* replaceMigration(moving, i, migrationEntry(pte)));
+}
+
+/** Ends page `i`. Whether it is in its new frame. */
+function* endPage(moving: MovingPages, i: number): Task<boolean> {
+  const { machine, src, dst, old } = moving;
+  const { refs } = machine.ram;
+  const to = dst[i]!;
+  let surplus = to;
+  let isMoved = false;
+  if (old[i] !== NOT_ISOLATED) {
+    const from = ptePfn(old[i]!);
+    const isMarked = (src[i]! & MIGRATE_PFN_MIGRATE) !== 0;
+    const fresh = isMarked ? newEntry(moving, i, to) : old[i]!;
+    isMoved = (yield* replaceMigration(moving, i, fresh)) && isMarked;
+    if (isMoved) {
+      surplus = from; // the entry's count of it
+      count(moving, from, to);
+    }
+    yield* refs.pagePut(from); // the migration's (Y3)
+  }
+  if (surplus !== ZERO_PFN) yield* refs.pagePut(surplus);
+  return isMoved;
+}
+
+function count({ machine, mm }: MovingPages, from: number, to: number): void {
+  const { ownEndPfn } = machine.ram;
+  if (to >= ownEndPfn) mm.counters.add(PAGES_TO_DEVICE, 1);
+  else if (from >= ownEndPfn) mm.counters.add(PAGES_TO_RAM, 1);
+}
+
+/** Y5 of migrate/migrate-vma.ts. */
+function newEntry({ machine, src, startPage }: MovingPages, i: number, pfn: number): number {
+  const { memory, ram } = machine;
+  const isWritable = (src[i]! & MIGRATE_PFN_WRITE) !== 0;
+  const device = pfn < ram.ownEndPfn ? 0 : ram.sections.deviceOf(pfn);
+  if (device !== 0) setDevicePageHint(DeviceMemory.at(memory, device), pfn, startPage + i);
+  if (device !== 0 && DeviceMemory.at(memory, device).type === DEVICE_PRIVATE)
+    return makeNonPresent(KIND_DEVICE_PRIVATE, pfn, isWritable ? NON_PRESENT_WRITE : 0);
+  return makePte(pfn, isWritable ? WRITTEN_RIGHTS : PTE_ACCESSED);
+}
+
+/**
+ * Replaces the migration entry of page `i`. False: another thread has cleared it.
+ *
+ * @stepped pte
+ */
+function* replaceMigration(moving: MovingPages, i: number, fresh: number): Task<boolean> {
+  const { machine, mm, startPage, old } = moving;
+  const { memory } = machine;
+  const page = startPage + i;
+  const index = pteIndex(yield* leafAlloc(machine, mm.pgd, page), page); // there since setup
+  const entry = migrationEntry(old[i]!);
+  return atomicCompareExchange(memory.words, index, entry, fresh) === entry;
+}
+
+/**
+ * Ends the migrations of threads that have died (Q2). Returns after all of those are ended that no
+ * other thread has taken. Holding the mmap lock, and no lock inside it.
+ */
+export function* endDeadMigrations(machine: Machine, mm: Mm): Task<void> {
+  for (;;) {
+    const at = yield* takeDead(machine.memory, mm);
+    if (at === 0) return;
+    const moving = movingOf(machine, mm, MigrationRecord.at(machine.memory, at));
+    if (MigrationRecord.at(machine.memory, at).step === 0) moving.src.fill(0); // Q3
+    yield* endMigration(moving);
+    endHalfDone(mm);
+  }
+}
+
+/** Takes one of them: its pointer, or 0. Q5. */
+function* takeDead(memory: SharedMemory, mm: Mm): Task<number> {
+  let taken = 0;
+  yield* mm.migrationsLock.lock();
+  for (const node of mm.moving.nodes()) {
+    const record = MigrationRecord.at(memory, MigrationRecord.containerOf(node, "node"));
+    if (!(yield* hasAgentDied(memory, record.owner))) continue;
+    beginHalfDone(mm);
+    record.owner = liveAgent(memory);
+    taken = record.at;
+    break;
+  }
+  yield* mm.migrationsLock.unlock();
+  return taken;
+}
+
+/**
+ * Takes the mmap lock for writing, for a caller that looks at entries. Linux: `mmap_write_lock`. No
+ * entry is a migration's then (Q1).
+ */
+export function* mmapWriteLock(machine: Machine, mm: Mm): Task<void> {
+  yield* mm.mmapLock.downWrite();
+  yield* endLeftMigrations(machine, mm);
+}
+
+/** Of whom nobody else can be migrating: a writer of the mmap lock, or exit. */
+export function endLeftMigrations(machine: Machine, mm: Mm): Task<void> {
+  return mm.moving.isEmpty() ? DONE : endDeadMigrations(machine, mm);
+}
