@@ -6,7 +6,8 @@
  *
  *     mid entry       leaf | MID_HUGE
  *     leaf            512 entries: entry i is that of entry 0, of the frame i frames after its own
- *                     (the page of zeros, and an entry without a frame: the same for all)
+ *                     (the page of zeros, and an entry without a frame: the same for all; if all
+ *                     are 0, the huge page is empty, and the next fault fills it)
  *
  * Linux deposits an empty page table for each huge page, so that a split needs no memory. Here that
  * table is linked and filled. So whoever asks for one page walks as always: loads and stores of CPU
@@ -83,6 +84,11 @@ export function hugeStart(page: number): number {
 /** Entry `i` of a huge page whose entry 0 is `head`. */
 function hugePte(head: number, i: number): number {
   return ptePfn(head) === ZERO_PFN ? head : (head + (i << PFN_SHIFT)) | 0;
+}
+
+/** Entry 0 of a huge page whose entry `i` is `pte`. */
+export function headOf(pte: number, i: number): number {
+  return ptePfn(pte) === ZERO_PFN ? pte : (pte - (i << PFN_SHIFT)) | 0;
 }
 
 /** Whether `page` lies in a huge page. U2 says for how long, if it does not. */

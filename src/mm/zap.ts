@@ -28,7 +28,7 @@ import { atomicExchange } from "../sync/atomics.ts";
 import type { Errno } from "../sync/errno.ts";
 import type { Task } from "../sync/tasks/task.ts";
 import { beginHalfDone, endHalfDone } from "./half-done.ts";
-import { splitHuge } from "./huge.ts";
+import { HUGE_PAGES, clearHuge } from "./huge.ts";
 import type { Mm } from "./mm-struct.ts";
 import {
   LEAF_WORDS,
@@ -74,16 +74,36 @@ function* clearRange(
   const { memory, ram } = machine;
   const frames: number[] = [];
   const visit: LeafVisitor = function* (leaf, first, end, isHuge): Task<number> {
-    if (isHuge && !isAlone) yield* splitHuge(machine, mm, first);
     frames.length = 0;
     const index = pteIndex(leaf, first);
-    if (isAlone) clearEntriesAlone(memory.words, index, index + (end - first), frames);
-    else clearEntries(memory.words, index, index + (end - first), frames);
+    const stop = index + (end - first);
+    if (isAlone) clearEntriesAlone(memory.words, index, stop, frames);
+    else if (isHuge) yield* clearHugeEntries(machine, mm, first, index, stop, frames);
+    else clearEntries(memory.words, index, stop, frames);
     yield* mm.shootdown.flush(first, end);
     yield* ram.refs.pagePutAll(frames);
     return 0;
   };
   yield* forEachLeaf(memory, mm.pgd, startPage, endPage, visit, isAlone);
+}
+
+/**
+ * Of a huge page (U4 of mm/huge.ts): cleared as a whole it is an empty one, in part it is split.
+ *
+ * @stepped pte
+ */
+function* clearHugeEntries(
+  { memory }: Machine,
+  mm: Mm,
+  page: number,
+  start: number,
+  end: number,
+  frames: number[],
+): Task<void> {
+  yield* mm.pageTableLock.lock();
+  if (end - start < HUGE_PAGES) clearHuge(memory, mm, page);
+  clearEntries(memory.words, start, end, frames);
+  yield* mm.pageTableLock.unlock();
 }
 
 /**

@@ -12,9 +12,8 @@ import type { Mm } from "../mm-struct.ts";
 import { VM_BACKED, VM_BUFFER, VM_HUGETLB, VM_SHARED, type VmaPart } from "../vma/vma.ts";
 import { zapRange } from "../zap.ts";
 
-/** MADV_DONTNEED. Pages of explicit huge mappings are dropped later (`freeHugeLeaves`). */
+/** MADV_DONTNEED. */
 export function dropPages(machine: Machine, mm: Mm, part: VmaPart): Task<Errno> {
-  if ((part.vma.flags & VM_HUGETLB) !== 0) return doneNumber(0);
   return zapRange(machine, mm, invalidateRange(mm, part.startPage, part.endPage, EVENT_CLEAR));
 }
 

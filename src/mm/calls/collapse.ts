@@ -9,18 +9,15 @@
  */
 
 import type { Machine } from "../../memory/machine.ts";
-import { freeEmptyLeaves, leafOf, wordAt } from "../../mmu/radix-table.ts";
-import { EVENT_CLEAR, invalidateRange } from "../../notifier/events.ts";
+import { leafOf, pteAt, wordAt } from "../../mmu/radix-table.ts";
 import { EAGAIN, EBUSY, EINVAL, ENOMEM, type Errno } from "../../sync/errno.ts";
 import type { Task } from "../../sync/tasks/task.ts";
-import { allocHuge, rightsIn } from "../fault/huge-fault.ts";
-import { HUGE_LINKED, HUGE_PAGES, hugeStart, linkHuge, mergeHuge } from "../huge.ts";
+import { HUGE_PAGES, hugeStart, mergeHuge } from "../huge.ts";
 import { migrateToRun } from "../migrate/migrate-to-run.ts";
 import type { Mm } from "../mm-struct.ts";
-import { holdsFrame, makePte, ptePfn } from "../pte.ts";
-import { mayCollapse, wantsHuge } from "../vma/huge-vma.ts";
-import { type PageRange, VM_HUGETLB, type VmaPart, partsIn } from "../vma/vma.ts";
-import { zapRange } from "../zap.ts";
+import { holdsFrame, ptePfn } from "../pte.ts";
+import { mayCollapse } from "../vma/huge-vma.ts";
+import { type PageRange, type VmaPart, partsIn } from "../vma/vma.ts";
 
 /**
  * Makes huge pages of all 2 MiB that lie in the range and in one mapping. 0; EINVAL: a mapping that
@@ -58,14 +55,8 @@ function* collapseFirst(machine: Machine, mm: Mm, part: VmaPart): Task<Errno> {
   if (!mayCollapse(vma.flags)) return EINVAL;
   if (startPage !== hugeStart(startPage) || startPage + HUGE_PAGES > endPage) return 0;
   const { memory } = machine;
-  if (leafOf(memory, mm.pgd, startPage) === 0) {
-    const pfn = yield* allocHuge(machine, true);
-    if (pfn === 0) return ENOMEM;
-    const linked = yield* linkHuge(machine, mm, startPage, makePte(pfn, rightsIn(vma)));
-    if (linked !== HUGE_LINKED) yield* machine.ram.refs.putRun(pfn, HUGE_PAGES);
-    return linked;
-  }
-  if (mergeHuge(memory, mm, startPage)) return 0;
+  const hasFrames = holdsFrame(pteAt(memory, mm.pgd, startPage));
+  if (hasFrames && mergeHuge(memory, mm, startPage)) return 0;
   if (isOfDevice(machine, mm, startPage)) return EAGAIN;
   const run = yield* migrateToRun(machine, mm, { startPage, endPage: startPage + HUGE_PAGES });
   if (run < 0) return run === EBUSY ? EAGAIN : run;
@@ -76,37 +67,10 @@ function* collapseFirst(machine: Machine, mm: Mm, part: VmaPart): Task<Errno> {
 function isOfDevice({ memory, ram }: Machine, mm: Mm, startPage: number): boolean {
   if (mm.isDeviceSpace === 0) return false;
   const leaf = leafOf(memory, mm.pgd, startPage);
+  if (leaf === 0) return false;
   for (let i = 0; i < HUGE_PAGES; i++) {
     const pte = wordAt(memory.words, leaf + i);
     if (holdsFrame(pte) && ptePfn(pte) >= ram.ownEndPfn) return true;
   }
   return false;
-}
-
-/**
- * After the pages of the range have been dropped: frees the leaves that are empty now, so that the
- * next touch gives a huge page again, where the mapping has them. Of explicit huge mappings it
- * drops the pages first: a fault there must find a huge page or no leaf. Takes the mmap lock.
- */
-export function* freeHugeLeaves(machine: Machine, mm: Mm, range: PageRange): Task<void> {
-  yield* mm.mmapLock.downWrite();
-  for (const part of partsIn(machine.memory, mm, range)) {
-    const { vma, startPage, endPage } = part;
-    if (!wantsHuge(mm, vma.flags)) continue;
-    if ((vma.flags & VM_HUGETLB) !== 0)
-      yield* zapRange(machine, mm, invalidateRange(mm, startPage, endPage, EVENT_CLEAR));
-    const first = Math.ceil(startPage / HUGE_PAGES) * HUGE_PAGES;
-    for (let page = first; page + HUGE_PAGES <= endPage; page += HUGE_PAGES)
-      if (isEmptyLeaf(machine, mm, page))
-        yield* freeEmptyLeaves(machine, mm, page, page + HUGE_PAGES);
-  }
-  yield* mm.mmapLock.upWrite();
-}
-
-/** Holding the mmap lock for writing. */
-function isEmptyLeaf({ memory }: Machine, mm: Mm, page: number): boolean {
-  const leaf = leafOf(memory, mm.pgd, page);
-  if (leaf === 0) return false;
-  for (let i = 0; i < HUGE_PAGES; i++) if (wordAt(memory.words, leaf + i) !== 0) return false;
-  return true;
 }

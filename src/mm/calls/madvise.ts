@@ -6,8 +6,7 @@
  *     advice                          mmap lock      what
  *     normal, sequential, random      for writing    flags of the mappings (vma/vma-flags.ts)
  *     hugepage, nohugepage            for writing    the same
- *     dontneed, free                  for reading    entries of the pages (advise-pages.ts); then
- *                                     for writing    leaves where huge pages are wanted
+ *     dontneed, free                  for reading    entries of the pages (advise-pages.ts)
  *     collapse                        none           huge pages of small ones (collapse.ts)
  *     willneed, cold, pageout         none           pages of sources (advise-source.ts)
  *     populate, -read, -write         none           faults, page by page (populate.ts)
@@ -21,7 +20,7 @@ import { EAGAIN, EINVAL, ENOMEM, type Errno } from "../../sync/errno.ts";
 import type { Task } from "../../sync/tasks/task.ts";
 import type { Mm } from "../mm-struct.ts";
 import { PAGE_BYTES } from "../pte.ts";
-import { cutsHuge, wantsHuge } from "../vma/huge-vma.ts";
+import { cutsHuge } from "../vma/huge-vma.ts";
 import { type FlagsChange, changeFlags } from "../vma/vma-flags.ts";
 import { mergeVmas } from "../vma/vma-map.ts";
 import {
@@ -37,7 +36,7 @@ import {
 } from "../vma/vma.ts";
 import { dropPages, freePages } from "./advise-pages.ts";
 import { deactivate, pageOut, readAhead } from "./advise-source.ts";
-import { collapseRange, freeHugeLeaves } from "./collapse.ts";
+import { collapseRange } from "./collapse.ts";
 import { alignedPageOf, isLengthOrZero } from "./page-arguments.ts";
 import { POPULATE, POPULATE_READ, POPULATE_WRITE, populateRange } from "./populate.ts";
 
@@ -155,13 +154,10 @@ function* advise(machine: Machine, mm: Mm, range: PageRange, row: AdviceRow): Ta
   yield* mm.mmapLock.downRead();
   const isWhole = isFullyMapped(machine.memory, mm, range);
   let result: Errno = cutsHuge(machine.memory, mm, range) ? EINVAL : 0;
-  let hasHuge = false;
   for (const found of partsIn(machine.memory, mm, range)) {
     if (result === 0 && part !== undefined) result = yield* part(machine, mm, found);
-    hasHuge ||= wantsHuge(mm, found.vma.flags);
   }
   yield* mm.mmapLock.upRead();
-  if (result === 0 && hasHuge) yield* freeHugeLeaves(machine, mm, range);
   return result !== 0 || isWhole ? result : ENOMEM;
 }
 

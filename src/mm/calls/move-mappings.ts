@@ -275,6 +275,7 @@ function* moveEntries(
       clearHuge(memory, mm, first);
       for (let page = first, next = 0; page < end; page = next) {
         const moved = target + (page - startPage);
+        clearHuge(memory, mm, moved); // an empty one, of what was unmapped there
         next = Math.min(end, page + (nextLeafPage(moved) - moved));
         const place = pteIndex(leafOf(memory, mm.pgd, moved), moved);
         moveRow(memory.words, pteIndex(leaf, page), place, next - page);

@@ -6,7 +6,7 @@
 
 import type { Machine } from "../../memory/machine.ts";
 import { counterPlace } from "../../memory/space-counters.ts";
-import { leafOf, pteIndex, wordAt } from "../../mmu/radix-table.ts";
+import { MID_HUGE, midEntryOf, pteIndex, wordAt } from "../../mmu/radix-table.ts";
 import { atomicCompareExchange } from "../../sync/atomics.ts";
 import { ENOMEM, type Errno } from "../../sync/errno.ts";
 import type { Task } from "../../sync/tasks/task.ts";
@@ -36,8 +36,8 @@ export function faultFast(
   const { memory, ram } = machine;
   const right = isWrite ? VM_WRITE : VM_READ;
   if ((vmaFlags & (VM_SHARED | VM_BACKED | VM_HUGETLB | right)) !== right) return false;
-  const leaf = leafOf(memory, mm.pgd, page);
-  if (leaf === 0) return false;
+  const leaf = midEntryOf(memory, mm.pgd, page);
+  if (leaf === 0 || (leaf & MID_HUGE) !== 0) return false;
   const index = pteIndex(leaf, page);
   if (wordAt(memory.words, index) !== 0) return false;
   if (!isWrite) {

@@ -4,7 +4,7 @@
  * `do_huge_pmd_wp_page` and, for explicit huge mappings, `hugetlb_no_page` and `hugetlb_wp`.
  *
  *     entry of the 2 MiB     read                      write
- *     no leaf                512 times the page of     512 fresh frames in a row; none: small pages
+ *     no leaf, or empty      512 times the page of     512 fresh frames in a row; none: small pages
  *                            zeros                     (explicit mappings: ENOMEM, also of a read)
  *     page of zeros          (accessible)              512 fresh frames [N]; none: split
  *     read-only              (accessible)              frames exclusive: made writable
@@ -22,7 +22,7 @@
 
 import type { Machine } from "../../memory/machine.ts";
 import { counterPlace } from "../../memory/space-counters.ts";
-import { MID_HUGE, leafIn, midEntryOf, wordAt } from "../../mmu/radix-table.ts";
+import { MID_HUGE, leafIn, midEntryOf, pteIndex, wordAt } from "../../mmu/radix-table.ts";
 import { EVENT_CLEAR, invalidateRange } from "../../notifier/events.ts";
 import {
   mmuNotifierInvalidateRangeEnd,
@@ -36,14 +36,17 @@ import {
   HUGE_OVERTAKEN,
   HUGE_PAGES,
   clearHuge,
+  headOf,
   hugeLeafAt,
   hugeStart,
   linkHuge,
   rewriteHuge,
+  splitHuge,
 } from "../huge.ts";
 import type { Mm } from "../mm-struct.ts";
 import {
   KIND_FRAME,
+  KIND_NONE,
   KIND_PROT_NONE,
   KIND_SPECIAL,
   PTE_ACCESSED,
@@ -96,11 +99,16 @@ export function* hugeFault(
 function* faultWhole(fault: HugeFault, page: number): Task<Errno> {
   const { machine, mm, vma, start, isWrite } = fault;
   const midEntry = midEntryOf(machine.memory, mm.pgd, page);
-  if (midEntry === 0) return yield* firstFault(fault);
+  if (midEntry === 0) return yield* firstFault(fault, false);
   if ((midEntry & MID_HUGE) === 0) return FAULT_SMALL;
-  const head = entry0(machine, leafIn(midEntry));
-  if (isAccessible(head, isWrite)) return 0;
-  switch (pteKind(head)) {
+  const pte = entryAt(machine, leafIn(midEntry), page);
+  if (isAccessible(pte, isWrite)) return 0;
+  const head = headOf(pte, page - start);
+  switch (pteKind(pte)) {
+    case KIND_NONE:
+      if (mayBeHuge(mm, vma, page)) return yield* firstFault(fault, true);
+      yield* splitHuge(machine, mm, start);
+      return FAULT_SMALL;
     case KIND_PROT_NONE:
       yield* changeIfStill(fault, head, makePte(ptePfn(head), PTE_ACCESSED));
       return 0;
@@ -114,14 +122,14 @@ function* faultWhole(fault: HugeFault, page: number): Task<Errno> {
 }
 
 /** @stepped pte */
-function entry0({ memory }: Machine, leaf: number): number {
-  return wordAt(memory.words, leaf);
+function entryAt({ memory }: Machine, leaf: number, page: number): number {
+  return wordAt(memory.words, pteIndex(leaf, page));
 }
 
 const isExplicit = ({ vma }: HugeFault): boolean => (vma.flags & VM_HUGETLB) !== 0;
 
 /** The flags of entries of frames that nobody else has. */
-export function rightsIn(vma: Vma): number {
+function rightsIn(vma: Vma): number {
   return (vma.flags & VM_WRITE) === 0 ? PTE_ACCESSED : WRITTEN_RIGHTS;
 }
 
@@ -133,15 +141,23 @@ export function* allocHuge({ ram }: Machine, zeroed: boolean): Task<number> {
   return 0;
 }
 
-/** Where no leaf is. */
-function* firstFault(fault: HugeFault): Task<Errno> {
+/** Where no leaf is, or `isEmpty`: the leaf of a huge page that was cleared. */
+function* firstFault(fault: HugeFault, isEmpty: boolean): Task<Errno> {
   const { machine, mm, vma, start, isWrite } = fault;
   const { refs } = machine.ram;
   const needsFrames = isWrite || isExplicit(fault);
   const pfn = needsFrames ? yield* allocHuge(machine, true) : 0;
-  if (needsFrames && pfn === 0) return isExplicit(fault) ? ENOMEM : FAULT_SMALL;
+  if (needsFrames && pfn === 0) {
+    if (isExplicit(fault)) return ENOMEM;
+    yield* splitHuge(machine, mm, start);
+    return FAULT_SMALL;
+  }
   const head = needsFrames ? makePte(pfn, rightsIn(vma)) : ZERO_PTE;
-  const linked = yield* linkHuge(machine, mm, start, head);
+  const linked = isEmpty
+    ? (yield* changeIfStill(fault, 0, head))
+      ? HUGE_LINKED
+      : HUGE_OVERTAKEN
+    : yield* linkHuge(machine, mm, start, head);
   if (linked !== HUGE_LINKED && needsFrames) yield* refs.putRun(pfn, HUGE_PAGES);
   return linked === HUGE_OVERTAKEN ? 0 : linked;
 }
@@ -178,9 +194,7 @@ export function* replaceHugeZero(machine: Machine, mm: Mm, vma: Vma, start: numb
     if (!isReplaced) yield* machine.ram.refs.putRun(pfn, HUGE_PAGES);
     return 0;
   }
-  yield* mm.pageTableLock.lock();
-  clearHuge(machine.memory, mm, start);
-  yield* mm.pageTableLock.unlock();
+  yield* splitHuge(machine, mm, start);
   return FAULT_SMALL;
 }
 

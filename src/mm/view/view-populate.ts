@@ -25,9 +25,19 @@ import { atomicStore } from "../../sync/atomics.ts";
 import { ENOMEM } from "../../sync/errno.ts";
 import type { SharedMemory } from "../../sync/shared-memory.ts";
 import type { Task } from "../../sync/tasks/task.ts";
+import { HUGE_PAGES, clearHuge, mergeHuge } from "../huge.ts";
 import type { Mm } from "../mm-struct.ts";
 import { PTE_ACCESSED, WRITTEN_RIGHTS, makePte } from "../pte.ts";
-import { type PageRange, VM_BACKED, VM_BUFFER, VM_SHARED, VM_WRITE, partsIn } from "../vma/vma.ts";
+import { wantsHuge } from "../vma/huge-vma.ts";
+import {
+  type PageRange,
+  VM_BACKED,
+  VM_BUFFER,
+  VM_SHARED,
+  VM_WRITE,
+  type VmaPart,
+  partsIn,
+} from "../vma/vma.ts";
 import { NOT_PINNED } from "./view-backed.ts";
 
 /** Mappings whose pages may have a frame without an entry. */
@@ -46,15 +56,26 @@ export function* populateRow(machine: Machine, mm: Mm, range: PageRange): Task<n
   if (!isUntouched(memory, mm.pgd, startPage, endPage)) return NOT_PINNED;
   // Before a table is made for each 2 MiB, of what may be the whole address space.
   if (endPage - startPage > ram.usage().totalPages) return ENOMEM;
-  for (let page = startPage; page < endPage; page += LEAF_WORDS - (page % LEAF_WORDS))
+  for (let page = startPage; page < endPage; page += LEAF_WORDS - (page % LEAF_WORDS)) {
     if ((yield* leafAlloc(machine, mm.pgd, page)) === 0) return ENOMEM;
+    clearHuge(memory, mm, page); // an empty one
+  }
   const pfn = yield* ram.allocRun(endPage - startPage, true, true);
   if (pfn === 0) return ENOMEM;
   for (const part of partsIn(memory, mm, range)) {
     const rights = (part.vma.flags & VM_WRITE) === 0 ? PTE_ACCESSED : WRITTEN_RIGHTS;
     setEntries(memory, mm.pgd, part, pfn + (part.startPage - startPage), rights);
+    mergeInPart(memory, mm, part);
   }
   return pfn;
+}
+
+/** Huge pages, where the mapping has them, and the frames begin at the right place. */
+function mergeInPart(memory: SharedMemory, mm: Mm, { vma, startPage, endPage }: VmaPart): void {
+  if (!wantsHuge(mm, vma.flags)) return;
+  const first = Math.ceil(startPage / HUGE_PAGES) * HUGE_PAGES;
+  for (let page = first; page + HUGE_PAGES <= endPage; page += HUGE_PAGES)
+    mergeHuge(memory, mm, page);
 }
 
 /**
