@@ -86,6 +86,7 @@ export {
   DEVICE_PRIVATE,
   DeviceMemory,
   takeDeviceFrame,
+  takeDeviceRun,
   usedDeviceFrames,
   type DeviceFrameOps,
   type DeviceMemoryType,
@@ -111,6 +112,7 @@ export {
   migrateVmaFinalize,
   migrateVmaPages,
   migrateVmaSetup,
+  pageCopiers,
   sourcePfn,
   toRam,
   type MigrateArguments,
@@ -120,6 +122,7 @@ export {
 } from "./mm/migrate/migrate-vma.ts";
 export { emptyDeviceMemory, endDeviceMemory, evictDeviceFrame } from "./mm/migrate/device-evict.ts";
 export { hmmRangeCountOwn, hmmRangeMigrate, type HmmMigrateOptions } from "./hmm/walk/migrate.ts";
+export { mapInserted } from "./mm/calls/mmap.ts";
 export { hmmRangeExclusive } from "./hmm/walk/exclusive.ts";
 
 /* A page table of a device's own, in shared memory. */

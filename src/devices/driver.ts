@@ -140,17 +140,19 @@ export interface DeviceKernel {
  * - `"other-read"`, `"other-write"`: in coherent memory of another device. What is in the private
  *   memory of another one is `"none"`: it comes back to RAM at the first touch.
  * - `"error"`: not mapped, not readable, or no page for a device.
+ *
+ * With `-huge` behind it, as in `"write-huge"`, the page lies in a huge page of 2 MiB.
  */
-export type SnapshotPage =
-  | "none"
+export type SnapshotPage = "none" | "error" | PresentPage | `${PresentPage}-huge`;
+
+type PresentPage =
   | "read"
   | "zero"
   | "write"
   | "own-read"
   | "own-write"
   | "other-read"
-  | "other-write"
-  | "error";
+  | "other-write";
 
 /**
  * What every device offers to the program that owns it. `KernelOptions`: how a kernel is named,

@@ -82,7 +82,7 @@ export function hugeStart(page: number): number {
 }
 
 /** Entry `i` of a huge page whose entry 0 is `head`. */
-function hugePte(head: number, i: number): number {
+export function hugePte(head: number, i: number): number {
   return ptePfn(head) === ZERO_PFN ? head : (head + (i << PFN_SHIFT)) | 0;
 }
 

@@ -15,7 +15,8 @@
  *       may have begun to write them.
  *   Q4  Pages end in their order, and `next` is the page that is being ended. Of that one nobody
  *       can tell which counts the dead thread has put. If its entry is not the migration's any
- *       more, its frames are left alone: at most two are lost, and none is put twice.
+ *       more, its frames are left alone: at most two are lost, and none is put twice. A huge page
+ *       ends at once, and may lose its 512.
  *   Q5  Who ends another thread's migration takes it under migrationsLock, and may not die before
  *       it is done (mm/half-done.ts). So each has one thread that ends it.
  *
@@ -52,6 +53,8 @@ import { hasAgentDied, liveAgent } from "../sync/tasks/identity.ts";
 import type { SharedMemory } from "../sync/shared-memory.ts";
 import { DONE, type Task } from "../sync/tasks/task.ts";
 import { beginHalfDone, endHalfDone } from "./half-done.ts";
+import { HUGE_PAGES } from "./huge.ts";
+import { NOT_ISOLATED, hintHuge, replaceHuge, startsHuge } from "./huge-migration.ts";
 import type { Mm } from "./mm-struct.ts";
 import {
   KIND_DEVICE_PRIVATE,
@@ -73,9 +76,6 @@ export const MIGRATE_PFN_MIGRATE = 2;
 export const MIGRATE_PFN_WRITE = 8;
 /** Of `src`: the old frame number begins at this bit. */
 export const MIGRATE_PFN_SHIFT = 8;
-
-/** No entry is this: a kind that there is not. */
-export const NOT_ISOLATED = 0x0e;
 
 const PAGES_TO_DEVICE = counterPlace("pagesToDevice");
 const PAGES_TO_RAM = counterPlace("pagesToRam");
@@ -215,7 +215,10 @@ export function* endMigration(moving: MovingPages): Task<number> {
   for (let i = first; i < src.length; i++) {
     if (record !== undefined) record.next = i;
     const isInDoubt = isTakenOver && i === first && !(yield* isStillOurs(moving, i));
-    if (!isInDoubt && (yield* endPage(moving, i))) moved++;
+    if (!isInDoubt && (yield* endHuge(moving, record, i))) {
+      moved += HUGE_PAGES;
+      i += HUGE_PAGES - 1;
+    } else if (!isInDoubt && (yield* endPage(moving, i))) moved++;
   }
   yield* mm.migrations.wakeAll();
   if (record === undefined) endHalfDone(mm);
@@ -241,6 +244,29 @@ export function migrationEntry(pte: number): number {
 function* isStillOurs(moving: MovingPages, i: number): Task<boolean> {
   const pte = moving.old[i]!;
   return pte !== NOT_ISOLATED && (yield* replaceMigration(moving, i, migrationEntry(pte)));
+}
+
+/**
+ * Ends a huge page of which page `i` is the first, if it moves as one (V2 of
+ * migrate/migrate-huge.ts). From the exchange of its entries on, `next` is its last page: a thread
+ * that dies while it puts the old frames loses those that are left, and puts none twice.
+ */
+function* endHuge(
+  moving: MovingPages,
+  record: MigrationRecord | undefined,
+  i: number,
+): Task<boolean> {
+  const { machine, mm, startPage, src, dst, old } = moving;
+  const { ownEndPfn, refs } = machine.ram;
+  if ((src[i]! & MIGRATE_PFN_MIGRATE) === 0 || !startsHuge(moving, i)) return false;
+  const [from, to] = [ptePfn(old[i]!), dst[i]!];
+  if (!(yield* replaceHuge(moving, i, newEntry(moving, i, to)))) return false;
+  if (record !== undefined) record.next = i + HUGE_PAGES - 1;
+  hintHuge(machine, to, startPage + i);
+  if (to >= ownEndPfn) mm.counters.add(PAGES_TO_DEVICE, HUGE_PAGES);
+  else if (from >= ownEndPfn) mm.counters.add(PAGES_TO_RAM, HUGE_PAGES);
+  if (from !== ZERO_PFN) yield* refs.putRun(from, HUGE_PAGES, 2); // the entries', the migration's
+  return true;
 }
 
 /** Ends page `i`. Whether it is in its new frame. */

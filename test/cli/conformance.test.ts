@@ -25,7 +25,7 @@ test("every case that is in the table passes, and the command says how many of t
   const { suiteCases, casesHere, failed, results } = JSON.parse(terminal.text.out) as Report;
   const wrong = results.filter(({ message }) => message !== undefined);
   assert.deepEqual(wrong, []);
-  assert.deepEqual([status, failed, suiteCases], [EXIT_OK, 0, 78]);
+  assert.deepEqual([status, failed, suiteCases, casesHere], [EXIT_OK, 0, 78, 78]);
   assert.equal(results.length, casesHere);
   const names = new Set(results.map(({ name }) => name));
   assert.equal(names.size, casesHere, "each has a name of its own");

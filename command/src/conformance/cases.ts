@@ -1,6 +1,6 @@
 /**
- * @module The cases of Linux's HMM selftests (`tools/testing/selftests/mm/hmm-tests.c`) that run
- * here, under the suite's names. A case that cannot run yet is not in the table.
+ * @module The cases of Linux's HMM selftests (`tools/testing/selftests/mm/hmm-tests.c`), under the
+ * suite's names.
  */
 
 import type { Fixture } from "./fixture.ts";
@@ -11,6 +11,11 @@ export interface ConformanceCase {
   readonly fixture: "hmm" | "hmm2";
   readonly name: string;
   readonly run: (fixture: Fixture) => Promise<void>;
+  /** RAM of the space, and memory of each device, where the usual is too small. */
+  readonly ramBytes?: number;
+  readonly deviceBytes?: number;
+  /** As in the suite: a case that takes longer has failed. Default 30,000. */
+  readonly timeLimitMs?: number;
 }
 
 /** Tests of the suite, each on a device-private and on a device-coherent device: 78 cases. */

@@ -156,9 +156,19 @@ export class Fixture {
   }
 }
 
-function makeDevice(space: AddressSpace, kind: DeviceKind): Promise<SoftwareDevice> {
+function makeDevice(
+  space: AddressSpace,
+  kind: DeviceKind,
+  memoryBytes: number = DEVICE_BYTES,
+): Promise<SoftwareDevice> {
   const memory = kind === "device_private" ? "private" : "coherent";
-  return SoftwareDevice.create(space, { memoryBytes: DEVICE_BYTES, memory });
+  return SoftwareDevice.create(space, { memoryBytes, memory });
+}
+
+/** What the fixture of a case has, beside the suite's. */
+export interface FixtureSizes {
+  readonly ramBytes?: number;
+  readonly deviceBytes?: number;
 }
 
 /** Runs `body` with a fresh space and as many devices as it wants; all of them end afterwards. */
@@ -166,14 +176,15 @@ export async function withFixture(
   kind: DeviceKind,
   devices: 1 | 2,
   body: (fixture: Fixture) => Promise<void>,
+  { ramBytes = RAM_BYTES, deviceBytes = DEVICE_BYTES }: FixtureSizes = {},
 ): Promise<void> {
-  await using space = await AddressSpace.create({ ramBytes: RAM_BYTES });
-  await using first = await makeDevice(space, kind);
+  await using space = await AddressSpace.create({ ramBytes });
+  await using first = await makeDevice(space, kind, deviceBytes);
   if (devices === 1) {
     await body(new Fixture(kind, space, [new Mirror(first)]));
     return;
   }
-  await using second = await makeDevice(space, kind);
+  await using second = await makeDevice(space, kind, deviceBytes);
   await body(new Fixture(kind, space, [new Mirror(first), new Mirror(second)]));
 }
 

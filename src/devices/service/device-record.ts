@@ -86,6 +86,7 @@ export interface DeviceRecord extends StructView {
   ownType: number;
   ownChunks: number;
   ownHand: number;
+  failNext: number;
   readonly chunks: WordArray;
   readonly counters: WordArray;
 }
@@ -133,6 +134,7 @@ export const DeviceRecord: Struct<DeviceRecord> = struct<DeviceRecord>(
     ownType: u32("const", "pages that are the device's own: 0 none, else a DeviceMemoryType"),
     ownChunks: u32("const", "device memories for them (own-memory.ts)"),
     ownHand: u32("atomic", "where the search for a frame to evict stands"),
+    failNext: u32("atomic", "1: the next allocation of a command that moves pages fails"),
     chunks: array(OWN_CHUNKS_MAX, "const", "the device memories"),
     counters: array(COUNTERS, "by counter: see device-stats.ts", "statistics"),
   },

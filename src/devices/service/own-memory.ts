@@ -12,6 +12,8 @@
 
 import {
   atomicAdd,
+  atomicExchange,
+  atomicStore,
   DEVICE_MEMORY_PAGES_MAX,
   DeviceMemory,
   emptyDeviceMemory,
@@ -23,6 +25,7 @@ import {
   PAGE_BYTES,
   registerDeviceMemoryOps,
   takeDeviceFrame,
+  takeDeviceRun,
   usedDeviceFrames,
   type DeviceMemoryType,
   type Machine,
@@ -70,10 +73,33 @@ function chunksOf({ memory, chunks, ownChunks }: DeviceRecord): DeviceMemory[] {
   return Array.from({ length: ownChunks }, (_, i) => DeviceMemory.at(memory, chunks.get(i)));
 }
 
+const FAIL_NEXT: number = DeviceRecord.offset.failNext;
+
+/** The next allocation of a command that moves pages fails. Linux's test device: FAIL_ALLOC. */
+export function failNextAllocation({ memory, at }: DeviceRecord): void {
+  atomicStore(memory.words, at + FAIL_NEXT, 1);
+}
+
+/** Whether an allocation is to fail, once. */
+export function isToFail({ memory, at }: DeviceRecord): boolean {
+  return atomicExchange(memory.words, at + FAIL_NEXT, 0) !== 0;
+}
+
 /** A free frame with one reference, or 0. */
 export function* takeOwnFrame(record: DeviceRecord): Task<number> {
+  if (isToFail(record)) return 0;
   for (const chunk of chunksOf(record)) {
     const pfn = yield* takeDeviceFrame(chunk);
+    if (pfn !== 0) return pfn;
+  }
+  return 0;
+}
+
+/** The first of 512 free frames in a row for a huge page, each with one reference; or 0. */
+export function* takeOwnRun(record: DeviceRecord): Task<number> {
+  if (isToFail(record)) return 0;
+  for (const chunk of chunksOf(record)) {
+    const pfn = yield* takeDeviceRun(chunk);
     if (pfn !== 0) return pfn;
   }
   return 0;

@@ -6,6 +6,7 @@
  */
 
 import {
+  doneNumber,
   ENOMEM,
   hmmRangeAlloc,
   hmmRangeCountOwn,
@@ -13,6 +14,7 @@ import {
   hmmRangeMigrate,
   mmOfRange,
   PAGE_BYTES,
+  pageCopiers,
   SELECT_SYSTEM,
   toRam,
   withHmmRange,
@@ -24,7 +26,7 @@ import {
 } from "../../driver-interface.ts";
 import type { FaultService } from "../service/fault-service.ts";
 import type { DeviceRecord } from "../service/device-record.ts";
-import { makeRoom, ownerOf, takeOwnFrame } from "../service/own-memory.ts";
+import { isToFail, makeRoom, ownerOf, takeOwnFrame, takeOwnRun } from "../service/own-memory.ts";
 import { registerErrno } from "../service/span-service.ts";
 import type { CommandOutcome, CommandRequest } from "./command.ts";
 
@@ -60,7 +62,8 @@ function* inPieces(
   let pages = 0;
   try {
     while (page < endPage) {
-      const end = Math.min(page + PIECE_PAGES, endPage);
+      // A huge page lies in one piece.
+      const end = Math.min(page - (page % PIECE_PAGES) + PIECE_PAGES, endPage);
       if (isToDevice) yield* makeRoom(machine, record, end - page);
       let moved = 0;
       // The range keeps the address space alive meanwhile, and is not read.
@@ -88,7 +91,7 @@ function* movePiece(
   isToDevice: boolean,
 ): Task<number> {
   const owner = ownerOf(record);
-  const mover = isToDevice ? toOwnMemory(machine, record) : toRam(machine);
+  const mover = isToDevice ? toOwnMemory(machine, record) : backToRam(machine, record);
   const select = isToDevice ? SELECT_SYSTEM : SELECT_DEVICE;
   const { mmapLock } = mmOfRange(range);
   yield* mmapLock.downRead();
@@ -102,9 +105,20 @@ function* movePiece(
   }
 }
 
-function toOwnMemory({ ram }: Machine, record: DeviceRecord): PageMover {
+function toOwnMemory(machine: Machine, record: DeviceRecord): PageMover {
   return {
     alloc: () => takeOwnFrame(record),
-    copy: (from, to) => ram.copyFrame(from, to),
+    allocHuge: () => takeOwnRun(record),
+    ...pageCopiers(machine),
+  };
+}
+
+function backToRam(machine: Machine, record: DeviceRecord): PageMover {
+  const mover = toRam(machine);
+  return {
+    ...mover,
+    alloc: (page, from) => (isToFail(record) ? doneNumber(0) : mover.alloc(page, from)),
+    allocHuge: (page) =>
+      isToFail(record) ? doneNumber(0) : (mover.allocHuge?.(page) ?? doneNumber(0)),
   };
 }

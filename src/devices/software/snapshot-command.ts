@@ -99,17 +99,22 @@ function* snapshotPart(service: FaultService, range: HmmRange, into: Uint8Array)
   }
 }
 
-/** By the byte that a snapshot has of a page. */
-const SNAPSHOT_PAGES: readonly SnapshotPage[] = [
-  "none",
+const PRESENT_PAGES = [
   "read",
   "zero",
   "write",
-  "error",
   "own-read",
   "own-write",
   "other-read",
   "other-write",
+] as const;
+
+/** By the byte that a snapshot has of a page. */
+const SNAPSHOT_PAGES: readonly SnapshotPage[] = [
+  "none",
+  "error",
+  ...PRESENT_PAGES,
+  ...PRESENT_PAGES.map((page) => `${page}-huge` as const),
 ];
 
 /** What the bytes that a snapshot command filled say. */
@@ -122,9 +127,17 @@ function snapshotByte(machine: Machine, record: DeviceRecord, entry: number): nu
 }
 
 function snapshotPage(machine: Machine, record: DeviceRecord, entry: number): SnapshotPage {
-  if (!entryIsValid(entry, DEFAULT_ENCODING)) {
-    return entry === DEFAULT_ENCODING.values.none ? "none" : "error";
-  }
+  const { flags, values } = DEFAULT_ENCODING;
+  if (!entryIsValid(entry, DEFAULT_ENCODING)) return entry === values.none ? "none" : "error";
+  const page = presentPage(machine, record, entry);
+  return (entry & (flags.huge ?? 0)) === 0 ? page : `${page}-huge`;
+}
+
+function presentPage(
+  machine: Machine,
+  record: DeviceRecord,
+  entry: number,
+): (typeof PRESENT_PAGES)[number] {
   const isWritable = entryIsWritable(entry, DEFAULT_ENCODING);
   const kind = machine.ram.sections.deviceKindOf(entryPfn(entry, DEFAULT_ENCODING));
   if (kind !== 0 && kind >>> 2 === ownerOf(record)) return isWritable ? "own-write" : "own-read";

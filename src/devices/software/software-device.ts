@@ -9,11 +9,13 @@ import {
   DEVICE_COHERENT,
   DEVICE_PRIVATE,
   EBADF,
+  EINVAL,
   HmmError,
   PAGE_BYTES,
   anAddressSpace,
   beginStacksAtCalls,
   checkArgument,
+  mapInserted,
   type AddressSpace,
   type DriverThread,
   type Task,
@@ -42,7 +44,7 @@ import type { CommandOutcome } from "./command.ts";
 import { COMMANDS, type CommandName } from "./commands.ts";
 import { snapshotPages } from "./snapshot-command.ts";
 import { countExclusive } from "./exclusive-command.ts";
-import { emptyOwnMemory } from "../service/own-memory.ts";
+import { emptyOwnMemory, failNextAllocation } from "../service/own-memory.ts";
 import { readStats, statsBetween } from "../service/device-stats.ts";
 import { DeviceThreads, lostDevice } from "./device-threads.ts";
 import { beginDispatch } from "./dispatch-state.ts";
@@ -231,6 +233,31 @@ export class SoftwareDevice implements Device<SoftwareKernelOptions> {
     return await this.#driver.runOnSpace(this.#space, () =>
       emptyOwnMemory(machine, this.#owned.record.device),
     );
+  }
+
+  /**
+   * Maps memory of the device's driver into the space, as a mapping of a device file does: private,
+   * readable and writable, zeroed pages that are there at once. Returns the address. No device
+   * takes such pages as its own. Rejects with HmmError ENOMEM, EINVAL.
+   */
+  async mmap(lengthBytes: number): Promise<number> {
+    this.#check("mmap");
+    const { machine } = this.#driver;
+    const address = await this.#driver.runOnSpace(this.#space, (mm) =>
+      mapInserted(machine, mm, lengthBytes),
+    );
+    if (address >= 0) return address;
+    const why = address === EINVAL ? "give a length above 0" : "unmap something, or map less";
+    throw new HmmError(address, "mmap", `Cannot map memory of the device's driver: ${why}`);
+  }
+
+  /**
+   * For tests: the next allocation of a page, or of a huge page, by `migrate` or `migrateBack`
+   * fails. A huge page is then moved as small ones; a small one stays where it is.
+   */
+  failNextAllocation(): void {
+    this.#check("failNextAllocation");
+    failNextAllocation(this.#owned.record.device);
   }
 
   /**

@@ -22,7 +22,15 @@ import type { Mm } from "../../mm/mm-struct.ts";
 import { KIND_SPECIAL, ZERO_PFN, pteKind, ptePfn } from "../../mm/pte.ts";
 import { beginWait } from "../../mm/source/bring-in.ts";
 import { mayBeHuge } from "../../mm/vma/huge-vma.ts";
-import { VM_READ, VM_SPECIAL, VM_WRITE, Vma, findVma, offsetOf } from "../../mm/vma/vma.ts";
+import {
+  VM_MIXEDMAP,
+  VM_READ,
+  VM_SPECIAL,
+  VM_WRITE,
+  Vma,
+  findVma,
+  offsetOf,
+} from "../../mm/vma/vma.ts";
 import {
   MID_HUGE,
   leafIn,
@@ -123,7 +131,8 @@ function* passes(walk: Walk, passesMax: number): Task<Errno> {
 /**
  * One pass, to the end of the range. At a place that no device may read:
  *
- *     no vma, or VM_IO, VM_PFNMAP, VM_MIXEDMAP     EFAULT
+ *     no vma, or VM_IO, VM_PFNMAP                  EFAULT
+ *     VM_MIXEDMAP                                  EFAULT; allowed with HOLES_MARK
  *     no VM_READ                                   EPERM; EFAULT with HOLES_MARK, as in later Linux
  *     a page of the device that lies in no huge    EINVAL
  *       page, or in two mappings
@@ -153,7 +162,8 @@ function* walkRange(walk: Walk): Task<Errno> {
 }
 
 function judgeVma(range: HmmRange, vma: Vma): Errno {
-  if ((vma.flags & VM_SPECIAL) !== 0) return EFAULT;
+  const special = range.holes === HOLES_FAIL ? VM_SPECIAL : VM_SPECIAL & ~VM_MIXEDMAP;
+  if ((vma.flags & special) !== 0) return EFAULT;
   if ((vma.flags & VM_READ) === 0) return range.holes === HOLES_FAIL ? EPERM : EFAULT;
   return 0;
 }

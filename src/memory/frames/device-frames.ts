@@ -10,7 +10,12 @@
  *
  *     0, 1  COUNT, PINS   references, as of any frame (frame-refs.ts); a device frame has no pins
  *     2     LINK          of a free frame: the next free one, 0 at the end
- *     3     PAGE          where the frame was put last (a hint for eviction): a virtual page number
+ *     3     PAGE          where the frame was put last (a hint for eviction): a virtual page
+ *     number;
+ *                         of a free frame: the free one before it, 0 at the start
+ *
+ * Free frames are counted by blocks of RUN_PAGES, so that a run for a huge page is found at once. A
+ * frame that is freed is the next to be given out: so blocks that are in use fill first.
  *
  *   D1  A frame is free exactly when its count is 0, as in RAM (F1 of frame-refs.ts). The last put
  *       calls the driver's `pageFree`, and only after that puts the frame on the free list. So the
@@ -29,8 +34,8 @@ import { writeWord } from "../../sync/primitives/word-steps.ts";
 import type { SharedMemory } from "../../sync/shared-memory.ts";
 import { access } from "../../sync/tasks/task.ts";
 import type { Task } from "../../sync/tasks/task.ts";
-import type { Struct, StructView } from "../layout/struct.ts";
-import { embed, pointer, struct, u32 } from "../layout/struct.ts";
+import type { Struct, StructView, WordArray } from "../layout/struct.ts";
+import { array, embed, pointer, struct, u32 } from "../layout/struct.ts";
 import { PINS_AFTER_COUNT } from "./frame-counts.ts";
 import { DEVICE_FRAME_COUNT, DEVICE_FRAME_WORDS, FRAME_WORDS, frameWord } from "./ram-section.ts";
 
@@ -44,6 +49,10 @@ export type DeviceMemoryType = typeof DEVICE_PRIVATE | typeof DEVICE_COHERENT;
 
 /** Frames of one device memory at most: 16 MiB. A device may have several. */
 export const DEVICE_MEMORY_PAGES_MAX = 4096;
+
+/** Frames of a run, as many as a huge page has (mm/huge.ts), and of a block that has one. */
+export const RUN_PAGES = 512;
+const BLOCKS_MAX: number = DEVICE_MEMORY_PAGES_MAX / RUN_PAGES;
 
 const LINK: number = DEVICE_FRAME_COUNT + PINS_AFTER_COUNT + 1;
 const PAGE: number = LINK + 1;
@@ -65,6 +74,7 @@ export interface DeviceMemory extends StructView {
   firstFree: number;
   usedPages: number;
   isClosed: number;
+  readonly freeOfBlock: WordArray;
   readonly emptied: WaitQueue;
 }
 
@@ -80,6 +90,7 @@ export const DeviceMemory: Struct<DeviceMemory> = struct<DeviceMemory>("deviceMe
   firstFree: u32("deviceMemoryLock", "first free frame's number, 0 for none"),
   usedPages: u32("deviceMemoryLock", "frames that are not free"),
   isClosed: u32("deviceMemoryLock", "1: no frame is given out any more"),
+  freeOfBlock: array(BLOCKS_MAX, "deviceMemoryLock", "free frames of each block of RUN_PAGES"),
   emptied: embed(WaitQueue, "who has closed it waits here until no frame is used"),
 });
 
@@ -114,11 +125,40 @@ function wordOf(device: DeviceMemory, pfn: number, word: number): number {
 
 /** Makes all frames free, before another thread knows of them. */
 export function fillDeviceMemory(device: DeviceMemory): void {
-  const { memory, basePfn, pages } = device;
-  for (let pfn = basePfn + pages - 1; pfn >= basePfn; pfn--) {
-    memory.words[wordOf(device, pfn, LINK)] = device.firstFree;
-    device.firstFree = pfn;
-  }
+  const { basePfn, pages } = device;
+  for (let pfn = basePfn + pages - 1; pfn >= basePfn; pfn--) pushFree(device, pfn);
+}
+
+function blockOf({ basePfn }: DeviceMemory, pfn: number): number {
+  return Math.floor((pfn - basePfn) / RUN_PAGES);
+}
+
+/** Holding deviceMemoryLock, as below. */
+function pushFree(device: DeviceMemory, pfn: number): void {
+  const { words } = device.memory;
+  const { firstFree, freeOfBlock } = device;
+  atomicStore(words, wordOf(device, pfn, LINK), firstFree);
+  atomicStore(words, wordOf(device, pfn, PAGE), 0);
+  if (firstFree !== 0) atomicStore(words, wordOf(device, firstFree, PAGE), pfn);
+  device.firstFree = pfn;
+  const block = blockOf(device, pfn);
+  freeOfBlock.set(block, freeOfBlock.get(block) + 1);
+}
+
+/** Takes a free frame out of the list, and gives it its first reference. */
+function takeFree(device: DeviceMemory, pfn: number): void {
+  const { words } = device.memory;
+  const { freeOfBlock } = device;
+  const next = atomicLoad(words, wordOf(device, pfn, LINK)) >>> 0;
+  const previous = atomicLoad(words, wordOf(device, pfn, PAGE)) >>> 0;
+  if (previous === 0) device.firstFree = next;
+  else atomicStore(words, wordOf(device, previous, LINK), next);
+  if (next !== 0) atomicStore(words, wordOf(device, next, PAGE), previous);
+  const block = blockOf(device, pfn);
+  freeOfBlock.set(block, freeOfBlock.get(block) - 1);
+  atomicStore(words, wordOf(device, pfn, LINK), 0);
+  atomicStore(words, wordOf(device, pfn, PAGE), 0);
+  atomicStore(words, wordOf(device, pfn, DEVICE_FRAME_COUNT), 1);
 }
 
 /**
@@ -129,25 +169,55 @@ export function* takeDeviceFrame(device: DeviceMemory): Task<number> {
   yield* device.lock.lock();
   const pfn = device.isClosed === 0 ? device.firstFree : 0;
   if (pfn !== 0) {
-    device.firstFree = atomicLoad(memory.words, wordOf(device, pfn, LINK)) >>> 0;
     yield* writeWord(memory, device.at + USED_PAGES, device.usedPages + 1, "used pages");
-    atomicStore(memory.words, wordOf(device, pfn, LINK), 0);
-    atomicStore(memory.words, wordOf(device, pfn, DEVICE_FRAME_COUNT), 1);
+    takeFree(device, pfn);
   }
   yield* device.lock.unlock();
   if (pfn !== 0) yield* access(memory, "alloc", frameWord(pfn, 0), FRAME_WORDS, "frame");
   return pfn;
 }
 
-/** D1. The caller has dropped the last reference. */
-export function* giveDeviceFrame(device: DeviceMemory, pfn: number): Task<void> {
+/**
+ * The first of RUN_PAGES free frames in a row, an aligned one, each with one reference and any
+ * contents; 0 when there are none, or the memory is closed.
+ */
+export function* takeDeviceRun(device: DeviceMemory): Task<number> {
+  const { memory, basePfn } = device;
+  yield* device.lock.lock();
+  const block = device.isClosed === 0 ? freeBlock(device) : -1;
+  const first = block < 0 ? 0 : basePfn + block * RUN_PAGES;
+  if (first !== 0) {
+    yield* writeWord(memory, device.at + USED_PAGES, device.usedPages + RUN_PAGES, "used pages");
+    for (let pfn = first; pfn < first + RUN_PAGES; pfn++) takeFree(device, pfn);
+  }
+  yield* device.lock.unlock();
+  if (first !== 0) {
+    const firstWord = frameWord(first + RUN_PAGES - 1, 0);
+    yield* access(memory, "alloc", firstWord, RUN_PAGES * FRAME_WORDS, "frames");
+  }
+  return first;
+}
+
+/** A block of which all frames are free, or -1. */
+function freeBlock({ freeOfBlock, pages }: DeviceMemory): number {
+  for (let block = 0; (block + 1) * RUN_PAGES <= pages; block++)
+    if (freeOfBlock.get(block) === RUN_PAGES) return block;
+  return -1;
+}
+
+/** D1, of `count` frames from `pfn` on. The caller has dropped their last references. */
+export function* giveDeviceFrames(
+  device: DeviceMemory,
+  pfn: number,
+  count: number = 1,
+): Task<void> {
   const { memory } = device;
   const { pageFree } = deviceFrameOps.find(device.opsId) ?? {};
-  if (pageFree !== undefined) yield* pageFree(memory, device, pfn);
+  if (pageFree !== undefined)
+    for (let i = 0; i < count; i++) yield* pageFree(memory, device, pfn + i);
   yield* device.lock.lock();
-  atomicStore(memory.words, wordOf(device, pfn, LINK), device.firstFree);
-  device.firstFree = pfn;
-  const used = device.usedPages - 1;
+  for (let i = count - 1; i >= 0; i--) pushFree(device, pfn + i);
+  const used = device.usedPages - count;
   yield* writeWord(memory, device.at + USED_PAGES, used, "used pages");
   // Under the lock: as soon as it is dropped, the memory may be removed.
   if (used === 0) yield* device.emptied.wakeAll();

@@ -28,7 +28,7 @@ import { EXPLORED, REAL } from "../../sync/shared-memory.ts";
 import type { SharedMemory } from "../../sync/shared-memory.ts";
 import { DONE, access, doneBoolean } from "../../sync/tasks/task.ts";
 import type { Task } from "../../sync/tasks/task.ts";
-import { DeviceMemory, giveDeviceFrame } from "./device-frames.ts";
+import { DeviceMemory, giveDeviceFrames } from "./device-frames.ts";
 import type { FrameAllocator } from "./frame-allocator.ts";
 import { type FrameCounts, PINS_AFTER_COUNT } from "./frame-counts.ts";
 import { poisonPage } from "./page-data.ts";
@@ -78,12 +78,28 @@ export class FrameRefs {
       return;
     }
     const freed: number[] = [];
+    const freedOfDevices: number[] = [];
     for (const pfn of pfns) {
       if (pfn === ZERO_PFN || !this.#isFreed(pfn, this.#drop(pfn))) continue;
-      if (this.#sections.countsOf(pfn).device === 0) freed.push(pfn);
-      else yield* this.#free(pfn);
+      (this.#sections.countsOf(pfn).device === 0 ? freed : freedOfDevices).push(pfn);
     }
     yield* this.#allocator.giveAll(freed);
+    if (freedOfDevices.length > 0) yield* this.#giveToDevices(freedOfDevices);
+  }
+
+  /** As rows: a huge page's at once. */
+  *#giveToDevices(pfns: readonly number[]): Task<void> {
+    for (let start = 0, end = 0; start < pfns.length; start = end) {
+      const pfn = pfns[start]!;
+      const { device } = this.#sections.countsOf(pfn);
+      end = start + 1;
+      while (
+        pfns[end] === pfn + (end - start) &&
+        this.#sections.countsOf(pfns[end]!).device === device
+      )
+        end++;
+      yield* giveDeviceFrames(DeviceMemory.at(this.memory, device), pfn, end - start);
+    }
   }
 
   /**
@@ -403,7 +419,7 @@ export class FrameRefs {
       poisonPage(this.#sections.of(pfn), pfn);
     return device === 0
       ? this.#allocator.give(pfn)
-      : giveDeviceFrame(DeviceMemory.at(this.memory, device), pfn);
+      : giveDeviceFrames(DeviceMemory.at(this.memory, device), pfn);
   }
 
   *#getExplored(pfn: number): Task<void> {

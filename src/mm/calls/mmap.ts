@@ -29,6 +29,7 @@ import {
   VM_BACKED,
   VM_BUFFER,
   VM_HUGETLB,
+  VM_MIXEDMAP,
   VM_READ,
   VM_SHARED,
   VM_WRITE,
@@ -38,6 +39,7 @@ import {
   mappedPagesIn,
 } from "../vma/vma.ts";
 import { populateHugetlb } from "./hugetlb.ts";
+import { insertPages } from "./inserted.ts";
 import { munmapLocked } from "./munmap.ts";
 import { lengthPagesOf, pageOf } from "./page-arguments.ts";
 
@@ -65,6 +67,19 @@ export interface MmapRequest {
   readonly offsetPages: number;
   /** An explicit huge mapping of private memory (vma/huge-vma.ts). Default false. */
   readonly huge?: boolean;
+  /** A private mapping whose pages a driver puts there (inserted.ts). Default false. */
+  readonly inserted?: boolean;
+}
+
+/**
+ * Maps memory of a driver's own into a space, as the mmap of its file does: private, for reading
+ * and writing, zeroed pages that are there at once. The address, or as of `doMmap`. Takes the mmap
+ * lock; the caller holds an mm user.
+ */
+export function mapInserted(machine: Machine, mm: Mm, lengthBytes: number): Task<number> {
+  const protection = VM_READ | VM_WRITE;
+  const request = { lengthBytes, address: 0, placement: MAP_ANYWHERE, protection, shared: false };
+  return doMmap(machine, mm, { ...request, bufferPfn: 0, offsetPages: 0, inserted: true });
 }
 
 /**
@@ -139,6 +154,7 @@ function* mmapLocked(
     result = yield* put(machine, mm, range, kind);
     if (result === 0 && request.huge === true)
       result = yield* populateHugetlb(machine, mm, range, kind.flags);
+    if (result === 0 && request.inserted === true) result = yield* insertPages(machine, mm, range);
   } else {
     yield* dropSource(machine, kind);
   }
@@ -178,6 +194,7 @@ function isHugeRequest(request: MmapRequest): boolean {
 function vmaFlags(request: MmapRequest): number {
   let protection = request.protection & (VM_READ | VM_WRITE);
   if (request.huge === true) protection |= VM_HUGETLB;
+  if (request.inserted === true) protection |= VM_MIXEDMAP;
   if (request.bufferPfn !== 0) return protection | VM_SHARED | VM_BUFFER;
   const flags = request.shared ? protection | VM_SHARED : protection;
   return isBacked(request) ? flags | VM_BACKED : flags;

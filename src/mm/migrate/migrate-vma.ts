@@ -68,7 +68,8 @@ import type { Task } from "../../sync/tasks/task.ts";
 import { joinDeviceSpaces } from "../device-spaces.ts";
 import { beginHalfDone } from "../half-done.ts";
 import { type VmFault, countingFrame, getIfNamed } from "../fault/vm-fault.ts";
-import { splitHuge } from "../huge.ts";
+import { allocHuge } from "../fault/huge-fault.ts";
+import { HUGE_PAGES, hugePte, hugeStart, isHugeAt, splitHuge } from "../huge.ts";
 import {
   MIGRATE_PFN_MIGRATE,
   MIGRATE_PFN_SHIFT,
@@ -81,6 +82,7 @@ import {
   migrationEntry,
   settleMigration,
 } from "../migration.ts";
+import { startsHuge } from "../huge-migration.ts";
 import type { Mm } from "../mm-struct.ts";
 import {
   KIND_DEVICE_EXCLUSIVE,
@@ -104,6 +106,7 @@ import {
   VM_WRITE,
   type Vma,
 } from "../vma/vma.ts";
+import { HUGE_NONE, HUGE_STAYS, isolateHuge, prepareHuge, settleHuge } from "./migrate-huge.ts";
 
 /** Pages in RAM, and places where nothing is yet. */
 export const SELECT_SYSTEM = 1;
@@ -189,14 +192,44 @@ function* collect(migration: Migration): Task<void> {
   yield* mmuNotifierInvalidateRangeStart(machine, range);
   for (let page = startPage; page < endPage;) {
     const stop = Math.min(nextLeafPage(page), endPage);
-    const leaf = yield* leafAlloc(machine, mm.pgd, page);
-    yield* splitHuge(machine, mm, page);
-    if (leaf !== 0) yield* collectLeaf(migration, leaf, page, stop);
+    const isHuge = stop - page === HUGE_PAGES && (yield* collectHuge(migration, page));
+    const leaf = isHuge ? 0 : yield* leafAlloc(machine, mm.pgd, page);
+    if (leaf !== 0) {
+      yield* splitHuge(machine, mm, page);
+      yield* collectLeaf(migration, leaf, page, stop);
+    }
     page = stop;
   }
   // Also where nothing was: a coherent frame may come there (mmu/soft-tlb.ts, X6).
   yield* mm.shootdown.flush(startPage, endPage);
   yield* mmuNotifierInvalidateRangeEnd(machine, range);
+}
+
+/** A huge page as one (V1 of migrate-huge.ts). False: the pages are to be collected one by one. */
+function* collectHuge(migration: Migration, page: number): Task<boolean> {
+  const { machine, mm, vma, src, old, select } = migration;
+  if ((select & SELECT_SYSTEM) !== 0) yield* prepareHuge(machine, mm, vma, page);
+  const head = yield* isolateHuge(migration, page, (pte) => mayMoveHuge(migration, pte));
+  if (head === HUGE_NONE || head === HUGE_STAYS) return head === HUGE_STAYS;
+  const i = page - migration.startPage;
+  for (let k = 0; k < HUGE_PAGES; k++) {
+    old[i + k] = hugePte(head, k);
+    src[i + k] = sourceOf(vma, hugePte(head, k));
+  }
+  return true;
+}
+
+function mayMoveHuge(migration: Migration, pte: number): boolean {
+  const pfn = ptePfn(pte);
+  return isOfSelectedKind(migration, pte) && (pfn === ZERO_PFN || mayTake(migration, pfn));
+}
+
+/** What `src` says of a page with that entry, after setup. */
+function sourceOf(vma: Vma, pte: number): number {
+  const pfn = ptePfn(pte);
+  const isValid = pfn === ZERO_PFN ? 0 : MIGRATE_PFN_VALID;
+  const mayWrite = (vma.flags & VM_WRITE) === 0 ? 0 : MIGRATE_PFN_WRITE;
+  return (pfn << MIGRATE_PFN_SHIFT) | isValid | MIGRATE_PFN_MIGRATE | mayWrite;
 }
 
 /** @stepped pte */
@@ -207,28 +240,27 @@ function* collectLeaf(
   endPage: number,
 ): Task<void> {
   const { machine, src, old, vma } = migration;
-  const mayWrite = (vma.flags & VM_WRITE) === 0 ? 0 : MIGRATE_PFN_WRITE;
   for (let page = startPage; page < endPage; page++) {
     const index = pteIndex(leaf, page);
     const pte = wordAt(machine.memory.words, index);
     if (!(yield* isSelected(migration, pte))) continue;
-    const pfn = ptePfn(pte);
-    const hasFrame = pfn !== ZERO_PFN;
     if (yield* isolate(migration, index, pte)) {
       const i = page - migration.startPage;
       old[i] = pte;
-      src[i] =
-        (pfn << MIGRATE_PFN_SHIFT) |
-        (hasFrame ? MIGRATE_PFN_VALID : 0) |
-        MIGRATE_PFN_MIGRATE |
-        mayWrite;
+      src[i] = sourceOf(vma, pte);
     }
   }
 }
 
 /** Whether the entry is of a kind that is to be moved, and may be (Y4). */
-function* isSelected({ machine, select, vma }: Migration, pte: number): Task<boolean> {
-  const { ram } = machine;
+function* isSelected(migration: Migration, pte: number): Task<boolean> {
+  const { ram } = migration.machine;
+  const pfn = ptePfn(pte);
+  if (!isOfSelectedKind(migration, pte)) return false;
+  return pfn === ZERO_PFN || pfn >= ram.ownEndPfn || !(yield* ram.refs.pagePinned(pfn));
+}
+
+function isOfSelectedKind({ machine, select, vma }: Migration, pte: number): boolean {
   const kind = pteKind(pte);
   const isAll = (select & SELECT_ALL_SYSTEM) === SELECT_ALL_SYSTEM;
   if (kind === KIND_NONE || (kind === KIND_SPECIAL && ptePfn(pte) === ZERO_PFN))
@@ -236,9 +268,7 @@ function* isSelected({ machine, select, vma }: Migration, pte: number): Task<boo
   const isPrivate = kind === KIND_DEVICE_PRIVATE;
   const isOfRam = kind === KIND_FRAME || kind === KIND_PROT_NONE;
   if (!isPrivate && !isOfRam && !(isAll && kind === KIND_DEVICE_EXCLUSIVE)) return false;
-  const pfn = ptePfn(pte);
-  if (pfn < ram.ownEndPfn)
-    return (select & SELECT_SYSTEM) !== 0 && !(yield* ram.refs.pagePinned(pfn));
+  if (ptePfn(pte) < machine.ram.ownEndPfn) return (select & SELECT_SYSTEM) !== 0;
   return (select & (isPrivate ? SELECT_DEVICE_PRIVATE : SELECT_DEVICE_COHERENT)) !== 0;
 }
 
@@ -291,6 +321,7 @@ export function* migrateVmaPages(migration: Migration): Task<number> {
     if (isOurs && dst[i] !== 0) pages++;
     else src[i] = src[i]! & ~MIGRATE_PFN_MIGRATE;
   }
+  yield* settleHuge(migration, (i) => isMarked(migration, i));
   settleMigration(migration);
   return pages;
 }
@@ -310,6 +341,13 @@ export interface PageMover {
   readonly alloc: (page: number, from: number) => Task<number>;
   /** Copies the page's contents; `from` ZERO_PFN: clears `to`. */
   readonly copy: (from: number, to: number) => Task<void>;
+  /**
+   * The first of HUGE_PAGES frames in a row for a huge page, each with one reference; or 0. Left
+   * out, or 0: its pages are moved one by one.
+   */
+  readonly allocHuge?: (page: number) => Task<number>;
+  /** Copies all of a huge page; `from` ZERO_PFN: clears it. */
+  readonly copyHuge?: (from: number, to: number) => Task<void>;
   /** After `migrateVmaPages`: makes the device use the frames of the marked pages (Y6). */
   readonly commit?: (migration: Migration) => Task<void>;
 }
@@ -346,6 +384,13 @@ function* fill(migration: Migration, mover: PageMover): Task<number> {
   for (let i = 0; i < src.length; i++) {
     if (!isMarked(migration, i)) continue;
     const from = sourcePfn(migration, i);
+    if (startsHuge(migration, i)) {
+      if (yield* fillHuge(migration, mover, i, from)) {
+        i += HUGE_PAGES - 1;
+        continue;
+      }
+      yield* splitHuge(migration.machine, migration.mm, startPage + i);
+    }
     const to = yield* mover.alloc(startPage + i, from);
     dst[i] = to;
     if (to === 0) lacking++;
@@ -354,26 +399,59 @@ function* fill(migration: Migration, mover: PageMover): Task<number> {
   return lacking;
 }
 
-/** Moves pages to RAM, from wherever the CPU can copy them. */
-export function toRam({ ram }: Machine): PageMover {
+/** False: there are no frames in a row, and the pages are to be filled one by one. */
+function* fillHuge(
+  { dst, startPage }: Migration,
+  { allocHuge: alloc, copyHuge: copy }: PageMover,
+  i: number,
+  from: number,
+): Task<boolean> {
+  const to = alloc === undefined || copy === undefined ? 0 : yield* alloc(startPage + i);
+  if (to === 0 || copy === undefined) return false;
+  for (let k = 0; k < HUGE_PAGES; k++) dst[i + k] = to + k;
+  yield* copy(from, to);
+  return true;
+}
+
+/** Copies pages of memory that the CPU reaches. */
+export function pageCopiers({ ram }: Machine): Pick<Required<PageMover>, "copy" | "copyHuge"> {
   return {
-    alloc: () => ram.allocFrame(false),
     copy: (from, to) => ram.copyFrame(from, to),
+    copyHuge: (from, to) =>
+      from === ZERO_PFN ? ram.clearRun(to, HUGE_PAGES) : ram.copyRun(from, to, HUGE_PAGES),
+  };
+}
+
+/** Moves pages to RAM, from wherever the CPU can copy them. */
+export function toRam(machine: Machine): PageMover {
+  return {
+    alloc: () => machine.ram.allocFrame(false),
+    allocHuge: () => allocHuge(machine, false),
+    ...pageCopiers(machine),
   };
 }
 
 /**
  * `migrateToRam` (fault/device-private.ts) for a memory that the CPU can copy: moves the page of
- * the fault, and none beside it.
+ * the fault, and none beside it, but for those of its huge page. `mover`: by default to any frames.
  */
 export function* migrateFaultToRam(
   { machine, mm, vma, page }: VmFault,
   { owner }: DeviceMemory,
+  mover: PageMover = toRam(machine),
 ): Task<Errno> {
-  const args = { machine, mm, vma, startPage: page, endPage: page + 1, owner };
-  const result = yield* migrateRange({ ...args, select: SELECT_DEVICE_PRIVATE }, toRam(machine));
+  const { startPage, endPage } = isHugeAt(machine.memory, mm, page)
+    ? { startPage: hugeStart(page), endPage: hugeStart(page) + HUGE_PAGES }
+    : { startPage: page, endPage: page + 1 };
+  const args = { machine, mm, vma, startPage, endPage, owner };
+  const result = yield* migrateRange({ ...args, select: SELECT_DEVICE_PRIVATE }, mover);
   if (typeof result === "number") return result;
-  return result.lacking > 0 ? ENOMEM : 0;
+  const isThere = result.moved === endPage - startPage || !isOnDevice(machine, mm, page);
+  return result.lacking === 0 || isThere ? 0 : ENOMEM;
+}
+
+function isOnDevice({ memory }: Machine, mm: Mm, page: number): boolean {
+  return pteKind(pteAt(memory, mm.pgd, page)) === KIND_DEVICE_PRIVATE;
 }
 
 /** All pages that a device with an owner has, of whichever kind. */

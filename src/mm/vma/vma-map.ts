@@ -15,6 +15,7 @@ import type { Machine } from "../../memory/machine.ts";
 import { ENOMEM, type Errno } from "../../sync/errno.ts";
 import type { SharedMemory } from "../../sync/shared-memory.ts";
 import { DONE, type Task, doneNumber } from "../../sync/tasks/task.ts";
+import { HUGE_PAGES, clearHuge } from "../huge.ts";
 import type { Mm } from "../mm-struct.ts";
 import { PageCache, backingOf, cacheGet, cachePages, cachePut } from "./page-cache.ts";
 import { addMapper, countMapping } from "./source.ts";
@@ -343,6 +344,8 @@ export function* splitVmaAt(
   const at = isAllowed ? yield* machine.heap.alloc(Vma) : 0;
   if (at === 0) return ENOMEM;
   yield* getSource(machine, upper);
+  // A huge page lies in one mapping.
+  if (page % HUGE_PAGES !== 0) clearHuge(machine.memory, mm, page);
   vma.endPage = page;
   mm.mappedPages -= endPage - page;
   touchVma(machine.memory, mm, vma);

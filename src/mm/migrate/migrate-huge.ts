@@ -1,0 +1,92 @@
+/**
+ * @module mm/migrate/migrate-huge
+ * Huge pages (mm/huge.ts) in the steps of migrate-vma.ts. Follows Linux
+ * `migrate_vma_collect_huge_pmd` and `migrate_vma_insert_huge_pmd_page`.
+ *
+ *   V1  A huge page that lies in the range as a whole is isolated as one, under pageTableLock: all
+ *   512
+ *       entries become migration entries, and MID_HUGE stays. From then on the entries are the
+ *       migration's. Nobody else changes them, but for a zap, which clears the bit first if it
+ *       clears a part (then the migration ends page by page, as always).
+ *   V2  A driver gets 512 frames in a row for it, if there are any, and copies once. If not, frames
+ *   one
+ *       by one. Before the pages end, the page is split, unless all of its pages move into frames
+ *       in a row, or none moves: so at the end the entries are those of one huge page again.
+ *   V3  While they end, one by one or all at once, a reader of the bit may read an entry that is in
+ *   its
+ *       new frame, and conclude the ones behind it, which are not yet. That is right a moment
+ *       early: the contents are there, and nobody uses the old frames.
+ */
+
+import type { Machine } from "../../memory/machine.ts";
+import { midEntryOf, wordAt } from "../../mmu/radix-table.ts";
+import type { Task } from "../../sync/tasks/task.ts";
+import { HUGE_PAGES, hugeLeafAt, isHugeAt, linkHuge, rewriteHuge, splitHuge } from "../huge.ts";
+import { startsHuge } from "../huge-migration.ts";
+import type { MovingPages } from "../migration.ts";
+import type { Mm } from "../mm-struct.ts";
+import { KIND_MIGRATION, ZERO_PFN, makeNonPresent, ptePfn } from "../pte.ts";
+import { mayBeHuge } from "../vma/huge-vma.ts";
+import type { Vma } from "../vma/vma.ts";
+
+/**
+ * Where nothing was touched yet and huge pages are wanted, links an empty one, to be moved as one.
+ * Holding the mmap lock.
+ */
+export function* prepareHuge(machine: Machine, mm: Mm, vma: Vma, page: number): Task<void> {
+  const isUntouched = midEntryOf(machine.memory, mm.pgd, page) === 0;
+  if (isUntouched && mayBeHuge(mm, vma, page)) yield* linkHuge(machine, mm, page, 0);
+}
+
+/**
+ * Isolates the huge page from `page` on, of whose entry 0 `mayMove` tells whether the migration
+ * wants it. Returns entry 0 as it was. -1: it is none; or split now, because some of it is pinned.
+ * -2: it stays. V1.
+ *
+ * @stepped pte
+ */
+export function* isolateHuge(
+  { machine, mm }: MovingPages,
+  page: number,
+  mayMove: (head: number) => boolean,
+): Task<number> {
+  const { memory, ram } = machine;
+  if (!isHugeAt(memory, mm, page)) return HUGE_NONE;
+  yield* mm.pageTableLock.lock();
+  const leaf = hugeLeafAt(memory, mm, page);
+  const head = leaf === 0 ? 0 : wordAt(memory.words, leaf);
+  const pfn = ptePfn(head);
+  let answer = leaf === 0 ? HUGE_NONE : mayMove(head) ? head : HUGE_STAYS;
+  const isMoving = answer === head && leaf !== 0;
+  if (isMoving && pfn !== ZERO_PFN && (yield* ram.refs.isAnyPinned(pfn, HUGE_PAGES))) {
+    answer = HUGE_NONE;
+  } else if (isMoving) {
+    if (pfn !== ZERO_PFN) yield* ram.refs.getRun(pfn, HUGE_PAGES);
+    rewriteHuge(memory.words, leaf, makeNonPresent(KIND_MIGRATION, pfn));
+  }
+  yield* mm.pageTableLock.unlock();
+  if (answer === HUGE_NONE) yield* splitHuge(machine, mm, page);
+  return answer;
+}
+
+/** No entry has these values: a kind that there is not. */
+export const HUGE_NONE = 0x0e;
+export const HUGE_STAYS = 0x2e;
+
+/** V2, before the pages end. `moves` tells whether page i moves. */
+export function* settleHuge(moving: MovingPages, moves: (i: number) => boolean): Task<void> {
+  const { machine, mm, startPage, old } = moving;
+  const first = (HUGE_PAGES - (startPage % HUGE_PAGES)) % HUGE_PAGES;
+  for (let i = first; i < old.length; i += HUGE_PAGES)
+    if (startsHuge(moving, i) && !endsAlike(moving, i, moves))
+      yield* splitHuge(machine, mm, startPage + i);
+}
+
+/** Whether all pages of the huge page move into frames in a row, or none moves. */
+function endsAlike({ dst }: MovingPages, i: number, moves: (i: number) => boolean): boolean {
+  const isMoved = moves(i);
+  if (isMoved && dst[i]! % HUGE_PAGES !== 0) return false;
+  for (let k = 0; k < HUGE_PAGES; k++)
+    if (moves(i + k) !== isMoved || (isMoved && dst[i + k] !== dst[i]! + k)) return false;
+  return true;
+}
