@@ -1,0 +1,52 @@
+/**
+ * @module `npm run site`: builds the documentation site into `site/dist/`, static files that any
+ * server can serve, and checks its links. The tools stand in `site/`, apart from those that the
+ * library is built with, and are installed there when they are missing.
+ */
+
+import { existsSync } from "node:fs";
+import { rootPath, runCommand } from "./testing/run-command.mjs";
+import { missingFragments } from "./site/fragments.mjs";
+import { apiEntries } from "./site/contents.mjs";
+import { pagesPath, sitePath, writePages } from "./site/pages.mjs";
+
+const stepTimeoutMs = 600_000;
+
+/**
+ * Runs one step, with its name on the screen, and ends the program if it fails.
+ * @param {string} title
+ * @param {string} command
+ * @param {readonly string[]} args
+ */
+async function step(title, command, args) {
+  process.stdout.write(`${title}\n`);
+  const { ok, status, output } = await runCommand(command, args, { timeoutMs: stepTimeoutMs });
+  if (ok) return;
+  process.stderr.write(`${output}\nnpm run site: ${title}: ${status}\n`);
+  process.exit(1);
+}
+
+/** @param {string} name */
+function tool(name) {
+  return `${sitePath}node_modules/.bin/${name}`;
+}
+
+if (!existsSync(`${sitePath}node_modules`)) {
+  await step("install the site's tools", "npm", ["ci", "--prefix", sitePath]);
+}
+await step("build the library", "npm", ["run", "build"]);
+process.stdout.write("write the pages\n");
+writePages();
+await step("write the reference", tool("typedoc"), [
+  "--options",
+  `${sitePath}typedoc.json`,
+  "--out",
+  `${pagesPath}api`,
+  ...Object.values(apiEntries).map((entry) => rootPath + entry),
+]);
+await step("build the site", tool("vitepress"), ["build", sitePath]);
+process.stdout.write("check the links\n");
+const missing = missingFragments(`${sitePath}dist`);
+for (const line of missing) process.stderr.write(`${line}\n`);
+if (missing.length > 0) process.exit(1);
+process.stdout.write(`The site is in ${sitePath}dist.\n`);
