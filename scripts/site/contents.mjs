@@ -1,7 +1,7 @@
 /**
- * @module What the documentation site has, in the order in which a newcomer reads it: each page, the
- * document that it is made of, and its place in the sidebar. The site's configuration and the steps
- * that write the pages read this one table.
+ * @module What the documentation site has, in the order in which a newcomer reads it: each page,
+ * the document that it is made of, and its place in the sidebar. The site's configuration and the
+ * steps that write the pages read this one table.
  */
 
 /**
@@ -37,11 +37,13 @@ export const chapters = [
       page("With WebAssembly", "docs/guides/WASM.md", "guides/wasm"),
       page("Devices", "docs/guides/DEVICES.md", "guides/devices"),
       page("Bundlers", "docs/BUNDLERS.md", "guides/bundlers"),
+      page("WebGPU", "docs/WEBGPU.md", "webgpu"),
     ],
   },
   {
     title: "Further",
     pages: [
+      page("Errors", "docs/ERRORS.md", "errors"),
       page("Writing a driver", "docs/DRIVERS.md", "drivers"),
       page("The checker", "docs/CHECKER.md", "checker"),
       page("The command", "docs/COMMAND.md", "command"),
@@ -71,6 +73,7 @@ export const EXHIBITS = { source: "docs/EXHIBITS.md", folder: "exhibits" };
 export const apiEntries = {
   "hmm-ts": "src/index.ts",
   "hmm-ts/worker": "src/worker.ts",
+  "hmm-ts/webgpu": "src/webgpu.ts",
   "hmm-ts/driver": "src/driver.ts",
   "hmm-ts/checker": "src/checker/index.ts",
 };

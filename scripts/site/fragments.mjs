@@ -1,8 +1,8 @@
 /**
- * @module Links of the built site that name a part of a page (`#part`): the part must be there. The
- * site's builder refuses a link to a page that is missing; it does not look at parts. A checker of
- * links was tried, linkinator: it takes minutes, for it reads the page anew for each link to it, and
- * every page links to every other one in its sidebar.
+ * @module Links of the built site that name a part of a page (`#part`): the part must be there.
+ * The site's builder refuses a link to a page that is missing; it does not look at parts. A checker
+ * of links was tried, linkinator: it takes minutes, for it reads the page anew for each link to it,
+ * and every page links to every other one in its sidebar.
  */
 
 import { existsSync, readdirSync, readFileSync, statSync } from "node:fs";

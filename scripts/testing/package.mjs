@@ -228,6 +228,26 @@ async function checkImports(folder) {
 }
 
 /**
+ * What a newcomer does: the README's files of plain JavaScript, copied into the folder, and run.
+ *
+ * @param {string} folder In which the packages are installed.
+ */
+async function checkReadme(folder) {
+  const readme = readFileSync(`${rootPath}README.md`, "utf8");
+  const files = [...readme.matchAll(/^```js file=(\S+)\n([\s\S]*?)^```$/gm)];
+  for (const [, name = "", text = ""] of files) writeFileSync(join(folder, name), text);
+  const [, main = "", text = ""] = files[0] ?? [];
+  const wanted = /^console\.log\(.*\); \/\/ (.+)$/m.exec(text)?.[1] ?? "what it prints";
+  const result = await runNode([main], folder);
+  const isRight = result.ok && result.output.trim() === wanted;
+  return checkFromCommand("the README's program runs by copy and paste", {
+    ...result,
+    ok: isRight,
+    output: `${result.output}\nwanted ${wanted}`,
+  });
+}
+
+/**
  * @param {string} folder Empty, outside of the repository.
  * @returns {Promise<Check[]>}
  */
@@ -274,6 +294,7 @@ async function checkInstalled(folder) {
   const own = await npm(["exec", "--offline", "--", "hmm", "check", "./own.mjs"], folder);
   checks.push(checkFromCommand("hmm check explores a scenario of the user's", own));
 
+  checks.push(await checkReadme(folder));
   writeFileSync(join(folder, "program.ts"), program);
   const config = { compilerOptions: consumerOptions, files: ["program.ts"] };
   writeFileSync(join(folder, "tsconfig.json"), JSON.stringify(config));

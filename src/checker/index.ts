@@ -1,8 +1,9 @@
 /**
  * @module hmm-ts/checker
- * The public interface of the checker: it explores every interleaving of a few tasks. What such tasks are written with, locks, structs, mirrors, is hmm-ts/driver, of which
- * nothing is exported here: who explores starts Node with `--conditions=hmm-explore`, and both
- * entries are of one graph of modules. docs/CHECKER.md is the guide.
+ * The public interface of the checker: it explores every interleaving of a few tasks. What such
+ * tasks are written with, locks, structs, mirrors, is hmm-ts/driver, of which nothing is exported
+ * here: who explores starts Node with `--conditions=hmm-explore`, and both entries are of one graph
+ * of modules. docs/CHECKER.md is the guide.
  */
 
 import "../host/consumer-types.ts";

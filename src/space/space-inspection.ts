@@ -25,7 +25,6 @@ export class SpaceInspection {
   readonly #mm: Mm;
   readonly #translator: CpuTranslator;
 
-  /** @internal */
   protected constructor(hold: SpaceHold, translator: CpuTranslator) {
     this.#hold = hold;
     this.#machine = hold.seat.machine;

@@ -24,21 +24,21 @@ async function load<T>(name: string): Promise<T> {
 }
 
 const { relink, fragmentOf } = await load<{
-  relink(text: string, from: { source: string; path: string }, pageOf: PageOf): string;
-  fragmentOf(heading: string): string;
+  relink: (text: string, from: { source: string; path: string }, pageOf: PageOf) => string;
+  fragmentOf: (heading: string) => string;
 }>("links");
 const { splitExhibits } = await load<{
-  splitExhibits(text: string): {
+  splitExhibits: (text: string) => {
     introduction: string;
     exhibits: readonly { title: string; group: string; name: string; text: string }[];
   };
 }>("exhibits");
-const { missingFragments } = await load<{ missingFragments(folder: string): string[] }>(
+const { missingFragments } = await load<{ missingFragments: (folder: string) => string[] }>(
   "fragments",
 );
 const { chapters, pageOfDocument } = await load<{
   chapters: readonly { pages: readonly Page[] }[];
-  pageOfDocument(): Map<string, string>;
+  pageOfDocument: () => Map<string, string>;
 }>("contents");
 
 describe("links of a document", () => {
