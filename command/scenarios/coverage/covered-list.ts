@@ -43,6 +43,7 @@ import { wide } from "./mmu/wide.ts";
 import { widths } from "./mmu/widths.ts";
 import { accesses } from "./mm/accesses.ts";
 import { copiesOnWrite } from "./mm/copy-on-write.ts";
+import { migrationsBack } from "./mm/migrate-back.ts";
 import { deathsOfMigrations } from "./mm/migrate-deaths.ts";
 import { migrationsBesideDevices } from "./mm/migrate-devices.ts";
 import { migrations } from "./mm/migrations.ts";
@@ -105,6 +106,7 @@ export const covered: readonly Covered[] = [
   ...severalListeners,
   ...migrations,
   ...migrationsBesideDevices,
+  ...migrationsBack,
   ...deathsOfMigrations,
   ...mmPairs,
   ...protocols,

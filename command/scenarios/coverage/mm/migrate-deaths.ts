@@ -126,7 +126,6 @@ export const deathsOfMigrations: readonly Covered[] = [
   dying("store", "another one stores to it", [WAITS, store], requireContents(BEFORE, 1), [
     unlisted("lost-wakeup"),
   ]),
-  dying("load", "another one loads from it", [WAITS, load], requireContents(BEFORE), []),
   dying(
     "fork",
     "another one forks",
@@ -180,7 +179,7 @@ export const deathsOfMigrations: readonly Covered[] = [
     summary:
       "A thread dies at any point of a touch that brings a page back; another touches it, too.",
     isThere: true,
-    exploration: DYING,
+    exploration: { ...DYING, preemptions: 0 },
     killable: "dies",
     tasks: {
       dies: [["mm/fault/device-private.devicePrivateFault", ...STEPS], load],

@@ -210,13 +210,13 @@ export function* inSteps(
   yield* migrateVmaFinalize(migration);
 }
 
-function* dropLock({ mm }: HmmHarness): Task<void> {
+export function* dropLock({ mm }: HmmHarness): Task<void> {
   yield* mm.mmapLock.upRead();
   yield* mm.mmapLock.downRead();
 }
 
 /** Makes the entry a migration entry whatever it is. */
-function claimEntry(harness: HmmHarness, pfn: number): void {
+export function claimEntry(harness: HmmHarness, pfn: number): void {
   const { memory } = harness.machine;
   const leaf = leafOf(memory, harness.mm.pgd, PAGE);
   if (leaf === 0 || pfn === 0) return;

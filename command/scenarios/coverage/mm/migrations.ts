@@ -15,7 +15,7 @@ import { doMremap } from "../../../../src/mm/calls/mremap.ts";
 import { doMunmap } from "../../../../src/mm/calls/munmap.ts";
 import { doFork } from "../../../../src/mm/lifetime/fork.ts";
 import { mmput } from "../../../../src/mm/lifetime/mm.ts";
-import { endDeviceMemory, evictDeviceFrame } from "../../../../src/mm/migrate/device-evict.ts";
+import { endDeviceMemory } from "../../../../src/mm/migrate/device-evict.ts";
 import { PAGE_BYTES, ptePfn, withoutWrite } from "../../../../src/mm/pte.ts";
 import { viewClose, viewOpen } from "../../../../src/mm/view/view-open.ts";
 import { VM_READ } from "../../../../src/mm/vma/vma.ts";
@@ -72,12 +72,6 @@ const remap: Body = (_world, { machine, mm }) =>
 
 function* fork(world: MigrationWorld, { machine, mm }: HmmHarness): Task<void> {
   world.child = yield* doFork(machine, mm);
-}
-
-/** Forks, and the child stores. */
-function* forkAndStore(world: MigrationWorld, harness: HmmHarness): Task<void> {
-  yield* fork(world, harness);
-  yield* store(world, harness);
 }
 
 function* view(_world: MigrationWorld, { machine, mm }: HmmHarness): Task<void> {
@@ -228,14 +222,6 @@ const againstAccesses: readonly Covered[] = [
     check: requireContents(BEFORE + 2),
     twins: [],
   }),
-  migrating({
-    name: "touch-vs-discard",
-    summary: "A CPU thread touches a page in private memory while another gives it up.",
-    isThere: true,
-    tasks: { touch: [TOUCH, store], discard: [["mm/zap.zapRange"], discard] },
-    check: requireContents(0, 1),
-    twins: [],
-  }),
 ];
 
 const againstOthers: readonly Covered[] = [
@@ -288,19 +274,6 @@ const againstOthers: readonly Covered[] = [
     twins: [],
   }),
   migrating({
-    name: "touch-vs-fork",
-    summary: "A page in private memory is touched while a fork shares it.",
-    isThere: true,
-    exploration: { engine: "bounded", preemptions: 2 },
-    tasks: { fork: [["mm/lifetime/fork.doFork"], forkAndStore], touch: [TOUCH, load] },
-    check(world, harness): void {
-      requireContents(1)(world, harness);
-      const inChild = contents(harness, childOf(world, harness));
-      if (inChild !== BEFORE) bug(`The child's page holds ${inChild}`);
-    },
-    twins: [],
-  }),
-  migrating({
     name: "end-of-device-vs-store",
     summary: "A device ends while a CPU thread stores to a page in its memory.",
     isThere: true,
@@ -340,17 +313,6 @@ const againstOthers: readonly Covered[] = [
     check: () => {},
     twins: [],
   }),
-  migrating({
-    name: "evict-vs-discard",
-    summary: "A frame is evicted while its page is given up.",
-    isThere: true,
-    tasks: {
-      evict: [["mm/migrate/device-evict.evictDeviceFrame"], evict],
-      discard: [["mm/zap.zapRange"], discard],
-    },
-    check: requireContents(0),
-    twins: [],
-  }),
 ];
 
 function* endDevice({ memory }: MigrationWorld, { machine }: HmmHarness): Task<void> {
@@ -361,10 +323,6 @@ function* endDevice({ memory }: MigrationWorld, { machine }: HmmHarness): Task<v
 function* exit(world: MigrationWorld, { machine, mm }: HmmHarness): Task<void> {
   world.hasEnded = true;
   yield* mmput(machine, mm);
-}
-
-function* evict({ memory }: MigrationWorld, { machine }: HmmHarness): Task<void> {
-  yield* evictDeviceFrame(machine, memory, memory.basePfn);
 }
 
 export const migrations: readonly Covered[] = [...againstAccesses, ...withLock, ...againstOthers];
