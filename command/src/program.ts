@@ -16,6 +16,8 @@ import { addRun } from "./run.ts";
 import { addReplay } from "./replay/replay-command.ts";
 import { addFuzz } from "./fuzz/fuzz-command.ts";
 import { addMerge } from "./merge/merge-command.ts";
+import { isModulePath } from "./check/scenario-modules.ts";
+import { superviseCommand } from "./supervision/supervisor.ts";
 import type { Terminal } from "./terminal.ts";
 
 /** The commands in the order of the help. To add one, add a file and a line here. */
@@ -30,13 +32,19 @@ const COMMANDS: readonly AddCommand[] = [
 
 /**
  * Runs `hmm` with `args` (what follows the command's name) and returns its exit status. Never
- * throws, never exits.
+ * throws, never exits. A command that imports a user's modules runs in a Worker, in which
+ * `isSupervised` is true.
  */
-export async function runProgram(args: readonly string[], terminal: Terminal): Promise<number> {
+export async function runProgram(
+  args: readonly string[],
+  terminal: Terminal,
+  isSupervised: boolean = false,
+): Promise<number> {
   const context: CommandContext = { terminal, exitStatus: EXIT_OK };
   const program = createProgram(context);
   try {
     if (args.length === 0) program.outputHelp();
+    else if (!isSupervised && importsModules(args)) return await superviseCommand(args, terminal);
     else await program.parseAsync([...args], { from: "user" });
     return context.exitStatus;
   } catch (error) {
@@ -47,6 +55,14 @@ export async function runProgram(args: readonly string[], terminal: Terminal): P
     terminal.err.write(`${terminal.errColors.red("hmm:")} ${line}\n`);
     return usage ? EXIT_USAGE : EXIT_WRONG;
   }
+}
+
+/** Whether a command would import modules of the user's. */
+function importsModules([command = "", ...rest]: readonly string[]): boolean {
+  return (
+    ["check", "replay"].includes(command) &&
+    rest.some((arg) => isModulePath(arg.split(/[#@]/, 1)[0] ?? ""))
+  );
 }
 
 function createProgram(context: CommandContext): Command {

@@ -25,8 +25,8 @@ export class ProgressBar {
 
   /** `done` of `total` things of `stage`. A total of 0 says that nobody knows. */
   update(stage: string, done: number, total: number): void {
-    const { err, errColors } = this.terminal;
-    if (err.isTTY !== true) return;
+    const { err, errColors, mayRedraw } = this.terminal;
+    if (!mayRedraw) return;
     const nowMs = this.now();
     if (stage !== this.stage) {
       this.stage = stage;

@@ -8,7 +8,8 @@ import { UsageError } from "./exit-status.ts";
 import { quote } from "./option-values.ts";
 import type { Reader } from "./option-values.ts";
 
-const PARTS_LIMIT = 10_000;
+/** Most parts of a run. */
+export const PARTS_LIMIT = 10_000;
 
 export interface Shard {
   /** From 1 to `of`. */

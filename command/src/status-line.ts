@@ -22,8 +22,8 @@ export class StatusLine {
 
   /** Draws the line, cut to the width of the terminal; at most ten times a second. */
   update(text: string): void {
-    const { err, errColors } = this.#terminal;
-    if (err.isTTY !== true) return;
+    const { err, errColors, mayRedraw } = this.#terminal;
+    if (!mayRedraw) return;
     const nowMs = this.#now();
     if (nowMs - this.#drawnAtMs < REDRAW_MS) return;
     this.#drawnAtMs = nowMs;

@@ -1,6 +1,12 @@
 /**
  * @module Where the command writes. Results go to `out`, everything else (progress, errors) to
  * `err`, so that `hmm ... --json | jq` gets only the object.
+ *
+ * | variable | effect |
+ * | --- | --- |
+ * | FORCE_COLOR | colours also where there is no terminal; `0` or `false`: none at all; before the others |
+ * | NO_COLOR | set to anything: no colours (no-color.org) |
+ * | TERM=dumb | no colours, and no line is redrawn: the terminal knows no control codes |
  */
 
 import pc from "picocolors";
@@ -18,21 +24,46 @@ export interface Terminal {
   /** Colours for `out` and for `err`: each does nothing where there are none. */
   readonly outColors: Colors;
   readonly errColors: Colors;
+  /** Whether a line of `err` can be redrawn in place. */
+  readonly mayRedraw: boolean;
 }
 
 export type Colors = ReturnType<typeof pc.createColors>;
 
-/** Colours go to terminals only, and never where NO_COLOR is set to anything (no-color.org). */
+/** What a terminal can do. */
+export interface TerminalAbilities {
+  readonly outHasColors: boolean;
+  readonly errHasColors: boolean;
+  readonly mayRedraw: boolean;
+}
+
 export function makeTerminal(
   out: Output,
   err: Output,
   env: Readonly<Record<string, string | undefined>>,
 ): Terminal {
-  const allowed = (env["NO_COLOR"] ?? "") === "" && env["TERM"] !== "dumb";
+  const forced = env["FORCE_COLOR"] ?? "";
+  const isDumb = env["TERM"] === "dumb";
+  const isAllowed = (env["NO_COLOR"] ?? "") === "" && !isDumb;
+  const hasColors = ({ isTTY }: Output): boolean =>
+    forced === "" ? isAllowed && isTTY === true : forced !== "0" && forced !== "false";
+  return terminalOf(out, err, {
+    outHasColors: hasColors(out),
+    errHasColors: hasColors(err),
+    mayRedraw: err.isTTY === true && !isDumb,
+  });
+}
+
+export function terminalOf(
+  out: Output,
+  err: Output,
+  { outHasColors, errHasColors, mayRedraw }: TerminalAbilities,
+): Terminal {
   return {
     out,
     err,
-    outColors: pc.createColors(allowed && out.isTTY === true),
-    errColors: pc.createColors(allowed && err.isTTY === true),
+    outColors: pc.createColors(outHasColors),
+    errColors: pc.createColors(errHasColors),
+    mayRedraw,
   };
 }

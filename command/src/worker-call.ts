@@ -1,7 +1,7 @@
 /**
  * @module A call that runs in a Worker: start it with a value, exchange a few messages, get a
- * result or an error. It cannot be terminated on purpose: a thread that dies inside a critical
- * section stops the machine. A Worker is asked to end, and ends.
+ * result or an error. A Worker is asked to end, and ends. One that shares no machine with others
+ * can be ended where it is.
  *
  * Both halves are here: {@link callWorker} for the caller, and {@link answerCall} for the entry
  * file of the Worker. Types do not follow a value through a Worker's start or a port. So what one
@@ -19,6 +19,11 @@ export interface WorkerCall<Result> {
   readonly result: Promise<Result>;
   /** Sends a message that the Worker's `nextMessage()` waits for. */
   send(message: unknown): void;
+  /**
+   * Ends the Worker where it is: only one that shares no machine with other threads. `result`
+   * rejects with `reason`.
+   */
+  end(reason: Error): void;
 }
 
 /**
@@ -31,7 +36,9 @@ export function callWorker<Result>(
   onReport: (value: never) => void = () => {},
 ): WorkerCall<Result> {
   const worker = new Worker(url, { workerData: input });
+  let refuse: (reason: Error) => void = () => {};
   const result = new Promise<Result>((resolve, reject) => {
+    refuse = reject;
     worker.on("message", (answer: Answer) => {
       if (answer.kind === "report") onReport(answer.value);
       else resolve(answer.value);
@@ -45,6 +52,10 @@ export function callWorker<Result>(
   return {
     result,
     send: (message) => worker.postMessage(message),
+    end: (reason) => {
+      refuse(reason);
+      void worker.terminate();
+    },
   };
 }
 

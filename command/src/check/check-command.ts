@@ -7,8 +7,10 @@ import type { Command } from "commander";
 
 import { renderReport } from "../../../src/checker/report/report.ts";
 import type { CommandContext } from "../command.ts";
-import { EXIT_OK, EXIT_WRONG } from "../exit-status.ts";
+import { EXIT_OK, EXIT_USAGE, EXIT_WRONG } from "../exit-status.ts";
 import { EXIT_INTERRUPTED } from "../interruption.ts";
+import { loadSecondsOption } from "../load-seconds.ts";
+import { requireWritableFile } from "../named-files.ts";
 import { oneOf, seconds, wholeNumber } from "../option-values.ts";
 import { isInShard, shard as shardReader } from "../shard.ts";
 import type { Shard } from "../shard.ts";
@@ -32,6 +34,7 @@ const SECONDS_LIMIT = 7 * 24 * 3600;
 
 interface Flags extends EngineChoice {
   readonly jobs: number;
+  readonly loadSeconds: number;
   readonly show?: true;
   readonly html?: string;
   readonly json?: true;
@@ -66,6 +69,7 @@ export function addCheck(parent: Command, context: CommandContext): void {
       wholeNumber("--seed", 0, 2 ** 32 - 1),
     )
     .option("--seconds <number>", "the most for one scenario", seconds("--seconds", SECONDS_LIMIT))
+    .addOption(loadSecondsOption())
     .option(
       "--jobs <count>",
       "scenarios at once",
@@ -91,7 +95,9 @@ async function check(
   context: CommandContext,
 ): Promise<void> {
   requireConsistent(flags);
-  const all = await chosenScenarios(args);
+  requireWritableFile("--html", flags.html);
+  requireWritableFile("--checkpoint", flags.checkpoint);
+  const all = await chosenScenarios(args, flags.loadSeconds);
   const { shard } = flags;
   const scenarios = shard === undefined ? all : all.filter((_, i) => isInShard(i, shard));
   if (flags.list === true) context.terminal.out.write(listText(scenarios, flags, context));
@@ -142,6 +148,7 @@ async function explore(
     scenarios,
     choice,
     workers: jobs,
+    patienceSeconds: flags.loadSeconds,
     minimised:
       json === true || html !== undefined || flags.show === true || isAlone ? "all" : "surprises",
     shown: html !== undefined || flags.show === true || isAlone ? "all" : "surprises",
@@ -162,6 +169,7 @@ async function explore(
       `${JSON.stringify({ ...part, seconds: elapsed, rows: result.rows } satisfies CheckPart)}\n`,
     );
   context.exitStatus = result.rows.every(isAsExpected) ? EXIT_OK : EXIT_WRONG;
+  if (result.hasLost) context.exitStatus = EXIT_USAGE;
   if (result.isInterrupted) {
     context.exitStatus = EXIT_INTERRUPTED;
     terminal.err.write(`hmm: ${stoppedText(result, scenarios.length, checkpoint)}\n`);
@@ -176,11 +184,20 @@ function afterTable(
   { terminal }: CommandContext,
 ): string {
   const { rows, shown, isInterrupted } = result;
-  const timelines = shown.map((one) => `\n${findingText(one, terminal)}`).join("");
+  const timelines = [...unexplored(rows), ...shown.map((one) => findingText(one, terminal))]
+    .map((text) => `\n${text}`)
+    .join("");
   if (isInterrupted) return timelines;
   const page =
     flags.html === undefined ? "" : `\`${flags.html}\` has the timelines to step through.\n`;
   return `${timelines}\n${summaryText(rows, elapsed, terminal.outColors)}${page}`;
+}
+
+/** Why scenarios could not be explored: they have no timeline that says so. */
+function unexplored(rows: CheckResult["rows"]): string[] {
+  return rows
+    .filter(({ row }) => row.engine === "none")
+    .map(({ row }) => `${row.scenario}: ${row.findings[0]?.message ?? ""}\n`);
 }
 
 function stoppedText({ rows }: CheckResult, total: number, checkpoint: string | undefined): string {

@@ -108,6 +108,38 @@ export function isAsExpected({ row, expects }: Pick<JudgedRow, "row" | "expects"
   return row.findings.some(({ kind }) => kind === expects);
 }
 
+/** Whether a value that was read from a file is a row: every field that is used of one. */
+export function isJudgedRow(value: unknown): value is JudgedRow {
+  const { row, expects, coverage } = fieldsOf(value);
+  const { scenario, verdict, expected, engine, complete, bound, findings, ...counts } =
+    fieldsOf(row);
+  const { classes, executions, blocked, seconds } = counts;
+  return (
+    [scenario, engine, coverage].every((text) => typeof text === "string") &&
+    [classes, executions, blocked, seconds].every((count) => typeof count === "number") &&
+    [verdict, expected].every((word) => word === "ok" || word === "finding") &&
+    (expects === undefined || typeof expects === "string") &&
+    typeof complete === "boolean" &&
+    (bound === null || typeof bound === "number") &&
+    Array.isArray(findings) &&
+    findings.every(isRowFinding)
+  );
+}
+
+function isRowFinding(value: unknown): boolean {
+  const { kind, message, token, threads, steps, preemptions } = fieldsOf(value);
+  return (
+    [kind, message, token].every((text) => typeof text === "string") &&
+    [steps, preemptions].every((count) => typeof count === "number") &&
+    Array.isArray(threads) &&
+    threads.every((name) => typeof name === "string")
+  );
+}
+
+function fieldsOf(value: unknown): Readonly<Record<string, unknown>> {
+  return typeof value === "object" && value !== null ? { ...value } : {};
+}
+
 function rowFinding(name: string, finding: Finding): RowFinding {
   const { kind, message, token, threads, steps, preemptions } = finding;
   return { kind, message, token: `${name}@${token}`, threads, steps, preemptions };

@@ -6,6 +6,7 @@
 
 import type { StatusLine } from "../status-line.ts";
 import { CheckProgress } from "./check-progress.ts";
+import type { Progress } from "../../../src/checker/explore.ts";
 import type { JudgedRow } from "./check-row.ts";
 import type { CheckpointFile, CheckState } from "./checkpoint-file.ts";
 import type { ExploreJob, JobOutcome, Wanted } from "./explore-job.ts";
@@ -20,6 +21,8 @@ export interface CheckRunOptions {
   readonly scenarios: readonly LocatedScenario[];
   readonly choice: EngineChoice;
   readonly workers: number;
+  /** How long an import, a setup or one step may take. */
+  readonly patienceSeconds: number;
   readonly minimised: Wanted;
   readonly shown: Wanted;
   /** What was reached before, and where to keep what is reached now. */
@@ -34,6 +37,8 @@ export interface CheckResult {
   readonly shown: readonly ShownFinding[];
   /** Ctrl-C came before all was done. */
   readonly isInterrupted: boolean;
+  /** A scenario has ended the thread that explored it. */
+  readonly hasLost: boolean;
 }
 
 /** Explores `scenarios`. */
@@ -48,6 +53,7 @@ class CheckRun {
   readonly #state: CheckState;
   readonly #shown = new Map<string, readonly ShownFinding[]>();
   #printed = 0;
+  #hasLost = false;
 
   constructor(options: CheckRunOptions) {
     this.#options = options;
@@ -72,6 +78,7 @@ class CheckRun {
       rows,
       shown: this.#names.flatMap((name) => this.#shown.get(name) ?? []),
       isInterrupted,
+      hasLost: this.#hasLost,
     };
   }
 
@@ -82,27 +89,30 @@ class CheckRun {
   }
 
   async #runTogether(job: ExploreJob, progress: CheckProgress): Promise<void> {
-    const { workers } = this.#options;
+    const { workers, patienceSeconds } = this.#options;
     const stop = new AbortController();
     using _ = onInterrupt(() => stop.abort());
     progress.started(0, job.address.name);
-    const outcome = await exploreTogether(job, workers, stop.signal, (so) =>
-      progress.progressed(0, so),
+    const outcome = await exploreTogether(
+      job,
+      { threads: workers, patienceSeconds, signal: stop.signal },
+      (so) => progress.progressed(0, so),
     );
     progress.ended(0);
     this.#keep(job.address.name, outcome);
   }
 
   async #runPool(jobs: readonly ExploreJob[], progress: CheckProgress): Promise<void> {
-    const { workers, line } = this.#options;
-    const pool = new ExplorePool(jobs, {
-      onStart: (job) => progress.started(job, jobs[job]?.address.name ?? ""),
-      onProgress: (job, so) => progress.progressed(job, so),
-      onOutcome: (job, outcome) => {
+    const { workers, line, patienceSeconds } = this.#options;
+    const hearing = {
+      onStart: (job: number) => progress.started(job, jobs[job]?.address.name ?? ""),
+      onProgress: (job: number, so: Progress) => progress.progressed(job, so),
+      onOutcome: (job: number, outcome: JobOutcome) => {
         progress.ended(job);
         this.#keep(jobs[job]?.address.name ?? "", outcome);
       },
-    });
+    };
+    const pool = new ExplorePool(jobs, hearing, patienceSeconds);
     using _ = onInterrupt(() => pool.cancel());
     await pool.run(workers).finally(() => line.clear());
   }
@@ -126,6 +136,7 @@ class CheckRun {
     if (outcome.kind === "stopped") {
       if (outcome.checkpoint !== undefined) this.#state.underWay.set(name, outcome.checkpoint);
     } else {
+      this.#hasLost ||= outcome.isLost === true;
       this.#state.underWay.delete(name);
       this.#state.done.set(name, outcome.judged);
       this.#shown.set(name, outcome.shown);

@@ -4,12 +4,14 @@
  * file and renamed, so a crash leaves the previous one.
  */
 
-import { existsSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { renameSync, rmSync, writeFileSync } from "node:fs";
 
 import { CheckpointError, parseCheckpoint } from "../../../src/checker/session/checkpoint.ts";
 import type { Checkpoint } from "../../../src/checker/session/checkpoint.ts";
 import { UsageError } from "../exit-status.ts";
+import { exists, readJsonFile } from "../named-files.ts";
 import { quote } from "../option-values.ts";
+import { isJudgedRow } from "./check-row.ts";
 import type { JudgedRow } from "./check-row.ts";
 
 const VERSION = 1;
@@ -44,7 +46,7 @@ export class CheckpointFile {
    */
   read(): CheckState {
     const path = this.#path;
-    if (path === undefined || !existsSync(path)) return { done: new Map(), underWay: new Map() };
+    if (path === undefined || !exists(path)) return { done: new Map(), underWay: new Map() };
     const kept = parseKept(path);
     if (kept.question !== this.#question) {
       throw new UsageError(
@@ -88,18 +90,21 @@ function parseKept(path: string): Kept {
   const broken = new UsageError(
     `Cannot go on from ${quote(path)}: it is no checkpoint of \`hmm check\`; name another file`,
   );
-  let kept: Partial<Kept> | null;
-  try {
-    kept = JSON.parse(readFileSync(path, "utf8")) as Partial<Kept> | null;
-  } catch {
-    throw broken;
-  }
-  if (kept?.version !== VERSION || typeof kept.question !== "string") throw broken;
+  const kept = readJsonFile(path);
+  if (typeof kept !== "object" || kept === null) throw broken;
+  const { version, question, done, underWay } = kept as Partial<Record<keyof Kept, unknown>>;
+  if (version !== VERSION || typeof question !== "string") throw broken;
+  if (typeof done !== "object" || done === null) throw broken;
+  if (typeof underWay !== "object" || underWay === null) throw broken;
+  const rows = Object.entries(done).flatMap(([name, row]: [string, unknown]) =>
+    isJudgedRow(row) ? [[name, row] as const] : [],
+  );
+  if (rows.length !== Object.keys(done).length) throw broken;
   return {
     version: VERSION,
-    question: kept.question,
-    done: kept.done ?? {},
-    underWay: kept.underWay ?? {},
+    question,
+    done: Object.fromEntries(rows),
+    underWay: underWay as Kept["underWay"],
   };
 }
 

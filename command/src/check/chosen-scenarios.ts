@@ -13,12 +13,15 @@ import type { LocatedScenario } from "./scenario-modules.ts";
  * The scenarios that `args` select, each once, in the order of the arguments. Without arguments:
  * all that ship.
  */
-export async function chosenScenarios(args: readonly string[]): Promise<LocatedScenario[]> {
+export async function chosenScenarios(
+  args: readonly string[],
+  loadSeconds: number,
+): Promise<LocatedScenario[]> {
   if (args.length === 0) return await shippedScenarios();
   const chosen = new Map<string, LocatedScenario>();
   for (const arg of args) {
     const located = isModulePath(arg)
-      ? await scenariosOfPath(arg)
+      ? await scenariosOfPath(arg, loadSeconds)
       : withPrefix(await shippedScenarios(), arg);
     for (const one of located) chosen.set(one.address.name, one);
   }
@@ -26,9 +29,11 @@ export async function chosenScenarios(args: readonly string[]): Promise<LocatedS
 }
 
 /** The scenario with exactly this name: `patches/01/before`, `mine.js`, `mine.js#name`. */
-export async function namedScenario(name: string): Promise<LocatedScenario> {
+export async function namedScenario(name: string, loadSeconds: number): Promise<LocatedScenario> {
   const [path = ""] = name.split("#");
-  const located = isModulePath(path) ? await scenariosOfPath(path) : await shippedScenarios();
+  const located = isModulePath(path)
+    ? await scenariosOfPath(path, loadSeconds)
+    : await shippedScenarios();
   const found = located.find(({ address }) => address.name === name);
   if (found !== undefined) return found;
   throw unknownScenario(name, located);

@@ -38,12 +38,20 @@ export interface ExploreJob {
 
 /** The result. It can be sent between threads. */
 export type JobOutcome =
-  | { readonly kind: "judged"; readonly judged: JudgedRow; readonly shown: readonly ShownFinding[] }
+  | {
+      readonly kind: "judged";
+      readonly judged: JudgedRow;
+      readonly shown: readonly ShownFinding[];
+      /** Its Worker ended by itself: the scenario's code has ended it. */
+      readonly isLost?: boolean;
+    }
   | { readonly kind: "stopped"; readonly checkpoint: Checkpoint | undefined };
 
 export interface JobHearing {
   onProgress(so: Progress): void;
   isCancelled(): boolean;
+  /** An execution of a finding is repeated, to make it small or to show it. */
+  onReplay?(): void;
 }
 
 /**
@@ -62,25 +70,28 @@ export async function doJob(job: ExploreJob, hearing: JobHearing): Promise<JobOu
       ...options,
       resumable: true,
       ...(resumeFrom === undefined ? {} : { resumeFrom }),
-      ...hearing,
+      onProgress: (so) => hearing.onProgress(so),
+      isCancelled: () => hearing.isCancelled(),
     });
     if (exploration.end === "cancelled")
       return { kind: "stopped", checkpoint: exploration.checkpoint };
-    return judge(scenario, exploration, job, options, startMs);
+    return judge(scenario, exploration, job, options, startMs, () => hearing.onReplay?.());
   } catch (error) {
     return failedOutcome(job, expects, error);
   }
 }
 
-/** The scenario could not be explored. */
+/** The scenario could not be explored. `isLost`: it has ended the thread that did. */
 export function failedOutcome(
   job: ExploreJob,
   expects: JudgedRow["expects"],
   error: unknown,
+  isLost: boolean = false,
 ): JobOutcome {
   const message = error instanceof Error ? error.message : String(error);
   const row = failedRow(job.address.name, expects, message);
-  return { kind: "judged", judged: { row, expects, coverage: "could not be explored" }, shown: [] };
+  const judged = { row, expects, coverage: "could not be explored" };
+  return { kind: "judged", judged, shown: [], isLost };
 }
 
 /** The row of an exploration that has ended, and its recorded findings. */
@@ -90,13 +101,18 @@ export function judge(
   job: ExploreJob,
   options: ExploreOptions,
   startMs: number,
+  onReplay: () => void = () => {},
 ): JobOutcome {
   const { expects } = scenario;
   const found = expectedFirst(exploration.findings, scenario);
   const coverage = coverageText(exploration);
   const judgedSoFar = { row: rowOf(scenario, exploration, found, 0), expects };
   const isSurprise = !isAsExpected(judgedSoFar);
-  const budget = budgetOf(options);
+  const isCancelled = (): boolean => {
+    onReplay();
+    return false;
+  };
+  const budget = { ...budgetOf(options), isCancelled };
   const isMinimised = job.minimised === "all" || isSurprise;
   const reported = found.slice(0, FINDINGS_REPORTED);
   const findings = isMinimised

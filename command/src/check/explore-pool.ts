@@ -2,11 +2,15 @@
  * @module Explores scenarios with several Workers: a free Worker takes the next scenario. If a
  * Worker dies (out of memory, or a scenario that ends the process), only the scenario that it was
  * exploring fails.
+ *
+ * A scenario may loop, at import, in its setup or between two steps of a task. Then its Worker says
+ * nothing any more. Each has a word that changes with every execution: when it stays the same for
+ * too long, or after a request to stop, the Worker is ended where it is. It shares no machine.
  */
 
 import type { Progress } from "../../../src/checker/explore.ts";
 import { callWorker } from "../worker-call.ts";
-import { failedRow } from "./check-row.ts";
+import { failedOutcome } from "./explore-job.ts";
 import type { ExploreJob, JobOutcome } from "./explore-job.ts";
 import type { ExploreWorkerInput, ExploreWorkerReport } from "./explore-worker.ts";
 
@@ -16,20 +20,33 @@ export interface PoolHearing {
   onOutcome(job: number, outcome: JobOutcome): void;
 }
 
+/** How often the words are looked at. */
+const LOOK_MS = 100;
+/** How long a Worker without a pulse may take to stop. */
+const STOP_MS = 400;
+
+/** A scenario's code did not come back. */
+class NoPulse extends Error {}
+
 export class ExplorePool {
   readonly #jobs: readonly ExploreJob[];
   readonly #hearing: PoolHearing;
+  readonly #patienceMs: number;
   readonly #cancelled = new SharedArrayBuffer(4);
+  #cancelledMs = Infinity;
   #next = 0;
 
-  constructor(jobs: readonly ExploreJob[], hearing: PoolHearing) {
+  /** `patienceSeconds`: how long one execution may take. */
+  constructor(jobs: readonly ExploreJob[], hearing: PoolHearing, patienceSeconds: number) {
     this.#jobs = jobs;
     this.#hearing = hearing;
+    this.#patienceMs = patienceSeconds * 1000;
   }
 
   /** What is being explored ends soon, with a checkpoint; nothing else is begun. */
   cancel(): void {
     new Int32Array(this.#cancelled)[0] = 1;
+    this.#cancelledMs = performance.now();
     this.#next = this.#jobs.length;
   }
 
@@ -52,7 +69,8 @@ export class ExplorePool {
         sendNext();
       }
     };
-    const input: ExploreWorkerInput = { cancelled: this.#cancelled };
+    const pulse = new SharedArrayBuffer(4);
+    const input: ExploreWorkerInput = { cancelled: this.#cancelled, pulse };
     const call = callWorker<void>(new URL("./explore-worker.js", import.meta.url), input, hear);
     const sendNext = (): void => {
       current = this.#next < this.#jobs.length ? this.#next++ : -1;
@@ -60,15 +78,44 @@ export class ExplorePool {
       call.send(this.#jobs[current]);
     };
     sendNext();
+    const watch = this.#watch(pulse, (error) => call.end(error));
     try {
       await call.result;
     } catch (error) {
       const job = this.#jobs[current];
       if (job === undefined) throw error;
-      const message = `the Worker that explored it died: ${error instanceof Error ? error.message : String(error)}`;
-      const row = failedRow(job.address.name, undefined, message);
-      const judged = { row, expects: undefined, coverage: "could not be explored" };
-      this.#hearing.onOutcome(current, { kind: "judged", judged, shown: [] });
+      const isStopped = error instanceof NoPulse && this.#cancelledMs !== Infinity;
+      this.#hearing.onOutcome(
+        current,
+        isStopped ? { kind: "stopped", checkpoint: undefined } : lostOutcome(job, error),
+      );
+    } finally {
+      clearInterval(watch);
     }
   }
+
+  /** Calls `end` when the pulse has stayed the same for too long. */
+  #watch(pulse: SharedArrayBuffer, end: (error: Error) => void): ReturnType<typeof setInterval> {
+    const word = new Int32Array(pulse);
+    let seen = word[0];
+    let sinceMs = performance.now();
+    return setInterval(() => {
+      const nowMs = performance.now();
+      if (word[0] !== seen) sinceMs = nowMs;
+      seen = word[0];
+      const quietMs = nowMs - sinceMs;
+      const isStopping = quietMs >= STOP_MS && nowMs - this.#cancelledMs >= STOP_MS;
+      if (isStopping || quietMs >= this.#patienceMs) {
+        const text = `its code did not come back in ${this.#patienceMs / 1000} s (--load-seconds): a loop without \`yield*\`, at import, in its setup or in a task`;
+        end(new NoPulse(text));
+      }
+    }, LOOK_MS);
+  }
+}
+
+/** The Worker died, or was ended. */
+function lostOutcome(job: ExploreJob, error: unknown): JobOutcome {
+  if (error instanceof NoPulse) return failedOutcome(job, undefined, error);
+  const said = error instanceof Error ? error.message : String(error);
+  return failedOutcome(job, undefined, `the Worker that explored it died: ${said}`, true);
 }

@@ -5,7 +5,7 @@
  * cores.
  */
 
-import { exploreInParallel } from "../../../src/checker/parallel/parallel.ts";
+import { ExplorerCrash, exploreInParallel } from "../../../src/checker/parallel/parallel.ts";
 import type { AnyScenario } from "../../../src/checker/scenario.ts";
 import type { Progress } from "../../../src/checker/session/exploration.ts";
 import { exploreOptions } from "./engine-choice.ts";
@@ -19,14 +19,20 @@ export function canShare(job: ExploreJob, scenario: AnyScenario): boolean {
   return (exploreOptions(scenario, job.choice).engine ?? "optimal") === "optimal";
 }
 
+/** By how many Workers, how long each may say nothing, and until when. */
+export interface Together {
+  readonly threads: number;
+  readonly patienceSeconds: number;
+  readonly signal: AbortSignal;
+}
+
 /**
  * Explores with `threads` Workers and judges. It never throws: if the scenario cannot be explored,
  * that is reported as a finding.
  */
 export async function exploreTogether(
   job: ExploreJob,
-  threads: number,
-  signal: AbortSignal,
+  { threads, patienceSeconds, signal }: Together,
   onProgress: (so: Progress) => void,
 ): Promise<JobOutcome> {
   const startMs = performance.now();
@@ -34,11 +40,21 @@ export async function exploreTogether(
   try {
     const scenario = await scenarioAt(job.address);
     const options = exploreOptions(scenario, job.choice);
-    const request = { module, scenario: own, jobs: threads, options, onProgress, signal };
+    const request = {
+      module,
+      scenario: own,
+      jobs: threads,
+      options,
+      onProgress,
+      signal,
+      patienceSeconds,
+    };
     const exploration = await exploreInParallel(request);
     if (exploration.end === "cancelled") return { kind: "stopped", checkpoint: undefined };
     return judge(scenario, exploration, job, options, startMs);
   } catch (error) {
-    return failedOutcome(job, undefined, error);
+    if (signal.aborted) return { kind: "stopped", checkpoint: undefined };
+    const isLost = error instanceof ExplorerCrash && error.hasEnded;
+    return failedOutcome(job, undefined, error, isLost);
   }
 }

@@ -12,6 +12,8 @@ import type { Progress } from "../../../src/checker/explore.ts";
 export interface ExploreWorkerInput {
   /** One word: not 0 once everything shall stop. */
   readonly cancelled: SharedArrayBuffer;
+  /** One word: another number with each execution. */
+  readonly pulse: SharedArrayBuffer;
 }
 
 /** What it reports. */
@@ -19,16 +21,25 @@ export type ExploreWorkerReport =
   | { readonly kind: "progress"; readonly progress: Progress }
   | { readonly kind: "outcome"; readonly outcome: JobOutcome };
 
-await answerCall<void>(async ({ cancelled }: ExploreWorkerInput, call) => {
+await answerCall<void>(async ({ cancelled, pulse }: ExploreWorkerInput, call) => {
   const flag = new Int32Array(cancelled);
+  const beats = new Int32Array(pulse);
+  const beat = (): void => {
+    beats[0] = ((beats[0] ?? 0) + 1) | 0;
+  };
   for (;;) {
     const job = (await call.nextMessage()) as ExploreJob | undefined;
     if (job === undefined) return;
     const outcome = await doJob(job, {
       onProgress: (progress) =>
         call.report({ kind: "progress", progress } satisfies ExploreWorkerReport),
-      isCancelled: () => flag[0] !== 0,
+      isCancelled: () => {
+        beat();
+        return flag[0] !== 0;
+      },
+      onReplay: beat,
     });
+    beat();
     call.report({ kind: "outcome", outcome } satisfies ExploreWorkerReport);
   }
 });

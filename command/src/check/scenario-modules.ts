@@ -7,7 +7,7 @@
  * So the tokens of its findings say where it is.
  */
 
-import { existsSync } from "node:fs";
+import { type Stats, statSync } from "node:fs";
 import { resolve } from "node:path";
 import { fileURLToPath, pathToFileURL } from "node:url";
 
@@ -17,6 +17,7 @@ import { isFuzzFile, readFuzzFile } from "../fuzz/fuzz-program.ts";
 import { fileScenario } from "../fuzz/program-scenario.ts";
 import { UsageError } from "../exit-status.ts";
 import { quote } from "../option-values.ts";
+import { whileLoading } from "../supervision/loading.ts";
 
 /** The module of the scenarios that ship. */
 export const shippedModule: string = new URL("../../scenarios/all.js", import.meta.url).href;
@@ -51,10 +52,13 @@ export async function shippedScenarios(): Promise<LocatedScenario[]> {
  * Every scenario that the user's module at `path` exports. Throws UsageError if there is none, or
  * no module.
  */
-export async function scenariosOfPath(path: string): Promise<LocatedScenario[]> {
-  const file = path.startsWith("file:") ? fileURLToPath(path) : resolve(path);
-  if (!existsSync(file)) throw new UsageError(`Cannot read ${quote(path)}: there is no such file`);
-  const located = await scenariosOfModule(pathToFileURL(file).href).catch((error: unknown) => {
+export async function scenariosOfPath(
+  path: string,
+  loadSeconds: number,
+): Promise<LocatedScenario[]> {
+  const url = pathToFileURL(filePathOf(path)).href;
+  const load = (): Promise<LocatedScenario[]> => scenariosOfModule(url);
+  const located = await whileLoading(path, loadSeconds, load).catch((error: unknown) => {
     throw importFailure(path, error);
   });
   const isAlone = located.length === 1;
@@ -62,6 +66,23 @@ export async function scenariosOfPath(path: string): Promise<LocatedScenario[]> 
     const name = isAlone ? path : `${path}#${address.own}`;
     return { address: { ...address, name }, scenario: { ...scenario, name } };
   });
+}
+
+/** Throws UsageError unless it is a regular file: the import of a device would never end. */
+function filePathOf(path: string): string {
+  const refused = (state: string): UsageError =>
+    new UsageError(`Cannot read ${quote(path)}: ${state}`);
+  let file: string;
+  let found: Stats | undefined;
+  try {
+    file = path.startsWith("file:") ? fileURLToPath(path) : resolve(path);
+    found = statSync(file, { throwIfNoEntry: false });
+  } catch {
+    throw refused("it is no path of a file");
+  }
+  if (found === undefined) throw refused("there is no such file");
+  if (!found.isFile()) throw refused("it is no regular file");
+  return file;
 }
 
 /** The scenario at an address, under the name that the user knows. */

@@ -3,7 +3,7 @@
  * repeats it, and its timeline.
  */
 
-import { mkdirSync, writeFileSync } from "node:fs";
+import { writeFileSync } from "node:fs";
 import { availableParallelism } from "node:os";
 import { join, relative } from "node:path";
 
@@ -13,6 +13,7 @@ import { findingText, showFinding } from "../check/shown-finding.ts";
 import type { CommandContext } from "../command.ts";
 import { EXIT_OK, EXIT_WRONG, UsageError } from "../exit-status.ts";
 import { EXIT_INTERRUPTED } from "../interruption.ts";
+import { requireWritableFile, requireWritableFolder } from "../named-files.ts";
 import { seconds as secondsReader, wholeNumber } from "../option-values.ts";
 import { WHOLE, shard as shardReader } from "../shard.ts";
 import type { Shard } from "../shard.ts";
@@ -93,6 +94,8 @@ export async function fuzz(
   context: CommandContext,
 ): Promise<void> {
   requireConsistent(flags);
+  requireWritableFile("--state", flags.state);
+  requireWritableFolder("--output", flags.output);
   if (flags.programs === undefined) await fuzzForSeconds(flags, operations, context);
   else await fuzzPrograms(flags, flags.programs, operations, context);
 }
@@ -202,7 +205,6 @@ async function tell(
 function keep(found: ShrunkProgram, folder: string, seed: number, slice?: number): KeptFinding {
   const { kind, message, token, threads, steps, preemptions } = found.finding;
   const fileName = `fuzz-${kind}-${seed}${slice === undefined ? "" : `-${slice}`}.mjs`;
-  mkdirSync(folder, { recursive: true });
   const path = relative(".", join(folder, fileName));
   writeFileSync(path, scenarioFileText(fileName, found, seed));
   return { kind, message, token: `${path}@${token}`, threads, steps, preemptions, file: path };

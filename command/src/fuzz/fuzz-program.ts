@@ -85,18 +85,27 @@ export function isFuzzFile(value: unknown): boolean {
 export function readFuzzFile(value: unknown): FuzzFile {
   const file = value as Partial<FuzzFile>;
   if (file.fuzz !== 1) refuse("it is of another version");
-  if (typeof file.name !== "string" || typeof file.tasks !== "object")
-    refuse("it has no name or no tasks");
-  const names = Object.keys(file.tasks);
+  if (typeof file.name !== "string") refuse("it has no name");
+  const { tasks } = readFuzzProgram(file);
+  const preemptions = Number.isSafeInteger(file.preemptions) ? (file.preemptions ?? 0) : 0;
+  const summary = typeof file.summary === "string" ? file.summary : "a program of the fuzzer";
+  return { fuzz: 1, name: file.name, summary, preemptions, tasks };
+}
+
+/** Reads a program. Throws UsageError if it has another form. */
+export function readFuzzProgram(value: unknown): FuzzProgram {
+  const { tasks } = (typeof value === "object" && value !== null ? value : {}) as {
+    readonly tasks?: unknown;
+  };
+  if (typeof tasks !== "object" || tasks === null) refuse("it has no tasks");
+  const names = Object.keys(tasks);
   if (names.length === 0 || names.length > TASKS_MAX)
     refuse(`it must have 1 to ${TASKS_MAX} tasks`);
-  for (const calls of Object.values(file.tasks)) {
+  for (const calls of Object.values(tasks) as unknown[]) {
     if (!Array.isArray(calls)) refuse("a task must be an array of calls");
     calls.forEach((call, i) => requireCall(call as unknown, i));
   }
-  const preemptions = Number.isSafeInteger(file.preemptions) ? (file.preemptions ?? 0) : 0;
-  const summary = typeof file.summary === "string" ? file.summary : "a program of the fuzzer";
-  return { fuzz: 1, name: file.name, summary, preemptions, tasks: file.tasks };
+  return { tasks: tasks as FuzzProgram["tasks"] };
 }
 
 function requireCall(call: unknown, index: number): void {

@@ -3,10 +3,12 @@
  * program, and what was learned.
  */
 
-import { existsSync, readFileSync, renameSync, writeFileSync } from "node:fs";
+import { renameSync, writeFileSync } from "node:fs";
 
 import { UsageError } from "../exit-status.ts";
+import { exists, readJsonFile } from "../named-files.ts";
 import { quote } from "../option-values.ts";
+import { readFuzzProgram } from "./fuzz-program.ts";
 import type { Lesson } from "./fuzz-worker.ts";
 
 const VERSION = 1;
@@ -27,7 +29,7 @@ export interface FuzzState {
  * another seed.
  */
 export function readState(path: string | undefined, seed: number | undefined): FuzzState {
-  if (path === undefined || !existsSync(path))
+  if (path === undefined || !exists(path))
     return emptyState(seed ?? Math.floor(Math.random() * 2 ** 32));
   const state = parseState(path);
   if (seed !== undefined && seed !== state.seed) {
@@ -52,14 +54,30 @@ function parseState(path: string): FuzzState {
   const broken = new UsageError(
     `Cannot go on from ${quote(path)}: it is no state of \`hmm fuzz\`; name another file`,
   );
-  let state: Partial<FuzzState> | null;
-  try {
-    state = JSON.parse(readFileSync(path, "utf8")) as Partial<FuzzState> | null;
-  } catch {
+  const state = readJsonFile(path);
+  if (typeof state !== "object" || state === null) throw broken;
+  const given = state as Partial<Record<keyof FuzzState, unknown>>;
+  const { version, seed, next, programs = 0, executions = 0, seconds = 0, lessons } = given;
+  if (version !== VERSION || !isWhole(seed) || !isWhole(next) || !Array.isArray(lessons))
     throw broken;
+  if (!isWhole(programs) || !isWhole(executions) || typeof seconds !== "number") throw broken;
+  const read = lessons.map(readLesson).filter((lesson) => lesson !== undefined);
+  if (read.length !== lessons.length) throw broken;
+  return { version, seed, next, programs, executions, seconds, lessons: read };
+}
+
+function isWhole(value: unknown): value is number {
+  return Number.isSafeInteger(value) && Number(value) >= 0;
+}
+
+function readLesson(value: unknown): Lesson | undefined {
+  if (typeof value !== "object" || value === null) return undefined;
+  const { program, signals } = value as Partial<Record<keyof Lesson, unknown>>;
+  if (!Array.isArray(signals) || !signals.every((signal) => typeof signal === "string"))
+    return undefined;
+  try {
+    return { program: readFuzzProgram(program), signals };
+  } catch {
+    return undefined;
   }
-  const { version, seed, next, programs = 0, executions = 0, seconds = 0, lessons } = state ?? {};
-  const isNumbered = Number.isSafeInteger(seed) && Number.isSafeInteger(next);
-  if (version !== VERSION || !isNumbered || !Array.isArray(lessons)) throw broken;
-  return { version, seed: seed ?? 0, next: next ?? 0, programs, executions, seconds, lessons };
 }

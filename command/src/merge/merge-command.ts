@@ -3,15 +3,16 @@
  * `--json`.
  */
 
-import { existsSync, readFileSync } from "node:fs";
-
 import type { Command } from "commander";
 
+import { isJudgedRow } from "../check/check-row.ts";
 import type { CheckPart } from "../check/check-part.ts";
 import type { CommandContext } from "../command.ts";
 import { UsageError } from "../exit-status.ts";
 import type { FuzzPart } from "../fuzz/fuzz-part.ts";
+import { readJsonFile } from "../named-files.ts";
 import { quote } from "../option-values.ts";
+import { PARTS_LIMIT } from "../shard.ts";
 import { mergeCheck } from "./merge-check.ts";
 import { mergeFuzz } from "./merge-fuzz.ts";
 
@@ -36,33 +37,35 @@ export function addMerge(parent: Command, context: CommandContext): void {
 }
 
 function readPart(path: string): Part {
-  if (!existsSync(path)) throw new UsageError(`Cannot read ${quote(path)}: there is no such file`);
   const broken = new UsageError(
     `Cannot merge ${quote(path)}: it is no part of a run; make it with \`hmm check --shard 1/2 --json\` or \`hmm fuzz\` likewise`,
   );
-  let read: Partial<Part> | null;
-  try {
-    read = JSON.parse(readFileSync(path, "utf8")) as Partial<Part> | null;
-  } catch {
-    throw broken;
-  }
+  const read = readJsonFile(path);
   if (!isPart(read)) throw broken;
   return read;
 }
 
 /** The fields that the merge uses. */
-function isPart(read: Partial<Part> | null): read is Part {
-  if (
-    typeof read !== "object" ||
-    read === null ||
-    read.version !== 1 ||
-    typeof read.question !== "string"
-  )
-    return false;
-  const { part, of } = { part: undefined, of: undefined, ...read.shard };
-  if (!Number.isSafeInteger(part) || !Number.isSafeInteger(of)) return false;
-  if (read.part === "check") return isList(read.scenarios, isText) && isList(read.rows, isJudged);
-  return read.part === "fuzz" && isList(read.signals, isText) && isList(read.findings, isRecord);
+function isPart(value: unknown): value is Part {
+  const read = fieldsOf(value);
+  if (read["version"] !== 1 || typeof read["question"] !== "string") return false;
+  const { part, of } = fieldsOf(read["shard"]);
+  if (!isWhole(part) || !isWhole(of) || part < 1 || part > of || of > PARTS_LIMIT) return false;
+  if (typeof read["seconds"] !== "number") return false;
+  if (read["part"] === "check")
+    return isList(read["scenarios"], isText) && isList(read["rows"], isJudgedRow);
+  const { seed, programs, executions } = read;
+  if (read["part"] !== "fuzz" || ![seed, programs, executions].every(isWhole)) return false;
+  return isList(read["signals"], isText) && isList(read["findings"], isKeptFinding);
+}
+
+function isKeptFinding(value: unknown): boolean {
+  const { kind, message, token, file, slice } = fieldsOf(value);
+  return [kind, message, token, file].every(isText) && isWhole(slice);
+}
+
+function fieldsOf(value: unknown): Readonly<Record<string, unknown>> {
+  return typeof value === "object" && value !== null ? { ...value } : {};
 }
 
 function isList(value: unknown, isOne: (value: unknown) => boolean): boolean {
@@ -73,16 +76,8 @@ function isText(value: unknown): boolean {
   return typeof value === "string";
 }
 
-function isRecord(value: unknown): boolean {
-  return typeof value === "object" && value !== null;
-}
-
-function isJudged(value: unknown): boolean {
-  if (typeof value !== "object" || value === null || !("row" in value)) return false;
-  const { row } = value;
-  return (
-    typeof row === "object" && row !== null && "findings" in row && Array.isArray(row.findings)
-  );
+function isWhole(value: unknown): value is number {
+  return Number.isSafeInteger(value) && Number(value) >= 0;
 }
 
 /** Throws UsageError unless these are all the parts of one run, each once. */

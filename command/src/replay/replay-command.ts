@@ -13,10 +13,13 @@ import { findingText, showFinding } from "../check/shown-finding.ts";
 import type { ShownFinding } from "../check/shown-finding.ts";
 import type { CommandContext } from "../command.ts";
 import { EXIT_OK, EXIT_WRONG, UsageError } from "../exit-status.ts";
+import { loadSecondsOption } from "../load-seconds.ts";
+import { requireWritableFile } from "../named-files.ts";
 import { quote } from "../option-values.ts";
 
 interface Flags {
   readonly html?: string;
+  readonly loadSeconds: number;
   readonly json?: true;
 }
 
@@ -25,14 +28,16 @@ export function addReplay(parent: Command, context: CommandContext): void {
     .command("replay")
     .description("show a finding of `hmm check` again, beside the nearest schedule that passes")
     .argument("<token>", "what was printed with the finding: a scenario, @, and a schedule")
+    .addOption(loadSecondsOption())
     .option("--html <file>", "write the timeline to a page to step through")
     .option("--json", "print the recording as one JSON object and nothing else on standard output")
     .action(async (token: string, flags: Flags) => await replay(token, flags, context));
 }
 
 async function replay(token: string, flags: Flags, context: CommandContext): Promise<void> {
+  requireWritableFile("--html", flags.html);
   const { name, schedule } = partsOf(token);
-  const { scenario } = await namedScenario(name);
+  const { scenario } = await namedScenario(name, flags.loadSeconds);
   const shown = showAgain(scenario, schedule, token);
   if (flags.html !== undefined) writeFileSync(flags.html, renderReport([shown]));
   const { terminal } = context;

@@ -40,24 +40,34 @@ function choiceOfMark(mark: string): Choice {
   return mark.startsWith("^") ? WAKE + LETTERS.indexOf(mark.slice(1)) : marks.indexOf(mark);
 }
 
+/** Steps of a schedule at most: far more than an execution may have. */
+const STEPS_MAX = 1_000_000;
+
 /** The schedule of a token. Throws SyntaxError for anything else. */
 export function parseToken(token: string): Transition[] {
   const schedule: Transition[] = [];
+  const shown = JSON.stringify(token.length > 60 ? `${token.slice(0, 60)}…` : token);
   if (!token.startsWith(PREFIX))
-    throw new SyntaxError(`Cannot read the token "${token}": it must begin with ${PREFIX}`);
-  const steps = /([~!X?]|\^[a-zA-E]|)([a-zA-E])(\d*)/y;
-  steps.lastIndex = PREFIX.length;
-  while (steps.lastIndex < token.length) {
-    const at = steps.lastIndex;
-    const [whole, mark, letter, count] = steps.exec(token) ?? [];
+    throw new SyntaxError(`Cannot read the token ${shown}: it must begin with ${PREFIX}`);
+  const pieces = /([~!X?]|\^[a-zA-E]|)([a-zA-E])(\d*)/y;
+  pieces.lastIndex = PREFIX.length;
+  while (pieces.lastIndex < token.length) {
+    const at = pieces.lastIndex;
+    const [whole, mark, letter, count] = pieces.exec(token) ?? [];
     if (whole === undefined || letter === undefined) {
       throw new SyntaxError(
-        `Cannot read the token "${token}": nothing known stands at character ${at + 1}`,
+        `Cannot read the token ${shown}: nothing known stands at character ${at + 1}`,
       );
     }
     const choice = choiceOfMark(mark ?? "");
     const transition = transitionOf(LETTERS.indexOf(letter) & TASK_LIMIT, choice);
-    for (let left = count === "" ? 1 : Number(count); left > 0; left--) schedule.push(transition);
+    const steps = count === "" ? 1 : Number(count);
+    if (schedule.length + steps > STEPS_MAX) {
+      throw new SyntaxError(
+        `Cannot read the token ${shown}: it stands for more than ${STEPS_MAX} steps`,
+      );
+    }
+    for (let left = steps; left > 0; left--) schedule.push(transition);
   }
   return schedule;
 }

@@ -40,13 +40,23 @@ export interface ParallelRequest {
   readonly onProgress?: (progress: Progress) => void;
   /** Stops the exploration; with options.resumable it then has a checkpoint. */
   readonly signal?: AbortSignal;
+  /**
+   * How long a thread may say nothing, at import, in the scenario's setup or between two steps of a
+   * task. Then it is ended, and so is the exploration, with {@link ExplorerCrash}. A thread that
+   * does not stop when it shall is ended, too. Default: for ever.
+   */
+  readonly patienceSeconds?: number;
 }
 
 /** A thread of the exploration has failed. */
 export class ExplorerCrash extends Error {
-  constructor(scenario: string, thread: number, message: string) {
+  /** The thread has ended by itself. */
+  readonly hasEnded: boolean;
+
+  constructor(scenario: string, thread: number, message: string, hasEnded: boolean = false) {
     super(`Cannot explore "${scenario}": thread ${thread} failed: ${message}`);
     this.name = "ExplorerCrash";
+    this.hasEnded = hasEnded;
   }
 }
 
@@ -54,6 +64,8 @@ export class ExplorerCrash extends Error {
 class SplitInvalid extends Error {}
 
 const PROGRESS_MS = 200;
+/** How long a silent thread may take to stop. It speaks five times a second. */
+const STOP_MS = 500;
 /** The difference between the seeds of two threads. */
 const SEED_STEP = 0x9e3779b1;
 const samplingEngines: ReadonlySet<string> = new Set(["random", "pct", "pos"]);
@@ -99,6 +111,10 @@ interface Explorer {
   /** Which part it explores. */
   part: number | undefined;
   progress: Progress | undefined;
+  /** Whether something is expected of it. */
+  isBusy: boolean;
+  /** When it last said something. */
+  heardMs: number;
 }
 
 class ParallelSearch {
@@ -117,6 +133,7 @@ class ParallelSearch {
   #next = 0;
   #isSplit = false;
   #isStopped = false;
+  #stoppedMs = Infinity;
   #settle:
     | { readonly resolve: (result: Exploration) => void; readonly reject: (error: Error) => void }
     | undefined;
@@ -141,10 +158,10 @@ class ParallelSearch {
 
   async run(): Promise<Exploration> {
     const { signal, onProgress } = this.#request;
-    const timer =
-      onProgress === undefined
-        ? undefined
-        : setInterval(() => onProgress(this.#progress()), PROGRESS_MS);
+    const timer = setInterval(() => {
+      onProgress?.(this.#progress());
+      this.#lookForSilence();
+    }, PROGRESS_MS);
     const onAbort = (): void => this.#stop();
     signal?.addEventListener("abort", onAbort);
     try {
@@ -171,14 +188,23 @@ class ParallelSearch {
     };
     const url = new URL("./explorer-worker.js", import.meta.url);
     const worker = spawnWorker(url, start, { name: `explorer ${number}` });
-    const explorer: Explorer = { number, worker, part: undefined, progress: undefined };
+    const explorer: Explorer = {
+      number,
+      worker,
+      part: undefined,
+      progress: undefined,
+      isBusy: true,
+      heardMs: performance.now(),
+    };
     this.#explorers.push(explorer);
     worker.onMessage((message) => this.#onMessage(explorer, message as FromExplorer));
     worker.onError((error) => this.#crash(explorer, error.message));
-    worker.onExit(() => this.#crash(explorer, "it has ended"));
+    worker.onExit(() => this.#crash(explorer, "it has ended", true));
   }
 
   #onMessage(explorer: Explorer, message: FromExplorer): void {
+    explorer.heardMs = performance.now();
+    explorer.isBusy = message.kind === "progress";
     switch (message.kind) {
       case "ready":
         this.#ready(explorer, message.fingerprint, message.parts);
@@ -224,6 +250,7 @@ class ParallelSearch {
     if (this.#next >= this.#parts || (this.#isStopped && this.#next > 0)) return;
     const part = this.#next++;
     explorer.part = part;
+    explorer.isBusy = true;
     explorer.worker.post({
       kind: "explore",
       part: this.#isSplit ? part : undefined,
@@ -278,12 +305,27 @@ class ParallelSearch {
   #stop(): void {
     if (this.#isStopped) return;
     this.#isStopped = true;
+    this.#stoppedMs = performance.now();
     for (const { part, worker } of this.#explorers)
       if (part !== undefined) worker.post({ kind: "stop" });
   }
 
-  #crash(explorer: Explorer, message: string): void {
-    this.#settle?.reject(new ExplorerCrash(this.#request.scenario, explorer.number, message));
+  #lookForSilence(): void {
+    const { patienceSeconds } = this.#request;
+    if (patienceSeconds === undefined) return;
+    const nowMs = performance.now();
+    const limitMs = nowMs - this.#stoppedMs >= STOP_MS ? STOP_MS : patienceSeconds * 1000;
+    const silent = this.#explorers.find(
+      ({ isBusy, heardMs }) => isBusy && nowMs - heardMs >= limitMs,
+    );
+    if (silent === undefined) return;
+    const text = `its code did not come back in ${limitMs / 1000} s: a loop without \`yield*\`, at import, in its setup or in a task`;
+    this.#crash(silent, text);
+  }
+
+  #crash({ number }: Explorer, message: string, hasEnded: boolean = false): void {
+    const { scenario } = this.#request;
+    this.#settle?.reject(new ExplorerCrash(scenario, number, message, hasEnded));
   }
 
   #seconds(): number {
