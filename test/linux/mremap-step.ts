@@ -2,7 +2,7 @@
  * @module The step mremap of a trace, beside ours, with the kinds of difference that it can have.
  */
 
-import { BASE, type Play, answerOf, pagesOf } from "./play.ts";
+import { BASE, type Play, Undecided, answerOf, pagesOf } from "./play.ts";
 import type { TracedSpace } from "./traced-space.ts";
 import { PAGE_BYTES, type WindowMap } from "./window-map.ts";
 
@@ -99,13 +99,32 @@ function kindOf(play: Play, call: Call, ours: string): string | undefined {
 function failLate(play: Play, call: Call): void {
   const { space, replica, after } = play;
   const { to } = call;
-  if (to === undefined || after.toString() === replica.map.toString()) return;
+  if (to === undefined) return;
+  if (after.toString() === replica.map.toString()) {
+    if (mayHaveMoved(play, call)) throw new Undecided();
+    return;
+  }
   play.met("N");
   if (!isMovedOnly(call)) {
     space.munmapSync(to, call.newLength);
     return;
   }
   movePieces(play, { ...call, to }, after);
+}
+
+/**
+ * Kind N where the window does not tell: of several mappings the first may have moved, and the one
+ * that it replaced looked like it. What they hold is then not known.
+ */
+function mayHaveMoved(play: Play, call: Call): boolean {
+  const { map } = play.replica;
+  if (play.kernels !== "ENOMEM" || !call.keepOld || !isMovedOnly(call)) return false;
+  const startPage = startPageOf(call);
+  const pieces = map.mappingsIn(startPage, startPage + pagesOf(call.oldLength));
+  const [first, end] = pieces[0] ?? [0, 0];
+  if (pieces.length < 2 || call.to === undefined) return false;
+  const toPage = (call.to - BASE) / PAGE_BYTES + first - startPage;
+  return map.letters.slice(toPage, toPage + end - first) === map.letters.slice(first, end);
 }
 
 function movePieces(play: Play, call: Call & { readonly to: number }, after: WindowMap): void {

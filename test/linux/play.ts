@@ -16,6 +16,9 @@ const END: number = (2 ** 32 - 512) * PAGE_BYTES;
 /** A step on which ours answers otherwise. */
 export class Mismatch extends Error {}
 
+/** A step after which the trace cannot go on: what the kernel has done is not to be seen. */
+export class Undecided extends Error {}
+
 /** What all steps of a trace share. */
 export interface Scene {
   readonly trace: Trace;

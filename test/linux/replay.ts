@@ -19,7 +19,7 @@ import { HmmError } from "../../src/index.ts";
 import { playAccess, playCopy, playDump, playFrames } from "./access-steps.ts";
 import { playMadvise, playMmap, playMprotect, playMunmap } from "./mapping-steps.ts";
 import { playMremap } from "./mremap-step.ts";
-import { Play, type Replica, type Scene } from "./play.ts";
+import { Play, type Replica, type Scene, Undecided } from "./play.ts";
 import type { Step } from "./trace-text.ts";
 import type { TracedSpace } from "./traced-space.ts";
 import { WindowMap } from "./window-map.ts";
@@ -35,10 +35,12 @@ export class Replay {
     this.#replicas.set(0, { space: first, guest: 0, map, splits: new Set() });
   }
 
-  /** Throws Mismatch at the first step on which ours differs. */
+  /** Throws Mismatch at the first step on which ours differs. Ends at a step that is undecided. */
   run(): void {
     try {
       for (const [i, step] of this.#scene.trace.steps.entries()) this.#step(step, i + 1);
+    } catch (error) {
+      if (!(error instanceof Undecided)) throw error;
     } finally {
       for (const { space } of this.#replicas.values()) space.disposeSync();
     }
