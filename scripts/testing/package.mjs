@@ -4,7 +4,15 @@
  * run. knip looks for what nobody uses.
  */
 
-import { existsSync, mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync } from "node:fs";
+import {
+  cpSync,
+  existsSync,
+  mkdtempSync,
+  readFileSync,
+  readdirSync,
+  rmSync,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { checkFromCommand, checkTool } from "./check.mjs";
@@ -215,6 +223,7 @@ async function checkImports(folder) {
   const programs = {
     "the entry imports": [face("hmm-ts", "AddressSpace")],
     "the driver's entry imports": [face("hmm-ts/driver", "DriverThread")],
+    "the conformance tests import": [face("hmm-ts/driver/conformance", "conformanceCases")],
     "the checker imports": [face("hmm-ts/checker", "explore")],
     "with a condition all entries are of one graph": [oneGraph, "--conditions=hmm-explore"],
   };
@@ -223,6 +232,44 @@ async function checkImports(folder) {
   for (const [name, [text = "", ...options]] of Object.entries(programs)) {
     const args = [...options, "--input-type=module", "-e", text];
     checks.push(checkFromCommand(name, await runNode(args, folder)));
+  }
+  return checks;
+}
+
+/** Of the example of a driver: what is run, and under which condition. */
+const driverPrograms = {
+  "the example of a driver runs": ["run.js"],
+  "the example of a driver is explored": ["card-explored.js", "--conditions=hmm-explore"],
+  "the example of a driver conforms": ["conformance.js", "--conditions=hmm-explore"],
+};
+
+/**
+ * The example of a driver as a package of its own: built against the installed library, packed,
+ * installed beside it, run.
+ *
+ * @param {string} folder In which the packages are installed.
+ * @param {readonly string[]} tarballs Of those: what is not named again would go.
+ * @returns {Promise<Check[]>}
+ */
+async function checkDriver(folder, tarballs) {
+  const source = join(folder, "driver");
+  const ignored = /\/(?:node_modules|dist)$/;
+  cpSync(`${rootPath}examples/driver`, source, {
+    recursive: true,
+    filter: (path) => !ignored.test(path),
+  });
+  const built = await runTool("tsc", ["-p", source]);
+  const checks = [checkFromCommand("the example of a driver compiles", built)];
+  const packed = await npm(["pack", "--json", "--pack-destination", folder], source);
+  /** @type {Tarball | undefined} */
+  const tarball = packed.ok ? JSON.parse(packed.stdout)[0] : undefined;
+  if (tarball === undefined) return [...checks, checkFromCommand("npm pack of it", packed)];
+  const paths = [...tarballs, join(folder, tarball.filename)];
+  const install = await npm(["install", "--prefer-offline", "--no-save", ...paths], folder);
+  checks.push(checkFromCommand("the example of a driver installs", install));
+  for (const [name, [file = "", ...options]] of Object.entries(driverPrograms)) {
+    const path = `node_modules/hmm-ts-example-driver/dist/${file}`;
+    checks.push(checkFromCommand(name, await runNode([...options, path], folder)));
   }
   return checks;
 }
@@ -302,6 +349,7 @@ async function checkInstalled(folder) {
     checkFromCommand("a program compiles against it", await runTool("tsc", ["-p", folder])),
   );
   checks.push(checkFromCommand("the program runs", await runNode(["program.js"], folder)));
+  checks.push(...(await checkDriver(folder, paths)));
   return checks;
 }
 

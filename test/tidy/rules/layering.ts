@@ -25,6 +25,7 @@ export const layers: readonly string[] = [
   "devices",
   "driver.ts",
   "checker",
+  "conformance",
   "worker.ts",
   "webgpu.ts",
   "index.ts",
