@@ -241,4 +241,57 @@ export const figures: readonly Figure[] = [
     explores: true,
     load: async () => (await import("./checker.ts")).measureChecker,
   },
+  {
+    name: "webgpu-span",
+    title: "spans of a kernel on the WebGPU device, all resident, against plain WebGPU",
+    bound: { kind: "at most", ratio: 1.3 },
+    method:
+      "The same WGSL over a plain storage buffer and through `span_read`, 64 words a span, over 8 MiB, as often as it takes for 80 ms; wall time of dispatch until it is over.",
+    load: async () => {
+      const { SPAN, measureAccess } = await import("./webgpu-access.ts");
+      return measureAccess(SPAN);
+    },
+  },
+  {
+    name: "webgpu-load",
+    title: "coalesced loads of a kernel on the WebGPU device, all resident, against plain WebGPU",
+    bound: { kind: "at most", ratio: 2 },
+    method: "As `webgpu-span`, with `load_u32` at neighbouring addresses.",
+    load: async () => {
+      const { COALESCED, measureAccess } = await import("./webgpu-access.ts");
+      return measureAccess(COALESCED);
+    },
+  },
+  {
+    name: "webgpu-random",
+    title: "random loads of a kernel on the WebGPU device, all resident, against plain WebGPU",
+    bound: { kind: "at most", ratio: 1.5 },
+    method: "As `webgpu-span`, with `load_u32` at random addresses.",
+    load: async () => {
+      const { RANDOM, measureAccess } = await import("./webgpu-access.ts");
+      return measureAccess(RANDOM);
+    },
+  },
+  {
+    name: "webgpu-sparse",
+    title: "a kernel that reads 1 % of the pages, against uploading all of them by hand",
+    bound: { kind: "at least", ratio: 25 },
+    method:
+      "128 MiB in shared memory, none of it on the device, which has 16 MiB; by hand: `writeBuffer` of everything in parts of 4 MiB, then the dispatch. The ratio is by hand to ours.",
+    load: async () => (await import("./webgpu-paging.ts")).measureSparse,
+  },
+  {
+    name: "webgpu-stream",
+    title: "a kernel that reads every page once, on demand, against upload and dispatch by hand",
+    bound: { kind: "at least", ratio: 0.3 },
+    method: "As `webgpu-sparse`, over 64 MiB, all of which fit. The ratio is by hand to ours.",
+    load: async () => (await import("./webgpu-paging.ts")).measureStream,
+  },
+  {
+    name: "webgpu-faults",
+    title: "a dispatch of the WebGPU device with a batch of 256 faults, against one with none",
+    bound: { kind: "at most", ratio: 3 },
+    method: "One span a page; its pages are taken from the device by mprotect before.",
+    load: async () => (await import("./webgpu-paging.ts")).measureFaultBatch,
+  },
 ];

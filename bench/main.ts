@@ -20,11 +20,16 @@ interface Choice {
   readonly isJson: boolean;
 }
 
+/** By its name; `webgpu` means all figures of that device. */
+function isMeant({ name }: Figure, names: readonly string[]): boolean {
+  return names.includes(name) || (names.includes("webgpu") && name.startsWith("webgpu-"));
+}
+
 /** Reads the command line; undefined, after saying why, when it makes no sense. */
 function choose(words: readonly string[]): Choice | undefined {
   const names = words.filter((word) => !word.startsWith("--"));
   const unknown = [
-    ...names.filter((name) => figures.every((figure) => figure.name !== name)),
+    ...names.filter((name) => !figures.some((figure) => isMeant(figure, [name]))),
     ...words.filter((word) => word.startsWith("--") && word !== "--quick" && word !== "--json"),
   ];
   if (unknown.length > 0) {
@@ -34,7 +39,7 @@ function choose(words: readonly string[]): Choice | undefined {
     );
     return undefined;
   }
-  const chosen = names.length === 0 ? figures : figures.filter(({ name }) => names.includes(name));
+  const chosen = names.length === 0 ? figures : figures.filter((figure) => isMeant(figure, names));
   return { chosen, isQuick: words.includes("--quick"), isJson: words.includes("--json") };
 }
 

@@ -129,7 +129,7 @@ export class ChunkRunner {
     return this.#fuel;
   }
 
-  /** Whether the last chunk committed was run without a miss at its first pass. */
+  /** Whether the last chunk was committed without a miss before. */
   wasResident = false;
 
   constructor(parts: ChunkParts) {
@@ -141,15 +141,14 @@ export class ChunkRunner {
     this.#phase = request.isLikelyResident ? "fast" : "touch";
     this.#fuel = request.fuel;
     this.#staleCommits = 0;
-    let passes = 0;
+    const { failedPasses } = this.counts;
     for (;;) {
       const outcome = request.isStopped()
         ? { kind: "stopped" as const }
         : yield* this.#pass(request);
-      passes++;
       if (outcome === AGAIN) continue;
       pool.unpinAll();
-      this.wasResident = outcome.kind === "done" && (passes === 1 || this.#phase === "fast");
+      this.wasResident = outcome.kind === "done" && this.counts.failedPasses === failedPasses;
       return outcome;
     }
   }
@@ -178,7 +177,7 @@ export class ChunkRunner {
   *#runOnGpu({ pass }: ChunkRequest): Task<PassResult | typeof LOST> {
     const { map, pool } = this.#parts;
     const gpu = this.#parts.gpu();
-    map.flush((firstWord, words) => gpu.writeTable(firstWord, words, map.words));
+    map.flush((firstWord, words) => gpu.writeTable(firstWord, words, map.layout));
     const isRecording = this.#phase !== "fast";
     const isTouch = this.#phase === "touch";
     const startMs = monotonicMs();

@@ -43,6 +43,8 @@ interface Experience {
   /** Workgroups of the next chunk. */
   size: number;
   fuel: number;
+  /** It has run to the end before: its pages are likely to be there yet. */
+  hasRun: boolean;
 }
 
 const experiences = new WeakMap<GpuProgram, Experience>();
@@ -50,7 +52,7 @@ const experiences = new WeakMap<GpuProgram, Experience>();
 function experienceOf(program: GpuProgram): Experience {
   let known = experiences.get(program);
   if (known === undefined)
-    experiences.set(program, (known = { size: FIRST_CHUNK, fuel: FIRST_FUEL }));
+    experiences.set(program, (known = { size: FIRST_CHUNK, fuel: FIRST_FUEL, hasRun: false }));
   return known;
 }
 
@@ -93,7 +95,7 @@ async function runChunks(
         pass: { program, first, end, groups, args, window },
         fuel: Math.min(known.fuel, start.loopRoundsMax),
         fuelMax: start.loopRoundsMax,
-        isLikelyResident: runner.wasResident,
+        isLikelyResident: first === 0 ? known.hasRun : runner.wasResident,
         isStopped,
       }),
     );
@@ -113,6 +115,7 @@ async function runChunks(
       known.size = Math.max(1, Math.floor((end - first) / 2));
     } else throw failureOf(session, order, outcome, first, total);
   }
+  known.hasRun = true;
 }
 
 /** Passes stay short: other work of the GPU, and the watchdogs of drivers, wait for them. */

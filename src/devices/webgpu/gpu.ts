@@ -6,6 +6,7 @@
  */
 
 import type { Task } from "../../driver-interface.ts";
+import type { TableLayout } from "./wgsl/layout.ts";
 
 /** What a pass runs. Made by whoever makes the Gpu, which alone looks inside. */
 export interface GpuProgram {
@@ -56,8 +57,8 @@ export interface Gpu {
   readonly isLost: boolean;
   /** Stores `frames.length` pages from `bytes`, in their order, before the next pass. */
   writeFrames(frames: readonly number[], bytes: Uint8Array<ArrayBuffer>): void;
-  /** Changes words of the page table before the next pass; it has `tableWords` words then. */
-  writeTable(firstWord: number, words: Uint32Array<ArrayBuffer>, tableWords: number): void;
+  /** Changes words of the page table before the next pass: all of them if the layout is new. */
+  writeTable(firstWord: number, words: Uint32Array<ArrayBuffer>, layout: TableLayout): void;
   run(pass: GpuPass): Task<PassResult | Lost>;
   /** The pages of frames, in their order, as the last pass left them. */
   readFrames(frames: readonly number[]): Task<Uint8Array<ArrayBuffer> | Lost>;

@@ -34,6 +34,7 @@ import {
   PARAMETER_WORDS,
   ROW_SHIFT,
   SPENT,
+  type TableLayout,
   ZERO_FRAME,
   controlWords,
 } from "./wgsl/layout.ts";
@@ -80,7 +81,8 @@ export class RealGpu implements Gpu {
   readonly #controlRead: GPUBuffer;
   readonly #pagesRead: GPUBuffer;
   #table: GPUBuffer | undefined;
-  #tableWords = 0;
+  /** The layout of the table that there is. */
+  table: TableLayout = { isFlat: true, words: 0 };
   /** Bind group of the library for the table that there is. */
   #group: GPUBindGroup | undefined;
   readonly #layout: GPUBindGroupLayout;
@@ -144,29 +146,23 @@ export class RealGpu implements Gpu {
     }
   }
 
-  writeTable(firstWord: number, words: Uint32Array<ArrayBuffer>, tableWords: number): void {
+  writeTable(firstWord: number, words: Uint32Array<ArrayBuffer>, layout: TableLayout): void {
     if (this.isLost) return;
-    this.#growTable(tableWords);
+    if (layout.isFlat !== this.table.isFlat || layout.words !== this.table.words)
+      this.#makeTable(layout);
     if (this.#table === undefined) return;
     this.device.queue.writeBuffer(this.#table, firstWord * 4, words, 0, words.length);
   }
 
-  /** A larger buffer gets what the smaller one had. */
-  #growTable(words: number): void {
-    if (this.#table !== undefined && words <= this.#tableWords) return;
-    const usage = STORAGE | COPY_DST | COPY_SRC;
-    const grown = this.device.createBuffer({ label: "hmm table", size: words * 4, usage });
-    if (this.#table !== undefined) {
-      const encoder = this.device.createCommandEncoder();
-      encoder.copyBufferToBuffer(this.#table, 0, grown, 0, this.#tableWords * 4);
-      this.device.queue.submit([encoder.finish()]);
-      this.#table.destroy();
-    }
-    this.#table = grown;
-    this.#tableWords = words;
+  #makeTable(layout: TableLayout): void {
+    this.#table?.destroy();
+    const size = layout.words * 4;
+    const made = this.device.createBuffer({ label: "hmm table", size, usage: STORAGE | COPY_DST });
+    this.#table = made;
+    this.table = layout;
     this.#group = this.device.createBindGroup({
       layout: this.#layout,
-      entries: [this.#parameters, grown, this.#pool, this.#control].map((buffer, binding) => ({
+      entries: [this.#parameters, made, this.#pool, this.#control].map((buffer, binding) => ({
         binding,
         resource: { buffer },
       })),

@@ -6,11 +6,12 @@
 
 import type { RealGpu, RealProgram } from "./real-gpu.ts";
 import { errorsOf } from "./wgsl/diagnostics.ts";
-import { LIBRARY_GROUP } from "./wgsl/layout.ts";
+import { LIBRARY_GROUP, type TableLayout } from "./wgsl/layout.ts";
 import { type Program, WgslError, makeProgram } from "./wgsl/program.ts";
 
 interface Pipelines {
   readonly gpu: RealGpu;
+  readonly table: TableLayout;
   readonly made: Map<boolean, Promise<GPUComputePipeline>>;
 }
 
@@ -27,7 +28,9 @@ export class WgslProgram implements RealProgram {
 
   /** Rejects with WgslError when it does not compile. */
   pipeline(gpu: RealGpu, isRecording: boolean): Promise<GPUComputePipeline> {
-    if (this.#pipelines?.gpu !== gpu) this.#pipelines = { gpu, made: new Map() };
+    const { table } = gpu;
+    if (this.#pipelines?.gpu !== gpu || this.#pipelines.table !== table)
+      this.#pipelines = { gpu, table, made: new Map() };
     const { made } = this.#pipelines;
     let pipeline = made.get(isRecording);
     if (pipeline === undefined) made.set(isRecording, (pipeline = this.#make(gpu, isRecording)));
@@ -36,7 +39,7 @@ export class WgslProgram implements RealProgram {
 
   async #make(gpu: RealGpu, isRecording: boolean): Promise<GPUComputePipeline> {
     const { device, layout } = gpu;
-    const code = this.#program.text(isRecording);
+    const code = this.#program.text(isRecording, gpu.table, gpu.frames);
     device.pushErrorScope("validation");
     const module = device.createShaderModule({ label: this.name, code });
     const { messages } = await module.getCompilationInfo();

@@ -237,7 +237,8 @@ async function makeGpu({ driver, record, pool, map }: Opened, device: GPUDevice)
   const { answered } = record;
   try {
     const gpu = await RealGpu.create({ device, frames: pool.frames, driver, answered });
-    gpu.writeTable(0, map.all(), map.words);
+    map.forget();
+    map.flush((firstWord, words) => gpu.writeTable(firstWord, words, map.layout));
     return gpu;
   } catch (error) {
     if (!(error instanceof GpuMemoryError)) throw error;

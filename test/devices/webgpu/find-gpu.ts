@@ -3,7 +3,14 @@
  * not. SwiftShader, which Debian's chromium brings, serves where there is no GPU.
  */
 
-import { existsSync } from "node:fs";
+import { existsSync, readdirSync } from "node:fs";
+
+/** Where Vulkan drivers are listed. */
+const DRIVER_FOLDERS = ["/etc/vulkan/icd.d", "/usr/share/vulkan/icd.d"];
+
+function hasDriver(folder: string): boolean {
+  return existsSync(folder) && readdirSync(folder).length > 0;
+}
 
 let made: GPU | undefined;
 
@@ -14,8 +21,8 @@ export const missingGpu: string | false = await findOut();
 
 async function findOut(): Promise<string | false> {
   // Dawn reads it when it is first asked for an adapter.
-  if (process.env["VK_ICD_FILENAMES"] === undefined && existsSync(SWIFTSHADER))
-    process.env["VK_ICD_FILENAMES"] = SWIFTSHADER;
+  const isOpen = process.env["VK_ICD_FILENAMES"] === undefined && !DRIVER_FOLDERS.some(hasDriver);
+  if (isOpen && existsSync(SWIFTSHADER)) process.env["VK_ICD_FILENAMES"] = SWIFTSHADER;
   const gpu = await plainGpu();
   if (typeof gpu === "string") return gpu;
   const adapter = await gpu.requestAdapter();

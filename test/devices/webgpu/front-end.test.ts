@@ -6,13 +6,15 @@ import { errorsOf } from "../../../src/devices/webgpu/wgsl/diagnostics.ts";
 import { WgslError, makeProgram } from "../../../src/devices/webgpu/wgsl/program.ts";
 import { scanWgsl, tokensOf } from "../../../src/devices/webgpu/wgsl/scan.ts";
 
+const TABLE = { isFlat: true, words: 2 ** 18 };
+
 const KERNEL = `// a comment with @compute fn other() {}
 struct In { @builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u }
 const SIZE = 8;
 @compute @workgroup_size(SIZE, 2)
 fn main(in: In, @builtin(global_invocation_id) id: vec3u) {
   /* nested /* comments */ hide { */
-  for (var i = 0u; i < 4u; i++) { store_u32(arg_ptr(0), i); }
+  for (var i = 0u; i < arg_u32(1); i++) { store_u32(arg_ptr(0), i); }
   loop { workgroupBarrier(); break; }
 }
 fn find(n: u32) -> vec2<f32> { loop { if (n > 3u) { return vec2f(1); } } }
@@ -43,7 +45,7 @@ test("functions, parameters, members and loops are found", () => {
 });
 
 test("the user's text stays line for line, without what an ordinary function may not have", () => {
-  const lines = makeProgram(KERNEL, "main").text(true).split("\n");
+  const lines = makeProgram(KERNEL, "main").text(true, TABLE, 8).split("\n");
   const user = KERNEL.split("\n");
   assert.equal(lines[3]?.trim(), "");
   assert.equal(lines[4]?.length, user[4]?.length);
@@ -52,22 +54,47 @@ test("the user's text stays line for line, without what an ordinary function may
 });
 
 test("loops get fuel, but for those in which all invocations meet", () => {
-  const lines = makeProgram(KERNEL, "main").text(false).split("\n");
+  const lines = makeProgram(KERNEL, "main").text(false, TABLE, 8).split("\n");
   assert.match(lines[6] ?? "", /i\+\+\) \{ if \(hmm_spent\(\)\) \{ break; \} store_u32/u);
   assert.ok(!lines[7]?.includes("hmm_spent"));
   // A break would make the function one that ends without a value.
   assert.match(lines[9] ?? "", /if \(hmm_spent\(\)\) \{ return vec2<f32>\(\); \}/u);
 });
 
+test("a loop of a few rounds, by its numbers alone, needs no fuel", () => {
+  const fueled = (loop: string): boolean =>
+    makeProgram(`@compute @workgroup_size(1) fn main() { var j = 0u; ${loop} }`, "main")
+      .text(true, TABLE, 8)
+      .split("\n", 1)[0]
+      ?.includes("hmm_spent") ?? false;
+  for (const loop of [
+    "for (var i = 0u; i < 64u; i++) { j += i; }",
+    "for (var i = 0; i < 4096; i += 4) { if (i == 3) { continue; } }",
+  ])
+    assert.equal(fueled(loop), false, loop);
+  for (const loop of [
+    "for (var i = 0u; i < 64u; i++) { i = 0u; }",
+    "for (var i = 0u; i < 64u; i++) { i -= 1u; }",
+    "for (var i = 0u; i < 64u; i++) { i--; }",
+    "for (var i = 0u; i < 64u; i++) { reset(&i); }",
+    "for (var i = 0u; i < 64u; i += 0u) { j++; }",
+    "for (var i = 0u; i < 64u; j++) { j++; }",
+    "for (var i = 0u; i < 5000u; i++) { j++; }",
+    "for (var i = 0u; i < j; i++) { j++; }",
+    "while (j < 64u) { j++; }",
+  ])
+    assert.equal(fueled(loop), true, loop);
+});
+
 test("the real entry point has the user's size, and shifts the ids", () => {
-  const text = makeProgram(KERNEL, "main").text(true);
+  const text = makeProgram(KERNEL, "main").text(true, TABLE, 8);
   assert.match(text, /@compute @workgroup_size\(SIZE, 2\)\nfn hmm_main/u);
   assert.match(text, /main\(In\(hmm_wid, hmm_u\.groups\), \(hmm_wid \* hmm_size \+ hmm_lid\)\);/u);
 });
 
 test("a column behind the fuel is that of the user's line", () => {
   const program = makeProgram(KERNEL, "main");
-  const line = program.text(true).split("\n")[6] ?? "";
+  const line = program.text(true, TABLE, 8).split("\n")[6] ?? "";
   const compiler = { type: "error", lineNum: 7, message: "no" };
   const at = (text: string): number => line.indexOf(text) + 1;
   const columns = ["for", "store_u32"].map((text) => {

@@ -115,8 +115,25 @@ test("a table that is full refuses pages, and loses none", async () => {
     const first = pool.take(true);
     assert.ok(pool.bind(first, 1, 1, HOLD_READ));
     const second = pool.take(true);
-    assert.ok(!pool.bind(second, 2 ** 20, 1, HOLD_READ), "one leaf is that of no page");
+    assert.ok(!pool.bind(second, 2 ** 30, 1, HOLD_READ), "one leaf is that of no page");
+    assert.ok(!map.layout.isFlat);
     pool.give(second);
     assert.equal(pool.frameOf(1), first);
   });
+});
+
+test("the table is flat while it can be, and has what it had when it becomes another", () => {
+  const map = new PageMap(8);
+  const pages = [3, 2 ** 18 - 2, 2 ** 18 - 1, 2 ** 21, 2 ** 31];
+  const words: number[] = [];
+  for (const [i, one] of pages.entries()) {
+    assert.ok(map.set(one, (i + 2) << 10));
+    for (const [j, earlier] of pages.slice(0, i + 1).entries())
+      assert.equal(map.entryOf(earlier), (j + 2) << 10);
+    words.push(map.layout.isFlat ? map.layout.words : 0);
+  }
+  assert.deepEqual(words, [2 ** 18, 2 ** 18, 2 ** 20, 2 ** 22, 0]);
+  assert.equal(map.entryOf(2 ** 31 - 1), 0);
+  assert.ok(map.set(2 ** 29, 0), "nothing is made to be cleared");
+  assert.equal(map.entryOf(2 ** 29), 0);
 });

@@ -61,8 +61,8 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: ve
   store_u32(ptr_word(4u), arg_u32(2));
   store_i32(ptr_word(5u), arg_i32(3));
   store_vec3u(ptr_add(p, 64u), groups + group);
-  store_u32(ptr_add(p, 80u), select(0u, 1u, ptr_equal(ptr_at(p, 0x10001u, 0x10001u),
-    vec2u(p.x + 0x20001u, p.y + 1u + select(0u, 1u, p.x + 0x20001u < p.x)))));
+  store_u32(ptr_add(p, 80u), select(0u, 1u, ptr_equal(ptr_at(p, 0x10001000u, 0x1001u),
+    vec2u(p.x + 0x11001000u, p.y + 0x100u + select(0u, 1u, p.x + 0x11001000u < p.x)))));
 }`;
     await device.kernel({ code, entryPoint: "main" }).dispatch([1, 1, 1], {
       args: [at, 0.25, 4_000_000_000, -3],

@@ -3,14 +3,21 @@
  * What host and shader agree on: the page table of the GPU, the control block of a pass, the
  * parameters. library.ts is the shader's side.
  *
- * Page table, one storage buffer of words:
+ * Page table, one storage buffer of words: flat, by page, while no page on the device is beyond
+ * 16 GiB, its last word 0 for ever; else deep:
  *
  *     directory   2^18 words   by page >> 14: where the leaf of these 64 MiB begins
  *     leaf 0      2^14 words   no page has an entry here: for all of the directory at first
  *     leaf 1 ...  2^14 words   entry of a page: frame << 10 | flags, 0: not on the device
  *
- * A translation is two loads and no branch. Frame numbers count pages of the pool.
+ * So a translation is one load, or two, and no branch. Frame numbers count pages of the pool.
  */
+
+/** Which form the table has, and how many words. */
+export interface TableLayout {
+  readonly isFlat: boolean;
+  readonly words: number;
+}
 
 export const LEAF_SHIFT = 14;
 export const LEAF_ENTRIES: number = 2 ** LEAF_SHIFT;

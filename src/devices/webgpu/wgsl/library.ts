@@ -27,6 +27,7 @@ import {
   LIBRARY_GROUP,
   SEEN_WORDS,
   SINK_FRAME,
+  type TableLayout,
   USED,
 } from "./layout.ts";
 
@@ -34,6 +35,9 @@ export interface LibraryOptions {
   readonly isRecording: boolean;
   /** The pool is an array of atomics then. */
   readonly usesAtomics: boolean;
+  readonly table: TableLayout;
+  /** Frames of the pool. Arrays of a fixed size cost less than those whose length is asked for. */
+  readonly frames: number;
 }
 
 /** Scalars that an address can hold. `from` makes one of a word, `to` a word of one. */
@@ -58,6 +62,7 @@ export function libraryText(options: LibraryOptions): string {
   const parts = [
     declarations(options),
     POINTERS,
+    entryText(options.table),
     options.isRecording ? RECORDING : FAST,
     access(options),
     ...SCALARS.map((scalar) => scalarText(scalar)),
@@ -69,7 +74,9 @@ export function libraryText(options: LibraryOptions): string {
   return parts.join("\n");
 }
 
-function declarations({ isRecording, usesAtomics }: LibraryOptions): string {
+function declarations(options: LibraryOptions): string {
+  const { isRecording, usesAtomics, table, frames } = options;
+  const word = usesAtomics ? "atomic<u32>" : "u32";
   return `
 struct hmm_parameters {
   first: u32, end: u32, fuel: u32, touch: u32,
@@ -78,10 +85,9 @@ struct hmm_parameters {
   args: array<vec4u, ${ARGUMENTS_MAX}>,
 }
 @group(${LIBRARY_GROUP}) @binding(0) var<uniform> hmm_u: hmm_parameters;
-@group(${LIBRARY_GROUP}) @binding(1) var<storage, read> hmm_table: array<u32>;
-@group(${LIBRARY_GROUP}) @binding(2) var<storage, read_write> hmm_pool: array<${
-    usesAtomics ? "atomic<u32>" : "u32"
-  }>;
+@group(${LIBRARY_GROUP}) @binding(1) var<storage, read> hmm_table: array<u32, ${table.words}>;
+@group(${LIBRARY_GROUP}) @binding(2)
+var<storage, read_write> hmm_pool: array<${word}, ${frames * 1024}>;
 @group(${LIBRARY_GROUP}) @binding(3) var<storage, read_write> hmm_control: array<atomic<u32>>;
 var<private> hmm_fuel: u32;
 var<private> hmm_group: u32;
@@ -107,16 +113,11 @@ fn ptr_add(p: vec2u, bytes: u32) -> vec2u {
   return vec2u(low, p.y + select(0u, 1u, low < p.x));
 }
 fn ptr_at(p: vec2u, index: u32, bytes: u32) -> vec2u {
-  let a = (index & 0xffffu) * bytes;
-  let b = (index >> 16u) * (bytes & 0xffffu);
-  let c = (index >> 16u) * (bytes >> 16u);
-  let a_low = (index & 0xffffu) * (bytes & 0xffffu);
-  let a_high = (a_low >> 16u) + (index & 0xffffu) * (bytes >> 16u);
-  let middle = (a_high & 0xffffu) + (b & 0xffffu);
-  let low = a + (b << 16u);
-  let high = c + (a_high >> 16u) + (b >> 16u) + (middle >> 16u);
+  let low = (index & 0xffffu) * bytes;
+  let middle = (index >> 16u) * bytes;
   let q = ptr_add(p, low);
-  return vec2u(q.x, q.y + high);
+  let r = ptr_add(q, middle << 16u);
+  return vec2u(r.x, r.y + (middle >> 16u));
 }
 fn ptr_word(w: u32) -> vec2u {
   let q = ptr_add(hmm_u.window, w << 2u);
@@ -124,10 +125,17 @@ fn ptr_word(w: u32) -> vec2u {
 }
 fn ptr_is_null(p: vec2u) -> bool { return (p.x | p.y) == 0u; }
 fn ptr_equal(p: vec2u, q: vec2u) -> bool { return all(p == q); }
+`;
+
+function entryText({ isFlat }: TableLayout): string {
+  const leaf = `hmm_table[page >> ${LEAF_SHIFT}u]`;
+  const index = isFlat ? "page" : `${leaf} + (page & ${LEAF_ENTRIES - 1}u)`;
+  return `
 fn hmm_entry(p: vec2u) -> u32 {
   let page = (p.y << 20u) | (p.x >> 12u);
-  return hmm_table[hmm_table[page >> ${LEAF_SHIFT}u] + (page & ${LEAF_ENTRIES - 1}u)];
+  return hmm_table[${index}];
 }`;
+}
 
 /** Index into the pool of the word at p, for loading and for storing. */
 const FAST = `

@@ -5,5 +5,12 @@ import { scanWgsl } from "./scan.ts";
 
 /** A user's text may declare none of them. */
 export const LIBRARY_NAMES: ReadonlySet<string> = new Set(
-  scanWgsl(libraryText({ isRecording: true, usesAtomics: true })).declared.keys(),
+  scanWgsl(
+    libraryText({
+      isRecording: true,
+      usesAtomics: true,
+      table: { isFlat: true, words: 1 },
+      frames: 1,
+    }),
+  ).declared.keys(),
 );

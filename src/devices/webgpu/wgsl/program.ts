@@ -12,6 +12,7 @@
  */
 
 import { libraryText } from "./library.ts";
+import type { TableLayout } from "./layout.ts";
 import { LIBRARY_NAMES } from "./names.ts";
 import type { ProgramError, UserText } from "./diagnostics.ts";
 import { type Field, type Loop, type WgslFunction, type WgslText, scanWgsl } from "./scan.ts";
@@ -19,7 +20,7 @@ import { type Field, type Loop, type WgslFunction, type WgslText, scanWgsl } fro
 /** What is compiled, and what its places mean. */
 export interface Program extends UserText {
   /** By kind of pass: a fast one notes only that something missed, a recording one says what. */
-  readonly text: (isRecording: boolean) => string;
+  readonly text: (isRecording: boolean, table: TableLayout, frames: number) => string;
   readonly usesAtomics: boolean;
 }
 
@@ -46,7 +47,10 @@ export function makeProgram(code: string, entryPoint: string): Program {
   const fuels = fuelOf(wgsl);
   const user = insert(blank(code, entry), fuels);
   return {
-    text: (isRecording) => `${user}\n${libraryText({ isRecording, usesAtomics })}\n${wrapper}`,
+    text: (isRecording, table, frames) => {
+      const library = libraryText({ isRecording, usesAtomics, table, frames });
+      return `${user}\n${library}\n${wrapper}`;
+    },
     userLines: code.split("\n").length,
     insertions: fuels.map(({ at, text }) => ({ ...placeOf(code, at), length: text.length })),
     usesAtomics,
@@ -115,11 +119,47 @@ function fuelOf(wgsl: WgslText): Fuel[] {
   const fuels: Fuel[] = [];
   for (const found of wgsl.functions) {
     for (const loop of found.loops) {
-      if (meets(wgsl, loop.firstToken, loop.endToken, meeting)) continue;
+      if (meets(wgsl, loop.firstToken, loop.endToken, meeting) || isShort(wgsl, loop)) continue;
       fuels.push({ at: loop.bodyAt, text: ` if (hmm_spent()) { ${exitOf(loop, found)} }` });
     }
   }
   return fuels.toSorted((a, b) => a.at - b.at);
+}
+
+/** Rounds of a loop that needs no fuel: those around it are counted. */
+const SHORT_ROUNDS = 4096;
+const LITERAL = /^\d+[ui]?$/u;
+
+/** Whether it is `for (var i = 0; i < 64; i++)`, with numbers, and `i` is not changed inside. */
+function isShort({ tokens }: WgslText, { keyword, token, firstToken, endToken }: Loop): boolean {
+  if (keyword !== "for") return false;
+  const header = tokens.slice(token + 2, firstToken - 2).map(({ text }) => text);
+  const name = header[1] ?? "";
+  const [start = "", end = ""] = [header[3], header[7]];
+  const steps = header.slice(9).join(" ");
+  const isCounted =
+    header.slice(0, 9).join(" ") === `var ${name} = ${start} ; ${name} < ${end} ;` &&
+    LITERAL.test(start) &&
+    LITERAL.test(end) &&
+    Number.parseInt(end, 10) <= SHORT_ROUNDS &&
+    (steps === `${name} + +` || new RegExp(`^${name} \\+ = [1-9]\\d*[ui]?$`, "u").test(steps));
+  if (!isCounted) return false;
+  for (let i = firstToken; i < endToken; i++) {
+    if (tokens[i]?.text !== name) continue;
+    const before = tokens[i - 1]?.text ?? "";
+    const after = tokens.slice(i + 1, i + 3).map(({ text }) => text);
+    if (before === "&" || changes(after)) return false;
+  }
+  return true;
+}
+
+/** Whether what follows a name changes it: `=`, `+=`, `++` and their like, not `==`. */
+function changes([first = "", second = ""]: readonly string[]): boolean {
+  if (first === "=") return second !== "=";
+  if (!"+-*/%&|^<>".includes(first)) return false;
+  return second === "="
+    ? first !== "<" && first !== ">"
+    : second === first && "+-<>".includes(first);
 }
 
 /**

@@ -30,6 +30,8 @@ export interface Field {
 
 export interface Loop {
   readonly keyword: "for" | "while" | "loop";
+  /** Index of its keyword among the tokens. */
+  readonly token: number;
   /** Place behind the brace that opens its body. */
   readonly bodyAt: number;
   /** Index of the first token of its body, and of the brace that closes it. */
@@ -267,7 +269,7 @@ function readLoops(tokens: readonly Token[], first: number, end: number): Loop[]
     const brace = tokens[body];
     if (brace === undefined) continue;
     const endToken = closingOf(tokens, body);
-    loops.push({ keyword, bodyAt: brace.end, firstToken: body + 1, endToken });
+    loops.push({ keyword, token: i, bodyAt: brace.end, firstToken: body + 1, endToken });
   }
   return loops;
 }

@@ -1,0 +1,170 @@
+/**
+ * @module Loads through the page table of the WebGPU device, everything resident, against the same
+ * kernel over a plain buffer, on one adapter. Each kernel goes over the data often enough for its
+ * run to outweigh submit and map.
+ */
+
+import { AddressSpace } from "../src/index.ts";
+import { WebGpuDevice } from "../src/webgpu.ts";
+import { missingGpu } from "../test/devices/webgpu/find-gpu.ts";
+import type { MeasureOptions, Measurement, Reading } from "./figure.ts";
+import { measurePairs } from "./pairs.ts";
+import { roundCounter, roundsOf } from "./round-counter.ts";
+import { PlainDevice } from "./webgpu-plain.ts";
+
+const DATA_BYTES: number = 8 * 2 ** 20;
+const WORDS: number = DATA_BYTES / 4;
+const INVOCATIONS = 32_768;
+const WORKGROUPS: number = INVOCATIONS / 64;
+/** Words of a span. */
+const RUN = 64;
+/** What a run of the plain kernel should take at least. */
+const RUN_MS = 80;
+const QUICK_MS = 5;
+
+/** How a kernel goes over the data: the loop around `x += LOAD;`. */
+interface Way {
+  readonly label: string;
+  /** Loads of one invocation in one round. */
+  readonly loads: number;
+  readonly plain: string;
+  readonly paged: string;
+}
+
+const PER_INVOCATION: number = WORDS / INVOCATIONS;
+const HASH = "((k * 2654435761u) ^ (g * 40503u) ^ (k >> 7u)) * 2246822519u";
+
+export const SPAN: Way = {
+  label: "span",
+  loads: PER_INVOCATION,
+  plain: `{ let b = g * ${RUN}u; for (var i = 0u; i < ${RUN}u; i++) { x += data[b + i]; } }`,
+  paged: `{ let s = span_read(ptr_at(arg_ptr(0), g * ${RUN}u, 4u), ${RUN}u);
+    for (var i = 0u; i < ${RUN}u; i++) { x += span_u32(s, i); } }`,
+};
+export const COALESCED: Way = {
+  label: "bare load, coalesced",
+  loads: PER_INVOCATION,
+  plain: `for (var k = 0u; k < ${PER_INVOCATION}u; k++) { x += data[k * ${INVOCATIONS}u + g]; }`,
+  paged: `for (var k = 0u; k < ${PER_INVOCATION}u; k++) {
+    x += load_u32(ptr_at(arg_ptr(0), k * ${INVOCATIONS}u + g, 4u)); }`,
+};
+export const RANDOM: Way = {
+  label: "bare load, random",
+  loads: PER_INVOCATION,
+  plain: `for (var k = 0u; k < ${PER_INVOCATION}u; k++) { x += data[${HASH} % ${WORDS}u]; }`,
+  paged: `for (var k = 0u; k < ${PER_INVOCATION}u; k++) {
+    x += load_u32(ptr_at(arg_ptr(0), ${HASH} % ${WORDS}u, 4u)); }`,
+};
+
+function plainCode({ plain }: Way, rounds: number): string {
+  return `
+@group(0) @binding(0) var<storage, read_write> out: array<u32>;
+@group(0) @binding(1) var<storage, read> data: array<u32>;
+@compute @workgroup_size(64) fn main(@builtin(global_invocation_id) id: vec3u) {
+  let g = id.x;
+  var x = 0u;
+  for (var r = 0u; r < ${rounds}u; r++) { ${plain} x ^= r; }
+  out[g] = x;
+}`;
+}
+
+function pagedCode({ paged }: Way, rounds: number): string {
+  return `
+@compute @workgroup_size(64) fn main(@builtin(global_invocation_id) id: vec3u) {
+  let g = id.x;
+  var x = 0u;
+  for (var r = 0u; r < ${rounds}u; r++) { ${paged} x ^= r; }
+  store_u32(ptr_at(arg_ptr(1), g, 4u), x);
+}`;
+}
+
+async function elapsed(work: () => Promise<unknown>): Promise<number> {
+  const startMs = performance.now();
+  await work();
+  return performance.now() - startMs;
+}
+
+/** Both sides of a way, ready to run. */
+class Sides implements AsyncDisposable {
+  readonly #plain: PlainDevice;
+  readonly #buffers: readonly GPUBuffer[];
+  readonly #space: AddressSpace;
+  readonly #device: WebGpuDevice;
+  readonly #args: readonly number[];
+
+  private constructor(
+    plain: PlainDevice,
+    space: AddressSpace,
+    device: WebGpuDevice,
+    args: readonly number[],
+  ) {
+    this.#plain = plain;
+    this.#buffers = [plain.buffer(INVOCATIONS * 4), plain.buffer(DATA_BYTES)];
+    this.#space = space;
+    this.#device = device;
+    this.#args = args;
+  }
+
+  static async open(): Promise<Sides> {
+    const plain = await PlainDevice.create(DATA_BYTES);
+    const space = await AddressSpace.create({ ramBytes: 2 * DATA_BYTES });
+    const device = await WebGpuDevice.create(space, { memoryBytes: DATA_BYTES + 2 ** 20 });
+    const data = await space.mmap(DATA_BYTES);
+    const out = await space.mmap(INVOCATIONS * 4);
+    const sides = new Sides(plain, space, device, [data, out]);
+    await sides.#fill(data);
+    return sides;
+  }
+
+  async #fill(address: number): Promise<void> {
+    const words = Uint32Array.from({ length: WORDS }, (_, i) => Math.imul(i, 0x9e3779b9));
+    const bytes = new Uint8Array(words.buffer);
+    await this.#space.write(address, bytes);
+    const [, data] = this.#buffers;
+    if (data !== undefined) this.#plain.upload(data, 0, bytes);
+  }
+
+  async measure(way: Way, options: MeasureOptions, onRound: () => void): Promise<Reading> {
+    let rounds = 1;
+    const leastMs = options.isQuick ? QUICK_MS : RUN_MS;
+    let pipeline = await this.#plain.pipeline(plainCode(way, rounds));
+    const runPlain = (): Promise<void> => this.#plain.run(pipeline, this.#buffers, WORKGROUPS);
+    await runPlain();
+    for (let ms = await elapsed(runPlain); ms < leastMs && rounds < 8192;) {
+      rounds *= 2;
+      pipeline = await this.#plain.pipeline(plainCode(way, rounds));
+      await runPlain();
+      ms = await elapsed(runPlain);
+    }
+    const code = pagedCode(way, rounds);
+    const kernel = this.#device.kernel({ code, entryPoint: "main" });
+    const args = this.#args;
+    const runPaged = (): Promise<unknown> => kernel.dispatch(WORKGROUPS, { args });
+    for (let i = 0; i < 4; i++) await runPaged();
+    const loads = (INVOCATIONS * way.loads * rounds) / 1e6;
+    return await measurePairs({
+      label: way.label,
+      unit: "ns a load",
+      ours: async () => (await elapsed(runPaged)) / loads,
+      plain: async () => (await elapsed(runPlain)) / loads,
+      rounds: roundsOf(options),
+      onRound,
+    });
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#device[Symbol.asyncDispose]();
+    await this.#space[Symbol.asyncDispose]();
+    this.#plain.destroy();
+  }
+}
+
+/** A measure of one way. */
+export function measureAccess(way: Way): (options: MeasureOptions) => Promise<Measurement> {
+  return async (options) => {
+    if (missingGpu !== false) return { notMeasured: missingGpu };
+    await using sides = await Sides.open();
+    const onRound = roundCounter(roundsOf(options), options);
+    return { readings: [await sides.measure(way, options, onRound)] };
+  };
+}
