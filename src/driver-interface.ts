@@ -120,6 +120,8 @@ export {
   type MoveResult,
   type PageMover,
 } from "./mm/migrate/migrate-vma.ts";
+export { pinUserPages, unpinUserPages, type PinOptions, type PinnedPages } from "./mm/view/pin.ts";
+export { PIN_PAGES_MAX } from "./mm/view/view-hold.ts";
 export { emptyDeviceMemory, endDeviceMemory, evictDeviceFrame } from "./mm/migrate/device-evict.ts";
 export { hmmRangeCountOwn, hmmRangeMigrate, type HmmMigrateOptions } from "./hmm/walk/migrate.ts";
 export { mapInserted } from "./mm/calls/mmap.ts";

@@ -31,6 +31,8 @@ export interface Mm extends StructView {
   readonly shootdown: Shootdown;
   /** Open write views: invalidations that last longer than any lock is held (view-hold.ts). */
   readonly holds: List;
+  /** Open pins for writing that are no views (view/pin.ts). */
+  readonly pins: List;
   /** Who meets a page that is being moved waits here (mm/fault/migration-entry.ts). */
   readonly migrations: WaitQueue;
   /** Migrations under way (mm/migration.ts). */
@@ -64,6 +66,7 @@ export const Mm: Struct<Mm> = struct<Mm>("mm", {
   notifiers: embed(NotifierSubscriptions, "mmu notifiers", "notifierLock"),
   shootdown: embed(Shootdown, "generations of the CPU's cached translations"),
   holds: embed(List, "head of the open write views; guarded by mmapLock (write)"),
+  pins: embed(List, "head of the open pins for writing; guarded by mmapLock (write)"),
   migrations: embed(WaitQueue, "those who wait for the end of a page's migration"),
   moving: embed(List, "head of the migrations under way; guarded by migrationsLock"),
   migrationsLock: embed(Spinlock, "the migrations under way", "migrationsLock"),

@@ -43,6 +43,7 @@ import { wide } from "./mmu/wide.ts";
 import { widths } from "./mmu/widths.ts";
 import { accesses } from "./mm/accesses.ts";
 import { copiesOnWrite } from "./mm/copy-on-write.ts";
+import { pinsOfPages } from "./mm/pins.ts";
 import { migrationsBack } from "./mm/migrate-back.ts";
 import { deathsOfMigrations } from "./mm/migrate-deaths.ts";
 import { migrationsBesideDevices } from "./mm/migrate-devices.ts";
@@ -107,6 +108,7 @@ export const covered: readonly Covered[] = [
   ...migrations,
   ...migrationsBesideDevices,
   ...migrationsBack,
+  ...pinsOfPages,
   ...deathsOfMigrations,
   ...mmPairs,
   ...protocols,

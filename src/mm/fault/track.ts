@@ -36,7 +36,7 @@ import { beginHalfDone, endHalfDone } from "../half-done.ts";
 import { splitHuge } from "../huge.ts";
 import type { Mm } from "../mm-struct.ts";
 import { leafOf, nextLeafPage, pteIndex, wordAt } from "../../mmu/radix-table.ts";
-import { PTE_PRESENT, PTE_TRACKED, PTE_WRITE } from "../pte.ts";
+import { PTE_PRESENT, PTE_TRACKED, PTE_WRITE, ptePfn } from "../pte.ts";
 import { VM_BACKED, VM_HUGETLB, VM_SHARED, partsIn } from "../vma/vma.ts";
 
 /**
@@ -70,10 +70,34 @@ export function* trackRange(
         yield* takeWrite(machine, mm, leaf, page, to);
         wasInvalidated = true;
       }
+      if (leaf !== 0 && !mm.pins.isEmpty())
+        leavePinned(machine, leaf, page, to, copyable, page - startPage);
       page = to;
     }
   }
   return wasInvalidated;
+}
+
+/**
+ * What is pinned for writing is written without entries, so nobody may copy it (W5 of
+ * view/view-hold.ts). Other pins, which only read, are left out as well while there is such a one.
+ *
+ * @stepped pte
+ */
+function leavePinned(
+  { memory, ram }: Machine,
+  leaf: number,
+  from: number,
+  to: number,
+  copyable: Uint8Array,
+  at: number,
+): void {
+  for (let page = from; page < to; page++) {
+    const i = at + page - from;
+    if (copyable[i] === 0) continue;
+    const pfn = ptePfn(wordAt(memory.words, pteIndex(leaf, page)));
+    if (ram.refs.pagePinnedFast(pfn)) copyable[i] = 0;
+  }
 }
 
 /**

@@ -54,6 +54,7 @@ export function* mmCreate(machine: Machine, limits: MmLimits = {}): Task<number>
   mm.notifiers.init();
   mm.shootdown.init();
   mm.holds.init();
+  mm.pins.init();
   mm.migrations.init();
   mm.moving.init();
   mm.migrationsLock.init();

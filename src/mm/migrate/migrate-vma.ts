@@ -285,7 +285,10 @@ function* isolate(migration: Migration, index: number, pte: number): Task<boolea
   const isHeld =
     pfn === ZERO_PFN || (yield* countingFrame(machine, pfn, () => getIfNamed(machine, index, pte)));
   if (!isHeld) return false;
+  // Of RAM it was asked before. Pins come and go with the mmap lock held for writing (Y4).
+  const isPinned = pfn >= ram.ownEndPfn && (yield* ram.refs.pagePinned(pfn));
   if (
+    !isPinned &&
     mayTake(migration, pfn) &&
     atomicCompareExchange(memory.words, index, pte, migrationEntry(pte)) === pte
   )

@@ -14,6 +14,9 @@
  *   W4  The frames of a write view of a shared source are DIRTY when it is opened and again when it
  *       is closed, for a write-back in between may have had only a part of its stores. Until then
  *       the view has a claim of the source, so that nobody lets it go.
+ *   W5  A pin for writing (pin.ts) keeps no device out, but is written without entries, too. So it
+ *       is in `mm.pins` from its start to its end, and no pinned page of such a space is copied
+ *       (fault/track.ts): devices use the frame itself.
  */
 
 import { EVENT_CLEAR, type InvalidateRange, invalidateRange } from "../../notifier/events.ts";
@@ -39,6 +42,14 @@ import type { Task } from "../../sync/tasks/task.ts";
 import type { Mm } from "../mm-struct.ts";
 import type { PageRange } from "../vma/vma.ts";
 
+/** The `kind` of a hold: a view, whose frames are in a row; or a pin, short or long (pin.ts). */
+export const HOLD_VIEW = 0;
+export const HOLD_PIN = 1;
+export const HOLD_LONG_PIN = 2;
+
+/** Pages of one pin at most: 64 MiB. */
+export const PIN_PAGES_MAX = 16_384;
+
 export interface ViewHold extends StructView {
   readonly node: List;
   mm: number;
@@ -46,6 +57,8 @@ export interface ViewHold extends StructView {
   endPage: number;
   pfn: number;
   isWrite: number;
+  kind: number;
+  frames: number;
   slot: number;
   cache: number;
   offsetPages: number;
@@ -53,12 +66,17 @@ export interface ViewHold extends StructView {
 }
 
 export const ViewHold: Struct<ViewHold> = struct<ViewHold>("viewHold", {
-  node: embed(List, "in the mm's `holds` (write views); guarded by mmapLock (write)"),
+  node: embed(
+    List,
+    "in the mm's `holds` (write views) or `pins` (pins to write); guarded by mmapLock (write)",
+  ),
   mm: pointer("const", "holds one user (W1)"),
   startPage: u32("const", "first page when it was opened"),
   endPage: u32("const", "one past the last"),
   pfn: u32("const", "first of endPage - startPage frames, each pinned"),
-  isWrite: u32("const", "1 keeps devices out (W2)"),
+  isWrite: u32("const", "1: the frames are written; a view keeps devices out (W2)"),
+  kind: u32("const", "HOLD_VIEW, HOLD_PIN, HOLD_LONG_PIN"),
+  frames: pointer("const", "of a pin: the frame of each page; of a view 0"),
   cache: pointer("const", "of a write view of a shared file: its page cache, claimed; else 0"),
   offsetPages: u32("const", "where in the cache `startPage` lies"),
   slot: i32("const", "in the resource list of the thread that opened it"),
@@ -67,6 +85,33 @@ export const ViewHold: Struct<ViewHold> = struct<ViewHold>("viewHold", {
     "of a read view in a debug build: what finds stray stores (view-watch.ts), or 0",
   ),
 });
+
+/** Words of the table of a pin's frames: a size that the heap has. */
+export function frameTableWords(pages: number): number {
+  let words = 512;
+  while (words < pages) words *= 2;
+  return words;
+}
+
+/** The frames of a pin. */
+export function framesOf({ memory, frames, startPage, endPage }: ViewHold): Uint32Array {
+  const pages = endPage - startPage;
+  memory.ensure(frames + pages);
+  const { buffer, byteOffset } = memory.words;
+  return new Uint32Array(buffer, byteOffset + frames * 4, pages);
+}
+
+/**
+ * A pin for writing begins: devices drop their copies of the pages, and make no more of them (W5).
+ * `allow` gives the entries the right to write. Holding the mmap lock for writing.
+ */
+export function* beginPin(machine: Machine, mm: Mm, hold: ViewHold, allow: () => void): Task<void> {
+  const range = holdRange(mm, hold.startPage, hold.endPage);
+  yield* mmuNotifierInvalidateRangeStart(machine, range);
+  mm.pins.addTail(hold.node);
+  allow();
+  yield* mmuNotifierInvalidateRangeEnd(machine, range);
+}
 
 function* holdsOf(memory: SharedMemory, mm: Mm): Generator<ViewHold, void, void> {
   const head = mm.holds;

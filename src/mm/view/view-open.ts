@@ -39,6 +39,7 @@ import {
   VM_READ,
   VM_SHARED,
   VM_WRITE,
+  type VmaPart,
   isFullyMapped,
   offsetOf,
   partsIn,
@@ -52,7 +53,17 @@ import {
   pinCached,
   wholeBacked,
 } from "./view-backed.ts";
-import { ViewHold, beginHold, endHold } from "./view-hold.ts";
+import { pinEach, unpinEach } from "./pin-each.ts";
+import {
+  HOLD_LONG_PIN,
+  HOLD_VIEW,
+  ViewHold,
+  beginHold,
+  beginPin,
+  endHold,
+  frameTableWords,
+  framesOf,
+} from "./view-hold.ts";
 import { populateRow } from "./view-populate.ts";
 import { closeWatch } from "./view-watch.ts";
 
@@ -67,22 +78,35 @@ const VIEW_RESOURCE: number = resourceKind("view");
  * space), EINVAL (a user's buffer and other memory in one view), EMFILE (the thread has too many
  * resources), ENOMEM. Takes the mmap lock; the caller holds an mm user.
  */
-export function* viewOpen(
+export function viewOpen(
   machine: Machine,
   mm: Mm,
   startPage: number,
   endPage: number,
   isWrite: boolean,
 ): Task<number> {
+  return openHold(machine, mm, { startPage, endPage, isWrite, kind: HOLD_VIEW });
+}
+
+/** What is to be opened. */
+interface HoldRequest extends PageRange {
+  readonly isWrite: boolean;
+  /** HOLD_VIEW, or a pin (pin.ts). */
+  readonly kind: number;
+}
+
+/** As `viewOpen`, of any kind. */
+export function* openHold(machine: Machine, mm: Mm, request: HoldRequest): Task<number> {
   const { heap, memory } = machine;
   const at = yield* heap.alloc(ViewHold);
   if (at === 0) return ENOMEM;
   const hold = ViewHold.at(memory, at);
   hold.mm = mm.at;
-  hold.startPage = startPage;
-  hold.endPage = endPage;
-  hold.isWrite = isWrite ? 1 : 0;
-  let result: Errno = VIEW_ABSENT;
+  hold.startPage = request.startPage;
+  hold.endPage = request.endPage;
+  hold.isWrite = request.isWrite ? 1 : 0;
+  hold.kind = request.kind;
+  let result: Errno = (yield* makeFrameTable(machine, hold)) ? VIEW_ABSENT : ENOMEM;
   for (let tries = 0; result === VIEW_ABSENT && tries < BRING_IN_TRIES_MAX; tries++) {
     yield* mmapWriteLock(machine, mm);
     result = yield* openLocked(machine, mm, hold);
@@ -91,8 +115,21 @@ export function* viewOpen(
     if (brought !== 0) result = brought;
   }
   if (result === 0) return at;
-  yield* heap.free(ViewHold, at);
+  yield* freeHold(machine, hold);
   return result === VIEW_ABSENT ? EBUSY : result;
+}
+
+/** False: no memory. */
+function* makeFrameTable({ heap }: Machine, hold: ViewHold): Task<boolean> {
+  if (hold.kind === HOLD_VIEW) return true;
+  hold.frames = yield* heap.allocWords(frameTableWords(hold.endPage - hold.startPage));
+  return hold.frames !== 0;
+}
+
+function* freeHold({ heap }: Machine, hold: ViewHold): Task<void> {
+  const { at, frames, startPage, endPage } = hold;
+  if (frames !== 0) yield* heap.freeWords(frames, frameTableWords(endPage - startPage));
+  yield* heap.free(ViewHold, at);
 }
 
 /**
@@ -108,25 +145,37 @@ export function viewClose(machine: Machine, at: number): Task<void> {
  * `disown` removes the view from its thread's resources, directly before anything is given back.
  */
 function* closeHold(machine: Machine, at: number, disown: () => void): Task<void> {
-  const { heap, memory, ram } = machine;
-  const hold = ViewHold.at(memory, at);
-  const mm = Mm.at(memory, hold.mm);
+  const hold = ViewHold.at(machine.memory, at);
+  const mm = Mm.at(machine.memory, hold.mm);
   yield* closeWatch(machine, hold);
   if (hold.isWrite !== 0) {
     yield* mm.mmapLock.downWrite();
     disown();
-    yield* endHold(machine, mm, hold);
+    if (hold.kind === HOLD_VIEW) yield* endHold(machine, mm, hold);
+    else hold.node.del();
     yield* mm.mmapLock.upWrite();
   } else {
     disown();
   }
-  const { cache, offsetPages, pfn } = hold;
-  const pages = hold.endPage - hold.startPage;
-  if (cache !== 0) yield* markDirty(machine, cache, offsetPages, pfn, pages);
-  yield* ram.refs.unpinRun(pfn, pages);
-  if (cache !== 0) yield* dropClaim(machine, cache);
-  yield* heap.free(ViewHold, at);
+  yield* markHoldDirty(machine, hold);
+  if (hold.kind === HOLD_VIEW)
+    yield* machine.ram.refs.unpinRun(hold.pfn, hold.endPage - hold.startPage);
+  else yield* unpinEach(machine, framesOf(hold));
+  if (hold.cache !== 0) yield* dropClaim(machine, hold.cache);
+  yield* freeHold(machine, hold);
   yield* mmput(machine, mm);
+}
+
+/** W4 of view-hold.ts. */
+function* markHoldDirty(machine: Machine, hold: ViewHold): Task<void> {
+  const { cache, offsetPages, pfn, startPage, endPage } = hold;
+  if (cache === 0) return;
+  if (hold.kind === HOLD_VIEW) {
+    yield* markDirty(machine, cache, offsetPages, pfn, endPage - startPage);
+    return;
+  }
+  for (const [i, frame] of framesOf(hold).entries())
+    yield* markDirty(machine, cache, offsetPages + i, frame, 1);
 }
 
 /** For the reaper: the thread that had opened the view has died. */
@@ -149,12 +198,14 @@ function* openLocked(machine: Machine, mm: Mm, hold: ViewHold): Task<Errno> {
   hold.pfn = pfn;
   // The caller has a user (R2). This one is the view's own (W1 of view-hold.ts).
   yield* mmget(mm);
-  if (hold.isWrite !== 0) {
+  if (hold.isWrite === 0) return 0;
+  if (hold.kind === HOLD_VIEW) {
     yield* beginHold(machine, mm, hold);
     allowWrites(machine, mm, startPage, endPage);
-    if (hold.cache !== 0)
-      yield* markDirty(machine, hold.cache, hold.offsetPages, pfn, endPage - startPage);
+  } else {
+    yield* beginPin(machine, mm, hold, () => allowWrites(machine, mm, startPage, endPage));
   }
+  yield* markHoldDirty(machine, hold);
   return 0;
 }
 
@@ -167,9 +218,9 @@ function* findAndPin(machine: Machine, mm: Mm, hold: ViewHold): Task<number> {
   if (isAnyAbsent(machine, mm, hold)) return VIEW_ABSENT;
   const backed = wholeBacked(machine, mm, hold);
   if (backed === undefined && isWrite && hasSharedSource(machine, mm, hold)) return EINVAL;
-  let pfn = backed === undefined ? NOT_PINNED : yield* pinCached(machine, mm, backed, isWrite);
-  if (pfn === NOT_PINNED) pfn = yield* populateRow(machine, mm, hold);
-  if (pfn === NOT_PINNED) pfn = yield* pinRow(machine, mm, hold);
+  const pfn = yield* hold.kind === HOLD_VIEW
+    ? pinForView(machine, mm, hold, backed)
+    : pinForPin(machine, mm, hold);
   if (pfn < 0) return pfn;
   if (backed !== undefined && isWrite && (backed.vma.flags & VM_SHARED) !== 0) {
     yield* claim(machine, backed.vma.source);
@@ -177,6 +228,25 @@ function* findAndPin(machine: Machine, mm: Mm, hold: ViewHold): Task<number> {
     hold.offsetPages = offsetOf(backed.vma, startPage);
   }
   return pfn;
+}
+
+function* pinForView(
+  machine: Machine,
+  mm: Mm,
+  hold: ViewHold,
+  backed: VmaPart | undefined,
+): Task<number> {
+  const isWrite = hold.isWrite !== 0;
+  let pfn = backed === undefined ? NOT_PINNED : yield* pinCached(machine, mm, backed, isWrite);
+  if (pfn === NOT_PINNED) pfn = yield* populateRow(machine, mm, hold);
+  if (pfn === NOT_PINNED) pfn = yield* pinRow(machine, mm, hold);
+  return pfn;
+}
+
+function pinForPin(machine: Machine, mm: Mm, hold: ViewHold): Task<number> {
+  const { startPage, endPage } = hold;
+  const flags = { isWrite: hold.isWrite !== 0, isLong: hold.kind === HOLD_LONG_PIN };
+  return pinEach(machine, mm, { startPage, endPage, ...flags }, framesOf(hold));
 }
 
 /** Whether part of the range is a shared mapping of a source: its pages have to be marked. */
