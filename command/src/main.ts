@@ -1,6 +1,7 @@
 #!/usr/bin/env node
 /** @module The executable `hmm`: runs the program with this process, and sets its exit status. */
 
+import { EXIT_INTERRUPTED } from "./interruption.ts";
 import { runProgram } from "./program.ts";
 import { makeTerminal } from "./terminal.ts";
 
@@ -11,8 +12,12 @@ for (const stream of [process.stdout, process.stderr]) {
   });
 }
 
-// exitCode and not exit(): output to a pipe may not have been written yet.
-process.exitCode = await runProgram(
+const status = await runProgram(
   process.argv.slice(2),
   makeTerminal(process.stdout, process.stderr, process.env),
 );
+// Not exit(): output to a pipe may not have been written yet.
+process.exitCode = status;
+// What was interrupted may go on in other threads. When all is written, they end.
+if (status === EXIT_INTERRUPTED)
+  process.stdout.write("", () => process.stderr.write("", () => process.exit(status)));

@@ -20,6 +20,11 @@ import { isModulePath } from "./check/scenario-modules.ts";
 import { superviseCommand } from "./supervision/supervisor.ts";
 import type { Terminal } from "./terminal.ts";
 
+/** Columns of the help where there is no terminal. */
+const HELP_WIDTH = 80;
+/** The help's texts are broken into lines that may be as short as this. */
+const WRAP_LEAST = 8;
+
 /** The commands in the order of the help. To add one, add a file and a line here. */
 const COMMANDS: readonly AddCommand[] = [
   addRun,
@@ -72,8 +77,10 @@ function createProgram(context: CommandContext): Command {
     .version(packageVersion(), "--version", "print the version")
     .helpOption("-h, --help", "show help")
     .helpCommand(false)
+    .configureHelp({ minWidthToWrap: WRAP_LEAST })
     .exitOverride()
     .configureOutput({
+      getOutHelpWidth: () => terminal.out.columns ?? HELP_WIDTH,
       writeOut: (text) => void terminal.out.write(text),
       writeErr: () => {}, // runProgram prints errors
     });

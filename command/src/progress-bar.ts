@@ -8,6 +8,7 @@ import type { Terminal } from "./terminal.ts";
 
 const REDRAW_MS = 100;
 const BAR_WIDTH = 24;
+const COLUMNS_ELSE = 80;
 const CLEAR_LINE = "\r\u001B[K";
 
 export class ProgressBar {
@@ -33,16 +34,22 @@ export class ProgressBar {
       this.stageStartMs = nowMs;
     } else if (nowMs - this.drawnAtMs < REDRAW_MS) return;
     this.drawnAtMs = nowMs;
+    const room = (err.columns ?? COLUMNS_ELSE) - 1;
     const share = total > 0 ? Math.min(1, done / total) : 0;
-    const filled = Math.round(share * BAR_WIDTH);
-    const bar = "█".repeat(filled) + errColors.dim("░".repeat(BAR_WIDTH - filled));
     const elapsed = (nowMs - this.stageStartMs) / 1000;
     const rate = elapsed > 0.2 && done > 0 ? `  ${formatCount(done / elapsed)}/s` : "";
     const counts =
       total > 0
         ? `${String(Math.floor(share * 100)).padStart(3)} %  ${formatCount(done)}${rate}`
         : "";
-    err.write(`${CLEAR_LINE}${stage.padEnd(10)} ${bar} ${counts}`);
+    const label = stage.padEnd(10).slice(0, room);
+    const width = Math.max(0, Math.min(BAR_WIDTH, room - label.length - 2 - counts.length));
+    const filled = Math.round(share * width);
+    const bar = "█".repeat(filled) + errColors.dim("░".repeat(width - filled));
+    const said = ` ${bar} ${counts}`;
+    err.write(
+      `${CLEAR_LINE}${label}${label.length + 2 + width + counts.length <= room ? said : ""}`,
+    );
     this.shown = true;
   }
 

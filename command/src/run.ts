@@ -28,5 +28,5 @@ export function addRun(parent: Command, context: CommandContext): void {
 
 function listWorkloads(run: Command, { terminal }: CommandContext): string {
   const rows = run.commands.map((workload) => [workload.name(), workload.description()] as const);
-  return `Workloads:\n${formatRows(rows, terminal.outColors)}\nStart one with \`hmm run <workload>\`; \`--help\` shows its options.\n`;
+  return `Workloads:\n${formatRows(rows, terminal.outColors, terminal.out.columns)}\nStart one with \`hmm run <workload>\`; \`--help\` shows its options.\n`;
 }

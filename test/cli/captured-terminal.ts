@@ -7,13 +7,14 @@ export interface CapturedTerminal extends Terminal {
   readonly text: { out: string; err: string };
 }
 
-/** `isTTY`: whether both streams claim to be terminals. */
+/** `isTTY`: whether both streams claim to be terminals, of so many columns. */
 export function capturedTerminal(
   isTTY: boolean = false,
   env: Record<string, string> = {},
+  columns?: number,
 ): CapturedTerminal {
   const text = { out: "", err: "" };
-  const out = { isTTY, write: (part: string): void => void (text.out += part) };
-  const err = { isTTY, write: (part: string): void => void (text.err += part) };
+  const out = { isTTY, columns, write: (part: string): void => void (text.out += part) };
+  const err = { isTTY, columns, write: (part: string): void => void (text.err += part) };
   return { ...makeTerminal(out, err, env), text };
 }

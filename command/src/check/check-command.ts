@@ -135,6 +135,7 @@ async function explore(
   const table = new CheckTable(
     scenarios.map(({ scenario }) => scenario),
     terminal.outColors,
+    terminal.out.columns,
   );
   const file = new CheckpointFile(checkpoint, {
     args,
@@ -223,5 +224,5 @@ function listText(
   const rows = all.map(({ name, summary, expects }) => {
     return [name, `${summary}${expects === undefined ? "" : ` (expects: ${expects})`}`] as const;
   });
-  return formatRows(rows, terminal.outColors);
+  return formatRows(rows, terminal.outColors, terminal.out.columns);
 }

@@ -3,11 +3,14 @@
 import type { FindingKind } from "../../../src/checker/findings/finding.ts";
 import { formatCount, formatSeconds, formatThings } from "../quantities.ts";
 import type { Colors } from "../terminal.ts";
+import { breakLines } from "../text-table.ts";
 import { isAsExpected } from "./check-row.ts";
 import type { JudgedRow } from "./check-row.ts";
 
 const CLASSES_WIDTH = 10;
 const TIME_WIDTH = 8;
+/** What coverage needs at least. */
+const COVERAGE_WIDTH = 8;
 
 interface Expecting {
   readonly name: string;
@@ -19,17 +22,24 @@ export class CheckTable {
   readonly #colors: Colors;
   readonly #nameWidth: number;
   readonly #verdictWidth: number;
+  readonly #columns: number;
+  readonly #isNarrow: boolean;
 
-  constructor(scenarios: readonly Expecting[], colors: Colors) {
+  /** `columns`: of the terminal. In a narrow one each row has two lines. */
+  constructor(scenarios: readonly Expecting[], colors: Colors, columns: number = Infinity) {
     this.#colors = colors;
     this.#nameWidth = Math.max("scenario".length, ...scenarios.map(({ name }) => name.length));
     this.#verdictWidth = Math.max(
       "verdict".length,
       ...scenarios.map(({ expects = "ok" }) => expects.length + 2),
     );
+    const widths = [this.#nameWidth, this.#verdictWidth, CLASSES_WIDTH, TIME_WIDTH, COVERAGE_WIDTH];
+    this.#columns = columns;
+    this.#isNarrow = widths.reduce((sum, width) => sum + width + 2, -2) > columns;
   }
 
   head(): string {
+    if (this.#isNarrow) return "";
     const cells = [
       "scenario".padEnd(this.#nameWidth),
       "verdict".padEnd(this.#verdictWidth),
@@ -43,6 +53,12 @@ export class CheckTable {
   row(judged: JudgedRow): string {
     const { row, coverage } = judged;
     const paint = isAsExpected(judged) ? this.#colors.green : this.#colors.red;
+    if (this.#isNarrow) {
+      const text = `${verdictText(judged)}, ${formatThings(row.classes, "class", "classes")}, ${formatSeconds(row.seconds)}, ${coverage}`;
+      const [first = "", ...rest] = breakLines(text, this.#columns - 2);
+      const name = breakLines(row.scenario, this.#columns).join("\n");
+      return `${name}\n${[paint(first), ...rest].map((line) => `  ${line}\n`).join("")}`;
+    }
     const cells = [
       row.scenario.padEnd(this.#nameWidth),
       paint(verdictText(judged).padEnd(this.#verdictWidth)),

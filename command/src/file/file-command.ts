@@ -8,6 +8,7 @@ import type { CommandContext } from "../command.ts";
 import { MEMORY_HELP, type MemoryKind, budgetBytes, memoryKind } from "../device-options.ts";
 import { EXIT_OK, EXIT_WRONG, UsageError } from "../exit-status.ts";
 import { quote, sizeBytes, wholeNumber } from "../option-values.ts";
+import { InterruptedJob } from "../interrupted-job.ts";
 import { ProgressBar } from "../progress-bar.ts";
 import { formatBytes } from "../quantities.ts";
 import { analyzeFile } from "./file-job.ts";
@@ -55,10 +56,12 @@ async function runFile(path: string, flags: Flags, context: CommandContext): Pro
   const { terminal } = context;
   const lengthBytes = lengthOf(path);
   const bar = new ProgressBar(terminal);
+  using interrupted = new InterruptedJob(context, bar);
   const { memory, budget, ram: ramBytes, threads } = flags;
-  const onProgress = bar.update.bind(bar);
+  const onProgress = interrupted.progress.bind(interrupted);
   const options = { path, lengthBytes, memory, budgetBytes: budget, ramBytes, threads, onProgress };
-  const result = await analyzeFile(options).finally(() => bar.clear());
+  const result = await interrupted.orStopped(analyzeFile(options).finally(() => bar.clear()));
+  if (result === undefined) return;
   terminal.out.write(
     flags.json === true ? `${JSON.stringify(fileJson(result))}\n` : fileReport(result, terminal),
   );

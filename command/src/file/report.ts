@@ -37,7 +37,7 @@ export function fileReport(result: FileResult, { out, outColors }: Terminal): st
           `${formatThings(verdict.wrongCounts, "byte")}. This must not happen, unless the file has changed.`,
       );
   const heading = outColors.bold(`${formatBytes(options.lengthBytes)} through a device`);
-  const rows = formatRows([...workRows(result), ...byteRows(result)], outColors);
+  const rows = formatRows([...workRows(result), ...byteRows(result)], outColors, out.columns);
   return `\n${heading}\n\n${rows}\n  bits a byte, over the file\n${plot}\n${end}\n`;
 }
 

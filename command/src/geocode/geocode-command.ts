@@ -6,6 +6,7 @@ import type { CommandContext } from "../command.ts";
 import { MEMORY_HELP, type MemoryKind, budgetBytes, memoryKind } from "../device-options.ts";
 import { EXIT_OK, EXIT_WRONG } from "../exit-status.ts";
 import { oneOf, wholeNumber } from "../option-values.ts";
+import { InterruptedJob } from "../interrupted-job.ts";
 import { ProgressBar } from "../progress-bar.ts";
 import { geocode } from "./geocode.ts";
 import { QUESTION_LIMIT } from "./questions.ts";
@@ -66,14 +67,16 @@ export function addGeocode(run: Command, context: CommandContext): void {
 async function runGeocode(flags: Flags, context: CommandContext): Promise<void> {
   const { terminal } = context;
   const bar = new ProgressBar(terminal);
+  using interrupted = new InterruptedJob(context, bar);
   const { points, memory, budget: memoryBytes, threads, seed } = flags;
-  const onProgress = bar.update.bind(bar);
+  const onProgress = interrupted.progress.bind(interrupted);
   const options = { points, memory, memoryBytes, threads, seed, onProgress };
-  const result = await geocode(options).finally(() => bar.clear());
+  const result = await interrupted.orStopped(geocode(options).finally(() => bar.clear()));
+  if (result === undefined) return;
   terminal.out.write(
     flags.json === true
       ? `${JSON.stringify(geocodeJson(result))}\n`
-      : geocodeReport(result, terminal.outColors),
+      : geocodeReport(result, terminal.outColors, terminal.out.columns),
   );
   context.exitStatus = result.verified ? EXIT_OK : EXIT_WRONG;
 }

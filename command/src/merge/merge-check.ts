@@ -36,6 +36,7 @@ export function mergeCheck(
   const table = new CheckTable(
     rows.map(({ row, expects }) => ({ name: row.scenario, expects })),
     terminal.outColors,
+    terminal.out.columns,
   );
   const seconds = Math.max(...parts.map((part) => part.seconds));
   const tokens = rows.filter((judged) => !isAsExpected(judged)).flatMap(({ row }) => row.findings);

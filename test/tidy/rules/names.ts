@@ -13,7 +13,7 @@ function checkFile({ path }: ProjectFile): Finding[] {
   const blame = (message: string): void => void findings.push({ path, line: 1, message });
   for (const segment of path.split("/")) {
     const words = segment.replace(/^\./, "").split(".");
-    const isProse = segment.endsWith(".md") || segment === "LICENSE";
+    const isProse = segment.endsWith(".md") || ["LICENSE", "NOTICE"].includes(segment);
     for (const word of words) {
       if (kebab.test(word) || (isProse && shouting.test(word))) continue;
       blame(`"${segment}" is not in kebab-case`);
@@ -41,7 +41,11 @@ export const names: Rule = {
       fileFromText("test/mmu/radix-table.test.ts", ""),
       fileFromText(".oxlintrc.json", ""),
     ],
-    "prose that shouts": [fileFromText("docs/LOCKING.md", ""), fileFromText("LICENSE", "")],
+    "prose that shouts": [
+      fileFromText("docs/LOCKING.md", ""),
+      fileFromText("LICENSE", ""),
+      fileFromText("NOTICE", ""),
+    ],
     "a word that contains one": [fileFromText("src/mm/utilisation.ts", "")],
   },
 };
