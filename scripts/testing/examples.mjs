@@ -4,6 +4,7 @@
  */
 
 import { existsSync, mkdirSync, readdirSync, rmSync, writeFileSync } from "node:fs";
+import { dirname } from "node:path";
 import { checkFromCommand } from "./check.mjs";
 import { rootPath, runCommand, runTool } from "./run-command.mjs";
 import { findSnippets } from "./snippets.mjs";
@@ -39,16 +40,21 @@ function writeSnippets() {
     include: ["**/*.ts", "../../types"],
   };
   writeFileSync(`${snippetsPath}tsconfig.json`, JSON.stringify(config));
-  return findSnippets().map((snippet) => {
+  /** @type {Map<string, string>} Blocks of one document with one name are one file. */
+  const texts = new Map();
+  const snippets = findSnippets().map((snippet) => {
     const folder = snippet.path.replace(/[^\w-]+/g, "-");
-    mkdirSync(`${snippetsPath}${folder}`, { recursive: true });
     const writtenPath = `${folder}/${snippet.fileName ?? `line-${snippet.line}.ts`}`;
-    writeFileSync(
-      `${snippetsPath}${writtenPath}`,
-      `${"\n".repeat(snippet.line)}${snippet.code}\nexport {};\n`,
-    );
+    const before = texts.get(writtenPath) ?? "";
+    const lines = "\n".repeat(snippet.line - (before.split("\n").length - 1));
+    texts.set(writtenPath, `${before}${lines}${snippet.code}\n`);
     return { ...snippet, writtenPath };
   });
+  for (const [path, text] of texts) {
+    mkdirSync(dirname(`${snippetsPath}${path}`), { recursive: true });
+    writeFileSync(`${snippetsPath}${path}`, `${text}export {};\n`);
+  }
+  return snippets;
 }
 
 /**

@@ -1,7 +1,8 @@
 /**
  * @module Finds the TypeScript in the documentation: fenced blocks of README.md and docs/*.md, and
  * those under `@example` in the doc comments of src/. A fence says ```ts and may add:
- * `file=child.ts` (a file that the document's other blocks may start or import, not run by itself),
+ * `file=child.ts` (a file that the document's other blocks may start or import, not run by itself;
+ * further blocks with the same name go on with it),
  * `no-run` (compiled only, say because it needs a GPU), `fragment` (neither), or `explores` (run
  * with the condition under which all entries of the package are those of the checker).
  */
