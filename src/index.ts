@@ -18,7 +18,11 @@ export type {
   SnapshotPage,
 } from "./devices/driver.ts";
 export type { Kernel } from "./devices/software/kernel.ts";
-export type { SoftwareDeviceOptions, SoftwareKernelOptions } from "./devices/software/options.ts";
+export type {
+  DeviceAdvice,
+  SoftwareDeviceOptions,
+  SoftwareKernelOptions,
+} from "./devices/software/options.ts";
 export { SoftwareDevice } from "./devices/software/software-device.ts";
 export type { ThreadPort } from "./host/section-channel.ts";
 export type {

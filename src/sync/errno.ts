@@ -38,6 +38,7 @@ export const EINVAL: Errno = -22;
 /** The thread owns as many things as it may. */
 export const EMFILE: Errno = -24;
 export const EFBIG: Errno = -27;
+/** A table, or a source, has no room for more. */
 export const ENOSPC: Errno = -28;
 export const EDEADLK: Errno = -35;
 export const ENAMETOOLONG: Errno = -36;

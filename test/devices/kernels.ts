@@ -134,3 +134,11 @@ export function leaving(memory: TypedAccess, item: number, args: readonly number
 export function bareThrower(): void {
   throw Object.create(null);
 }
+
+/** Adds up the first words of the pages whose numbers follow the two addresses. */
+export function sumOf(memory: TypedAccess, _item: number, args: readonly number[]): void {
+  const [data = 0, target = 0, ...pages] = args;
+  let total = 0;
+  for (const page of pages) total += memory.u32.load(data + page * PAGE);
+  memory.u32.store(target, total);
+}

@@ -17,6 +17,7 @@ import { lives } from "./devices/lives.ts";
 import { serviceOwners } from "./devices/owners.ts";
 import { devicesWithoutMemory } from "./devices/no-memory.ts";
 import { otherDevices } from "./devices/other-device.ts";
+import { ownPages } from "./devices/own-pages.ts";
 import { rounds } from "./devices/rounds.ts";
 import { deviceServices } from "./devices/service.ts";
 import { copies } from "./hmm/copies.ts";
@@ -147,6 +148,7 @@ export const covered: readonly Covered[] = [
   ...items,
   ...lives,
   ...devicesWithoutMemory,
+  ...ownPages,
   ...otherDevices,
   ...rounds,
   ...serviceOwners,

@@ -6,7 +6,7 @@
  */
 
 import { AddressSpace, type DeviceStats, SoftwareDevice } from "../../../src/index.ts";
-import type { AddressSpaceStats, DeviceKernel } from "../../../src/index.ts";
+import type { AddressSpaceStats, Smaps } from "../../../src/index.ts";
 import type { MemoryKind } from "../device-options.ts";
 import { BLOCK_BYTES, BYTE_VALUES, COUNTER_BYTES, ENTROPY_BYTES, blocksOf } from "./blocks.ts";
 import { type Findings, type Verdict, checkPlainly } from "./plain-check.ts";
@@ -31,6 +31,7 @@ export interface FileResult extends Findings {
   readonly options: FileOptions;
   readonly device: DeviceStats;
   readonly space: AddressSpaceStats;
+  readonly smaps: Smaps;
   readonly verdict: Verdict;
   readonly verified: boolean;
   readonly analyzeSeconds: number;
@@ -48,7 +49,7 @@ const OTHER_RAM_BYTES: number = 2 ** 20;
 export async function analyzeFile(options: FileOptions): Promise<FileResult> {
   const { path, lengthBytes, onProgress = () => {} } = options;
   const startMs = performance.now();
-  const { findings, device, space } = await analyze(options, (done) =>
+  const { findings, device, space, smaps } = await analyze(options, (done) =>
     onProgress("analyzing", done, lengthBytes),
   );
   const analyzedMs = performance.now();
@@ -62,6 +63,7 @@ export async function analyzeFile(options: FileOptions): Promise<FileResult> {
     ...findings,
     device,
     space,
+    smaps,
     verdict,
     verified: wrongBlocks === 0 && wrongCounts === 0 && checkedBytes === lengthBytes,
     analyzeSeconds: (analyzedMs - startMs) / 1000,
@@ -73,6 +75,7 @@ interface Analysis {
   readonly findings: Findings;
   readonly device: DeviceStats;
   readonly space: AddressSpaceStats;
+  readonly smaps: Smaps;
 }
 
 async function analyze(options: FileOptions, onBytes: (done: number) => void): Promise<Analysis> {
@@ -90,11 +93,7 @@ async function analyze(options: FileOptions, onBytes: (done: number) => void): P
     threads,
     name: "file",
   });
-  const kernel = device.kernel({
-    module: new URL("./entropy-kernel.js", import.meta.url),
-    exportName: "analyzeBlock",
-  });
-  await inWindows(space, kernel, options, { file, entropies, counts }, onBytes);
+  await inWindows(space, device, options, { file, entropies, counts }, onBytes);
   return {
     findings: {
       entropies: await readFloats(space, entropies, blocks),
@@ -102,6 +101,7 @@ async function analyze(options: FileOptions, onBytes: (done: number) => void): P
     },
     device: device.statsSync(),
     space: space.statsSync(),
+    smaps: space.smapsSync(),
   };
 }
 
@@ -113,15 +113,20 @@ interface Places {
 
 async function inWindows(
   space: AddressSpace,
-  kernel: DeviceKernel,
+  device: SoftwareDevice,
   { lengthBytes, ramBytes }: FileOptions,
   { file, entropies, counts }: Places,
   onBytes: (done: number) => void,
 ): Promise<void> {
+  const kernel = device.kernel({
+    module: new URL("./entropy-kernel.js", import.meta.url),
+    exportName: "analyzeBlock",
+  });
   const share = Math.floor(ramBytes / WINDOW_SHARE / BLOCK_BYTES);
   const windowBytes = Math.min(Math.max(share, 1) * BLOCK_BYTES, WINDOW_BYTES_MAX);
   for (let at = 0; at < lengthBytes; at += windowBytes) {
     const length = Math.min(windowBytes, lengthBytes - at);
+    await device.prefetch(file + at, length);
     const dispatch = kernel.dispatch(blocksOf(length), {
       args: [file, lengthBytes, at / BLOCK_BYTES, entropies, counts],
     });

@@ -69,7 +69,17 @@ function workRows(result: FileResult): Row[] {
         `${formatBytes(device.bytesToDevice)} copied to it, ${formatThings(device.evictions, "eviction")}, ` +
         `${formatThings(sourceReads, "wait")} for the file`,
     ],
+    ["memory", memoryText(result)],
   ];
+}
+
+function memoryText({ space, smaps }: FileResult): string {
+  const { residentBytes, deviceBytes } = smaps.total;
+  return (
+    `${formatBytes(residentBytes - deviceBytes)} of the space in RAM at the end, ` +
+    `${formatBytes(deviceBytes)} on the device; ` +
+    formatThings(space.counters.invalidations, "invalidation")
+  );
 }
 
 function rangeOf(values: Float64Array): [least: number, greatest: number] {
@@ -128,6 +138,8 @@ export function fileJson(result: FileResult): Record<string, unknown> {
     evictions: device.evictions,
     invalidations: device.invalidations,
     counters: space.counters,
+    residentBytes: result.smaps.total.residentBytes,
+    deviceBytes: result.smaps.total.deviceBytes,
     analyzeSeconds: result.analyzeSeconds,
     checkSeconds: result.checkSeconds,
     entropies: Array.from(result.entropies),

@@ -3,7 +3,7 @@
  * what it reads.
  */
 
-import type { AddressSpace, DeviceStats } from "../../../src/index.ts";
+import type { AddressSpace, DeviceStats, SpaceCounts } from "../../../src/index.ts";
 import { SoftwareDevice } from "../../../src/index.ts";
 import type { MemoryKind } from "../device-options.ts";
 import { startCensus } from "./census.ts";
@@ -28,6 +28,7 @@ export interface AskReport {
   /** From the dispatch to its end, without starting threads. */
   readonly seconds: number;
   readonly device: DeviceStats;
+  readonly space: SpaceCounts;
   readonly census: CensusReport;
 }
 
@@ -62,7 +63,8 @@ export async function askDevice(
     await dispatch;
     const seconds = (performance.now() - start) / 1000;
     census.send("stop");
-    return { seconds, device: device.statsSync(), census: await census.result };
+    const { counters } = space.statsSync();
+    return { seconds, device: device.statsSync(), space: counters, census: await census.result };
   } finally {
     clearInterval(progress);
     census.send("stop"); // a second one does no harm

@@ -38,7 +38,12 @@ function workRows({
   asked,
   stageSeconds,
 }: GeocodeResult): Row[] {
-  const { device, census } = asked;
+  const { device, census, space } = asked;
+  const moved =
+    (options.memory ?? "remote") === "remote"
+      ? `${formatBytes(device.bytesToDevice)} copied to the device, ${formatThings(device.evictions, "eviction")}`
+      : `${formatThings(space.pagesToDevice, "page")} to the device's own memory, ` +
+        `${formatCount(space.pagesToRam)} back`;
   const share =
     memoryBytes < treeBytes ? `${((100 * memoryBytes) / treeBytes).toFixed(0)} %` : "all";
   return [
@@ -61,10 +66,7 @@ function workRows({
       `${formatCount(device.faults)} in ${formatThings(device.batches, "batch", "batches")}, ` +
         `${formatThings(device.prefetched, "page")} prefetched besides`,
     ],
-    [
-      "moved",
-      `${formatBytes(device.bytesToDevice)} to the device, ${formatThings(device.evictions, "eviction")}`,
-    ],
+    ["moved", moved],
     [
       "meanwhile",
       `${formatThings(census.rewrites, "population")} rewritten (${formatCount(census.rewrites / census.seconds)} a second), ` +
@@ -150,6 +152,8 @@ export function geocodeJson(result: GeocodeResult): Record<string, string | numb
     pagesToDevice: device.pagesToDevice,
     bytesToDevice: device.bytesToDevice,
     evictions: device.evictions,
+    ownPagesTaken: asked.space.pagesToDevice,
+    ownPagesBack: asked.space.pagesToRam,
     droppedPages: device.dropped,
     invalidations: device.invalidations,
     retries: device.retries,

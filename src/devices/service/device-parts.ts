@@ -17,6 +17,7 @@ import {
 } from "../../driver-interface.ts";
 import { THRASH_WORDS } from "../policy/thrash.ts";
 import { delistDevice, enlistDevice } from "./device-list.ts";
+import { ADVICE_WORDS } from "../policy/placement.ts";
 import type { DeviceRecord } from "./device-record.ts";
 import { allocDeviceTable, freeDeviceTable } from "./device-table.ts";
 import { RING_WORDS } from "./fault-ring.ts";
@@ -77,6 +78,7 @@ export function* freeDeviceParts(machine: Machine, record: DeviceRecord): Task<v
   }
   yield* freeFrameTable(machine, record);
   yield* freeDeviceTable(machine, record);
+  if (record.advice !== 0) yield* heap.freeWords(record.advice, ADVICE_WORDS);
   if (record.thrash !== 0) yield* heap.freeWords(record.thrash, THRASH_WORDS);
   yield* hmmMirrorForget(new HmmMirror(machine, record.mirror.at));
 }

@@ -81,6 +81,7 @@ export interface DeviceRecord extends StructView {
   batchesDone: number;
   readonly ownerQueue: WaitQueue;
   readonly rings: WordArray;
+  advice: number;
   thrash: number;
   thrashExpiryMs: number;
   ownType: number;
@@ -95,7 +96,7 @@ export const DeviceRecord: Struct<DeviceRecord> = struct<DeviceRecord>(
   "device",
   {
     mirror: embedStruct(HmmMirrorRecord, "hmm", "its place among the address space's listeners"),
-    driverLock: embed(Mutex, "page table, frames, thrash table", "driverLock"),
+    driverLock: embed(Mutex, "page table, frames, advice, thrash table", "driverLock"),
     refs: embed(
       RefCount,
       "1 for the mirror's registration, 1 for each thread of the device; at 0 all is freed",
@@ -129,6 +130,10 @@ export const DeviceRecord: Struct<DeviceRecord> = struct<DeviceRecord>(
     batchesDone: u32("service owner", "rounds of service that have ended"),
     ownerQueue: embed(WaitQueue, "those who wait to become it"),
     rings: array(THREADS_MAX, "const", "fault rings, by device thread"),
+    advice: pointer(
+      "driverLock, once; read without",
+      "what was advised (policy/placement.ts); 0: nothing yet",
+    ),
     thrash: pointer("const", "table of pages that thrash (policy/thrash.ts)"),
     thrashExpiryMs: u32("driverLock", "when the next of them may be tried again; 0 none"),
     ownType: u32("const", "pages that are the device's own: 0 none, else a DeviceMemoryType"),

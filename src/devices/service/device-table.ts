@@ -191,12 +191,20 @@ export class DeviceTable {
   }
 
   /**
-   * Clears every entry of [startPage, endPage), and flushes. `onLocal` is called for each copy that
-   * is dropped. Returns how many entries there were. Holding the driver lock.
+   * Clears every entry of [startPage, endPage), and flushes. `onLost` is called for each that has
+   * one of the bits `lost`. Returns how many entries there were. Holding the driver lock.
    */
-  *dropRange(startPage: number, endPage: number, onLocal?: (page: number) => void): Task<number> {
+  *dropRange(
+    startPage: number,
+    endPage: number,
+    lost: number = 0,
+    onLost: (page: number) => void = () => {},
+  ): Task<number> {
     const dropped: Dropped = { pages: 0, startPage: endPage, endPage: startPage };
-    const visit: LeafVisitor = (leaf, from, to) => this.#dropLeaf(leaf, from, to, dropped, onLocal);
+    const visit: LeafVisitor = (leaf, from, to) =>
+      this.#dropLeaf(leaf, from, to, dropped, (page, entry) => {
+        if ((entry & lost) !== 0) onLost(page);
+      });
     yield* forEachLeaf(this.machine.memory, this.pgd, startPage, endPage, visit, true);
     if (dropped.pages > 0) yield* this.unit.flush(dropped.startPage, dropped.endPage);
     count(this.record, "dropped", dropped.pages);
@@ -208,13 +216,13 @@ export class DeviceTable {
     startPage: number,
     endPage: number,
     dropped: Dropped,
-    onLocal: ((page: number) => void) | undefined,
+    onDrop: (page: number, entry: number) => void,
   ): Task<number> {
     for (let page = startPage; page < endPage; page++) {
       const index = pteIndex(leaf, page);
       const entry = wordAt(this.machine.memory.words, index);
       if (entry === 0) continue;
-      if ((entry & ENTRY_LOCAL) !== 0) onLocal?.(page);
+      onDrop(page, entry);
       this.drop(index);
       dropped.startPage = Math.min(dropped.startPage, page);
       dropped.endPage = page + 1;

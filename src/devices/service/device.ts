@@ -4,7 +4,16 @@
  * parts that the device has in the kernel heap.
  */
 
-import { HmmMirror, type Machine } from "../../driver-interface.ts";
+import {
+  ENOMEM,
+  ENOSPC,
+  HmmMirror,
+  plainLoad,
+  type Errno,
+  type Machine,
+  type Task,
+} from "../../driver-interface.ts";
+import { ADVICE_WORDS, AdviceTable, type PlacementAdvice } from "../policy/placement.ts";
 import { ThrashTable } from "../policy/thrash.ts";
 import type { CopyEngine, TranslationUnit } from "./device-hardware.ts";
 import { DeviceRecord } from "./device-record.ts";
@@ -46,4 +55,36 @@ export function viewServedDevice(
  */
 export function noteLoss({ record, thrash }: ServedDevice, page: number, nowMs: number): void {
   if (thrash.noteLoss(page, nowMs)) count(record, "thrashing");
+}
+
+const ADVICE: number = DeviceRecord.offset.advice;
+
+/** What was advised, if ever something was: the table stays then. It is read under the lock. */
+export function adviceTable({ machine, record }: ServedDevice): AdviceTable | undefined {
+  const at = plainLoad(machine.memory.words, record.at + ADVICE);
+  return at === 0 ? undefined : new AdviceTable(machine.memory, at);
+}
+
+/**
+ * Advises about [startPage, endPage): 0; ENOMEM; ENOSPC, if that needs more ranges than there may
+ * be. Entries in RAM go, so that the next access is served as was advised. Holding no lock.
+ */
+export function* takeAdvice(
+  device: ServedDevice,
+  startPage: number,
+  endPage: number,
+  advice: PlacementAdvice,
+): Task<Errno> {
+  const { machine, record, table } = device;
+  const { driverLock } = table;
+  yield* driverLock.lock();
+  if (record.advice === 0) record.advice = yield* machine.heap.allocWords(ADVICE_WORDS);
+  const known = adviceTable(device);
+  let result: Errno = known === undefined ? ENOMEM : ENOSPC;
+  if (known?.set(startPage, endPage, advice)) {
+    yield* table.dropRange(startPage, endPage);
+    result = 0;
+  }
+  yield* driverLock.unlock();
+  return result;
 }

@@ -26,15 +26,17 @@ import {
   type Errno,
   type Task,
 } from "../../driver-interface.ts";
+import { ADVICE_ACCESSED_BY, ADVICE_NORMAL, isTaken } from "../policy/placement.ts";
 import { BLOCK_PAGES } from "../policy/prefetch.ts";
 import { BlockService, blockOf } from "./block-service.ts";
-import type { ServedDevice } from "./device.ts";
+import { type ServedDevice, adviceTable } from "./device.ts";
 import type { DeviceRecord } from "./device-record.ts";
 import { count } from "./device-stats.ts";
 import { entryAllows } from "./device-table.ts";
 import { FaultBatch } from "./fault-batch.ts";
 import { FaultRing } from "./fault-ring.ts";
-import { ownerOf } from "./own-memory.ts";
+import { ownFrames, ownerOf } from "./own-memory.ts";
+import { moveOwnPages } from "./own-pages.ts";
 import {
   SERVED_BY_ANOTHER,
   becomeServiceOwner,
@@ -60,6 +62,8 @@ export class FaultService {
   readonly #block: BlockService;
   readonly #batch = new FaultBatch();
   readonly #rings: readonly FaultRing[];
+  /** Pages that the batch may still take into the device's own memory. */
+  #takesLeft = 0;
 
   private constructor(device: ServedDevice, spans: SpanService) {
     const { record } = device;
@@ -191,6 +195,7 @@ export class FaultService {
     yield* this.#retryThrashing();
     const urgentBlock = urgentPage < 0 ? -1 : blockOf(urgentPage);
     let copiesLeft = Math.max(1, Math.floor(this.#record.frames / 2));
+    this.#takesLeft = Math.max(1, Math.floor(ownFrames(this.#record) / 2));
     let answer: Errno = 0;
     // Twice through: the block that somebody waits for, then the others.
     for (const isUrgentPass of urgentPage >= 0 ? [true, false] : [false]) {
@@ -219,12 +224,14 @@ export class FaultService {
   ): Task<Brought> {
     const { table, thrash } = this.device;
     this.#block.start(this.#batch.pageAt(first), urgentPage);
+    const staying = yield* this.#placePages(first, end, isRemote ? urgentPage : -1);
     let reads = 0;
     for (let i = first; i < end; i++) {
       const page = this.#batch.pageAt(i);
       const isWrite = this.#batch.isWriteAt(i);
       if (entryAllows(table.entryOf(page), isWrite)) continue;
-      const isInRam = (isRemote && page === urgentPage) || thrash.isThrashing(page);
+      const isInRam =
+        (isRemote && page === urgentPage) || thrash.isThrashing(page) || staying.has(page);
       this.#block.want(page, isWrite ? WANT_WRITE : isInRam ? WANT_REMOTE : WANT_READ);
       if (!isWrite && !isInRam) reads++;
     }
@@ -233,11 +240,45 @@ export class FaultService {
   }
 
   /**
+   * Of the batch's faults from index `first` to `end` those pages move to the device's own memory
+   * that its policy wants there, but for `stayPage`. What cannot be moved is served where it is. A
+   * batch takes half of the memory at most, as B4 says of copies. Returns the pages that are not to
+   * be copied.
+   */
+  *#placePages(first: number, end: number, stayPage: number): Task<ReadonlySet<number>> {
+    const { record, table, thrash } = this.device;
+    const staying = new Set<number>();
+    const taken: number[] = [];
+    const known = adviceTable(this.device);
+    if (record.ownType === 0 && known === undefined) return staying;
+    const { driverLock } = table;
+    yield* driverLock.lock();
+    for (let i = first; i < end; i++) {
+      const page = this.#batch.pageAt(i);
+      const isWrite = this.#batch.isWriteAt(i);
+      const advice = known?.of(page) ?? ADVICE_NORMAL;
+      if (advice === ADVICE_ACCESSED_BY) staying.add(page);
+      const isWanted = record.ownType !== 0 && taken.length < this.#takesLeft && page !== stayPage;
+      if (isWanted && isTaken(advice, isWrite, thrash.isThrashing(page))) taken.push(page);
+    }
+    yield* driverLock.unlock();
+    this.#takesLeft -= taken.length;
+    for (let i = 0; i < taken.length;) {
+      const page = taken[i]!;
+      let last = i + 1;
+      while (last < taken.length && taken[last] === page + (last - i)) last++;
+      yield* moveOwnPages(this.device, page, page + (last - i), true);
+      i = last;
+    }
+    return staying;
+  }
+
+  /**
    * Pages that have been left in RAM for long enough lose their entries. The next read of such a
    * page may get a copy again.
    */
   *#retryThrashing(): Task<void> {
-    const { thrash, table } = this.device;
+    const { thrash, table, record } = this.device;
     const nowMs = sharedMs();
     if (!thrash.hasExpired(nowMs)) return;
     const { driverLock, unit } = table;
@@ -245,7 +286,8 @@ export class FaultService {
     yield* driverLock.lock();
     thrash.expire(nowMs, (page) => {
       const index = table.indexOf(page);
-      if (index === 0 || entryAllows(table.entryOf(page), true)) return;
+      // Of a device with pages of its own the next store is to be seen as well.
+      if (index === 0 || (record.ownType === 0 && entryAllows(table.entryOf(page), true))) return;
       table.drop(index);
       dropped.push(page);
     });

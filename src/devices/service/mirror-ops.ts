@@ -8,6 +8,7 @@
 import {
   EAGAIN,
   EVENT_CLEAR,
+  EVENT_MIGRATE,
   EVENT_PROTECTION_PAGE,
   EVENT_UNMAP,
   sharedMs,
@@ -19,13 +20,15 @@ import {
   type Machine,
   type Task,
 } from "../../driver-interface.ts";
-import { type ServedDevice, noteLoss } from "./device.ts";
+import { type ServedDevice, adviceTable, noteLoss } from "./device.ts";
 import { DeviceRecord } from "./device-record.ts";
 import { count } from "./device-stats.ts";
+import { ENTRY_LOCAL, ENTRY_OWN } from "./device-table.ts";
+import { ownerOf } from "./own-memory.ts";
 
 /**
- * A store of the CPU invalidates one page. What invalidates more than this is no store, and says
- * nothing about thrashing.
+ * A store of the CPU, or a touch of a page of the device's own, invalidates one page. What
+ * invalidates more than this is neither, and says nothing about thrashing.
  */
 const STORE_PAGES_MAX = 1;
 
@@ -89,17 +92,24 @@ function* invalidate(device: ServedDevice, range: InvalidateRange): Task<Errno> 
   if (blockable) yield* driverLock.lock();
   else if (!(yield* driverLock.tryLock())) return EAGAIN;
   count(record, "invalidations");
-  const isStore =
-    endPage - startPage <= STORE_PAGES_MAX &&
-    (event === EVENT_PROTECTION_PAGE || event === EVENT_CLEAR);
-  yield* table.dropRange(
-    startPage,
-    endPage,
-    isStore ? (page) => noteLoss(device, page, sharedMs()) : undefined,
-  );
-  if (event === EVENT_UNMAP) yield* table.freeLeaves(startPage, endPage);
+  const lost = endPage - startPage <= STORE_PAGES_MAX ? lostBy(record, range) : 0;
+  const onLost = (page: number): void => noteLoss(device, page, sharedMs());
+  yield* table.dropRange(startPage, endPage, lost, onLost);
+  if (event === EVENT_UNMAP) {
+    yield* table.freeLeaves(startPage, endPage);
+    adviceTable(device)?.forget(startPage, endPage);
+  }
   yield* driverLock.unlock();
   return 0;
+}
+
+/**
+ * Which entries of one page the CPU has taken from the device, by this event: a copy, by a store; a
+ * page of its own, by a touch, which moves it. Not if it leaves to make room.
+ */
+function lostBy(record: DeviceRecord, { event, owner }: InvalidateRange): number {
+  if (event === EVENT_PROTECTION_PAGE || event === EVENT_CLEAR) return ENTRY_LOCAL;
+  return event === EVENT_MIGRATE && owner === ownerOf(record) ? ENTRY_OWN : 0;
 }
 
 /** The address space dies. No range is registered any more, so nothing will be installed again. */

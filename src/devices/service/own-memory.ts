@@ -16,10 +16,12 @@ import {
   atomicStore,
   DEVICE_MEMORY_PAGES_MAX,
   DeviceMemory,
+  devicePageHint,
   emptyDeviceMemory,
   endDeviceMemory,
   evictDeviceFrame,
   HmmError,
+  isDeviceFrameUsed,
   makeDeviceMemory,
   migrateFaultToRam,
   PAGE_BYTES,
@@ -85,6 +87,11 @@ export function isToFail({ memory, at }: DeviceRecord): boolean {
   return atomicExchange(memory.words, at + FAIL_NEXT, 0) !== 0;
 }
 
+/** Frames of the device's own memory. */
+export function ownFrames(record: DeviceRecord): number {
+  return chunksOf(record).reduce((frames, { pages }) => frames + pages, 0);
+}
+
 /** A free frame with one reference, or 0. */
 export function* takeOwnFrame(record: DeviceRecord): Task<number> {
   if (isToFail(record)) return 0;
@@ -117,21 +124,27 @@ function* ownUsage(record: DeviceRecord): Task<{ total: number; used: number }> 
 }
 
 /**
- * Evicts pages, in the order of their frames, until `wanted` frames are free or all have been
- * tried. Holding no lock.
+ * Evicts pages until `wanted` frames are free, or the hand has been round twice: in the order of
+ * their frames, but for those of which `isInUse` says so. Holding no lock.
  */
-export function* makeRoom(machine: Machine, record: DeviceRecord, wanted: number): Task<void> {
-  const { total } = yield* ownUsage(record);
-  for (let tried = 0; tried < total; tried++) {
-    const { used } = yield* ownUsage(record);
-    if (total - used >= wanted) return;
+export function* makeRoom(
+  machine: Machine,
+  record: DeviceRecord,
+  wanted: number,
+  isInUse?: (pfn: number, page: number) => Task<boolean>,
+): Task<void> {
+  const chunks = chunksOf(record);
+  let { total, used } = yield* ownUsage(record);
+  for (let tried = 0; tried < 2 * total && total - used < wanted; tried++) {
     const hand = atomicAdd(record.memory.words, record.at + HAND, 1) >>> 0;
-    const chunks = chunksOf(record);
     const place = hand % total;
     const chunk = chunks[Math.floor(place / DEVICE_MEMORY_PAGES_MAX)];
     if (chunk === undefined) return;
     const pfn = chunk.basePfn + (place % DEVICE_MEMORY_PAGES_MAX);
+    if (!isDeviceFrameUsed(chunk, pfn)) continue;
+    if (isInUse !== undefined && (yield* isInUse(pfn, devicePageHint(chunk, pfn)))) continue;
     yield* evictDeviceFrame(machine, chunk, pfn);
+    ({ total, used } = yield* ownUsage(record));
   }
 }
 

@@ -67,6 +67,7 @@ import {
   entryFrameNumber,
   makeDeviceEntry,
 } from "./device-table.ts";
+import { ownerOf } from "./own-memory.ts";
 import { assertServiceOwner } from "./service-owner.ts";
 import { SpanFrames } from "./span-frames.ts";
 import {
@@ -375,9 +376,22 @@ export class SpanService {
     assert((old & ENTRY_LOCAL) === 0, "a page that may be written has a copy on the device");
     // A page that is read in RAM for a while only gets no more than that: its entry must go when
     // the while is over.
-    const remote = entry | ENTRY_YOUNG;
-    table.setEntry(index, want === WANT_REMOTE ? remote & ~ENTRY_WRITE : remote);
+    const isOwn = this.#isOwn(entry);
+    // The use of a page of its own is to be seen (own-pages.ts); of one in RAM a store is, by which
+    // the device takes it (policy/placement.ts).
+    const isReadOnly =
+      want === WANT_REMOTE || (want === WANT_READ && record.ownType !== 0 && !isOwn);
+    const found = isOwn ? entry & ~ENTRY_YOUNG : entry | ENTRY_YOUNG;
+    table.setEntry(index, isReadOnly ? found & ~ENTRY_WRITE : found);
     count(record, "remoteMaps");
+  }
+
+  /** Whether an entry is of a page in memory of the device itself. */
+  #isOwn(entry: number): boolean {
+    const { machine, record } = this.device;
+    const pfn = entryFrameNumber(entry);
+    if (record.ownType === 0 || pfn < machine.ram.ownEndPfn) return false;
+    return machine.ram.sections.deviceKindOf(pfn) >>> 2 === ownerOf(record);
   }
 
   /** The first page from `i` on that somebody asked for, or -1. */

@@ -7,11 +7,18 @@
 
 import type { Command } from "./command.ts";
 import { exclusiveCommand } from "./exclusive-command.ts";
-import { migrateBackCommand, migrateCommand } from "./migrate-command.ts";
+import { migrateBackCommand, migrateCommand, prefetchCommand } from "./migrate-command.ts";
 import { snapshotCommand } from "./snapshot-command.ts";
 import { readCommand, writeCommand } from "./transfer-command.ts";
 
-export type CommandName = "read" | "write" | "snapshot" | "migrate" | "migrateBack" | "exclusive";
+export type CommandName =
+  | "read"
+  | "write"
+  | "snapshot"
+  | "migrate"
+  | "migrateBack"
+  | "prefetch"
+  | "exclusive";
 
 /** The commands. */
 export const COMMANDS: { readonly [N in CommandName]: Command } = {
@@ -20,5 +27,6 @@ export const COMMANDS: { readonly [N in CommandName]: Command } = {
   snapshot: { access: "read", run: snapshotCommand },
   migrate: { access: "read", run: migrateCommand },
   migrateBack: { access: "read", run: migrateBackCommand },
+  prefetch: { access: "read", run: prefetchCommand },
   exclusive: { access: "write", run: exclusiveCommand },
 };

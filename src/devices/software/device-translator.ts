@@ -112,7 +112,8 @@ export class WorkItem implements StoringItem {
 }
 
 export class DeviceTranslator implements Translator {
-  readonly writeBits: number = ENTRY_PRESENT | ENTRY_WRITE;
+  /** YOUNG as well: a store is a use, too, of a page of the device's own. */
+  readonly writeBits: number = ENTRY_PRESENT | ENTRY_WRITE | ENTRY_YOUNG;
   readonly #table: DeviceTable;
   readonly #service: FaultService;
   readonly #ring: FaultRing;

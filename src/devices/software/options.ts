@@ -23,6 +23,12 @@ import {
   type Refuse,
 } from "../../driver-interface.ts";
 import type { DispatchOptions } from "../driver.ts";
+import {
+  ADVICE_ACCESSED_BY,
+  ADVICE_NORMAL,
+  ADVICE_PREFERRED,
+  type PlacementAdvice,
+} from "../policy/placement.ts";
 import { THREADS_MAX } from "../service/device-record.ts";
 import { FRAMES_MAX } from "../service/frames.ts";
 import { OWN_BYTES_MAX } from "../service/own-memory.ts";
@@ -35,8 +41,8 @@ export interface SoftwareDeviceOptions {
    * What its memory is for. `"remote"` (default): read copies of pages, whose home is RAM; stores
    * go to RAM as over a bus. `"private"`: pages of its own, which the CPU does not reach; a CPU
    * touch brings a page back. `"coherent"`: pages of its own, which the CPU reaches in place. Of
-   * the last two the device takes pages when it is told to (`migrate`), uses all others in RAM, and
-   * has 1 GiB at most.
+   * the last two the device takes pages when its kernels store to them, as it is advised (`advise`)
+   * and when it is told to (`migrate`), uses all others in RAM, and has 1 GiB at most.
    */
   readonly memory?: "remote" | "private" | "coherent";
   /** Threads (Workers) that run its kernels, 1 to 32. Default 1. */
@@ -172,4 +178,40 @@ export function checkPages(syscall: string, address: number, lengthBytes: number
   const refuse = refusalOf(syscall);
   checkArgument(refuse, "address", address, wholeNumber(0, END_BYTES, PAGE_BYTES));
   checkArgument(refuse, "lengthBytes", lengthBytes, wholeNumber(1, END_BYTES - address));
+}
+
+/**
+ * Where a device's kernels want pages: advice for `SoftwareDevice.advise`, in the terms of CUDA.
+ *
+ * - `"normal"`: a page is taken when a kernel stores to it, and else used where it is (or copied).
+ * - `"preferred-location"`: it is taken when a kernel touches it.
+ * - `"accessed-by"`: it stays where it is, and kernels reach it there.
+ *
+ * A page is taken only by a device with pages of its own (`memory` is `"private"` or `"coherent"`).
+ * One that the CPU and the device touch by turns is left in RAM for a while, whatever the advice.
+ *
+ * @example
+ * ```ts
+ * import { AddressSpace, SoftwareDevice } from "hmm-ts";
+ *
+ * await using space = await AddressSpace.create({ ramBytes: 2 ** 24 });
+ * const p = await space.mmap(2 ** 20);
+ * const options = { memory: "private", memoryBytes: 2 ** 20 } as const;
+ * await using device = await SoftwareDevice.create(space, options);
+ * await device.advise(p, 2 ** 20, "preferred-location"); // what kernels touch moves to the device
+ * ```
+ */
+export type DeviceAdvice = "normal" | "preferred-location" | "accessed-by";
+
+const PLACEMENTS: Readonly<Record<DeviceAdvice, PlacementAdvice>> = {
+  normal: ADVICE_NORMAL,
+  "preferred-location": ADVICE_PREFERRED,
+  "accessed-by": ADVICE_ACCESSED_BY,
+};
+
+/** Throws EINVAL for anything but advice. */
+export function placementAdvice(advice: DeviceAdvice): PlacementAdvice {
+  const words = oneOf("normal", "preferred-location", "accessed-by");
+  checkArgument(refusalOf("advise"), "the advice", advice, words);
+  return PLACEMENTS[advice];
 }

@@ -19,6 +19,7 @@ import {
   type AddressSpace,
   type DriverThread,
   type Task,
+  ENOSPC,
 } from "../../driver-interface.ts";
 import { DeviceFault } from "../device-fault.ts";
 import type {
@@ -31,6 +32,7 @@ import type {
   SnapshotPage,
 } from "../driver.ts";
 import {
+  type DeviceAdvice,
   type SoftwareDeviceOptions,
   type SoftwareKernelOptions,
   checkBytes,
@@ -38,12 +40,14 @@ import {
   deviceOptions,
   dispatchArguments,
   kernelOptions,
+  placementAdvice,
   refusalOf,
 } from "./options.ts";
 import type { CommandOutcome } from "./command.ts";
 import { COMMANDS, type CommandName } from "./commands.ts";
 import { snapshotPages } from "./snapshot-command.ts";
 import { countExclusive } from "./exclusive-command.ts";
+import { takeAdvice } from "../service/device.ts";
 import { emptyOwnMemory, failNextAllocation } from "../service/own-memory.ts";
 import { readStats, statsBetween } from "../service/device-stats.ts";
 import { DeviceThreads, lostDevice } from "./device-threads.ts";
@@ -221,6 +225,41 @@ export class SoftwareDevice implements Device<SoftwareKernelOptions> {
    */
   async migrateBack(address: number, lengthBytes: number): Promise<CommandResult> {
     return await this.#ownCommand("migrateBack", address, lengthBytes);
+  }
+
+  /**
+   * Brings pages to the device before its kernels touch them: as its own or as copies, as far as
+   * there is room, and with translations. `pages` of the result: how many there are in the range.
+   * `address` is a multiple of 4096. Rejects with DeviceFault at the first page that cannot be had.
+   */
+  async prefetch(address: number, lengthBytes: number): Promise<CommandResult> {
+    checkPages("prefetch", address, lengthBytes);
+    return await this.#command("prefetch", address, lengthBytes, new Uint8Array(0));
+  }
+
+  /**
+   * Says where the pages of a range are to be when kernels touch them ({@link DeviceAdvice}). It
+   * ends with the mapping. `address` is a multiple of 4096. Rejects with HmmError EINVAL, ENOMEM,
+   * ENOSPC (341 ranges can be told apart; advise about larger ones).
+   */
+  async advise(address: number, lengthBytes: number, advice: DeviceAdvice): Promise<void> {
+    checkPages("advise", address, lengthBytes);
+    const number = placementAdvice(advice);
+    this.#check("advise");
+    const endPage = Math.ceil((address + lengthBytes) / PAGE_BYTES);
+    const { device } = this.#owned.service;
+    const errno = await this.#driver.runOnSpace(this.#space, () =>
+      takeAdvice(device, address / PAGE_BYTES, endPage, number),
+    );
+    if (errno !== 0)
+      throw new HmmError(
+        errno,
+        "advise",
+        errno === ENOSPC
+          ? "Cannot advise the device: there is advice for too many ranges; advise about larger ones"
+          : "Cannot advise the device: the kernel heap is used up; create the space with more heapBytes",
+        address,
+      );
   }
 
   /**

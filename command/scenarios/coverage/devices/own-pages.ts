@@ -1,0 +1,143 @@
+/**
+ * @module A device that takes pages by itself: a store of a kernel moves the page to the device's
+ * private memory, while the CPU touches it, unmaps it, or another kernel needs the room. Twins as
+ * in accesses.ts.
+ */
+
+import { HarnessCpu } from "../../../../src/checker/harness/harness-cpu.ts";
+import type { HmmHarness } from "../../../../src/checker/harness/hmm-harness.ts";
+import type { ScenarioExploration } from "../../../../src/checker/scenario.ts";
+import { takeAdvice } from "../../../../src/devices/service/device.ts";
+import { allocOwnMemory } from "../../../../src/devices/service/own-memory.ts";
+import { ADVICE_PREFERRED } from "../../../../src/devices/policy/placement.ts";
+import { viewDevice } from "../../../../src/devices/software/view-device.ts";
+import { DEVICE_PRIVATE } from "../../../../src/memory/frames/device-frames.ts";
+import { assert } from "../../../../src/sync/errors.ts";
+import { callInSteps } from "../../../../src/sync/runners/stepping.ts";
+import type { Task } from "../../../../src/sync/tasks/task.ts";
+import type { Covered } from "../covered.ts";
+import { ADDRESS, BEFORE, PAGE, discard, onlySaw, playing, without } from "./accesses.ts";
+import type { Body, World } from "./accesses.ts";
+import { inKernel } from "./kernel.ts";
+
+const SHORT: ScenarioExploration = { engine: "bounded", preemptions: 1 };
+const PAGE_BYTES = 4096;
+
+const TAKES = [
+  "devices/service/fault-service.#placePages",
+  "devices/service/own-pages.moveOwnPages",
+] as const;
+const ROOM = [...TAKES, "devices/service/own-pages.takeChance"] as const;
+
+/** The device gets `pages` pages of private memory; the page is stored to by the CPU. */
+function owning(pages: number): Body {
+  return function* (world, { machine }) {
+    const isMade = yield* allocOwnMemory(machine, world.record, DEVICE_PRIVATE, pages * PAGE_BYTES);
+    assert(isMade, "the device has no memory of its own");
+  };
+}
+
+function* storeBack(world: World, harness: HmmHarness, page: number, value: number): Task<void> {
+  yield* inKernel(world, harness, function* (memory) {
+    const address = page * PAGE_BYTES;
+    yield* callInSteps(memory.u32, "store", address, value);
+    const seen = yield* callInSteps(memory.u32, "load", address);
+    assert(seen === value, `the kernel stored ${value} and loads ${String(seen)}`);
+  });
+}
+
+/** Twice, and then says so. */
+const storesAndSays: Body = (world, harness) =>
+  inKernel(world, harness, function* (memory) {
+    yield* callInSteps(memory.u32, "store", ADDRESS, 8);
+    yield* callInSteps(memory.u32, "store", ADDRESS, 9);
+    yield* world.flag.store(1);
+  });
+
+/** What it sees first brings the page back; once the kernel has said so, it sees the last store. */
+function* touchesAndListens(world: World, harness: HmmHarness): Task<void> {
+  const cpu = new HarnessCpu(harness);
+  world.seen.push(yield* cpu.load(ADDRESS));
+  if ((yield* world.flag.load()) === 0) return;
+  const last = yield* cpu.load(ADDRESS);
+  assert(last === 9, `the kernel has stored 9, and the CPU loads ${last}`);
+}
+
+/** Pages of the device are full: page PAGE is there, and has been used. */
+function* fullOfOne(world: World, harness: HmmHarness): Task<void> {
+  yield* new HarnessCpu(harness).store(ADDRESS + PAGE_BYTES, BEFORE);
+  yield* owning(1)(world, harness);
+  yield* storeBack(world, harness, PAGE, BEFORE);
+}
+
+const storesHere: Body = (world, harness) => storeBack(world, harness, PAGE, 9);
+const storesNext: Body = (world, harness) => storeBack(world, harness, PAGE + 1, 10);
+
+/** A page that is preferred on the device is taken by a load. */
+function* preferred(world: World, harness: HmmHarness): Task<void> {
+  yield* owning(2)(world, harness);
+  const device = viewDevice(harness.machine, world.software);
+  const errno = yield* takeAdvice(device, PAGE, PAGE + 1, ADVICE_PREFERRED);
+  assert(errno === 0, `the advice was answered ${errno}`);
+}
+
+const loads: Body = (world, harness) =>
+  inKernel(world, harness, function* (memory) {
+    world.seen.push(yield* callInSteps(memory.u32, "load", ADDRESS));
+  });
+
+const cpuStores: Body = (_world, harness) => new HarnessCpu(harness).store(ADDRESS, 9);
+
+export const ownPages: readonly Covered[] = [
+  playing({
+    name: "taking-store-vs-cpu-load",
+    summary: "A kernel's store takes the page, while the CPU loads from it and brings it back.",
+    before: owning(2),
+    exploration: SHORT,
+    tasks: {
+      kernel: [TAKES, storesAndSays],
+      cpu: [["mm/fault/device-private.devicePrivateFault"], touchesAndListens],
+    },
+    check: onlySaw(BEFORE, 8, 9),
+    twins: [
+      [
+        "without-flush",
+        "The device lets go of its page without a flush: a store goes to the frame that it had.",
+        "use-after-free",
+        { cpu: without(1, touchesAndListens) },
+      ],
+    ],
+  }),
+  playing({
+    name: "taking-store-vs-discard",
+    summary: "A kernel's store takes the page, while the CPU discards it.",
+    before: owning(2),
+    exploration: SHORT,
+    tasks: { kernel: [TAKES, storesAndSays], discard: [["mm/zap.zapRange"], discard] },
+    check: () => {},
+    twins: [],
+  }),
+  playing({
+    name: "preferred-load-vs-cpu-store",
+    summary: "A kernel's load takes a page that is preferred on the device, while the CPU stores.",
+    before: preferred,
+    exploration: SHORT,
+    tasks: {
+      kernel: [TAKES, loads],
+      cpu: [["mm/fault/cpu-fault.cpuFault"], cpuStores],
+    },
+    check: onlySaw(BEFORE, 9),
+    twins: [],
+  }),
+  playing({
+    name: "taking-store-vs-taking-store",
+    summary:
+      "Two kernels store to two pages, and the device has room for one: the other leaves, if it is not in use.",
+    pages: 2,
+    before: fullOfOne,
+    exploration: SHORT,
+    tasks: { here: [[TAKES[0]], storesHere], next: [ROOM, storesNext] },
+    check: () => {},
+    twins: [],
+  }),
+];

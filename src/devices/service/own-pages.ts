@@ -1,0 +1,152 @@
+/**
+ * @module devices/service/own-pages
+ * Pages move to a device's own memory, and back: when the program says so, and when the device's
+ * work touches them (policy/placement.ts). When the memory is full, pages leave it by a clock with
+ * a second chance, as copies do (policy/eviction.ts). Here ACCESSED is ENTRY_YOUNG of the page's
+ * entry in the device's table: the thread that uses a page for the first time sets it, and the hand
+ * clears it and flushes, so that the next use is seen:
+ *
+ *     device thread                            hand (whoever makes room)
+ *     no young entry: sets YOUNG, uses it
+ *                                              driver lock: YOUNG was set: clears it, flushes
+ *     faults on the entry, sets YOUNG again
+ *                                              next time round: still in use
+ *                                              not young: the page moves to RAM, as one migration
+ *
+ * Holding no lock.
+ */
+
+import {
+  doneNumber,
+  ENOMEM,
+  hmmRangeAlloc,
+  hmmRangeCountOwn,
+  hmmRangeFree,
+  hmmRangeMigrate,
+  mmOfRange,
+  PAGE_BYTES,
+  pageCopiers,
+  SELECT_DEVICE,
+  SELECT_SYSTEM,
+  toRam,
+  withHmmRange,
+  type Errno,
+  type HmmRange,
+  type Machine,
+  type PageMover,
+  type Task,
+} from "../../driver-interface.ts";
+import type { ServedDevice } from "./device.ts";
+import type { DeviceRecord } from "./device-record.ts";
+import { ENTRY_YOUNG, entryFrameNumber } from "./device-table.ts";
+import { isToFail, makeRoom, ownerOf, takeOwnFrame, takeOwnRun } from "./own-memory.ts";
+import { registerErrno } from "./span-service.ts";
+
+/** Pages that one migration moves at most: others wait no longer for a page of it. */
+const PIECE_PAGES = 512;
+
+/** What came of a move: up to where, and how many pages. */
+export interface MovedPages {
+  readonly errno: Errno;
+  /** The first page that was not tried. */
+  readonly page: number;
+  /** How many are the device's own, or have come back. */
+  readonly pages: number;
+}
+
+/**
+ * Moves [startPage, endPage) to the device's own memory, or back to RAM. EINVAL (a hole, or a
+ * mapping that cannot be moved), ENOMEM (RAM is used up); what lies before has been moved.
+ */
+export function* moveOwnPages(
+  device: ServedDevice,
+  startPage: number,
+  endPage: number,
+  isToDevice: boolean,
+): Task<MovedPages> {
+  const { machine, mirror, record } = device;
+  const range = yield* hmmRangeAlloc(machine, { pfns: new Uint32Array(PIECE_PAGES) });
+  let page = startPage;
+  if (typeof range === "number") return { errno: range, page, pages: 0 };
+  let pages = 0;
+  try {
+    while (page < endPage) {
+      // A huge page lies in one piece.
+      const end = Math.min(page - (page % PIECE_PAGES) + PIECE_PAGES, endPage);
+      if (isToDevice) yield* makeOwnRoom(device, end - page);
+      let moved = 0;
+      // The range keeps the address space alive meanwhile, and is not read.
+      const [from, to] = [page * PAGE_BYTES, end * PAGE_BYTES];
+      const errno = yield* withHmmRange(range, mirror, from, to, function* () {
+        moved = yield* movePiece(machine, record, range, isToDevice);
+        return Math.min(moved, 0);
+      });
+      if (errno !== 0) return { errno: moved < 0 ? errno : registerErrno(errno), page, pages };
+      pages += moved;
+      page = end;
+    }
+    return { errno: 0, page, pages };
+  } finally {
+    yield* hmmRangeFree(range);
+  }
+}
+
+/** Evicts pages that are not in use until `wanted` frames are free, as far as that goes. */
+function makeOwnRoom(device: ServedDevice, wanted: number): Task<void> {
+  const { machine, record } = device;
+  return makeRoom(machine, record, wanted, (pfn, page) => takeChance(device, pfn, page));
+}
+
+/** Whether the frame's page has been used since the hand came by; from now on it has not. */
+function* takeChance({ table }: ServedDevice, pfn: number, page: number): Task<boolean> {
+  const { driverLock, unit } = table;
+  yield* driverLock.lock();
+  const entry = table.entryOf(page);
+  const isUsed = (entry & ENTRY_YOUNG) !== 0 && entryFrameNumber(entry) === pfn;
+  if (isUsed) {
+    table.makeOld(page);
+    yield* unit.flush(page, page + 1);
+  }
+  yield* driverLock.unlock();
+  return isUsed;
+}
+
+/** How many pages, or EINVAL (a hole, or a mapping that cannot be moved), ENOMEM. */
+function* movePiece(
+  machine: Machine,
+  record: DeviceRecord,
+  range: HmmRange,
+  isToDevice: boolean,
+): Task<number> {
+  const owner = ownerOf(record);
+  const mover = isToDevice ? toOwnMemory(machine, record) : backToRam(machine, record);
+  const select = isToDevice ? SELECT_SYSTEM : SELECT_DEVICE;
+  const { mmapLock } = mmOfRange(range);
+  yield* mmapLock.downRead();
+  try {
+    const result = yield* hmmRangeMigrate(range, { select, owner }, mover);
+    if (typeof result === "number") return result;
+    if (isToDevice) return hmmRangeCountOwn(range, owner);
+    return result.lacking > 0 ? ENOMEM : result.moved;
+  } finally {
+    yield* mmapLock.upRead();
+  }
+}
+
+function toOwnMemory(machine: Machine, record: DeviceRecord): PageMover {
+  return {
+    alloc: () => takeOwnFrame(record),
+    allocHuge: () => takeOwnRun(record),
+    ...pageCopiers(machine),
+  };
+}
+
+function backToRam(machine: Machine, record: DeviceRecord): PageMover {
+  const mover = toRam(machine);
+  return {
+    ...mover,
+    alloc: (page, from) => (isToFail(record) ? doneNumber(0) : mover.alloc(page, from)),
+    allocHuge: (page) =>
+      isToFail(record) ? doneNumber(0) : (mover.allocHuge?.(page) ?? doneNumber(0)),
+  };
+}
