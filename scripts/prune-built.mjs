@@ -17,7 +17,8 @@ const builtFolders = [
 for (const [built, source] of builtFolders) {
   if (!existsSync(`${rootPath}${built}`)) continue;
   for (const entry of readdirSync(`${rootPath}${built}`, { recursive: true, encoding: "utf8" })) {
-    const match = /^(.*?)(\.d\.ts|\.js)(\.map)?$/.exec(entry);
+    // A joined file (scripts/join-worker.mjs) is of its entry's source.
+    const match = /^(.*?)(?:\.joined)?(\.d\.ts|\.js)(\.map)?$/.exec(entry);
     if (match === null || existsSync(`${rootPath}${source}/${match[1]}.ts`)) continue;
     rmSync(`${rootPath}${built}/${entry}`);
   }

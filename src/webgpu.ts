@@ -5,6 +5,8 @@
  * address space with such a device must have imported this module before it attached.
  */
 
+import "./host/consumer-types.ts";
+
 export {
   KernelCompileError,
   WebGpuFault,

@@ -12,7 +12,7 @@ import { rewrite } from "./rewrite.mjs";
 /** @typedef {import("./rewrite.mjs").Piece} Piece */
 
 /** Of what is built, what the stepped graph has. */
-const copied = /^(?:src|command|test|bench)\/.*\.js$/;
+const copied = /^(?:src|command|test|bench)\/.*(?<!\.joined)\.js$/;
 /** Whose functions may be marked and are rewritten: the layers below the checker. */
 const derived =
   /^src\/(?:(?:sync|memory|mmu|mm|notifier|hmm|host|space|devices)\/|driver-interface\.js$)/;

@@ -11,14 +11,14 @@ import { rootPath } from "./run-command.mjs";
 
 /** @typedef {import("./check.mjs").Check} Check */
 /** @typedef {"tidy" | "browser" | "threads" | "unit" | ConsumerKind} TestKind */
-/** @typedef {"compilers" | "hosts"} ConsumerKind */
+/** @typedef {"compilers" | "bundlers" | "hosts"} ConsumerKind */
 
 /**
  * Tests of what consumers run the package with; each has a folder, and tools of its own
  * (install-tools.mjs).
  * @type {readonly ConsumerKind[]}
  */
-export const consumerKinds = ["compilers", "hosts"];
+export const consumerKinds = ["compilers", "bundlers", "hosts"];
 
 /**
  * Which stage a test file belongs to. Files that start Workers stand apart, because each of them

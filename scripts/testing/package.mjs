@@ -16,6 +16,7 @@ import {
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { checkFromCommand, checkTool } from "./check.mjs";
+import { sizesDifference } from "../one-file-sizes.mjs";
 import { rootPath, runCommand, runTool } from "./run-command.mjs";
 
 /** @typedef {import("./check.mjs").Check} Check */
@@ -32,8 +33,9 @@ import { rootPath, runCommand, runTool } from "./run-command.mjs";
 const manifestAt = (path) => JSON.parse(readFileSync(`${rootPath}${path}`, "utf8"));
 
 /** What may be packed. */
-const packedProse = /^(README\.md|LICENSE|CHANGELOG\.md|package\.json|docs\/.*\.(md|svg))$/;
-const libraryCode = /^dist\/(?:src\/.*\.(?:js|d\.ts)(?:\.map)?|stepped\/src\/.*\.js(?:\.map)?)$/;
+const packedProse = /^(README\.md|LICENSE|NOTICE|CHANGELOG\.md|package\.json|docs\/.*\.(md|svg))$/;
+const libraryCode =
+  /^dist\/(?:src\/.*\.(?:js|d\.ts)(?:\.map)?|stepped\/src\/.*\.js(?:\.map)?|one-file\/.*\.(?:js|d\.ts))$/;
 const commandCode = /^dist\/(?:src|scenarios)\/.*\.js(?:\.map)?$/;
 
 /**
@@ -154,6 +156,13 @@ function checkDeclarations() {
   return { name, result: "failed", detail: internal.join("\n") };
 }
 
+/** @returns {Check} */
+function checkSizes() {
+  const name = "the table of sizes is right";
+  const detail = sizesDifference();
+  return detail === "" ? { name, result: "passed" } : { name, result: "failed", detail };
+}
+
 /** @typedef {{ filename: string, files: readonly { path: string }[] }} Tarball */
 
 /**
@@ -182,7 +191,9 @@ function entryTargets(library) {
   const targets = [...JSON.stringify(library.exports).matchAll(/"\.\/(dist\/[^"]+)"/g)].map(
     (match) => match[1] ?? "",
   );
-  return targets.map((target) => target.replace("*", "mm/fault/fault"));
+  return targets.map((target) =>
+    target.replace("*", target.includes("one-file") ? "hmm-ts" : "mm/fault/fault"),
+  );
 }
 
 /**
@@ -224,6 +235,7 @@ async function checkImports(folder) {
     "the entry imports": [face("hmm-ts", "AddressSpace")],
     "the driver's entry imports": [face("hmm-ts/driver", "DriverThread")],
     "the conformance tests import": [face("hmm-ts/driver/conformance", "conformanceCases")],
+    "the driver's entry in one file imports": [face("hmm-ts/one-file/driver.js", "SoftwareDevice")],
     "the checker imports": [face("hmm-ts/checker", "explore")],
     "with a condition all entries are of one graph": [oneGraph, "--conditions=hmm-explore"],
   };
@@ -311,6 +323,7 @@ async function checkInstalled(folder) {
   const checks = [
     checkDependencies(library, command),
     checkDeclarations(),
+    checkSizes(),
     checkContents(
       "the library",
       ofLibrary.tarball,

@@ -58,6 +58,14 @@ export const stages = [
         await runCommand(process.execPath, [`${rootPath}scripts/prune-built.mjs`]),
       ),
       checkFromCommand(
+        "imports by a URL are plain",
+        await runCommand(process.execPath, [
+          `${rootPath}scripts/plain-imports.mjs`,
+          "dist",
+          ".build",
+        ]),
+      ),
+      checkFromCommand(
         "stepping forms are derived",
         await runCommand(process.execPath, [
           `${rootPath}scripts/derive-steps.mjs`,
@@ -72,6 +80,10 @@ export const stages = [
           "dist",
           ".build",
         ]),
+      ),
+      checkFromCommand(
+        "entries in one file each",
+        await runCommand(process.execPath, [`${rootPath}scripts/one-file.mjs`]),
       ),
     ],
   },

@@ -19,6 +19,8 @@
  * ```
  */
 
+import "../host/consumer-types.ts";
+
 import { type ConformanceCase } from "./demands.ts";
 import type { DriverUnderTest } from "./driver-under-test.ts";
 import { lifetimeCases } from "./lifetime-cases.ts";

@@ -7,7 +7,7 @@
 import { createReadStream, readdirSync, statSync } from "node:fs";
 import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
 import { extname, sep } from "node:path";
-import { fileURLToPath } from "node:url";
+import { fileURLToPath, pathToFileURL } from "node:url";
 
 /** .build/, from .build/test/browser/. */
 const servedPath = fileURLToPath(new URL("../../", import.meta.url));
@@ -28,9 +28,17 @@ export interface StaticServer {
   close(): Promise<void>;
 }
 
-/** Starts on a free port; with `isIsolated` false it leaves the two headers out. */
-export function startStaticServer(isIsolated: boolean): Promise<StaticServer> {
-  const server = createServer((request, response) => answer(request, response, isIsolated));
+/**
+ * Starts on a free port, and serves .build/ or another folder; with `isIsolated` false it leaves
+ * the two headers out.
+ */
+export function startStaticServer(
+  isIsolated: boolean,
+  folder: string = servedPath,
+): Promise<StaticServer> {
+  const server = createServer((request, response) =>
+    answer(request, response, { isIsolated, folder }),
+  );
   return new Promise((resolve, reject) => {
     server.on("error", reject);
     server.listen(0, "127.0.0.1", () => {
@@ -55,7 +63,16 @@ function sourceModules(): string[] {
     .map((path) => `src/${path.split(sep).join("/")}`);
 }
 
-function answer(request: IncomingMessage, response: ServerResponse, isIsolated: boolean): void {
+interface Site {
+  readonly isIsolated: boolean;
+  readonly folder: string;
+}
+
+function answer(
+  request: IncomingMessage,
+  response: ServerResponse,
+  { isIsolated, folder }: Site,
+): void {
   const url = new URL(request.url ?? "/", "http://localhost");
   // A browser lives for one page: it sees nothing old, and its Workers need not load every module
   // anew.
@@ -75,14 +92,11 @@ function answer(request: IncomingMessage, response: ServerResponse, isIsolated: 
     response.end(JSON.stringify(sourceModules()));
     return;
   }
-  const path = fileURLToPath(new URL(`.${url.pathname}`, `file://${servedPath}`));
+  const root = folder.endsWith(sep) ? folder : folder + sep;
+  const path = fileURLToPath(new URL(`.${url.pathname}`, pathToFileURL(root)));
   const type = contentTypes[extname(path)];
   const isFile = statSync(path, { throwIfNoEntry: false })?.isFile() === true;
-  if (
-    type === undefined ||
-    !isFile ||
-    !path.startsWith(servedPath.endsWith(sep) ? servedPath : servedPath + sep)
-  ) {
+  if (type === undefined || !isFile || !path.startsWith(root)) {
     response.writeHead(404).end("not here");
     return;
   }

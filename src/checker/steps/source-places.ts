@@ -28,7 +28,8 @@ const frame =
   /^\s*at (?:(?:async )?(.*?) \()?((?:file|https?):\/\/[^)]*?|\/[^)]*?|[A-Za-z]:\\[^)]*?):(\d+):(\d+)\)?$/;
 const { process: host } = globalThis as { process?: HostProcess };
 /** Compiled files stand below the project in .build or dist, derived ones in `stepped` there. */
-const projectRoot = new URL("../../../", import.meta.url).href.replace(
+const ownUrl = import.meta.url; // not in one expression: a bundler would look for such an asset
+const projectRoot = new URL("../../../", ownUrl).href.replace(
   /(?:\.build|dist)\/(?:stepped\/)?$/,
   "",
 );

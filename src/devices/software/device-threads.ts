@@ -47,10 +47,10 @@ interface Started {
 
 /** Starts the library's own Worker. */
 function startOwn(start: ThreadStart, name: string): Started {
-  // Not as a literal: a bundler would make an asset of it that cannot run. Under a bundler a
-  // program hands its own Worker over.
-  const file = "./device-worker.joined.js";
-  const url = new URL(file, import.meta.url);
+  // Not as one expression: a bundler would make an asset of the file, which cannot run. Under a
+  // bundler a program hands its own Worker over.
+  const here = import.meta.url;
+  const url = new URL("./device-worker.joined.js", here);
   const remedy =
     "serve that file beside the library's, or, if the program is bundled, give the option `worker` (docs/BUNDLERS.md)";
   return { worker: spawnWorker(url, start, { name }), url: url.href, remedy };

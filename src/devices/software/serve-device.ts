@@ -45,7 +45,6 @@ let isServing = false;
  * already.
  *
  * ```ts fragment
- * // device.ts
  * import { serveDevice } from "hmm-ts/worker";
  * import { sum } from "./sum-kernel.js";
  *

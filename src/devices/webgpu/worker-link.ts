@@ -46,11 +46,11 @@ export class WorkerLink {
     this.ready = new Promise((resolve, reject) => {
       this.#settle = { resolve, reject };
     });
-    // Not as a literal: a bundler would make an asset of it that cannot run.
-    const file = "./webgpu-worker.js";
+    // Not as one expression: a bundler would make an asset of the file, which cannot run.
+    const here = import.meta.url;
     this.#worker =
       make === undefined
-        ? spawnWorker(new URL(file, import.meta.url), start, { name })
+        ? spawnWorker(new URL("./webgpu-worker.js", here), start, { name })
         : adoptWorker(make(), start);
     this.#worker.onMessage((message) => this.#hear(message as WorkerMessage));
     this.#worker.onError((error) => this.#lose(`its Worker failed: ${error.message}`));

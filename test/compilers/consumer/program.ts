@@ -19,6 +19,8 @@ import {
   type Mutex,
   type Task,
 } from "hmm-ts/driver";
+import { conformanceCases } from "hmm-ts/driver/conformance";
+import { WebGpuDevice } from "hmm-ts/webgpu";
 import { serveDevice, type TypedAccess } from "hmm-ts/worker";
 
 export async function useSpace(handle: AddressSpaceHandle): Promise<number> {
@@ -51,6 +53,11 @@ export function sum(memory: TypedAccess, item: number, [at = 0]: readonly number
   memory.u32.store(at, memory.u32.load(at) + item);
 }
 
+export async function useGpu(space: AddressSpace): Promise<void> {
+  const gpu: WebGpuDevice = await WebGpuDevice.create(space, { memoryBytes: 2 ** 24 });
+  await gpu[Symbol.asyncDispose]();
+}
+
 export function serve(): void {
   serveDevice({ kernels: { sum } });
 }
@@ -80,5 +87,7 @@ const scenario: Scenario<readonly Mutex[]> = {
     },
   },
 };
+
+export const cases: number = Object.keys(conformanceCases).length;
 
 export const isComplete: boolean = explore(scenario).complete;
