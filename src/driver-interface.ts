@@ -273,7 +273,7 @@ export {
   type HmmErrorCode,
 } from "./sync/errno.ts";
 export { AssertionFailure, HmmError, assert, bug, nameErrors } from "./sync/errors.ts";
-export { beginStacksAtCalls } from "./sync/call-place.ts";
+export { beginStacksAtCalls, beginWithLines } from "./sync/call-place.ts";
 
 /* What a program passes: checked by tables of rules. */
 export {

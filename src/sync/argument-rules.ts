@@ -109,8 +109,11 @@ export function takeOptions<Options extends object>(
 ): Options {
   const name = group ?? "the options";
   const verb = group === undefined ? "are" : "is";
-  if (!anObject.accepts(options))
-    throw refuse(`${name} ${verb} ${formatValue(options)}; give an object or nothing`);
+  if (!anObject.accepts(options)) {
+    const hasRequired = Object.values<ArgumentRule>(rules).some((rule) => rule.isRequired);
+    const remedy = hasRequired ? "give an object" : "give an object or nothing";
+    throw refuse(`${name} ${verb} ${formatValue(options)}; ${remedy}`);
+  }
   const known = entriesOf(rules);
   const values: unknown[] = [];
   try {
@@ -151,7 +154,7 @@ function unknownOption(
   known: readonly string[],
   group: string | undefined,
 ): HmmError {
-  const [nearest] = nearNames(given, known);
+  const [nearest] = known.length === 1 ? known : nearNames(given, known);
   const place = group === undefined ? "" : ` in ${group}`;
   const remedy = nearest === undefined ? `give one of ${known.join(", ")}` : `give ${nearest}`;
   return refuse(`there is no option ${formatValue(given)}${place}; ${remedy}`);

@@ -92,7 +92,7 @@ function beginAtAccess(error: Error, from: object): boolean {
   return false;
 }
 
-function hasLines({ stack = "" }: Error): boolean {
+function hasLines({ stack = "" }: Pick<Error, "stack">): boolean {
   return /\n\s+at /.test(stack);
 }
 
@@ -107,6 +107,14 @@ export function apartFromCall(step: () => void): void {
   }
 }
 
+/** Lines that come before the call's, of what the call was made for. */
+const linesBefore = new WeakMap<Error, readonly string[]>();
+
+/** Has `lines` stand before the line of the call, once that is known. */
+export function beginWithLines(error: Error, lines: readonly string[]): void {
+  if (lines.length > 0) linesBefore.set(error, lines);
+}
+
 /** Of a promise that was rejected: the stack of who awaits it. Throws `error`. */
 function rejectAtAwait(error: unknown): never {
   if (capture === undefined || !(error instanceof Error) || placed.has(error)) throw error;
@@ -115,7 +123,12 @@ function rejectAtAwait(error: unknown): never {
   capture(error, rejectAtAwait);
   // The host's own lines may come first: those of the timer in which the promise was settled.
   const stack = error.stack?.replace(/(\n\s+at [^\n]*\(node:internal[^\n]*)+/, "") ?? "";
-  error.stack = /\n\s+at /.test(stack) ? stack : (before ?? stack);
+  const placedStack = hasLines({ stack }) ? stack : (before ?? stack);
+  const first = linesBefore.get(error);
+  error.stack =
+    first === undefined
+      ? placedStack
+      : placedStack.replace(/(?=\n\s+at )/, () => `\n${first.join("\n")}`);
   placed.add(error);
   throw error;
 }

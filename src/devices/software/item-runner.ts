@@ -17,9 +17,10 @@
  * Whether giving up pays, and how many items to have under way, is for replay-policy.ts to say.
  */
 
-import { hasPanicked, runBlocking, type TypedMemory } from "../../driver-interface.ts";
+import { HmmError, hasPanicked, runBlocking, type TypedMemory } from "../../driver-interface.ts";
 import { type KernelFailure, kernelThrew, refusedKernel, refusedResult } from "../device-fault.ts";
 import type { Kernel } from "./kernel.ts";
+import { noteKernelLines } from "./kernel-stack.ts";
 import { countAtomically } from "../service/device-stats.ts";
 import type { WorkItem } from "./device-translator.ts";
 import { chunkOf, isStopped, stopDispatch, takeItems } from "./dispatch-state.ts";
@@ -185,14 +186,18 @@ export class ItemRunner {
       }
     } catch (error) {
       // What an item throws that is over already is its kernel's answer to our own exception.
-      if (!work.isOver)
-        return hasPanicked(this.#record.memory) && error instanceof Error
-          ? error
-          : kernelThrew(item, error);
+      if (!work.isOver) {
+        if (hasPanicked(this.#record.memory) && error instanceof Error) return error;
+        const threw = kernelThrew(item, error);
+        noteKernelLines(threw, error, new Error("in the runner"));
+        return threw;
+      }
     } finally {
       mark.closeSection();
     }
-    return work.failure;
+    const { failure } = work;
+    if (failure instanceof HmmError) noteKernelLines(failure, failure, new Error("in the runner"));
+    return failure;
   }
 
   /**

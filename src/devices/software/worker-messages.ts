@@ -8,6 +8,7 @@ import {
   EFAULT,
   EINVAL,
   HmmError,
+  beginWithLines,
   errnoOf,
   type DriverHandle,
   type HmmErrorCode,
@@ -19,6 +20,7 @@ import {
   type KernelFailureFields,
   textOf,
 } from "../device-fault.ts";
+import { kernelLinesOf } from "./kernel-stack.ts";
 import type { DevicePlace } from "../service/device-list.ts";
 
 /** The start data of a device thread. */
@@ -57,8 +59,14 @@ export type FailureMessage =
   | {
       readonly kind: "fault";
       readonly fields: DeviceFaultFields;
+      /** The kernel's lines of its stack (kernel-stack.ts). */
+      readonly lines: readonly string[];
     }
-  | { readonly kind: "kernel"; readonly fields: KernelFailureFields }
+  | {
+      readonly kind: "kernel";
+      readonly fields: KernelFailureFields;
+      readonly lines: readonly string[];
+    }
   | {
       readonly kind: "error";
       readonly code: HmmErrorCode;
@@ -84,17 +92,17 @@ export function readThreadMessage(value: unknown): ThreadMessage | undefined {
 }
 
 function readFailure(value: unknown): FailureMessage {
-  const { kind, fields, code, syscall, message } = fieldsOf<FailureMessage>(value);
+  const { kind, fields, lines, code, syscall, message } = fieldsOf<FailureMessage>(value);
   if (kind === "fault") {
     const { errno, address, access, item } = fieldsOf<DeviceFaultFields>(fields);
     const isAccess = access === "read" || access === "write";
     if (isNumber(errno) && isNumber(address) && isAccess && isItem(item))
-      return { kind, fields: { errno, address, access, item } };
+      return { kind, fields: { errno, address, access, item }, lines: readLines(lines) };
   }
   if (kind === "kernel") {
     const { item, code: of, message: text, cause } = fieldsOf<KernelFailureFields>(fields);
     if (isCode(of) && typeof text === "string" && isItem(item))
-      return { kind, fields: { item, code: of, message: text, cause } };
+      return { kind, fields: { item, code: of, message: text, cause }, lines: readLines(lines) };
   }
   if (
     kind === "error" &&
@@ -151,6 +159,10 @@ export function readThreadStart(value: unknown): ThreadStart {
   );
 }
 
+function readLines(value: unknown): string[] {
+  return Array.isArray(value) ? value.filter(isText) : [];
+}
+
 function isNumber(value: unknown): value is number {
   return typeof value === "number";
 }
@@ -172,11 +184,13 @@ export function packFailure(error: unknown): FailureMessage {
   if (error instanceof DeviceFault) {
     const { code, address, access, item } = error;
     // A fault is made of an errno, so its code has one.
-    return { kind: "fault", fields: { errno: errnoOf(code) ?? EFAULT, address, access, item } };
+    const fields = { errno: errnoOf(code) ?? EFAULT, address, access, item };
+    return { kind: "fault", fields, lines: kernelLinesOf(error) };
   }
   if (error instanceof KernelFailure) {
     const { item, code, message } = error;
-    return { kind: "kernel", fields: { item, code, message, cause: cloneable(error.cause) } };
+    const fields = { item, code, message, cause: cloneable(error.cause) };
+    return { kind: "kernel", fields, lines: kernelLinesOf(error) };
   }
   if (error instanceof HmmError)
     return { kind: "error", code: error.code, syscall: error.syscall, message: error.message };
@@ -190,8 +204,12 @@ export function packFailure(error: unknown): FailureMessage {
 
 /** The error that was packed. */
 export function unpackFailure(failure: FailureMessage): HmmError {
-  if (failure.kind === "fault") return new DeviceFault(failure.fields);
-  if (failure.kind === "kernel") return new KernelFailure(failure.fields);
+  if (failure.kind !== "error") {
+    const { kind, fields, lines } = failure;
+    const error = kind === "fault" ? new DeviceFault(fields) : new KernelFailure(fields);
+    beginWithLines(error, lines);
+    return error;
+  }
   return new HmmError(failure.code, failure.syscall, failure.message);
 }
 
