@@ -26,6 +26,7 @@ import { driverCalls } from "./hmm/driver-calls.ts";
 import { inFlight } from "./hmm/in-flight.ts";
 import { rangeTree } from "./hmm/range-tree.ts";
 import { pinnedInPlace } from "./mm/pinned-in-place.ts";
+import { hugePages } from "./mm/huge-pages.ts";
 import { untouchedView } from "./mm/untouched-view.ts";
 import { manyInvalidations } from "./hmm/many-invalidations.ts";
 import { mirrorsBesideEachOther } from "./hmm/mirrors.ts";
@@ -129,6 +130,7 @@ export const covered: readonly Covered[] = [
   ...inFlight,
   ...rangeTree,
   ...untouchedView,
+  ...hugePages,
   ...pinnedInPlace,
   ...manyInvalidations,
   ...driverCalls,

@@ -28,6 +28,7 @@ import { Mm } from "../../mm/mm-struct.ts";
 import { mmCreate } from "../../mm/lifetime/mm.ts";
 import { MAP_FIXED_NOREPLACE, doMmap } from "../../mm/calls/mmap.ts";
 import { PAGE_BYTES, PTE_PRESENT, ptePfn } from "../../mm/pte.ts";
+import { LEAF_WORDS } from "../../mmu/radix-table.ts";
 import { VM_READ, VM_WRITE } from "../../mm/vma/vma.ts";
 import { abandonMachine } from "../../sync/runners/agents.ts";
 import {
@@ -64,6 +65,8 @@ export interface HarnessOptions {
   readonly arenaWords?: number;
   /** Frames that each task may allocate, at most 62. Default 8. */
   readonly frames?: number;
+  /** RAM for so many huge pages, besides. Default 0. */
+  readonly hugePages?: number;
   /** Tasks may cause a shortage of memory: see {@link HmmHarness.shortage}. Default false. */
   readonly shortage?: boolean;
 }
@@ -104,7 +107,10 @@ export class HmmHarness {
   /** For a scenario with `tasks` tasks. */
   constructor(tasks: number, options: HarnessOptions = {}) {
     const { pages = 2, present = pages, arenaWords = 4096, frames = 8, shortage = false } = options;
-    const ramBytes = (SETUP_PAGES + tasks * frames) * PAGE_BYTES;
+    const { hugePages = 0 } = options;
+    // Huge pages are aligned, so the rest may cost one.
+    const hugeRuns = hugePages === 0 ? 0 : hugePages + 1;
+    const ramBytes = (SETUP_PAGES + tasks * frames + hugeRuns * LEAF_WORDS) * PAGE_BYTES;
     const heapBytes = HEAP_BYTES_MIN + HEAP_PAGES * PAGE_BYTES + tasks * arenaWords * 4;
     this.machine = Machine.create({ ramBytes, heapBytes, debug: true, name: "set-up" });
     this.machine.memory.plainWatch = { note: notePlainAccess };

@@ -1,0 +1,337 @@
+/**
+ * @module The stage of the scenarios of huge pages (huge-pages.ts): a block of 2 MiB in some state,
+ * what threads do with it, rightly and wrongly, and what must hold afterwards.
+ */
+
+import { HarnessDevice } from "../../../../src/checker/harness/harness-device.ts";
+import { HarnessCpu } from "../../../../src/checker/harness/harness-cpu.ts";
+import type { HmmHarness } from "../../../../src/checker/harness/hmm-harness.ts";
+import type { HmmRange } from "../../../../src/hmm/range/range.ts";
+import { hmmRangeValid, hmmRangeWaitUntilValid } from "../../../../src/hmm/range/valid.ts";
+import { hmmRangeFault } from "../../../../src/hmm/walk/fault.ts";
+import { makeDeviceMemory } from "../../../../src/memory/device-memory.ts";
+import {
+  DEVICE_PRIVATE,
+  type DeviceMemory,
+  takeDeviceFrame,
+  takeDeviceRun,
+} from "../../../../src/memory/frames/device-frames.ts";
+import { joinDeviceSpaces } from "../../../../src/mm/device-spaces.ts";
+import { registerDeviceMemoryOps } from "../../../../src/mm/fault/device-private.ts";
+import {
+  SELECT_SYSTEM,
+  migrateFaultToRam,
+  migrateRange,
+  pageCopiers,
+} from "../../../../src/mm/migrate/migrate-vma.ts";
+import { MADV_DONTNEED, MADV_HUGEPAGE, doMadvise } from "../../../../src/mm/calls/madvise.ts";
+import { doMprotect } from "../../../../src/mm/calls/mprotect.ts";
+import { doMunmap } from "../../../../src/mm/calls/munmap.ts";
+import { cpuFault } from "../../../../src/mm/fault/cpu-fault.ts";
+import { allocHuge } from "../../../../src/mm/fault/huge-fault.ts";
+import { HUGE_PAGES, hugeLeafAt, hugePte, isHugeAt, rewriteHuge } from "../../../../src/mm/huge.ts";
+import { doFork } from "../../../../src/mm/lifetime/fork.ts";
+import { Mm } from "../../../../src/mm/mm-struct.ts";
+import {
+  PAGE_BYTES,
+  WRITTEN_RIGHTS,
+  holdsFrame,
+  makePte,
+  ptePfn,
+  withWrite,
+} from "../../../../src/mm/pte.ts";
+import { viewClose, viewOpen } from "../../../../src/mm/view/view-open.ts";
+import { VM_READ, vmaOf } from "../../../../src/mm/vma/vma.ts";
+import { leafOf, midSlotOf, pteIndex } from "../../../../src/mmu/radix-table.ts";
+import { atomicExchange, atomicStore } from "../../../../src/sync/atomics.ts";
+import { SegmentationFault, assert, bug } from "../../../../src/sync/errors.ts";
+import { DONE, type Task, access, doneBoolean } from "../../../../src/sync/tasks/task.ts";
+import type { Covered } from "../covered.ts";
+import { coveringOnHarness } from "../on-harness.ts";
+import type { HarnessBody, HarnessTasks, HarnessTwin } from "../on-harness.ts";
+
+/** First page of the block of the scenarios. */
+export const START: number = HUGE_PAGES;
+export const BEFORE = 7;
+export const AFTER = 8;
+
+export interface HugeWorld {
+  child: number;
+  /** What the child saw when it was made. */
+  seenByChild: number;
+  /** References of frames, apart from the block's. */
+  readonly referencesBefore: number;
+  /** A device that mirrors the space. */
+  readonly device: HarnessDevice;
+  /** Memory for one huge page, of a device that moves pages. */
+  readonly memory: DeviceMemory;
+}
+
+type Body = HarnessBody<HugeWorld>;
+
+const addressOf = (page: number): number => (START + page) * PAGE_BYTES;
+
+/** How the block is at the beginning. */
+type State = "untouched" | "zeros" | "written" | "forked" | "moved";
+
+/** Number of the device that moves pages. */
+const OWNER = 5;
+const OPS: number = registerDeviceMemoryOps("scenario huge memory", {
+  migrateToRam: migrateFaultToRam,
+});
+
+function setUp(harness: HmmHarness, state: State): HugeWorld {
+  const { machine, mm } = harness;
+  harness.map(START, HUGE_PAGES);
+  const bytes = HUGE_PAGES * PAGE_BYTES;
+  harness.run(doMadvise(machine, mm, addressOf(0), bytes, MADV_HUGEPAGE));
+  const referencesBefore = machine.ram.refs.total().references;
+  const cpu = new HarnessCpu(harness);
+  if (state === "zeros") harness.run(cpu.load(addressOf(0)));
+  if (state !== "untouched" && state !== "zeros") harness.run(cpu.store(addressOf(5), BEFORE));
+  const child = state === "forked" ? harness.run(doFork(machine, mm)) : 0;
+  const device = HarnessDevice.registered(harness);
+  const options = { pages: HUGE_PAGES, type: DEVICE_PRIVATE, owner: OWNER, opsId: OPS } as const;
+  const memory = harness.run(makeDeviceMemory(machine, options));
+  if (typeof memory === "number") bug(`Cannot make the device's memory: ${memory}`);
+  harness.run(joinDeviceSpaces(machine, mm));
+  const world = { child, seenByChild: -1, referencesBefore, device, memory };
+  if (state === "moved") harness.run(moveToDevice(world, harness));
+  return world;
+}
+
+/** U1 and U4 of mm/huge.ts, and that each frame is counted as often as it is named. */
+function requireWhole(world: HugeWorld, harness: HmmHarness): void {
+  const { machine, mm } = harness;
+  const { memory, ram } = machine;
+  let named = 0;
+  for (const space of world.child > 0 ? [mm, Mm.at(memory, world.child)] : [mm]) {
+    const leaf = leafOf(memory, space.pgd, START);
+    if (leaf === 0) continue;
+    const head = memory.words[leaf]!;
+    for (let i = 0; i < HUGE_PAGES; i++) {
+      const pte = memory.words[leaf + i]!;
+      if (holdsFrame(pte)) named++;
+      const isAlike = !isHugeAt(memory, space, START) || pte === hugePte(head, i);
+      assert(isAlike, `entry ${i} of a huge page is ${pte}, and entry 0 is ${head}`);
+    }
+  }
+  const counted = ram.refs.total().references - world.referencesBefore;
+  assert(counted === named, `${named} entries name frames, which have ${counted} references`);
+}
+
+/** The first word of a page, as the space's entry says; no step. */
+export function contentsOf(harness: HmmHarness, page: number, space: Mm = harness.mm): number {
+  const pfn = ptePfn(harness.entryOf(START + page, space));
+  const section = harness.machine.ram.sections.of(pfn);
+  return section.i32[section.wordIndex(pfn)]!;
+}
+
+interface Parts {
+  readonly name: string;
+  readonly summary: string;
+  readonly state: State;
+  /** Each execution has thousands of steps on the same words: a sample of orders is explored. */
+  readonly sample?: number;
+  readonly tasks: HarnessTasks<HugeWorld>;
+  readonly check?: (world: HugeWorld, harness: HmmHarness) => void;
+  readonly twins: readonly HarnessTwin<HugeWorld>[];
+}
+
+/** `coverage/mm/huge/<name>`. */
+export function huge({ name, summary, state, sample = 0, tasks, check, twins }: Parts): Covered {
+  return coveringOnHarness<HugeWorld>({
+    layer: "mm",
+    name: `huge/${name}`,
+    summary,
+    harness: { pages: 0, hugePages: 3, arenaWords: 16_384 },
+    exploration:
+      sample > 0
+        ? { engine: "random", executions: sample, maxSteps: 40_000 }
+        : { engine: "bounded", preemptions: 1, maxSteps: 40_000 },
+    setup: (harness) => setUp(harness, state),
+    reopen(world) {
+      if (state !== "forked") world.child = 0;
+      world.seenByChild = -1;
+    },
+    tasks,
+    check(world, harness) {
+      requireWhole(world, harness);
+      check?.(world, harness);
+    },
+    twins,
+  });
+}
+
+export const store =
+  (page: number): Body =>
+  (_world, harness) =>
+    new HarnessCpu(harness).store(addressOf(page), AFTER);
+
+export function* storeIfMapped(harness: HmmHarness, page: number): Task<void> {
+  try {
+    yield* new HarnessCpu(harness).store(addressOf(page), AFTER);
+  } catch (error) {
+    if (!(error instanceof SegmentationFault)) throw error;
+  }
+}
+
+export const discard =
+  (page: number, pages: number): Body =>
+  (_world, { machine, mm }) =>
+    doMadvise(machine, mm, addressOf(page), pages * PAGE_BYTES, MADV_DONTNEED);
+
+export const unmapHalf: Body = (_world, { machine, mm }) =>
+  doMunmap(machine, mm, addressOf(HUGE_PAGES / 2), (HUGE_PAGES / 2) * PAGE_BYTES);
+
+export const protectPage: Body = (_world, { machine, mm }) =>
+  doMprotect(machine, mm, addressOf(5), PAGE_BYTES, VM_READ);
+
+export function* fork(world: HugeWorld, { machine, mm }: HmmHarness): Task<void> {
+  const child = yield* doFork(machine, mm);
+  if (child < 0) bug(`the fork answered ${child}`);
+  world.child = child;
+}
+
+export const touch =
+  (page: number, isWrite: boolean): Body =>
+  (_world, { machine, mm }) =>
+    cpuFault(machine, mm, START + page, isWrite);
+
+/** The whole block goes to the device's memory. */
+export function* moveToDevice({ memory }: HugeWorld, { machine, mm }: HmmHarness): Task<void> {
+  yield* mm.mmapLock.downRead();
+  const vma = vmaOf(machine.memory, mm, START) ?? bug("nothing is mapped");
+  const range = { startPage: START, endPage: START + HUGE_PAGES };
+  const args = { machine, mm, vma, ...range, select: SELECT_SYSTEM, owner: OWNER };
+  yield* migrateRange(args, {
+    alloc: () => takeDeviceFrame(memory),
+    allocHuge: () => takeDeviceRun(memory),
+    ...pageCopiers(machine),
+  });
+  yield* mm.mmapLock.upRead();
+}
+
+/** A device's fault on the first pages: what is valid at the end is so (R4). */
+export function* faultOfDevice({ device }: HugeWorld, harness: HmmHarness): Task<void> {
+  const { mmapLock } = harness.mm;
+  yield* harness.withRange(device.mirror, START, 4, function* (range) {
+    for (let tries = 0; tries < 2; tries++) {
+      if (!(yield* hmmRangeWaitUntilValid(range, Infinity))) continue;
+      yield* mmapLock.downRead();
+      const answer = yield* hmmRangeFault(range);
+      yield* mmapLock.upRead();
+      yield* device.driverLock.lock();
+      if (answer >= 0 && (yield* hmmRangeValid(range))) yield* use(harness, range, answer);
+      yield* device.driverLock.unlock();
+    }
+    return 0;
+  });
+}
+
+/** Uses what the range says, holding the driver lock. */
+function* use(harness: HmmHarness, { pfns }: HmmRange, pages: number): Task<void> {
+  const { memory } = harness.machine;
+  const leaf = leafOf(memory, harness.mm.pgd, START);
+  for (let i = 0; i < pages; i++) {
+    yield* access(memory, "read", leaf + i, 1, "pte");
+    harness.requireCurrent(START + i, pfns[i]!);
+  }
+}
+
+/* What is broken. */
+
+/** Breaks P2 of mm/pte.ts: other frames, and no notifier is called. */
+export function* replaceUnnotified(_world: HugeWorld, { machine, mm }: HmmHarness): Task<void> {
+  yield* mm.mmapLock.downRead();
+  const pfn = yield* allocHuge(machine, true);
+  const leaf = hugeLeafAt(machine.memory, mm, START);
+  yield* access(machine.memory, "write", leaf, HUGE_PAGES, "pte");
+  rewriteHuge(machine.memory.words, leaf, makePte(pfn, WRITTEN_RIGHTS));
+  yield* mm.shootdown.flush(START, START + HUGE_PAGES);
+  yield* mm.mmapLock.upRead();
+}
+
+/** Changes one entry, and leaves the bit. Breaks U4 of mm/huge.ts. */
+export function changeAlone(page: number, change: (pte: number) => number): Body {
+  return function* ({ child: _child }, { machine, mm }) {
+    yield* mm.mmapLock.downRead();
+    const index = pteIndex(leafOf(machine.memory, mm.pgd, START), START + page);
+    const pte = machine.memory.words[index]!;
+    atomicExchange(machine.memory.words, index, change(pte));
+    yield* mm.shootdown.flush(START, START + HUGE_PAGES);
+    if (holdsFrame(pte) && change(pte) === 0) yield* machine.ram.refs.pagePut(ptePfn(pte));
+    yield* mm.mmapLock.upRead();
+  };
+}
+
+/** Breaks U2 of mm/huge.ts: links the leaf without a look at what is there. */
+export function* linkBlindly(_world: HugeWorld, { machine, mm }: HmmHarness): Task<void> {
+  const { memory, heap } = machine;
+  yield* mm.mmapLock.downRead();
+  const pfn = yield* allocHuge(machine, true);
+  const leaf = yield* heap.allocWords(HUGE_PAGES);
+  rewriteHuge(memory.words, leaf, makePte(pfn, WRITTEN_RIGHTS));
+  const first = yield* cpuFaultAlready(machine.memory, mm);
+  atomicStore(memory.words, first, leaf | 1);
+  yield* mm.mmapLock.upRead();
+}
+
+/** Where the block's mid entry is. The mid table was made by the set-up. */
+function* cpuFaultAlready(memory: Mm["memory"], mm: Mm): Task<number> {
+  return midSlotOf(memory, mm.pgd, START);
+}
+
+/** Breaks U4 of mm/huge.ts: makes all writable by what it saw before the lock. */
+export function* reuseBlindly(_world: HugeWorld, { machine, mm }: HmmHarness): Task<void> {
+  const { memory } = machine;
+  yield* mm.mmapLock.downRead();
+  const leaf = hugeLeafAt(memory, mm, START);
+  if (leaf !== 0) {
+    const head = memory.words[leaf]!;
+    yield* mm.pageTableLock.lock();
+    rewriteHuge(memory.words, leaf, withWrite(head));
+    yield* mm.pageTableLock.unlock();
+  }
+  yield* mm.mmapLock.upRead();
+}
+
+/** Shares a huge page without a look at its pins. */
+export function* forkPinned(world: HugeWorld, harness: HmmHarness): Task<void> {
+  // The machine is this scenario's alone.
+  Object.defineProperty(harness.machine.ram.refs, "isAnyPinned", {
+    value: () => doneBoolean(false),
+    configurable: true,
+  });
+  yield* fork(world, harness);
+}
+
+/** The store to page 5 is where the page is now. */
+export function requireStored(harness: HmmHarness): void {
+  assert(contentsOf(harness, 5) === AFTER, "the store is lost");
+}
+
+/** Forks, and notes what the child has on page 5 then. */
+export function seeAndFork(body: Body): Body {
+  return function* (world, harness) {
+    yield* body(world, harness);
+    const child = Mm.at(harness.machine.memory, world.child);
+    world.seenByChild = yield* new HarnessCpu(harness, child).load(addressOf(5));
+  };
+}
+
+export function* forkUnflushed(world: HugeWorld, { machine, mm }: HmmHarness): Task<void> {
+  const shootdown = Object.create(mm.shootdown, { flush: { value: () => DONE } }) as object;
+  const unflushed = Object.create(mm, { shootdown: { value: shootdown } }) as Mm;
+  world.child = yield* doFork(machine, unflushed);
+}
+
+/** Opens a view of one page for reading, and stores there. */
+export function* pinAndStore(_world: HugeWorld, harness: HmmHarness): Task<void> {
+  const { machine, mm } = harness;
+  const page = START + 5;
+  const at = yield* viewOpen(machine, mm, page, page + 1, false);
+  assert(at > 0, `opening answered ${at}`);
+  yield* new HarnessCpu(harness).store(addressOf(5), AFTER);
+  yield* viewClose(machine, at);
+}
