@@ -156,3 +156,20 @@ test("the methods of the primitives are left as they were", () => {
   explore(counting("nothing"));
   assert.deepEqual(Object.getOwnPropertyDescriptors(Cell.prototype), before);
 });
+
+test("an option that is misspelt, or of a wrong type, is named", () => {
+  const rows: readonly (readonly [unknown, RegExp])[] = [
+    [{ executon: 5 }, /no option "executon"; give executions/],
+    [{ preemtions: 1 }, /no option "preemtions"; give preemptions/],
+    [{ executions: "5" }, /executions is "5"; give a number/],
+    [{ stopAtFinding: 1 }, /stopAtFinding is 1; give true or false/],
+    [{ onProgress: {} }, /onProgress is an object; give a function/],
+    [null, /the options are null; give an object or nothing/],
+  ];
+  const scenario = scenarioOf(function* (x: Cell): Task<void> {
+    yield* x.store(1);
+  });
+  for (const [options, message] of rows)
+    assert.throws(() => explore(scenario, options as object), { code: "EINVAL", message });
+  assert.equal(explore(scenario, { executions: Infinity, seed: 1 }).findings.length, 0);
+});

@@ -166,6 +166,20 @@ test("a module that ends the process, or throws later, is a failure whatever it 
   }
 });
 
+test("modules that export odd things are refused", async () => {
+  const odd: readonly (readonly [expected: RegExp, text: string])[] = [
+    [/exports no scenario/, "export default null;"],
+    [/exports no scenario/, "export default { name: 1, setup() {}, tasks: {} };"],
+    [/its export `then`/, "export function then(resolve) { resolve(1); }"],
+    [/has no tasks/, 'export default { fuzz: 1, name: "x", tasks: null };'],
+    [/control characters/, 'export default { name: "\\u001b[2J", setup() {}, tasks: {} };'],
+    [/Cannot import .*: no/, 'export default { get name() { throw new Error("no"); } };'],
+    [/Cannot import/, "export default ("],
+    [/Cannot import/, 'import "./nothing-there.mjs";'],
+  ];
+  for (const [expected, text] of odd) await refused(expected, "check", fileOf(text, "mjs"));
+});
+
 test("a scenario that loops in its setup or in a task is told as such", async () => {
   const loops = [moduleOf("for (;;);"), moduleOf("", "for (;;);")];
   for (const [i, path] of loops.entries()) {

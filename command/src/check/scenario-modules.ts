@@ -94,14 +94,25 @@ export async function scenarioAt(address: ScenarioAddress): Promise<AnyScenario>
   return { ...found.scenario, name: address.name };
 }
 
+/** Names are printed as they are. */
+const PRINTABLE = /^\P{C}{1,200}$/u;
+
 async function scenariosOfModule(module: string): Promise<LocatedScenario[]> {
   if (module !== shippedModule) importExploredForm();
-  const exported = (await import(module)) as Readonly<Record<string, unknown>>;
-  const values = "default" in exported ? [exported["default"]] : Object.values(exported);
+  const exported: unknown = await import(module);
+  if (typeof exported !== "object" || exported === null)
+    throw new UsageError(`Cannot use ${module}: its export \`then\` makes it no module; rename it`);
+  const values = "default" in exported ? [exported.default] : Object.values(exported);
   const made = values
     .flat()
     .map((value) => (isFuzzFile(value) ? fileScenario(readFuzzFile(value)) : value));
   const scenarios = Array.from(new Set(made.filter(isScenario)));
+  const odd = scenarios.find(({ name }) => !PRINTABLE.test(name));
+  if (odd !== undefined) {
+    throw new UsageError(
+      `Cannot use ${module}: the name of a scenario, ${quote(odd.name)}, is empty, too long or has control characters`,
+    );
+  }
   if (scenarios.length === 0) {
     throw new UsageError(
       `Cannot use ${module}: it exports no scenario; export one, or an array of them, as its default`,

@@ -35,13 +35,20 @@ export async function findKernel(
 }
 
 async function importModule(url: string): Promise<Readonly<Record<string, unknown>>> {
+  let exports: unknown;
   try {
     // A bundler cannot know the module, and leaves the import as it is.
-    const exports: unknown = await import(/* webpackIgnore: true */ /* @vite-ignore */ url);
-    return exports as Readonly<Record<string, unknown>>;
+    exports = await import(/* webpackIgnore: true */ /* @vite-ignore */ url);
   } catch (error) {
     throw importFailure(url, error);
   }
+  if (typeof exports === "object" && exports !== null)
+    return exports as Readonly<Record<string, unknown>>;
+  throw new HmmError(
+    EINVAL,
+    "dispatch",
+    `Cannot use the kernel's module ${url}: its export \`then\` makes the import another value; give it another name`,
+  );
 }
 
 function kernelIn(
