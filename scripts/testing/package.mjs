@@ -16,6 +16,7 @@ import {
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { checkFromCommand, checkTool } from "./check.mjs";
+import { checkFromGit, checkUnderNodes } from "./installs.mjs";
 import { sizesDifference } from "../one-file-sizes.mjs";
 import { rootPath, runCommand, runTool } from "./run-command.mjs";
 
@@ -363,6 +364,7 @@ async function checkInstalled(folder) {
   );
   checks.push(checkFromCommand("the program runs", await runNode(["program.js"], folder)));
   checks.push(...(await checkDriver(folder, paths)));
+  checks.push(...(await checkUnderNodes(paths)));
   return checks;
 }
 
@@ -394,5 +396,7 @@ export async function checkPackage(onProgress) {
   } finally {
     rmSync(folder, { recursive: true, force: true });
   }
+  onProgress(checks.length);
+  checks.push(await checkFromGit());
   return checks;
 }

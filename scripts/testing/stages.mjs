@@ -119,6 +119,7 @@ export const stages = [
   testStage("threads", { concurrency: 1, timeoutMs: 10 * minuteMs }),
   testStage("browser", { concurrency: 1, timeoutMs: 5 * minuteMs }),
   { id: "examples", title: "examples", needsBuild: true, run: checkExamples },
-  { id: "package", title: "package", needsBuild: true, run: checkPackage },
   ...consumerKinds.map((kind) => consumerStage(kind)),
+  // After the hosts, whose Nodes it installs the package under.
+  { id: "package", title: "package", needsBuild: true, run: checkPackage },
 ];
