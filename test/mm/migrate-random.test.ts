@@ -1,7 +1,8 @@
 /**
  * Random accesses, migrations and calls on a space and its forks, against a model that knows only
  * what each page holds and whether it may be written. RAM and the device's memory are small, so
- * every operation fails now and then: then nothing has changed.
+ * every operation fails now and then: then nothing has changed. And the same with one allocation
+ * after the other failing.
  */
 
 import assert from "node:assert/strict";
@@ -24,9 +25,11 @@ import {
   ptePfn,
 } from "../../src/mm/pte.ts";
 import { ViewHold } from "../../src/mm/view/view-hold.ts";
+import { pinUserPages, unpinUserPages } from "../../src/mm/view/pin.ts";
 import { viewClose, viewOpen } from "../../src/mm/view/view-open.ts";
 import { VM_READ } from "../../src/mm/vma/vma.ts";
 import { ENOMEM } from "../../src/sync/errno.ts";
+import { type Task, doneNumber } from "../../src/sync/tasks/task.ts";
 import { randomFrom } from "../hmm/interleaver.ts";
 import { PAGE, RW, World } from "./migrate-world.ts";
 
@@ -177,6 +180,24 @@ class Run {
       this.world.run(viewClose(machine, at));
       return true;
     },
+    pin: ({ mm, page, values, isWritable }, i) => {
+      const { machine } = this.world;
+      const options = { write: isWritable, longTerm: this.below(2) === 0 };
+      const pinned = this.world.run(pinUserPages(machine, mm, page + i, page + i + 1, options));
+      if (typeof pinned === "number") {
+        assert.equal(pinned, ENOMEM);
+        return false;
+      }
+      const pfn = pinned.pfns[0] ?? 0;
+      const { i32 } = machine.ram.sections.of(pfn);
+      const word = machine.ram.sections.wordIndex(pfn);
+      assert.equal(i32[word], values[i], "through a pin");
+      const moved = this.world.toDevice(page + i, 1, mm);
+      assert.ok(typeof moved === "number" ? moved === ENOMEM : moved.moved === 0);
+      if (isWritable) i32[word] = values[i] = this.#next++;
+      this.world.run(unpinUserPages(machine, pinned));
+      return true;
+    },
     fork: ({ mm, page, values, isWritable }) => {
       if (this.spaces.length === SPACES_MAX) return false;
       const { machine } = this.world;
@@ -221,8 +242,73 @@ for (const [name, type] of [
       "exclusive",
       "evict",
       "view",
+      "pin",
     ])
       assert.ok((run.counts.get(operation) ?? 0) > 0, `${operation} was never done`);
     run.world.end(...run.spaces.slice(1).map(({ mm }) => mm));
   });
+
+  test(`${name}: whichever allocation fails, the memory is as before, and nothing is lost`, () => {
+    const seed = Number(process.env["HMM_SEED"] ?? Date.now() % 2 ** 31);
+    console.log(`HMM_SEED=${seed}`);
+    const sites = new Set<string>();
+    const all = runWithFailure(type, seed, Infinity, sites);
+    assert.ok(all > 50, `only ${all} allocations`);
+    for (let failing = 1; failing <= all; failing++) {
+      try {
+        runWithFailure(type, seed, failing, sites);
+      } catch (error) {
+        const where = `HMM_SEED=${seed}, ${name}, allocation ${failing}`;
+        throw new Error(`${where}: ${error instanceof Error ? error.stack : String(error)}`, {
+          cause: error,
+        });
+      }
+    }
+    // Frames, runs of frames, objects, tables and the device's frames have all failed.
+    for (const site of ["allocFrame", "allocRun", "alloc", "allocWords"])
+      assert.ok(sites.has(site), `${site} never failed`);
+  });
+}
+
+const STEPS_OF_FAILURE = 150;
+
+/**
+ * Runs random operations, of whose allocations number `failing` fails. Returns how many there were.
+ * Notes in `sites` what failed.
+ */
+function runWithFailure(
+  type: typeof DEVICE_PRIVATE | typeof DEVICE_COHERENT,
+  seed: number,
+  failing: number,
+  sites: Set<string>,
+): number {
+  const run = new Run(type, seed);
+  const { heap, ram } = run.world.machine;
+  let count = 0;
+  const isNext = (site: string): boolean => {
+    count++;
+    if (count === failing) sites.add(site);
+    return count === failing;
+  };
+  function failingAt(owner: object, site: string): void {
+    const original: (...values: unknown[]) => Task<number> = Reflect.get(owner, site).bind(owner);
+    const patched = (...values: unknown[]): Task<number> =>
+      isNext(site) ? doneNumber(0) : original(...values);
+    Object.defineProperty(owner, site, { value: patched, configurable: true });
+  }
+  for (const site of ["allocFrame", "allocRun"]) failingAt(ram, site);
+  for (const site of ["alloc", "allocWords"]) failingAt(heap, site);
+  // A fault that cannot have a frame at once goes the longer way, which asks again.
+  Object.defineProperty(ram, "allocFrameFast", { value: () => 0, configurable: true });
+  for (let step = 0; step < STEPS_OF_FAILURE; step++) {
+    run.step();
+    run.check();
+  }
+  for (const [owner, names] of [
+    [ram, ["allocFrame", "allocRun", "allocFrameFast"]],
+    [heap, ["alloc", "allocWords"]],
+  ] as const)
+    for (const site of names) Reflect.deleteProperty(owner, site);
+  run.world.end(...run.spaces.slice(1).map(({ mm }) => mm));
+  return count;
 }

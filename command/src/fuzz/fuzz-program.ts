@@ -12,6 +12,14 @@ export const CALLS = [
   "mprotect",
   "mremap",
   "dontneed",
+  "free",
+  "cold",
+  "populate",
+  "migrate",
+  "migrate-back",
+  "exclusive",
+  "evict",
+  "pin",
   "fork",
   "exit-child",
   "touch",
@@ -38,7 +46,7 @@ export interface FuzzCall {
   readonly pages?: number;
   /** Ask for, or give, the right to write. Default false. */
   readonly write?: boolean;
-  /** mprotect: take all rights. Default false. */
+  /** mprotect: take all rights; pin: for long. Default false. */
   readonly none?: boolean;
   /** mmap: shared. Default false. */
   readonly shared?: boolean;

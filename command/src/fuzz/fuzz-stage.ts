@@ -11,7 +11,13 @@ import { HARNESS_TABLE_PAGES, HarnessDevice } from "../../../src/checker/harness
 import { defineScenario } from "../../../src/checker/scenario.ts";
 import type { AnyScenario } from "../../../src/checker/scenario.ts";
 import { DEFAULT_ENCODING, entryIsWritable } from "../../../src/hmm/entry.ts";
+import { makeDeviceMemory } from "../../../src/memory/device-memory.ts";
+import { DEVICE_PRIVATE } from "../../../src/memory/frames/device-frames.ts";
+import type { DeviceMemory } from "../../../src/memory/frames/device-frames.ts";
 import type { RamSnapshot } from "../../../src/memory/frames/ram-snapshot.ts";
+import { joinDeviceSpaces } from "../../../src/mm/device-spaces.ts";
+import { registerDeviceMemoryOps } from "../../../src/mm/fault/device-private.ts";
+import { migrateFaultToRam } from "../../../src/mm/migrate/migrate-vma.ts";
 import { Mm } from "../../../src/mm/mm-struct.ts";
 import { mmget, mmput } from "../../../src/mm/lifetime/mm.ts";
 import { PAGE_BYTES, PTE_WRITE } from "../../../src/mm/pte.ts";
@@ -25,6 +31,14 @@ const PAGES = 3;
 const PRESENT = 2;
 const ARENA_WORDS = 16_384;
 const FRAMES = 16;
+/** Number of the device that has a memory of its own. */
+export const OWNER = 5;
+/** Fewer than programs ask for. */
+const DEVICE_PAGES = 4;
+
+const OPS: number = registerDeviceMemoryOps("fuzz device memory", {
+  migrateToRam: migrateFaultToRam,
+});
 
 /** The implementation of a call. */
 export interface Operation {
@@ -58,6 +72,8 @@ export class FuzzStage {
   readonly harness: HmmHarness;
   /** Registered by the set-up, for good: only who registers a mirror may unregister it. */
   readonly device: HarnessDevice;
+  /** Memory of a device, for pages that move. */
+  readonly memory: DeviceMemory;
   readonly #tasks: number;
   readonly #ram: RamSnapshot;
   readonly #own: readonly HarnessDevice[];
@@ -79,6 +95,12 @@ export class FuzzStage {
     const { harness } = this;
     const { machine } = harness;
     this.device = HarnessDevice.registered(harness);
+    const type = DEVICE_PRIVATE;
+    const options = { pages: DEVICE_PAGES, type, owner: OWNER, opsId: OPS } as const;
+    const memory = harness.run(makeDeviceMemory(machine, options));
+    this.memory = typeof memory === "number" ? bug(`No device memory: ${memory}`) : memory;
+    // Made once a machine, and not by the first program that needs it.
+    harness.run(joinDeviceSpaces(machine, harness.mm));
     this.#own = Array.from({ length: tasks }, () => new HarnessDevice(harness));
     this.#tasks = tasks;
     // The set-up's own user becomes that of the first task.

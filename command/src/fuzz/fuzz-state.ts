@@ -11,7 +11,7 @@ import { quote } from "../option-values.ts";
 import { readFuzzProgram } from "./fuzz-program.ts";
 import type { Lesson } from "./fuzz-worker.ts";
 
-const VERSION = 1;
+const VERSION = 2;
 
 export interface FuzzState {
   readonly version: number;

@@ -1,6 +1,7 @@
 /**
  * @module The calls of random programs, and which errors each may return: the mmap family on an
- * address space, and range fault, snapshot and access of a device. Tests pass a table with a bug in
+ * address space, range fault, snapshot and access of a device, and what moves pages
+ * (moving-operations.ts). Tests pass a table with a bug in
  * it.
  */
 
@@ -16,7 +17,13 @@ import type { HmmRange } from "../../../src/hmm/range/range.ts";
 import { hmmRangeSnapshot } from "../../../src/hmm/walk/snapshot.ts";
 import { cpuFault } from "../../../src/mm/fault/cpu-fault.ts";
 import { doFork } from "../../../src/mm/lifetime/fork.ts";
-import { MADV_DONTNEED, doMadvise } from "../../../src/mm/calls/madvise.ts";
+import {
+  MADV_COLD,
+  MADV_DONTNEED,
+  MADV_FREE,
+  MADV_POPULATE,
+  doMadvise,
+} from "../../../src/mm/calls/madvise.ts";
 import type { Mm } from "../../../src/mm/mm-struct.ts";
 import { mmput } from "../../../src/mm/lifetime/mm.ts";
 import {
@@ -30,10 +37,11 @@ import { doMprotect } from "../../../src/mm/calls/mprotect.ts";
 import { doMremap } from "../../../src/mm/calls/mremap.ts";
 import { PAGE_BYTES } from "../../../src/mm/pte.ts";
 import { VM_READ, VM_WRITE } from "../../../src/mm/vma/vma.ts";
-import { EBUSY, EEXIST, EFAULT, EINVAL, ENOMEM, EPERM } from "../../../src/sync/errno.ts";
+import { EAGAIN, EBUSY, EEXIST, EFAULT, EINVAL, ENOMEM, EPERM } from "../../../src/sync/errno.ts";
 import type { Task } from "../../../src/sync/tasks/task.ts";
 import type { FuzzCall } from "./fuzz-program.ts";
-import type { FuzzStage, OperationTable, PlacedCall } from "./fuzz-stage.ts";
+import type { FuzzStage, Operation, OperationTable, PlacedCall } from "./fuzz-stage.ts";
+import { movingOperations } from "./moving-operations.ts";
 
 const placements = { fixed: MAP_FIXED_REPLACE, noreplace: MAP_FIXED_NOREPLACE } as const;
 
@@ -103,6 +111,14 @@ function* snapshotOnce(range: HmmRange): Task<number> {
   return result;
 }
 
+function advising(advice: number): Operation {
+  return {
+    perform: ({ harness }, mm, { startPage, pages }) =>
+      doMadvise(harness.machine, mm, startPage * PAGE_BYTES, pages * PAGE_BYTES, advice),
+    answers: [ENOMEM, EINVAL, EFAULT, EAGAIN],
+  };
+}
+
 /** The device accesses its pages: its translations must agree with the page table. */
 function* use(stage: FuzzStage, _mm: Mm, { task }: PlacedCall): Task<number> {
   yield* stage.requireCoherent(stage.deviceOf(task));
@@ -144,11 +160,11 @@ export const operations: OperationTable = {
       }),
     answers: [EINVAL, EFAULT, ENOMEM],
   },
-  dontneed: {
-    perform: ({ harness }, mm, { startPage, pages }) =>
-      doMadvise(harness.machine, mm, startPage * PAGE_BYTES, pages * PAGE_BYTES, MADV_DONTNEED),
-    answers: [ENOMEM, EINVAL],
-  },
+  dontneed: advising(MADV_DONTNEED),
+  free: advising(MADV_FREE),
+  cold: advising(MADV_COLD),
+  populate: advising(MADV_POPULATE),
+  ...movingOperations,
   fork: { perform: ({ harness }, mm) => doFork(harness.machine, mm), answers: [ENOMEM] },
   "exit-child": {
     *perform({ harness }, mm) {

@@ -23,6 +23,9 @@ const EXTRA: readonly CallName[] = [
   "use",
   "dontneed",
   "mprotect",
+  "migrate",
+  "migrate",
+  "exclusive",
 ];
 const DRAWN: readonly CallName[] = [...CALLS, ...EXTRA];
 
@@ -90,7 +93,7 @@ function randomCall(random: RandomNumbers, index: number): FuzzCall {
     ...(page > 0 ? { page } : {}),
     ...(hasPages(op) ? { pages: pick(random, PAGES_CHOICES, 1) } : {}),
     ...(mayWrite(op) && isOften() ? { write: true } : {}),
-    ...(op === "mprotect" && isSeldom() ? { none: true } : {}),
+    ...((op === "mprotect" || op === "pin") && isSeldom() ? { none: true } : {}),
     ...(op === "mmap" && isSeldom() ? { shared: true } : {}),
     ...((op === "mmap" || op === "mremap") && place !== undefined ? { place } : {}),
     ...(op === "mremap"
@@ -101,15 +104,15 @@ function randomCall(random: RandomNumbers, index: number): FuzzCall {
 }
 
 function hasPages(op: CallName): boolean {
-  return !["fork", "exit-child", "touch", "use", "register", "unregister"].includes(op);
+  return !["fork", "exit-child", "touch", "use", "evict", "register", "unregister"].includes(op);
 }
 
 function mayWrite(op: CallName): boolean {
-  return ["mmap", "mprotect", "touch", "serve"].includes(op);
+  return ["mmap", "mprotect", "touch", "serve", "pin"].includes(op);
 }
 
 function isOfDevice(op: CallName): boolean {
-  return ["serve", "snapshot", "use", "register", "unregister"].includes(op);
+  return ["serve", "snapshot", "use", "evict", "register", "unregister"].includes(op);
 }
 
 function pick<T>(random: RandomNumbers, from: readonly T[], otherwise: T): T {
