@@ -18,6 +18,7 @@ import { serviceOwners } from "./devices/owners.ts";
 import { devicesWithoutMemory } from "./devices/no-memory.ts";
 import { otherDevices } from "./devices/other-device.ts";
 import { ownPages } from "./devices/own-pages.ts";
+import { webGpuChunks } from "./devices/webgpu.ts";
 import { rounds } from "./devices/rounds.ts";
 import { deviceServices } from "./devices/service.ts";
 import { copies } from "./hmm/copies.ts";
@@ -152,6 +153,7 @@ export const covered: readonly Covered[] = [
   ...devicesWithoutMemory,
   ...ownPages,
   ...otherDevices,
+  ...webGpuChunks,
   ...rounds,
   ...serviceOwners,
   ...joining,

@@ -116,7 +116,7 @@ export class Bringer {
   #failures: BringFailure[] = [];
   #isFull = false;
 
-  private constructor(parts: BringerParts, range: HmmRange) {
+  protected constructor(parts: BringerParts, range: HmmRange) {
     this.#machine = parts.machine;
     this.#mirror = parts.mirror;
     this.#record = parts.record;
@@ -135,7 +135,7 @@ export class Bringer {
       holes: HOLES_MARK,
       request: new Uint32Array(PIECE_PAGES),
     });
-    return typeof range === "number" ? range : new Bringer(parts, range);
+    return typeof range === "number" ? range : new this(parts, range);
   }
 
   /** Pairs with `open`. */
@@ -266,13 +266,18 @@ export class Bringer {
     return hasNotified;
   }
 
+  /** R4. Under the driver lock. A test overrides it to show that it is needed. */
+  protected isStillValid(range: HmmRange): Task<boolean> {
+    return hmmRangeValid(range);
+  }
+
   /** False: an invalidation has run since the pages were read, and nothing was done. */
   *#copyIfValid(pages: readonly number[], manner: Manner, isPrefetch: boolean): Task<boolean> {
     const { driverLock } = this.#record;
     const frames: number[] = [];
     yield* driverLock.lock();
     drainLog(this.#record, this.#pool.strike);
-    const isValid = yield* hmmRangeValid(this.#range);
+    const isValid = yield* this.isStillValid(this.#range);
     const startMs = monotonicMs();
     if (isValid) for (const page of pages) yield* this.#copyPage(page, manner, isPrefetch, frames);
     yield* driverLock.unlock();

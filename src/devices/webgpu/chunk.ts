@@ -20,7 +20,7 @@
  *   V2  A commit checks and copies home all dirty pages in one section of the driver lock. So
  *       either every page that the chunk wrote was the device's, without a break, from before the
  *       pass until its bytes were home; or nothing was committed.
- *   V3  Progress. Pages of the chunk are pinned in the pool. After STALE_MAX commits that failed,
+ *   V3  Progress. Pages of the chunk are pinned in the pool. After `staleMax` commits that failed,
  *       the driver lock is held during the whole pass: who wants to change a mapping waits for it.
  *   V4  A fault that cannot be served counts only if nothing else missed in a pass that stored: in
  *       any other pass its address may come of a load that had missed.
@@ -49,8 +49,6 @@ import { type WebGpuRecord, drainLog } from "./record.ts";
 import { addPrefetch } from "./prefetch.ts";
 import { DIRTY, FIRST_FRAME, USED } from "./wgsl/layout.ts";
 
-/** Commits that fail before the driver lock is held during the pass (V3). */
-export const STALE_MAX = 3;
 /** More fuel for a pass that ran out of it. */
 const FUEL_FACTOR = 8;
 
@@ -71,6 +69,8 @@ export interface ChunkRequest {
   readonly fuelMax: number;
   /** Begin with a fast pass: what it needs is likely to be there. */
   readonly isLikelyResident: boolean;
+  /** Commits that may fail before the driver lock is held during the pass (V3). */
+  readonly staleMax: number;
   /** Asked between passes: the chunk is to end. */
   readonly isStopped: () => boolean;
 }
@@ -155,7 +155,7 @@ export class ChunkRunner {
 
   *#pass(request: ChunkRequest): Task<Passed> {
     const { record, pool } = this.#parts;
-    const isLocked = this.#staleCommits >= STALE_MAX && this.#phase !== "touch";
+    const isLocked = this.#staleCommits >= request.staleMax && this.#phase !== "touch";
     yield* record.driverLock.lock();
     drainLog(record, pool.strike);
     const isDead = record.isDead !== 0;

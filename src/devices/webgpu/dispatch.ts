@@ -33,6 +33,8 @@ const CHUNK_MAX: number = 2 ** 26;
 /** A pass that takes less grows the next chunk; one that takes more halves it. */
 const PASS_SHORT_MS = 12;
 const PASS_LONG_MS = 60;
+/** Commits of a chunk that may fail before threads that change mappings have to wait for it. */
+const STALE_MAX = 3;
 /** Devices lost during one dispatch before it is given up. */
 const LOSSES_MAX = 3;
 /** Rounds of loops that each invocation may make at first. */
@@ -96,6 +98,7 @@ async function runChunks(
         fuel: Math.min(known.fuel, start.loopRoundsMax),
         fuelMax: start.loopRoundsMax,
         isLikelyResident: first === 0 ? known.hasRun : runner.wasResident,
+        staleMax: STALE_MAX,
         isStopped,
       }),
     );

@@ -14,7 +14,7 @@ const FLAT_MAX: number = 2 ** 22;
 const FLAT_GROWTH = 4;
 
 export class PageMap {
-  #words: Uint32Array<ArrayBuffer> = new Uint32Array(FLAT_FIRST);
+  #words: Uint32Array<ArrayBuffer>;
   #isFlat = true;
   /** Words of the directory and the leaves that are used. */
   #usedWords = 0;
@@ -23,8 +23,12 @@ export class PageMap {
   #changed: number[] = [];
   #isNew = true;
 
-  /** `leavesMax`: leaves of 64 MiB of addresses each that the GPU's buffer may have. */
-  constructor(leavesMax: number) {
+  /**
+   * `leavesMax`: leaves of 64 MiB of addresses each that the GPU's buffer may have. `flatEntries`:
+   * entries of the flat table at first.
+   */
+  constructor(leavesMax: number, flatEntries: number = FLAT_FIRST) {
+    this.#words = new Uint32Array(flatEntries);
     this.#leavesMax = leavesMax;
   }
 

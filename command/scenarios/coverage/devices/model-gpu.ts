@@ -1,0 +1,130 @@
+/**
+ * @module A GPU for the explorer, behind the interface of the real one: a pool, a table, passes
+ * that answer later. Its memory is its own, so only when it answers matters to other threads.
+ */
+
+import type {
+  Gpu,
+  GpuFault,
+  GpuPass,
+  GpuProgram,
+  Lost,
+  PassResult,
+} from "../../../../src/devices/webgpu/gpu.ts";
+import type { WebGpuRecord } from "../../../../src/devices/webgpu/record.ts";
+import {
+  DIRTY,
+  GPU_FRAME_SHIFT,
+  GPU_READ,
+  GPU_WRITE,
+  SINK_FRAME,
+  USED,
+  ZERO_FRAME,
+} from "../../../../src/devices/webgpu/wgsl/layout.ts";
+import { PAGE_BYTES } from "../../../../src/mm/pte.ts";
+import type { Task } from "../../../../src/sync/tasks/task.ts";
+
+const PAGE_WORDS: number = PAGE_BYTES / 4;
+
+/** What a workgroup of a model's program may do. */
+export interface ModelAccess {
+  load(address: number): number;
+  store(address: number, value: number): void;
+}
+
+/** A kernel for the model. */
+export interface ModelProgram extends GpuProgram {
+  readonly workgroup: (access: ModelAccess, workgroup: number) => void;
+}
+
+export class ModelGpu implements Gpu {
+  readonly frames: number;
+  readonly isLost = false;
+  readonly #record: WebGpuRecord;
+  readonly #pool: Uint32Array<ArrayBuffer>;
+  #table = new Uint32Array(0);
+
+  constructor(record: WebGpuRecord, frames: number) {
+    this.#record = record;
+    this.frames = frames;
+    this.#pool = new Uint32Array(frames * PAGE_WORDS);
+  }
+
+  wordOf(frame: number, index: number): number {
+    return this.#pool[frame * PAGE_WORDS + index] ?? 0;
+  }
+
+  writeFrames(frames: readonly number[], bytes: Uint8Array<ArrayBuffer>): void {
+    const words = new Uint32Array(bytes.buffer, bytes.byteOffset, frames.length * PAGE_WORDS);
+    for (const [i, frame] of frames.entries()) {
+      const page = words.subarray(i * PAGE_WORDS, (i + 1) * PAGE_WORDS);
+      this.#pool.set(page, frame * PAGE_WORDS);
+    }
+  }
+
+  writeTable(
+    firstWord: number,
+    words: Uint32Array<ArrayBuffer>,
+    layout: { readonly words: number },
+  ): void {
+    if (this.#table.length !== layout.words) this.#table = new Uint32Array(layout.words);
+    this.#table.set(words, firstWord);
+  }
+
+  *run(pass: GpuPass): Task<PassResult | Lost> {
+    yield* this.#answerLater();
+    const flags = new Uint32Array(this.frames);
+    const faults: GpuFault[] = [];
+    for (let workgroup = pass.first; workgroup < pass.end; workgroup++)
+      (pass.program as ModelProgram).workgroup(
+        this.#access(pass, workgroup, flags, faults),
+        workgroup,
+      );
+    return {
+      missed: faults.length > 0,
+      spent: false,
+      faults: pass.isRecording ? faults : [],
+      flags,
+    };
+  }
+
+  #access(pass: GpuPass, workgroup: number, flags: Uint32Array, faults: GpuFault[]): ModelAccess {
+    const frameFor = (address: number, isWrite: boolean): number => {
+      const entry = this.#table[Math.floor(address / PAGE_BYTES)] ?? 0;
+      if ((entry & (isWrite ? GPU_WRITE : GPU_READ)) !== 0) return entry >>> GPU_FRAME_SHIFT;
+      faults.push({ address, isWrite, workgroup });
+      return isWrite ? SINK_FRAME : ZERO_FRAME;
+    };
+    const at = (frame: number, address: number): number =>
+      frame * PAGE_WORDS + (address % PAGE_BYTES) / 4;
+    return {
+      load: (address) => {
+        const frame = frameFor(address, false);
+        flags[frame] = (flags[frame] ?? 0) | USED;
+        return this.#pool[at(frame, address)] ?? 0;
+      },
+      store: (address, value) => {
+        const frame = frameFor(address, true);
+        flags[frame] = (flags[frame] ?? 0) | USED | (pass.isTouch ? 0 : DIRTY);
+        if (!pass.isTouch) this.#pool[at(frame, address)] = value;
+      },
+    };
+  }
+
+  *readFrames(frames: readonly number[]): Task<Uint8Array<ArrayBuffer> | Lost> {
+    yield* this.#answerLater();
+    const words = new Uint32Array(frames.length * PAGE_WORDS);
+    for (const [i, frame] of frames.entries()) {
+      const page = this.#pool.subarray(frame * PAGE_WORDS, (frame + 1) * PAGE_WORDS);
+      words.set(page, i * PAGE_WORDS);
+    }
+    return new Uint8Array(words.buffer);
+  }
+
+  /** Other threads may do anything meanwhile. */
+  *#answerLater(): Task<void> {
+    const { answered } = this.#record;
+    yield* answered.complete();
+    yield* answered.wait();
+  }
+}
