@@ -40,6 +40,15 @@ export { HmmMirror, HmmMirrorRecord } from "./hmm/mirror-record.ts";
 export { hmmMirrorForget, hmmMirrorRegister, hmmMirrorUnregister } from "./hmm/mirror/mirror.ts";
 export { hmmStatistics, type HmmStatistics } from "./hmm/mirror/statistics.ts";
 
+/* Bare notifiers: told before and after each change, without a mirror. */
+export {
+  DriverNotifier,
+  driverNotifierRegister,
+  driverNotifierUnregister,
+  registerDriverNotifierOps,
+  type DriverNotifierOps,
+} from "./hmm/mirror/driver-notifier.ts";
+
 /* Ranges: register, fault or look, recheck under the driver lock. */
 export {
   DEFAULT_ENCODING,

@@ -136,34 +136,52 @@ function* makeDirectory({ heap }: Machine): Task<MirrorOpsDirectory | undefined>
   }
 }
 
+/** What else of drivers this thread has: the names of bare notifiers (driver-notifier.ts). */
+const furtherCode = new Set<string>();
+
+/** This thread has the code that is counted under `name`. */
+export function declareDriverCode(name: string): void {
+  furtherCode.add(name);
+}
+
 /**
  * One more mirror uses `id`, so threads without its code are refused. ENOMEM: no memory, or more
  * than MIRROR_OPS_IN_USE_MAX drivers.
  */
-export function* useMirrorOps(machine: Machine, id: number): Task<Errno> {
+export function useMirrorOps(machine: Machine, id: number): Task<Errno> {
   mirrorOps.get(id); // throws where this thread has not loaded it
+  return useDriverCode(machine, mirrorOps.nameOf(id));
+}
+
+/** As useMirrorOps, by the name under which the code is counted. */
+export function* useDriverCode(machine: Machine, name: string): Task<Errno> {
   const directory = yield* makeDirectory(machine);
   if (directory === undefined) return ENOMEM;
   const { memory } = machine;
   const isUnused = (use: number): boolean => DriverUse.at(memory, use).users === 0;
   yield* directory.lock.lock();
-  const at = yield* namesOf(directory).add(mirrorOps.nameOf(id), undefined, isUnused);
+  const at = yield* namesOf(directory).add(name, undefined, isUnused);
   if (at !== 0) DriverUse.at(memory, at).users += 1;
   yield* directory.lock.unlock();
   return at === 0 ? ENOMEM : 0;
 }
 
 /** Pairs with useMirrorOps. */
-export function* dropMirrorOps(machine: Machine, id: number): Task<void> {
+export function dropMirrorOps(machine: Machine, id: number): Task<void> {
+  return dropDriverCode(machine, mirrorOps.nameOf(id));
+}
+
+/** Pairs with useDriverCode. */
+export function* dropDriverCode(machine: Machine, name: string): Task<void> {
   const directory = yield* directoryOf(machine);
   if (directory === undefined) bug("Cannot drop mirror operations: nobody uses any");
   yield* directory.lock.lock();
-  const at = namesOf(directory).findLocked(mirrorOps.nameOf(id));
+  const at = namesOf(directory).findLocked(name);
   const use = at === 0 ? undefined : DriverUse.at(machine.memory, at);
   const isUsed = use !== undefined && use.users > 0;
   if (isUsed) use.users -= 1;
   yield* directory.lock.unlock();
-  if (!isUsed) bug(`Cannot drop ${mirrorOps.nameOf(id)}: no mirror uses it`);
+  if (!isUsed) bug(`Cannot drop ${name}: nothing uses it`);
 }
 
 /**
@@ -179,5 +197,7 @@ export function* missingMirrorOps(machine: Machine): Task<string[]> {
     .entries()
     .filter(({ at }) => DriverUse.at(machine.memory, at).users > 0);
   yield* directory.lock.unlock();
-  return inUse.map(({ name }) => name).filter((name) => !mirrorOps.has(name));
+  return inUse
+    .map(({ name }) => name)
+    .filter((name) => !mirrorOps.has(name) && !furtherCode.has(name));
 }
