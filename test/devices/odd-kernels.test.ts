@@ -7,6 +7,7 @@
 import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
 import { DeviceFault, KernelFailure } from "../../src/devices/device-fault.ts";
+import { importModule } from "../../src/devices/software/kernel-module.ts";
 import { SoftwareDevice } from "../../src/devices/software/software-device.ts";
 import { type AddressSpace, HmmError } from "../../src/index.ts";
 import { listAgents } from "../../src/sync/runners/agents.ts";
@@ -331,4 +332,19 @@ describe("a device whose address space is gone says so", () => {
       });
     }
   }
+});
+
+test("a module whose export `then` makes another value of its import is refused", async () => {
+  const url = moduleOf("export function then(resolve) { resolve(1); }").href;
+  const { code, message } = await failureOf(importModule(url));
+  assert.equal(code, "EINVAL");
+  assert.match(message, /its export `then`/);
+});
+
+test("a module that awaits what never settles is given up", async () => {
+  const url = moduleOf("await new Promise(() => {}); export const kernel = 1;").href;
+  const { code, message } = await failureOf(importModule(url, 50));
+  assert.equal(code, "EINVAL");
+  assert.match(message, /did not come back in 0.05 s/);
+  assert.equal(typeof (await importModule(kernels.href))["tally"], "function");
 });

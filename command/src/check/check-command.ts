@@ -25,6 +25,7 @@ import { CheckpointFile } from "./checkpoint-file.ts";
 import { chosenScenarios } from "./chosen-scenarios.ts";
 import { ENGINES, requireConsistent } from "./engine-choice.ts";
 import type { EngineChoice } from "./engine-choice.ts";
+import { shippedModule } from "./scenario-modules.ts";
 import type { LocatedScenario } from "./scenario-modules.ts";
 import { findingText } from "./shown-finding.ts";
 
@@ -149,7 +150,10 @@ async function explore(
     scenarios,
     choice,
     workers: jobs,
-    patienceSeconds: flags.loadSeconds,
+    // Those that ship come back, be the machine ever so slow.
+    patienceSeconds: scenarios.some(({ address }) => address.module !== shippedModule)
+      ? flags.loadSeconds
+      : Infinity,
     minimised:
       json === true || html !== undefined || flags.show === true || isAlone ? "all" : "surprises",
     shown: html !== undefined || flags.show === true || isAlone ? "all" : "surprises",

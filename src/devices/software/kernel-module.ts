@@ -34,13 +34,21 @@ export async function findKernel(
   return kernelIn(served, exportName, "the device's Worker", "serve");
 }
 
-async function importModule(url: string): Promise<Readonly<Record<string, unknown>>> {
+/** How long an import may take: a module may await what never settles, and no host reports that. */
+const IMPORT_MS = 60_000;
+
+/** The exports of the module at `url`. Rejects as {@link findKernel}. */
+export async function importModule(
+  url: string,
+  limitMs: number = IMPORT_MS,
+): Promise<Readonly<Record<string, unknown>>> {
   let exports: unknown;
   try {
     // A bundler cannot know the module, and leaves the import as it is.
-    exports = await import(/* webpackIgnore: true */ /* @vite-ignore */ url);
+    const loading = import(/* webpackIgnore: true */ /* @vite-ignore */ url) as Promise<unknown>;
+    exports = await within(loading, url, limitMs);
   } catch (error) {
-    throw importFailure(url, error);
+    throw error instanceof HmmError ? error : importFailure(url, error);
   }
   if (typeof exports === "object" && exports !== null)
     return exports as Readonly<Record<string, unknown>>;
@@ -49,6 +57,23 @@ async function importModule(url: string): Promise<Readonly<Record<string, unknow
     "dispatch",
     `Cannot use the kernel's module ${url}: its export \`then\` makes the import another value; give it another name`,
   );
+}
+
+/** Settles as `loading`, or rejects with HmmError EINVAL after `limitMs`. */
+async function within(loading: Promise<unknown>, url: string, limitMs: number): Promise<unknown> {
+  let timer: ReturnType<typeof setTimeout> | undefined;
+  const late = new Promise<never>((_, reject) => {
+    timer = setTimeout(() => {
+      const state = `its import did not come back in ${limitMs / 1000} s`;
+      const text = `Cannot load the kernel's module ${url}: ${state}; let it await nothing that never settles`;
+      reject(new HmmError(EINVAL, "dispatch", text));
+    }, limitMs);
+  });
+  try {
+    return await Promise.race([loading, late]);
+  } finally {
+    clearTimeout(timer);
+  }
 }
 
 function kernelIn(
