@@ -132,6 +132,29 @@ export const figures: readonly Figure[] = [
     load: async () => (await import("./first-touch.ts")).measureFirstTouch,
   },
   {
+    name: "huge-walk",
+    title:
+      "snapshot and fault of 1 GiB in huge pages, by a device with pages of 2 MiB, against the same in small pages, by one with pages of 4 KiB",
+    bound: { kind: "at most", ratio: 0.05 },
+    method:
+      "`hmmRangeSnapshot` and `hmmRangeFault` (for writing, all present), the mmap lock held. The third reading, not bound: a device with pages of 4 KiB over the huge pages.",
+    load: async () => (await import("./huge-pages.ts")).measureHugeWalk,
+  },
+  {
+    name: "huge-load",
+    title: "`space.u32.load` at random over 1 GiB in huge pages, against a Uint32Array",
+    bound: { kind: "at most", ratio: 2 },
+    method: "4 million loads in one random order, each word met before.",
+    load: async () => (await import("./huge-pages.ts")).measureHugeLoad,
+  },
+  {
+    name: "huge-touch",
+    title: "first touch of 1 GiB in huge pages, against filling a fresh SharedArrayBuffer",
+    bound: { kind: "at most", ratio: 1.15 },
+    method: "mmap and one `space.u32.store` to each page of 4 KiB, frames never used before.",
+    load: async () => (await import("./huge-pages.ts")).measureHugeTouch,
+  },
+  {
     name: "mmap-page",
     title: "mmap of one page, 60,000 mappings, against the running kernel's own in C",
     bound: { kind: "at most", ratio: 3 },

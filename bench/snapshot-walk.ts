@@ -48,13 +48,13 @@ function* expectDone(task: Task<number>): Task<void> {
   if (errno !== 0) throw new Error(`the benchmark's set-up failed: ${errnoName(errno)}`);
 }
 
-function* makePresent(space: AddressSpace, startPage: number, endPage: number): Task<void> {
+export function* makePresent(space: AddressSpace, startPage: number, endPage: number): Task<void> {
   const { machine, mm } = inside(space);
   for (let page = startPage; page < endPage; page++)
     yield* expectDone(cpuFault(machine, mm, page, true));
 }
 
-function* openMirror(space: AddressSpace): Task<HmmMirror> {
+export function* openMirror(space: AddressSpace): Task<HmmMirror> {
   const { machine, mm } = inside(space);
   const driver = Driver.at(machine.memory, yield* machine.heap.alloc(Driver));
   const mirror = new HmmMirror(machine, driver.mirror.at);
@@ -65,23 +65,33 @@ function* openMirror(space: AddressSpace): Task<HmmMirror> {
   return mirror;
 }
 
-function* openRange(mirror: HmmMirror, address: number, lengthBytes: number): Task<HmmRange> {
+export function* openRange(
+  mirror: HmmMirror,
+  address: number,
+  lengthBytes: number,
+  pageShift: number = 12,
+): Task<HmmRange> {
   const range = yield* hmmRangeAlloc(mirror.machine, {
-    pfns: new Uint32Array(lengthBytes / PAGE_BYTES),
+    pfns: new Uint32Array(lengthBytes / 2 ** pageShift),
   });
   if (typeof range === "number")
     throw new Error(`the benchmark's set-up failed: ${errnoName(range)}`);
-  yield* expectDone(hmmRangeRegister(range, mirror, address, address + lengthBytes));
+  yield* expectDone(hmmRangeRegister(range, mirror, address, address + lengthBytes, pageShift));
   return range;
 }
 
 /** Nanoseconds of each of `walks` snapshots. */
-function* walkRepeatedly(space: AddressSpace, range: HmmRange, walks: number): Task<number> {
+export function* walkRepeatedly(
+  space: AddressSpace,
+  range: HmmRange,
+  walks: number,
+  read: (range: HmmRange) => Task<number> = hmmRangeSnapshot,
+): Task<number> {
   const { mm } = inside(space);
   yield* mm.mmapLock.downRead();
   const startMs = performance.now();
   for (let i = 0; i < walks; i++) {
-    const pages = yield* hmmRangeSnapshot(range);
+    const pages = yield* read(range);
     if (pages !== range.pfns.length) throw new Error(`the walk stopped: ${pages}`);
   }
   const ns = ((performance.now() - startMs) * 1e6) / walks;

@@ -60,13 +60,14 @@ export const freed = {
     },
     {
       what: "a table that lost the race to be linked",
-      by: "the thread that made it (`tableAt`)",
+      by: "the thread that made it (`tableAt`, `linkHuge`)",
       readers: "nobody: it was never linked",
       apart:
         "W1 of mmu/radix-table.ts: linked by compare-and-swap; the loser's number is known to nobody else",
       proof: [
         "coverage/mm/add-vs-add-on-first-touch",
         "coverage/mm/fault-vs-fault",
+        "coverage/mm/huge/fault-vs-fault",
         "coverage/mm/shared/write-vs-write",
       ],
     },

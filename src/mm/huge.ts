@@ -26,17 +26,20 @@
  *   U4  A thread that changes single entries has cleared the bit, or found it clear, under its hold
  *       of the mmap lock. One that holds pageTableLock (or the mmap lock for writing), and sees the
  *       bit set there, may change all 512 entries. Nobody else changes any of them meanwhile, and
- *       they keep their frames: a zap clears the bit first. What takes a right away, or a frame, is
- *       inside an invalidation and flushed, as for any entry (P2 of pte.ts).
+ *       they keep their frames: a zap of a part clears the bit first, and one of the whole page
+ *       holds the lock. What takes a right away, or a frame, is inside an invalidation and flushed,
+ *       as for any entry (P2 of pte.ts).
  *   U5  A reader without pageTableLock may read entry 0 and conclude the others, while a change of
  *       all is at entry 5. If the change takes something away, the reader's range is stale, or its
  *       generation old, and it throws away what it read (R4, X1 to X5 of mmu/soft-tlb.ts). If it
  *       adds a right, the other entries will have it, too: a thread that dies in between holds
  *       pageTableLock, and that stops the machine.
  *   U6  A leaf with the bit is freed like any other (W1, W3 of mmu/radix-table.ts): with the mmap
- *   lock held
- *       for writing, after it was unlinked and flushed. A split leaves it in use; collapse finds it
- *       in use, and fills it.
+ *       lock held for writing, after it was unlinked and flushed. A split leaves it in use; collapse
+ *       finds it in use, and fills it.
+ *   U7  A huge page lies in one mapping: whoever makes a border inside one clears the bit. While it
+ *       is isolated for a migration, its entries are the migration's (V1 to V3 of
+ *       migrate/migrate-huge.ts).
  *
  * Without U4:
  *
