@@ -35,8 +35,8 @@
  *       adds a right, the other entries will have it, too: a thread that dies in between holds
  *       pageTableLock, and that stops the machine.
  *   U6  A leaf with the bit is freed like any other (W1, W3 of mmu/radix-table.ts): with the mmap
- *       lock held for writing, after it was unlinked and flushed. A split leaves it in use; collapse
- *       finds it in use, and fills it.
+ *       lock held for writing, after it was unlinked and flushed. A split leaves it in use;
+ *       collapse finds it in use, and fills it.
  *   U7  A huge page lies in one mapping: whoever makes a border inside one clears the bit. While it
  *       is isolated for a migration, its entries are the migration's (V1 to V3 of
  *       migrate/migrate-huge.ts).
