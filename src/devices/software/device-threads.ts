@@ -89,7 +89,7 @@ class ThreadHandle {
     this.worker = started.worker;
     this.worker.onMessage((message) => this.#hear(readThreadMessage(message)));
     this.worker.onError((error) => this.#lose("its Worker failed", error.message));
-    this.worker.onExit(() => this.#lose("its Worker has ended", "it has ended"));
+    this.worker.onExit(() => this.#lose("its Worker has ended", "", "it has ended"));
     this.#enterTimer = setTimeout(() => {
       const said = `nothing in ${ENTER_MS / 1000} seconds`;
       if (!this.worker.hasEntered) this.#lose("its Worker has not started", said);
@@ -126,15 +126,15 @@ class ThreadHandle {
     await this.worker.terminate();
   }
 
-  /** The Worker is gone. `said`: by the host. */
-  #lose(state: string, said: string): void {
+  /** The Worker is gone. `said`: by the host; of a Worker that has not started, `startSaid`. */
+  #lose(state: string, said: string, startSaid: string = said): void {
     clearTimeout(this.#enterTimer);
     if (this.isGone) return;
     this.isGone = true;
     this.#onGone();
     const failure = this.worker.hasEntered
       ? lostThread(said === "" ? state : `${state}: ${said}`)
-      : notStarted(this.#started, said);
+      : notStarted(this.#started, startSaid);
     for (const resolve of this.#awaited.values()) resolve(failure);
     this.#awaited.clear();
   }

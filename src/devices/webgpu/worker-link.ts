@@ -8,6 +8,8 @@ import {
   HmmError,
   adoptWorker,
   spawnWorker,
+  watchConstruction,
+  whyNotStarted,
   type DriverHandle,
   type HostWorker,
   type SpawnedWorker,
@@ -30,6 +32,8 @@ interface Waiting {
 export class WorkerLink {
   readonly ready: Promise<Ready>;
   readonly #worker: SpawnedWorker;
+  /** Of the Worker's module, where that is known. */
+  readonly #url: string | undefined;
   readonly #waiting = new Map<number, Waiting>();
   readonly #machine: () => DriverHandle;
   #settle: { resolve: (ready: Ready) => void; reject: (error: HmmError) => void } | undefined;
@@ -48,13 +52,31 @@ export class WorkerLink {
     });
     // Not as one expression: a bundler would make an asset of the file, which cannot run.
     const here = import.meta.url;
-    this.#worker =
-      make === undefined
-        ? spawnWorker(new URL("./webgpu-worker.js", here), start, { name })
-        : adoptWorker(make(), start);
+    if (make === undefined) {
+      const url = new URL("./webgpu-worker.js", here);
+      this.#url = url.href;
+      this.#worker = spawnWorker(url, start, { name });
+    } else {
+      const { made, url } = watchConstruction(make);
+      this.#url = url;
+      this.#worker = adoptWorker(made, start);
+    }
     this.#worker.onMessage((message) => this.#hear(message as WorkerMessage));
-    this.#worker.onError((error) => this.#lose(`its Worker failed: ${error.message}`));
-    this.#worker.onExit(() => this.#lose("its Worker has ended"));
+    this.#worker.onError((error) => void this.#fail("failed", error.message));
+    this.#worker.onExit(() => void this.#fail("has ended", "", "it has ended"));
+  }
+
+  /** The Worker is gone. `said`: by the host; of a Worker that has not started, `startSaid`. */
+  async #fail(state: string, said: string, startSaid: string = said): Promise<void> {
+    if (this.#worker.hasEntered) {
+      this.#lose(said === "" ? `its Worker ${state}` : `its Worker ${state}: ${said}`);
+      return;
+    }
+    const why = await whyNotStarted(this.#url, startSaid);
+    const which = this.#url === undefined ? "" : ` ${this.#url}`;
+    this.#lose(
+      `its Worker${which} did not start: ${why}; if the program is bundled, give the option \`worker\` (docs/BUNDLERS.md)`,
+    );
   }
 
   /** Lets a Node process end while nothing is asked of the device. */
