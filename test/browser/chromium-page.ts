@@ -10,6 +10,8 @@ import type { PageResult } from "./page-cases.ts";
 const flags: readonly string[] = [
   "--no-sandbox",
   "--disable-gpu",
+  "--enable-unsafe-webgpu",
+  "--use-webgpu-adapter=swiftshader",
   "--disable-quic",
   "--no-first-run",
   "--disable-background-networking",
