@@ -10,7 +10,8 @@ const PAGE = 4096;
 export const BLOCK = 512;
 /** Six times 2 MiB, at a multiple of 2 MiB. */
 const PAGES: number = 6 * BLOCK;
-const BASE: number = 8 * BLOCK * PAGE;
+export const HUGE_BASE: number = 8 * BLOCK * PAGE;
+const BASE = HUGE_BASE;
 const SPACES_MAX = 3;
 
 type Protection = "none" | "read" | "read-write";
@@ -77,6 +78,11 @@ export class HugeModel {
   constructor(space: AddressSpace) {
     this.#pairs = [{ space, pages: Array.from({ length: PAGES }) }];
     this.#call(this.#pairs[0]!, "map", 0, PAGES, "read-write");
+  }
+
+  /** The space that it began with. */
+  get first(): AddressSpace {
+    return this.#pairs[0]!.space;
   }
 
   /** Makes the call, and tells the model `told`. */
