@@ -14,15 +14,26 @@ import { hmmRangeValid, hmmRangeWaitUntilValid } from "../../../../src/hmm/range
 import type { HmmRange } from "../../../../src/hmm/range/range.ts";
 import { hmmRangeExclusive } from "../../../../src/hmm/walk/exclusive.ts";
 import { dataStep } from "../../../../src/memory/frames/page-data.ts";
+import { MADV_DONTNEED, doMadvise } from "../../../../src/mm/calls/madvise.ts";
+import { doMprotect } from "../../../../src/mm/calls/mprotect.ts";
+import { doMunmap } from "../../../../src/mm/calls/munmap.ts";
 import { doFork } from "../../../../src/mm/lifetime/fork.ts";
-import { KIND_DEVICE_EXCLUSIVE, PAGE_BYTES, pteKind, ptePfn } from "../../../../src/mm/pte.ts";
+import {
+  KIND_DEVICE_EXCLUSIVE,
+  PAGE_BYTES,
+  pteKind,
+  ptePfn,
+  withoutWrite,
+} from "../../../../src/mm/pte.ts";
+import { VM_READ } from "../../../../src/mm/vma/vma.ts";
 import { EVENT_MIGRATE } from "../../../../src/notifier/events.ts";
-import { EBUSY, ENOMEM, EPERM } from "../../../../src/sync/errno.ts";
+import { EBUSY, EFAULT, ENOMEM, EPERM } from "../../../../src/sync/errno.ts";
 import type { Errno } from "../../../../src/sync/errno.ts";
 import { bug } from "../../../../src/sync/errors.ts";
 import { DONE_TRUE } from "../../../../src/sync/tasks/task.ts";
 import type { Task } from "../../../../src/sync/tasks/task.ts";
 import type { Covered } from "../covered.ts";
+import type { HarnessTwin } from "../on-harness.ts";
 import { withoutFlush } from "./left-out.ts";
 import {
   ADDRESS,
@@ -111,13 +122,16 @@ function requireSum(byCpu: number): (world: MigrationWorld, harness: HmmHarness)
   };
 }
 
-/** What the device may write is its alone. */
-function requireAlone(world: MigrationWorld, harness: HmmHarness): void {
-  const entry = deviceOf(world).record.table.get(0);
-  if (!entryIsWritable(entry, DEFAULT_ENCODING)) return;
+/** What a device may write is its alone. */
+function requireAlone({ device, deaf }: MigrationWorld, harness: HmmHarness): void {
   const pte = harness.entryOf(PAGE);
-  if (pteKind(pte) !== KIND_DEVICE_EXCLUSIVE || ptePfn(pte) !== entryPfn(entry, DEFAULT_ENCODING))
-    bug("The device may write a page that is not its alone");
+  for (const { record } of [device, deaf].filter((one) => one !== undefined)) {
+    const entry = record.table.get(0);
+    if (!entryIsWritable(entry, DEFAULT_ENCODING)) continue;
+    const isIts = ptePfn(pte) === entryPfn(entry, DEFAULT_ENCODING);
+    if (pteKind(pte) !== KIND_DEVICE_EXCLUSIVE || !isIts)
+      bug("The device may write a page that is not its alone");
+  }
 }
 
 function* serve(world: MigrationWorld): Task<void> {
@@ -160,7 +174,8 @@ function exclusively(choose: (world: MigrationWorld) => HarnessDevice = deviceOf
       take(harness, device, range),
     );
     yield* hmmRangeFree(range);
-    if (![0, EBUSY, EPERM, ENOMEM].includes(answer)) bug(`Exclusive access answered ${answer}`);
+    if (![0, EBUSY, EFAULT, EPERM, ENOMEM].includes(answer))
+      bug(`Exclusive access answered ${answer}`);
     if (answer === 0) yield* addByDevice(world, harness, device);
   };
 }
@@ -189,6 +204,47 @@ const EXCLUSIVE = [
 const STEPS = ["mm/migrate/migrate-vma.migrateRange"] as const;
 const ACCESS = ["mm/fault/cpu-fault.fault"] as const;
 const BOUNDED = { engine: "bounded", preemptions: 2 } as const;
+
+const DEAF: HarnessTwin<MigrationWorld> = [
+  "deaf",
+  "The device's driver does not end the access when it is notified.",
+  "assertion",
+  { device: exclusively(({ deaf }) => deaf ?? bug("no such device")) },
+];
+
+/** What ends the access of a device, and what the page holds then. */
+const exclusiveCalls: readonly (readonly [
+  name: string,
+  runs: readonly string[],
+  body: Body,
+  check: (world: MigrationWorld, harness: HmmHarness) => void,
+])[] = [
+  [
+    "mprotect",
+    ["mm/calls/mprotect.doMprotect"],
+    (_world, { machine, mm }) => doMprotect(machine, mm, ADDRESS, PAGE_BYTES, VM_READ),
+    (world, harness) => {
+      requireSum(0)(world, harness);
+      const pte = harness.entryOf(PAGE);
+      if (withoutWrite(pte) !== pte) bug("The page may be written after mprotect");
+    },
+  ],
+  [
+    "munmap",
+    ["mm/calls/munmap.doMunmap"],
+    (_world, { machine, mm }) => doMunmap(machine, mm, ADDRESS, PAGE_BYTES),
+    (_world, harness) => {
+      if (harness.entryOf(PAGE) !== 0) bug("The page is there after munmap");
+    },
+  ],
+  [
+    "discard",
+    ["mm/zap.zapRange"],
+    (_world, { machine, mm }) => doMadvise(machine, mm, ADDRESS, PAGE_BYTES, MADV_DONTNEED),
+    () => {},
+  ],
+  ["migration", STEPS, toDevice, requireSum(0)],
+];
 
 export const migrationsBesideDevices: readonly Covered[] = [
   migrating({
@@ -256,7 +312,7 @@ export const migrationsBesideDevices: readonly Covered[] = [
     name: "exclusive-vs-fork",
     summary: "A device has a page for itself while a fork shares it.",
     exploration: BOUNDED,
-    prepare: mirroring(undefined, false),
+    prepare: mirroring(undefined, false, true),
     tasks: { device: [EXCLUSIVE, exclusively()], fork: [["mm/lifetime/fork.doFork"], fork] },
     check(world, harness): void {
       requireSum(0)(world, harness);
@@ -265,6 +321,21 @@ export const migrationsBesideDevices: readonly Covered[] = [
         bug(`The child's word holds ${inChild}`);
       requireAlone(world, harness);
     },
-    twins: [],
+    twins: [DEAF],
   }),
+  ...exclusiveCalls.map(([name, runs, body, check]) =>
+    migrating({
+      name: `exclusive-vs-${name}`,
+      summary: `A device has a page for itself while another thread calls ${name}.`,
+      exploration: { engine: "bounded", preemptions: 1 },
+      prepare: mirroring(undefined, false, true),
+      tasks: { device: [EXCLUSIVE, exclusively()], call: [runs, body] },
+      check(world, harness): void {
+        check(world, harness);
+        requireAlone(world, harness);
+      },
+      // An exclusive page is not moved, so the device need not hear of it.
+      twins: name === "migration" ? [] : [DEAF],
+    }),
+  ),
 ];
