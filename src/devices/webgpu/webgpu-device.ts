@@ -207,7 +207,12 @@ export class WebGpuDevice implements Device<WebGpuKernelOptions> {
     return this.#finalStats ?? readStats(this.#owned.record);
   }
 
-  /** @internal Destroys the GPUDevice under the driver's feet, as a driver reset would. */
+  /**
+   * Destroys the GPUDevice under this device, as a reset of the GPU would: for tests of a program
+   * that must live through that. The device goes on with another GPU, if there is one (else
+   * HmmError ENODEV), and counts the loss in `losses` of its statistics. Rejects with EBADF when
+   * the device is disposed of.
+   */
   async loseGpu(): Promise<void> {
     this.#check("lose the GPU");
     await this.#link.ask({ kind: "lose" });
