@@ -202,6 +202,21 @@ export const figures: readonly Figure[] = [
     load: async () => (await import("./file-view.ts")).measureFileViews,
   },
   {
+    name: "migrate-huge",
+    title: "migration of huge pages to a device and back, against a plain copy of the bytes",
+    bound: { kind: "at least", ratio: 0.7 },
+    method:
+      "The seven sizes of `benchmark_thp_migration` in Linux's HMM selftests, from 2 MiB on for the bound. Private memory, advised `hugepage` and touched, moves to a device's private memory and back. The other side copies as many bytes from one SharedArrayBuffer to another.",
+    load: async () => (await import("./migration.ts")).measureHugeMigration,
+  },
+  {
+    name: "migrate-small",
+    title: "the same in pages of 4 KiB",
+    bound: { kind: "at least", ratio: 0.35 },
+    method: "Advised `nohugepage`.",
+    load: async () => (await import("./migration.ts")).measureSmallMigration,
+  },
+  {
     name: "threads",
     title:
       "speed-up of two threads that fault in one address space, over the speed-up of two that share nothing of ours",
@@ -209,7 +224,7 @@ export const figures: readonly Figure[] = [
     method:
       "Two Workers touch 64 MiB each (32 of fresh frames), or one does; best of three. Frames used before: over two that run the same loop, each on a machine of its own. Fresh frames: over two that touch fresh SharedArrayBuffers.",
     lessons:
-      "The readers of the mmap lock wrote one word at every fault, and its cache line went back and forth: 0.93 for frames used before. Now each writes a word of its own thread (sync/words/reader-word.ts). Of fresh frames the operating system commits each under a lock that it has for 2 MiB of a buffer: two threads that took 32 frames by turns from one such block had 0.85, and so have two that touch one SharedArrayBuffer by turns of 128 KiB. Now threads are refilled from different blocks (A5 of memory/frames/frame-allocator.ts). Nothing else that faults write is shared: frames come from the thread's own list, entries lie in cache lines of their own unless threads touch pages by turns, and no counter of the space is kept at a fault.",
+      "The readers of the mmap lock wrote one word at every fault, and its cache line went back and forth: 0.93 for frames used before. Now each writes a word of its own thread (sync/words/reader-word.ts). Of fresh frames the operating system commits each under a lock that it has for 2 MiB of a buffer: two threads that took 32 frames by turns from one such block had 0.85, and so have two that touch one SharedArrayBuffer by turns of 128 KiB. Now threads are refilled from different blocks (A5 of memory/frames/frame-allocator.ts). Nothing else that faults write is shared: frames come from the thread's own list, entries lie in cache lines of their own unless threads touch pages by turns, and the counters of a space lie in lanes, a cache line for each thread.",
     load: async () => (await import("./thread-faults.ts")).measureThreadFaults,
   },
   {

@@ -30,6 +30,7 @@ import {
   PageCache,
   backingOf,
   cacheEntryAt,
+  findEntry,
   cachePages,
   slotIfThere,
 } from "../vma/page-cache.ts";
@@ -231,11 +232,11 @@ export function* populate(
   if (source === undefined) return 0;
   const pager = pagerOf(machine, at);
   for (let page = startPage; page < Math.min(endPage, cachePages(machine, at));) {
+    const end = Math.min(endPage, cachePages(machine, at));
+    page = findEntry(machine.memory, cache, page, end, CACHE_UPTODATE, true);
+    if (page >= end) break;
     const entry = cacheEntryAt(machine.memory, cache, page);
-    if ((entry & CACHE_UPTODATE) !== 0) {
-      page++;
-      continue;
-    }
+    if ((entry & CACHE_UPTODATE) !== 0) continue;
     const errno =
       entry === 0 && pager !== undefined
         ? yield* readAndFollow(machine, cache, source, pager, page, endPage - page)

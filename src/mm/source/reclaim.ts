@@ -47,7 +47,7 @@ export function* dropUnmapped(
     const frames: number[] = [];
     const end = Math.min(nextLeafPage(page), pastPage);
     yield* takeUnmapped(machine, cache, page, end, frames);
-    for (const pfn of frames) yield* machine.ram.refs.pagePut(pfn);
+    yield* machine.ram.refs.pagePutAll(frames);
     dropped += frames.length;
     page = end;
   }

@@ -29,6 +29,7 @@ import { LEAF_WORDS, wordAt } from "../../mmu/radix-table.ts";
 import { atomicLoad, atomicStore } from "../../sync/atomics.ts";
 import { EAGAIN, ENOMEM, type Errno } from "../../sync/errno.ts";
 import { bug } from "../../sync/errors.ts";
+import { EXPLORED } from "../../sync/shared-memory.ts";
 import type { Task } from "../../sync/tasks/task.ts";
 import { PAGE_BYTES } from "../pte.ts";
 import {
@@ -88,7 +89,8 @@ export function* readPages(
   const offsetBytes = page * PAGE_BYTES;
   const parts = [bytesOf(machine, run.pfn, marked)];
   const storedBytes = Math.min(marked * PAGE_BYTES, yield* bytesLeft(cache, source, offsetBytes));
-  for (let i = 0; i < marked; i++) yield* dataStep(machine.memory, "write", run.pfn + i);
+  if (machine.memory.mode === EXPLORED)
+    for (let i = 0; i < marked; i++) yield* dataStep(machine.memory, "write", run.pfn + i);
   yield* claim(machine, cache.at);
   notePending(machine, at);
   const answer = pager.read({ offsetBytes, storedBytes, parts, io: at });
@@ -157,8 +159,9 @@ function* markReading(
   yield* cache.lock.lock();
   const most = Math.min(pages, Math.max(0, cachePages(machine, cache.at) - startPage));
   let marked = 0;
-  for (; marked < most; marked++) {
-    const slot = slotIfThere(memory, cache, startPage + marked);
+  for (let slot = 0; marked < most; marked++, slot++) {
+    if (marked === 0 || (startPage + marked) % LEAF_WORDS === 0)
+      slot = slotIfThere(memory, cache, startPage + marked);
     if (wordAt(memory.words, slot) !== 0) break;
     atomicStore(memory.words, slot, makeCacheEntry(pfn + marked, CACHE_READING));
   }
@@ -310,7 +313,7 @@ export function* finishTransfer(machine: Machine, at: number, answer: Errno): Ta
   const left: number[] = [];
   if (io.kind === IO_READ) yield* finishRead(machine, cache, source, io, answer, left);
   else yield* finishWrite(machine, cache, source, io, answer, left);
-  for (const pfn of left) yield* machine.ram.refs.pagePut(pfn);
+  yield* machine.ram.refs.pagePutAll(left);
   yield* dropClaim(machine, cache.at);
   yield* source.doneQueue.wakeAll();
   yield* ioEnd(machine, at);
@@ -329,8 +332,9 @@ function* finishRead(
   const { memory } = machine;
   yield* cache.lock.lock();
   const pages = cachePages(machine, cache.at);
-  for (let page = io.startPage; page < io.endPage; page++) {
-    const slot = slotIfThere(memory, cache, page);
+  const { startPage, endPage } = io;
+  for (let page = startPage, slot = 0; page < endPage; page++, slot++) {
+    if (page === startPage || page % LEAF_WORDS === 0) slot = slotIfThere(memory, cache, page);
     const pfn = cacheEntryPfn(wordAt(memory.words, slot));
     const isKept = answer === 0 && page < pages;
     if (isKept && page === pages - 1) zeroBeyond(machine, source, page, pfn);

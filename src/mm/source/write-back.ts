@@ -18,13 +18,7 @@ import type { Task } from "../../sync/tasks/task.ts";
 import { beginHalfDone, endHalfDone } from "../half-done.ts";
 import type { Mm } from "../mm-struct.ts";
 import { PTE_PRESENT, PTE_WRITE } from "../pte.ts";
-import {
-  CACHE_WRITEBACK,
-  PageCache,
-  backingOf,
-  cacheEntryAt,
-  cachePages,
-} from "../vma/page-cache.ts";
+import { CACHE_WRITEBACK, PageCache, backingOf, cachePages, findEntry } from "../vma/page-cache.ts";
 import type { Source } from "../vma/source.ts";
 import { type PageRange, VM_SHARED } from "../vma/vma.ts";
 import { IO_WRITE, ioBegin } from "./io.ts";
@@ -91,8 +85,10 @@ function* waitForWrites(
 ): Task<Errno> {
   const { memory } = machine;
   let hasWaited = false;
-  for (let page = startPage; page < Math.min(endPage, cachePages(machine, cache.at)); page++) {
-    if ((cacheEntryAt(memory, cache, page) & CACHE_WRITEBACK) === 0) continue;
+  for (let page = startPage; ; page++) {
+    const end = Math.min(endPage, cachePages(machine, cache.at));
+    page = findEntry(memory, cache, page, end, CACHE_WRITEBACK);
+    if (page >= end) break;
     hasWaited = true;
     yield* waitWhileWriting(machine, cache, source, page);
   }

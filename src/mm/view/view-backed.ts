@@ -21,6 +21,8 @@ import {
   backingOf,
   cacheEntryAt,
   cacheEntryPfn,
+  findEntry,
+  rowLength,
   slotIfThere,
 } from "../vma/page-cache.ts";
 import { oneSourceOf } from "../vma/vma-map.ts";
@@ -52,9 +54,11 @@ export function isAnyAbsent(machine: Machine, mm: Mm, range: PageRange): boolean
   const { memory } = machine;
   for (const { vma, startPage, endPage } of backedParts(machine, mm, range)) {
     const cache = PageCache.at(memory, vma.source);
-    for (let page = startPage; page < endPage; page++) {
-      const isCached = (cacheEntryAt(memory, cache, offsetOf(vma, page)) & CACHE_UPTODATE) !== 0;
-      if (!isCached && !holdsFrame(pteAt(memory, mm.pgd, page))) return true;
+    const [first, end] = [offsetOf(vma, startPage), offsetOf(vma, endPage)];
+    for (let offset = first; offset < end; offset++) {
+      offset = findEntry(memory, cache, offset, end, CACHE_UPTODATE, true);
+      const page = startPage + (offset - first);
+      if (offset < end && !holdsFrame(pteAt(memory, mm.pgd, page))) return true;
     }
   }
   return false;
@@ -128,7 +132,7 @@ export function* pinCached(
     if (got < wanted) break;
   }
   if (pinned === pages) return pfn;
-  for (let i = 0; i < pinned; i++) yield* ram.refs.pageUnpin(pfn + i);
+  if (pinned > 0) yield* ram.refs.unpinRun(pfn, pinned);
   return NOT_PINNED;
 }
 
@@ -149,13 +153,9 @@ function* pinRow(
   pfn: number,
   pages: number,
 ): Task<number> {
-  let pinned = 0;
   yield* cache.lock.lock();
-  for (; pinned < pages; pinned++) {
-    const entry = cacheEntryAt(machine.memory, cache, offset + pinned);
-    if ((entry & CACHE_UPTODATE) === 0 || cacheEntryPfn(entry) !== pfn + pinned) break;
-    yield* machine.ram.refs.pagePin(pfn + pinned);
-  }
+  const pinned = rowLength(machine.memory, cache, offset, pfn, pages);
+  if (pinned > 0) yield* machine.ram.refs.pinRun(pfn, pinned);
   yield* cache.lock.unlock();
   return pinned;
 }

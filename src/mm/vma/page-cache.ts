@@ -47,7 +47,7 @@ import { RefCount } from "../../sync/primitives/refcount.ts";
 import { Spinlock } from "../../sync/primitives/spinlock.ts";
 import type { SharedMemory } from "../../sync/shared-memory.ts";
 import type { Task } from "../../sync/tasks/task.ts";
-import { LEAF_WORDS, tableAt, wordAt } from "../../mmu/radix-table.ts";
+import { LEAF_WORDS, nextLeafPage, tableAt, wordAt } from "../../mmu/radix-table.ts";
 import { Source, freeSource } from "./source.ts";
 
 export interface PageCache extends StructView {
@@ -142,10 +142,12 @@ export function* cachePut(machine: Machine, at: number): Task<void> {
     const table = wordAt(memory.words, directory + i);
     if (table === 0) continue;
     memory.ensure(table + LEAF_WORDS);
+    const frames: number[] = [];
     for (let k = 0; k < LEAF_WORDS; k++) {
       const entry = wordAt(memory.words, table + k);
-      if (entry !== 0) yield* ram.refs.pagePut(cacheEntryPfn(entry));
+      if (entry !== 0) frames.push(cacheEntryPfn(entry));
     }
+    yield* ram.refs.pagePutAll(frames);
     yield* heap.freeWords(table, LEAF_WORDS);
   }
   yield* heap.freeWords(directory, directoryWords);
@@ -182,6 +184,57 @@ export function slotIfThere(memory: SharedMemory, cache: PageCache, offset: numb
 export function cacheEntryAt(memory: SharedMemory, cache: PageCache, offset: number): number {
   const slot = slotIfThere(memory, cache, offset);
   return slot === 0 ? 0 : atomicLoad(memory.words, slot);
+}
+
+/**
+ * The first page of [startPage, endPage) whose entry has one of the bits `flags`, or with
+ * `isWithout` none of them; `endPage` if there is none. Table by table, for a call a page costs
+ * more than the look. Without pageCacheLock the answer may be old.
+ *
+ * @stepped page cache
+ */
+export function findEntry(
+  memory: SharedMemory,
+  cache: PageCache,
+  startPage: number,
+  endPage: number,
+  flags: number,
+  isWithout: boolean = false,
+): number {
+  for (let page = startPage; page < endPage;) {
+    const end = Math.min(nextLeafPage(page), endPage);
+    const slot = slotIfThere(memory, cache, page);
+    if (slot === 0 && isWithout) return page;
+    for (let i = 0; i < (slot === 0 ? 0 : end - page); i++)
+      if (((wordAt(memory.words, slot + i) & flags) === 0) === isWithout) return page + i;
+    page = end;
+  }
+  return endPage;
+}
+
+/**
+ * How many of `pages` pages from `offset` on are up to date, and in frames in a row from `pfn` on.
+ * Holding pageCacheLock.
+ *
+ * @stepped page cache
+ */
+export function rowLength(
+  memory: SharedMemory,
+  cache: PageCache,
+  offset: number,
+  pfn: number,
+  pages: number,
+): number {
+  for (let done = 0; done < pages;) {
+    const end = Math.min(nextLeafPage(offset + done) - offset, pages);
+    const slot = slotIfThere(memory, cache, offset + done);
+    if (slot === 0) return done;
+    for (const first = done; done < end; done++) {
+      const entry = wordAt(memory.words, slot + (done - first));
+      if ((entry & CACHE_UPTODATE) === 0 || cacheEntryPfn(entry) !== pfn + done) return done;
+    }
+  }
+  return pages;
 }
 
 /** What `cacheFrame` answers beyond the cache's end. */
