@@ -133,15 +133,6 @@ function rejectAtAwait(error: unknown): never {
   throw error;
 }
 
-/** What the program gets instead of each promise: the same one as often as it gets that. */
-const awaited = new WeakMap<Promise<unknown>, Promise<unknown>>();
-
-function atAwait(promise: Promise<unknown>): Promise<unknown> {
-  let known = awaited.get(promise);
-  if (known === undefined) awaited.set(promise, (known = promise.catch(rejectAtAwait)));
-  return known;
-}
-
 /** `inner`, as the program calls it. Errors that it makes begin at its caller. */
 function calledByProgram(inner: Method): Method {
   const outer: Method = function call(...args) {
@@ -149,7 +140,7 @@ function calledByProgram(inner: Method): Method {
     edge = outer;
     try {
       const result = inner.apply(this, args);
-      return result instanceof Promise ? atAwait(result) : result;
+      return result instanceof Promise ? result.catch(rejectAtAwait) : result;
     } finally {
       edge = before;
     }
@@ -158,6 +149,13 @@ function calledByProgram(inner: Method): Method {
     Object.defineProperty(outer, name, { value: inner[name], configurable: true });
   return outer;
 }
+
+/** Not wrapped: what ends an object answers with the same promise each time. */
+const UNWRAPPED: ReadonlySet<string | symbol> = new Set([
+  "constructor",
+  "dispose",
+  Symbol.asyncDispose,
+]);
 
 /**
  * Wraps every method of a class, static ones and getters too, so that stacks begin at their
@@ -171,8 +169,7 @@ export function beginStacksAtCalls(
   for (const owner of [type, type.prototype]) {
     for (const key of Reflect.ownKeys(owner)) {
       const property = Reflect.getOwnPropertyDescriptor(owner, key);
-      if (property === undefined || key === "constructor" || internal.includes(String(key)))
-        continue;
+      if (property === undefined || UNWRAPPED.has(key) || internal.includes(String(key))) continue;
       const { value, get } = property as { value?: unknown; get?: () => unknown };
       if (typeof value === "function")
         Object.defineProperty(owner, key, { ...property, value: calledByProgram(value as Method) });
