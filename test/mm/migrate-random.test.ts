@@ -230,7 +230,10 @@ for (const [name, type] of [
         run.step();
         run.check();
       } catch (error) {
-        throw new Error(`HMM_SEED=${seed}, ${name}, step ${step}`, { cause: error });
+        const where = `HMM_SEED=${seed}, ${name}, step ${step}`;
+        throw new Error(`${where}: ${error instanceof Error ? error.stack : String(error)}`, {
+          cause: error,
+        });
       }
     }
     for (const operation of [

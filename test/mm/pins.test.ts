@@ -10,12 +10,16 @@ import { MADV_DONTNEED, doMadvise } from "../../src/mm/calls/madvise.ts";
 import { doMprotect } from "../../src/mm/calls/mprotect.ts";
 import { doMunmap } from "../../src/mm/calls/munmap.ts";
 import { trackRange } from "../../src/mm/fault/track.ts";
-import { endDeviceMemory, evictDeviceFrame } from "../../src/mm/migrate/device-evict.ts";
+import {
+  emptyDeviceMemory,
+  endDeviceMemory,
+  evictDeviceFrame,
+} from "../../src/mm/migrate/device-evict.ts";
 import { KIND_DEVICE_PRIVATE, KIND_FRAME, PTE_WRITE, ptePfn } from "../../src/mm/pte.ts";
 import { type PinOptions, pinUserPages, unpinUserPages } from "../../src/mm/view/pin.ts";
 import type { PinnedPages } from "../../src/mm/view/pin.ts";
 import { PIN_PAGES_MAX } from "../../src/mm/view/view-hold.ts";
-import { viewOpen } from "../../src/mm/view/view-open.ts";
+import { viewClose, viewOpen } from "../../src/mm/view/view-open.ts";
 import { VM_READ } from "../../src/mm/vma/vma.ts";
 import { EBUSY, EFAULT, EINVAL } from "../../src/sync/errno.ts";
 import { PAGE, RW, World, reading } from "./migrate-world.ts";
@@ -116,6 +120,31 @@ for (const longTerm of [false, true]) {
     world.end();
   });
 }
+
+test("a page in coherent memory that is exclusive comes to RAM for a pin, a view and the device's end", () => {
+  const takers: Readonly<Record<string, (world: World, page: number) => void>> = {
+    pin: (world, page) => unpin(world, pin(world, page, 1, { longTerm: true })),
+    view: (world, page) => {
+      const at = world.run(viewOpen(world.machine, world.mm, page, page + 1, true));
+      assert.ok(at > 0, `the view answered ${at}`);
+      world.run(viewClose(world.machine, at));
+    },
+    end: (world) => assert.equal(world.run(emptyDeviceMemory(world.machine, world.device)), 0),
+  };
+  for (const [name, take] of Object.entries(takers)) {
+    const world = new World(DEVICE_COHERENT);
+    const page = world.map(1);
+    world.poke(page, 5);
+    world.toDevice(page, 1);
+    assert.equal(world.exclusive(page, 1), 0);
+    // Its owner's own migration leaves it, as it leaves one in RAM.
+    assert.deepEqual(world.toRam(page, 1), { moved: 0, lacking: 0 }, name);
+    take(world, page);
+    assert.equal(isOnDevice(world, page), false, name);
+    assert.equal(world.peek(page), 5, name);
+    world.end();
+  }
+});
 
 test("fork: a shared page is copied before it is pinned, and a pinned one for the child", () => {
   const world = new World(DEVICE_PRIVATE);

@@ -14,6 +14,7 @@ import { DEFAULT_ENCODING, entryIsWritable } from "../../../src/hmm/entry.ts";
 import { makeDeviceMemory } from "../../../src/memory/device-memory.ts";
 import { DEVICE_PRIVATE } from "../../../src/memory/frames/device-frames.ts";
 import type { DeviceMemory } from "../../../src/memory/frames/device-frames.ts";
+import { hmmMirrorUnregister } from "../../../src/hmm/mirror/mirror.ts";
 import type { RamSnapshot } from "../../../src/memory/frames/ram-snapshot.ts";
 import { joinDeviceSpaces } from "../../../src/mm/device-spaces.ts";
 import { registerDeviceMemoryOps } from "../../../src/mm/fault/device-private.ts";
@@ -168,7 +169,9 @@ export class FuzzStage {
   /** Unregisters it again. Nothing happens if it is not registered. */
   *unregister(task: number): Task<void> {
     if (this.#hasOwn[task] !== true) return;
-    yield* this.deviceOf(task).unregister();
+    const { mirror, record } = this.deviceOf(task);
+    yield* hmmMirrorUnregister(mirror);
+    mirror.init(record.mirror.opsId); // it may be registered anew
     this.#hasOwn[task] = false;
   }
 

@@ -8,7 +8,7 @@
  *   X1  A page becomes exclusive from a present, writable entry of private memory, whose frame
  *       therefore has no other entry. It keeps frame and count.
  *   X2  It is over with the first access of anybody else, be it the CPU, a fault of a device, a
- *       view, or a migration; and with fork, mprotect and mremap. Each is an invalidation, in which
+ *       view, or an eviction; and with fork, mprotect and mremap. Each is an invalidation, in which
  *       the device's driver ends the access before the entry changes.
  */
 

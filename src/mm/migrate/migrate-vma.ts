@@ -184,9 +184,13 @@ function mayGoToDevice({ select, owner }: MigrateArguments): boolean {
   return owner !== NOBODY && (select & SELECT_SYSTEM) !== 0;
 }
 
+function isByDriver({ owner, isByOwner = owner !== NOBODY }: MigrateArguments): boolean {
+  return isByOwner;
+}
+
 function* collect(migration: Migration): Task<void> {
-  const { machine, mm, startPage, endPage, owner, isByOwner = owner !== NOBODY } = migration;
-  const range = isByOwner
+  const { machine, mm, startPage, endPage, owner } = migration;
+  const range = isByDriver(migration)
     ? invalidateRange(mm, startPage, endPage, EVENT_MIGRATE, { owner })
     : invalidateRange(mm, startPage, endPage, EVENT_CLEAR);
   yield* mmuNotifierInvalidateRangeStart(machine, range);
@@ -260,14 +264,17 @@ function* isSelected(migration: Migration, pte: number): Task<boolean> {
   return pfn === ZERO_PFN || pfn >= ram.ownEndPfn || !(yield* ram.refs.pagePinned(pfn));
 }
 
-function isOfSelectedKind({ machine, select, vma }: Migration, pte: number): boolean {
+function isOfSelectedKind(migration: Migration, pte: number): boolean {
+  const { machine, select, vma } = migration;
   const kind = pteKind(pte);
   const isAll = (select & SELECT_ALL_SYSTEM) === SELECT_ALL_SYSTEM;
   if (kind === KIND_NONE || (kind === KIND_SPECIAL && ptePfn(pte) === ZERO_PFN))
     return (select & SELECT_SYSTEM) !== 0 && (isAll || (vma.flags & VM_BACKED) === 0);
   const isPrivate = kind === KIND_DEVICE_PRIVATE;
   const isOfRam = kind === KIND_FRAME || kind === KIND_PROT_NONE;
-  if (!isPrivate && !isOfRam && !(isAll && kind === KIND_DEVICE_EXCLUSIVE)) return false;
+  // Of RAM or of coherent memory. Every driver hears of the event, and ends the access.
+  const isExclusive = kind === KIND_DEVICE_EXCLUSIVE && !isByDriver(migration);
+  if (!isPrivate && !isOfRam && !isExclusive) return false;
   if (ptePfn(pte) < machine.ram.ownEndPfn) return (select & SELECT_SYSTEM) !== 0;
   return (select & (isPrivate ? SELECT_DEVICE_PRIVATE : SELECT_DEVICE_COHERENT)) !== 0;
 }
