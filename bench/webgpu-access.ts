@@ -26,7 +26,8 @@ const PAGED_RUN_MS = 400;
 
 /**
  * How a kernel goes over the data: the loop around `x += LOAD;`. Each round `r` goes another way,
- * or the compiler loads once for all rounds (seen: a plain kernel 17,000 times as fast as a GPU can).
+ * or the compiler loads once for all rounds (seen: a plain kernel 17,000 times as fast as a GPU
+ * can).
  */
 interface Way {
   readonly label: string;

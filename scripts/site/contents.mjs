@@ -49,6 +49,7 @@ export const chapters = [
       page("The command", "docs/COMMAND.md", "command"),
       page("Speed", "docs/BENCHMARKS.md", "benchmarks"),
       page("Limits", "docs/LIMITS.md", "limits"),
+      page("Security", "docs/SECURITY.md", "security"),
     ],
   },
   {

@@ -71,6 +71,11 @@ interface Scene {
    * are as before.
    */
   readonly isLossy?: true;
+  /**
+   * Some of its allocations are of what it can do without: the notes for those who find its thread
+   * dead (mm/migration.ts). Then it succeeds all the same.
+   */
+  readonly doesWithout?: true;
   readonly act: (space: AddressSpace, form: Form) => Promise<unknown>;
 }
 
@@ -206,6 +211,7 @@ const SCENES: readonly Scene[] = [
   {
     name: "view that gathers",
     allocationsMin: 2,
+    doesWithout: true,
     act: async (space, form) =>
       ((await call(space, form, "view", FAR, 20 * PAGE, "write")) as Disposable)[Symbol.dispose](),
   },
@@ -236,7 +242,12 @@ function stateOf(space: AddressSpace): unknown {
   return [mapLines(space), usedPages, objects];
 }
 
-async function failEveryAllocation({ act, isLossy }: Scene, form: Form): Promise<number> {
+/** Returns how many of its allocations it cannot do without. */
+async function failEveryAllocation(
+  { act, isLossy, doesWithout }: Scene,
+  form: Form,
+): Promise<number> {
+  let spared = 0;
   for (let index = 0; ; index++) {
     const sibling = makeSpace();
     const { machine } = inside(sibling);
@@ -254,13 +265,18 @@ async function failEveryAllocation({ act, isLossy }: Scene, form: Form): Promise
     if (!stop()) {
       assert.equal(failed, undefined);
       for (const one of [space, fork, sibling]) await one.dispose();
-      return index;
+      return index - spared;
     }
-    assert.ok(
-      failed instanceof HmmError && failed.code === "ENOMEM",
-      `allocation ${index}: ${String(failed)}`,
-    );
-    if (isLossy !== true) assert.deepEqual(stateOf(space), state, `allocation ${index}`);
+    const isSpared = failed === undefined && doesWithout === true;
+    if (isSpared) spared++;
+    else {
+      assert.ok(
+        failed instanceof HmmError && failed.code === "ENOMEM",
+        `allocation ${index}: ${String(failed)}`,
+      );
+    }
+    if (isLossy !== true && !isSpared)
+      assert.deepEqual(stateOf(space), state, `allocation ${index}`);
     assert.deepEqual(readStamps(space, FAR, 4), [10, 11, 12, 13]);
     assert.equal(space.u32.load(FAR + 17 * PAGE), 17);
     await act(space, form);
