@@ -94,12 +94,20 @@ export function headOf(pte: number, i: number): number {
   return ptePfn(pte) === ZERO_PFN ? pte : (pte - (i << PFN_SHIFT)) | 0;
 }
 
-/** Whether `page` lies in a huge page. U2 says for how long, if it does not. */
+/**
+ * Whether `page` lies in a huge page. U2 says for how long, if it does not.
+ *
+ * @stepped page table
+ */
 export function isHugeAt(memory: SharedMemory, mm: Mm, page: number): boolean {
   return (midEntryOf(memory, mm.pgd, page) & MID_HUGE) !== 0;
 }
 
-/** The leaf of the huge page that `page` lies in, or 0. */
+/**
+ * The leaf of the huge page that `page` lies in, or 0.
+ *
+ * @stepped page table
+ */
 export function hugeLeafAt(memory: SharedMemory, mm: Mm, page: number): number {
   const entry = midEntryOf(memory, mm.pgd, page);
   return (entry & MID_HUGE) === 0 ? 0 : leafIn(entry);

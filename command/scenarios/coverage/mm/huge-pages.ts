@@ -92,7 +92,10 @@ export const hugePages: readonly Covered[] = [
     state: "written",
     tasks: {
       storer: [[...STORE, ...FAULT], store(7)],
-      discarder: [ADVISE, discard(0, HUGE_PAGES)],
+      discarder: [
+        ["mm/calls/madvise.doMadvise", "mm/zap.clearHugeEntries"],
+        discard(0, HUGE_PAGES),
+      ],
     },
     twins: [],
   }),
