@@ -90,6 +90,8 @@ function servedTest({ memory, at }: DeviceRecord, ring: FaultRing): () => boolea
 /**
  * This thread is the service owner; `what` needs that. A compare, so always on: lockdep does not
  * know service owners.
+ *
+ * @stepped service owner
  */
 export function assertServiceOwner({ memory, at }: DeviceRecord, what: string): void {
   if (atomicLoad(memory.words, at + OWNER) !== memory.agentId + 1)
