@@ -5,6 +5,7 @@ import { fileURLToPath } from "node:url";
 import { defineConfig, type DefaultTheme } from "vitepress";
 import { apiEntries, chapters, EXHIBITS } from "../../scripts/site/contents.mjs";
 import { fragmentOf } from "../../scripts/site/links.mjs";
+import { libraryAlias } from "../vite-library.mts";
 
 interface ExhibitEntry {
   readonly title: string;
@@ -80,6 +81,7 @@ export default defineConfig({
   lastUpdated: false,
   markdown: { html: false, anchor: { slugify: fragmentOf } },
   vite: {
+    resolve: { alias: libraryAlias },
     server: { headers: isolated },
     preview: { headers: isolated },
     worker: { format: "es" },

@@ -1,0 +1,15 @@
+/** The live page alone, without the site: built in seconds into `site/live/dist/`, for its test. */
+
+import { fileURLToPath } from "node:url";
+import { defineConfig } from "vite";
+import { libraryAlias } from "../vite-library.mts";
+
+const here = fileURLToPath(new URL("./", import.meta.url));
+
+export default defineConfig({
+  root: here,
+  publicDir: fileURLToPath(new URL("../pages/public", import.meta.url)),
+  resolve: { alias: libraryAlias },
+  worker: { format: "es" },
+  build: { outDir: `${here}dist`, emptyOutDir: true, target: "es2022" },
+});
