@@ -11,7 +11,6 @@ import { DEVICE_FRAMES } from "./layout.ts";
 import { listSteps } from "./listing.ts";
 import { MapView } from "./map-view.ts";
 import { STATES } from "./page-states.ts";
-import * as programFile from "./program.ts?raw";
 import { CountsView } from "./counts-view.ts";
 import { ProgramView } from "./program-view.ts";
 import { Session, type Standing } from "./session.ts";
@@ -38,7 +37,8 @@ export async function mountLive(root: HTMLElement, base: string): Promise<() => 
     root.replaceChildren(title, refusal(isolation.missing));
     return () => undefined;
   }
-  const page = new LivePage();
+  const { default: programText } = await import("./program.ts?raw");
+  const page = new LivePage(listSteps(programText));
   root.replaceChildren(title, introduction(), page.root);
   await page.restart();
   return () => page.end();
@@ -64,7 +64,7 @@ function refusal(missing: string): HTMLElement {
 
 class LivePage {
   readonly root: HTMLElement;
-  readonly #program: ProgramView = new ProgramView(listSteps(programFile.default));
+  readonly #program: ProgramView;
   readonly #parent: MapView = new MapView("Parent");
   readonly #child: MapView = new MapView("Child");
   readonly #counts: CountsView = new CountsView();
@@ -77,7 +77,8 @@ class LivePage {
   #isRunning = false;
   #isEnded = false;
 
-  constructor() {
+  constructor(steps: readonly string[]) {
+    this.#program = new ProgramView(steps);
     const buttons = element("div", {
       class: "live-buttons",
       role: "group",

@@ -12,7 +12,7 @@ export class ProgramView {
   constructor(codes: readonly string[]) {
     this.#codes = codes;
     this.#items = codes.map((code) => element("li", {}, element("code", {}, code)));
-    const list = element("ol", { class: "live-program" }, ...this.#items);
+    const list = element("ol", { class: "live-program", tabindex: "0" }, ...this.#items);
     this.root = element("section", { "aria-label": "The program" }, this.#caption, list);
   }
 
