@@ -1,10 +1,12 @@
 /**
  * @module `npm run site`: builds the documentation site into `site/dist/`, static files that any
  * server can serve, and checks its links. The tools stand in `site/`, apart from those that the
- * library is built with, and are installed there when they are missing.
+ * library is built with, and are installed there when they are missing. `--only live` builds the
+ * live page alone, into `site/live/dist/`.
  */
 
 import { existsSync } from "node:fs";
+import { parseArgs } from "node:util";
 import { rootPath, runCommand } from "./testing/run-command.mjs";
 import { missingFragments } from "./site/fragments.mjs";
 import { apiEntries } from "./site/contents.mjs";
@@ -31,22 +33,47 @@ function tool(name) {
   return `${sitePath}node_modules/.bin/${name}`;
 }
 
+async function buildLive() {
+  const config = `${sitePath}live/vite.config.mts`;
+  await step("build the live page", tool("vite"), ["build", "--config", config]);
+  process.stdout.write(`The live page is in ${sitePath}live/dist.\n`);
+}
+
+async function buildSite() {
+  process.stdout.write("write the pages\n");
+  writePages();
+  await step("write the reference", tool("typedoc"), [
+    "--options",
+    `${sitePath}typedoc.json`,
+    "--out",
+    `${pagesPath}api`,
+    ...Object.values(apiEntries).map((entry) => rootPath + entry),
+  ]);
+  await step("build the site", tool("vitepress"), ["build", sitePath]);
+  process.stdout.write("check the links\n");
+  const missing = missingFragments(`${sitePath}dist`);
+  for (const line of missing) process.stderr.write(`${line}\n`);
+  if (missing.length > 0) process.exit(1);
+  process.stdout.write(`The site is in ${sitePath}dist.\n`);
+}
+
+/** @returns {string | undefined} */
+function readOnlyOption() {
+  try {
+    return parseArgs({ options: { only: { type: "string" } } }).values.only;
+  } catch (error) {
+    return error instanceof Error ? error.message : String(error);
+  }
+}
+
+const only = readOnlyOption();
+if (only !== undefined && only !== "live") {
+  process.stderr.write(`npm run site: only \`--only live\` is known, not: ${only}\n`);
+  process.exit(2);
+}
 if (!existsSync(`${sitePath}node_modules`)) {
   await step("install the site's tools", "npm", ["ci", "--prefix", sitePath]);
 }
 await step("build the library", "npm", ["run", "build"]);
-process.stdout.write("write the pages\n");
-writePages();
-await step("write the reference", tool("typedoc"), [
-  "--options",
-  `${sitePath}typedoc.json`,
-  "--out",
-  `${pagesPath}api`,
-  ...Object.values(apiEntries).map((entry) => rootPath + entry),
-]);
-await step("build the site", tool("vitepress"), ["build", sitePath]);
-process.stdout.write("check the links\n");
-const missing = missingFragments(`${sitePath}dist`);
-for (const line of missing) process.stderr.write(`${line}\n`);
-if (missing.length > 0) process.exit(1);
-process.stdout.write(`The site is in ${sitePath}dist.\n`);
+await step("check the site's types", `${rootPath}node_modules/.bin/tsc`, ["-p", sitePath]);
+await (only === "live" ? buildLive() : buildSite());

@@ -5,6 +5,9 @@
  * page on. So the page is loaded once more; whether that has been tried is noted in the session.
  */
 
+/** A service worker of a few lines is ready long before. */
+const READY_MS = 10_000;
+
 const TRIED = "hmm-ts: loaded again for isolation";
 
 /** "ready"; "reloading"; or why there is no shared memory, in words. */
@@ -27,7 +30,7 @@ export async function requestIsolation(base: string): Promise<Isolation> {
   }
   try {
     await navigator.serviceWorker.register(`${base}isolation-worker.js`, { scope: base });
-    await navigator.serviceWorker.ready;
+    await waitForWorker();
   } catch (error) {
     const why = error instanceof Error ? error.message : String(error);
     return { missing: `A service worker was to add them, and could not be started: ${why}` };
@@ -35,4 +38,18 @@ export async function requestIsolation(base: string): Promise<Isolation> {
   sessionStorage.setItem(TRIED, "yes");
   location.reload();
   return "reloading";
+}
+
+/** `ready` alone does not settle where the browser has a worker registered and never starts it. */
+async function waitForWorker(): Promise<void> {
+  let timer: ReturnType<typeof setTimeout> | undefined;
+  const late = new Promise<never>((_, reject) => {
+    const fail = (): void => reject(new Error("the browser did not start it"));
+    timer = setTimeout(fail, READY_MS);
+  });
+  try {
+    await Promise.race([navigator.serviceWorker.ready, late]);
+  } finally {
+    clearTimeout(timer);
+  }
 }

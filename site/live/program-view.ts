@@ -43,6 +43,6 @@ export class ProgramView {
   #scrollTo(item: HTMLElement | undefined): void {
     const list = item?.parentElement;
     if (item === undefined || list === null || list === undefined) return;
-    list.scrollTop = item.offsetTop - list.offsetTop - list.clientHeight / 2;
+    list.scrollTop = item.offsetTop - (list.clientHeight - item.offsetHeight) / 2;
   }
 }

@@ -17,6 +17,7 @@ const contentTypes: Readonly<Record<string, string>> = {
   ".map": "application/json",
   ".json": "application/json",
   ".html": "text/html; charset=utf-8",
+  ".css": "text/css; charset=utf-8",
 };
 
 /** Where every page module is loaded into. */
