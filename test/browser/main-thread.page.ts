@@ -31,11 +31,13 @@ pageTest(
       view: () => space.viewSync(p, PAGE, "read"),
       maps: () => space.mapsSync(),
       pagemap: () => space.pagemapSync(p, PAGE),
+      smaps: () => space.smapsSync(),
       stats: () => space.statsSync(),
       dispose: () => space.disposeSync(),
     };
-    const names = Object.getOwnPropertyNames(AddressSpace.prototype).concat(
-      Object.getOwnPropertyNames(AddressSpace),
+    const inspection: object = Object.getPrototypeOf(AddressSpace.prototype) as object;
+    const names = [AddressSpace, AddressSpace.prototype, inspection].flatMap((owner) =>
+      Object.getOwnPropertyNames(owner),
     );
     const blocking = names.filter((name) => name.endsWith("Sync") && name !== "runSync").toSorted();
     checkEqual(
