@@ -97,6 +97,7 @@ export {
   takeDeviceFrame,
   devicePageHint,
   isDeviceFrameUsed,
+  isDeviceMemoryFull,
   takeDeviceRun,
   usedDeviceFrames,
   type DeviceFrameOps,

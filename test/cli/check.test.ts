@@ -11,26 +11,13 @@ import { fileURLToPath, pathToFileURL } from "node:url";
 import { parseCheckpoint } from "../../src/checker/session/checkpoint.ts";
 import { doJob } from "../../command/src/check/explore-job.ts";
 import type { CheckRow } from "../../command/src/check/check-row.ts";
-import { runProgram } from "../../command/src/program.ts";
-import { capturedTerminal } from "./captured-terminal.ts";
+import { type Run, hmm } from "./run-hmm.ts";
 
 const own = fileURLToPath(new URL("./own-scenarios.js", import.meta.url));
 const endless = fileURLToPath(new URL("./long-scenario.js", import.meta.url));
 const main = fileURLToPath(new URL("../../command/src/main.js", import.meta.url));
 const folder = mkdtempSync(join(tmpdir(), "hmm-check-"));
 after(() => rmSync(folder, { recursive: true, force: true }));
-
-interface Run {
-  readonly status: number;
-  readonly out: string;
-  readonly err: string;
-}
-
-async function hmm(...args: string[]): Promise<Run> {
-  const terminal = capturedTerminal();
-  const status = await runProgram(args, terminal);
-  return { status, ...terminal.text };
-}
 
 async function rowsOf(
   ...args: string[]

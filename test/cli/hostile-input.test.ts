@@ -12,27 +12,14 @@ import { after, test } from "node:test";
 import { fileURLToPath } from "node:url";
 import * as fc from "fast-check";
 
-import { runProgram } from "../../command/src/program.ts";
 import { CheckpointError, parseCheckpoint } from "../../src/checker/session/checkpoint.ts";
 import { parseToken } from "../../src/checker/findings/token.ts";
-import { capturedTerminal } from "./captured-terminal.ts";
+import { type Run, hmm } from "./run-hmm.ts";
 
 const main = fileURLToPath(new URL("../../command/src/main.js", import.meta.url));
 const own = fileURLToPath(new URL("./own-scenarios.js", import.meta.url));
 const folder = mkdtempSync(join(tmpdir(), "hmm-hostile-"));
 after(() => rmSync(folder, { recursive: true, force: true }));
-
-interface Run {
-  readonly status: number;
-  readonly out: string;
-  readonly err: string;
-}
-
-async function hmm(...args: string[]): Promise<Run> {
-  const terminal = capturedTerminal();
-  const status = await runProgram(args, terminal);
-  return { status, ...terminal.text };
-}
 
 /** One line, and status 2. */
 async function refused(expected: RegExp, ...args: string[]): Promise<void> {

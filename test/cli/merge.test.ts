@@ -13,25 +13,13 @@ import { fileURLToPath } from "node:url";
 import type { CheckPart } from "../../command/src/check/check-part.ts";
 import type { CheckRow } from "../../command/src/check/check-row.ts";
 import { fuzz } from "../../command/src/fuzz/fuzz-command.ts";
-import { runProgram } from "../../command/src/program.ts";
 import { capturedTerminal } from "./captured-terminal.ts";
+import { hmm } from "./run-hmm.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "hmm-merge-"));
 after(() => rmSync(folder, { recursive: true, force: true }));
 const own = fileURLToPath(new URL("./own-scenarios.js", import.meta.url));
 const hasty = new URL("./hasty-operations.js", import.meta.url).href;
-
-interface Run {
-  readonly status: number;
-  readonly out: string;
-  readonly err: string;
-}
-
-async function hmm(...args: string[]): Promise<Run> {
-  const terminal = capturedTerminal();
-  const status = await runProgram(args, terminal);
-  return { status, ...terminal.text };
-}
 
 function keep(name: string, text: string): string {
   const path = join(folder, name);

@@ -6,18 +6,7 @@ import { test } from "node:test";
 
 import { runProgram } from "../../command/src/program.ts";
 import { capturedTerminal } from "./captured-terminal.ts";
-
-interface Run {
-  readonly status: number;
-  readonly out: string;
-  readonly err: string;
-}
-
-async function hmm(...args: string[]): Promise<Run> {
-  const terminal = capturedTerminal();
-  const status = await runProgram(args, terminal);
-  return { status, ...terminal.text };
-}
+import { hmm } from "./run-hmm.ts";
 
 test("hmm --version prints the version of package.json", async () => {
   const manifest = new URL(import.meta.resolve("hmm-ts/package.json"));

@@ -66,7 +66,8 @@ function workRows(result: FileResult): Row[] {
     [
       "faults",
       `${formatCount(device.faults)} of the device in ${formatThings(device.batches, "batch", "batches")}, ` +
-        `${formatBytes(device.bytesToDevice)} copied to it, ${formatThings(device.evictions, "eviction")}, ` +
+        `${formatBytes(device.bytesToDevice)} copied to it, ${formatThings(device.remoteMaps, "page")} used in RAM, ` +
+        `${formatThings(device.evictions, "eviction")}, ` +
         `${formatThings(sourceReads, "wait")} for the file`,
     ],
     ["memory", memoryText(result)],

@@ -20,13 +20,12 @@ import {
   emptyDeviceMemory,
   endDeviceMemory,
   evictDeviceFrame,
-  EXPLORED,
   HmmError,
   isDeviceFrameUsed,
+  isDeviceMemoryFull,
   makeDeviceMemory,
   migrateFaultToRam,
   PAGE_BYTES,
-  plainLoad,
   registerDeviceMemoryOps,
   takeDeviceFrame,
   takeDeviceRun,
@@ -94,17 +93,14 @@ export function ownFrames(record: DeviceRecord): number {
   return chunksOf(record).reduce((frames, { pages }) => frames + pages, 0);
 }
 
-const FIRST_FREE: number = DeviceMemory.offset.firstFree;
-
 /** A free frame with one reference, or 0. */
 export function* takeOwnFrame(record: DeviceRecord): Task<number> {
   if (isToFail(record)) return 0;
   const { memory, chunks, ownChunks } = record;
   for (let i = 0; i < ownChunks; i++) {
-    const at = chunks.get(i);
-    // A hint, read without the lock: a chunk that is full is passed by.
-    if (memory.mode !== EXPLORED && plainLoad(memory.words, at + FIRST_FREE) === 0) continue;
-    const pfn = yield* takeDeviceFrame(DeviceMemory.at(memory, at));
+    const chunk = DeviceMemory.at(memory, chunks.get(i));
+    if (isDeviceMemoryFull(chunk)) continue;
+    const pfn = yield* takeDeviceFrame(chunk);
     if (pfn !== 0) return pfn;
   }
   return 0;

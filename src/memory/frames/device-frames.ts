@@ -249,6 +249,15 @@ export function* usedDeviceFrames(device: DeviceMemory): Task<number> {
   return usedPages;
 }
 
+/**
+ * Whether no frame is free; the answer may be old. It spares the lock of memory that is full.
+ *
+ * @stepped used pages
+ */
+export function isDeviceMemoryFull(device: DeviceMemory): boolean {
+  return atomicLoad(device.memory.words, device.at + USED_PAGES) >= device.pages;
+}
+
 /** Whether the frame has a reference; the answer may be old. */
 export function isDeviceFrameUsed(device: DeviceMemory, pfn: number): boolean {
   return atomicLoad(device.memory.words, wordOf(device, pfn, DEVICE_FRAME_COUNT)) > 0;
