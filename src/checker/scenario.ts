@@ -123,14 +123,17 @@ export interface Scenario<S> {
 
 /** A part of a scenario's state, for reports: a page table, a device's table, a list. */
 export interface StateTable {
+  /** What the table shows. */
   readonly title: string;
   /** Headings of the columns, if there are any. */
   readonly columns?: readonly string[];
+  /** The rows, each with one text for each column. */
   readonly rows: readonly (readonly string[])[];
 }
 
 /** Something that must hold after every step. */
 export interface Invariant<S> {
+  /** What must hold, in a few words. */
   readonly name: string;
   /**
    * The words that it reads. Steps that write one of them depend on each other. For data that plain

@@ -41,6 +41,7 @@ export type Demand = keyof typeof DEMANDS;
 export interface ConformanceCase {
   /** What the driver must do, in a line. */
   readonly name: string;
+  /** The demands that it tests. */
   readonly demands: readonly Demand[];
   /** Makes a machine of its own, and leaves nothing. */
   readonly run: () => Promise<void>;
@@ -48,6 +49,7 @@ export interface ConformanceCase {
 
 /** A driver does not do what is demanded. */
 export class ConformanceFailure extends Error {
+  /** "ConformanceFailure". */
   override readonly name: string = "ConformanceFailure";
 }
 

@@ -13,9 +13,13 @@ import type { DriverUnderTest } from "./driver-under-test.ts";
 
 /** A scenario for `explore` of hmm-ts/checker, and how far it is explored. */
 export interface ConformanceScenario {
+  /** What the driver must do, in a line. */
   readonly name: string;
+  /** The demands that it tests. */
   readonly demands: readonly Demand[];
+  /** What is explored. */
   readonly scenario: AnyScenario;
+  /** How far it is explored. */
   readonly options: ExploreOptions;
 }
 

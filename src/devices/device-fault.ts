@@ -27,8 +27,11 @@ export type DeviceAccess = "read" | "write";
 
 /** What a {@link DeviceFault} says, as plain data that can go from thread to thread. */
 export interface DeviceFaultFields {
+  /** Why: a positive number of sync/errno.ts. */
   readonly errno: Errno;
+  /** The first address that could not be had. */
   readonly address: number;
+  /** How the device accessed it. */
   readonly access: DeviceAccess;
   /** The work item that made the access; undefined for a command of the host. */
   readonly item: number | undefined;
@@ -43,6 +46,7 @@ export interface DeviceFaultFields {
  * machine as it may). `address` is the first that could not be had.
  */
 export class DeviceFault extends HmmError {
+  /** The first address that could not be had. */
   declare readonly address: number;
   /** How the device accessed it. */
   readonly access: DeviceAccess;
@@ -101,8 +105,11 @@ function reasonOf(errno: Errno): string {
 export interface KernelFailureFields {
   /** The work item in which it failed; undefined when none had begun. */
   readonly item: number | undefined;
+  /** The code of the error. */
   readonly code: HmmErrorCode;
+  /** The text of the error. */
   readonly message: string;
+  /** What the kernel threw, if it threw. */
   readonly cause: unknown;
 }
 

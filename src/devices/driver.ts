@@ -48,10 +48,15 @@ export interface DispatchResult {
    * the dispatch ran, commands of the host included.
    */
   readonly faults: number;
+  /** Batches of faults that were served. */
   readonly batches: number;
+  /** Bytes that were copied to device memory. */
   readonly bytesToDevice: number;
+  /** Pages that had to leave device memory. */
   readonly evictions: number;
+  /** Calls of the device's `invalidate`. */
   readonly invalidations: number;
+  /** Faults that were tried again because a mapping was changing. */
   readonly retries: number;
   /** Work items that were given up at a fault and run again. */
   readonly replays: number;
@@ -72,6 +77,7 @@ export interface DeviceStats {
   readonly prefetched: number;
   /** Pages copied to device memory. */
   readonly pagesToDevice: number;
+  /** The same in bytes. */
   readonly bytesToDevice: number;
   /** Pages that were evicted from device memory. */
   readonly evictions: number;
@@ -171,6 +177,7 @@ type PresentPage =
  * ```
  */
 export interface Device<KernelOptions = never> extends AsyncDisposable {
+  /** The name that it was created with, for reports. */
   readonly name: string;
   /** Names a kernel. Whether it exists, and is one, is found out by the first dispatch. */
   kernel(options: KernelOptions): DeviceKernel;

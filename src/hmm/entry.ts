@@ -19,9 +19,13 @@ import { bug } from "../sync/errors.ts";
  * in a row; 0 or left out: the driver does not ask (Linux: `hmm_pfn_to_map_order`).
  */
 export interface HmmFlags {
+  /** The page may be read. In a request: it is wanted. */
   readonly valid: number;
+  /** The page may be written. In a request: it is to be. */
   readonly write: number;
+  /** The frame is in device-private memory. */
   readonly devicePrivate: number;
+  /** The page lies in a huge page. */
   readonly huge?: number;
 }
 
@@ -30,14 +34,19 @@ export interface HmmFlags {
  * differs from both.
  */
 export interface HmmValues {
+  /** No page, and none was asked for. */
   readonly none: number;
+  /** There is no page to be had: no mapping, or not with these rights. */
   readonly error: number;
+  /** A page that devices cannot map. */
   readonly special: number;
 }
 
 /** The format of the entries that hmm writes into `pfns`. */
 export interface HmmEncoding {
+  /** The bits of an entry for a page that can be used. */
   readonly flags: HmmFlags;
+  /** The entries for a page that cannot. */
   readonly values: HmmValues;
   /** Lowest bit of the frame number, 0 to 8: an entry has 32 bits, a frame number 24. */
   readonly pfnShift: number;

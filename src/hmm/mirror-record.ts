@@ -97,7 +97,9 @@ export function setMirrorStatus(record: HmmMirrorRecord, status: number): void {
 
 /** A thread's handle on a mirror: its record and the machine. It owns nothing. */
 export class HmmMirror {
+  /** The machine that the record lies on. */
   readonly machine: Machine;
+  /** The mirror in shared memory. */
   readonly record: HmmMirrorRecord;
 
   /** `at`: pointer of an HmmMirrorRecord in the machine's kernel heap. */

@@ -16,6 +16,7 @@ const fs: Fs | undefined =
 
 /** An open file of `node:fs/promises`, or anything else with a file descriptor. */
 export interface OpenFile {
+  /** The number of the file descriptor. */
   readonly fd: number;
 }
 

@@ -39,9 +39,13 @@ export interface SectionStore {
  * for Node have in common.
  */
 export interface ThreadPort {
+  /** Sends a message to the other end. */
   postMessage(message: unknown): void;
+  /** Begins to hand out messages. */
   start(): void;
+  /** Ends the channel, at both ends. */
   close(): void;
+  /** Node: the port alone does not keep the process alive. */
   unref?(): void;
 }
 

@@ -40,7 +40,9 @@ export interface SpawnedWorker {
  * that the two have in common.
  */
 export interface HostWorker {
+  /** Sends a message to the thread. */
   postMessage(message: unknown): void;
+  /** Ends the thread, wherever it is. */
   terminate(): unknown;
 }
 

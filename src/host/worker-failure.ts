@@ -8,6 +8,7 @@ import { workerThreads } from "./thread-identity.ts";
 
 /** What `make` returned, and the URL of the Worker that it made. */
 export interface Made<T> {
+  /** What `make` returned. */
   readonly made: T;
   /** Undefined where it cannot be known: in Node, whose own messages name the module. */
   readonly url: string | undefined;

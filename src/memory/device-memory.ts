@@ -22,6 +22,7 @@ import type { Machine } from "./machine.ts";
 export interface DeviceMemoryOptions {
   /** 1 to DEVICE_MEMORY_PAGES_MAX. */
   readonly pages: number;
+  /** Whether the CPU reaches the memory in place. */
   readonly type: DeviceMemoryType;
   /** A number other than 0: who may take its pages, and skips its own MIGRATE events. */
   readonly owner: number;

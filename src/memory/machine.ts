@@ -73,8 +73,11 @@ const machineByMemory = new WeakMap<SharedMemory, Machine>();
  * harness.
  */
 export class Machine {
+  /** The kernel heap, in words. */
   readonly memory: SharedMemory;
+  /** The allocator of the kernel heap. */
   readonly heap: Heap;
+  /** The frames that pages live in. */
   readonly ram: Ram;
 
   private constructor(memory: SharedMemory, heap: Heap, ram: Ram) {

@@ -115,8 +115,11 @@ const MigrationRecord: Struct<MigrationRecord> = struct<MigrationRecord>("migrat
 
 /** The pages of a migration. */
 export interface MovingPages {
+  /** The machine of the address space. */
   readonly machine: Machine;
+  /** The address space whose pages move. */
   readonly mm: Mm;
+  /** The virtual page number of the first page. */
   readonly startPage: number;
   /**
    * For each page: 0, or MIGRATE_PFN_ bits and the old frame. A page that is marked and not valid

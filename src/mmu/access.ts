@@ -92,14 +92,23 @@ export interface IntegerAccess<
   Value extends number | bigint = number,
   Row extends RowOf<Value> = RowOf<Value>,
 > extends ValueAccess<Value, Row> {
+  /** The value, read atomically. */
   atomicLoad(address: number): Value;
+  /** Stores `value` atomically. */
   atomicStore(address: number, value: Value): void;
+  /** Adds `value`, modulo the width. Returns the value from before. */
   atomicAdd(address: number, value: Value): Value;
+  /** Subtracts `value`, modulo the width. Returns the value from before. */
   atomicSub(address: number, value: Value): Value;
+  /** Keeps the bits that `value` has, too. Returns the value from before. */
   atomicAnd(address: number, value: Value): Value;
+  /** Sets the bits of `value`. Returns the value from before. */
   atomicOr(address: number, value: Value): Value;
+  /** Flips the bits of `value`. Returns the value from before. */
   atomicXor(address: number, value: Value): Value;
+  /** Stores `value`. Returns the value from before. */
   atomicExchange(address: number, value: Value): Value;
+  /** Stores `replacement` if the value is `expected`. Returns the value from before. */
   atomicCompareExchange(address: number, expected: Value, replacement: Value): Value;
 }
 
@@ -122,9 +131,13 @@ export interface IntegerAccess<
  * ```
  */
 export interface PointerAccess extends ValueAccess<number, Float64Array> {
+  /** The address, read atomically. */
   atomicLoad(address: number): number;
+  /** Stores the address `value` atomically. */
   atomicStore(address: number, value: number): void;
+  /** Stores the address `value`. Returns the one from before. */
   atomicExchange(address: number, value: number): number;
+  /** Stores `replacement` if the address is `expected`. Returns the one from before. */
   atomicCompareExchange(address: number, expected: number, replacement: number): number;
 }
 
@@ -149,16 +162,27 @@ export interface PointerAccess extends ValueAccess<number, Float64Array> {
  * ```
  */
 export interface TypedAccess {
+  /** Unsigned integers of 8 bits, at any address. */
   readonly u8: IntegerAccess<number, Uint8Array>;
+  /** Signed integers of 8 bits, at any address. */
   readonly i8: IntegerAccess<number, Int8Array>;
+  /** Unsigned integers of 16 bits, at multiples of 2. */
   readonly u16: IntegerAccess<number, Uint16Array>;
+  /** Signed integers of 16 bits, at multiples of 2. */
   readonly i16: IntegerAccess<number, Int16Array>;
+  /** Unsigned integers of 32 bits, at multiples of 4. */
   readonly u32: IntegerAccess<number, Uint32Array>;
+  /** Signed integers of 32 bits, at multiples of 4. */
   readonly i32: IntegerAccess<number, Int32Array>;
+  /** Floating-point numbers of 32 bits, at multiples of 4. */
   readonly f32: ValueAccess<number, Float32Array>;
+  /** Floating-point numbers of 64 bits, at multiples of 8. */
   readonly f64: ValueAccess<number, Float64Array>;
+  /** Unsigned integers of 64 bits, as BigInt, at multiples of 8. */
   readonly u64: IntegerAccess<bigint, BigUint64Array>;
+  /** Signed integers of 64 bits, as BigInt, at multiples of 8. */
   readonly i64: IntegerAccess<bigint, BigInt64Array>;
+  /** Addresses: 8 bytes in memory, numbers in JavaScript, at multiples of 8. */
   readonly ptr: PointerAccess;
 }
 

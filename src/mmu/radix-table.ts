@@ -250,7 +250,9 @@ const LEAVES_PER_FLUSH = 512;
 
 /** A table that leaves are removed from, and the shootdown of those who walk it without a lock. */
 export interface FlushedTable {
+  /** Pointer of the top table. */
   readonly pgd: number;
+  /** Makes all who walk the table without a lock drop what they remember. */
   readonly shootdown: Pick<Shootdown, "flush">;
 }
 

@@ -51,11 +51,17 @@ export function eventName(event: number): string {
  * wait changes nothing and answers EAGAIN (R3).
  */
 export interface InvalidateRange {
+  /** The notifiers of the address space. */
   readonly subscriptions: NotifierSubscriptions;
+  /** The counters of the address space. */
   readonly counters: SpaceCounters;
+  /** The first virtual page number. */
   readonly startPage: number;
+  /** The virtual page number after the last. */
   readonly endPage: number;
+  /** Why: an MMU_NOTIFY_ constant. */
   readonly event: number;
+  /** Whether notifiers may wait. */
   readonly blockable: boolean;
   /** A device's id, or 0. The notifier of that device may skip MIGRATE and EXCLUSIVE. */
   readonly owner: number;

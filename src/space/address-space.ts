@@ -89,15 +89,23 @@ export class AddressSpace
    * HmmError EINVAL). An access that no mapping allows throws SegmentationFault.
    */
   readonly u8: IntegerAccess<number, Uint8Array>;
+  /** Signed integers of 8 bits, at any address. */
   readonly i8: IntegerAccess<number, Int8Array>;
+  /** Unsigned integers of 16 bits, at multiples of 2. */
   readonly u16: IntegerAccess<number, Uint16Array>;
+  /** Signed integers of 16 bits, at multiples of 2. */
   readonly i16: IntegerAccess<number, Int16Array>;
+  /** Unsigned integers of 32 bits, at multiples of 4. */
   readonly u32: IntegerAccess<number, Uint32Array>;
+  /** Signed integers of 32 bits, at multiples of 4. */
   readonly i32: IntegerAccess<number, Int32Array>;
+  /** Floating-point numbers of 32 bits, at multiples of 4. */
   readonly f32: ValueAccess<number, Float32Array>;
+  /** Floating-point numbers of 64 bits, at multiples of 8. */
   readonly f64: ValueAccess<number, Float64Array>;
   /** 64-bit integers, as bigints. */
   readonly u64: IntegerAccess<bigint, BigUint64Array>;
+  /** Signed integers of 64 bits, as BigInt, at multiples of 8. */
   readonly i64: IntegerAccess<bigint, BigInt64Array>;
   /** Addresses, 8 bytes each. */
   readonly ptr: PointerAccess;

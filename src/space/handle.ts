@@ -34,9 +34,13 @@ import { refusalBy } from "./failures.ts";
  * ```
  */
 export interface AddressSpaceHandle {
+  /** Says what the object is. */
   readonly kind: "hmm-ts/address-space";
+  /** The version of this format. */
   readonly version: 1;
+  /** Tells this machine from all others. */
   readonly machineId: string;
+  /** The shared memory of the machine. */
   readonly machine: MachineHandle;
   /** Number of the space on its machine; never used twice. */
   readonly space: number;
@@ -47,9 +51,13 @@ export interface AddressSpaceHandle {
  * `workerData` or a message, for `DriverThread.attach` over there.
  */
 export interface DriverHandle {
+  /** Says what the object is. */
   readonly kind: "hmm-ts/driver";
+  /** The version of this format. */
   readonly version: 1;
+  /** Tells this machine from all others. */
   readonly machineId: string;
+  /** The shared memory of the machine. */
   readonly machine: MachineHandle;
 }
 

@@ -45,6 +45,7 @@ export interface AddressSpaceStats {
   readonly users: number;
   /** Mappings, and the bytes that they span. */
   readonly mappings: number;
+  /** Bytes that the mappings span. */
   readonly mappedBytes: number;
   /** Of these, bytes that have a frame. */
   readonly residentBytes: number;
@@ -90,7 +91,9 @@ export interface AddressSpaceStats {
 export interface SpaceCounts {
   /** Faults of private memory: page of zeros; fresh frame; copy of a frame for a store. */
   readonly zeroFaults: number;
+  /** A page got a fresh frame. */
   readonly anonymousFaults: number;
+  /** A page got a copy of its frame, for a store. */
   readonly copyFaults: number;
   /** A page became writable where it is. */
   readonly writeFaults: number;
@@ -98,11 +101,13 @@ export interface SpaceCounts {
   readonly sharedFaults: number;
   /** Faults of a source: its page was there; it had to be read first. */
   readonly sourceFaults: number;
+  /** Of the faults of a source, those whose page had to be read first. */
   readonly sourceReads: number;
   /** A page came back from protection "none". */
   readonly protectionFaults: number;
   /** A page came back from a device's private memory, or from a device that had it exclusively. */
   readonly deviceFaults: number;
+  /** A page came back from a device that had it exclusively. */
   readonly exclusiveFaults: number;
   /** A page was under way between RAM and a device. */
   readonly migrationWaits: number;
@@ -110,9 +115,11 @@ export interface SpaceCounts {
   readonly invalidations: number;
   /** Faults of huge pages, as a whole; huge pages that were split. */
   readonly hugeFaults: number;
+  /** Huge pages that were split. */
   readonly hugeSplits: number;
   /** Pages that moved to memory of devices, and back. */
   readonly pagesToDevice: number;
+  /** Pages that moved back from memory of devices. */
   readonly pagesToRam: number;
 }
 

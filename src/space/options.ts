@@ -198,6 +198,7 @@ export interface AddressSpaceOptions {
    * slower. Default false.
    */
   readonly debug?: boolean | undefined;
+  /** What the space may map at most. Default: no limits but the machine's. */
   readonly limits?: AddressSpaceLimits | undefined;
   /** Which mappings have huge pages; forks inherit it. Default "madvise". */
   readonly hugePages?: HugePages | undefined;

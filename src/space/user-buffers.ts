@@ -33,6 +33,7 @@ import { DONE, type Task } from "../sync/tasks/task.ts";
  * ```
  */
 export interface SharedWasmMemory {
+  /** The memory itself: a SharedArrayBuffer. */
   readonly buffer: ArrayBufferLike;
 }
 

@@ -43,6 +43,7 @@ export type { ViewMode } from "./view-tasks.ts";
  * ```
  */
 export interface TypedArrayConstructor<T> {
+  /** Bytes that one element takes. */
   readonly BYTES_PER_ELEMENT: number;
   new (buffer: SharedArrayBuffer, byteOffset: number, length: number): T;
 }
@@ -92,7 +93,9 @@ export class View implements Disposable, AsyncDisposable {
 
   /** Address of the first byte. */
   readonly address: number;
+  /** Length in bytes. */
   readonly lengthBytes: number;
+  /** Whether the program may store through it. */
   readonly mode: ViewMode;
   readonly #seat: MachineSeat;
   readonly #open: OpenView;

@@ -15,8 +15,9 @@ export type Refuse = (text: string) => HmmError;
 
 /** What an option or an argument must be. */
 export interface ArgumentRule {
+  /** Whether the value may be used. */
   readonly accepts: (value: unknown) => boolean;
-  /** After "give". */
+  /** The end of the message, after "give". */
   readonly wanted: string;
   /** Whether undefined is refused, too, as an option. Default false. */
   readonly isRequired?: boolean;

@@ -8,8 +8,9 @@ import { NameRegistry } from "./name-registry.ts";
 
 /** Declared once for each role, e.g. `lockClass("mmapLock")`; equal names give the same object. */
 export interface LockClass {
+  /** The name, for reports and for the order of locks. */
   readonly name: string;
-  /** 24 bits, never 0. */
+  /** Its number: 24 bits, never 0. */
   readonly id: number;
 }
 

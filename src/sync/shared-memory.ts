@@ -39,9 +39,11 @@ export const DETACHED: Mode = 3;
 
 /** How large a shared memory is, and whether its locks are checked. */
 export interface SharedMemoryOptions {
+  /** How large it is at first, in bytes. */
   readonly initialBytes?: number;
   /** Growth limit in bytes; the address space is reserved, not committed. */
   readonly maxBytes?: number;
+  /** Whether locks, lifetimes and plain accesses are checked. Default false. */
   readonly debug?: boolean;
 }
 
@@ -72,13 +74,16 @@ function nextKeyBase(): number {
 
 /** A SharedArrayBuffer with its words, as one thread sees it: what tasks and primitives work on. */
 export class SharedMemory {
+  /** The bytes, which all threads share. */
   readonly buffer: SharedArrayBuffer;
+  /** Whether locks, lifetimes and plain accesses are checked. */
   readonly debug: boolean;
   /**
    * Fixed-length view; another thread's growth becomes visible through {@link ensure} or {@link
    * refresh}.
    */
   words: Int32Array;
+  /** How this thread waits in it. */
   mode: Mode = DETACHED;
   /** `keyBase` + word index is a key that no other handle of this thread uses. */
   readonly keyBase: number = nextKeyBase();

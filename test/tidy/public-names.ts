@@ -11,12 +11,16 @@ import { lineOf, parseFile, type ProjectFile } from "./project-file.ts";
 
 export interface PublicName {
   readonly name: string;
+  /** Its name there, which a re-export may have changed. */
+  readonly declaredName: string;
   /** Where it is declared; for a name that could not be followed, where the trail ends. */
   readonly path: string;
   readonly line: number;
   readonly docstring: string | undefined;
   readonly isFound: boolean;
 }
+
+export type Declaration = Statement | Directive;
 
 type Files = ReadonlyMap<string, ProjectFile>;
 
@@ -33,8 +37,19 @@ export function publicNames(files: readonly ProjectFile[], entryPath: string): P
   return namesExportedBy(byPath, entryPath, new Set());
 }
 
+/** The declarations called `name` in a file: more than one for overloads and merged interfaces. */
+export function declarationsOf(file: ProjectFile, name: string): Declaration[] {
+  return parseFile(file).program.body.flatMap((statement) => {
+    const declaration =
+      statement.type === "ExportNamedDeclaration" && statement.declaration !== null
+        ? statement.declaration
+        : statement;
+    return declaredNames(declaration).includes(name) ? [declaration] : [];
+  });
+}
+
 /** The text of the doc comment that ends right above `start`, without its stars. */
-function docstringAbove(file: ProjectFile, start: number): string | undefined {
+export function docstringAbove(file: ProjectFile, start: number): string | undefined {
   const comment = parseFile(file).comments.findLast((one) => one.end <= start);
   if (comment === undefined || !comment.value.startsWith("*") || /@module\b/.test(comment.value))
     return undefined;
@@ -54,7 +69,7 @@ function namesExportedBy(files: Files, path: string, seen: Set<string>): PublicN
 function namesOfStatement(
   files: Files,
   file: ProjectFile,
-  statement: Statement | Directive,
+  statement: Declaration,
   seen: Set<string>,
 ): PublicName[] {
   if (statement.type === "ExportAllDeclaration") {
@@ -70,6 +85,7 @@ function namesOfStatement(
     const line = lineOf(file, statement.start);
     return declaredNames(statement.declaration).map((name) => ({
       name,
+      declaredName: name,
       path: file.path,
       line,
       docstring,
@@ -84,12 +100,14 @@ function namesOfStatement(
     const declared =
       source === undefined ? declaredHere(file, local) : declaredThere(files, file, source, local);
     const found = declared ?? {
+      declaredName: local,
       path: file.path,
       line: lineOf(file, specifier.start),
       docstring: undefined,
     };
     return {
       name,
+      declaredName: found.declaredName,
       path: found.path,
       line: found.line,
       docstring: own ?? found.docstring,
@@ -98,7 +116,7 @@ function namesOfStatement(
   });
 }
 
-type Declared = Pick<PublicName, "path" | "line" | "docstring">;
+type Declared = Pick<PublicName, "declaredName" | "path" | "line" | "docstring">;
 
 function declaredThere(
   files: Files,
@@ -116,6 +134,7 @@ function declaredHere(file: ProjectFile, name: string): Declared | undefined {
   for (const statement of parseFile(file).program.body) {
     if (!declaredNames(statement).includes(name)) continue;
     return {
+      declaredName: name,
       path: file.path,
       line: lineOf(file, statement.start),
       docstring: docstringAbove(file, statement.start),
@@ -124,7 +143,7 @@ function declaredHere(file: ProjectFile, name: string): Declared | undefined {
   return undefined;
 }
 
-function declaredNames(declaration: Statement | Directive): string[] {
+function declaredNames(declaration: Declaration): string[] {
   switch (declaration.type) {
     case "VariableDeclaration":
       return declaration.declarations.flatMap(({ id }) =>

@@ -29,6 +29,7 @@ export interface EngineOptions {
   /** For "pct": the depth of bugs, that is, how many orderings they need. Default 3. */
   readonly pctDepth?: number;
   /** For "replay". */
+  /** For "replay": the schedule to follow, from its first step. */
   readonly schedule?: readonly Transition[];
   /**
    * For "replay": several schedules instead of one. Each begins when the one before has ended.

@@ -7,15 +7,17 @@ export type { FindingKind } from "../scenario.ts";
 
 /** One operation that a finding is about. */
 export interface Site {
+  /** The name of the task that made it. */
   readonly task: string;
   /** The step of the execution, from 0; its length for an operation that still waits. */
   readonly step: number;
+  /** What was done: the kind of step. */
   readonly operation: string;
   /** The name that the code gives: a lock class, a struct, a cell. */
   readonly label: string;
   /** File and line; in findings of a replay. */
   readonly place?: string;
-  /** Word index. */
+  /** Index of the word. */
   readonly at: number;
 }
 
@@ -27,9 +29,11 @@ export interface FoundStack {
 
 /** Something that went wrong, and the schedule that leads to it. */
 export interface Finding {
+  /** What kind of mistake it is. */
   readonly kind: FindingKind;
-  /** One line. */
+  /** What went wrong, in one line. */
   readonly message: string;
+  /** The operations that it is about. */
   readonly sites: readonly Site[];
   /** Names of the tasks concerned. */
   readonly threads: readonly string[];

@@ -94,7 +94,9 @@ const ShortageWord: Struct<StructView> = struct<StructView>("harnessShortage", {
  * mapped.
  */
 export class HmmHarness {
+  /** The machine that the scenario runs on. */
   readonly machine: Machine;
+  /** Its address space. */
   readonly mm: Mm;
   /** Mapped pages, from {@link HARNESS_PAGE} on. */
   readonly pages: number;
@@ -293,9 +295,11 @@ export interface HarnessScenario<S> extends Omit<
   Scenario<S>,
   "memory" | "setup" | "tasks" | "check" | "reopen" | "words"
 > {
+  /** How large the machine is, and what its space has. Default: {@link HarnessOptions}'s own. */
   readonly harness?: HarnessOptions;
   /** Called once, in the exploring thread: makes what the tasks share. */
   setup(harness: HmmHarness): S;
+  /** The tasks, by name. */
   readonly tasks: Readonly<Record<string, (shared: S, harness: HmmHarness) => Task<unknown>>>;
   /** Called after an execution in which every task returned. Throws if the outcome is wrong. */
   check?(shared: S, harness: HmmHarness): void;

@@ -35,6 +35,7 @@ export interface ParallelRequest {
   readonly scenario: string;
   /** How many threads at most. */
   readonly jobs: number;
+  /** What is explored, and to which limits. Default: as for `explore`. */
   readonly options?: ParallelOptions;
   /** Called about five times a second. */
   readonly onProgress?: (progress: Progress) => void;

@@ -73,8 +73,11 @@ export class Objects {
  * The words of an object of a heap; word 0 is the first. It may be used only until it is freed.
  */
 export class HeapObject {
+  /** Index of its first word. */
   readonly at: number;
+  /** The number of its words. */
   readonly words: number;
+  /** Its name in findings and timelines. */
   readonly label: string;
   readonly #objects: Objects;
   readonly #memory: SharedMemory;
@@ -112,6 +115,7 @@ export class HeapObject {
     return new Mutex(this.#memory, this.#wordAt(word), lockClass(`${this.label}.${name}`));
   }
 
+  /** Frees the object. A second free, or a later use, is a finding. */
   free(): Task<void> {
     return this.#objects.free(this.at, this.words, this.label);
   }

@@ -36,8 +36,11 @@ import { notePlainAccess } from "../watch/plain-accesses.ts";
  * operation. A change wakes the tasks that wait for it.
  */
 export class Cell {
+  /** The memory that the word lies in. */
   readonly memory: SharedMemory;
+  /** Index of the word. */
   readonly at: number;
+  /** Its name in findings and timelines. */
   readonly label: string;
 
   constructor(memory: SharedMemory, at: number, label: string) {
@@ -46,11 +49,13 @@ export class Cell {
     this.label = label;
   }
 
+  /** Reads the word. One step. */
   *load(): Task<number> {
     if (isExploring(this.memory)) yield describe("read", this.memory, this.at, 1, this.label);
     return atomicLoad(this.memory.words, this.at);
   }
 
+  /** Writes the word, and wakes who waits for a change of it. One step. */
   *store(value: number): Task<void> {
     if (isExploring(this.memory)) yield describe("write", this.memory, this.at, 1, this.label);
     atomicStore(this.memory.words, this.at, value);
@@ -131,8 +136,11 @@ export class Cell {
 
 /** One word with plain accesses. They are no steps; two unordered ones are a data race. */
 export class PlainCell {
+  /** The memory that the word lies in. */
   readonly memory: SharedMemory;
+  /** Index of the word. */
   readonly at: number;
+  /** Its name in findings and timelines. */
   readonly label: string;
 
   constructor(memory: SharedMemory, at: number, label: string) {
@@ -141,11 +149,13 @@ export class PlainCell {
     this.label = label;
   }
 
+  /** Reads the word. No step. */
   load(): number {
     notePlainAccess(this.at, false, this.label);
     return plainLoad(this.memory.words, this.at);
   }
 
+  /** Writes the word. No step. */
   store(value: number): void {
     notePlainAccess(this.at, true, this.label);
     this.memory.words[this.at] = value;
@@ -168,10 +178,12 @@ export class Gate {
     this.#cell = new Cell(memory, at, label);
   }
 
+  /** Lets all tasks pass, now and later. */
   open(): Task<void> {
     return this.#cell.store(1);
   }
 
+  /** Returns once the gate is open. */
   *pass(): Task<void> {
     yield* this.#cell.waitWhile(0);
   }
@@ -182,7 +194,9 @@ export class Gate {
  * and queues in one step, parks, and takes the mutex again.
  */
 export class Condition {
+  /** Words that one takes. */
   static readonly WORDS = 2;
+  /** The mutex that guards what the condition is about. */
   readonly mutex: Mutex;
   readonly #memory: SharedMemory;
   readonly #at: number;
@@ -232,6 +246,7 @@ export class Condition {
  * the set-up of a scenario. Findings and timelines show the labels.
  */
 export class Places {
+  /** The memory whose words are handed out. */
   readonly memory: SharedMemory;
   #next: number = CONTROL_WORDS;
 
@@ -255,38 +270,46 @@ export class Places {
     return at;
   }
 
+  /** A word for atomic accesses, with the value `value`. */
   cell(label: string, value: number = 0): Cell {
     const cell = new Cell(this.memory, this.take(1), label);
     cell.init(value);
     return cell;
   }
 
+  /** A word for plain accesses, with the value 0. */
   plainCell(label: string): PlainCell {
     return new PlainCell(this.memory, this.take(1), label);
   }
 
+  /** `count` words for atomic accesses, called `label[0]`, `label[1]`, ... */
   cells(label: string, count: number): Cell[] {
     return Array.from({ length: count }, (_, i) => this.cell(`${label}[${i}]`));
   }
 
+  /** A mutex that nobody holds. */
   mutex(label: string): Mutex {
     return new Mutex(this.memory, this.take(Mutex.WORDS), lockClass(label));
   }
 
+  /** `count` mutexes, called `label[0]`, `label[1]`, ..., each a lock class of its own. */
   mutexes(label: string, count: number): Mutex[] {
     return Array.from({ length: count }, (_, i) => this.mutex(`${label}[${i}]`));
   }
 
+  /** A spinlock that nobody holds. */
   spinlock(label: string): Spinlock {
     return new Spinlock(this.memory, this.take(Spinlock.WORDS), lockClass(label));
   }
 
+  /** A reader-writer semaphore that nobody holds. */
   rwsem(label: string): RwSem {
     const semaphore = new RwSem(this.memory, this.take(RwSem.WORDS), lockClass(label));
     semaphore.init();
     return semaphore;
   }
 
+  /** An SRCU domain without readers. */
   srcu(label: string): Srcu {
     const domain = new Srcu(this.memory, this.take(Srcu.WORDS), lockClass(label));
     domain.init();
@@ -300,28 +323,33 @@ export class Places {
     return count;
   }
 
+  /** A sequence count that nobody writes under. */
   seqCount(label: string): SeqCount {
     const sequence = new SeqCount(this.memory, this.take(SeqCount.WORDS), { name: label });
     sequence.init();
     return sequence;
   }
 
+  /** A wait queue without waiters. */
   waitQueue(label: string): WaitQueue {
     const queue = new WaitQueue(this.memory, this.take(WaitQueue.WORDS), { name: label });
     queue.init();
     return queue;
   }
 
+  /** A completion that is not complete. */
   completion(label: string): Completion {
     const completion = new Completion(this.memory, this.take(Completion.WORDS), { name: label });
     completion.init();
     return completion;
   }
 
+  /** A gate that is shut. */
   gate(label: string): Gate {
     return new Gate(this.memory, this.take(1), label);
   }
 
+  /** A condition variable with its mutex. */
   condition(label: string): Condition {
     return new Condition(this.memory, this.take(Condition.WORDS), label);
   }

@@ -11,14 +11,18 @@ import type { SourcePlace } from "../steps/source-places.ts";
 
 /** One schedule of one scenario, replayed and recorded. */
 export interface Recording {
+  /** Says what the object is, and in which version. */
   readonly format: "hmm-recording-1";
+  /** The name of the scenario. */
   readonly scenario: string;
+  /** What the scenario is about, in a line. */
   readonly summary: string;
   /**
    * The schedule. {@link Recording.replay} is the same with the scenario's name before it, for
    * `hmm replay`.
    */
   readonly token: string;
+  /** The scenario's name, `@`, and the token. */
   readonly replay: string;
   /** The command that shows it again. */
   readonly command: string;
@@ -30,11 +34,15 @@ export interface Recording {
   readonly preemptions: number;
   /** The number of steps. An endless schedule has more than {@link Recording.steps}. */
   readonly length: number;
+  /** The steps of the schedule, in their order. */
   readonly steps: readonly RecordedStep[];
   /** The state of each task after the last step. */
   readonly ends: readonly TaskState[];
+  /** Objects of the heap that the schedule allocated. */
   readonly objects: readonly RecordedObject[];
+  /** From when to when each lock was held. */
   readonly locks: readonly LockHold[];
+  /** Which steps come before which others, and why. */
   readonly edges: readonly Edge[];
   /** The state that the scenario's `describe` shows before the first step. */
   readonly tables: readonly StateTable[];

@@ -4,12 +4,19 @@ type Brush = (text: string) => string;
 
 /** The functions of picocolors fit. */
 export interface Paint {
+  /** For headings. */
   readonly bold: Brush;
+  /** For what matters less. */
   readonly dim: Brush;
+  /** For what went wrong. */
   readonly red: Brush;
+  /** For what went well. */
   readonly green: Brush;
+  /** For warnings, and for locks held alone. */
   readonly yellow: Brush;
+  /** For names and places. */
   readonly cyan: Brush;
+  /** For one kind among others. */
   readonly magenta: Brush;
 }
 

@@ -14,7 +14,9 @@ import { renderTimeline } from "./timeline.ts";
 
 /** One finding of a report, and the nearest schedule that passes, if there is one. */
 export interface ReportedRun {
+  /** The schedule that shows the finding. */
   readonly recording: Recording;
+  /** The nearest schedule without it; undefined if none is known. */
   readonly passing?: Recording | undefined;
 }
 

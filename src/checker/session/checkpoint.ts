@@ -20,18 +20,25 @@ const VERSION = 3;
  * {@link parseCheckpoint}.
  */
 export interface Checkpoint {
+  /** Says what the object is. */
   readonly format: typeof FORMAT;
+  /** The version of this format. */
   readonly version: number;
+  /** The name of the scenario. */
   readonly scenario: string;
   /** The fingerprint of its first execution: see fingerprint.ts. */
   readonly fingerprint: string;
+  /** The options of the exploration. */
   readonly options: RecordedOptions;
   /** What the search has learned about the scenario. */
   readonly dependence: Dependence;
+  /** What was counted until it stopped. */
   readonly counts: Counts;
+  /** What was found until it stopped. */
   readonly findings: readonly Finding[];
   /** The keys of the classes seen, if they are collected. */
   readonly keys: readonly number[] | undefined;
+  /** Of these, the keys of the classes at whose end some task could not go on. */
   readonly stuckKeys: readonly number[] | undefined;
   /** The state of the engine. */
   readonly state: unknown;

@@ -37,6 +37,7 @@ export interface ExploreOptions extends Partial<Budget>, EngineOptions {
   readonly checkDeterminism?: boolean;
   /** Call {@link onProgress} after every so many executions. Default: about five times a second. */
   readonly progressEvery?: number;
+  /** Called with the progress, in the exploring thread. */
   readonly onProgress?: (progress: Progress) => void;
   /** Make a {@link Checkpoint} if it stops before everything was seen. Default false. */
   readonly resumable?: boolean;
@@ -75,7 +76,9 @@ export interface Progress {
   readonly classes: number;
   /** Executions that were given up because the rest of them was explored elsewhere. */
   readonly blocked: number;
+  /** The number of different findings. */
   readonly findings: number;
+  /** Time that it has taken. */
   readonly seconds: number;
   /** Since it began, or went on from a checkpoint. */
   readonly executionsPerSecond: number;
@@ -106,7 +109,9 @@ export type End =
 
 /** The result of an exploration. */
 export interface Exploration extends Omit<Progress, "findings" | "estimate"> {
+  /** The name of the scenario. */
   readonly scenario: string;
+  /** The engine that explored it. */
   readonly engine: string;
   /** Executions at whose end some task could not go on. */
   readonly stuck: number;
@@ -114,9 +119,13 @@ export interface Exploration extends Omit<Progress, "findings" | "estimate"> {
   readonly stuckClasses: number;
   /** Every class was seen, up to `bound` preemptions (engine "delay": delays). */
   readonly complete: boolean;
+  /** How many preemptions or delays were allowed; Infinity without a bound. */
   readonly bound: number;
+  /** Why it ended. */
   readonly end: End;
+  /** Steps of all executions together. */
   readonly steps: number;
+  /** What went wrong. */
   readonly findings: readonly Finding[];
   /** With collectClasses: the keys of the classes. */
   readonly keys: ReadonlySet<number> | undefined;

@@ -15,7 +15,9 @@ import type { Task } from "../../sync/tasks/task.ts";
 
 /** An operation that was called, with its result. */
 export interface Operation {
+  /** The operation's name, as `call` got it. */
   readonly name: string;
+  /** Its argument. */
   readonly input: unknown;
   /** Undefined while it has not returned. */
   readonly output: unknown;
@@ -25,6 +27,7 @@ export interface Operation {
  * The sequential specification of the object. States are immutable: each step makes a new one.
  */
 export interface SequentialModel<State> {
+  /** The state before the first operation. */
   readonly initial: State;
   /** The state after the operation; undefined if it cannot have that result in `state`. */
   step(state: State, operation: Operation): State | undefined;

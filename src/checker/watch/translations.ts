@@ -19,7 +19,9 @@ import type { Task } from "../../sync/tasks/task.ts";
 
 /** A device used a translation that is no longer valid. */
 export class StaleTranslation extends Error {
+  /** The virtual page number. */
   readonly page: number;
+  /** The frame number that the device reaches for it. */
   readonly frame: number;
   /** Word index of the entry in the CPU's page table; of the table's root if there is no entry. */
   readonly entryIndex: number;
@@ -35,7 +37,9 @@ export class StaleTranslation extends Error {
 
 /** How a device uses a translation. */
 export interface TranslationUse {
+  /** The virtual page number. */
   readonly page: number;
+  /** The frame number that the device reaches for it. */
   readonly frame: number;
   /** It stores: the page must be writable. Default false. */
   readonly write?: boolean;

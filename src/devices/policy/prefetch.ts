@@ -38,11 +38,13 @@ const SCORE_MAX = 256;
 
 /** Device memory when a block's faults are served. */
 export interface MemoryPressure {
+  /** All frames of device memory. */
   readonly frames: number;
   /** Frames that are free once all faulted pages have theirs. Below 0: so many are missing. */
   readonly free: number;
   /** Pages of the block that faulted for reading. */
   readonly reads: number;
+  /** How well the last prefetches did: below 0, too few of their pages were used. */
   readonly score: number;
   /** Number of the batch. */
   readonly batch: number;

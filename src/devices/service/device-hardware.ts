@@ -8,6 +8,7 @@ import type { Task } from "../../driver-interface.ts";
 
 /** Pages to be copied: number i goes from frame `sources[i]` of RAM to `targets[i]`. */
 export interface CopyBatch {
+  /** The number of pages to copy. */
   readonly count: number;
   /** Frame numbers (pfn) of RAM. */
   readonly sources: Uint32Array;

@@ -41,6 +41,7 @@ const DeviceList: Struct<DeviceList> = struct<DeviceList>("deviceList", {
 export interface DevicePlace {
   /** Pointer of its record, as long as there is that device. */
   readonly recordAt: number;
+  /** Number of the device on its machine, which no other device gets. */
   readonly serial: number;
 }
 

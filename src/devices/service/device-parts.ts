@@ -29,6 +29,7 @@ export interface DeviceOptions {
   readonly frames: number;
   /** Threads of the device, each with a fault ring. */
   readonly threads: number;
+  /** How long a fault may be retried, in milliseconds, before it ends with EBUSY. */
   readonly faultTimeoutMs: number;
   /** What frame 0 of device memory is called in entries of the device's table. */
   readonly firstPfn: number;

@@ -99,13 +99,19 @@ interface Dropped {
 
 /** One thread's view of a device's page table. */
 export class DeviceTable {
+  /** The machine that the device belongs to. */
   readonly machine: Machine;
+  /** The device's record in the kernel heap. */
   readonly record: DeviceRecord;
+  /** Its frame table. */
   readonly frames: Frames;
+  /** Pointer of the top table. */
   readonly pgd: number;
+  /** What frame 0 of device memory is called in the entries. */
   readonly firstPfn: number;
   /** The record's lock, made once. */
   readonly driverLock: Mutex;
+  /** The hardware that drops translations. */
   readonly unit: TranslationUnit;
 
   constructor(machine: Machine, record: DeviceRecord, unit: TranslationUnit) {

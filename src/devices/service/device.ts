@@ -24,11 +24,17 @@ const THRASH_EXPIRY: number = DeviceRecord.offset.thrashExpiryMs;
 
 /** A device as one thread's service uses it: this thread's views of its parts, and its hardware. */
 export interface ServedDevice {
+  /** The machine that the device belongs to. */
   readonly machine: Machine;
+  /** Its mirror of the address space. */
   readonly mirror: HmmMirror;
+  /** Its record in the kernel heap. */
   readonly record: DeviceRecord;
+  /** Its page table. */
   readonly table: DeviceTable;
+  /** Which blocks of pages are left in RAM. */
   readonly thrash: ThrashTable;
+  /** The hardware that copies pages. */
   readonly engine: CopyEngine;
 }
 

@@ -22,6 +22,7 @@ export class FaultBatch {
   readonly #keys = new Float64Array(BATCH_FAULTS_MAX);
   #count = 0;
 
+  /** Makes the batch empty. */
   clear(): void {
     this.#count = 0;
   }
@@ -51,10 +52,12 @@ export class FaultBatch {
     return duplicates;
   }
 
+  /** The page number of entry `index`, which is below `count`. */
   pageAt(index: number): number {
     return Math.floor(this.#keys[index]! / 2);
   }
 
+  /** Whether entry `index` is a write. */
   isWriteAt(index: number): boolean {
     return this.#keys[index]! % 2 === 1;
   }

@@ -56,6 +56,7 @@ export type SpanServiceClass = new (
  * a time.
  */
 export class FaultService {
+  /** The device whose faults it serves. */
   readonly device: ServedDevice;
   readonly #record: DeviceRecord;
   readonly #spans: SpanService;

@@ -85,7 +85,9 @@ export function* freeFrameTable(machine: Machine, record: DeviceRecord): Task<vo
 
 /** One thread's view of a device's frame table. */
 export class Frames {
+  /** The device's record in the kernel heap. */
   readonly record: DeviceRecord;
+  /** The number of frames: the device's budget. */
   readonly frames: number;
   readonly #memory: SharedMemory;
   readonly #blocksAt: number;
@@ -177,18 +179,22 @@ export class Frames {
     this.#memory.words[this.record.at + SCORE_AT] = nextScore(this.prefetchScore, wasUsed);
   }
 
+  /** The virtual page number that the frame holds. Holding the driver lock. */
   pageOf(frame: number): number {
     return plainLoad(this.#memory.words, this.#wordOf(frame) + PAGE) >>> 0;
   }
 
+  /** Whether the frame is free, used or on its way: a FRAME_ constant. Holding the driver lock. */
   stateOf(frame: number): number {
     return plainLoad(this.#memory.words, this.#wordOf(frame) + STATE);
   }
 
+  /** Whether the device has used the frame since its accessed bit was cleared. */
   isAccessed(frame: number): boolean {
     return plainLoad(this.#memory.words, this.#wordOf(frame) + ACCESSED) === 1;
   }
 
+  /** Clears the accessed bit, for the clock's hand. Holding the driver lock. */
   clearAccessed(frame: number): void {
     this.#memory.words[this.#wordOf(frame) + ACCESSED] = 0;
   }

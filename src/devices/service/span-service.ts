@@ -99,7 +99,9 @@ export const DEVICE_ENCODING: HmmEncoding = {
 
 /** A span, and what is wanted of it. */
 export interface SpanRequest {
+  /** The first page number. */
   readonly startPage: number;
+  /** The page number after the last. */
   readonly endPage: number;
   /** A Want for each page of the span. */
   readonly wants: Uint8Array;
@@ -140,6 +142,7 @@ export function registerErrno(errno: Errno): Errno {
  * of its steps can be overridden: so tests show that each is needed.
  */
 export class SpanService {
+  /** The device that the spans are brought to. */
   readonly device: ServedDevice;
   readonly #frames: SpanFrames;
   readonly #range: HmmRange;

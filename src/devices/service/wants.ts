@@ -17,12 +17,15 @@ export const WANT_WRITE: Want = 4;
 
 /** A page that cannot be had, and why. */
 export interface PageFailure {
+  /** The virtual page number. */
   readonly page: number;
+  /** Why it cannot be had: a positive number of sync/errno.ts. */
   readonly errno: Errno;
 }
 
 /** What came of bringing pages. */
 export interface Brought {
+  /** The pages that could not be had. */
   readonly failures: readonly PageFailure[];
   /** Copies that were made of pages that somebody had asked for. */
   readonly copies: number;

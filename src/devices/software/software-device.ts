@@ -119,6 +119,7 @@ export class SoftwareDevice implements Device<SoftwareKernelOptions> {
     beginStacksAtCalls(this);
   }
 
+  /** The name that it was created with, for reports. */
   readonly name: string;
   readonly #space: AddressSpace;
   readonly #driver: DriverThread;

@@ -9,8 +9,11 @@ import type { ProgramError } from "./wgsl/diagnostics.ts";
 
 /** What a {@link WebGpuFault} says. */
 export interface WebGpuFaultFields extends DeviceFaultFields {
+  /** The workgroup that made the access. */
   readonly workgroup: readonly [x: number, y: number, z: number];
+  /** How many workgroups have run and stand: the first ones. */
   readonly committedWorkgroups: number;
+  /** All workgroups of the dispatch. */
   readonly workgroups: number;
 }
 
@@ -20,7 +23,9 @@ export interface WebGpuFaultFields extends DeviceFaultFields {
  * `committedWorkgroups` have run, and their stores stand; nothing of the others has happened.
  */
 export class WebGpuFault extends DeviceFault {
+  /** The workgroup that made the access. */
   readonly workgroup: readonly [x: number, y: number, z: number];
+  /** How many workgroups have run and stand: the first ones. */
   readonly committedWorkgroups: number;
   /** All workgroups of the dispatch. */
   readonly workgroups: number;
@@ -46,15 +51,17 @@ export class WebGpuFault extends DeviceFault {
 
 /** One error of the shader compiler, at a place of the kernel's own text. */
 export interface KernelError {
-  /** From 1 on. */
+  /** The line of the kernel's text, from 1 on. */
   readonly line: number;
-  /** From 1 on, in UTF-16 code units. */
+  /** The column, from 1 on, in UTF-16 code units. */
   readonly column: number;
+  /** What the compiler says. */
   readonly message: string;
 }
 
 /** A kernel's text does not compile. `code` is EINVAL; `errors` has each error with its place. */
 export class KernelCompileError extends HmmError {
+  /** Each error of the compiler, in the order of the text. */
   readonly errors: readonly KernelError[];
 
   constructor(errors: readonly ProgramError[]) {

@@ -29,9 +29,13 @@ export interface AdapterChoice {
 
 /** What an adapter says of itself; empty where it says nothing. */
 export interface AdapterReport {
+  /** Who made it, as WebGPU names it. */
   readonly vendor: string;
+  /** Its family, as WebGPU names it. */
   readonly architecture: string;
+  /** Its model, where the host tells it. */
   readonly device: string;
+  /** Text for people, where the host gives one. */
   readonly description: string;
 }
 

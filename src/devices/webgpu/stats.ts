@@ -25,13 +25,17 @@ export interface WebGpuStats extends DeviceStats {
   readonly lockedPasses: number;
   /** Devices that were lost and replaced. */
   readonly losses: number;
+  /** Bytes that were read back from device memory. */
   readonly bytesToHost: number;
   /** In hmm, until pages were had, with the copying. */
   readonly collectMs: number;
+  /** In copying pages to device memory. */
   readonly copyMs: number;
   /** Until the GPU had answered. */
   readonly runMs: number;
+  /** In copying back what chunks had stored. */
   readonly commitMs: number;
+  /** In undoing passes that failed. */
   readonly restoreMs: number;
 }
 

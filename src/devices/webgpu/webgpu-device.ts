@@ -45,6 +45,7 @@ import { WorkerLink } from "./worker-link.ts";
 export interface WebGpuDispatchResult extends DispatchResult {
   /** Runs of a chunk on the GPU. */
   readonly passes: number;
+  /** Bytes that were read back from device memory. */
   readonly bytesToHost: number;
 }
 
@@ -93,6 +94,7 @@ export interface WebGpuKernel extends DeviceKernel {
  * ```
  */
 export class WebGpuDevice implements Device<WebGpuKernelOptions> {
+  /** The name that it was created with, for reports. */
   readonly name: string;
   /** What the adapter says of itself. */
   readonly adapter: AdapterReport;

@@ -91,17 +91,27 @@ export interface HmmRangeOptions {
  * defaultFlags`, in the bits of `encoding.flags`. These may be changed between two calls.
  */
 export class HmmRange {
+  /** The machine that the record lies on. */
   readonly machine: Machine;
+  /** The range in shared memory. */
   readonly record: HmmRangeRecord;
+  /** The entries, one for each page: what fault and snapshot write. */
   readonly pfns: Uint32Array;
+  /** The format of the entries. */
   readonly encoding: HmmEncoding;
+  /** What is wanted of each page; undefined: of all, what `defaultFlags` says. */
   request: Uint32Array | undefined;
+  /** Bits that are wanted of every page. */
   defaultFlags: number;
+  /** The bits of `request` that count. */
   pfnFlagsMask: number;
+  /** What a fault does at a page that no mapping has. */
   holes: HolesRule;
+  /** Number of the device whose private memory it may name; 0: none. */
   readonly owner: number;
   /** The sequence of the last read-begin (S3 of range-record.ts). */
   notifierSeq: number = NOTHING_READ;
+  /** Its slot in the list of what the thread owns. */
   readonly resourceSlot: number;
   /**
    * A page of a source that the last fault found absent: the record of the wait for it

@@ -30,6 +30,7 @@ export interface DmaDevice {
    * both ways; -1 when there is none left.
    */
   readonly mapPage: (pfn: number, isWritable: boolean) => number;
+  /** Gives a device address back. The device must not use it any more. */
   readonly unmapPage: (deviceAddress: number) => void;
 }
 

@@ -46,6 +46,7 @@ export interface CacheAccount {
   readonly name: string;
   /** Live objects. */
   readonly live: number;
+  /** Bytes of the live objects. */
   readonly bytes: number;
 }
 

@@ -19,7 +19,9 @@ const LABEL = "shortage";
 
 /** Whether the memory of an explored machine has run out. Shared by its tasks. */
 export class Shortage {
+  /** The memory of the explored machine. */
   readonly memory: SharedMemory;
+  /** Index of the word that says it. */
   readonly at: number;
 
   /** `at`: a zeroed word of the heap with no other use. */

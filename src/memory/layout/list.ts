@@ -20,8 +20,10 @@ const PREV = 1;
 
 /** A list's head, or a listed object's node: `embed(List, "...")` either way. */
 export class List {
+  /** Words that one takes. */
   static readonly WORDS = 2;
 
+  /** The memory that it lies in. */
   readonly memory: SharedMemory;
   /** Pointer of the node itself; `Struct.containerOf` leads to the object. */
   readonly at: number;
@@ -41,6 +43,7 @@ export class List {
     return this.#read(this.at + NEXT);
   }
 
+  /** Pointer of the entry before it; of the head: of the last entry. */
   get prev(): number {
     return this.#read(this.at + PREV);
   }

@@ -39,6 +39,7 @@ import {
 export interface StructView {
   /** Pointer: word index of the object's first word. */
   readonly at: number;
+  /** The memory that the object lies in. */
   readonly memory: SharedMemory;
 }
 
@@ -107,12 +108,14 @@ export interface PlainField {
 
 /** A layout of the kernel heap: {@link Struct.at} makes a view of an object from its pointer. */
 export interface Struct<T extends StructView> extends StructInfo {
+  /** Word offset of each field from the object's pointer. */
   readonly offset: { readonly [K in FieldNames<T>]: number };
   /**
    * The view of the object at `pointer`. Throws AssertionFailure on null, and in debug builds on
    * anything but a live object (S3).
    */
   at(memory: SharedMemory, pointer: number): T;
+  /** The accessors of a u32 or pointer field, for any object, without a view. */
   plain(field: FieldNames<T>): PlainField;
   /** From the pointer of an embedded field to its object (Linux: container_of). */
   containerOf(fieldPointer: number, field: FieldNames<T>): number;
@@ -177,9 +180,11 @@ function signedField(kind: FieldKind, guardedBy: string, note: string): Field<nu
  * neighbour.
  */
 export class WordArray {
+  /** The memory that it lies in. */
   readonly memory: SharedMemory;
   /** Word index of element 0, for code that indexes `memory.words` itself. */
   readonly at: number;
+  /** The number of words. */
   readonly length: number;
 
   constructor(memory: SharedMemory, at: number, length: number) {
@@ -188,12 +193,14 @@ export class WordArray {
     this.length = length;
   }
 
+  /** The word at `index`, as i32. Throws AssertionFailure outside of the array. */
   get(index: number): number {
     this.#check(index);
     this.memory.plainWatch?.note(this.at + index, false, "array");
     return this.memory.words[this.at + index]!;
   }
 
+  /** Sets the word at `index`. Throws AssertionFailure outside of the array. */
   set(index: number, value: number): void {
     this.#check(index);
     this.memory.plainWatch?.note(this.at + index, true, "array");

@@ -52,12 +52,15 @@ export const MAP_FIXED_NOREPLACE = 2;
 
 /** What is to be mapped, and where. */
 export interface MmapRequest {
+  /** Length in bytes: a multiple of 4096. */
   readonly lengthBytes: number;
   /** A hint, or the place; 0 = none. */
   readonly address: number;
+  /** A hint, or the very place: a MAP_ constant. */
   readonly placement: number;
   /** VM_READ | VM_WRITE bits. */
   readonly protection: number;
+  /** Forks share the frames. */
   readonly shared: boolean;
   /** First frame of a user's buffer to map in place, or 0. */
   readonly bufferPfn: number;

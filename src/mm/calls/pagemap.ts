@@ -45,9 +45,13 @@ import {
  * ```
  */
 export interface MapsEntry {
+  /** Address of the first byte. */
   readonly start: number;
+  /** Address after the last byte. */
   readonly end: number;
+  /** What loads and stores may do. */
   readonly protection: "none" | "read" | "read-write";
+  /** Whether forks share its frames. */
   readonly shared: boolean;
   /** "source": a file, or memory of the program's own. */
   readonly source: "anonymous" | "buffer" | "source";
@@ -67,10 +71,15 @@ export interface MapsEntry {
  * ```
  */
 export interface PagemapEntry {
+  /** Address of the page. */
   readonly address: number;
+  /** Whether the page has an entry that a load can use. */
   readonly present: boolean;
+  /** Whether a store can use it, too. */
   readonly writable: boolean;
+  /** Whether it was stored to through this entry. */
   readonly dirty: boolean;
+  /** Whether it was used through this entry. */
   readonly accessed: boolean;
   /** Write-protected because a device may hold a copy. */
   readonly tracked: boolean;

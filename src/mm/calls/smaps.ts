@@ -25,6 +25,7 @@ import { type MapsEntry, mapsEntry } from "./pagemap.ts";
 export interface DeviceUse {
   /** The number of the device, as its `number` says. */
   readonly device: number;
+  /** Bytes that are in its memory. */
   readonly bytes: number;
 }
 
@@ -47,6 +48,7 @@ export interface MemoryUse {
   readonly hugeBytes: number;
   /** In memory of devices, all together, and of each. */
   readonly deviceBytes: number;
+  /** Bytes in memory of each device that has some. */
   readonly devices: readonly DeviceUse[];
 }
 
@@ -70,7 +72,9 @@ export type SmapsEntry = MapsEntry & MemoryUse;
  * ```
  */
 export interface Smaps {
+  /** The mappings, in order of address. */
   readonly mappings: readonly SmapsEntry[];
+  /** The sums over all mappings. */
   readonly total: MemoryUse;
 }
 

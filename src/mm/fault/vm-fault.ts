@@ -35,10 +35,15 @@ import type { Vma } from "../vma/vma.ts";
 
 /** A fault that the vma allows and the entry does not. Used by one thread, for one call. */
 export interface VmFault {
+  /** The machine of the address space. */
   readonly machine: Machine;
+  /** The address space. */
   readonly mm: Mm;
+  /** The mapping that the page is in. The mmap lock is held. */
   readonly vma: Vma;
+  /** The virtual page number. */
   readonly page: number;
+  /** Whether the access stores. */
   readonly isWrite: boolean;
   /** Word index of the page's entry. */
   readonly index: number;

@@ -125,7 +125,9 @@ export const NOBODY = 0;
 
 /** Which pages of one vma are to be moved, and for whom. */
 export interface MigrateArguments extends PageRange {
+  /** The machine of the address space. */
   readonly machine: Machine;
+  /** The address space whose pages move. */
   readonly mm: Mm;
   /** Contains the range. */
   readonly vma: Vma;

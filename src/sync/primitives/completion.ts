@@ -19,9 +19,13 @@ const ALL = 0x3fffffff;
 
 /** One word that counts completions. Each waiter uses one up, and may come before or after it. */
 export class Completion {
+  /** Words that one takes. */
   static readonly WORDS = 1;
+  /** The memory that it lies in. */
   readonly memory: SharedMemory;
+  /** Index of its first word. */
   readonly at: number;
+  /** Its name in reports. */
   readonly label: string;
 
   constructor(

@@ -17,7 +17,9 @@ const unnamed = lockClass("mutex");
  * for the word.
  */
 export class Mutex extends OwnedLock {
+  /** Words that one takes. */
   static readonly WORDS = 1;
+  /** Who holds it may sleep. */
   readonly isSpinlock = false;
   protected readonly spins: number = SPINS;
 

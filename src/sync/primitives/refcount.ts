@@ -36,8 +36,11 @@ const SATURATED = -0x40000000;
  * saturates.
  */
 export class RefCount {
+  /** Words that one takes. */
   static readonly WORDS = 1;
+  /** The memory that it lies in. */
   readonly memory: SharedMemory;
+  /** Index of its first word. */
   readonly at: number;
 
   constructor(memory: SharedMemory, at: number) {

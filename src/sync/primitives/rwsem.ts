@@ -75,10 +75,15 @@ const unnamed = lockClass("rwsem");
  * Many readers or one writer, who may wait while they hold it. A queued writer stops new readers.
  */
 export class RwSem {
+  /** Words that one takes. */
   static readonly WORDS: number = RWSEM_WORDS;
+  /** The memory that it lies in. */
   readonly memory: SharedMemory;
+  /** Index of its first word. */
   readonly at: number;
+  /** Its role, for reports and for the order of locks. */
   readonly lockClass: LockClass;
+  /** Who holds it may sleep. */
   readonly isSpinlock = false;
   private readonly sharedTag: number;
   private readonly exclusiveTag: number;
@@ -147,12 +152,14 @@ export class RwSem {
     yield* this.upRead();
   }
 
+  /** Gives a reader's share back. By the thread that has it. */
   upRead(): Task<void> {
     if (this.memory.mode !== REAL) return this.upChecked(HELD_SHARED);
     this.leaveRead();
     return DONE;
   }
 
+  /** Gives the semaphore back. By the thread that has it for writing. */
   upWrite(): Task<void> {
     if (this.memory.mode !== REAL) return this.upChecked(HELD_EXCLUSIVE);
     this.leaveWrite(0);

@@ -30,9 +30,13 @@ const SPINS = 100;
  * other by a lock.
  */
 export class SeqCount {
+  /** Words that one takes. */
   static readonly WORDS = 2;
+  /** The memory that it lies in. */
   readonly memory: SharedMemory;
+  /** Index of its first word. */
   readonly at: number;
+  /** Its name in reports. */
   readonly label: string;
 
   constructor(

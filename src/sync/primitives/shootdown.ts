@@ -210,7 +210,9 @@ export function shareMemory(memory: SharedMemory): void {
  * threads that keep translations. A field of a struct.
  */
 export class Shootdown {
+  /** Words that one takes. */
   static readonly WORDS: number = GENERATIONS + 1;
+  /** The memory that it lies in. */
   readonly memory: SharedMemory;
   /** The generation of block index i is word `at + i`; the epoch comes after them. */
   readonly at: number;

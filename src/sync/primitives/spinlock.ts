@@ -18,7 +18,9 @@ const unnamed = lockClass("spinlock");
  * word.
  */
 export class Spinlock extends OwnedLock {
+  /** Words that one takes. */
   static readonly WORDS = 1;
+  /** Who holds it may not sleep. */
   readonly isSpinlock = true;
   protected readonly spins: number = SPINS;
 

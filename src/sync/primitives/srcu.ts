@@ -77,10 +77,15 @@ const queueLockClass = lockClass("srcuQueueLock");
  * until the section ends.
  */
 export class Srcu {
+  /** Words that one takes. */
   static readonly WORDS: number = SRCU_WORDS;
+  /** The memory that it lies in. */
   readonly memory: SharedMemory;
+  /** Index of its first word. */
   readonly at: number;
+  /** Its role, for reports and for the order of locks. */
   readonly lockClass: LockClass;
+  /** A read section of it may sleep. */
   readonly isSpinlock = false;
   private readonly tag: number;
   private readonly callTag: number;

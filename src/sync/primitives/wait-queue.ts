@@ -51,9 +51,13 @@ const WAITERS = 1;
 
 /** Two words on which tasks sleep until a condition over shared words holds, or a timeout. */
 export class WaitQueue {
+  /** Words that one takes. */
   static readonly WORDS = 2;
+  /** The memory that it lies in. */
   readonly memory: SharedMemory;
+  /** Index of its first word. */
   readonly at: number;
+  /** Its name in reports. */
   readonly label: string;
 
   constructor(

@@ -185,12 +185,17 @@ export function agentDied(memory: SharedMemory, hostThreadId: number): void {
 
 /** One registered thread, as {@link listAgents} shows it. */
 export interface AgentInfo {
+  /** Its number on the machine. */
   readonly id: number;
+  /** The name that it was attached with. */
   readonly name: string;
+  /** The number that the host gives the thread; -1 where it gives none. */
   readonly hostThreadId: number;
+  /** Whether it was found dead. */
   readonly isDead: boolean;
   /** Index of the word that it blocks on, 0 if none. */
   readonly waitingOn: number;
+  /** The classes of the locks that it holds. */
   readonly holds: readonly string[];
 }
 

@@ -42,7 +42,9 @@ export const TIMED_OUT: Wake = 1;
 
 /** What a task yields: the operation that it is about to do or waits for. */
 export interface Wait {
+  /** What it is: see step-kinds.ts. */
   readonly kind: WaitKind;
+  /** The memory that it is about. */
   readonly memory: SharedMemory;
   /** First word that the operation touches. */
   readonly index: number;
@@ -60,7 +62,9 @@ export interface Wait {
 
 /** A span of words of the memory. */
 export interface WordRange {
+  /** Index of the first word. */
   readonly at: number;
+  /** The number of words. */
   readonly words: number;
 }
 

@@ -15,6 +15,7 @@ import { links } from "./links.ts";
 import { moduleHead } from "./module-head.ts";
 import { names } from "./names.ts";
 import { nonNull } from "./non-null.ts";
+import { publicMembers } from "./public-members.ts";
 import { publicDocs } from "./public-docs.ts";
 import { purity } from "./purity.ts";
 import { rooms } from "./rooms.ts";
@@ -38,6 +39,7 @@ export const allRules: readonly Rule[] = [
   names,
   moduleHead,
   publicDocs,
+  publicMembers,
   separateEntries,
   deadExports,
   nonNull,
