@@ -3,17 +3,32 @@
  * Runs a chunk of a dispatch as a transaction: whatever misses, collides or is lost meanwhile, in
  * the end each workgroup of the chunk has run once, or nothing of it has happened.
  *
- *     fast ----- missed ----> touch <--+ brings what missed
- *      |                        |  |   |
- *      |                        |  +---+
- *      | none missed            | none missed, or nothing more can be had
- *      v                        v
- *     commit <-- none missed -- real, recording <--+ undoes, brings what missed
- *      |  |                        |               |
- *      |  | a page that it         +---------------+
- *      |  | wrote was struck: undoes, and the same again
+ *     fast ---- missed ----> list <----+ undoes, brings what missed
+ *      |                      | |  |   |
+ *      | none missed          | |  +---+
+ *      v                      | | a page was evicted for them, or much had to be undone
+ *     commit <- none missed --+ v
+ *      | |  ^                 touch <--+ brings what missed
+ *      | |  |                 | |      |
+ *      | |  |                 | +------+
+ *      | |  |                 v none missed, or nothing more can be had
+ *      | |  +- none missed - real <----+ undoes, brings what missed
+ *      | |                      |      |
+ *      | |                      +------+
+ *      | | a page that it wrote was struck: undoes, and the same again
  *      v
  *     done
+ *
+ * | pass | stores | lists what missed | notes what was used |
+ * | --- | --- | --- | --- |
+ * | fast | yes | no | no |
+ * | list | yes | yes | no |
+ * | touch | no | yes | yes |
+ * | real | yes | yes | yes |
+ *
+ * A chunk whose pages fit into free frames needs one list pass to find out what is missing, and one
+ * that is right. Where frames are short, pages that the chunk uses must be known, or each service
+ * evicts what the chunk needs next: so touch passes note them, and they are pinned.
  *
  *   V1  RAM is what counts. A pass changes copies alone. To undo it is to bring the pages that it
  *       stored to (DIRTY) from RAM again; nothing else has to be kept for that.
@@ -51,6 +66,8 @@ import { DIRTY, FIRST_FRAME, USED } from "./wgsl/layout.ts";
 
 /** More fuel for a pass that ran out of it. */
 const FUEL_FACTOR = 8;
+/** A list pass that missed, and whose undoing brings more pages than this, is the chunk's last. */
+const UNDONE_MAX = 64;
 
 /** What became of a chunk. */
 export type ChunkOutcome =
@@ -64,7 +81,7 @@ export type ChunkOutcome =
   | { readonly kind: "fault"; readonly errno: Errno; readonly fault: GpuFault };
 
 export interface ChunkRequest {
-  readonly pass: Omit<GpuPass, "isRecording" | "isTouch" | "fuel">;
+  readonly pass: Omit<GpuPass, "isRecording" | "isUseNoted" | "isTouch" | "fuel">;
   readonly fuel: number;
   readonly fuelMax: number;
   /** Begin with a fast pass: what it needs is likely to be there. */
@@ -99,7 +116,7 @@ export interface ChunkParts {
   readonly bringer: Bringer;
 }
 
-type Phase = "fast" | "touch" | "real";
+type Phase = "fast" | "list" | "touch" | "real";
 type Passed = ChunkOutcome | "again";
 
 const DONE: ChunkOutcome = { kind: "done" };
@@ -138,7 +155,7 @@ export class ChunkRunner {
 
   *run(request: ChunkRequest): Task<ChunkOutcome> {
     const { pool } = this.#parts;
-    this.#phase = request.isLikelyResident ? "fast" : "touch";
+    this.#phase = request.isLikelyResident ? "fast" : "list";
     this.#fuel = request.fuel;
     this.#staleCommits = 0;
     const { failedPasses } = this.counts;
@@ -179,12 +196,13 @@ export class ChunkRunner {
     const gpu = this.#parts.gpu();
     map.flush((firstWord, words) => gpu.writeTable(firstWord, words, map.layout));
     const isRecording = this.#phase !== "fast";
+    const isUseNoted = isRecording && this.#phase !== "list";
     const isTouch = this.#phase === "touch";
     const startMs = monotonicMs();
-    const result = yield* gpu.run({ ...pass, isRecording, isTouch, fuel: this.#fuel });
+    const result = yield* gpu.run({ ...pass, isRecording, isUseNoted, isTouch, fuel: this.#fuel });
     this.counts.runMs += monotonicMs() - startMs;
     this.counts.passes++;
-    if (result === LOST || !isRecording) return result;
+    if (result === LOST || !isUseNoted) return result;
     for (let frame = FIRST_FRAME; frame < pool.frames; frame++)
       if (((result.flags[frame] ?? 0) & USED) !== 0) pool.pin(frame);
     return result;
@@ -192,18 +210,22 @@ export class ChunkRunner {
 
   /** The pass has missed, or run out of fuel, or was a touch pass. */
   *#afterMiss(request: ChunkRequest, result: PassResult): Task<Passed> {
-    if (this.#phase !== "touch" && !(yield* this.#restore(dirtyFrames(result.flags))))
-      return { kind: "lost" };
-    if (this.#phase === "fast") {
-      if (result.missed) this.#phase = "touch";
-      return result.missed ? AGAIN : this.#refuel(request);
-    }
+    const dirty = this.#phase === "touch" ? [] : dirtyFrames(result.flags);
+    if (!(yield* this.#restore(dirty))) return { kind: "lost" };
     if (!result.missed) {
-      if (this.#phase === "real") return this.#refuel(request);
+      if (this.#phase !== "touch") return this.#refuel(request);
       this.#phase = "real"; // what a touch pass says of fuel is said without its stores
       return AGAIN;
     }
-    return yield* this.#serve(result.faults);
+    if (this.#phase === "fast") {
+      this.#phase = "list";
+      return AGAIN;
+    }
+    const { evictions } = this.#parts.pool;
+    const passed = yield* this.#serve(result.faults);
+    const isShort = this.#parts.pool.evictions !== evictions;
+    if (this.#phase === "list" && (isShort || dirty.length > UNDONE_MAX)) this.#phase = "touch";
+    return passed;
   }
 
   #refuel({ fuelMax }: ChunkRequest): Passed {

@@ -45,8 +45,11 @@ interface Experience {
   /** Workgroups of the next chunk. */
   size: number;
   fuel: number;
-  /** It has run to the end before: its pages are likely to be there yet. */
-  hasRun: boolean;
+  /**
+   * What the pool had lost when it last ran to the end: if it has lost nothing since, its pages are
+   * likely to be there yet. -1: it has not.
+   */
+  lostPages: number;
 }
 
 const experiences = new WeakMap<GpuProgram, Experience>();
@@ -54,7 +57,7 @@ const experiences = new WeakMap<GpuProgram, Experience>();
 function experienceOf(program: GpuProgram): Experience {
   let known = experiences.get(program);
   if (known === undefined)
-    experiences.set(program, (known = { size: FIRST_CHUNK, fuel: FIRST_FUEL, hasRun: false }));
+    experiences.set(program, (known = { size: FIRST_CHUNK, fuel: FIRST_FUEL, lostPages: -1 }));
   return known;
 }
 
@@ -83,6 +86,7 @@ async function runChunks(
   isStopped: () => boolean,
 ): Promise<void> {
   const { runner, driver, start } = session;
+  const { pool } = session.parts;
   const [x, y, z] = order.groups;
   const total = x * y * z;
   const known = experienceOf(program);
@@ -97,7 +101,7 @@ async function runChunks(
         pass: { program, first, end, groups, args, window },
         fuel: Math.min(known.fuel, start.loopRoundsMax),
         fuelMax: start.loopRoundsMax,
-        isLikelyResident: first === 0 ? known.hasRun : runner.wasResident,
+        isLikelyResident: first === 0 ? known.lostPages === pool.lostPages : runner.wasResident,
         staleMax: STALE_MAX,
         isStopped,
       }),
@@ -118,7 +122,7 @@ async function runChunks(
       known.size = Math.max(1, Math.floor((end - first) / 2));
     } else throw failureOf(session, order, outcome, first, total);
   }
-  known.hasRun = true;
+  known.lostPages = pool.lostPages;
 }
 
 /** Passes stay short: other work of the GPU, and the watchdogs of drivers, wait for them. */

@@ -102,6 +102,11 @@ export class FramePool implements ClockFrames {
     this.#evicted.push(frame);
   }
 
+  /** Pages that others took from the device, or that made room, so far. */
+  get lostPages(): number {
+    return this.struck + this.evictions;
+  }
+
   /** The frame of a page, or 0. */
   frameOf(page: number): number {
     return this.#map.entryOf(page) >>> GPU_FRAME_SHIFT;

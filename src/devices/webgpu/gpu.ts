@@ -19,8 +19,10 @@ export interface GpuPass {
   readonly first: number;
   readonly end: number;
   readonly groups: readonly [number, number, number];
-  /** Notes what missed, and which frames were used; else only that something missed. */
+  /** Lists what missed; else notes only that something missed. */
   readonly isRecording: boolean;
+  /** Notes which frames were used. Only where it is recording. */
+  readonly isUseNoted: boolean;
   /** No store reaches a page. */
   readonly isTouch: boolean;
   /** Rounds of loops that each invocation may make. */
@@ -43,7 +45,7 @@ export interface PassResult {
   readonly spent: boolean;
   /** Of a recording pass: one for each page and access, in the order in which they were noted. */
   readonly faults: readonly GpuFault[];
-  /** USED and DIRTY of each frame. Valid until the next pass. */
+  /** DIRTY of each frame, and USED if that was to be noted. Valid until the next pass. */
   readonly flags: Uint32Array;
 }
 

@@ -100,7 +100,7 @@ export class ModelGpu implements Gpu {
     return {
       load: (address) => {
         const frame = frameFor(address, false);
-        flags[frame] = (flags[frame] ?? 0) | USED;
+        if (pass.isUseNoted) flags[frame] = (flags[frame] ?? 0) | USED;
         return this.#pool[at(frame, address)] ?? 0;
       },
       store: (address, value) => {

@@ -52,7 +52,7 @@ export const FAULTS_MAX = 4096;
 export const FLAGS: number = FAULT_LIST + FAULT_WORDS * FAULTS_MAX;
 export const SEEN_WORDS: number = 2 ** 13;
 
-/** Of a frame: some invocation has loaded from it (noted by recording passes only), or stored. */
+/** Of a frame: some invocation has used it (noted by passes that are told to), or stored to it. */
 export const USED = 1;
 export const DIRTY = 2;
 
@@ -62,7 +62,7 @@ export function controlWords(frames: number): number {
 
 /** Arguments of a dispatch, 16 bytes each: low and high word, the number as f32, 0. */
 export const ARGUMENTS_MAX = 32;
-/** first, end, fuel, touch; groups (3), frames; window (2), 0, 0. */
+/** first, end, fuel, touch; groups (3), frames; window (2), notes use, 0. */
 export const PARAMETER_HEAD_WORDS = 12;
 export const PARAMETER_WORDS: number = PARAMETER_HEAD_WORDS + ARGUMENTS_MAX * 4;
 

@@ -4,7 +4,8 @@
  * the user's text. layout.ts is what it agrees on with the host; docs/WEBGPU.md shows its use.
  *
  * Two forms. The fast one notes only that something missed, without a branch. The recording one
- * notes which access missed, once for each page, and which frames were used.
+ * lists which accesses missed, once for each page, and notes which frames were used if it is told
+ * to: that takes an atomic load with each access, and twice the time.
  *
  *   W1  A missed load reads 0, from ZERO_FRAME. A missed store goes to SINK_FRAME. The host undoes
  *       such a pass.
@@ -81,7 +82,7 @@ function declarations(options: LibraryOptions): string {
 struct hmm_parameters {
   first: u32, end: u32, fuel: u32, touch: u32,
   groups: vec3u, frames: u32,
-  window: vec2u, spare: vec2u,
+  window: vec2u, notes_use: u32, spare: u32,
   args: array<vec4u, ${ARGUMENTS_MAX}>,
 }
 @group(${LIBRARY_GROUP}) @binding(0) var<uniform> hmm_u: hmm_parameters;
@@ -175,8 +176,10 @@ fn hmm_load_at(p: vec2u) -> u32 {
     hmm_note(p, 0u);
     return (p.x >> 2u) & 1023u;
   }
-  let flags = ${FLAGS}u + (entry >> ${GPU_FRAME_SHIFT}u);
-  if (atomicLoad(&hmm_control[flags]) == 0u) { atomicOr(&hmm_control[flags], ${USED}u); }
+  if (hmm_u.notes_use != 0u) {
+    let flags = ${FLAGS}u + (entry >> ${GPU_FRAME_SHIFT}u);
+    if (atomicLoad(&hmm_control[flags]) == 0u) { atomicOr(&hmm_control[flags], ${USED}u); }
+  }
   return (entry & 0xfffffc00u) | ((p.x >> 2u) & 1023u);
 }
 fn hmm_store_at(p: vec2u) -> u32 {
