@@ -1,0 +1,114 @@
+/**
+ * @module `npm run kills`: threads are terminated at random moments, and what becomes of their
+ * machines is counted. What is found is kept in .kills/, by seed: a campaign that was stopped goes
+ * on with the same seed. Exit status 0: nobody hung and nothing was wrong; 1: somebody or something
+ * was; 2: a bad option.
+ */
+
+import { appendFileSync, existsSync, mkdirSync, readFileSync, rmSync } from "node:fs";
+import { parseArgs } from "node:util";
+import { ProgressBar } from "../../command/src/progress-bar.ts";
+import { makeTerminal } from "../../command/src/terminal.ts";
+import { carryOut, ordersOf, renderSummary, summarise } from "./campaign.ts";
+import type { Kill } from "./kill.ts";
+import { LOADS, type LoadName, isLoadName } from "./loads.ts";
+
+const FOLDER = ".kills";
+
+interface Options {
+  readonly seed: number;
+  readonly each: number;
+  readonly jobs: number;
+  readonly loads: readonly LoadName[];
+  readonly isJson: boolean;
+  readonly isFresh: boolean;
+}
+
+function refuse(text: string): never {
+  process.stderr.write(`npm run kills: ${text}\n`);
+  process.exit(2);
+}
+
+function wholeNumber(name: string, text: string): number {
+  if (!/^\d{1,9}$/.test(text))
+    refuse(`--${name} is ${JSON.stringify(text)}; give a whole number below 10^9`);
+  return Number(text);
+}
+
+function readLoads(text: string | undefined): LoadName[] {
+  const names = text?.split(",") ?? Object.keys(LOADS);
+  const loads = names.filter(isLoadName);
+  const other = names.find((name) => !isLoadName(name));
+  if (other !== undefined)
+    refuse(
+      `no load is called ${JSON.stringify(other)}; there are ${Object.keys(LOADS).join(", ")}`,
+    );
+  return loads;
+}
+
+function readOptions(): Options {
+  const text = { type: "string" } as const;
+  const flag = { type: "boolean", default: false } as const;
+  try {
+    const { values } = parseArgs({
+      options: { seed: text, each: text, jobs: text, only: text, json: flag, fresh: flag },
+    });
+    return {
+      seed: wholeNumber("seed", values.seed ?? String(Math.floor(Math.random() * 10 ** 9))),
+      each: wholeNumber("each", values.each ?? "100"),
+      jobs: Math.max(1, wholeNumber("jobs", values.jobs ?? "1")),
+      loads: readLoads(values.only),
+      isJson: values.json,
+      isFresh: values.fresh,
+    };
+  } catch (error) {
+    return refuse(error instanceof Error ? error.message : String(error));
+  }
+}
+
+/** The kills of an earlier run with this seed. A line that was cut off is left out. */
+function readKept(path: string): Kill[] {
+  if (!existsSync(path)) return [];
+  const kept: Kill[] = [];
+  for (const line of readFileSync(path, "utf8").split("\n")) {
+    try {
+      if (line !== "") kept.push(JSON.parse(line) as Kill); // our own file
+    } catch {
+      process.stderr.write("npm run kills: a line of the kept results is damaged, and left out\n");
+    }
+  }
+  return kept;
+}
+
+const options = readOptions();
+const path = `${FOLDER}/${options.seed}.jsonl`;
+mkdirSync(FOLDER, { recursive: true });
+if (options.isFresh) rmSync(path, { force: true });
+const orders = ordersOf(options.seed, options.loads, options.each);
+const isMeant = (kill: Kill): boolean =>
+  orders.some(({ load, index }) => load === kill.load && index === kill.index);
+const kills = readKept(path).filter(isMeant);
+const done = new Set(kills.map(({ load, index }) => `${load} ${index}`));
+if (!options.isJson) process.stdout.write(`seed ${options.seed}, ${orders.length} kills\n`);
+const bar = new ProgressBar(makeTerminal(process.stdout, process.stderr, process.env));
+let isInterrupted = false;
+process.once("SIGINT", () => (isInterrupted = true));
+await carryOut(
+  orders.filter(({ load, index }) => !done.has(`${load} ${index}`)),
+  {
+    lanes: options.jobs,
+    onKill: (kill) => {
+      kills.push(kill);
+      appendFileSync(path, `${JSON.stringify(kill)}\n`);
+      bar.update("kills", kills.length, orders.length);
+    },
+    isOver: () => isInterrupted,
+  },
+);
+bar.clear();
+const rows = summarise(kills);
+process.stdout.write(
+  options.isJson ? `${JSON.stringify({ seed: options.seed, rows, kills })}\n` : renderSummary(rows),
+);
+const isBad = kills.some(({ outcome }) => outcome === "hung" || outcome === "wrong");
+process.exitCode = isBad ? 1 : 0;
