@@ -69,16 +69,16 @@ const places = [
   ["target: Int32Array", 2, ({ array }) => `target: ${array}`],
   ["(targetOffset - start) * 4", 1, ({ bytes }) => `(targetOffset - start) * ${bytes}`],
   ["count <= 1024", 1, ({ bytes }) => `count <= ${PAGE_BYTES / bytes}`],
-  ["from - 1024", 1, ({ bytes }) => `from - ${PAGE_BYTES / bytes}`],
   [
     "(small >>> 2) | (small << 30)",
     2,
     ({ bytes }) => `(small >>> ${Math.log2(bytes)}) | (small << ${(32 - Math.log2(bytes)) % 32})`,
   ],
   ["turned >>> 10", 2, ({ bytes }) => `turned >>> ${12 - Math.log2(bytes)}`],
-  ["turned & 1023", 3, ({ bytes }) => `turned & ${PAGE_BYTES / bytes - 1}`],
-  ["- 1024)", 1, ({ bytes }) => `- ${PAGE_BYTES / bytes})`],
-  ["word << 10", 4, ({ bytes }) => `word << ${12 - Math.log2(bytes)}`],
+  ["turned & 1023", 1, ({ bytes }) => `turned & ${PAGE_BYTES / bytes - 1}`],
+  ["+ small) >>> 2", 3, ({ bytes }) => `+ small) >>> ${Math.log2(bytes)}`],
+  // Of a byte the 1 in the word of a page at home counts (src/mmu/page-words.ts).
+  ["(word + small)", 1, ({ bytes }) => (bytes === 1 ? "(word + small - 1)" : "(word + small)")],
   ["(address, 4, this)", 4, ({ bytes }) => `(address, ${bytes}, this)`],
   ["PAGE_BYTES / 4", 1, ({ bytes }) => `PAGE_BYTES / ${bytes}`],
   [

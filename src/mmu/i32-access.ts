@@ -12,9 +12,11 @@
  * feedback, too.
  *
  * The test of an address: it is a whole number of 32 bits (`small`), and it is turned right by the
- * bits that an aligned address has none of. What was there stands at the top then; so one compare
- * with the number of near pages (524288) refuses them, negative addresses, and far pages. Numbers
- * stand here instead of names, because an imported constant is a load in compiled code.
+ * bits that an aligned address has none of. What was there stands at the top then; so unaligned and
+ * negative addresses, and far pages, have no element among the words of near pages (524288 at
+ * most): what is there is undefined, and with `| 0` nothing is known. V8 compares the index with
+ * the length in any case, and once it has met such an address it compares no more than that.
+ * Numbers stand here instead of names, because an imported constant is a load in compiled code.
  *
  * Whatever is not found here, is found by `#loadSecond`. Its value is converted where it returns,
  * to a type that the compiler knows: else each load would end as an object that may be anything,
@@ -129,17 +131,14 @@ export class I32Access
     const small = address | 0;
     if (small === address) {
       const turned = (small >>> 2) | (small << 30);
-      const page = turned >>> 10;
-      if (page < 524288) {
-        const word = this.#pageWords[page]!;
-        if (word > 0) {
-          const value = this.#home[((word << 10) + (turned & 1023) - 1024) | 0]!;
-          if (this.#epochWord[bitsOf(value) & this.#zero] === this.#epoch) return value;
-        } else if (word < 0) {
-          const data = this.#elsewhere[(word >>> 23) & 31]!;
-          const value = data[((word << 10) + (turned & 1023)) | 0]!;
-          if (this.#epochWord[bitsOf(value) & this.#zero] === this.#epoch) return value;
-        }
+      const word = this.#pageWords[turned >>> 10]! | 0; // undefined behind the last
+      if ((word & 1) !== 0) {
+        const value = this.#home[(word + small) >>> 2]!;
+        if (this.#epochWord[bitsOf(value) & this.#zero] === this.#epoch) return value;
+      } else if (word !== 0) {
+        const data = this.#elsewhere[(word >> 1) & 31]!;
+        const value = data[((word & ~4095) + small) >>> 2]!;
+        if (this.#epochWord[bitsOf(value) & this.#zero] === this.#epoch) return value;
       }
     }
     return this.#loadSecond(address) | 0;
@@ -201,24 +200,17 @@ export class I32Access
     if (typeof address !== "number") throwNoAddress(address, 4, this);
     const small = address | 0;
     const turned = (small >>> 2) | (small << 30);
-    const page = turned >>> 10;
-    const from = turned & 1023;
     if (
       small === address &&
-      page < 524288 &&
       count >>> 0 === count &&
-      from + count <= 1024 &&
+      (turned & 1023) + count <= 1024 &&
       targetOffset >>> 0 === targetOffset &&
       targetOffset + count <= target.length
     ) {
-      const word = this.#pageWords[page]! | 0; // undefined behind the last
+      const word = this.#pageWords[turned >>> 10]! | 0;
       if (word !== 0) {
-        let data = this.#home;
-        let index = (word << 10) + from - 1024;
-        if (word < 0) {
-          data = this.#elsewhere[(word >>> 23) & 31]!;
-          index = (word << 10) + from;
-        }
+        const data = (word & 1) !== 0 ? this.#home : this.#elsewhere[(word >> 1) & 31]!;
+        const index = ((word & ~4095) + small) >>> 2;
         let bits = 0;
         for (let i = 0; i < count; i++) {
           const value = data[(index + i) | 0]!;

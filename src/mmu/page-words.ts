@@ -5,9 +5,12 @@
  * by themselves (i32-access.ts); what makes a word valid, and for how long, is for soft-tlb.ts (X3,
  * X6, X7).
  *
- *     home       frame + 1                                 the buffer of slot 0; above 0
- *     elsewhere  sign bit | slot << 23 | frame             another buffer; below 0
+ *     home       distance << 12 | 1                        the buffer of slot 0; odd
+ *     elsewhere  distance << 12 | slot << 1                another buffer; slot is not 0
  *     0          nothing is known
+ *
+ * The distance is the number of the frame in its buffer less that of the page, modulo 2^20: so the
+ * address and the word, added, are the place of the data, and a load needs no parts of either.
  *
  * One buffer is at home: an access to it takes the shortest way, and its array stands in a field of
  * each width. If many pages of others are met too, none is at home: at random, a processor could
@@ -28,7 +31,7 @@ const BLOCKS = 1024;
 const BLOCK_PAGES: number = 1 << GENERATION_PAGE_SHIFT;
 export const NEAR_PAGES: number = BLOCKS * BLOCK_PAGES;
 const NO_BLOCK = -1;
-const SLOT_SHIFT = 23;
+const SLOT_SHIFT = 1;
 const SLOTS = 32;
 /** Frames whose bytes an index of 31 bits reaches, in a buffer. Others have no page words. */
 const FRAMES_MAX: number = 2 ** 19;
@@ -39,8 +42,10 @@ const SHARE_TO_STAY = 3 / 4;
 const COUNT_INTERVAL = 32;
 const COUNT_INTERVAL_MAX = 4096;
 
-/** What all near pages have before the first is met. Nobody writes to it, so it takes no memory. */
-const NOTHING_KNOWN: Int32Array = new Int32Array(NEAR_PAGES);
+/** What stands for the words before the first near page is met. */
+const NOTHING_KNOWN: Int32Array = new Int32Array(0);
+const PAGE_SHIFT = 12;
+const HOME = 1;
 
 /** A width's loads. */
 export interface PageWordReader {
@@ -88,13 +93,13 @@ export class PageWords {
 
   /** The buffer that `word` speaks of. */
   arraysOf(word: number): FrameArrays {
-    const slot = word > 0 ? 0 : (word >>> SLOT_SHIFT) & (SLOTS - 1);
+    const slot = (word & HOME) !== 0 ? 0 : (word >> SLOT_SHIFT) & (SLOTS - 1);
     return this.#arrays[slot] ?? bug(`No buffer has slot ${slot}`);
   }
 
-  /** The frame that `word` speaks of, as a number in its buffer. */
-  frameOf(word: number): number {
-    return word > 0 ? word - 1 : word & (FRAMES_MAX - 1);
+  /** The frame that `word`, of `page`, speaks of, as a number in its buffer. */
+  frameOf(word: number, page: number): number {
+    return (word >> PAGE_SHIFT) + (page % NEAR_PAGES);
   }
 
   /** From now on `page` is known to have frame number `frame` of `arrays`. */
@@ -105,7 +110,8 @@ export class PageWords {
       this.#counts[slot]!++;
       this.#untilCount--;
     }
-    const word = slot === 0 ? frame + 1 : -(2 ** 31) | (slot << SLOT_SHIFT) | frame;
+    const distance = frame - (page % NEAR_PAGES);
+    const word = (distance << PAGE_SHIFT) | (slot === 0 ? HOME : slot << SLOT_SHIFT);
     const block = Math.floor(page / BLOCK_PAGES);
     if (page >= NEAR_PAGES) {
       const place = block & (BLOCKS - 1);

@@ -28,6 +28,8 @@ class Reader {
   }
 }
 
+const isAtHome = (word: number): boolean => (word & 1) !== 0;
+
 interface Known {
   readonly arrays: FrameArrays;
   readonly frame: number;
@@ -60,11 +62,13 @@ function countAtHome(seed: number, buffers: readonly FrameArrays[]): number {
       if (word === 0) continue;
       const wanted = known.get(each);
       assert.equal(words.arraysOf(word), wanted?.arrays);
-      assert.equal(words.frameOf(word), wanted?.frame);
+      assert.equal(words.frameOf(word, each), wanted?.frame);
       if (each >= NEAR_PAGES) continue;
       assert.equal(reader.near[each], word);
-      assert.equal(reader.bySlot[word > 0 ? 0 : (word >>> 23) & 31], wanted?.arrays);
-      if (word > 0) atHome++;
+      assert.equal(reader.bySlot[isAtHome(word) ? 0 : (word >> 1) & 31], wanted?.arrays);
+      // What a load computes, whose address lies in 2^31 bytes: the place in the buffer.
+      assert.equal(((word & ~4095) + each * PAGE) | 0, (wanted?.frame ?? 0) * PAGE);
+      if (isAtHome(word)) atHome++;
     }
   }
   return atHome;
@@ -93,17 +97,17 @@ test("frames that 31 bits do not reach have no words", () => {
   words.set(1, arrays, 2 ** 19);
   assert.equal(words.of(1), 0);
   words.set(1, arrays, 2 ** 19 - 1);
-  assert.equal(words.frameOf(words.of(1)), 2 ** 19 - 1);
+  assert.equal(words.frameOf(words.of(1), 1), 2 ** 19 - 1);
 });
 
 test("who is met most is at home: a buffer that takes over from another, none among equals", () => {
   const words = new PageWords(NEAR_PAGES);
   const [first, second] = [makeArrays(2), makeArrays(2)];
   for (let page = 0; page < 8; page++) words.set(page, first, page);
-  assert.ok(words.of(7) > 0);
+  assert.ok(isAtHome(words.of(7)));
   for (let page = 8; page < 1000; page++) words.set(page, second, page);
-  assert.ok(words.of(999) > 0, "the second");
+  assert.ok(isAtHome(words.of(999)), "the second");
   for (let page = 1000; page < 8000; page++) words.set(page, page % 2 === 0 ? first : second, page);
-  assert.ok(words.of(7998) < 0);
-  assert.ok(words.of(7999) < 0);
+  assert.ok(words.of(7998) !== 0 && !isAtHome(words.of(7998)));
+  assert.ok(words.of(7999) !== 0 && !isAtHome(words.of(7999)));
 });
