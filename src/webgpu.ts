@@ -13,6 +13,14 @@ export {
   type KernelError,
   type WebGpuFaultFields,
 } from "./devices/webgpu/errors.ts";
+export type {
+  WebGpuBinding,
+  WebGpuBuffer,
+  WebGpuBufferOptions,
+  WebGpuSampler,
+  WebGpuTexture,
+  WebGpuTextureOptions,
+} from "./devices/webgpu/bindings.ts";
 export type { AdapterReport } from "./devices/webgpu/messages.ts";
 export { serveWebGpuDevice } from "./devices/webgpu/serve.ts";
 export type { WebGpuStats } from "./devices/webgpu/stats.ts";

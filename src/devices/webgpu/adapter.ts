@@ -70,7 +70,10 @@ export async function acquireDevice(choice: AdapterChoice, frames: number): Prom
   }
   const device = await within(
     choice.timeoutMs,
-    adapter.requestDevice({ requiredLimits: limitsFor(limits, bytes) }),
+    adapter.requestDevice({
+      requiredLimits: limitsFor(limits, bytes),
+      requiredFeatures: KERNEL_FEATURES.filter((feature) => adapter.features.has(feature)),
+    }),
   );
   if (device === undefined) throw noGpu("the adapter gave no device in time; try again");
   const { vendor, architecture, device: model, description } = adapter.info;
@@ -82,7 +85,14 @@ export async function acquireDevice(choice: AdapterChoice, frames: number): Prom
   };
 }
 
-/** Nothing above the specification's defaults, unless the budget needs it. */
+/** Features that kernels may use where the adapter has them. */
+const KERNEL_FEATURES: readonly GPUFeatureName[] = [
+  "shader-f16",
+  "subgroups",
+  "float32-filterable",
+];
+
+/** Sizes above the specification's defaults only where the budget needs them. */
 function limitsFor(limits: GPUSupportedLimits, bytes: number): Record<string, number> {
   const required: Record<string, number> = {};
   if (bytes > DEFAULT_BINDING_BYTES) required["maxStorageBufferBindingSize"] = bytes;
@@ -90,6 +100,8 @@ function limitsFor(limits: GPUSupportedLimits, bytes: number): Record<string, nu
   const { maxComputeInvocationsPerWorkgroup: invocations, maxComputeWorkgroupSizeX: x } = limits;
   required["maxComputeInvocationsPerWorkgroup"] = invocations;
   required["maxComputeWorkgroupSizeX"] = x;
+  // For variables of the kernel's own, beside the library's.
+  required["maxStorageBuffersPerShaderStage"] = limits.maxStorageBuffersPerShaderStage;
   return required;
 }
 

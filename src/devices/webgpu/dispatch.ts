@@ -8,7 +8,7 @@
 import { type DriverThread, HmmError, PAGE_BYTES } from "../../driver-interface.ts";
 import type { ChunkOutcome, ChunkParts, ChunkRunner } from "./chunk.ts";
 import { WebGpuFault } from "./errors.ts";
-import type { GpuFault, GpuProgram } from "./gpu.ts";
+import type { GpuBound, GpuFault, GpuProgram } from "./gpu.ts";
 import type { Answers, DispatchOrder, WorkerStart } from "./messages.ts";
 
 /** What a dispatch needs of the device that runs it. */
@@ -21,6 +21,8 @@ export interface DispatchingDevice {
   items: number;
   /** The kernel, compiled for the GPU of the moment. */
   program(code: string, entryPoint: string): Promise<GpuProgram>;
+  /** Binds what the kernel's own variables need, on the GPU of the moment. */
+  bind(program: GpuProgram, order: DispatchOrder): Promise<GpuBound | undefined>;
   dropShared(): Promise<void>;
   replaceGpu(): Promise<void>;
   publish(): void;
@@ -70,19 +72,27 @@ export async function runDispatch(
   const program = await session.program(order.code, order.entryPoint);
   const before = session.runner.counts.passes;
   await session.dropShared();
+  const held: Held = { bound: await session.bind(program, order) };
   try {
-    await runChunks(session, program, order, isStopped);
+    await runChunks(session, program, order, held, isStopped);
   } finally {
+    held.bound?.end();
     await session.dropShared();
   }
   const seconds = (performance.now() - startMs) / 1000;
   return { passes: session.runner.counts.passes - before, seconds };
 }
 
+/** What is bound on the GPU of the moment. */
+interface Held {
+  bound: GpuBound | undefined;
+}
+
 async function runChunks(
   session: DispatchingDevice,
   program: GpuProgram,
   order: DispatchOrder,
+  held: Held,
   isStopped: () => boolean,
 ): Promise<void> {
   const { runner, driver, start } = session;
@@ -98,7 +108,7 @@ async function runChunks(
     const passes = runner.counts.passes;
     const outcome = await driver.run(
       runner.run({
-        pass: { program, first, end, groups, args, window },
+        pass: { program, first, end, groups, args, window, bound: held.bound },
         fuel: Math.min(known.fuel, start.loopRoundsMax),
         fuelMax: start.loopRoundsMax,
         isLikelyResident: first === 0 ? known.lostPages === pool.lostPages : runner.wasResident,
@@ -109,6 +119,7 @@ async function runChunks(
     session.publish();
     if (outcome.kind === "done") {
       const passMs = (runner.counts.runMs - runMs) / (runner.counts.passes - passes);
+      held.bound?.keep();
       session.items += end - first;
       first = end;
       known.fuel = runner.fuel;
@@ -118,6 +129,9 @@ async function runChunks(
       if (losses > LOSSES_MAX) throw lostTooOften(losses, first, total);
       await session.replaceGpu();
       await session.program(order.code, order.entryPoint);
+      held.bound?.end();
+      held.bound = undefined;
+      held.bound = await session.bind(program, order);
     } else if (outcome.kind === "too large" && end - first > 1) {
       known.size = Math.max(1, Math.floor((end - first) / 2));
     } else throw failureOf(session, order, outcome, first, total);

@@ -13,6 +13,14 @@ export interface GpuProgram {
   readonly name: string;
 }
 
+/** What a dispatch has bound for its kernel's own variables. Made as a program is. */
+export interface GpuBound {
+  /** The chunk that has run is committed. */
+  keep(): void;
+  /** The dispatch is over: what was not kept is undone. */
+  end(): void;
+}
+
 /** One run of a chunk: workgroups [first, end) of a dispatch. */
 export interface GpuPass {
   readonly program: GpuProgram;
@@ -30,6 +38,8 @@ export interface GpuPass {
   readonly args: readonly number[];
   /** Address that word 0 of the u32 form means. */
   readonly window: number;
+  /** Undefined: the kernel has no variables of its own. */
+  readonly bound: GpuBound | undefined;
 }
 
 /** An access that missed. */

@@ -14,8 +14,7 @@ import {
 import { DeviceFault, type DeviceFaultFields } from "../device-fault.ts";
 import type { SnapshotPage } from "../driver.ts";
 import { KernelCompileError, WebGpuFault, type WebGpuFaultFields } from "./errors.ts";
-import { type ProgramError } from "./wgsl/diagnostics.ts";
-import { WgslError } from "./wgsl/program.ts";
+import { type ProgramError, WgslError } from "./wgsl/diagnostics.ts";
 
 /** Which adapter is wanted. */
 export interface AdapterChoice {
@@ -50,12 +49,40 @@ export interface WorkerStart {
   readonly adapter: AdapterChoice;
 }
 
+/** A buffer or a texture that a program makes on the device. */
+export type ResourceSpec =
+  | {
+      readonly kind: "buffer";
+      readonly name: string;
+      readonly lengthBytes: number;
+      /** Undefined: zeros. */
+      readonly bytes: Uint8Array<ArrayBuffer> | undefined;
+    }
+  | {
+      readonly kind: "texture";
+      readonly name: string;
+      readonly width: number;
+      readonly height: number;
+      readonly format: string;
+      /** It may be bound as `texture_storage_2d` too. */
+      readonly isStorage: boolean;
+      readonly bytes: Uint8Array<ArrayBuffer>;
+    };
+
+/** What is bound to a variable. */
+export type BindingOrder =
+  | { readonly kind: "bytes"; readonly bytes: Uint8Array<ArrayBuffer> }
+  | { readonly kind: "resource"; readonly id: number }
+  | { readonly kind: "sampler"; readonly sampler: object };
+
 export interface DispatchOrder {
   readonly code: string;
   readonly entryPoint: string;
   readonly groups: readonly [number, number, number];
   readonly args: readonly number[];
   readonly window: number;
+  /** By the name of the variable. */
+  readonly bindings: Readonly<Record<string, BindingOrder>>;
 }
 
 export type Order =
@@ -64,6 +91,16 @@ export type Order =
   | { readonly kind: "read"; readonly address: number; readonly lengthBytes: number }
   | { readonly kind: "write"; readonly address: number; readonly bytes: Uint8Array<ArrayBuffer> }
   | { readonly kind: "snapshot"; readonly address: number; readonly lengthBytes: number }
+  /** `resource`: a number that its owner gives it. */
+  | { readonly kind: "make"; readonly resource: number; readonly spec: ResourceSpec }
+  | {
+      readonly kind: "fill";
+      readonly resource: number;
+      readonly at: number;
+      readonly bytes: Uint8Array<ArrayBuffer>;
+    }
+  | { readonly kind: "fetch"; readonly resource: number }
+  | { readonly kind: "unmake"; readonly resource: number }
   | { readonly kind: "lose" }
   /** Ends what is under way; nothing but `leave` follows. */
   | { readonly kind: "stop" }
@@ -90,6 +127,10 @@ export interface Answers {
   };
   readonly write: { readonly pages: number; readonly faults: number };
   readonly snapshot: readonly SnapshotPage[];
+  readonly make: undefined;
+  readonly fill: undefined;
+  readonly fetch: Uint8Array<ArrayBuffer>;
+  readonly unmake: undefined;
   readonly lose: undefined;
   readonly stop: undefined;
   readonly leave: undefined;

@@ -9,6 +9,7 @@ import {
   aBoolean,
   aFunction,
   aText,
+  anObject,
   checkArgument,
   oneOf,
   required,
@@ -20,6 +21,7 @@ import {
 } from "../../driver-interface.ts";
 import type { DispatchOptions } from "../driver.ts";
 import { refusalOf } from "../software/options.ts";
+import type { WebGpuBinding } from "./bindings.ts";
 import type { DispatchOrder, WorkerStart } from "./messages.ts";
 import { ARGUMENTS_MAX } from "./wgsl/layout.ts";
 
@@ -70,6 +72,8 @@ export interface WebGpuDispatchOptions extends DispatchOptions {
   readonly signal?: AbortSignal;
   /** Address that word 0 means in `ptr_word(w)`. A multiple of 4. Default 0. */
   readonly window?: number;
+  /** What the kernel's own variables with a `@binding` are, each by its name. */
+  readonly bindings?: Readonly<Record<string, WebGpuBinding>>;
 }
 
 const MEMORY_MIN_BYTES: number = 4 * PAGE_BYTES;
@@ -148,6 +152,7 @@ const DISPATCH_RULES: OptionRules<WebGpuDispatchOptions> = {
   }),
   signal: ruleOf("an AbortSignal", (value) => value instanceof AbortSignal),
   window: wholeNumber(0, END_BYTES - 4, 4),
+  bindings: anObject,
 };
 
 /** Throws EINVAL. */
@@ -156,12 +161,13 @@ export function dispatchOptions(
   given: WebGpuDispatchOptions,
 ): Pick<DispatchOrder, "groups" | "args" | "window"> & {
   readonly signal: AbortSignal | undefined;
+  readonly bindings: Readonly<Record<string, WebGpuBinding>>;
 } {
   const refuse = refusalOf("dispatch");
   checkArgument(refuse, "workgroups", workgroups, someWorkgroups);
   const [x = 1, y = 1, z = 1] = typeof workgroups === "number" ? [workgroups] : workgroups;
   checkArgument(refuse, "the number of workgroups", x * y * z, wholeNumber(0, WORKGROUPS_MAX));
   const options = takeOptions<WebGpuDispatchOptions>(refuse, given, DISPATCH_RULES);
-  const { args = [], signal, window = 0 } = options;
-  return { groups: [x, y, z], args: [...args], window, signal };
+  const { args = [], signal, window = 0, bindings = {} } = options;
+  return { groups: [x, y, z], args: [...args], window, signal, bindings };
 }

@@ -13,6 +13,7 @@ import {
   PAGE_BYTES,
   type Task,
 } from "../../driver-interface.ts";
+import type { Bound } from "./bound.ts";
 import {
   type Gpu,
   type GpuFault,
@@ -134,6 +135,24 @@ export class RealGpu implements Gpu {
     return this.#layout;
   }
 
+  /**
+   * What WebGPU has against running the pipeline with these bind groups, or undefined: the sizes of
+   * buffers are compared with the kernel's types only here. Nothing runs.
+   */
+  async refusalOf(pipeline: GPUComputePipeline, { groups }: Bound): Promise<string | undefined> {
+    const { device } = this;
+    device.pushErrorScope("validation");
+    const encoder = device.createCommandEncoder();
+    const compute = encoder.beginComputePass();
+    compute.setPipeline(pipeline);
+    groups.forEach((group, i) => compute.setBindGroup(i, group));
+    if (this.#group !== undefined) compute.setBindGroup(LIBRARY_GROUP, this.#group);
+    compute.dispatchWorkgroups(0);
+    compute.end();
+    encoder.finish();
+    return (await device.popErrorScope())?.message;
+  }
+
   writeFrames(frames: readonly number[], bytes: Uint8Array<ArrayBuffer>): void {
     if (this.isLost) return;
     for (let i = 0; i < frames.length;) {
@@ -178,8 +197,11 @@ export class RealGpu implements Gpu {
     queue.writeBuffer(this.#parameters, 0, parameterWords(pass, this.frames));
     const encoder = device.createCommandEncoder();
     encoder.clearBuffer(this.#control);
+    const bound = pass.bound as Bound | undefined; // made for this GPU
+    bound?.begin(encoder);
     const compute = encoder.beginComputePass();
     compute.setPipeline(pipeline);
+    bound?.groups.forEach((group, i) => compute.setBindGroup(i, group));
     compute.setBindGroup(LIBRARY_GROUP, this.#group);
     const cells = pass.end - pass.first;
     const row = 2 ** ROW_SHIFT;

@@ -4,16 +4,25 @@
  * on the GPU that replaces a lost one. Of the device's Worker.
  */
 
+import { HmmError } from "../../driver-interface.ts";
+import { type BindRequest, Bound } from "./bound.ts";
 import type { RealGpu, RealProgram } from "./real-gpu.ts";
-import { errorsOf } from "./wgsl/diagnostics.ts";
+import type { BoundKind, BoundVariable } from "./wgsl/bindings.ts";
+import { WgslError, errorsOf } from "./wgsl/diagnostics.ts";
 import { LIBRARY_GROUP, type TableLayout } from "./wgsl/layout.ts";
-import { type Program, WgslError, makeProgram } from "./wgsl/program.ts";
+import { type Program, makeProgram } from "./wgsl/program.ts";
 
 interface Pipelines {
   readonly gpu: RealGpu;
   readonly table: TableLayout;
   readonly made: Map<boolean, Promise<GPUComputePipeline>>;
+  /** Of the groups that are the user's. */
+  readonly layouts: readonly GPUBindGroupLayout[];
 }
+
+type Orders = Pick<BindRequest, "orders" | "resourceOf">;
+
+const COMPUTE = 0x4;
 
 export class WgslProgram implements RealProgram {
   readonly name: string;
@@ -28,16 +37,60 @@ export class WgslProgram implements RealProgram {
 
   /** Rejects with WgslError when it does not compile. */
   pipeline(gpu: RealGpu, isRecording: boolean): Promise<GPUComputePipeline> {
-    const { table } = gpu;
-    if (this.#pipelines?.gpu !== gpu || this.#pipelines.table !== table)
-      this.#pipelines = { gpu, table, made: new Map() };
-    const { made } = this.#pipelines;
+    const { made, layouts } = this.#pipelinesOn(gpu);
     let pipeline = made.get(isRecording);
-    if (pipeline === undefined) made.set(isRecording, (pipeline = this.#make(gpu, isRecording)));
+    if (pipeline === undefined) {
+      pipeline = this.#make(gpu, isRecording, layouts);
+      made.set(isRecording, pipeline);
+    }
     return pipeline;
   }
 
-  async #make(gpu: RealGpu, isRecording: boolean): Promise<GPUComputePipeline> {
+  /** Undefined where the kernel has no variables of its own. Rejects as Bound does. */
+  async bind(gpu: RealGpu, request: Orders): Promise<Bound | undefined> {
+    const { variables } = this.#program;
+    if (variables.length === 0 && Object.keys(request.orders).length === 0) return undefined;
+    const { layouts } = this.#pipelinesOn(gpu);
+    const bound = await Bound.create({ device: gpu.device, variables, layouts, ...request });
+    const refusal = await gpu.refusalOf(await this.pipeline(gpu, false), bound);
+    if (refusal === undefined) return bound;
+    bound.end();
+    const text = `Cannot bind what the kernel needs: ${refusal}`;
+    throw new HmmError("EINVAL", "dispatch", text);
+  }
+
+  #pipelinesOn(gpu: RealGpu): Pipelines {
+    const { table, device } = gpu;
+    const old = this.#pipelines;
+    if (old?.gpu === gpu && old.table === table) return old;
+    const { variables } = this.#program;
+    refuseTooMany(variables, device.limits);
+    const layouts = this.#layoutsOn(device);
+    return (this.#pipelines = { gpu, table, made: new Map(), layouts });
+  }
+
+  /** Of the user's groups. What is wrong with one, the compiler or the pipeline says. */
+  #layoutsOn(device: GPUDevice): GPUBindGroupLayout[] {
+    const { variables, entry } = this.#program;
+    try {
+      return Array.from({ length: LIBRARY_GROUP }, (_, group) =>
+        device.createBindGroupLayout({
+          entries: variables
+            .filter((variable) => variable.group === group)
+            .map(({ binding, layout }) => ({ binding, visibility: COMPUTE, ...layout })),
+        }),
+      );
+    } catch (error) {
+      const { line, column } = variables.find(({ layout }) => "storageTexture" in layout) ?? entry;
+      throw new WgslError([{ line, column, message: String(error) }]);
+    }
+  }
+
+  async #make(
+    gpu: RealGpu,
+    isRecording: boolean,
+    layouts: readonly GPUBindGroupLayout[],
+  ): Promise<GPUComputePipeline> {
     const { device, layout } = gpu;
     const code = this.#program.text(isRecording, gpu.table, gpu.frames);
     device.pushErrorScope("validation");
@@ -46,13 +99,59 @@ export class WgslProgram implements RealProgram {
     await device.popErrorScope();
     const errors = errorsOf(this.#program, messages);
     if (errors.length > 0) throw new WgslError(errors);
-    const empty = device.createBindGroupLayout({ entries: [] });
-    const bindGroupLayouts = Array.from({ length: LIBRARY_GROUP }, () => empty);
-    bindGroupLayouts.push(layout);
+    const bindGroupLayouts = [...layouts, layout];
     const pipelineLayout = device.createPipelineLayout({ bindGroupLayouts });
-    return await device.createComputePipelineAsync({
-      layout: pipelineLayout,
-      compute: { module, entryPoint: "hmm_main" },
-    });
+    try {
+      return await device.createComputePipelineAsync({
+        layout: pipelineLayout,
+        compute: { module, entryPoint: "hmm_main" },
+      });
+    } catch (error) {
+      if (gpu.isLost || !(error instanceof Error)) throw error;
+      throw new WgslError([{ ...this.#program.entry, message: error.message }]);
+    }
+  }
+}
+
+/** Storage buffers of the library. */
+const LIBRARY_STORAGE = 3;
+
+/** What an adapter may have too few of, and how many the library takes. */
+const COUNTED: readonly {
+  readonly kinds: readonly BoundKind[];
+  readonly limit: keyof GPUSupportedLimits & `max${string}`;
+  readonly own: number;
+  readonly what: string;
+}[] = [
+  {
+    kinds: ["read", "write"],
+    limit: "maxStorageBuffersPerShaderStage",
+    own: LIBRARY_STORAGE,
+    what: "storage buffers",
+  },
+  {
+    kinds: ["uniform"],
+    limit: "maxUniformBuffersPerShaderStage",
+    own: 1,
+    what: "uniform buffers",
+  },
+  {
+    kinds: ["texture"],
+    limit: "maxSampledTexturesPerShaderStage",
+    own: 0,
+    what: "textures",
+  },
+  { kinds: ["sampler"], limit: "maxSamplersPerShaderStage", own: 0, what: "samplers" },
+];
+
+/** Throws WgslError at the first variable that is one too many for the adapter. */
+function refuseTooMany(variables: readonly BoundVariable[], limits: GPUSupportedLimits): void {
+  for (const { kinds, limit, own, what } of COUNTED) {
+    const most = Number(limits[limit]) - own;
+    const extra = variables.filter(({ kind }) => kinds.includes(kind))[most];
+    if (extra === undefined) continue;
+    const { name, line, column } = extra;
+    const message = `"${name}" is one too many: the adapter has room for ${most} ${what} here`;
+    throw new WgslError([{ line, column, message }]);
   }
 }

@@ -87,6 +87,17 @@ class Desk {
         return await session.write(order.address, order.bytes);
       case "snapshot":
         return await session.snapshot(order.address, order.lengthBytes);
+      case "make":
+        await session.makeResource(order.resource, order.spec);
+        return undefined;
+      case "fill":
+        await session.fillResource(order.resource, order.at, order.bytes);
+        return undefined;
+      case "fetch":
+        return await session.fetchResource(order.resource);
+      case "unmake":
+        session.unmakeResource(order.resource);
+        return undefined;
       case "leave":
         await session.close();
         return undefined;

@@ -19,17 +19,25 @@ import {
 import { DeviceFault } from "../device-fault.ts";
 import type { SnapshotPage } from "../driver.ts";
 import { type Acquired, acquireDevice } from "./adapter.ts";
+import type { Bound } from "./bound.ts";
 import { Bringer } from "./bring.ts";
 import { type ChunkParts, ChunkRunner } from "./chunk.ts";
 import { type Outcome, snapshot, transfer } from "./commands.ts";
 import { runDispatch } from "./dispatch.ts";
 import { FramePool } from "./frame-pool.ts";
-import type { AdapterReport, Answers, DispatchOrder, WorkerStart } from "./messages.ts";
+import type {
+  AdapterReport,
+  Answers,
+  DispatchOrder,
+  ResourceSpec,
+  WorkerStart,
+} from "./messages.ts";
 import { WORKER_RESOURCE, putRecord } from "./mirror-ops.ts";
 import { PageMap } from "./page-map.ts";
 import { GpuMemoryError, RealGpu } from "./real-gpu.ts";
 import { WgslProgram } from "./real-program.ts";
 import { WebGpuRecord, drainLog, withDriverLock } from "./record.ts";
+import { Resource } from "./bound-resources.ts";
 import { publishStats } from "./stats.ts";
 
 export class Session {
@@ -46,6 +54,7 @@ export class Session {
   /** Of the reference to the record. */
   readonly #slot: number;
   readonly #programs = new Map<string, WgslProgram>();
+  readonly #resources = new Map<number, Resource>();
   readonly #current: CurrentGpu;
 
   private constructor(opened: Opened, bringer: Bringer, gpu: CurrentGpu, adapter: AdapterReport) {
@@ -145,6 +154,41 @@ export class Session {
     if (this.gpu.isLost) await this.replaceGpu();
     await Promise.all([program.pipeline(this.gpu, true), program.pipeline(this.gpu, false)]);
     return program;
+  }
+
+  /** Rejects with HmmError when what is bound does not fit the kernel. */
+  bind(program: WgslProgram, { bindings }: DispatchOrder): Promise<Bound | undefined> {
+    return program.bind(this.gpu, { orders: bindings, resourceOf: (id) => this.#resourceOf(id) });
+  }
+
+  #resourceOf(id: number): Resource {
+    const resource = this.#resources.get(id);
+    if (resource !== undefined) return resource;
+    const text = "Cannot use what is bound: it has been disposed of; make it again";
+    throw new HmmError("EBADF", "resource", text);
+  }
+
+  /** Rejects with HmmError ENOMEM, EINVAL. */
+  async makeResource(id: number, spec: ResourceSpec): Promise<void> {
+    if (this.gpu.isLost) await this.replaceGpu();
+    const resource = new Resource(spec);
+    await resource.on(this.gpu.device);
+    this.#resources.set(id, resource);
+  }
+
+  async fillResource(id: number, at: number, bytes: Uint8Array<ArrayBuffer>): Promise<void> {
+    if (this.gpu.isLost) await this.replaceGpu();
+    await this.#resourceOf(id).write(this.gpu.device, at, bytes);
+  }
+
+  async fetchResource(id: number): Promise<Uint8Array<ArrayBuffer>> {
+    if (this.gpu.isLost) await this.replaceGpu();
+    return await this.#resourceOf(id).read(this.gpu.device);
+  }
+
+  unmakeResource(id: number): void {
+    this.#resources.get(id)?.destroy();
+    this.#resources.delete(id);
   }
 
   dispatch(order: DispatchOrder, isStopped: () => boolean): Promise<Answers["dispatch"]> {

@@ -27,6 +27,16 @@ import type {
   DispatchResult,
   SnapshotPage,
 } from "../driver.ts";
+import {
+  type ResourceDesk,
+  type WebGpuBuffer,
+  type WebGpuBufferOptions,
+  type WebGpuTexture,
+  type WebGpuTextureOptions,
+  bindingOrders,
+  makeBuffer,
+  makeTexture,
+} from "./bindings.ts";
 import type { AdapterReport, DispatchOrder } from "./messages.ts";
 import { WEBGPU_DEVICE_OPS, putRecord } from "./mirror-ops.ts";
 import {
@@ -62,7 +72,7 @@ export interface WebGpuKernel extends DeviceKernel {
    * - HmmError ENOMEM when one workgroup uses more pages than the device has, ETIMEDOUT when an
    *   invocation makes more than `loopRoundsMax` rounds, ECANCELED when `signal` is raised or the
    *   device is disposed of, ENODEV when the GPU is gone for good, EBADF when the device is
-   *   disposed of, EINVAL for bad arguments.
+   *   disposed of, EINVAL for bad arguments, and for bindings that are not what the kernel needs.
    *
    * Whatever it rejects with, a workgroup has run once or not at all.
    */
@@ -100,6 +110,7 @@ export class WebGpuDevice implements Device<WebGpuKernelOptions> {
   readonly adapter: AdapterReport;
   readonly #owned: OwnedRecord;
   readonly #link: WorkerLink;
+  readonly #desk: ResourceDesk;
   #disposal: Promise<void> | undefined;
   #finalStats: WebGpuStats | undefined;
 
@@ -108,6 +119,10 @@ export class WebGpuDevice implements Device<WebGpuKernelOptions> {
     this.adapter = adapter;
     this.#owned = owned;
     this.#link = link;
+    this.#desk = {
+      ask: link.ask.bind(link),
+      check: (syscall) => this.#check(syscall),
+    };
   }
 
   /**
@@ -146,8 +161,10 @@ export class WebGpuDevice implements Device<WebGpuKernelOptions> {
         await this.#link.ask({ kind: "compile", code, entryPoint });
       },
       dispatch: async (workgroups, given = {}) => {
-        const { signal, ...order } = dispatchOptions(workgroups, given);
-        return await this.#dispatch({ code, entryPoint, ...order }, signal);
+        const { signal, bindings: bound, ...rest } = dispatchOptions(workgroups, given);
+        this.#check("dispatch");
+        const bindings = bindingOrders(this.#desk, bound);
+        return await this.#dispatch({ code, entryPoint, ...rest, bindings }, signal);
       },
     };
   }
@@ -156,7 +173,6 @@ export class WebGpuDevice implements Device<WebGpuKernelOptions> {
     order: DispatchOrder,
     signal: AbortSignal | undefined,
   ): Promise<WebGpuDispatchResult> {
-    this.#check("dispatch");
     if (signal?.aborted === true)
       throw new HmmError("ECANCELED", "dispatch", "Cannot dispatch: the signal is raised already");
     const before = this.statsSync();
@@ -175,6 +191,22 @@ export class WebGpuDevice implements Device<WebGpuKernelOptions> {
       retries: after.retries - before.retries,
       replays: after.replays - before.replays,
     };
+  }
+
+  /**
+   * Makes a buffer for `var<uniform>` and `var<storage>` of kernels. Rejects with HmmError EINVAL
+   * (the adapter makes none so long), ENOMEM, EBADF.
+   */
+  buffer(options: WebGpuBufferOptions): Promise<WebGpuBuffer> {
+    return makeBuffer(this.#desk, options);
+  }
+
+  /**
+   * Makes a texture for variables of kernels, which only read it. Rejects with HmmError EINVAL (the
+   * adapter knows no such format, or the bytes do not fit it), ENOMEM, EBADF.
+   */
+  texture(options: WebGpuTextureOptions): Promise<WebGpuTexture> {
+    return makeTexture(this.#desk, options);
   }
 
   async read(address: number, into: Uint8Array): Promise<CommandResult> {

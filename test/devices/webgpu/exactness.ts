@@ -8,7 +8,7 @@ import { AddressSpace, HmmError } from "../../../src/index.ts";
 import { type WebGpuDispatchResult, WebGpuDevice } from "../../../src/webgpu.ts";
 import type { DisturbingStart } from "./disturbing-agent.ts";
 import { plainGpu } from "./find-gpu.ts";
-import { type Regions, generateKernel, randomFrom } from "./generated-kernel.ts";
+import { BOUND_WORDS, type Regions, generateKernel, randomFrom } from "./generated-kernel.ts";
 import { plainLibrary } from "./plain-library.ts";
 
 const PAGE_WORDS = 1024;
@@ -65,13 +65,17 @@ function initialWords(seed: number, regions: Regions, base: number): Uint32Array
   return words;
 }
 
+const BOUND_TABLE: Uint32Array<ArrayBuffer> = Uint32Array.from({ length: BOUND_WORDS }, (_, i) =>
+  Math.imul(i + 1, 0x9e3779b9),
+);
+
 async function runPlain(
   code: string,
   base: number,
   args: readonly number[],
   words: Uint32Array<ArrayBuffer>,
   workgroups: number,
-): Promise<Uint32Array> {
+): Promise<{ words: Uint32Array; sums: Uint32Array }> {
   const gpu = await plainGpu();
   if (typeof gpu === "string") throw new Error(gpu);
   const adapter = await gpu.requestAdapter();
@@ -81,23 +85,32 @@ async function runPlain(
   const layout = "auto" as const;
   const pipeline = await device.createComputePipelineAsync({ layout, compute: { module } });
   const size = words.byteLength;
-  const memory = device.createBuffer({ size, usage: 0x80 | 0x8 | 0x4 });
-  const readBack = device.createBuffer({ size, usage: 0x1 | 0x8 });
+  const boundBytes = BOUND_WORDS * 4;
+  const usage = 0x80 | 0x8 | 0x4;
+  const memory = device.createBuffer({ size, usage });
+  const sums = device.createBuffer({ size: boundBytes, usage });
+  const table = device.createBuffer({ size: boundBytes, usage });
+  const readBack = device.createBuffer({ size: size + boundBytes, usage: 0x1 | 0x8 });
   device.queue.writeBuffer(memory, 0, words);
+  device.queue.writeBuffer(table, 0, BOUND_TABLE);
   const encoder = device.createCommandEncoder();
   const pass = encoder.beginComputePass();
   pass.setPipeline(pipeline);
   const entries = [{ binding: 0, resource: { buffer: memory } }];
   pass.setBindGroup(0, device.createBindGroup({ layout: pipeline.getBindGroupLayout(0), entries }));
+  const bound = [sums, table].map((buffer, binding) => ({ binding, resource: { buffer } }));
+  const boundLayout = pipeline.getBindGroupLayout(1);
+  pass.setBindGroup(1, device.createBindGroup({ layout: boundLayout, entries: bound }));
   pass.dispatchWorkgroups(workgroups);
   pass.end();
   encoder.copyBufferToBuffer(memory, 0, readBack, 0, size);
+  encoder.copyBufferToBuffer(sums, 0, readBack, size, boundBytes);
   device.queue.submit([encoder.finish()]);
   await readBack.mapAsync(1);
   const result = Uint32Array.from(new Uint32Array(readBack.getMappedRange()));
   readBack.unmap();
   device.destroy();
-  return result;
+  return { words: result.subarray(0, words.length), sums: result.subarray(words.length) };
 }
 
 /** Starts the thread of disturbing-agent.ts; `end` stops it and says how it went. */
@@ -137,6 +150,7 @@ export async function checkExactness(options: ExactnessOptions): Promise<Exactne
     memoryBytes: (devicePages + 2) * PAGE_BYTES,
     faultTimeoutMs: 30_000,
   });
+  await using sums = await device.buffer({ lengthBytes: BOUND_WORDS * 4 });
   const readOnlyPages = starts[2] ?? 1;
   const agent = isDisturbed
     ? await disturb({ handle: space.handle, base, pages, readOnlyPages, seed })
@@ -144,7 +158,9 @@ export async function checkExactness(options: ExactnessOptions): Promise<Exactne
   let result: WebGpuDispatchResult | undefined;
   let outcome = "equal";
   try {
-    result = await device.kernel({ code, entryPoint: "main" }).dispatch(workgroups, { args });
+    const bindings = { bound_sums: sums, bound_table: BOUND_TABLE };
+    const kernel = device.kernel({ code, entryPoint: "main" });
+    result = await kernel.dispatch(workgroups, { args, bindings });
   } catch (error) {
     if (!(error instanceof HmmError) || error.code !== "ENOMEM") throw error;
     outcome = "too small";
@@ -155,8 +171,13 @@ export async function checkExactness(options: ExactnessOptions): Promise<Exactne
   if (outcome === "equal") {
     const got = new Uint32Array(words.length);
     await space.read(base, new Uint8Array(got.buffer));
-    const wrong = got.findIndex((word, i) => i % PAGE_WORDS !== 1023 && word !== expected[i]);
-    if (wrong >= 0) outcome = `word ${wrong} is ${got[wrong]}, not ${expected[wrong]}\n${code}`;
+    const wrong = got.findIndex((word, i) => i % PAGE_WORDS !== 1023 && word !== expected.words[i]);
+    if (wrong >= 0)
+      outcome = `word ${wrong} is ${got[wrong]}, not ${expected.words[wrong]}\n${code}`;
+    const gotSums = new Uint32Array((await sums.read()).buffer);
+    const wrongSum = gotSums.findIndex((sum, i) => sum !== expected.sums[i]);
+    if (wrongSum >= 0)
+      outcome = `sum ${wrongSum} is ${gotSums[wrongSum]}, not ${expected.sums[wrongSum]}\n${code}`;
   }
   return { outcome, result, disturbances: steps, staleCommits };
 }

@@ -2,8 +2,8 @@
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { errorsOf } from "../../../src/devices/webgpu/wgsl/diagnostics.ts";
-import { WgslError, makeProgram } from "../../../src/devices/webgpu/wgsl/program.ts";
+import { WgslError, errorsOf } from "../../../src/devices/webgpu/wgsl/diagnostics.ts";
+import { makeProgram } from "../../../src/devices/webgpu/wgsl/program.ts";
 import { scanWgsl, tokensOf } from "../../../src/devices/webgpu/wgsl/scan.ts";
 
 const TABLE = { isFlat: true, words: 2 ** 18 };

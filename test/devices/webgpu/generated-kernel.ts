@@ -32,6 +32,9 @@ export interface GeneratedKernel {
   readonly regions: Regions;
 }
 
+/** Words of what the kernel has bound: sums that it adds to, and a table. */
+export const BOUND_WORDS = 64;
+
 const SIZE = 64;
 /** Slots of an invocation. */
 const SLOTS = 4;
@@ -50,6 +53,8 @@ export function generateKernel(seed: number): GeneratedKernel {
     if (operation === append && ++appends > 2) continue;
     lines.push(`  ${operation(random)}`);
   }
+  const sumAt = random(lines.length);
+  lines.splice(sumAt, 0, `  atomicAdd(&bound_sums[hash(x) % ${BOUND_WORDS}u], x & 15u);`);
   lines.push("  store_u32(own(g, 0u), x);");
   const regions = {
     readPages: 1 + random(24),
@@ -59,6 +64,8 @@ export function generateKernel(seed: number): GeneratedKernel {
     listPages: 1 + Math.ceil((invocations * 2 + 1) / WORDS),
   };
   const code = `
+@group(1) @binding(0) var<storage, read_write> bound_sums: array<atomic<u32>, ${BOUND_WORDS}>;
+@group(1) @binding(1) var<storage, read> bound_table: array<u32, ${BOUND_WORDS}>;
 var<workgroup> shared_words: array<u32, ${SIZE}>;
 fn hash(x: u32) -> u32 { return ((x ^ (x >> 15u)) * 0x2c1b3c6du) ^ (x >> 3u); }
 fn spread(base: vec2u, i: u32, pages: u32) -> vec2u {
@@ -73,7 +80,7 @@ fn own(g: u32, slot: u32) -> vec2u {
 @compute @workgroup_size(${SIZE})
 fn main(@builtin(global_invocation_id) id: vec3u, @builtin(local_invocation_index) li: u32) {
   let g = id.x;
-  var x = hash(g + ${seed >>> 0}u);
+  var x = hash(g + ${seed >>> 0}u) + bound_table[g % ${BOUND_WORDS}u];
 ${lines.join("\n")}
 }
 `;

@@ -119,7 +119,7 @@ const chunk: Body = function* (world, { machine }) {
   const runner = new ChunkRunner({ machine, record, pool, map, gpu: () => gpu, bringer });
   const groups = [1, 1, 1] as const;
   const outcome = yield* runner.run({
-    pass: { program: ADD, first: 0, end: 1, groups, args: [], window: 0 },
+    pass: { program: ADD, first: 0, end: 1, groups, args: [], window: 0, bound: undefined },
     fuel: 1,
     fuelMax: 1,
     isLikelyResident: false,

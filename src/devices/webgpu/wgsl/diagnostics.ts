@@ -10,6 +10,23 @@ export interface ProgramError {
   readonly message: string;
 }
 
+/** Where in the user's text something is wrong. Columns and lines from 1 on. */
+export class WgslError extends Error {
+  readonly errors: readonly ProgramError[];
+
+  constructor(errors: readonly ProgramError[]) {
+    super(errors.map(({ line, column, message }) => `${line}:${column}: ${message}`).join("\n"));
+    this.errors = errors;
+  }
+}
+
+/** Line and column, from 1 on, of a place in a text. */
+export function placeOf(text: string, at: number): { line: number; column: number } {
+  const before = text.slice(0, at);
+  const line = before.split("\n").length;
+  return { line, column: at - before.lastIndexOf("\n") };
+}
+
 /** Text that was put into a line of the user's. */
 export interface Insertion {
   /** Line, from 1 on. */

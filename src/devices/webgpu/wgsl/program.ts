@@ -14,7 +14,8 @@
 import { libraryText } from "./library.ts";
 import type { TableLayout } from "./layout.ts";
 import { LIBRARY_NAMES } from "./names.ts";
-import type { ProgramError, UserText } from "./diagnostics.ts";
+import { type BoundVariable, boundVariables } from "./bindings.ts";
+import { type ProgramError, type UserText, WgslError, placeOf } from "./diagnostics.ts";
 import { type Field, type Loop, type WgslFunction, type WgslText, scanWgsl } from "./scan.ts";
 
 /** What is compiled, and what its places mean. */
@@ -22,16 +23,10 @@ export interface Program extends UserText {
   /** By kind of pass: a fast one notes only that something missed, a recording one says what. */
   readonly text: (isRecording: boolean, table: TableLayout, frames: number) => string;
   readonly usesAtomics: boolean;
-}
-
-/** Where in the user's text something is wrong. Columns and lines from 1 on. */
-export class WgslError extends Error {
-  readonly errors: readonly ProgramError[];
-
-  constructor(errors: readonly ProgramError[]) {
-    super(errors.map(({ line, column, message }) => `${line}:${column}: ${message}`).join("\n"));
-    this.errors = errors;
-  }
+  /** Variables of the user's own that a dispatch binds. */
+  readonly variables: readonly BoundVariable[];
+  /** Place of the entry point: of what is wrong with all of the kernel. */
+  readonly entry: { readonly line: number; readonly column: number };
 }
 
 /** Throws WgslError. */
@@ -42,6 +37,7 @@ export function makeProgram(code: string, entryPoint: string): Program {
     ({ name, attributes }) => name === entryPoint && attributes.some((a) => a.name === "compute"),
   );
   if (entry === undefined) throw new WgslError([noEntry(wgsl, entryPoint)]);
+  const variables = boundVariables(wgsl);
   const wrapper = wrapperOf(wgsl, entry);
   const usesAtomics = wgsl.tokens.some(({ text }) => text.startsWith("atomic_"));
   const fuels = fuelOf(wgsl);
@@ -54,13 +50,9 @@ export function makeProgram(code: string, entryPoint: string): Program {
     userLines: code.split("\n").length,
     insertions: fuels.map(({ at, text }) => ({ ...placeOf(code, at), length: text.length })),
     usesAtomics,
+    variables,
+    entry: placeOf(code, entry.at),
   };
-}
-
-export function placeOf(text: string, at: number): { line: number; column: number } {
-  const before = text.slice(0, at);
-  const line = before.split("\n").length;
-  return { line, column: at - before.lastIndexOf("\n") };
 }
 
 function noEntry({ functions }: WgslText, entryPoint: string): ProgramError {

@@ -52,12 +52,24 @@ export interface WgslFunction {
   readonly loops: readonly Loop[];
 }
 
+/** A variable that is declared at the top. */
+export interface Variable {
+  readonly name: Token;
+  readonly attributes: readonly Attribute[];
+  /** What stands in the brackets of `var<...>`: address space and access, or nothing. */
+  readonly space: readonly string[];
+  readonly type: string;
+}
+
 export interface WgslText {
   readonly text: string;
   readonly tokens: readonly Token[];
   readonly functions: readonly WgslFunction[];
   /** Members by the name of the structure. */
   readonly structures: ReadonlyMap<string, readonly Field[]>;
+  readonly variables: readonly Variable[];
+  /** What an alias means, by its name. */
+  readonly aliases: ReadonlyMap<string, string>;
   /** Names that are declared at the top, functions and structures included. */
   readonly declared: ReadonlyMap<string, Token>;
 }
@@ -127,6 +139,8 @@ export function scanWgsl(text: string): WgslText {
   const tokens = tokensOf(text);
   const functions: WgslFunction[] = [];
   const structures = new Map<string, readonly Field[]>();
+  const variables: Variable[] = [];
+  const aliases = new Map<string, string>();
   const declared = new Map<string, Token>();
   let attributes: Attribute[] = [];
   for (let i = 0; i < tokens.length;) {
@@ -151,12 +165,45 @@ export function scanWgsl(text: string): WgslText {
       i = end + 1;
     } else {
       const declaredName = nameOfDeclaration(tokens, i);
-      if (declaredName !== undefined) declared.set(declaredName.text, declaredName);
-      i = endOfStatement(tokens, i);
+      const end = endOfStatement(tokens, i);
+      if (declaredName !== undefined) {
+        declared.set(declaredName.text, declaredName);
+        if (token.text === "var") variables.push(readVariable(text, tokens, i, end, attributes));
+        if (token.text === "alias")
+          aliases.set(declaredName.text, textBetween(text, tokens, i + 3, end - 1));
+      }
+      i = end;
     }
     attributes = [];
   }
-  return { text, tokens, functions, structures, declared };
+  return { text, tokens, functions, structures, variables, aliases, declared };
+}
+
+/** What tokens [first, end) are in the text. */
+function textBetween(text: string, tokens: readonly Token[], first: number, end: number): string {
+  return first < end ? text.slice(tokens[first]?.at, tokens[end - 1]?.end) : "";
+}
+
+/** `var<space, access> name : type = value;`, as far as it has these; `end`: behind its `;`. */
+function readVariable(
+  text: string,
+  tokens: readonly Token[],
+  index: number,
+  end: number,
+  attributes: readonly Attribute[],
+): Variable {
+  const name = nameOfDeclaration(tokens, index) ?? { text: "", at: 0, end: 0 };
+  const at = tokens.indexOf(name, index);
+  const space = tokens.slice(index + 2, Math.max(index + 2, at - 1)).map((one) => one.text);
+  const isTyped = tokens[at + 1]?.text === ":";
+  let stop = at + 2;
+  while (stop < end - 1 && tokens[stop]?.text !== "=") stop++;
+  return {
+    name,
+    attributes,
+    space: space.filter((one) => one !== ","),
+    type: isTyped ? textBetween(text, tokens, at + 2, stop) : "",
+  };
 }
 
 /** Of `var<..> name`, `const name`, `override name`, `alias name`. */

@@ -1,0 +1,196 @@
+/**
+ * @module devices/webgpu/bound
+ * What a dispatch has bound to its kernel's own variables, on one GPU: bind groups, and the backups
+ * of buffers that the kernel may store to. Of the device's Worker.
+ *
+ * A pass stores to such a buffer at once, also a touch pass, and one that has missed. So a chunk's
+ * first pass copies each aside, and every pass that runs it again begins with the copy:
+ *
+ *     keep() ---> kept --- a pass: copies aside ---> open --- a pass: copies back --+
+ *                  ^                                  | ^                           |
+ *                  +------- the chunk is committed ---+ +---------------------------+
+ *
+ * The host keeps none of this: what a lost GPU had in a buffer that a committed chunk has stored to
+ * is gone (bound-resources.ts).
+ */
+
+import { HmmError } from "../../driver-interface.ts";
+import type { GpuBound } from "./gpu.ts";
+import type { BindingOrder } from "./messages.ts";
+import { Resource, paddedBytes } from "./bound-resources.ts";
+import type { BoundVariable } from "./wgsl/bindings.ts";
+
+const COPY_SRC = 0x4;
+const COPY_DST = 0x8;
+
+interface Backup {
+  readonly original: GPUBuffer;
+  readonly copy: GPUBuffer;
+  readonly size: number;
+}
+
+/** What there is to bind, and what to do when it has been. */
+export interface BindRequest {
+  readonly device: GPUDevice;
+  readonly variables: readonly BoundVariable[];
+  /** By group. */
+  readonly layouts: readonly GPUBindGroupLayout[];
+  readonly orders: Readonly<Record<string, BindingOrder>>;
+  readonly resourceOf: (id: number) => Resource;
+}
+
+export class Bound implements GpuBound {
+  readonly groups: readonly GPUBindGroup[];
+  readonly #device: GPUDevice;
+  readonly #backups: readonly Backup[];
+  /** Made for this dispatch alone. */
+  readonly #owned: readonly Resource[];
+  readonly #stored: readonly Resource[];
+  #isOpen = false;
+
+  private constructor(parts: BoundParts) {
+    this.#device = parts.device;
+    this.groups = parts.groups;
+    this.#owned = parts.owned;
+    this.#stored = parts.stored;
+    this.#backups = parts.backups;
+  }
+
+  /** Rejects with HmmError: EINVAL, ENOMEM, ENODEV. Nothing is left behind then. */
+  static async create(request: BindRequest): Promise<Bound> {
+    const { device, variables, orders } = request;
+    for (const name of Object.keys(orders))
+      if (!variables.some((one) => one.name === name))
+        throw refusal(`the kernel has no variable "${name}" with a @binding`);
+    const owned: Resource[] = [];
+    try {
+      return await bindAll(request, owned, (parts) => new Bound({ device, owned, ...parts }));
+    } catch (error) {
+      for (const resource of owned) resource.destroy();
+      throw error;
+    }
+  }
+
+  /** Before a pass: what is stored to is as it was when the chunk began. */
+  begin(encoder: GPUCommandEncoder): void {
+    for (const { original, copy, size } of this.#backups) {
+      const [from, to] = this.#isOpen ? [copy, original] : [original, copy];
+      encoder.copyBufferToBuffer(from, 0, to, 0, size);
+    }
+    this.#isOpen = true;
+  }
+
+  /** A chunk is committed: what it has stored stands. */
+  keep(): void {
+    this.#isOpen = false;
+    for (const resource of this.#stored) resource.noteStored();
+  }
+
+  /** The dispatch is over: what no commit has kept is undone. */
+  end(): void {
+    if (this.#isOpen && this.#backups.length > 0) {
+      const encoder = this.#device.createCommandEncoder();
+      this.begin(encoder);
+      this.#device.queue.submit([encoder.finish()]);
+    }
+    for (const { copy } of this.#backups) copy.destroy();
+    for (const resource of this.#owned) resource.destroy();
+  }
+}
+
+interface BoundParts {
+  readonly device: GPUDevice;
+  readonly groups: readonly GPUBindGroup[];
+  readonly owned: readonly Resource[];
+  readonly stored: readonly Resource[];
+  readonly backups: readonly Backup[];
+}
+
+async function bindAll(
+  { device, variables, layouts, orders, resourceOf }: BindRequest,
+  owned: Resource[],
+  finish: (parts: Pick<BoundParts, "groups" | "stored" | "backups">) => Bound,
+): Promise<Bound> {
+  const entries: GPUBindGroupEntry[][] = layouts.map(() => []);
+  const stored: Resource[] = [];
+  for (const variable of variables) {
+    const order = orders[variable.name];
+    if (order === undefined) throw refusal(`nothing is bound to ${placed(variable)}`);
+    const resource = order.kind === "resource" ? resourceOf(order.id) : ownOf(order, owned);
+    const bound = await bindingOf(device, variable, order, resource);
+    entries[variable.group]?.push({ binding: variable.binding, resource: bound });
+    if (variable.kind === "write" && resource !== undefined) stored.push(resource);
+  }
+  device.pushErrorScope("out-of-memory");
+  device.pushErrorScope("validation");
+  const groups = layouts.map((layout, group) =>
+    device.createBindGroup({ layout, entries: entries[group] ?? [] }),
+  );
+  const backups = await Promise.all([...new Set(stored)].map((one) => backupOf(device, one)));
+  const invalid = await device.popErrorScope();
+  const none = await device.popErrorScope();
+  if (invalid !== null) throw refusal(invalid.message);
+  if (none !== null)
+    throw new HmmError("ENOMEM", "dispatch", `Cannot back up what is bound: ${none.message}`);
+  return finish({ groups, stored, backups });
+}
+
+/** A resource for this dispatch alone. */
+function ownOf(order: BindingOrder, owned: Resource[]): Resource | undefined {
+  if (order.kind !== "bytes") return undefined;
+  const { bytes } = order;
+  const lengthBytes = Math.max(bytes.length, 4);
+  const resource = new Resource({ kind: "buffer", name: "hmm bytes", lengthBytes, bytes });
+  owned.push(resource);
+  return resource;
+}
+
+async function bindingOf(
+  device: GPUDevice,
+  variable: BoundVariable,
+  order: BindingOrder,
+  resource: Resource | undefined,
+): Promise<GPUBindingResource> {
+  const { kind } = variable;
+  if (order.kind === "sampler") {
+    if (kind !== "sampler") throw mismatch(variable, "a sampler");
+    try {
+      return device.createSampler(order.sampler);
+    } catch (error) {
+      throw refusal(String(error));
+    }
+  }
+  if (order.kind === "bytes" && kind === "write")
+    throw mismatch(variable, "bytes, which could not be read afterwards: make a buffer of them");
+  const made = await resource?.on(device);
+  if (made !== undefined && "texture" in made) {
+    if (kind !== "texture") throw mismatch(variable, "a texture");
+    return made.texture.createView();
+  }
+  const isOfBuffer = kind === "uniform" || kind === "read" || kind === "write";
+  if (made === undefined || !isOfBuffer || resource === undefined)
+    throw mismatch(variable, "a buffer");
+  const { lengthBytes } = resource;
+  const size = kind === "uniform" ? paddedBytes(lengthBytes) : Math.ceil(lengthBytes / 4) * 4;
+  return { buffer: made.buffer, size };
+}
+
+async function backupOf(device: GPUDevice, resource: Resource): Promise<Backup> {
+  const made = await resource.on(device);
+  if (!("buffer" in made)) throw refusal("only a buffer can be stored to");
+  const size = made.buffer.size;
+  const copy = device.createBuffer({ label: "hmm backup", size, usage: COPY_SRC | COPY_DST });
+  return { original: made.buffer, copy, size };
+}
+
+function placed({ name, line, column }: BoundVariable): string {
+  return `"${name}" (${line}:${column})`;
+}
+
+function mismatch(variable: BoundVariable, given: string): HmmError {
+  return refusal(`${placed(variable)} cannot be ${given}`);
+}
+
+function refusal(why: string): HmmError {
+  return new HmmError("EINVAL", "dispatch", `Cannot bind what the kernel needs: ${why}`);
+}
