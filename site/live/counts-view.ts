@@ -4,7 +4,12 @@
  */
 
 import { element } from "./elements.ts";
+import { BASE, MAP_PAGES, PAGE } from "./layout.ts";
 import { type Count, type Reading, countAll } from "./reading.ts";
+import type { Invalidation } from "./watcher.ts";
+
+/** Ranges that a line of the log names. */
+const RANGES_SHOWN = 4;
 
 interface Row {
   readonly last: HTMLElement;
@@ -33,8 +38,8 @@ export class CountsView {
     for (const count of this.#before) this.#draw(count, 0);
   }
 
-  /** A step was run: `code`. */
-  add(code: string, reading: Reading): void {
+  /** A step was run: `code`. `invalidations`: of the parent, in order. */
+  add(code: string, reading: Reading, invalidations: readonly Invalidation[]): void {
     const counts = countAll(reading);
     const parts: string[] = [];
     for (const [index, count] of counts.entries()) {
@@ -43,6 +48,7 @@ export class CountsView {
       if (by > 0) parts.push(`${count.name} ${by}${count.unit}`);
     }
     this.#before = counts;
+    if (invalidations.length > 0) parts.push(`invalidated: ${describeRanges(invalidations)}`);
     this.#write(code, parts.length === 0 ? "no fault, no invalidation" : parts.join("; "));
   }
 
@@ -70,6 +76,23 @@ export class CountsView {
     this.log.append(line);
     this.log.scrollTop = this.log.scrollHeight;
   }
+}
+
+/** What is on the map. What is outside of it is left out; equal ranges are told once. */
+function describeRanges(invalidations: readonly Invalidation[]): string {
+  const first = BASE / PAGE;
+  const times = new Map<string, number>();
+  for (const { startPage, endPage, event } of invalidations) {
+    const start = Math.max(0, startPage - first);
+    const last = Math.min(MAP_PAGES, endPage - first) - 1;
+    if (start > last) continue;
+    const pages = start === last ? `page ${start}` : `pages ${start} to ${last}`;
+    const text = `${pages} (${event})`;
+    times.set(text, (times.get(text) ?? 0) + 1);
+  }
+  const parts = [...times].map(([text, count]) => (count === 1 ? text : `${text} ${count} times`));
+  const shown = parts.slice(0, RANGES_SHOWN).join(", ");
+  return parts.length > RANGES_SHOWN ? `${shown} and ${parts.length - RANGES_SHOWN} more` : shown;
 }
 
 function firstLine(code: string): string {

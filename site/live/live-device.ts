@@ -2,6 +2,7 @@
 
 import { type TypedAccess, serveDevice } from "hmm-ts/worker";
 import { PAGE } from "./layout.ts";
+import "./watcher.ts"; // its call-backs run here, too
 
 type Args = readonly number[];
 

@@ -14,9 +14,13 @@ import { STATES } from "./page-states.ts";
 import { CountsView } from "./counts-view.ts";
 import { ProgramView } from "./program-view.ts";
 import { Session, type Standing } from "./session.ts";
+import type { Invalidation } from "./watcher.ts";
 
 /** Between the steps of a run: time to read, and to look. */
 const RUN_PAUSE_MS = 1200;
+
+/** How often a step that runs is asked for its invalidations: about once a frame. */
+const WATCH_MS = 16;
 
 const HEADERS = [
   "Cross-Origin-Opener-Policy: same-origin",
@@ -121,10 +125,33 @@ class LivePage {
     if (session === undefined || this.#isBusy || this.#program.isAtEnd) return;
     const code = this.#program.code;
     await this.#whileBusy(async () => {
-      const standing = await session.step();
-      this.#counts.add(code, standing.reading);
+      this.#parent.beginStep();
+      const watching = this.#watch(session);
+      const standing = await session.step().finally(watching.end);
+      this.#counts.add(code, standing.reading, await watching.seen);
       this.#draw(standing, true);
     });
+  }
+
+  /**
+   * Marks the pages that a step invalidates, in the frames in which it does. `seen`: all of them,
+   * after `end`.
+   */
+  #watch(session: Session): { end: () => void; seen: Promise<readonly Invalidation[]> } {
+    let isOver = false;
+    const look = async (): Promise<readonly Invalidation[]> => {
+      const seen: Invalidation[] = [];
+      for (;;) {
+        const isLast = isOver;
+        for (const one of await session.takeInvalidations()) {
+          seen.push(one);
+          this.#parent.invalidate(one.startPage, one.endPage);
+        }
+        if (isLast) return seen;
+        await new Promise((resolve) => setTimeout(resolve, WATCH_MS));
+      }
+    };
+    return { end: () => (isOver = true), seen: look() };
   }
 
   async #toggleRun(): Promise<void> {
@@ -192,7 +219,8 @@ function legend(): HTMLElement {
     return element("li", {}, key, ` ${meaning}`);
   });
   const marks =
-    "Beside a letter: s shared too, w written, r read-only. A frame around a page: new.";
+    "Beside a letter: s shared too, w written, r read-only. A frame around a page: new. " +
+    "A dashed line below it: invalidated by the last step.";
   return element(
     "section",
     { class: "live-legend", "aria-label": "Legend" },

@@ -2,6 +2,7 @@
 
 import { AddressSpace } from "hmm-ts";
 import { PAGE } from "./layout.ts";
+import "./watcher.ts"; // its call-backs run here, too
 import type { ThreadAnswer, ThreadRequest } from "./remote-thread.ts";
 
 let space: AddressSpace | undefined;

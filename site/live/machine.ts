@@ -6,6 +6,7 @@
 import { AddressSpace, SoftwareDevice } from "hmm-ts";
 import { DEVICE_FRAMES, PAGE } from "./layout.ts";
 import { RemoteThread } from "./remote-thread.ts";
+import { Watcher } from "./watcher.ts";
 
 const RAM_BYTES = 2 ** 20;
 const HEAP_BYTES = 2 ** 22;
@@ -14,6 +15,8 @@ export interface Machine {
   readonly space: AddressSpace;
   readonly thread: RemoteThread;
   readonly device: SoftwareDevice;
+  /** Sees the invalidations of `space`. */
+  readonly watcher: Watcher;
   dispose(): Promise<void>;
 }
 
@@ -27,13 +30,15 @@ export async function openMachine(): Promise<Machine> {
       memoryBytes: DEVICE_FRAMES * PAGE,
       worker: () => new Worker(new URL("./live-device.ts", import.meta.url), { type: "module" }),
     });
+    const watcher = await Watcher.open(space);
     const opened = thread;
     const dispose = async (): Promise<void> => {
+      await watcher.close();
       await device[Symbol.asyncDispose]();
       await opened.end();
       await space.dispose();
     };
-    return { space, thread, device, dispose };
+    return { space, thread, device, watcher, dispose };
   } catch (error) {
     await thread?.end();
     await space.dispose();

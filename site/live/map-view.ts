@@ -26,6 +26,7 @@ export class MapView {
   readonly #summary: HTMLElement = element("p", { class: "live-summary" });
   readonly #detail: HTMLElement = element("p", { class: "live-detail" });
   #pages: readonly MapPage[] = [];
+  readonly #invalidated: Set<number> = new Set();
   /** What a device says of each page; empty for a space without one. */
   #snapshot: readonly string[] = [];
   #current = 0;
@@ -58,13 +59,30 @@ export class MapView {
       const isChanged = mayMark && nameOf(before[index]) !== nameOf(page);
       cell.dataset["state"] = state;
       cell.classList.toggle("live-changed", isChanged);
-      cell.setAttribute("aria-label", `page ${index}: ${nameOf(page)}${isChanged ? ", new" : ""}`);
+      const news = `${isChanged ? ", new" : ""}${this.#invalidated.has(index) ? ", invalidated" : ""}`;
+      cell.setAttribute("aria-label", `page ${index}: ${nameOf(page)}${news}`);
       cell.replaceChildren(STATES[state].letter);
       const marks = also.map((word) => MARKS[word] ?? "").join("");
       if (marks !== "") cell.append(element("small", {}, marks));
     }
     this.#summary.textContent = summarize(pages);
     this.#describe(this.#current);
+  }
+
+  /** A step begins: none of the pages has been invalidated by it. */
+  beginStep(): void {
+    this.#invalidated.clear();
+    for (const cell of this.#cells) cell.classList.remove("live-invalidated");
+  }
+
+  /** The pages from `startPage` to before `endPage`, as page numbers, are being invalidated. */
+  invalidate(startPage: number, endPage: number): void {
+    const first = Math.max(0, startPage - BASE / PAGE);
+    const end = Math.min(MAP_PAGES, endPage - BASE / PAGE);
+    for (let index = first; index < end; index++) {
+      this.#invalidated.add(index);
+      this.#cells[index]?.classList.add("live-invalidated");
+    }
   }
 
   #makeCell(index: number): HTMLElement {

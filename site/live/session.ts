@@ -7,6 +7,7 @@ import type { AddressSpace, SpaceCounts } from "hmm-ts";
 import { type Machine, openMachine } from "./machine.ts";
 import { type Pause, program } from "./program.ts";
 import { type Reading, readMachine } from "./reading.ts";
+import type { Invalidation } from "./watcher.ts";
 
 /** Where a session stands. */
 export interface Standing {
@@ -38,6 +39,11 @@ export class Session {
   async step(): Promise<Standing> {
     this.#steps++;
     return await this.#advance();
+  }
+
+  /** Invalidations of the parent since the last call. A step may be under way. */
+  takeInvalidations(): Promise<readonly Invalidation[]> {
+    return this.#machine.watcher.take();
   }
 
   async #advance(): Promise<Standing> {

@@ -155,7 +155,17 @@ test(
         /device page faults \d+; copied to the device (4[8-9]|[5-9]\d) KiB/,
       );
       assert.match(lines[5] ?? "", /pages evicted from the device [4-9]/);
-      assert.match(lines[7] ?? "", /invalidations on the device 1; translations dropped 8/);
+      assert.match(
+        lines[7] ?? "",
+        /invalidations on the device 1; translations dropped 8; invalidated: pages 0 to 31 \(prot/,
+      );
+      // A store of the other thread, to one page. A fork, to all. The child's stores, to none.
+      assert.match(lines[6] ?? "", /invalidated: page 11 \(protection of pages\)$/);
+      const marked = page.locator(".live-map:visible .live-invalidated");
+      assert.equal(await marked.count(), 32);
+      assert.match((await marked.first().getAttribute("aria-label")) ?? "", /, invalidated$/);
+      await pressStep(page, 1);
+      assert.equal(await marked.count(), 0);
     });
   },
 );
