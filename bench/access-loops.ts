@@ -228,14 +228,14 @@ export function sidesOf(order: Order, chain: Chain, loads: number): Sides {
   };
 }
 
-function storeInOrder(u32: Numbers, address: number, count: number): number {
-  for (let at = address; at < address + 4 * count; at += 4) u32.store(at, at);
-  return count;
+function storeInOrder(u32: Numbers, address: number, end: number): number {
+  for (let at = address; at < end; at += 4) u32.store(at, at);
+  return end;
 }
 
-function plainStoreInOrder(words: NumberArray, first: number, count: number): number {
-  for (let i = first; i < first + count; i++) words[i] = i;
-  return count;
+function plainStoreInOrder(words: NumberArray, first: number, end: number): number {
+  for (let i = first; i < end; i++) words[i] = i;
+  return end;
 }
 
 function storeAtRandom(u32: Numbers, address: number, order: Uint32Array): number {
@@ -266,7 +266,13 @@ export function storeSidesOf(order: StoreOrder, chain: Chain, stores: number): S
   const oursFrom = windowsOf(words.length, count);
   const plainFrom = windowsOf(words.length, count);
   return {
-    ours: timed(() => storeInOrder(u32, address + 4 * oursFrom(), count)),
-    plain: timed(() => plainStoreInOrder(words, plainFrom(), count)),
+    ours: timed(() => {
+      const from = address + 4 * oursFrom();
+      return storeInOrder(u32, from, from + 4 * count);
+    }),
+    plain: timed(() => {
+      const from = plainFrom();
+      return plainStoreInOrder(words, from, from + count);
+    }),
   };
 }

@@ -111,10 +111,9 @@ const storePlaces = [
   ["(small & 3)", 1, ({ bytes }) => `(small & ${bytes - 1})`],
   // Of a byte the 1 in what is known of its page counts (store-mark.ts).
   [
-    "(known + small) >> 2",
+    "(known + small) >>> 2",
     1,
-    ({ bytes }) =>
-      bytes === 1 ? "(known + small - 1) | 0" : `(known + small) >> ${Math.log2(bytes)}`,
+    ({ bytes }) => `(known + small${bytes === 1 ? " - 1" : ""}) >>> ${Math.log2(bytes)}`,
   ],
   ["0x80000003", 1, ({ bytes }) => `0x8000000${bytes - 1}`],
   ["& 4095) >> 2", 1, ({ bytes }) => `& 4095) >> ${Math.log2(bytes)}`],

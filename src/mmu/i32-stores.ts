@@ -109,7 +109,7 @@ export class I32Stores implements TlbUser, PageUser {
     const small = address | 0;
     const known = this.#pagesKnown[small >>> 12]!;
     if (small === address && known !== 0 && ((small & 3) | this.#asked[0]!) === 0) {
-      this.#known[(known + small) >> 2] = element;
+      this.#known[(known + small) >>> 2] = element;
       return;
     }
     pending[0] = element;

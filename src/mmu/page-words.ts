@@ -42,8 +42,8 @@ const SHARE_TO_STAY = 3 / 4;
 const COUNT_INTERVAL = 32;
 const COUNT_INTERVAL_MAX = 4096;
 
-/** What stands for the words before the first near page is met. */
-const NOTHING_KNOWN: Int32Array = new Int32Array(0);
+/** What all near pages have before the first is met. Nobody writes to it, so it takes no memory. */
+const NOTHING_KNOWN: Int32Array = new Int32Array(NEAR_PAGES);
 const PAGE_SHIFT = 12;
 const HOME = 1;
 

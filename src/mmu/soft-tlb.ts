@@ -24,10 +24,10 @@
  *
  * Why a load does not read the entry in the table: it did, and was 130 instructions. A processor
  * looks 512 instructions ahead, so it had four loads under way where it has twenty of a typed
- * array, and random loads took 4 to 6 times as long. Now it is 49. What they are: 4 for each array
+ * array, and random loads took 4 to 6 times as long. Now it is 51. What they are: 4 for each array
  * that is read (its address in two parts, its length, its field), one or two for each test. So
  * nothing that could be merged is tested twice: the alignment with the bounds of the near pages
- * (the address is turned by its lowest bits, and has no word then), the section with the
+ * (the address is turned by its lowest bits, and one compare refuses both), the section with the
  * word of the page, the generations of all blocks with the epoch.
  *
  * A leaf and a page word were looked up under a generation: the one that the block had BEFORE the
