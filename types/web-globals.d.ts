@@ -61,3 +61,6 @@ declare var crossOriginIsolated: boolean | undefined;
 declare var location: { readonly href: string } | undefined;
 /** In a dedicated Worker of the web's kind, its scope's class. */
 declare var DedicatedWorkerGlobalScope: object | undefined;
+
+/** Calls back before the browser draws its next frame; in windows. */
+declare var requestAnimationFrame: ((callback: (timeMs: number) => void) => number) | undefined;
