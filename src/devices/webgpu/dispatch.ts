@@ -37,8 +37,8 @@ const PASS_SHORT_MS = 12;
 const PASS_LONG_MS = 60;
 /** Commits of a chunk that may fail before threads that change mappings have to wait for it. */
 const STALE_MAX = 3;
-/** Devices lost during one dispatch before it is given up. */
-const LOSSES_MAX = 3;
+/** Devices lost during one dispatch, or one read or write, before it is given up. */
+export const LOSSES_MAX = 3;
 /** Rounds of loops that each invocation may make at first. */
 const FIRST_FUEL: number = 2 ** 14;
 

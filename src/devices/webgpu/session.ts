@@ -9,6 +9,7 @@ import {
   addResource,
   DriverThread,
   EMFILE,
+  ENODEV,
   HmmError,
   HmmMirror,
   PAGE_BYTES,
@@ -23,7 +24,7 @@ import type { Bound } from "./bound.ts";
 import { Bringer } from "./bring.ts";
 import { type ChunkParts, ChunkRunner } from "./chunk.ts";
 import { type Outcome, snapshot, transfer } from "./commands.ts";
-import { runDispatch } from "./dispatch.ts";
+import { LOSSES_MAX, runDispatch } from "./dispatch.ts";
 import { FramePool } from "./frame-pool.ts";
 import type {
   AdapterReport,
@@ -211,12 +212,18 @@ export class Session {
     bytes: Uint8Array<ArrayBuffer>,
     access: "read" | "write",
   ): Promise<Outcome> {
-    if (this.gpu.isLost) await this.replaceGpu();
-    await this.dropShared();
     const { parts, runner } = this;
     const timeoutMs = this.start.faultTimeoutMs;
-    const request = { parts, runner, address, bytes, access, timeoutMs };
-    const outcome = await this.driver.run(transfer(request));
+    let outcome: Outcome;
+    let losses = 0;
+    do {
+      if (this.gpu.isLost) await this.replaceGpu();
+      await this.dropShared();
+      outcome = await this.driver.run(
+        transfer({ parts, runner, address, bytes, access, timeoutMs }),
+      );
+      // Part by part, each of which is whole: done again, it does the same.
+    } while (outcome.errno === ENODEV && this.gpu.isLost && ++losses <= LOSSES_MAX);
     await this.dropShared();
     const { errno, page } = outcome;
     if (errno === 0) return outcome;
