@@ -23,6 +23,7 @@ const to = `${root}command/dist/`;
 /** The entries of the library that have a name. */
 const ENTRIES = new Map([
   ["src/index.js", "hmm-ts"],
+  ["src/webgpu.js", "hmm-ts/webgpu"],
   ["src/checker/index.js", "hmm-ts/checker"],
 ]);
 

@@ -1,5 +1,6 @@
 /** @module The options of workloads that say what memory their device has. */
 
+import type { WebGpuDevice } from "../../src/webgpu.ts";
 import type { SoftwareDeviceOptions } from "../../src/index.ts";
 import { type Reader, oneOf, sizeBytes } from "./option-values.ts";
 import { UsageError } from "./exit-status.ts";
@@ -31,3 +32,15 @@ export const budgetBytes: Reader<number> = sizeBytes(
 
 export const MEMORY_HELP =
   "whose pages the device works on: remote (copies of pages in RAM), private or coherent (its own)";
+
+/** Which device a workload runs on. */
+export type DeviceName = "software" | "webgpu";
+
+/** Reads `--device`. */
+export const deviceName: Reader<DeviceName> = oneOf("--device", ["software", "webgpu"]);
+
+/** What the adapter says of itself, in a line. */
+export function describeGpu({ adapter }: WebGpuDevice): string {
+  const said = [adapter.vendor, adapter.architecture, adapter.device, adapter.description];
+  return `WebGPU, ${said.filter((text) => text !== "").join(" ") || "an adapter without a name"}`;
+}

@@ -4,13 +4,14 @@ import type { Command } from "commander";
 
 import type { AddCommand, CommandContext } from "./command.ts";
 import { UsageError } from "./exit-status.ts";
+import { addCountries } from "./countries/countries-command.ts";
 import { addFile } from "./file/file-command.ts";
 import { addGeocode } from "./geocode/geocode-command.ts";
 import { quote } from "./option-values.ts";
 import { formatRows } from "./text-table.ts";
 
 /** The workloads in the order of the list. To add one, add a file and a line here. */
-const WORKLOADS: readonly AddCommand[] = [addGeocode, addFile];
+const WORKLOADS: readonly AddCommand[] = [addGeocode, addFile, addCountries];
 
 export function addRun(parent: Command, context: CommandContext): void {
   const run = parent

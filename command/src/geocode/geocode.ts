@@ -7,6 +7,7 @@
 
 import { AddressSpace } from "../../../src/index.ts";
 import type { MemoryKind } from "../device-options.ts";
+import { StageClock } from "../stage-clock.ts";
 import { mapMemory, ramBytesNeeded } from "./address-map.ts";
 import { askDevice } from "./ask.ts";
 import type { AskReport } from "./ask.ts";
@@ -49,7 +50,7 @@ export interface GeocodeResult {
   readonly verdict: Verdict;
   /** Every answer was checked, none was wrong, and no memory came back dirty. */
   readonly verified: boolean;
-  readonly stageSeconds: Readonly<Record<GeocodeStage, number>>;
+  readonly stageSeconds: (stage: GeocodeStage) => number;
   /** All of it. */
   readonly seconds: number;
 }
@@ -66,7 +67,7 @@ function quarterOfTree(cityCount: number): number {
 export async function geocode(options: GeocodeOptions): Promise<GeocodeResult> {
   const { points, threads, seed } = options;
   const progress = options.onProgress ?? (() => {});
-  const stages = new StageClock();
+  const stages = new StageClock<GeocodeStage>();
 
   progress("loading", 0, 0);
   const cities = options.cities ?? (await loadCities());
@@ -108,29 +109,7 @@ export async function geocode(options: GeocodeOptions): Promise<GeocodeResult> {
     asked,
     verdict,
     verified,
-    stageSeconds: stages.seconds,
+    stageSeconds: stages.secondsOf.bind(stages),
     seconds: stages.total(),
   };
-}
-
-/** Seconds by stage: each lasts from the end of the one before. */
-class StageClock {
-  readonly seconds: Record<GeocodeStage, number> = {
-    loading: 0,
-    building: 0,
-    answering: 0,
-    checking: 0,
-  };
-  private readonly startMs: number = performance.now();
-  private lastMs: number = this.startMs;
-
-  end(stage: GeocodeStage): void {
-    const nowMs = performance.now();
-    this.seconds[stage] = (nowMs - this.lastMs) / 1000;
-    this.lastMs = nowMs;
-  }
-
-  total(): number {
-    return (this.lastMs - this.startMs) / 1000;
-  }
 }

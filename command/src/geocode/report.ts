@@ -4,10 +4,10 @@ import { formatBytes, formatCount, formatSeconds, formatThings } from "../quanti
 import type { Colors } from "../terminal.ts";
 import { formatRows } from "../text-table.ts";
 import type { Row } from "../text-table.ts";
+import { timeBar } from "../time-bar.ts";
 import { BUILD_THREADS } from "./build.ts";
 import type { GeocodeResult } from "./geocode.ts";
 
-const TIME_BAR_WIDTH = 32;
 /** Their licence asks for it. */
 const DATA_ROW: Row = [
   "data",
@@ -50,7 +50,7 @@ function workRows({
     [
       "built",
       `a k-d tree of ${formatThings(map.cityCount, "city", "cities")}, ${formatBytes(treeBytes)}, in place by ` +
-        `${BUILD_THREADS} CPU threads, in ${formatSeconds(stageSeconds.building)}`,
+        `${BUILD_THREADS} CPU threads, in ${formatSeconds(stageSeconds("building"))}`,
     ],
     [
       "device",
@@ -108,17 +108,13 @@ function checkRows({ verdict, asked }: GeocodeResult, colors: Colors): Row[] {
   ];
 }
 
-/** A line of the stages, as long as they took. */
 function timeRow({ stageSeconds, seconds }: GeocodeResult, colors: Colors): Row {
-  const marks = ["░", "▒", "█", "▓"];
-  const stages = Object.entries(stageSeconds);
-  const bar = stages.map(([, took], place) =>
-    marks[place]!.repeat(Math.round((took / seconds) * TIME_BAR_WIDTH)),
-  ); // one mark a stage
-  const legend = stages.map(
-    ([stage, took], place) => `${marks[place]!} ${stage} ${formatSeconds(took)}`,
-  ); // as above
-  return ["time", `${formatSeconds(seconds)}  ${colors.cyan(bar.join(""))}`, legend.join("  ")];
+  const stages = ["loading", "building", "answering", "checking"] as const;
+  return timeBar(
+    stages.map((stage) => [stage, stageSeconds(stage)] as const),
+    seconds,
+    colors,
+  );
 }
 
 /** The result as flat data, in the order of the report. */
@@ -161,9 +157,9 @@ export function geocodeJson(result: GeocodeResult): Record<string, string | numb
     rewritesPerSecond: Math.round(census.rewrites / census.seconds),
     remaps: census.remaps,
     seconds: result.seconds,
-    loadingSeconds: stageSeconds.loading,
-    buildingSeconds: stageSeconds.building,
+    loadingSeconds: stageSeconds("loading"),
+    buildingSeconds: stageSeconds("building"),
     answeringSeconds: asked.seconds,
-    checkingSeconds: stageSeconds.checking,
+    checkingSeconds: stageSeconds("checking"),
   };
 }
