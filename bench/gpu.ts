@@ -44,7 +44,12 @@ async function runKernels(): Promise<KernelReport[]> {
   for (let seed = FIRST_SEED; seed < FIRST_SEED + seeds; seed++) {
     const devicePages = BUDGETS_PAGES[seed % BUDGETS_PAGES.length] ?? 60;
     const isDisturbed = seed % 2 === 0;
-    const { outcome, result } = await checkExactness({ seed, devicePages, isDisturbed });
+    const { outcome, result } = await checkExactness({
+      seed,
+      devicePages,
+      isDisturbed,
+      isSplit: seed % 3 === 0,
+    });
     const passes = result?.passes ?? 0;
     reports.push({ seed, devicePages, outcome, passes });
     if (outcome !== "equal" && outcome !== "too small")

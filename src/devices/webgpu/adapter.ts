@@ -6,7 +6,14 @@
 
 import { HmmError, PAGE_BYTES } from "../../driver-interface.ts";
 import type { AdapterChoice, AdapterReport } from "./messages.ts";
-import { DIRECTORY_WORDS, LEAF_ENTRIES, controlWords } from "./wgsl/layout.ts";
+import {
+  DIRECTORY_WORDS,
+  LEAF_ENTRIES,
+  OTHER_STORAGE_BUFFERS,
+  type PoolShape,
+  controlWords,
+  framesByBuffer,
+} from "./wgsl/layout.ts";
 
 const CHECK_DRIVER =
   "check the graphics driver (in Node a Vulkan loader, as libvulkan1, and what it finds)";
@@ -44,6 +51,8 @@ export interface Acquired {
   readonly report: AdapterReport;
   /** Leaves that the page table may have. */
   readonly leavesMax: number;
+  /** The pool's shapes, the best one first: drivers may fail at large buffers. */
+  readonly pools: readonly PoolShape[];
 }
 
 /**
@@ -60,14 +69,9 @@ export async function acquireDevice(choice: AdapterChoice, frames: number): Prom
   );
   if (adapter === undefined || adapter === null)
     throw noGpu(`no adapter was found; ${CHECK_DRIVER}`);
-  const bytes = Math.max(frames * PAGE_BYTES, controlWords(frames) * 4);
   const { limits } = adapter;
-  const bytesMax = Math.min(limits.maxStorageBufferBindingSize, limits.maxBufferSize);
-  if (bytes > bytesMax) {
-    const why = `the adapter binds at most ${bytesMax} bytes`;
-    const text = `Cannot make the device: ${why}; give it no more memoryBytes than that`;
-    throw new HmmError("EINVAL", "device", text);
-  }
+  const pools = poolShapesFor(limits, frames, choice.bufferBytesMax);
+  const bytes = Math.max((pools[0]?.bufferFrames ?? 0) * PAGE_BYTES, controlWords(frames) * 4);
   const device = await within(
     choice.timeoutMs,
     adapter.requestDevice({
@@ -80,9 +84,41 @@ export async function acquireDevice(choice: AdapterChoice, frames: number): Prom
   const tableWords = device.limits.maxStorageBufferBindingSize / 4;
   return {
     device,
+    pools,
     report: { vendor, architecture, device: model, description },
     leavesMax: Math.floor((tableWords - DIRECTORY_WORDS) / LEAF_ENTRIES),
   };
+}
+
+/** Buffers of a pool that has several are no larger: drivers fail at larger ones. */
+const PIECE_BYTES: number = 256 * 2 ** 20;
+
+/**
+ * One buffer where the adapter binds so much, and as many as it takes. Throws HmmError EINVAL where
+ * a shader cannot have so many.
+ */
+export function poolShapesFor(
+  limits: Pick<
+    GPUSupportedLimits,
+    "maxStorageBufferBindingSize" | "maxBufferSize" | "maxStorageBuffersPerShaderStage"
+  >,
+  frames: number,
+  bufferBytesMax: number,
+): PoolShape[] {
+  const { maxStorageBufferBindingSize, maxBufferSize, maxStorageBuffersPerShaderStage } = limits;
+  const most = Math.min(maxStorageBufferBindingSize, maxBufferSize, bufferBytesMax);
+  const isOne = frames * PAGE_BYTES <= most;
+  const one = isOne ? [{ frames, bufferFrames: frames }] : [];
+  if (isOne && frames * PAGE_BYTES <= PIECE_BYTES) return one;
+  const pieceFrames = Math.floor(Math.min(most, PIECE_BYTES) / PAGE_BYTES);
+  const shape = { frames, bufferFrames: 2 ** Math.floor(Math.log2(pieceFrames)) };
+  const buffersMax = maxStorageBuffersPerShaderStage - OTHER_STORAGE_BUFFERS;
+  if (framesByBuffer(shape).length <= buffersMax) return [...one, shape];
+  if (isOne) return one;
+  const bytesMax = Math.max(most, buffersMax * shape.bufferFrames * PAGE_BYTES);
+  const why = `the adapter binds at most ${bytesMax} bytes in ${buffersMax} buffers`;
+  const text = `Cannot make the device: ${why}; give it no more memoryBytes than that`;
+  throw new HmmError("EINVAL", "device", text);
 }
 
 /** Features that kernels may use where the adapter has them. */

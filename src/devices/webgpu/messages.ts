@@ -24,6 +24,8 @@ export interface AdapterChoice {
   readonly nodeFlags: readonly string[] | undefined;
   /** How long an adapter may take to come. */
   readonly timeoutMs: number;
+  /** Bytes of one buffer of the pool at most. */
+  readonly bufferBytesMax: number;
 }
 
 /** What an adapter says of itself; empty where it says nothing. */

@@ -28,8 +28,9 @@ import { ARGUMENTS_MAX } from "./wgsl/layout.ts";
 /** How a WebGPU device is made. */
 export interface WebGpuDeviceOptions {
   /**
-   * GPU memory for pages in bytes, a multiple of 4096 from 16 KiB up to what the adapter binds at
-   * once (128 MiB at least): the budget. Two pages of it are the device's own.
+   * GPU memory for pages in bytes, a multiple of 4096 from 16 KiB up to what the adapter binds: the
+   * budget. 768 MiB are possible everywhere, and up to 128 MiB in one buffer. Two pages of it are
+   * the device's own.
    */
   readonly memoryBytes: number;
   /** Which adapter. Default: the system's choice. */
@@ -40,6 +41,12 @@ export interface WebGpuDeviceOptions {
   readonly nodeFlags?: readonly string[];
   /** How long an adapter may take to come, in milliseconds. Default 20,000. */
   readonly adapterTimeoutMs?: number;
+  /**
+   * Largest buffer for pages, in bytes, at least 4096. Default: what the adapter binds at once. A
+   * pool that is larger has several buffers, of at most 256 MiB and a power of two of pages: loads
+   * take two to three times as long then.
+   */
+  readonly bufferBytesMax?: number;
   /** How long a fault may be retried while the mapping goes on changing. Default 1000. */
   readonly faultTimeoutMs?: number;
   /** Rounds of its loops that one invocation may make, 1 to 2^31. Default 2^28. */
@@ -94,6 +101,7 @@ const DEVICE_RULES: OptionRules<WebGpuDeviceOptions> = {
   adapterTimeoutMs: wholeNumber(1, MILLISECONDS_MAX),
   faultTimeoutMs: wholeNumber(1, MILLISECONDS_MAX),
   loopRoundsMax: wholeNumber(1, 2 ** 31),
+  bufferBytesMax: wholeNumber(PAGE_BYTES),
   quiet: aBoolean,
   name: aText,
   worker: aFunction,
@@ -120,6 +128,7 @@ export function deviceOptions(given: WebGpuDeviceOptions): Omit<
       forceFallback: options.forceFallbackAdapter ?? false,
       nodeFlags: options.nodeFlags,
       timeoutMs: adapterTimeoutMs,
+      bufferBytesMax: options.bufferBytesMax ?? Number.MAX_SAFE_INTEGER,
     },
     name,
     worker,

@@ -24,7 +24,9 @@ import {
   type PassResult,
 } from "./gpu.ts";
 import { parameterWords } from "./parameters.ts";
+import { FrameStore } from "./frame-store.ts";
 import {
+  CONTROL_BINDING,
   FAULTS,
   FAULTS_MAX,
   FAULT_LIST,
@@ -32,12 +34,16 @@ import {
   FLAGS,
   LIBRARY_GROUP,
   MISSED,
+  PARAMETERS_BINDING,
   PARAMETER_WORDS,
+  type PoolShape,
   ROW_SHIFT,
   SPENT,
+  TABLE_BINDING,
   type TableLayout,
-  ZERO_FRAME,
   controlWords,
+  framesByBuffer,
+  poolBinding,
 } from "./wgsl/layout.ts";
 
 /** Pages that are read back in one go. */
@@ -55,8 +61,8 @@ const MODE_READ = 0x1;
 
 export interface RealGpuOptions {
   readonly device: GPUDevice;
-  /** Frames of the pool, the two included that hold no page. */
-  readonly frames: number;
+  /** Of the pool, the two frames included that hold no page. */
+  readonly shape: PoolShape;
   readonly driver: DriverThread;
   /** A completion of the device's record, for waiting. */
   readonly answered: Completion;
@@ -76,7 +82,8 @@ export class RealGpu implements Gpu {
   isLost = false;
   readonly #driver: DriverThread;
   readonly #answered: Completion;
-  readonly #pool: GPUBuffer;
+  readonly shape: PoolShape;
+  readonly #store: FrameStore;
   readonly #control: GPUBuffer;
   readonly #parameters: GPUBuffer;
   readonly #controlRead: GPUBuffer;
@@ -90,21 +97,23 @@ export class RealGpu implements Gpu {
   readonly #flags: Uint32Array;
 
   private constructor(options: RealGpuOptions) {
-    const { device, frames, driver, answered } = options;
+    const { device, shape, driver, answered } = options;
+    const { frames } = shape;
     this.device = device;
+    this.shape = shape;
     this.frames = frames;
     this.#driver = driver;
     this.#answered = answered;
     const make = (label: string, size: number, usage: number): GPUBuffer =>
       device.createBuffer({ label, size, usage });
     const controlBytes = controlWords(frames) * 4;
-    this.#pool = make("hmm pool", frames * PAGE_BYTES, STORAGE | COPY_SRC | COPY_DST);
+    this.#store = new FrameStore(device, shape);
     this.#control = make("hmm control", controlBytes, STORAGE | COPY_SRC | COPY_DST);
     this.#parameters = make("hmm parameters", PARAMETER_WORDS * 4, UNIFORM | COPY_DST);
     this.#controlRead = make("hmm control read", (FLAGS + frames) * 4, MAP_READ | COPY_DST);
     const readPages = Math.min(READ_PAGES, frames);
     this.#pagesRead = make("hmm pages read", readPages * PAGE_BYTES, MAP_READ | COPY_DST);
-    this.#layout = libraryLayout(device);
+    this.#layout = libraryLayout(device, shape);
     this.#flags = new Uint32Array(frames);
     void this.#watchLoss();
   }
@@ -119,7 +128,7 @@ export class RealGpu implements Gpu {
     const none = await device.popErrorScope();
     const failure = none ?? invalid;
     if (failure !== null) {
-      gpu.destroy();
+      gpu.#release();
       throw new GpuMemoryError(failure.message);
     }
     return gpu;
@@ -155,13 +164,9 @@ export class RealGpu implements Gpu {
 
   writeFrames(frames: readonly number[], bytes: Uint8Array<ArrayBuffer>): void {
     if (this.isLost) return;
-    for (let i = 0; i < frames.length;) {
-      const frame = frames[i] ?? ZERO_FRAME;
-      let end = i + 1;
-      while (frames[end] === frame + end - i) end++;
-      const [at, length] = [i * PAGE_BYTES, (end - i) * PAGE_BYTES];
-      this.device.queue.writeBuffer(this.#pool, frame * PAGE_BYTES, bytes, at, length);
-      i = end;
+    for (const { buffer, offsetBytes, index, count } of this.#store.runs(frames)) {
+      const [at, length] = [index * PAGE_BYTES, count * PAGE_BYTES];
+      this.device.queue.writeBuffer(buffer, offsetBytes, bytes, at, length);
     }
   }
 
@@ -181,10 +186,15 @@ export class RealGpu implements Gpu {
     this.table = layout;
     this.#group = this.device.createBindGroup({
       layout: this.#layout,
-      entries: [this.#parameters, made, this.#pool, this.#control].map((buffer, binding) => ({
-        binding,
-        resource: { buffer },
-      })),
+      entries: [
+        { binding: PARAMETERS_BINDING, resource: { buffer: this.#parameters } },
+        { binding: TABLE_BINDING, resource: { buffer: made } },
+        { binding: CONTROL_BINDING, resource: { buffer: this.#control } },
+        ...this.#store.buffers.map((buffer, i) => ({
+          binding: poolBinding(i),
+          resource: { buffer },
+        })),
+      ],
     });
   }
 
@@ -262,13 +272,9 @@ export class RealGpu implements Gpu {
   *#readPart(frames: readonly number[]): Task<Uint8Array<ArrayBuffer> | Lost> {
     if (this.isLost) return LOST;
     const encoder = this.device.createCommandEncoder();
-    for (let i = 0; i < frames.length;) {
-      const frame = frames[i] ?? ZERO_FRAME;
-      let end = i + 1;
-      while (frames[end] === frame + end - i) end++;
-      const [from, to, size] = [frame, i, end - i].map((pages) => pages * PAGE_BYTES);
-      encoder.copyBufferToBuffer(this.#pool, from ?? 0, this.#pagesRead, to ?? 0, size ?? 0);
-      i = end;
+    for (const { buffer, offsetBytes, index, count } of this.#store.runs(frames)) {
+      const [to, size] = [index * PAGE_BYTES, count * PAGE_BYTES];
+      encoder.copyBufferToBuffer(buffer, offsetBytes, this.#pagesRead, to, size);
     }
     this.device.queue.submit([encoder.finish()]);
     const length = frames.length * PAGE_BYTES;
@@ -318,6 +324,13 @@ export class RealGpu implements Gpu {
     yield* this.#answered.wait();
   }
 
+  /** Its buffers; the device is its maker's. */
+  #release(): void {
+    for (const buffer of this.#store.buffers) buffer.destroy();
+    for (const buffer of [this.#control, this.#parameters, this.#controlRead, this.#pagesRead])
+      buffer.destroy();
+  }
+
   destroy(): void {
     this.isLost = true;
     this.device.destroy();
@@ -335,15 +348,18 @@ function faultAt(words: Uint32Array, at: number): GpuFault {
   };
 }
 
-function libraryLayout(device: GPUDevice): GPUBindGroupLayout {
-  const visibility = 0x4; // COMPUTE
-  const types: readonly GPUBufferBindingType[] = [
-    "uniform",
-    "read-only-storage",
-    "storage",
-    "storage",
-  ];
+function libraryLayout(device: GPUDevice, shape: PoolShape): GPUBindGroupLayout {
+  const entry = (binding: number, type: GPUBufferBindingType): GPUBindGroupLayoutEntry => ({
+    binding,
+    visibility: 0x4, // COMPUTE
+    buffer: { type },
+  });
   return device.createBindGroupLayout({
-    entries: types.map((type, binding) => ({ binding, visibility, buffer: { type } })),
+    entries: [
+      entry(PARAMETERS_BINDING, "uniform"),
+      entry(TABLE_BINDING, "read-only-storage"),
+      entry(CONTROL_BINDING, "storage"),
+      ...framesByBuffer(shape).map((_, i) => entry(poolBinding(i), "storage")),
+    ],
   });
 }

@@ -9,7 +9,13 @@ import { type BindRequest, Bound } from "./bound.ts";
 import type { RealGpu, RealProgram } from "./real-gpu.ts";
 import type { BoundKind, BoundVariable } from "./wgsl/bindings.ts";
 import { WgslError, errorsOf } from "./wgsl/diagnostics.ts";
-import { LIBRARY_GROUP, type TableLayout } from "./wgsl/layout.ts";
+import {
+  LIBRARY_GROUP,
+  OTHER_STORAGE_BUFFERS,
+  type PoolShape,
+  type TableLayout,
+  framesByBuffer,
+} from "./wgsl/layout.ts";
 import { type Program, makeProgram } from "./wgsl/program.ts";
 
 interface Pipelines {
@@ -64,7 +70,7 @@ export class WgslProgram implements RealProgram {
     const old = this.#pipelines;
     if (old?.gpu === gpu && old.table === table) return old;
     const { variables } = this.#program;
-    refuseTooMany(variables, device.limits);
+    refuseTooMany(variables, device.limits, gpu.shape);
     const layouts = this.#layoutsOn(device);
     return (this.#pipelines = { gpu, table, made: new Map(), layouts });
   }
@@ -92,7 +98,7 @@ export class WgslProgram implements RealProgram {
     layouts: readonly GPUBindGroupLayout[],
   ): Promise<GPUComputePipeline> {
     const { device, layout } = gpu;
-    const code = this.#program.text(isRecording, gpu.table, gpu.frames);
+    const code = this.#program.text(isRecording, gpu.table, gpu.shape);
     device.pushErrorScope("validation");
     const module = device.createShaderModule({ label: this.name, code });
     const { messages } = await module.getCompilationInfo();
@@ -113,9 +119,6 @@ export class WgslProgram implements RealProgram {
   }
 }
 
-/** Storage buffers of the library. */
-const LIBRARY_STORAGE = 3;
-
 /** What an adapter may have too few of, and how many the library takes. */
 const COUNTED: readonly {
   readonly kinds: readonly BoundKind[];
@@ -126,7 +129,7 @@ const COUNTED: readonly {
   {
     kinds: ["read", "write"],
     limit: "maxStorageBuffersPerShaderStage",
-    own: LIBRARY_STORAGE,
+    own: OTHER_STORAGE_BUFFERS,
     what: "storage buffers",
   },
   {
@@ -145,9 +148,14 @@ const COUNTED: readonly {
 ];
 
 /** Throws WgslError at the first variable that is one too many for the adapter. */
-function refuseTooMany(variables: readonly BoundVariable[], limits: GPUSupportedLimits): void {
+function refuseTooMany(
+  variables: readonly BoundVariable[],
+  limits: GPUSupportedLimits,
+  pool: PoolShape,
+): void {
   for (const { kinds, limit, own, what } of COUNTED) {
-    const most = Number(limits[limit]) - own;
+    const ofPool = kinds.includes("write") ? framesByBuffer(pool).length : 0;
+    const most = Math.max(0, Number(limits[limit]) - own - ofPool);
     const extra = variables.filter(({ kind }) => kinds.includes(kind))[most];
     if (extra === undefined) continue;
     const { name, line, column } = extra;

@@ -36,6 +36,7 @@ import type {
 import { WORKER_RESOURCE, putRecord } from "./mirror-ops.ts";
 import { PageMap } from "./page-map.ts";
 import { GpuMemoryError, RealGpu } from "./real-gpu.ts";
+import type { PoolShape } from "./wgsl/layout.ts";
 import { WgslProgram } from "./real-program.ts";
 import { WebGpuRecord, drainLog, withDriverLock } from "./record.ts";
 import { Resource } from "./bound-resources.ts";
@@ -87,7 +88,7 @@ export class Session {
   /** `ends` gets what is to be undone if it fails. */
   static async #openWith(
     start: WorkerStart,
-    { device, report, leavesMax }: Acquired,
+    { device, report, leavesMax, pools }: Acquired,
     ends: (() => unknown)[],
   ): Promise<Session> {
     const driver = DriverThread.attach(start.machine);
@@ -102,7 +103,7 @@ export class Session {
     const map = new PageMap(leavesMax);
     const pool = new FramePool(start.memoryBytes / PAGE_BYTES, record, map);
     const opened = { driver, record, mirror, start, pool, map, slot };
-    const current: CurrentGpu = { gpu: await makeGpu(opened, device) };
+    const current: CurrentGpu = { gpu: await makeGpu(opened, device, pools) };
     const timeoutMs = start.faultTimeoutMs;
     const gpu = (): RealGpu => current.gpu;
     const bringer = await driver.run(
@@ -135,12 +136,12 @@ export class Session {
     this.losses++;
     this.gpu.destroy();
     const { pool, map } = this.parts;
-    const { device, report } = await acquireDevice(this.start.adapter, pool.frames);
+    const { device, report, pools } = await acquireDevice(this.start.adapter, pool.frames);
     const { driver, record, start } = this;
     const slot = this.#slot;
     const opened = { driver, record, mirror: this.#mirror, start, pool, map, slot };
     await driver.run(withDriverLock(record, () => pool.dropAll()));
-    this.#current.gpu = await makeGpu(opened, device);
+    this.#current.gpu = await makeGpu(opened, device, pools);
     this.adapter = report;
   }
 
@@ -284,19 +285,30 @@ interface Opened {
   readonly slot: number;
 }
 
-async function makeGpu({ driver, record, pool, map }: Opened, device: GPUDevice): Promise<RealGpu> {
+/** Of the shape, or of smaller buffers. Destroys the device when it fails. */
+async function makeGpu(
+  opened: Opened,
+  device: GPUDevice,
+  shapes: readonly PoolShape[],
+): Promise<RealGpu> {
+  const { driver, record, map } = opened;
   const { answered } = record;
-  try {
-    const gpu = await RealGpu.create({ device, frames: pool.frames, driver, answered });
-    map.forget();
-    map.flush((firstWord, words) => gpu.writeTable(firstWord, words, map.layout));
-    return gpu;
-  } catch (error) {
-    if (!(error instanceof GpuMemoryError)) throw error;
-    const why = `the GPU has no room for ${pool.frames * PAGE_BYTES} bytes (${error.message})`;
-    const text = `Cannot make the device: ${why}; give a smaller memoryBytes`;
-    throw new HmmError("ENOMEM", "device", text);
+  let message = "";
+  for (const shape of shapes) {
+    try {
+      const gpu = await RealGpu.create({ device, shape, driver, answered });
+      map.forget();
+      map.flush((firstWord, words) => gpu.writeTable(firstWord, words, map.layout));
+      return gpu;
+    } catch (error) {
+      if (!(error instanceof GpuMemoryError)) throw error;
+      message = error.message;
+    }
   }
+  device.destroy();
+  const why = `the GPU has no room for ${opened.pool.frames * PAGE_BYTES} bytes (${message})`;
+  const text = `Cannot make the device: ${why}; give a smaller memoryBytes`;
+  throw new HmmError("ENOMEM", "device", text);
 }
 
 function notMade(errno: Errno): HmmError {

@@ -25,10 +25,11 @@ test(
       const seed = first + i;
       const devicePages = BUDGETS[seed % BUDGETS.length] ?? 60;
       const isDisturbed = seed % 7 < 4;
-      const report = await checkExactness({ seed, devicePages, isDisturbed });
+      const isSplit = seed % 3 === 0;
+      const report = await checkExactness({ seed, devicePages, isDisturbed, isSplit });
       const { outcome, result, disturbances, staleCommits } = report;
       t.diagnostic(
-        `HMM_GPU_SEED=${seed}: ${devicePages} pages, ${result?.passes ?? 0} passes, ` +
+        `HMM_GPU_SEED=${seed}: ${devicePages} pages${isSplit ? " in pieces" : ""}, ${result?.passes ?? 0} passes, ` +
           `${result?.evictions ?? 0} evicted, ${disturbances} disturbances, ${staleCommits} stale`,
       );
       if (outcome !== "too small") assert.equal(outcome, "equal", `HMM_GPU_SEED=${seed}`);

@@ -19,6 +19,8 @@ export interface ExactnessOptions {
   /** Pages of the device beyond its own two. */
   readonly devicePages: number;
   readonly isDisturbed: boolean;
+  /** The pool has four buffers or more. */
+  readonly isSplit: boolean;
 }
 
 export interface ExactnessReport {
@@ -136,8 +138,13 @@ async function disturb(
   };
 }
 
+/** A power of two of pages, of which it takes some more than three to have so many. */
+function pieceOf(pages: number): number {
+  return 2 ** Math.floor(Math.log2(pages / 3));
+}
+
 export async function checkExactness(options: ExactnessOptions): Promise<ExactnessReport> {
-  const { seed, devicePages, isDisturbed } = options;
+  const { seed, devicePages, isDisturbed, isSplit } = options;
   const { code, workgroups, regions } = generateKernel(seed);
   const { starts, pages } = layoutOf(regions);
   await using space = await AddressSpace.create({ ramBytes: pages * PAGE_BYTES * 3 + 2 ** 23 });
@@ -149,6 +156,7 @@ export async function checkExactness(options: ExactnessOptions): Promise<Exactne
   await using device = await WebGpuDevice.create(space, {
     memoryBytes: (devicePages + 2) * PAGE_BYTES,
     faultTimeoutMs: 30_000,
+    ...(isSplit ? { bufferBytesMax: pieceOf(devicePages + 2) * PAGE_BYTES } : {}),
   });
   await using sums = await device.buffer({ lengthBytes: BOUND_WORDS * 4 });
   const readOnlyPages = starts[2] ?? 1;

@@ -4,8 +4,11 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { WgslError, errorsOf } from "../../../src/devices/webgpu/wgsl/diagnostics.ts";
 import { makeProgram } from "../../../src/devices/webgpu/wgsl/program.ts";
+import { poolShapesFor } from "../../../src/devices/webgpu/adapter.ts";
+import { framesByBuffer } from "../../../src/devices/webgpu/wgsl/layout.ts";
 import { scanWgsl, tokensOf } from "../../../src/devices/webgpu/wgsl/scan.ts";
 
+const POOL = { frames: 8, bufferFrames: 8 };
 const TABLE = { isFlat: true, words: 2 ** 18 };
 
 const KERNEL = `// a comment with @compute fn other() {}
@@ -45,7 +48,7 @@ test("functions, parameters, members and loops are found", () => {
 });
 
 test("the user's text stays line for line, without what an ordinary function may not have", () => {
-  const lines = makeProgram(KERNEL, "main").text(true, TABLE, 8).split("\n");
+  const lines = makeProgram(KERNEL, "main").text(true, TABLE, POOL).split("\n");
   const user = KERNEL.split("\n");
   assert.equal(lines[3]?.trim(), "");
   assert.equal(lines[4]?.length, user[4]?.length);
@@ -54,7 +57,7 @@ test("the user's text stays line for line, without what an ordinary function may
 });
 
 test("loops get fuel, but for those in which all invocations meet", () => {
-  const lines = makeProgram(KERNEL, "main").text(false, TABLE, 8).split("\n");
+  const lines = makeProgram(KERNEL, "main").text(false, TABLE, POOL).split("\n");
   assert.match(lines[6] ?? "", /i\+\+\) \{ if \(hmm_spent\(\)\) \{ break; \} store_u32/u);
   assert.ok(!lines[7]?.includes("hmm_spent"));
   // A break would make the function one that ends without a value.
@@ -64,7 +67,7 @@ test("loops get fuel, but for those in which all invocations meet", () => {
 test("a loop of a few rounds, by its numbers alone, needs no fuel", () => {
   const fueled = (loop: string): boolean =>
     makeProgram(`@compute @workgroup_size(1) fn main() { var j = 0u; ${loop} }`, "main")
-      .text(true, TABLE, 8)
+      .text(true, TABLE, POOL)
       .split("\n", 1)[0]
       ?.includes("hmm_spent") ?? false;
   for (const loop of [
@@ -87,14 +90,14 @@ test("a loop of a few rounds, by its numbers alone, needs no fuel", () => {
 });
 
 test("the real entry point has the user's size, and shifts the ids", () => {
-  const text = makeProgram(KERNEL, "main").text(true, TABLE, 8);
+  const text = makeProgram(KERNEL, "main").text(true, TABLE, POOL);
   assert.match(text, /@compute @workgroup_size\(SIZE, 2\)\nfn hmm_main/u);
   assert.match(text, /main\(In\(hmm_wid, hmm_u\.groups\), \(hmm_wid \* hmm_size \+ hmm_lid\)\);/u);
 });
 
 test("a column behind the fuel is that of the user's line", () => {
   const program = makeProgram(KERNEL, "main");
-  const line = program.text(true, TABLE, 8).split("\n")[6] ?? "";
+  const line = program.text(true, TABLE, POOL).split("\n")[6] ?? "";
   const compiler = { type: "error", lineNum: 7, message: "no" };
   const at = (text: string): number => line.indexOf(text) + 1;
   const columns = ["for", "store_u32"].map((text) => {
@@ -123,4 +126,27 @@ test("names of the library, and entry points that are not there, are refused wit
   });
   assert.match(JSON.stringify(refusal(KERNEL, "find")), /the text has main/u);
   assert.equal(refusal(KERNEL, "main"), undefined);
+});
+
+test("a pool has one buffer where it can, else pieces of a power of two", () => {
+  const limits = {
+    maxStorageBufferBindingSize: 2 ** 27,
+    maxBufferSize: 2 ** 28,
+    maxStorageBuffersPerShaderStage: 8,
+  };
+  const shapes = (mebibytes: number, bufferBytesMax: number = 2 ** 40): unknown =>
+    poolShapesFor(limits, mebibytes * 256, bufferBytesMax).map((shape) => framesByBuffer(shape));
+  assert.deepEqual(shapes(128), [[2 ** 15]]);
+  assert.deepEqual(shapes(129), [[2 ** 15, 256]]);
+  assert.deepEqual(shapes(4, 3 * 2 ** 20), [[512, 512]]);
+  assert.throws(() => shapes(769), /at most 805306368 bytes in 6 buffers/u);
+  assert.deepEqual(poolShapesFor({ ...limits, maxStorageBufferBindingSize: 2 ** 31 }, 1, 2 ** 40), [
+    { frames: 1, bufferFrames: 1 },
+  ]);
+  const large = { ...limits, maxStorageBufferBindingSize: 2 ** 31, maxBufferSize: 2 ** 31 };
+  assert.deepEqual(
+    poolShapesFor(large, 2 ** 17, 2 ** 40).map(framesByBuffer),
+    [[2 ** 17], [2 ** 16, 2 ** 16]],
+    "a driver may fail at what its limits allow",
+  );
 });

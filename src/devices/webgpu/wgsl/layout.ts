@@ -19,6 +19,20 @@ export interface TableLayout {
   readonly words: number;
 }
 
+/** How the frames of the pool lie in buffers: `bufferFrames` in each, in the last what is left. */
+export interface PoolShape {
+  readonly frames: number;
+  /** All of them in one buffer, or a power of two. */
+  readonly bufferFrames: number;
+}
+
+/** Frames of each buffer. */
+export function framesByBuffer({ frames, bufferFrames }: PoolShape): number[] {
+  const counts: number[] = [];
+  for (let left = frames; left > 0; left -= bufferFrames) counts.push(Math.min(left, bufferFrames));
+  return counts;
+}
+
 export const LEAF_SHIFT = 14;
 export const LEAF_ENTRIES: number = 2 ** LEAF_SHIFT;
 export const DIRECTORY_WORDS: number = 2 ** 18;
@@ -68,6 +82,18 @@ export const PARAMETER_WORDS: number = PARAMETER_HEAD_WORDS + ARGUMENTS_MAX * 4;
 
 /** The bind group of the library; the user's bindings are in the others. */
 export const LIBRARY_GROUP = 3;
+
+/** Bindings of the library's group: parameters, table, first buffer of the pool, control block. */
+export const PARAMETERS_BINDING = 0;
+export const TABLE_BINDING = 1;
+export const CONTROL_BINDING = 3;
+/** Storage buffers of the library, beside those of the pool. */
+export const OTHER_STORAGE_BUFFERS = 2;
+
+/** Of a buffer of the pool: the others come behind what there is with one. */
+export function poolBinding(buffer: number): number {
+  return buffer === 0 ? 2 : 3 + buffer;
+}
 
 /** A chunk's workgroups stand in rows of so many. */
 export const ROW_SHIFT = 15;

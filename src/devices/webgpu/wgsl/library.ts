@@ -14,6 +14,7 @@
  */
 
 import {
+  CONTROL_BINDING,
   DIRTY,
   FAULTS_MAX,
   FAULT_LIST,
@@ -26,10 +27,15 @@ import {
   LEAF_ENTRIES,
   LEAF_SHIFT,
   LIBRARY_GROUP,
+  PARAMETERS_BINDING,
+  type PoolShape,
   SEEN_WORDS,
   SINK_FRAME,
+  TABLE_BINDING,
   type TableLayout,
   USED,
+  framesByBuffer,
+  poolBinding,
 } from "./layout.ts";
 
 export interface LibraryOptions {
@@ -37,8 +43,8 @@ export interface LibraryOptions {
   /** The pool is an array of atomics then. */
   readonly usesAtomics: boolean;
   readonly table: TableLayout;
-  /** Frames of the pool. Arrays of a fixed size cost less than those whose length is asked for. */
-  readonly frames: number;
+  /** Arrays of a fixed size cost less than those whose length is asked for. */
+  readonly pool: PoolShape;
 }
 
 /** Scalars that an address can hold. `from` makes one of a word, `to` a word of one. */
@@ -71,13 +77,17 @@ export function libraryText(options: LibraryOptions): string {
     SPANS,
     ...SCALARS.map((scalar) => spanText(scalar)),
   ];
-  if (options.usesAtomics) parts.push(atomicsText());
+  if (options.usesAtomics) parts.push(atomicsText(options.pool));
   return parts.join("\n");
 }
 
 function declarations(options: LibraryOptions): string {
-  const { isRecording, usesAtomics, table, frames } = options;
+  const { isRecording, usesAtomics, table, pool } = options;
   const word = usesAtomics ? "atomic<u32>" : "u32";
+  const buffers = framesByBuffer(pool).map(
+    (frames, i) => `@group(${LIBRARY_GROUP}) @binding(${poolBinding(i)})
+var<storage, read_write> hmm_pool${i}: array<${word}, ${frames * 1024}>;`,
+  );
   return `
 struct hmm_parameters {
   first: u32, end: u32, fuel: u32, touch: u32,
@@ -85,11 +95,12 @@ struct hmm_parameters {
   window: vec2u, notes_use: u32, spare: u32,
   args: array<vec4u, ${ARGUMENTS_MAX}>,
 }
-@group(${LIBRARY_GROUP}) @binding(0) var<uniform> hmm_u: hmm_parameters;
-@group(${LIBRARY_GROUP}) @binding(1) var<storage, read> hmm_table: array<u32, ${table.words}>;
-@group(${LIBRARY_GROUP}) @binding(2)
-var<storage, read_write> hmm_pool: array<${word}, ${frames * 1024}>;
-@group(${LIBRARY_GROUP}) @binding(3) var<storage, read_write> hmm_control: array<atomic<u32>>;
+@group(${LIBRARY_GROUP}) @binding(${PARAMETERS_BINDING}) var<uniform> hmm_u: hmm_parameters;
+@group(${LIBRARY_GROUP}) @binding(${TABLE_BINDING})
+var<storage, read> hmm_table: array<u32, ${table.words}>;
+${buffers.join("\n")}
+@group(${LIBRARY_GROUP}) @binding(${CONTROL_BINDING})
+var<storage, read_write> hmm_control: array<atomic<u32>>;
 var<private> hmm_fuel: u32;
 var<private> hmm_group: u32;
 ${isRecording ? "" : "var<private> hmm_missed: u32;"}
@@ -199,14 +210,35 @@ fn hmm_store_at(p: vec2u) -> u32 {
   return (frame << 10u) | ((p.x >> 2u) & 1023u);
 }`;
 
-function access({ usesAtomics }: LibraryOptions): string {
-  return usesAtomics
-    ? `
-fn hmm_get(i: u32) -> u32 { return atomicLoad(&hmm_pool[i]); }
-fn hmm_set(i: u32, v: u32) { atomicStore(&hmm_pool[i], v); }`
-    : `
-fn hmm_get(i: u32) -> u32 { return hmm_pool[i]; }
-fn hmm_set(i: u32, v: u32) { hmm_pool[i] = v; }`;
+/**
+ * A function of the word `i` of the pool. With one buffer it is no more than its body; else it has
+ * a choice by the upper bits of `i`.
+ */
+function poolFunction(head: string, pool: PoolShape, body: (word: string) => string): string {
+  const { bufferFrames } = pool;
+  const count = framesByBuffer(pool).length;
+  if (count === 1) return `fn ${head} { ${body("hmm_pool0[i]")} }`;
+  const shift = Math.log2(bufferFrames * 1024);
+  const cases = Array.from({ length: count }, (_, buffer) => {
+    const label = buffer === 0 ? "default" : `case ${buffer}u`;
+    return `${label}: { ${body(`hmm_pool${buffer}[w]`)} }`;
+  });
+  return `fn ${head} {
+  let w = i & ${bufferFrames * 1024 - 1}u;
+  switch (i >> ${shift}u) { ${cases.join(" ")} }
+}`;
+}
+
+function access({ usesAtomics, pool }: LibraryOptions): string {
+  const get = usesAtomics
+    ? (word: string) => `return atomicLoad(&${word});`
+    : (word: string) => `return ${word};`;
+  const set = usesAtomics
+    ? (word: string) => `atomicStore(&${word}, v);`
+    : (word: string) => `${word} = v;`;
+  return `
+${poolFunction("hmm_get(i: u32) -> u32", pool, get)}
+${poolFunction("hmm_set(i: u32, v: u32)", pool, set)}`;
 }
 
 function scalarText({ name, from, to }: Scalar): string {
@@ -265,20 +297,22 @@ fn span_set_${name}(s: span, i: u32, v: ${name}) {
 const ATOMIC_FUNCTIONS = ["add", "sub", "and", "or", "xor", "exchange"] as const;
 
 /** max and min depend on the sign: for i32 by compare and exchange, as for f32 all is. */
-function atomicsText(): string {
-  const ofU32 = [...ATOMIC_FUNCTIONS, "max", "min"].map((name) => atomicText(name)).join("\n");
+function atomicsText(pool: PoolShape): string {
+  const ofU32 = [...ATOMIC_FUNCTIONS, "max", "min"].map((name) => atomicText(name, pool));
+  const swap = poolFunction(
+    "hmm_swap(i: u32, expected: u32, v: u32) -> u32",
+    pool,
+    (word) => `
+    loop {
+      let answer = atomicCompareExchangeWeak(&${word}, expected, v);
+      if (answer.exchanged || answer.old_value != expected) { return answer.old_value; }
+    }
+  `,
+  );
   return `
 fn hmm_atomic_at(p: vec2u) -> u32 { return hmm_store_at(p); }
-fn hmm_swap(i: u32, expected: u32, v: u32) -> u32 {
-  var seen = expected;
-  loop {
-    let answer = atomicCompareExchangeWeak(&hmm_pool[i], expected, v);
-    seen = answer.old_value;
-    if (answer.exchanged || seen != expected) { break; }
-  }
-  return seen;
-}
-${ofU32}
+${swap}
+${ofU32.join("\n")}
 fn atomic_load_u32(p: vec2u) -> u32 { return load_u32(p); }
 fn atomic_load_i32(p: vec2u) -> i32 { return load_i32(p); }
 fn atomic_store_u32(p: vec2u, v: u32) { store_u32(p, v); }
@@ -299,7 +333,7 @@ ${atomicBySwap("min", "f32", "min(bitcast<f32>(seen), v)")}
 ${atomicBySwap("exchange", "f32", "v")}`;
 }
 
-function atomicText(name: string): string {
+function atomicText(name: string, pool: PoolShape): string {
   const call = `atomic${name.slice(0, 1).toUpperCase()}${name.slice(1)}`;
   const isSigned = name === "max" || name === "min";
   const ofI32 = isSigned
@@ -308,11 +342,13 @@ function atomicText(name: string): string {
 fn atomic_${name}_i32(p: vec2u, v: i32) -> i32 {
   return bitcast<i32>(atomic_${name}_u32(p, bitcast<u32>(v)));
 }`;
+  const head = `hmm_${name}(i: u32, v: u32) -> u32`;
   return `
+${poolFunction(head, pool, (word) => `return ${call}(&${word}, v);`)}
 fn atomic_${name}_u32(p: vec2u, v: u32) -> u32 {
   let i = hmm_store_at(p);
   if (hmm_u.touch != 0u) { return load_u32(p); }
-  return ${call}(&hmm_pool[i], v);
+  return hmm_${name}(i, v);
 }${ofI32}`;
 }
 

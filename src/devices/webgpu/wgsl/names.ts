@@ -10,7 +10,8 @@ export const LIBRARY_NAMES: ReadonlySet<string> = new Set(
       isRecording: true,
       usesAtomics: true,
       table: { isFlat: true, words: 1 },
-      frames: 1,
+      // each buffer of a pool has a name
+      pool: { frames: 64, bufferFrames: 1 },
     }),
   ).declared.keys(),
 );

@@ -12,7 +12,7 @@
  */
 
 import { libraryText } from "./library.ts";
-import type { TableLayout } from "./layout.ts";
+import type { PoolShape, TableLayout } from "./layout.ts";
 import { LIBRARY_NAMES } from "./names.ts";
 import { type BoundVariable, boundVariables } from "./bindings.ts";
 import { type ProgramError, type UserText, WgslError, placeOf } from "./diagnostics.ts";
@@ -21,7 +21,7 @@ import { type Field, type Loop, type WgslFunction, type WgslText, scanWgsl } fro
 /** What is compiled, and what its places mean. */
 export interface Program extends UserText {
   /** By kind of pass: a fast one notes only that something missed, a recording one says what. */
-  readonly text: (isRecording: boolean, table: TableLayout, frames: number) => string;
+  readonly text: (isRecording: boolean, table: TableLayout, pool: PoolShape) => string;
   readonly usesAtomics: boolean;
   /** Variables of the user's own that a dispatch binds. */
   readonly variables: readonly BoundVariable[];
@@ -43,8 +43,8 @@ export function makeProgram(code: string, entryPoint: string): Program {
   const fuels = fuelOf(wgsl);
   const user = insert(blank(code, entry), fuels);
   return {
-    text: (isRecording, table, frames) => {
-      const library = libraryText({ isRecording, usesAtomics, table, frames });
+    text: (isRecording, table, pool) => {
+      const library = libraryText({ isRecording, usesAtomics, table, pool });
       return `${user}\n${library}\n${wrapper}`;
     },
     userLines: code.split("\n").length,
