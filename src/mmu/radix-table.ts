@@ -120,6 +120,18 @@ export function leafOf(memory: SharedMemory, pgd: number, page: number): number 
 const midOfAlone: typeof midOf = midOf;
 const midEntryOfAlone: typeof midEntryOf = midEntryOf;
 
+/**
+ * The first page from `page` on whose entry in the mid table is not 0; where the table ends, if
+ * there is none. The caller is alone with the tables.
+ */
+function firstInMid(memory: SharedMemory, mid: number, page: number): number {
+  memory.ensure(mid + MID_WORDS);
+  const first = (page >>> LEAF_SHIFT) & (MID_WORDS - 1);
+  let slot = first;
+  while (slot < MID_WORDS && wordAt(memory.words, mid + slot) === 0) slot++;
+  return slot === first ? page : page - (page % LEAF_WORDS) + (slot - first) * LEAF_WORDS;
+}
+
 /** Word index of the entry of `page` in its leaf. */
 export function pteIndex(leaf: number, page: number): number {
   return leaf + (page & (LEAF_WORDS - 1));
@@ -215,6 +227,13 @@ export function* forEachLeaf(
     if (mid === 0) {
       page = page - (page % MID_SPAN_PAGES) + MID_SPAN_PAGES;
       continue;
+    }
+    if (isAlone) {
+      const first = firstInMid(memory, mid, page);
+      if (first !== page) {
+        page = first;
+        continue;
+      }
     }
     const end = Math.min(nextLeafPage(page), endPage);
     const entry = isAlone ? midEntryOfAlone(memory, pgd, page) : midEntryOf(memory, pgd, page);

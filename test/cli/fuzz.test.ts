@@ -11,11 +11,14 @@ import { after, test } from "node:test";
 
 import { explore } from "../../src/checker/explore.ts";
 import { RandomNumbers } from "../../src/checker/engines/random-numbers.ts";
+import type { coverageOf } from "../../command/src/fuzz/fuzz-part.ts";
 import { fuzz } from "../../command/src/fuzz/fuzz-command.ts";
 import { FuzzSearch } from "../../command/src/fuzz/fuzz-search.ts";
 import type { ProgramOutcome } from "../../command/src/fuzz/fuzz-search.ts";
 import type { OperationTable } from "../../command/src/fuzz/fuzz-stage.ts";
-import { readFuzzFile } from "../../command/src/fuzz/fuzz-program.ts";
+import { RunFunctions, addFunctions, pairsIn } from "../../command/src/fuzz/fuzz-coverage.ts";
+import { CALLS, readFuzzFile } from "../../command/src/fuzz/fuzz-program.ts";
+import { natureOf } from "../../command/src/fuzz/nature.ts";
 import { operations } from "../../command/src/fuzz/operations.ts";
 import { changedProgram, randomProgram } from "../../command/src/fuzz/program-grammar.ts";
 import { programScenario } from "../../command/src/fuzz/program-scenario.ts";
@@ -99,6 +102,70 @@ test("the shipped code is not accused, and programs show ever more", () => {
   assert.ok(signals > 200, `${signals} signals`);
 });
 
+test("a search does not depend on the searches before it in its thread", () => {
+  const tryAll = (): ProgramOutcome[] => {
+    const search = new FuzzSearch({ seed: 21 });
+    return Array.from({ length: 6 }, (_, number) => search.tryProgram(number));
+  };
+  assert.deepEqual(tryAll(), tryAll());
+});
+
+test("a search goes on after a finding, and tells each nature once", () => {
+  const table: OperationTable = { ...leakyFork, touch: { ...operations.touch, answers: [] } };
+  const search = new FuzzSearch({ seed: 5, table });
+  const told: string[] = [];
+  for (let number = 0; number < 2000 && told.length < 3; number++) {
+    const { finding } = search.tryProgram(number);
+    if (finding !== undefined) told.push(natureOf(finding));
+  }
+  assert.ok(told.length > 1, told.join());
+  assert.equal(new Set(told).size, told.length);
+  assert.ok(told.some((nature) => nature.includes("accounting")));
+  assert.ok(told.some((nature) => nature.includes("touch answers")));
+});
+
+test("a finding that only the sampler sees is not told", () => {
+  // The replay has no such fault: what the sampler saw was none.
+  let performed = 0;
+  const table: OperationTable = {
+    ...operations,
+    use: {
+      ...operations.use,
+      *perform(stage, mm, placed) {
+        if (performed++ === 0) throw new Error("seen once");
+        return yield* operations.use.perform(stage, mm, placed);
+      },
+    },
+  };
+  const search = new FuzzSearch({ seed: 5, table });
+  for (let number = 0; number < 30; number++) {
+    assert.equal(search.tryProgram(number).finding, undefined);
+  }
+  assert.ok(performed > 1);
+});
+
+test("the functions that ran, and the pairs of calls that met, are told", () => {
+  const functions = new RunFunctions();
+  const search = new FuzzSearch({ seed: 12 });
+  const signals: string[] = [];
+  for (let number = 0; number < 10; number++) signals.push(...search.tryProgram(number).signals);
+  const { ran, missed } = functions.take();
+  assert.ok(ran.includes("mm/calls/munmap.doMunmap"), ran.join());
+  assert.deepEqual(
+    ran.filter((name) => missed.includes(name)),
+    [],
+  );
+  const pairs = pairsIn(signals);
+  assert.ok(pairs.met.length > 20, pairs.met.join());
+  assert.equal(pairs.met.length + pairs.missed.length, (CALLS.length * (CALLS.length + 1)) / 2);
+  assert.deepEqual(pairsIn(["touch>munmap@read pte", "use=0|touch"]).met, ["munmap+touch"]);
+  const both = addFunctions([
+    { ran: ["a"], missed: ["b"] },
+    { ran: ["b"], missed: ["c"] },
+  ]);
+  assert.deepEqual(both, { ran: ["a", "b"], missed: ["c"] });
+});
+
 test("programs are repeatable, and changes of them well-formed", () => {
   const random = new RandomNumbers(1);
   assert.deepEqual(randomProgram(new RandomNumbers(9)), randomProgram(new RandomNumbers(9)));
@@ -131,17 +198,18 @@ test("a scenario file is checked and replayed by its path", async () => {
   assert.equal(replayed.status, 0, replayed.err);
 });
 
-test("hmm fuzz finds the mistake, writes the file, shows the timeline, and ends with 1", async () => {
+test("hmm fuzz finds the mistake, goes on, writes the file, shows the timeline, and ends with 1", async () => {
   const terminal = capturedTerminal();
   const context = { terminal, exitStatus: 0 };
-  const flags = { seed: 3, seconds: 100, jobs: 2, output: folder };
+  const flags = { seed: 3, programs: 64, jobs: 2, output: folder };
   await fuzz(flags, new URL("./hasty-operations.js", import.meta.url).href, context);
   const { out } = terminal.text;
   assert.equal(context.exitStatus, 1);
   assert.match(out, /^assertion: The device/);
-  assert.match(out, /hmm replay \S*fuzz-assertion-3\.mjs@h1-/);
-  assert.match(out, /explores it\.\n.* 1 finding \(seed 3\)\n$/s);
-  const text = readFileSync(join(folder, "fuzz-assertion-3.mjs"), "utf8");
+  const [, name = ""] = /hmm replay \S*(fuzz-assertion-3-\d+\.mjs)@h1-/.exec(out) ?? [];
+  assert.match(out, /explores it\.\n.* functions ran, .* pairs of calls met\n/s);
+  assert.match(out, /\n64 programs, .* findings? \(seed 3\)\n$/s);
+  const text = readFileSync(join(folder, name), "utf8");
   assert.match(text, /^\/\/ Found by `hmm fuzz --seed 3`/);
   assert.match(text, /"op":"serve"/);
 });
@@ -204,7 +272,11 @@ test("hmm fuzz searches for a while, keeps what it learned, and goes on", async 
   const said = JSON.parse(second.out) as {
     readonly seed: number;
     readonly findings: readonly unknown[];
+    readonly coverage: ReturnType<typeof coverageOf>;
   };
+  const { functions, pairs } = said.coverage;
+  assert.ok(functions.missed.includes("memory/layout/struct.describeStructs"));
+  assert.ok(functions.ran.length > functions.missed.length && pairs.met.length > 20);
   assert.deepEqual([second.status, said.seed, said.findings], [0, 4, []]);
   assert.ok(next() > before);
   const refused = await hmm("fuzz", "--seed", "5", "--state", state);

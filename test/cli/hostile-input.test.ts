@@ -94,6 +94,17 @@ test("files of another shape are refused: checkpoints, states, parts", async () 
   const checkpoint = { version: 1, question, done: {}, underWay: {} };
   const state = { version: 1, seed: 1, next: 0, lessons: [] };
   const part = { version: 1, part: "check", question: "", seconds: 1, scenarios: [], rows: [] };
+  const fuzzPart = {
+    ...part,
+    part: "fuzz",
+    shard: { part: 1, of: 1 },
+    seed: 1,
+    programs: 1,
+    executions: 1,
+    signals: [],
+    functions: { ran: [], missed: [] },
+    findings: [],
+  };
   const rows: readonly (readonly [string[], unknown])[] = [
     [["check", own, "--checkpoint"], null],
     [["check", own, "--checkpoint"], { ...checkpoint, done: { [`${own}#locked`]: {} } }],
@@ -106,7 +117,8 @@ test("files of another shape are refused: checkpoints, states, parts", async () 
     [["merge"], { ...part, shard: { part: 1, of: 1e15 } }],
     [["merge"], { ...part, shard: { part: 2, of: 1 } }],
     [["merge"], { ...part, shard: { part: 1, of: 1 }, rows: [{ row: { findings: [{}] } }] }],
-    [["merge"], { ...part, part: "fuzz", shard: { part: 1, of: 1 }, signals: [], findings: [{}] }],
+    [["merge"], { ...fuzzPart, findings: [{}] }],
+    [["merge"], { ...fuzzPart, functions: { ran: [1] } }],
   ];
   for (const [args, value] of rows)
     await refused(/^hmm: Cannot /, ...args, fileOf(JSON.stringify(value)));

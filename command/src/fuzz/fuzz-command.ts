@@ -18,7 +18,7 @@ import { seconds as secondsReader, wholeNumber } from "../option-values.ts";
 import { WHOLE, shard as shardReader } from "../shard.ts";
 import type { Shard } from "../shard.ts";
 import { StatusLine } from "../status-line.ts";
-import { fuzzSummary } from "./fuzz-part.ts";
+import { coverageOf, fuzzSummary } from "./fuzz-part.ts";
 import type { FuzzPart, KeptFinding } from "./fuzz-part.ts";
 import { runFuzz } from "./fuzz-run.ts";
 import { runSlices } from "./fuzz-slices.ts";
@@ -125,24 +125,21 @@ async function fuzzForSeconds(
   const state = readState(statePath, seed);
   const line = new StatusLine(terminal);
   const result = await runFuzz({ state, statePath, operations, seconds, workers: jobs, line });
-  const kept = result.found.map((found) => keep(found, output, state.seed));
+  const nameOf = fileNames(state.seed);
+  const kept = result.found.map((found) => keep(found, output, state.seed, nameOf(found)));
   setExitStatus(context, kept.length, result.isInterrupted);
-  const { programs, executions, signals } = result;
-  const said = {
-    seed: state.seed,
-    programs,
-    executions,
-    seconds: result.seconds,
-    signals,
-    findings: kept,
-  };
+  const { programs, executions, functions, seconds: took } = result;
+  const signals = Array.from(result.signals);
+  const counts = { seed: state.seed, programs, executions, seconds: took };
   if (json === true) {
+    const coverage = coverageOf({ signals, functions });
+    const said = { ...counts, signals: signals.length, coverage, findings: kept };
     terminal.out.write(`${JSON.stringify(said)}\n`);
     return;
   }
   await tell(result.found, kept, operations, context);
   const next = statePath === undefined ? "" : `; the same command goes on from ${statePath}`;
-  terminal.out.write(fuzzSummary({ ...said, found: kept.length }, next));
+  terminal.out.write(fuzzSummary({ ...counts, signals, functions, found: kept.length }, next));
 }
 
 async function fuzzPrograms(
@@ -155,12 +152,13 @@ async function fuzzPrograms(
   const { seed = Math.floor(Math.random() * 2 ** 32), shard = WHOLE, jobs, output, json } = flags;
   const line = new StatusLine(terminal);
   const result = await runSlices({ seed, programs, shard, operations, workers: jobs, line });
+  const nameOf = fileNames(seed);
   const kept = result.found.map(({ slice, shrunk }) => ({
-    ...keep(shrunk, output, seed, slice),
+    ...keep(shrunk, output, seed, nameOf(shrunk, slice)),
     slice,
   }));
   setExitStatus(context, kept.length, result.isInterrupted);
-  const { executions, seconds, signals } = result;
+  const { executions, seconds, signals, functions } = result;
   const counts = { seed, programs: result.programs, executions, seconds };
   const question = JSON.stringify({ seed, programs });
   const part: FuzzPart = {
@@ -170,16 +168,18 @@ async function fuzzPrograms(
     question,
     ...counts,
     signals,
+    functions,
     findings: kept,
   };
   if (json === true) {
-    const whole = { ...counts, signals: signals.length, findings: kept };
+    const coverage = coverageOf({ signals, functions });
+    const whole = { ...counts, signals: signals.length, coverage, findings: kept };
     terminal.out.write(`${JSON.stringify(flags.shard === undefined ? whole : part)}\n`);
     return;
   }
   const found = result.found.map(({ shrunk }) => shrunk);
   await tell(found, kept, operations, context);
-  terminal.out.write(fuzzSummary({ ...counts, signals: signals.length, found: kept.length }));
+  terminal.out.write(fuzzSummary({ ...counts, signals, functions, found: kept.length }));
 }
 
 function setExitStatus(context: CommandContext, findings: number, isInterrupted: boolean): void {
@@ -201,10 +201,20 @@ async function tell(
   }
 }
 
+/** Names for the files of a run's findings, each another. */
+function fileNames(seed: number): (found: ShrunkProgram, slice?: number) => string {
+  const used = new Map<string, number>();
+  return ({ finding }, slice) => {
+    const name = `fuzz-${finding.kind}-${seed}${slice === undefined ? "" : `-${slice}`}`;
+    const times = (used.get(name) ?? 0) + 1;
+    used.set(name, times);
+    return `${name}${times === 1 ? "" : `-${times}`}.mjs`;
+  };
+}
+
 /** Writes the scenario file. */
-function keep(found: ShrunkProgram, folder: string, seed: number, slice?: number): KeptFinding {
+function keep(found: ShrunkProgram, folder: string, seed: number, fileName: string): KeptFinding {
   const { kind, message, token, threads, steps, preemptions } = found.finding;
-  const fileName = `fuzz-${kind}-${seed}${slice === undefined ? "" : `-${slice}`}.mjs`;
   const path = relative(".", join(folder, fileName));
   writeFileSync(path, scenarioFileText(fileName, found, seed));
   return { kind, message, token: `${path}@${token}`, threads, steps, preemptions, file: path };

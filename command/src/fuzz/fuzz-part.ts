@@ -1,7 +1,9 @@
 /** @module The output of `hmm fuzz --shard K/N --json`, and the line that summarises a run. */
 
 import type { RowFinding } from "../check/check-row.ts";
-import { formatSeconds, formatThings } from "../quantities.ts";
+import { formatCount, formatSeconds, formatThings } from "../quantities.ts";
+import { pairsIn } from "./fuzz-coverage.ts";
+import type { FunctionCoverage, PairCoverage } from "./fuzz-coverage.ts";
 import type { Shard } from "../shard.ts";
 
 /** A finding, and the file that repeats it. */
@@ -20,6 +22,7 @@ export interface FuzzPart {
   readonly executions: number;
   readonly seconds: number;
   readonly signals: readonly string[];
+  readonly functions: FunctionCoverage;
   readonly findings: readonly (KeptFinding & { readonly slice: number })[];
 }
 
@@ -28,14 +31,27 @@ export interface FuzzCounts {
   readonly programs: number;
   readonly executions: number;
   readonly seconds: number;
-  readonly signals: number;
+  readonly signals: readonly string[];
+  readonly functions: FunctionCoverage;
   readonly found: number;
+}
+
+/** What the JSON of a whole run says of its coverage. */
+export function coverageOf({ signals, functions }: Pick<FuzzCounts, "signals" | "functions">): {
+  readonly functions: FunctionCoverage;
+  readonly pairs: PairCoverage;
+} {
+  return { functions, pairs: pairsIn(signals) };
 }
 
 /** With a line break at the end. `next`: how to go on. */
 export function fuzzSummary(counts: FuzzCounts, next: string = ""): string {
-  const { programs, executions, seconds, signals, found, seed } = counts;
+  const { programs, executions, seconds, signals, functions, found, seed } = counts;
   const done = `${formatThings(programs, "program")}, ${formatThings(executions, "execution")} in ${formatSeconds(seconds)}`;
   const verdict = found === 0 ? "nothing found" : formatThings(found, "finding");
-  return `${done}: ${formatThings(signals, "signal")}, ${verdict} (seed ${seed}${next})\n`;
+  const { met, missed } = pairsIn(signals);
+  const all = functions.ran.length + functions.missed.length;
+  const ran = `${formatCount(functions.ran.length)} of ${formatThings(all, "function")} ran`;
+  const pairs = `${formatCount(met.length)} of ${formatThings(met.length + missed.length, "pair")} of calls met`;
+  return `${ran}, ${pairs}\n${done}: ${formatThings(signals.length, "signal")}, ${verdict} (seed ${seed}${next})\n`;
 }

@@ -79,6 +79,8 @@ export interface FuzzFile extends FuzzProgram {
 }
 
 export const TASKS_MAX = 4;
+/** The names of the tasks of programs that the fuzzer makes. */
+export const TASK_NAMES: readonly string[] = ["a", "b", "c", "d"];
 /** How many pages, from the first mapped one on, programs may use. */
 export const PAGE_LIMIT = 16;
 

@@ -1,6 +1,6 @@
 /**
- * @module One run of `hmm fuzz`: several Workers search, share what they learn, and stop at the
- * first finding.
+ * @module One run of `hmm fuzz`: several Workers search, share what they learn, and go on
+ * after a finding until the time is over.
  */
 
 import { formatCount, formatThings } from "../quantities.ts";
@@ -10,7 +10,10 @@ import { callWorker } from "../worker-call.ts";
 import type { WorkerCall } from "../worker-call.ts";
 import { writeState } from "./fuzz-state.ts";
 import type { FuzzState } from "./fuzz-state.ts";
-import type { FuzzReport, FuzzWorkerInput } from "./fuzz-worker.ts";
+import { addFunctions } from "./fuzz-coverage.ts";
+import type { FunctionCoverage } from "./fuzz-coverage.ts";
+import { natureOf, onceEach } from "./nature.ts";
+import type { FuzzNews, FuzzReport, FuzzWorkerInput } from "./fuzz-worker.ts";
 import type { ShrunkProgram } from "./shrink-program.ts";
 
 const SAVE_MS = 2000;
@@ -26,12 +29,14 @@ export interface FuzzRunOptions {
 }
 
 export interface FuzzResult {
+  /** Each nature once. */
   readonly found: readonly ShrunkProgram[];
   /** Of this run. */
   readonly programs: number;
   readonly executions: number;
   readonly seconds: number;
-  readonly signals: number;
+  readonly signals: ReadonlySet<string>;
+  readonly functions: FunctionCoverage;
   readonly isInterrupted: boolean;
 }
 
@@ -43,7 +48,8 @@ class FuzzRun {
   readonly #options: FuzzRunOptions;
   readonly #state: FuzzState;
   readonly #cancelled = new SharedArrayBuffer(4);
-  readonly #calls: WorkerCall<ShrunkProgram | undefined>[] = [];
+  readonly #calls: WorkerCall<FunctionCoverage>[] = [];
+  readonly #found: ShrunkProgram[] = [];
   readonly #signals: Set<string>;
   readonly #startMs = performance.now();
   readonly #secondsBefore: number;
@@ -71,7 +77,7 @@ class FuzzRun {
     for (let worker = 0; worker < workers; worker++) this.#start(next + worker);
     try {
       const results = await Promise.all(this.#calls.map(async ({ result }) => await result));
-      return this.#result(results.filter((found) => found !== undefined));
+      return this.#result(addFunctions(results));
     } finally {
       clearTimeout(timer);
       this.#stop();
@@ -97,7 +103,10 @@ class FuzzRun {
   #hear(worker: number, report: FuzzReport): void {
     if (report.kind === "shrinking") {
       this.#shrinking = report.finding.kind;
-      this.#stop();
+      this.#tellOthers(worker, { nature: natureOf(report.finding) });
+    } else if (report.kind === "found") {
+      this.#shrinking = undefined;
+      this.#found.push(report.shrunk);
     } else {
       this.#programs += report.programs;
       this.#executions += report.executions;
@@ -110,11 +119,15 @@ class FuzzRun {
         for (const signal of fresh) this.#signals.add(signal);
         const known = { program: lesson.program, signals: fresh };
         this.#state.lessons.push(known);
-        for (const [other, call] of this.#calls.entries()) if (other !== worker) call.send(known);
+        this.#tellOthers(worker, known);
       }
       if (performance.now() - this.#savedMs > SAVE_MS) this.#save();
     }
     this.#draw();
+  }
+
+  #tellOthers(worker: number, news: FuzzNews): void {
+    for (const [other, call] of this.#calls.entries()) if (other !== worker) call.send(news);
   }
 
   #save(): void {
@@ -139,18 +152,20 @@ class FuzzRun {
       formatThings(this.#programs, "program"),
       `${formatThings(this.#executions, "execution")} (${formatCount(this.#executions / elapsed)}/s)`,
       formatThings(this.#signals.size, "signal"),
+      ...(this.#found.length === 0 ? [] : [formatThings(this.#found.length, "finding")]),
       `${left} s left`,
     ];
     this.#options.line.update(parts.join(", "));
   }
 
-  #result(found: readonly ShrunkProgram[]): FuzzResult {
+  #result(functions: FunctionCoverage): FuzzResult {
     return {
-      found,
+      found: onceEach(this.#found, ({ finding }) => finding),
+      functions,
       programs: this.#programs,
       executions: this.#executions,
       seconds: this.#elapsed(),
-      signals: this.#signals.size,
+      signals: this.#signals,
       isInterrupted: this.#isInterrupted,
     };
   }

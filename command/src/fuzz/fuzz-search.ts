@@ -1,7 +1,8 @@
 /**
  * @module The search of one thread. Each program is new, or a mutation of one that showed something
  * new, and runs under a few schedules of every sampling engine. Program number i depends only on
- * the seed and i, so a search can go on where another one stopped.
+ * the seed and i, so a search can go on where another one stopped. It goes on after a finding, and
+ * tells each nature once.
  */
 
 import { RandomNumbers } from "../../../src/checker/engines/random-numbers.ts";
@@ -9,9 +10,10 @@ import { explore } from "../../../src/checker/explore.ts";
 import type { Finding } from "../../../src/checker/findings/finding.ts";
 import type { FuzzProgram } from "./fuzz-program.ts";
 import type { OperationTable } from "./fuzz-stage.ts";
+import { natureOf } from "./nature.ts";
 import { operations } from "./operations.ts";
 import { changedProgram, randomProgram } from "./program-grammar.ts";
-import { programScenario, stageFor } from "./program-scenario.ts";
+import { forgetSamples, programScenario, stageFor } from "./program-scenario.ts";
 import { Signals } from "./signals.ts";
 
 const ENGINES = ["random", "pct", "pos"] as const;
@@ -29,6 +31,7 @@ export interface FuzzSearchOptions {
 export interface ProgramOutcome {
   readonly program: FuzzProgram;
   readonly executions: number;
+  /** The first one of a nature that no earlier program had. */
   readonly finding: Finding | undefined;
   /** What it was the first to show. */
   readonly signals: readonly string[];
@@ -39,10 +42,13 @@ export class FuzzSearch {
   readonly #table: OperationTable;
   readonly #signals = new Signals();
   readonly #corpus: FuzzProgram[] = [];
+  /** Of the findings so far (nature.ts). */
+  readonly #natures = new Set<string>();
 
   constructor({ seed, table = operations }: FuzzSearchOptions) {
     this.#seed = seed;
     this.#table = table;
+    forgetSamples();
   }
 
   /** What another search has found worth keeping. */
@@ -56,32 +62,52 @@ export class FuzzSearch {
     const random = new RandomNumbers(this.#seed ^ Math.imul(number + 1, STRIDE));
     const program = this.#draw(random);
     const stage = stageFor(Object.keys(program.tasks).length);
-    const scenario = programScenario(program, "fuzz", this.#table);
     stage.watcher = this.#signals;
     let executions = 0;
     let finding: Finding | undefined;
     for (const engine of ENGINES) {
-      const options = {
+      const sample = stage.sample(program, this.#table, {
         engine,
         seed: random.next(),
         executions: SCHEDULES_OF_ENGINE,
-        stopAtFinding: true,
-      };
-      // Many programs with few executions each: looking twice at every one would be most of the
-      // work.
-      const exploration = explore(scenario, {
-        ...options,
-        checkDeterminism: false,
+        stopAt: (found) => this.#isNew(found),
         observer: this.#signals,
       });
-      executions += exploration.executions;
-      finding = exploration.findings[0];
+      executions += sample.executions;
+      finding = sample.findings.find((found) => this.#isNew(found));
       if (finding !== undefined) break;
     }
+    if (finding !== undefined) finding = this.#confirmed(program, finding);
     stage.watcher = undefined;
     const signals = this.#signals.takeFresh();
     if (signals.length > 0) this.#keep(program);
     return { program, executions, finding, signals };
+  }
+
+  /** Others have found a finding of this nature: it is not told again. */
+  learnNature(nature: string): void {
+    this.#natures.add(nature);
+  }
+
+  #isNew(finding: Finding): boolean {
+    return !this.#natures.has(natureOf(finding));
+  }
+
+  /**
+   * The finding, if a replay that knows all that steps touch (sampler.ts) finds it, too. From now
+   * on it is known.
+   */
+  #confirmed(program: FuzzProgram, finding: Finding): Finding | undefined {
+    const { findings } = explore(programScenario(program, "fuzz", this.#table), {
+      engine: "replay",
+      schedule: finding.schedule,
+      spuriousWakes: 0,
+      checkDeterminism: false,
+    });
+    const nature = natureOf(finding);
+    const found = findings.find((again) => natureOf(again) === nature);
+    if (found !== undefined) this.#natures.add(nature);
+    return found;
   }
 
   #draw(random: RandomNumbers): FuzzProgram {

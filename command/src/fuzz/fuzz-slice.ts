@@ -24,5 +24,6 @@ export interface SliceOutcome {
   readonly programs: number;
   readonly executions: number;
   readonly signals: readonly string[];
-  readonly shrunk: ShrunkProgram | undefined;
+  /** Those that no earlier slice of the same Worker has found. */
+  readonly shrunk: readonly ShrunkProgram[];
 }

@@ -1,48 +1,66 @@
 /**
- * @module The Worker that searches slices, each from its first program to its last, or to its first
- * finding.
+ * @module The Worker that searches slices, each from its first program to its last. It counts which
+ * functions run, so it loads them after the count has begun.
  */
 
+import type { Finding } from "../../../src/checker/findings/finding.ts";
 import { answerCall } from "../worker-call.ts";
-import { FuzzSearch } from "./fuzz-search.ts";
+import { RunFunctions } from "./fuzz-coverage.ts";
+import type { FunctionCoverage } from "./fuzz-coverage.ts";
+import type { FuzzProgram } from "./fuzz-program.ts";
+import type { FuzzSearch } from "./fuzz-search.ts";
 import { SLICE } from "./fuzz-slice.ts";
 import type { SliceOutcome, SlicesInput } from "./fuzz-slice.ts";
-import type { OperationsModule, OperationTable } from "./fuzz-stage.ts";
-import { shrinkProgram } from "./shrink-program.ts";
+import type { OperationsModule } from "./fuzz-stage.ts";
+import { natureOf } from "./nature.ts";
 
-await answerCall<void>(
+const functions = new RunFunctions();
+
+await answerCall<FunctionCoverage>(
   async ({ seed, programs, slices, operations, cancelled }: SlicesInput, call) => {
     const { operations: table } = (await import(operations)) as OperationsModule;
+    const { FuzzSearch } = await import("./fuzz-search.ts");
+    const { shrinkProgram } = await import("./shrink-program.ts");
     const flag = new Int32Array(cancelled);
+    const told = new Set<string>();
     for (const slice of slices) {
-      const outcome = doSlice(seed, slice, programs, table, () => flag[0] !== 0);
-      if (outcome === undefined) return;
-      call.report(outcome);
+      const search = new FuzzSearch({ seed, table });
+      const end = Math.min((slice + 1) * SLICE, programs);
+      const outcome = trySlice(search, slice * SLICE, end, () => flag[0] !== 0);
+      if (outcome === undefined) break;
+      const fresh = outcome.found.filter(({ finding }) => !told.has(natureOf(finding)));
+      for (const { finding } of fresh) told.add(natureOf(finding));
+      const shrunk = fresh.map(({ program, finding }) => shrinkProgram(program, finding, table));
+      const { executions, signals } = outcome;
+      const done = end - slice * SLICE;
+      call.report({ slice, programs: done, executions, signals, shrunk } satisfies SliceOutcome);
     }
+    return functions.take();
   },
 );
 
+interface Tried {
+  readonly executions: number;
+  readonly signals: readonly string[];
+  readonly found: readonly { readonly program: FuzzProgram; readonly finding: Finding }[];
+}
+
 /** Undefined if it was stopped: an incomplete slice has no result. */
-function doSlice(
-  seed: number,
-  slice: number,
-  programs: number,
-  table: OperationTable,
+function trySlice(
+  search: FuzzSearch,
+  start: number,
+  end: number,
   isStopped: () => boolean,
-): SliceOutcome | undefined {
-  const search = new FuzzSearch({ seed, table });
+): Tried | undefined {
   const signals: string[] = [];
+  const found: { program: FuzzProgram; finding: Finding }[] = [];
   let executions = 0;
-  let number = slice * SLICE;
-  const end = Math.min(number + SLICE, programs);
-  for (; number < end; number++) {
+  for (let number = start; number < end; number++) {
     if (isStopped()) return undefined;
-    const outcome = search.tryProgram(number);
+    const { program, finding, ...outcome } = search.tryProgram(number);
     executions += outcome.executions;
     signals.push(...outcome.signals);
-    if (outcome.finding === undefined) continue;
-    const shrunk = shrinkProgram(outcome.program, outcome.finding, table);
-    return { slice, programs: number + 1 - slice * SLICE, executions, signals, shrunk };
+    if (finding !== undefined) found.push({ program, finding });
   }
-  return { slice, programs: end - slice * SLICE, executions, signals, shrunk: undefined };
+  return { executions, signals, found };
 }

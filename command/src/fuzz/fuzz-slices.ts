@@ -1,9 +1,8 @@
 /**
  * @module `hmm fuzz --programs N`: a search whose result does not depend on the number of threads
  * or machines. The programs are cut into slices of SLICE numbers. Each slice is a search of its
- * own: it learns only from itself and ends at its first finding. So its result depends only on the
- * seed and its number. (A search with a time limit learns from all its threads, so it depends on
- * their speed.)
+ * own: it learns only from itself. So its result depends only on the seed and its number. (A search
+ * with a time limit learns from all its threads, so it depends on their speed.)
  */
 
 import { onInterrupt } from "../interruption.ts";
@@ -13,8 +12,11 @@ import { isInShard } from "../shard.ts";
 import type { StatusLine } from "../status-line.ts";
 import { callWorker } from "../worker-call.ts";
 import type { ShrunkProgram } from "./shrink-program.ts";
+import { addFunctions } from "./fuzz-coverage.ts";
+import type { FunctionCoverage } from "./fuzz-coverage.ts";
 import { SLICE } from "./fuzz-slice.ts";
 import type { SliceOutcome, SlicesInput } from "./fuzz-slice.ts";
+import { onceEach } from "./nature.ts";
 
 export interface SlicesOptions {
   readonly seed: number;
@@ -27,12 +29,13 @@ export interface SlicesOptions {
 }
 
 export interface SlicesResult {
-  /** In the order of their slices. */
+  /** In the order of their slices, each nature once. */
   readonly found: readonly { readonly slice: number; readonly shrunk: ShrunkProgram }[];
   readonly programs: number;
   readonly executions: number;
   readonly seconds: number;
   readonly signals: readonly string[];
+  readonly functions: FunctionCoverage;
   readonly isInterrupted: boolean;
 }
 
@@ -55,10 +58,15 @@ export async function runSlices(options: SlicesOptions): Promise<SlicesResult> {
   const lanes = Array.from({ length: Math.min(workers, own.length) }, (_lane, lane) => {
     const slices = own.filter((_slice, i) => isInShard(i, { part: lane + 1, of: workers }));
     const input: SlicesInput = { seed, programs, slices, operations, cancelled };
-    return callWorker<void>(new URL("./fuzz-slices-worker.js", import.meta.url), input, hear);
+    return callWorker<FunctionCoverage>(
+      new URL("./fuzz-slices-worker.js", import.meta.url),
+      input,
+      hear,
+    );
   });
+  let functions: FunctionCoverage;
   try {
-    await Promise.all(lanes.map(async ({ result }) => await result));
+    functions = addFunctions(await Promise.all(lanes.map(async ({ result }) => await result)));
   } finally {
     line.clear();
   }
@@ -66,9 +74,11 @@ export async function runSlices(options: SlicesOptions): Promise<SlicesResult> {
   const sum = (of: (outcome: SliceOutcome) => number): number =>
     outcomes.reduce((so, outcome) => so + of(outcome), 0);
   return {
-    found: outcomes.flatMap(({ slice, shrunk }) =>
-      shrunk === undefined ? [] : [{ slice, shrunk }],
+    found: onceEach(
+      outcomes.flatMap(({ slice, shrunk }) => shrunk.map((one) => ({ slice, shrunk: one }))),
+      ({ shrunk }) => shrunk.finding,
     ),
+    functions,
     programs: sum((outcome) => outcome.programs),
     executions: sum((outcome) => outcome.executions),
     seconds: (performance.now() - startMs) / 1000,

@@ -26,6 +26,9 @@ import { errnoName } from "../../../src/sync/errno.ts";
 import type { Errno } from "../../../src/sync/errno.ts";
 import { bug } from "../../../src/sync/errors.ts";
 import type { Task } from "../../../src/sync/tasks/task.ts";
+import { Sampler } from "../../../src/checker/session/sampler.ts";
+import type { SampleOptions } from "../../../src/checker/session/sampler.ts";
+import { TASK_NAMES } from "./fuzz-program.ts";
 import type { CallName, FuzzCall, FuzzProgram } from "./fuzz-program.ts";
 
 const PAGES = 3;
@@ -69,6 +72,12 @@ export interface CallWatcher {
   callEnded(task: number, op: CallName, result: number): void;
 }
 
+/** What the tasks of a sample run. */
+interface Running {
+  readonly calls: readonly (readonly FuzzCall[])[];
+  readonly operations: OperationTable;
+}
+
 export class FuzzStage {
   readonly harness: HmmHarness;
   /** Registered by the set-up, for good: only who registers a mirror may unregister it. */
@@ -85,6 +94,8 @@ export class FuzzStage {
   watcher: CallWatcher | undefined;
   /** What is allocated after a program of no calls. */
   #accountingAtEnd = "";
+  readonly #sampler: Sampler;
+  #now: Running = { calls: [], operations: {} as OperationTable };
 
   constructor(tasks: number) {
     this.harness = new HmmHarness(tasks, {
@@ -107,11 +118,13 @@ export class FuzzStage {
     // The set-up's own user becomes that of the first task.
     for (let task = 1; task < tasks; task++) harness.run(mmget(harness.mm));
     this.#ram = machine.ram.snapshot();
+    const names = TASK_NAMES.slice(0, tasks);
+    this.#sampler = new Sampler(this.#scenarioOf("fuzz", names, () => this.#now));
   }
 
   /** Runs a program of no calls to learn what is left when all is well. */
   learnAccounting(): void {
-    const names = Array.from({ length: this.#tasks }, (_, i) => [`task${i}`, []] as const);
+    const names = TASK_NAMES.slice(0, this.#tasks).map((name) => [name, []] as const);
     const nothing = this.scenario(
       "fuzz/nothing",
       { tasks: Object.fromEntries(names) },
@@ -126,10 +139,34 @@ export class FuzzStage {
     if (found !== undefined) bug(`The stage of the fuzzer does not stand: ${found.message}`);
   }
 
+  /** Samples executions of the program, which must have as many tasks. */
+  sample(
+    program: FuzzProgram,
+    operations: OperationTable,
+    options: SampleOptions,
+  ): ReturnType<Sampler["sample"]> {
+    this.#now = { calls: Object.values(program.tasks), operations };
+    return this.#sampler.sample(options);
+  }
+
+  /** Forgets what earlier samples have taught: what comes depends on what follows alone. */
+  forget(): void {
+    this.#sampler.forget();
+  }
+
   /** The program as a scenario on this stage, which must be made for as many tasks. */
   scenario(name: string, program: FuzzProgram, operations: OperationTable): AnyScenario {
-    const tasks = Object.entries(program.tasks).map(([task, calls], i) => {
-      return [task, (): Task<void> => runTask(this, i, calls, operations)] as const;
+    const calls = Object.values(program.tasks);
+    return this.#scenarioOf(name, Object.keys(program.tasks), () => ({ calls, operations }));
+  }
+
+  #scenarioOf(name: string, taskNames: readonly string[], now: () => Running): AnyScenario {
+    const tasks = taskNames.map((task, i) => {
+      const begin = (): Task<void> => {
+        const { calls, operations } = now();
+        return runTask(this, i, calls[i] ?? [], operations);
+      };
+      return [task, begin] as const;
     });
     return defineScenario<FuzzStage>({
       name,

@@ -1,14 +1,15 @@
 /**
- * @module The Worker that fuzzes every n-th program, until it finds something or is stopped. From
- * time to time it sends what it has learned.
+ * @module The Worker that fuzzes every n-th program, until it is stopped. From time to time it
+ * sends what it has learned, and what it has found. It counts which functions run, so it loads
+ * them after the count has begun.
  */
 
 import type { Finding } from "../../../src/checker/findings/finding.ts";
 import { answerCall } from "../worker-call.ts";
+import { RunFunctions } from "./fuzz-coverage.ts";
+import type { FunctionCoverage } from "./fuzz-coverage.ts";
 import type { OperationsModule } from "./fuzz-stage.ts";
 import type { FuzzProgram } from "./fuzz-program.ts";
-import { FuzzSearch } from "./fuzz-search.ts";
-import { shrinkProgram } from "./shrink-program.ts";
 import type { ShrunkProgram } from "./shrink-program.ts";
 
 const REPORT_MS = 100;
@@ -39,45 +40,47 @@ export type FuzzReport =
       readonly number: number;
       readonly lessons: readonly Lesson[];
     }
-  | { readonly kind: "shrinking"; readonly finding: Finding };
+  | { readonly kind: "shrinking"; readonly finding: Finding }
+  | { readonly kind: "found"; readonly shrunk: ShrunkProgram };
 
-await answerCall<ShrunkProgram | undefined>(async (input: FuzzWorkerInput, call) => {
+/** What a Worker is told: a lesson of another one, or the nature of a finding. */
+export type FuzzNews = Lesson | { readonly nature: string };
+
+const functions = new RunFunctions();
+
+await answerCall<FunctionCoverage>(async (input: FuzzWorkerInput, call) => {
   const flag = new Int32Array(input.cancelled);
   const { operations } = (await import(input.operations)) as OperationsModule;
+  const { FuzzSearch } = await import("./fuzz-search.ts");
+  const { shrinkProgram } = await import("./shrink-program.ts");
   const search = new FuzzSearch({ seed: input.seed, table: operations });
   for (const { program, signals } of input.lessons) search.learn(program, signals);
   let programs = 0;
   let executions = 0;
   let lessons: Lesson[] = [];
   let reportedMs = performance.now();
+  const report = (said: FuzzReport): void => call.report(said);
   for (let number = input.first; flag[0] === 0; number += input.stride) {
-    const outcome = search.tryProgram(number);
+    const { program, finding, signals, executions: done } = search.tryProgram(number);
     programs++;
-    executions += outcome.executions;
-    if (outcome.signals.length > 0) lessons.push(outcome);
-    const { finding } = outcome;
+    executions += done;
+    if (signals.length > 0) lessons.push({ program, signals });
     if (finding === undefined && performance.now() - reportedMs < REPORT_MS) continue;
-    const told = lessons.map(({ program, signals }) => ({ program, signals }));
-    call.report({
-      kind: "progress",
-      programs,
-      executions,
-      number,
-      lessons: told,
-    } satisfies FuzzReport);
-    if (finding !== undefined) {
-      call.report({ kind: "shrinking", finding } satisfies FuzzReport);
-      return shrinkProgram(outcome.program, finding, operations);
-    }
+    report({ kind: "progress", programs, executions, number, lessons });
     [programs, executions, lessons] = [0, 0, []];
+    if (finding !== undefined) {
+      report({ kind: "shrinking", finding });
+      report({ kind: "found", shrunk: shrinkProgram(program, finding, operations) });
+    }
     await turn();
     while (call.hasMessage()) {
-      const { program, signals } = (await call.nextMessage()) as Lesson;
-      search.learn(program, signals);
+      const news = (await call.nextMessage()) as FuzzNews;
+      if ("nature" in news) search.learnNature(news.nature);
+      else search.learn(news.program, news.signals);
     }
     reportedMs = performance.now();
   }
-  return undefined;
+  return functions.take();
 });
 
 /** Lets messages arrive. */

@@ -5,11 +5,10 @@
  */
 
 import type { RandomNumbers } from "../../../src/checker/engines/random-numbers.ts";
-import { CALLS, TASKS_MAX } from "./fuzz-program.ts";
+import { CALLS, TASKS_MAX, TASK_NAMES } from "./fuzz-program.ts";
 import type { CallName, FuzzCall, FuzzProgram } from "./fuzz-program.ts";
 
 const CALLS_OF_TASK_MAX = 5;
-const TASK_NAMES = ["a", "b", "c", "d"];
 /** The first pages of calls: mostly those of the device's table. */
 const PAGE_CHOICES = [0, 0, 0, 1, 1, 2, 3, 5];
 const PAGES_CHOICES = [1, 1, 1, 2, 2, 3, 4];

@@ -22,6 +22,11 @@ export function stageFor(tasks: number): FuzzStage {
   return stage;
 }
 
+/** A new search begins in this thread: what it does depends on itself alone. */
+export function forgetSamples(): void {
+  for (const stage of stages.values()) stage.forget();
+}
+
 /** The scenario, for this thread and one exploration at a time. */
 export function programScenario(
   program: FuzzProgram,

@@ -10,6 +10,7 @@ import type { Finding } from "../../../src/checker/findings/finding.ts";
 import { minimise } from "../../../src/checker/replay/minimise.ts";
 import type { FuzzCall, FuzzProgram } from "./fuzz-program.ts";
 import type { OperationTable } from "./fuzz-stage.ts";
+import { natureOf } from "./nature.ts";
 import { programOf, withoutCall } from "./program-grammar.ts";
 import { programScenario } from "./program-scenario.ts";
 
@@ -63,7 +64,7 @@ function findAgain(
   table: OperationTable,
 ): Finding | undefined {
   const scenario = programScenario(program, "fuzz", table);
-  const isSame = (found: Finding): boolean => nature(found) === nature(wanted);
+  const isSame = (found: Finding): boolean => natureOf(found) === natureOf(wanted);
   for (const search of SEARCHES) {
     const found = explore(scenario, {
       ...search,
@@ -73,12 +74,6 @@ function findAgain(
     if (found !== undefined) return found;
   }
   return undefined;
-}
-
-/** The finding without its numbers and tasks. */
-function nature({ kind, message }: Finding): string {
-  const words = message.replaceAll(/0x[0-9a-f]+|\d+/g, "N").replaceAll(/\b[a-d]\b/g, "T");
-  return kind === "assertion" || kind === "error" ? `${kind} ${words}` : kind;
 }
 
 /** Calls are counted through all tasks; the last place of each task stands for the task. */

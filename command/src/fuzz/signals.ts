@@ -7,8 +7,22 @@
 import type { Execution } from "../../../src/checker/execution/execution.ts";
 import type { Observer } from "../../../src/checker/explore.ts";
 import { taskOf } from "../../../src/checker/steps/trace.ts";
+import type { Wait } from "../../../src/sync/tasks/task.ts";
+import { CALLS } from "./fuzz-program.ts";
 import type { CallName } from "./fuzz-program.ts";
 import type { CallWatcher } from "./fuzz-stage.ts";
+
+const numbers: ReadonlyMap<CallName, number> = new Map(CALLS.map((op, number) => [op, number]));
+
+function numberOf(op: CallName): number {
+  return numbers.get(op) ?? 0;
+}
+
+/** The two calls of a signal that says that they touched one word; undefined for other signals. */
+export function pairOfSignal(signal: string): readonly [string, string] | undefined {
+  const [, first, second] = /^([a-z-]+)>([a-z-]+)@/.exec(signal) ?? [];
+  return first === undefined || second === undefined ? undefined : [first, second];
+}
 
 interface Touch {
   readonly task: number;
@@ -21,6 +35,8 @@ export class Signals implements CallWatcher, Observer {
   /** Who named a word last, in this execution. */
   readonly #touches = new Map<number, Touch>();
   #fresh: string[] = [];
+  /** By two calls: what is known of them, by label and kind of the step. */
+  readonly #meetings: (Map<string, Set<string>> | undefined)[] = [];
 
   get count(): number {
     return this.#seen.size;
@@ -66,9 +82,22 @@ export class Signals implements CallWatcher, Observer {
     const op = this.#current[task];
     if (wait === undefined || op === undefined) return;
     const last = this.#touches.get(wait.index);
-    if (last !== undefined && last.task !== task)
-      this.#show(`${last.op}>${op}@${wait.kind} ${wait.label}`);
+    if (last?.task === task && last.op === op) return;
+    if (last !== undefined && last.task !== task) this.#showMeeting(last.op, op, wait);
     this.#touches.set(wait.index, { task, op });
+  }
+
+  /** Two calls touched a word. Nearly always that is known, and no text is made. */
+  #showMeeting(first: CallName, second: CallName, { kind, label }: Wait): void {
+    const known = (this.#meetings[numberOf(first) * CALLS.length + numberOf(second)] ??= new Map<
+      string,
+      Set<string>
+    >());
+    let kinds = known.get(label);
+    if (kinds === undefined) known.set(label, (kinds = new Set()));
+    if (kinds.has(kind)) return;
+    kinds.add(kind);
+    this.#show(`${first}>${second}@${kind} ${label}`);
   }
 
   #show(signal: string): void {

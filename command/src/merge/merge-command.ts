@@ -56,6 +56,8 @@ function isPart(value: unknown): value is Part {
     return isList(read["scenarios"], isText) && isList(read["rows"], isJudgedRow);
   const { seed, programs, executions } = read;
   if (read["part"] !== "fuzz" || ![seed, programs, executions].every(isWhole)) return false;
+  const { ran, missed } = fieldsOf(read["functions"]);
+  if (!isList(ran, isText) || !isList(missed, isText)) return false;
   return isList(read["signals"], isText) && isList(read["findings"], isKeptFinding);
 }
 

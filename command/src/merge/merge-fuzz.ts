@@ -3,7 +3,9 @@
 import type { CommandContext } from "../command.ts";
 import { EXIT_OK, EXIT_WRONG } from "../exit-status.ts";
 import type { FuzzPart } from "../fuzz/fuzz-part.ts";
-import { fuzzSummary } from "../fuzz/fuzz-part.ts";
+import { addFunctions } from "../fuzz/fuzz-coverage.ts";
+import { onceEach } from "../fuzz/nature.ts";
+import { coverageOf, fuzzSummary } from "../fuzz/fuzz-part.ts";
 
 /** Prints the sums. The parts are complete and of one run. */
 export function mergeFuzz(
@@ -19,16 +21,23 @@ export function mergeFuzz(
     programs: sum(({ programs }) => programs),
     executions: sum(({ executions }) => executions),
     seconds: Math.max(...parts.map(({ seconds }) => seconds)),
-    signals: new Set(parts.flatMap(({ signals }) => signals)).size,
-    findings: parts.flatMap(({ findings }) => findings).toSorted((a, b) => a.slice - b.slice),
+    findings: onceEach(
+      parts.flatMap(({ findings }) => findings).toSorted((a, b) => a.slice - b.slice),
+      (finding) => finding,
+    ),
   };
+  const signals = Array.from(new Set(parts.flatMap((part) => part.signals)));
+  const functions = addFunctions(parts.map((part) => part.functions));
   context.exitStatus = whole.findings.length === 0 ? EXIT_OK : EXIT_WRONG;
   if (isJson) {
-    terminal.out.write(`${JSON.stringify(whole)}\n`);
+    const coverage = coverageOf({ signals, functions });
+    const said = { ...whole, signals: signals.length, coverage };
+    terminal.out.write(`${JSON.stringify(said)}\n`);
     return;
   }
   const lines = whole.findings.map(({ kind, message, token, file }) => {
     return `${kind}: ${message}\n  hmm replay ${token}\n\`${file}\` is the program: \`hmm check ${file}\` explores it.\n\n`;
   });
-  terminal.out.write(`${lines.join("")}${fuzzSummary({ ...whole, found: whole.findings.length })}`);
+  const found = whole.findings.length;
+  terminal.out.write(`${lines.join("")}${fuzzSummary({ ...whole, signals, functions, found })}`);
 }

@@ -68,6 +68,11 @@ export class Digests {
     ofTasks[task] = part;
   }
 
+  /** The next executions are of other tasks: nothing is known about how they begin. */
+  forget(): void {
+    this.#first = undefined;
+  }
+
   /** This is the first execution. */
   get isFirst(): boolean {
     return this.#first === undefined;

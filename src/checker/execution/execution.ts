@@ -73,7 +73,7 @@ export class Execution {
   #incumbent = NOBODY;
 
   constructor(scenario: Scenario<unknown>, options: ExecutionOptions) {
-    const { budget, dependence, weaknesses } = options;
+    const { budget, dependence, weaknesses, wordsOfObject } = options;
     this.#scenario = scenario;
     this.#options = options;
     this.budget = budget;
@@ -88,6 +88,7 @@ export class Execution {
     this.footprints = new Footprints(this.memory.words.length, {
       dependence,
       freeCommutes: weaknesses.has("drop-free"),
+      ...(wordsOfObject !== undefined && { wordsOfObject }),
       timeoutsAreScarce: Number.isFinite(budget.timeouts),
       spuriousWakesAreScarce: budget.spuriousWakes !== "each",
       watched: (scenario.invariants ?? []).map((invariant) => invariant.words(this.#setupShared)),

@@ -40,6 +40,8 @@ export interface FrontierOptions {
   readonly budget: Budget;
   readonly dependence: Dependence;
   readonly weaknesses: ReadonlySet<Weakness>;
+  /** As FootprintOptions.wordsOfObject. */
+  readonly wordsOfObject?: number;
   /** Explore only executions in this order. */
   readonly order?: StepOrder;
   /** Symmetric tasks: explore only executions in which they keep their order. */

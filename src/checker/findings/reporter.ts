@@ -77,6 +77,11 @@ export class Reporter implements ErrorSink<Execution> {
     this.#add(run, "error", message, [writer, pendingSite(run, task)], [task]);
   }
 
+  /** Another exploration begins: nothing is known. */
+  clear(): void {
+    this.#found.clear();
+  }
+
   /** Adds a finding of an earlier part of the exploration. */
   adopt(finding: Finding): void {
     const known = this.#found.get(findingIdentity(finding));

@@ -41,6 +41,10 @@ export interface SessionStart {
   readonly order?: StepOrder;
   /** Symmetric tasks: explore only executions in which they keep their order. */
   readonly equal?: readonly SymmetricTasks[];
+  /** As FootprintOptions.wordsOfObject. */
+  readonly wordsOfObject?: number;
+  /** What an earlier session used, of the same scenario and options (sampler.ts). */
+  readonly used?: Pick<Session, "run" | "reporter">;
 }
 
 export class Session {
@@ -70,20 +74,14 @@ export class Session {
     this.#name = scenario.name;
     this.#options = options;
     this.#start = start;
-    this.reporter = new Reporter({ withStacks: options.withSites ?? false });
-    this.run = new Execution(scenario, {
-      budget: budgetOf(options),
-      dependence: start.dependence,
-      weaknesses: new Set(options.weaknesses),
-      sink: this.reporter,
-      withSites: options.withSites ?? false,
-      ...(start.order === undefined ? {} : { order: start.order }),
-      ...(start.equal === undefined ? {} : { equal: start.equal }),
-    });
+    this.reporter =
+      start.used?.reporter ?? new Reporter({ withStacks: options.withSites ?? false });
+    this.run = start.used?.run ?? this.#makeRun(scenario);
     this.scheduler = makeScheduler(this.run.frontier, options);
     const { engine } = options;
     const repeats =
-      !this.scheduler.coverage.complete || ["naive", "bounded", "delay"].includes(engine ?? "");
+      start.used === undefined &&
+      (!this.scheduler.coverage.complete || ["naive", "bounded", "delay"].includes(engine ?? ""));
     this.#keys = options.collectClasses === true || repeats ? new Set(start.from?.keys) : undefined;
     this.#stuckKeys = new Set(start.from?.stuckKeys);
     this.#classKeys = new ClassKeys(this.run.trace);
@@ -101,6 +99,21 @@ export class Session {
     this.#steps = this.#before.steps;
     for (const finding of start.from?.findings ?? []) this.reporter.adopt(finding);
     if (start.from !== undefined) this.scheduler.restore(start.from.state);
+  }
+
+  #makeRun(scenario: Scenario<unknown>): Execution {
+    const { order, equal, dependence, wordsOfObject } = this.#start;
+    const options = this.#options;
+    return new Execution(scenario, {
+      budget: budgetOf(options),
+      dependence,
+      weaknesses: new Set(options.weaknesses),
+      sink: this.reporter,
+      withSites: options.withSites ?? false,
+      ...(wordsOfObject !== undefined && { wordsOfObject }),
+      ...(order === undefined ? {} : { order }),
+      ...(equal === undefined ? {} : { equal }),
+    });
   }
 
   /**

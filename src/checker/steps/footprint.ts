@@ -45,6 +45,8 @@ export interface FootprintOptions {
   readonly timeoutsAreScarce: boolean;
   /** Spurious wakes have one. */
   readonly spuriousWakesAreScarce: boolean;
+  /** Of an object, only its first words: see sampler.ts. Default: all. */
+  readonly wordsOfObject?: number;
   /** The words that each invariant reads. */
   readonly watched: readonly (readonly WordRange[])[];
 }
@@ -74,10 +76,10 @@ export class Footprints {
   #count = 0;
   /** 0 unknown, 1 independent, 2 conflict. */
   readonly #matrix = new Uint8Array(MATRIX * MATRIX);
-  /** Whether place 0 is in use: some task tests conditions. */
-  readonly scans: boolean;
-  readonly #ordering: ReadonlySet<number>;
+  #scans: boolean;
+  readonly #ordering: Set<number>;
   readonly #allOrdering: boolean;
+  readonly #wordsOfObject: number;
   /** Broken on purpose by the tests of the checker. */
   readonly #freeCommutes: boolean;
   /** Invariants: what they read, and the place that stands for all of it. */
@@ -90,14 +92,28 @@ export class Footprints {
 
   constructor(words: number, options: FootprintOptions) {
     this.#placeOf = new Int32Array(words);
-    this.scans = options.dependence.scans;
-    const { ordering } = options.dependence;
+    const { ordering, scans } = options.dependence;
+    this.#scans = scans;
     this.#allOrdering = ordering === ALL;
     this.#ordering = new Set(ordering === ALL ? [] : ordering);
     this.#freeCommutes = options.freeCommutes;
+    this.#wordsOfObject = options.wordsOfObject ?? Infinity;
     this.#spuriousPlace = options.spuriousWakesAreScarce ? this.#places++ : 0;
     for (const ranges of options.watched) this.#watched.push({ place: this.#places++, ranges });
     this.#timeoutPlace = options.timeoutsAreScarce ? this.#places++ : 0;
+  }
+
+  /** Whether place 0 is in use: some task tests conditions. */
+  get scans(): boolean {
+    return this.#scans;
+  }
+
+  /** Between two executions: from now on more steps depend on each other. */
+  learn({ scans, ordering }: Dependence): void {
+    this.#scans ||= scans;
+    for (const word of ordering === ALL ? [] : ordering) this.#ordering.add(word);
+    // What a step of such a word touches is another footprint now.
+    this.#known.fill(0);
   }
 
   /** Whether a word is an ordering one (D1 of dependence.ts). */
@@ -234,9 +250,9 @@ export class Footprints {
     if (code === TEST_CONDITION) pairs.push([this.placeOf(wait.index), TEST], [0, SCAN]);
     else if (this.#freeCommutes && KINDS[code] === "free") return this.#intern([]);
     else {
-      const words = TOUCHES_ALL[code] === 1 ? wait.words : 1;
+      const words = TOUCHES_ALL[code] === 1 ? Math.min(wait.words, this.#wordsOfObject) : 1;
       for (let i = 0; i < words; i++) pairs.push([this.placeOf(wait.index + i), mode]);
-      if (this.scans && CHANGES_DATA[code] === 1 && mode !== READ && wait.index >= CONTROL_WORDS)
+      if (this.#scans && CHANGES_DATA[code] === 1 && mode !== READ && wait.index >= CONTROL_WORDS)
         pairs.push([0, PUT]);
     }
     if (mode !== READ) this.#addWatched(pairs, wait);

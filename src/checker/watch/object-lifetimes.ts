@@ -5,7 +5,6 @@
 
 import type { Wait } from "../../sync/tasks/task.ts";
 import { kindCode } from "../steps/kinds.ts";
-import type { Footprints } from "../steps/footprint.ts";
 
 const ALLOC = kindCode("alloc");
 const FREE = kindCode("free");
@@ -30,21 +29,19 @@ export interface BadAccess {
 }
 
 export class ObjectLifetimes {
-  readonly #footprints: Footprints;
-  /** For each place: the step that freed it, + 1. */
+  /** For each word of the heap: the step that freed it, + 1. */
   #freedBy: Int32Array = new Int32Array(256);
+  /** The same for words outside the heap, which have negative numbers. */
+  readonly #freedOutside = new Map<number, number>();
   /** Something has been freed in this execution. */
   anyFreed = false;
   /** The objects that were allocated or freed in this execution, in that order. */
   readonly all: ObjectLifetime[] = [];
 
-  constructor(footprints: Footprints) {
-    this.#footprints = footprints;
-  }
-
   /** A new execution begins. */
   reset(): void {
-    if (this.anyFreed) this.#freedBy.fill(0);
+    for (const { at, words, freeStep } of this.all)
+      if (freeStep !== undefined) this.#mark(at, words, 0);
     this.anyFreed = false;
     this.all.length = 0;
   }
@@ -52,8 +49,8 @@ export class ObjectLifetimes {
   /** Records the step that is about to be performed. Returns whether it touches freed memory. */
   step(code: number, step: number, wait: Wait): BadAccess | undefined {
     if (code === ALLOC) {
-      this.#mark(wait, 0);
       const { index, words, label } = wait;
+      if (this.anyFreed) this.#mark(index, words, 0);
       this.all.push({ at: index, words, label, allocStep: step, freeStep: undefined });
     } else if (code !== PEEK && (this.anyFreed || code === FREE)) {
       const freeStep = this.freedBefore(wait);
@@ -65,11 +62,11 @@ export class ObjectLifetimes {
   }
 
   /** The step that freed a word that the operation touches, if there is one. */
-  freedBefore(wait: Wait): number | undefined {
-    for (let i = 0; i < Math.max(wait.words, 1); i++) {
-      const place = this.#footprints.placeOf(wait.index + i);
-      const freedBy = place < this.#freedBy.length ? this.#freedBy[place]! : 0;
-      if (freedBy !== 0) return freedBy - 1;
+  freedBefore({ index, words }: Wait): number | undefined {
+    const end = index + Math.max(words, 1);
+    for (let word = index; word < end; word++) {
+      const freedBy = word < 0 ? this.#freedOutside.get(word) : this.#freedBy[word];
+      if (freedBy !== undefined && freedBy !== 0) return freedBy - 1;
     }
     return undefined;
   }
@@ -82,22 +79,21 @@ export class ObjectLifetimes {
   #free(wait: Wait, step: number): void {
     const { index, words, label } = wait;
     this.anyFreed = true;
-    this.#mark(wait, step + 1);
+    this.#mark(index, words, step + 1);
     const known = this.all.findLast((life) => life.at === index && life.freeStep === undefined);
     if (known !== undefined) known.freeStep = step;
     else this.all.push({ at: index, words, label, allocStep: undefined, freeStep: step });
   }
 
-  #mark(wait: Wait, value: number): void {
-    if (value === 0 && !this.anyFreed) return;
-    for (let i = 0; i < wait.words; i++) {
-      const place = this.#footprints.placeOf(wait.index + i);
-      if (place >= this.#freedBy.length) {
-        const wider = new Int32Array(place * 2);
-        wider.set(this.#freedBy);
-        this.#freedBy = wider;
-      }
-      this.#freedBy[place] = value;
+  #mark(at: number, words: number, value: number): void {
+    const end = at + words;
+    for (let word = at; word < Math.min(end, 0); word++) this.#freedOutside.set(word, value);
+    if (end <= 0) return;
+    if (end > this.#freedBy.length) {
+      const wider = new Int32Array(end * 2);
+      wider.set(this.#freedBy);
+      this.#freedBy = wider;
     }
+    this.#freedBy.fill(value, Math.max(at, 0), end);
   }
 }

@@ -46,7 +46,7 @@ export class Watchers<Run> {
     this.#whole = whole;
     this.#run = run;
     this.#sink = sink;
-    this.lives = new ObjectLifetimes(run.footprints);
+    this.lives = new ObjectLifetimes();
     this.#plain = new PlainAccesses(run, {
       withSites,
       onRace: (earlier, later) => sink.race(whole, earlier, later),
