@@ -1,9 +1,9 @@
 /**
  * @module The stage that keeps the documentation true: every snippet is compiled against the built
- * package, as a user's file would be, and run; every program in examples/ is run.
+ * package, as a user's file would be, and run; every program in examples/ is run as its head says.
  */
 
-import { existsSync, mkdirSync, readdirSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readFileSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { dirname } from "node:path";
 import { checkFromCommand } from "./check.mjs";
 import { rootPath, runCommand, runTool } from "./run-command.mjs";
@@ -78,13 +78,11 @@ async function checkSnippet({ path, line, writtenPath, runs, explores }, errors)
   return checkFromCommand(`${name} compiles and runs`, result);
 }
 
-/** @returns {string[]} Programs, as opposed to the worker files that they start. */
+/** @returns {string[]} Programs, as opposed to the kernels that they name. */
 function examplePrograms() {
   if (!existsSync(`${rootPath}examples`)) return [];
   const files = readdirSync(`${rootPath}examples`, { encoding: "utf8" });
-  return files
-    .filter((name) => name.endsWith(".ts") && !/(worker|agent|kernel)\.ts$/.test(name))
-    .toSorted();
+  return files.filter((name) => name.endsWith(".mjs") && !name.endsWith("-kernel.mjs")).toSorted();
 }
 
 /**
@@ -106,8 +104,10 @@ export async function checkExamples(onProgress) {
     checks.push(checkFromCommand("snippets compile", compiled));
   }
   for (const name of examplePrograms()) {
-    const built = `${rootPath}.build/examples/${name.replace(/\.ts$/, ".js")}`;
-    const result = await runCommand(process.execPath, [built], { timeoutMs: exampleTimeoutMs });
+    const path = `${rootPath}examples/${name}`;
+    const [, line = ""] = /Run with: node (.*)$/m.exec(readFileSync(path, "utf8")) ?? [];
+    const args = line.split(" ");
+    const result = await runCommand(process.execPath, args, { timeoutMs: exampleTimeoutMs });
     checks.push(checkFromCommand(`examples/${name} runs`, result));
     onProgress(checks.length);
   }

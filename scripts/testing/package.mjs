@@ -34,7 +34,8 @@ import { rootPath, runCommand, runTool } from "./run-command.mjs";
 const manifestAt = (path) => JSON.parse(readFileSync(`${rootPath}${path}`, "utf8"));
 
 /** What may be packed. */
-const packedProse = /^(README\.md|LICENSE|NOTICE|CHANGELOG\.md|package\.json|docs\/.*\.(md|svg))$/;
+const packedProse =
+  /^(README\.md|LICENSE|NOTICE|CHANGELOG\.md|package\.json|docs\/.*\.(md|svg)|examples\/[\w-]+\.mjs)$/;
 const libraryCode =
   /^dist\/(?:src\/.*\.(?:js|d\.ts)(?:\.map)?|stepped\/src\/.*\.js(?:\.map)?|one-file\/.*\.(?:js|d\.ts))$/;
 const commandCode = /^dist\/(?:src|scenarios)\/.*\.js(?:\.map)?$/;
@@ -246,6 +247,8 @@ async function checkImports(folder) {
     const args = [...options, "--input-type=module", "-e", text];
     checks.push(checkFromCommand(name, await runNode(args, folder)));
   }
+  const example = await runNode(["node_modules/hmm-ts/examples/errors.mjs"], folder);
+  checks.push(checkFromCommand("an example runs where it is installed", example));
   return checks;
 }
 

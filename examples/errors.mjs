@@ -2,22 +2,15 @@
  * @module What goes wrong, and how it says so. Every error is an HmmError with a code, and the
  * address space, its threads and its device go on afterwards.
  *
- * Run with: npm run build:test && node .build/examples/errors.js
- * In a program of your own, import from "hmm-ts".
+ * Run with: node examples/errors.mjs
  */
 
 import assert from "node:assert/strict";
 
-import {
-  AddressSpace,
-  DeviceFault,
-  HmmError,
-  SegmentationFault,
-  SoftwareDevice,
-} from "../src/index.ts";
+import { AddressSpace, DeviceFault, HmmError, SegmentationFault, SoftwareDevice } from "hmm-ts";
 
 /** Runs what must fail, and returns its error. */
-async function failureOf(work: () => unknown): Promise<HmmError> {
+async function failureOf(work) {
   try {
     await work();
   } catch (error) {
@@ -28,7 +21,7 @@ async function failureOf(work: () => unknown): Promise<HmmError> {
   return assert.fail("this should have failed");
 }
 
-await using space = await AddressSpace.create({ ramBytes: 2 ** 20 });
+const space = await AddressSpace.create({ ramBytes: 2 ** 20 });
 const p = await space.mmap(16 * 4096);
 
 // A load where nothing is mapped never reads zeros.
@@ -52,9 +45,9 @@ await space.munmap(big + 2 ** 18, 4 * 2 ** 20 - 2 ** 18);
 // A kernel that meets a hole: which address, which access, which work item.
 await space.mprotect(p, 4096, "read-write");
 await space.munmap(p + 5 * 4096, 4096);
-await using device = await SoftwareDevice.create(space, { memoryBytes: 8 * 4096 });
+const device = await SoftwareDevice.create(space, { memoryBytes: 8 * 4096 });
 const count = device.kernel({
-  module: new URL("./errors-kernel.js", import.meta.url),
+  module: new URL("./errors-kernel.mjs", import.meta.url),
   exportName: "countUp",
 });
 const fault = await failureOf(() => count.dispatch(16, { args: [p] }));
@@ -66,3 +59,5 @@ await space.mmap(4096, { address: p + 5 * 4096, fixed: "noreplace" });
 await count.dispatch(16, { args: [p] });
 assert.equal(space.u32.load(p + 5 * 4096), 1);
 console.log("and all of it goes on");
+await device[Symbol.asyncDispose]();
+await space[Symbol.asyncDispose]();

@@ -2,28 +2,12 @@
  * @module The memory of a WebAssembly program, mapped at address 0 without a copy: then its
  * pointers are addresses. The program builds a linked list; the device walks it.
  *
- * Run with: npm run build:test && node .build/examples/wasm-in-place.js
- * In a program of your own, import from "hmm-ts".
+ * Run with: node examples/wasm-in-place.mjs
  */
 
 import assert from "node:assert/strict";
 
-import { AddressSpace, SoftwareDevice } from "../src/index.ts";
-
-/**
- * What this example uses of WebAssembly, which the compiler's libraries for Node do not declare.
- */
-interface Wasm {
-  readonly Memory: new (limits: { initial: number; maximum: number; shared: true }) => {
-    buffer: SharedArrayBuffer;
-  };
-  readonly Module: new (bytes: Uint8Array) => object;
-  readonly Instance: new (
-    module: object,
-    imports: object,
-  ) => { exports: { build(count: number): number } };
-}
-const WebAssembly = Reflect.get(globalThis, "WebAssembly") as Wasm;
+import { AddressSpace, SoftwareDevice } from "hmm-ts";
 
 /**
  * (module (import "env" "memory" (memory 1 1 shared))
@@ -60,16 +44,16 @@ const program = new WebAssembly.Instance(new WebAssembly.Module(Buffer.from(LIST
 });
 const head = program.exports.build(100);
 
-await using space = await AddressSpace.create({ ramBytes: 2 ** 20 });
+const space = await AddressSpace.create({ ramBytes: 2 ** 20 });
 await space.mmap(memory.buffer.byteLength, { buffer: memory, address: 0, fixed: "replace" });
 console.log(
   `the list begins at ${head}: value ${space.u32.load(head)}, next at ${space.u32.load(head + 4)}`,
 );
 
 const result = await space.mmap(4096);
-await using device = await SoftwareDevice.create(space, { memoryBytes: 4096 });
+const device = await SoftwareDevice.create(space, { memoryBytes: 4096 });
 const sum = device.kernel({
-  module: new URL("./wasm-in-place-kernel.js", import.meta.url),
+  module: new URL("./wasm-in-place-kernel.mjs", import.meta.url),
   exportName: "sum",
 });
 await sum.dispatch(1, { args: [head, result] });
@@ -82,3 +66,5 @@ assert.equal(new Uint32Array(memory.buffer)[head / 4], 1001);
 await sum.dispatch(1, { args: [head, result] });
 console.log(`and now ${space.u32.load(result)}`);
 assert.equal(space.u32.load(result), 6050);
+await device[Symbol.asyncDispose]();
+await space[Symbol.asyncDispose]();

@@ -1,6 +1,6 @@
-/** @module The device's part of the example nearest-city.ts: one work item answers one question. */
-
-import type { TypedAccess } from "../src/index.ts";
+/**
+ * @module The device's part of the example nearest-city.mjs: a work item answers one question.
+ */
 
 /**
  * A node: f64 longitude and latitude in degrees, ptr to what is lower and to what is higher, f64
@@ -18,12 +18,10 @@ const RADIANS = Math.PI / 180;
 /**
  * Writes the address of the node nearest to question `item`: on a map, with degrees of longitude
  * shrunk by latitude.
+ *
+ * @type {import("hmm-ts").Kernel}
  */
-export function nearest(
-  memory: TypedAccess,
-  item: number,
-  [tree = 0, questions = 0, answers = 0]: readonly number[],
-): void {
+export function nearest(memory, item, [tree = 0, questions = 0, answers = 0]) {
   const { f64, ptr } = memory;
   const longitude = f64.load(questions + item * 16);
   const latitude = f64.load(questions + item * 16 + 8);
@@ -31,7 +29,7 @@ export function nearest(
   let best = tree;
   let bestSquare = Infinity;
 
-  const search = (node: number, side: number): void => {
+  const search = (node, side) => {
     if (node === 0) return;
     const east = (longitude - f64.load(node + LONGITUDE)) * shrink;
     const north = latitude - f64.load(node + LATITUDE);
