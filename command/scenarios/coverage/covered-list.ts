@@ -57,6 +57,10 @@ import { movesWithoutMemory } from "./mm/no-memory-moves.ts";
 import { mmPairs } from "./mm/pairs.ts";
 import { protocols } from "./mm/protocols.ts";
 import { servedFiles } from "./mm/served-files.ts";
+import { filesAlone } from "./mm/file-alone.ts";
+import { transferDeaths } from "./mm/transfer-deaths.ts";
+import { filesWithoutMemory } from "./mm/no-memory-files.ts";
+import { openings, serving } from "./mm/serving.ts";
 import { sharedSources } from "./mm/shared-source.ts";
 import { watchedViews } from "./mm/watched-views.ts";
 import { witnessedCalls } from "./mm/witnessed.ts";
@@ -119,6 +123,11 @@ export const covered: readonly Covered[] = [
   ...sharedSources,
   ...files,
   ...servedFiles,
+  ...filesAlone,
+  ...serving,
+  ...filesWithoutMemory,
+  ...transferDeaths,
+  ...openings,
   ...copiesOnWrite,
   ...watchedViews,
   ...wholeLives,

@@ -8,6 +8,8 @@
  *       stay there.
  *   V2  A server ends only when nothing is claimed and no page is dirty. A write-back that fails
  *       keeps the source, with its data: who maps it again finds them, and msync tries once more.
+ *       It is tried again when a mapping has come since the end began, even if it has gone by the
+ *       time that the server looks.
  *   V3  A request that a dead server had taken is QUEUED again for another one.
  */
 
@@ -68,6 +70,8 @@ export class SourceServer {
   readonly #record: number;
   readonly #slot: number;
   #isEnded = false;
+  /** `maps` of the source when `end` was called last (V2). */
+  #mapsSeen = 0;
 
   private constructor(machine: Machine, cacheAt: number, record: number, slot: number) {
     this.machine = machine;
@@ -135,7 +139,10 @@ export class SourceServer {
     }
   }
 
-  /** Waits until something is mapped again, or `end` has succeeded: after an `end` that failed. */
+  /**
+   * After an `end` that failed: waits until something has been mapped since it was called, or an
+   * `end` has succeeded.
+   */
   *waitUntilMapped(): Task<void> {
     if (this.#isEnded) return;
     const { machine, cacheAt } = this;
@@ -144,7 +151,8 @@ export class SourceServer {
     const source = sourceOf(machine, cacheAt);
     for (;;) {
       const work = workOf(source);
-      if (this.#isEnded || (yield* isClaimed(cache, source))) break;
+      const { mappings, maps } = yield* mappingsOf(cache, source);
+      if (this.#isEnded || mappings > 0 || maps !== this.#mapsSeen) break;
       yield* source.serveQueue.waitEvent(() => this.#isEnded || workOf(source) !== work);
     }
     yield* cachePut(machine, cacheAt);
@@ -166,7 +174,9 @@ export class SourceServer {
   *#endHeld(cache: PageCache): Task<Errno> {
     const { machine, cacheAt } = this;
     const source = sourceOf(machine, cacheAt);
-    if (yield* isClaimed(cache, source)) return EAGAIN;
+    const { mappings, maps } = yield* mappingsOf(cache, source);
+    if (mappings > 0) return EAGAIN;
+    this.#mapsSeen = maps;
     const answered = yield* syncPages(machine, cacheAt, 0, CACHE_PAGES_MAX);
     if (answered !== 0) return answered;
     const table = yield* sourceTable(machine);
@@ -197,14 +207,17 @@ export class SourceServer {
   }
 }
 
-function* isClaimed(cache: PageCache, source: Source): Task<boolean> {
+function* mappingsOf(
+  cache: PageCache,
+  source: Source,
+): Task<{ readonly mappings: number; readonly maps: number }> {
   yield* cache.lock.lock();
-  const { mappings } = source;
+  const { mappings, maps } = source;
   yield* cache.lock.unlock();
-  return mappings > 0;
+  return { mappings, maps };
 }
 
-/** Nobody serves any more: what waits is answered. Holding pageCacheLock. */
+/** Nobody serves any more: what waits is answered. Holding pageCacheLock. @stepped source io */
 function answerAll(source: Source, errno: Errno): void {
   for (const node of source.requests.nodes()) {
     const io = SourceIo.at(source.memory, SourceIo.containerOf(node, "node"));

@@ -48,6 +48,7 @@ export interface Source extends StructView {
   sizeHigh: number;
   work: number;
   mappings: number;
+  maps: number;
   servers: number;
   dirtyPages: number;
   writeErrno: number;
@@ -74,6 +75,7 @@ export const Source: Struct<Source> = struct<Source>("source", {
   sizeHigh: u32("pageCacheLock", "the other half"),
   work: u32("atomic", "counts requests, and when mappings become none or some"),
   mappings: u32("pageCacheLock", "vmas, and calls of mmap under way (B2)"),
+  maps: u32("pageCacheLock", "counts the calls that map it: mmap and fork"),
   servers: u32("pageCacheLock", "threads that can read and write it"),
   dirtyPages: u32("pageCacheLock", "entries that are DIRTY"),
   writeErrno: i32("pageCacheLock", "of the last write-back that failed, until one succeeds"),
@@ -178,14 +180,15 @@ export function workOf({ memory, at }: Source): number {
 }
 
 /**
- * Lists `mm` among the spaces that map the source, if it is not there yet (B3). 0 or ENOMEM. The
- * caller has a user of the mm, or is alone with it.
+ * A call maps the source: lists `mm` among the spaces that do, if it is not there yet (B3). 0 or
+ * ENOMEM. The caller has a user of the mm, or is alone with it.
  */
 export function* addMapper(machine: Machine, cache: Locked, source: Source, mm: Mm): Task<Errno> {
   const fresh = yield* machine.heap.alloc(Mapper);
   if (fresh === 0) return ENOMEM;
   yield* mm.count.get();
   yield* cache.lock.lock();
+  source.maps += 1;
   const { known, dead } = findMapper(source, mm);
   if (known === 0) {
     const mapper = Mapper.at(machine.memory, fresh);

@@ -27,10 +27,16 @@ export const ADDRESS: number = HARNESS_PAGE * PAGE_BYTES;
 /** What the store has on each page at the beginning. */
 export const FIRST = 7;
 
-/** A backing store in JavaScript: the first word of each page. */
+/** Where the second word of a page lies that the store keeps. */
+export const END_BYTES: number = PAGE_BYTES - 4;
+
+/** A backing store in JavaScript: the first word of each page, and the last one. */
 export class WordStore implements Pager {
   readonly wantsZeroes = false;
   words: Int32Array = new Int32Array(0);
+  ends: Int32Array = new Int32Array(0);
+  /** How much of its last page the store has not. */
+  cutBytes = 0;
   fails = false;
   reads = 0;
 
@@ -40,6 +46,8 @@ export class WordStore implements Pager {
 
   reset(pages: number): void {
     this.words = new Int32Array(pages).fill(FIRST);
+    this.ends = new Int32Array(pages);
+    this.cutBytes = 0;
     this.fails = false;
     this.reads = 0;
   }
@@ -48,34 +56,44 @@ export class WordStore implements Pager {
     if (this.fails) return EIO;
     if (offsetBytes + storedBytes > this.sizeBytes()) return SIZE_CHANGED;
     this.reads++;
-    this.#eachPage(offsetBytes, parts, (word, page) => {
-      word[0] = this.words[page] ?? 0;
+    this.#eachPage(offsetBytes, parts, (bytes, page) => {
+      wordOf(bytes, 0)[0] = this.words[page] ?? 0;
+      wordOf(bytes, END_BYTES)[0] = this.#hasEnd(page) ? (this.ends[page] ?? 0) : 0;
     });
     return 0;
   }
 
   write({ offsetBytes, parts }: PageTransfer): Errno {
     if (this.fails) return EIO;
-    this.#eachPage(offsetBytes, parts, (word, page) => {
-      this.words[page] = word[0]!;
+    this.#eachPage(offsetBytes, parts, (bytes, page) => {
+      this.words[page] = wordOf(bytes, 0)[0]!;
+      if (bytes.length === PAGE_BYTES) this.ends[page] = wordOf(bytes, END_BYTES)[0]!;
     });
     return 0;
   }
 
   sizeBytes(): number {
-    return this.words.length * PAGE_BYTES;
+    return this.words.length * PAGE_BYTES - this.cutBytes;
+  }
+
+  #hasEnd(page: number): boolean {
+    return this.cutBytes === 0 || page < this.words.length - 1;
   }
 
   #eachPage(
     offsetBytes: number,
     parts: readonly Uint8Array[],
-    visit: (word: Int32Array, page: number) => void,
+    visit: (bytes: Uint8Array, page: number) => void,
   ): void {
     let page = offsetBytes / PAGE_BYTES;
-    for (const { buffer, byteOffset, length } of parts)
-      for (let at = 0; at < length; at += PAGE_BYTES)
-        visit(new Int32Array(buffer, byteOffset + at, 1), page++);
+    for (const part of parts)
+      for (let at = 0; at < part.length; at += PAGE_BYTES)
+        visit(part.subarray(at, at + PAGE_BYTES), page++);
   }
+}
+
+function wordOf({ buffer, byteOffset }: Uint8Array, at: number): Int32Array {
+  return new Int32Array(buffer, byteOffset + at, 1);
 }
 
 export interface StoreStage {
@@ -133,9 +151,10 @@ export function* loadWord(
   harness: HmmHarness,
   page = 0,
   mm: Mm = harness.mm,
+  atBytes: number = 0,
 ): Task<number | undefined> {
   try {
-    return yield* new HarnessCpu(harness, mm).load(ADDRESS + page * PAGE_BYTES);
+    return yield* new HarnessCpu(harness, mm).load(ADDRESS + page * PAGE_BYTES + atBytes);
   } catch (error) {
     if (error instanceof SegmentationFault && error.signal === "SIGBUS") return undefined;
     throw error;
@@ -148,9 +167,10 @@ export function* storeWord(
   value: number,
   page = 0,
   mm: Mm = harness.mm,
+  atBytes: number = 0,
 ): Task<boolean> {
   try {
-    yield* new HarnessCpu(harness, mm).store(ADDRESS + page * PAGE_BYTES, value);
+    yield* new HarnessCpu(harness, mm).store(ADDRESS + page * PAGE_BYTES + atBytes, value);
     return true;
   } catch (error) {
     if (error instanceof SegmentationFault && error.signal === "SIGBUS") return false;
@@ -164,10 +184,17 @@ export function* sync(harness: HmmHarness, { pages }: StoreStage, mm: Mm = harne
   assert(answer === 0 || answer === ENOMEM, `msync answered ${answer}`);
 }
 
-/** Somebody makes the store `pages` long, and it is noticed. */
-export function* resize(harness: HmmHarness, stage: StoreStage, pages: number): Task<void> {
-  const { words } = stage.store;
+/** Somebody makes the store `pages` long, less `cutBytes`, and it is noticed. */
+export function* resize(
+  harness: HmmHarness,
+  stage: StoreStage,
+  pages: number,
+  cutBytes: number = 0,
+): Task<void> {
+  const { words, ends } = stage.store;
   stage.store.words = Int32Array.from({ length: pages }, (_, page) => words[page] ?? FIRST);
+  stage.store.ends = Int32Array.from({ length: pages }, (_, page) => ends[page] ?? 0);
+  stage.store.cutBytes = cutBytes;
   const answer = yield* refreshSize(harness.machine, stage.cache);
   assert(answer === 0, `to ask for the size answered ${answer}`);
 }
