@@ -313,6 +313,36 @@ export const figures: readonly Figure[] = [
     },
   },
   {
+    name: "webgpu-random-2",
+    title: "random loads on the WebGPU device from a pool of 2 buffers, against plain WebGPU",
+    bound: { kind: "at most", ratio: 2.5 },
+    method: "As `webgpu-random`; the pool has two buffers, and pages in both.",
+    load: async () => {
+      const { randomOf, measureAccess } = await import("./webgpu-access.ts");
+      return measureAccess(randomOf(2));
+    },
+  },
+  {
+    name: "webgpu-random-4",
+    title: "random loads on the WebGPU device from a pool of 4 buffers, against plain WebGPU",
+    bound: { kind: "at most", ratio: 3.5 },
+    method: "As `webgpu-random`; the pool has four buffers, and pages in each.",
+    load: async () => {
+      const { randomOf, measureAccess } = await import("./webgpu-access.ts");
+      return measureAccess(randomOf(4));
+    },
+  },
+  {
+    name: "webgpu-direct",
+    title: "a direct range of a kernel on the WebGPU device, all resident, against plain WebGPU",
+    bound: { kind: "at most", ratio: 1.1 },
+    method: "As `webgpu-load`, with the data bound as a plain array by `ranges`.",
+    load: async () => {
+      const { DIRECT, measureAccess } = await import("./webgpu-access.ts");
+      return measureAccess(DIRECT);
+    },
+  },
+  {
     name: "webgpu-sparse",
     title: "a kernel that reads 1 % of the pages, against uploading all of them by hand",
     bound: { kind: "at least", ratio: 25 },

@@ -5,7 +5,7 @@
  */
 
 import { AddressSpace } from "../src/index.ts";
-import { WebGpuDevice } from "../src/webgpu.ts";
+import { WebGpuDevice, type WebGpuRange } from "../src/webgpu.ts";
 import { missingGpu } from "../test/devices/webgpu/find-gpu.ts";
 import type { MeasureOptions, Measurement, Reading } from "./figure.ts";
 import { measurePairs } from "./pairs.ts";
@@ -35,6 +35,12 @@ interface Way {
   readonly loads: number;
   readonly plain: string;
   readonly paged: string;
+  /** The data is bound to `data` as a direct range. */
+  readonly isDirect?: boolean;
+  /** If it is not DATA_BYTES. */
+  readonly dataBytes?: number;
+  /** Buffers of the pool, if more than one. */
+  readonly poolBuffers?: number;
 }
 
 const PER_INVOCATION: number = WORDS / INVOCATIONS;
@@ -54,13 +60,35 @@ export const COALESCED: Way = {
   paged: `for (var k = 0u; k < ${PER_INVOCATION}u; k++) {
     x += load_u32(ptr_at(arg_ptr(0), k * ${INVOCATIONS}u + (g ^ (r & 31u)), 4u)); }`,
 };
-export const RANDOM: Way = {
-  label: "bare load, random",
-  loads: PER_INVOCATION,
-  plain: `for (var k = 0u; k < ${PER_INVOCATION}u; k++) { x += data[${HASH} % ${WORDS}u]; }`,
-  paged: `for (var k = 0u; k < ${PER_INVOCATION}u; k++) {
-    x += load_u32(ptr_at(arg_ptr(0), ${HASH} % ${WORDS}u, 4u)); }`,
+export const RANDOM: Way = randomOver(DATA_BYTES);
+
+function randomOver(dataBytes: number): Way {
+  const words = dataBytes / 4;
+  return {
+    label: "bare load, random",
+    loads: PER_INVOCATION,
+    plain: `for (var k = 0u; k < ${PER_INVOCATION}u; k++) { x += data[${HASH} % ${words}u]; }`,
+    paged: `for (var k = 0u; k < ${PER_INVOCATION}u; k++) {
+      x += load_u32(ptr_at(arg_ptr(0), ${HASH} % ${words}u, 4u)); }`,
+    dataBytes,
+  };
+}
+
+export const DIRECT: Way = {
+  ...COALESCED,
+  label: "direct range, coalesced",
+  paged: COALESCED.plain,
+  isDirect: true,
 };
+
+/** A pool of several buffers, which are of a power of two of pages each. */
+const POOL_BYTES: number = 2 * DATA_BYTES;
+
+/** As RANDOM, from a pool of so many buffers, all of which have data. */
+export function randomOf(poolBuffers: number): Way {
+  const way = randomOver(POOL_BYTES - 2 ** 19);
+  return { ...way, label: `${way.label}, ${poolBuffers} pool bindings`, poolBuffers };
+}
 
 function plainCode({ plain }: Way, rounds: number): string {
   return `
@@ -74,8 +102,9 @@ function plainCode({ plain }: Way, rounds: number): string {
 }`;
 }
 
-function pagedCode({ paged }: Way, rounds: number): string {
+function pagedCode({ paged, isDirect = false }: Way, rounds: number): string {
   return `
+${isDirect ? "@group(0) @binding(0) var<storage, read> data: array<u32>;" : ""}
 @compute @workgroup_size(64) fn main(@builtin(global_invocation_id) id: vec3u) {
   let g = id.x;
   var x = 0u;
@@ -111,27 +140,35 @@ class Sides implements AsyncDisposable {
     space: AddressSpace,
     device: WebGpuDevice,
     args: readonly number[],
+    dataBytes: number,
   ) {
     this.#plain = plain;
-    this.#buffers = [plain.buffer(INVOCATIONS * 4), plain.buffer(DATA_BYTES)];
+    this.#buffers = [plain.buffer(INVOCATIONS * 4), plain.buffer(dataBytes)];
     this.#space = space;
     this.#device = device;
     this.#args = args;
   }
 
-  static async open(): Promise<Sides> {
-    const plain = await PlainDevice.create(DATA_BYTES);
-    const space = await AddressSpace.create({ ramBytes: 2 * DATA_BYTES });
-    const device = await WebGpuDevice.create(space, { memoryBytes: DATA_BYTES + 2 ** 20 });
-    const data = await space.mmap(DATA_BYTES);
+  static async open(way: Way): Promise<Sides> {
+    const { isDirect = false, poolBuffers = 1, dataBytes = DATA_BYTES } = way;
+    const plain = await PlainDevice.create(dataBytes);
+    const space = await AddressSpace.create({ ramBytes: 2 * dataBytes });
+    const rangeBytes = isDirect ? dataBytes : 0;
+    const pieceBytes = poolBuffers === 1 ? undefined : POOL_BYTES / poolBuffers;
+    const device = await WebGpuDevice.create(space, {
+      memoryBytes: pieceBytes === undefined ? dataBytes + rangeBytes + 2 ** 20 : POOL_BYTES,
+      rangeBytes,
+      ...(pieceBytes === undefined ? {} : { bufferBytesMax: pieceBytes }),
+    });
+    const data = await space.mmap(dataBytes);
     const out = await space.mmap(INVOCATIONS * 4);
-    const sides = new Sides(plain, space, device, [data, out]);
-    await sides.#fill(data);
+    const sides = new Sides(plain, space, device, [data, out], dataBytes);
+    await sides.#fill(data, dataBytes);
     return sides;
   }
 
-  async #fill(address: number): Promise<void> {
-    const words = Uint32Array.from({ length: WORDS }, (_, i) => Math.imul(i, 0x9e3779b9));
+  async #fill(address: number, dataBytes: number): Promise<void> {
+    const words = Uint32Array.from({ length: dataBytes / 4 }, (_, i) => Math.imul(i, 0x9e3779b9));
     const bytes = new Uint8Array(words.buffer);
     await this.#space.write(address, bytes);
     const [, data] = this.#buffers;
@@ -165,11 +202,16 @@ class Sides implements AsyncDisposable {
     const kernel = this.#device.kernel({ code: pagedCode(way, rounds), entryPoint: "main" });
     const runs: Runs = {
       plain: () => this.#plain.run(pipeline, this.#buffers, WORKGROUPS),
-      paged: () => kernel.dispatch(WORKGROUPS, { args: this.#args }),
+      paged: () => kernel.dispatch(WORKGROUPS, { args: this.#args, ranges: this.#ranges(way) }),
     };
     await runs.plain();
     for (let i = 0; i < WARM_RUNS; i++) await runs.paged();
     return runs;
+  }
+
+  #ranges({ isDirect = false }: Way): WebGpuRange[] {
+    const [address = 0] = this.#args;
+    return isDirect ? [{ variable: "data", address, lengthBytes: DATA_BYTES }] : [];
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -183,7 +225,7 @@ class Sides implements AsyncDisposable {
 export function measureAccess(way: Way): (options: MeasureOptions) => Promise<Measurement> {
   return async (options) => {
     if (missingGpu !== false) return { notMeasured: missingGpu };
-    await using sides = await Sides.open();
+    await using sides = await Sides.open(way);
     const onRound = roundCounter(roundsOf(options), options);
     return { readings: [await sides.measure(way, options, onRound)] };
   };

@@ -28,6 +28,7 @@ export type {
   WebGpuDeviceOptions,
   WebGpuDispatchOptions,
   WebGpuKernelOptions,
+  WebGpuRange,
 } from "./devices/webgpu/options.ts";
 export {
   WebGpuDevice,

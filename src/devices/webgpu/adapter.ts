@@ -58,7 +58,11 @@ export interface Acquired {
 /**
  * Rejects with HmmError ENODEV (there is none, or it never comes), EINVAL (it cannot bind so much).
  */
-export async function acquireDevice(choice: AdapterChoice, frames: number): Promise<Acquired> {
+export async function acquireDevice(
+  choice: AdapterChoice,
+  frames: number,
+  rowFrames: number,
+): Promise<Acquired> {
   const gpu = await findGpu(choice);
   const adapter = await within(
     choice.timeoutMs,
@@ -71,7 +75,10 @@ export async function acquireDevice(choice: AdapterChoice, frames: number): Prom
     throw noGpu(`no adapter was found; ${CHECK_DRIVER}`);
   const { limits } = adapter;
   const pools = poolShapesFor(limits, frames, choice.bufferBytesMax);
-  const bytes = Math.max((pools[0]?.bufferFrames ?? 0) * PAGE_BYTES, controlWords(frames) * 4);
+  const bytesMax = Math.min(limits.maxStorageBufferBindingSize, limits.maxBufferSize);
+  const rowBytes = Math.min(rowFrames * PAGE_BYTES, bytesMax); // all of them may be one range
+  const poolBytes = (pools[0]?.bufferFrames ?? 0) * PAGE_BYTES;
+  const bytes = Math.max(poolBytes, rowBytes, controlWords(frames) * 4);
   const device = await within(
     choice.timeoutMs,
     adapter.requestDevice({

@@ -18,6 +18,8 @@ import { HmmError } from "../../driver-interface.ts";
 import type { GpuBound } from "./gpu.ts";
 import type { BindingOrder } from "./messages.ts";
 import { Resource, paddedBytes } from "./bound-resources.ts";
+import { type RangeOrder, firstPageOf, offsetInRow } from "./ranges.ts";
+import type { Row } from "./rows.ts";
 import type { BoundVariable } from "./wgsl/bindings.ts";
 
 const COPY_SRC = 0x4;
@@ -37,10 +39,14 @@ export interface BindRequest {
   readonly layouts: readonly GPUBindGroupLayout[];
   readonly orders: Readonly<Record<string, BindingOrder>>;
   readonly resourceOf: (id: number) => Resource;
+  /** The row that begins at a page, and its buffer: both are there. */
+  readonly rowAt: (startPage: number) => { readonly row: Row; readonly buffer: GPUBuffer };
 }
 
 export class Bound implements GpuBound {
   readonly groups: readonly GPUBindGroup[];
+  /** Rows that the kernel may store to: the pages go home when a chunk is committed. */
+  readonly writtenRows: readonly Row[];
   readonly #device: GPUDevice;
   readonly #backups: readonly Backup[];
   /** Made for this dispatch alone. */
@@ -51,6 +57,7 @@ export class Bound implements GpuBound {
   private constructor(parts: BoundParts) {
     this.#device = parts.device;
     this.groups = parts.groups;
+    this.writtenRows = parts.writtenRows;
     this.#owned = parts.owned;
     this.#stored = parts.stored;
     this.#backups = parts.backups;
@@ -104,18 +111,27 @@ interface BoundParts {
   readonly owned: readonly Resource[];
   readonly stored: readonly Resource[];
   readonly backups: readonly Backup[];
+  readonly writtenRows: readonly Row[];
 }
 
 async function bindAll(
-  { device, variables, layouts, orders, resourceOf }: BindRequest,
+  { device, variables, layouts, orders, resourceOf, rowAt }: BindRequest,
   owned: Resource[],
-  finish: (parts: Pick<BoundParts, "groups" | "stored" | "backups">) => Bound,
+  finish: (parts: Omit<BoundParts, "device" | "owned">) => Bound,
 ): Promise<Bound> {
   const entries: GPUBindGroupEntry[][] = layouts.map(() => []);
   const stored: Resource[] = [];
+  const writtenRows: Row[] = [];
   for (const variable of variables) {
     const order = orders[variable.name];
     if (order === undefined) throw refusal(`nothing is bound to ${placed(variable)}`);
+    if (order.kind === "range") {
+      const { row, buffer } = rowAt(firstPageOf(order));
+      const place = { buffer, offset: offsetInRow(order), size: order.lengthBytes };
+      entries[variable.group]?.push({ binding: variable.binding, resource: place });
+      if (row.isWrite) writtenRows.push(row);
+      continue;
+    }
     const resource = order.kind === "resource" ? resourceOf(order.id) : ownOf(order, owned);
     const bound = await bindingOf(device, variable, order, resource);
     entries[variable.group]?.push({ binding: variable.binding, resource: bound });
@@ -132,7 +148,7 @@ async function bindAll(
   if (invalid !== null) throw refusal(invalid.message);
   if (none !== null)
     throw new HmmError("ENOMEM", "dispatch", `Cannot back up what is bound: ${none.message}`);
-  return finish({ groups, stored, backups });
+  return finish({ groups, stored, backups, writtenRows });
 }
 
 /** A resource for this dispatch alone. */
@@ -148,7 +164,7 @@ function ownOf(order: BindingOrder, owned: Resource[]): Resource | undefined {
 async function bindingOf(
   device: GPUDevice,
   variable: BoundVariable,
-  order: BindingOrder,
+  order: Exclude<BindingOrder, RangeOrder>,
   resource: Resource | undefined,
 ): Promise<GPUBindingResource> {
   const { kind } = variable;

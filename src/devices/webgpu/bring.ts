@@ -297,7 +297,7 @@ export class Bringer {
     if (isPrefetch && hold === HOLD_SHARED) return;
     const old = pool.frameOf(page);
     if (old !== 0) pool.drop(old); // it allowed less
-    const frame = pool.take(!isPrefetch);
+    const frame = pool.takeFor(page, !isPrefetch);
     if (frame === 0) {
       this.#isFull ||= !isPrefetch;
       return;

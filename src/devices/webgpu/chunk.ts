@@ -44,6 +44,7 @@
  */
 
 import {
+  EBUSY,
   EFAULT,
   EINVAL,
   type Errno,
@@ -176,8 +177,10 @@ export class ChunkRunner {
     yield* record.driverLock.lock();
     drainLog(record, pool.strike);
     const isDead = record.isDead !== 0;
-    if (!isLocked || isDead) yield* record.driverLock.unlock();
+    const missing = pool.missingInRows();
+    if (!isLocked || isDead || missing.size > 0) yield* record.driverLock.unlock();
     if (isDead) return { kind: "fault", errno: ESRCH, fault: noFault(request) };
+    if (missing.size > 0) return yield* this.#fillRows(request, missing);
     const result = yield* this.#runOnGpu(request);
     if (isLocked) this.counts.lockedPasses++;
     if (result === LOST) {
@@ -189,6 +192,20 @@ export class ChunkRunner {
     if (isLocked) yield* record.driverLock.unlock();
     if (!isClean) this.counts.failedPasses++;
     return yield* this.#afterMiss(request, result);
+  }
+
+  /** W5 of rows.ts. */
+  *#fillRows({ pass }: ChunkRequest, missing: ReadonlyMap<number, boolean>): Task<Passed> {
+    const wants = new Map<number, PageWant>();
+    for (const [page, isWrite] of missing) wants.set(page, isWrite ? WANT_WRITE : WANT_READ);
+    this.counts.batches++;
+    const { failures } = yield* this.#parts.bringer.bring(wants);
+    const [first] = failures;
+    if (first === undefined) return AGAIN;
+    const { page, errno } = first;
+    const isWrite = missing.get(page) ?? false;
+    const fault = { address: page * PAGE_BYTES, isWrite, workgroup: pass.first };
+    return { kind: "fault", errno, fault };
   }
 
   *#runOnGpu({ pass }: ChunkRequest): Task<PassResult | typeof LOST> {
@@ -210,7 +227,7 @@ export class ChunkRunner {
 
   /** The pass has missed, or run out of fuel, or was a touch pass. */
   *#afterMiss(request: ChunkRequest, result: PassResult): Task<Passed> {
-    const dirty = this.#phase === "touch" ? [] : dirtyFrames(result.flags);
+    const dirty = dirtyFrames(result.flags); // of a touch pass: those of rows
     if (!(yield* this.#restore(dirty))) return { kind: "lost" };
     if (!result.missed) {
       if (this.#phase !== "touch") return this.#refuel(request);
@@ -243,6 +260,7 @@ export class ChunkRunner {
       const page = Math.floor(address / PAGE_BYTES);
       const errno = address % 4 !== 0 ? EINVAL : page >= TASK_SIZE_PAGES ? EFAULT : 0;
       if (errno !== 0) failed.add(page, isWrite, errno);
+      else if (pool.rows.frameFor(page) !== 0) failed.add(page, isWrite, EBUSY); // W4 of rows.ts
       else if (pool.allows(page, isWrite)) this.counts.validFaults++;
       else if (isWrite || !wants.has(page)) wants.set(page, isWrite ? WANT_WRITE : WANT_READ);
     }

@@ -21,8 +21,10 @@ export interface DispatchingDevice {
   items: number;
   /** The kernel, compiled for the GPU of the moment. */
   program(code: string, entryPoint: string): Promise<GpuProgram>;
-  /** Binds what the kernel's own variables need, on the GPU of the moment. */
+  /** Binds what the kernel's own variables need, on the GPU of the moment, ranges included. */
   bind(program: GpuProgram, order: DispatchOrder): Promise<GpuBound | undefined>;
+  /** Undoes what `bind` has done for ranges. */
+  closeRanges(): void;
   dropShared(): Promise<void>;
   replaceGpu(): Promise<void>;
   publish(): void;
@@ -72,11 +74,13 @@ export async function runDispatch(
   const program = await session.program(order.code, order.entryPoint);
   const before = session.runner.counts.passes;
   await session.dropShared();
-  const held: Held = { bound: await session.bind(program, order) };
+  const held: Held = { bound: undefined };
   try {
+    held.bound = await session.bind(program, order);
     await runChunks(session, program, order, held, isStopped);
   } finally {
     held.bound?.end();
+    session.closeRanges();
     await session.dropShared();
   }
   const seconds = (performance.now() - startMs) / 1000;

@@ -14,6 +14,7 @@
 import { type ClockFrames, evictUnused } from "../policy/eviction.ts";
 import type { PageMap } from "./page-map.ts";
 import { type WebGpuRecord, countPage } from "./record.ts";
+import { Rows, type WantedRow } from "./rows.ts";
 import { FIRST_FRAME, GPU_FRAME_SHIFT, GPU_READ, GPU_WRITE } from "./wgsl/layout.ts";
 
 /** How a page is held. */
@@ -25,6 +26,10 @@ export const HOLD_EXCLUSIVE: Hold = 2;
 /** Others may write the frame unseen: a copy for one dispatch. It may be stored to if WRITABLE. */
 export const HOLD_SHARED: Hold = 3;
 export const HOLD_SHARED_WRITABLE: Hold = 4;
+
+function isWritable(hold: number): boolean {
+  return hold === HOLD_EXCLUSIVE || hold === HOLD_SHARED_WRITABLE;
+}
 
 export class FramePool implements ClockFrames {
   readonly frames: number;
@@ -47,16 +52,25 @@ export class FramePool implements ClockFrames {
   pinned = 0;
   struck = 0;
 
+  /** Frames beside the pool's, for direct ranges. */
+  readonly rows: Rows;
+  /** Pages in rows. */
+  #rowPages = 0;
+  /** A page of a row may be missing. */
+  #isRowOpen = false;
+
   /** `frames`: frames of the pool, the first two included, which hold no page. */
-  constructor(frames: number, record: WebGpuRecord, map: PageMap) {
+  constructor(frames: number, record: WebGpuRecord, map: PageMap, rowFrames: number = 0) {
     this.frames = frames;
+    this.rows = new Rows(frames, rowFrames);
+    const all = frames + rowFrames;
     this.#record = record;
     this.#map = map;
-    this.#pages = new Float64Array(frames).fill(-1);
-    this.#pfns = new Uint32Array(frames);
-    this.#holds = new Uint8Array(frames);
-    this.#pins = new Uint8Array(frames);
-    this.#accessed = new Uint8Array(frames);
+    this.#pages = new Float64Array(all).fill(-1);
+    this.#pfns = new Uint32Array(all);
+    this.#holds = new Uint8Array(all);
+    this.#pins = new Uint8Array(all);
+    this.#accessed = new Uint8Array(all);
     for (let frame = frames - 1; frame >= FIRST_FRAME; frame--) this.#free.push(frame);
   }
 
@@ -65,12 +79,37 @@ export class FramePool implements ClockFrames {
   }
 
   get usedFrames(): number {
-    return this.frames - FIRST_FRAME - this.#free.length;
+    return this.frames - FIRST_FRAME - this.#free.length + this.#rowPages;
   }
 
   /** Frames that a chunk could have. */
   get usable(): number {
     return this.frames - FIRST_FRAME;
+  }
+
+  /** Frames of the pool, and of rows behind them. */
+  get allFrames(): number {
+    return this.frames + this.rows.frames;
+  }
+
+  /** The rows of a dispatch, and no others, are active from now on. Driver lock. */
+  activateRows(wanted: readonly WantedRow[]): void {
+    this.rows.activate(wanted, (frame) => this.drop(frame));
+    this.#isRowOpen = wanted.length > 0;
+  }
+
+  /** Pages that active rows lack (W5 of rows.ts), and whether each is to be stored to. */
+  missingInRows(): ReadonlyMap<number, boolean> {
+    const missing = new Map<number, boolean>();
+    if (!this.#isRowOpen) return missing;
+    for (const { startPage, pages, first, isWrite } of this.rows.active) {
+      for (let i = 0; i < pages; i++) {
+        const hold = this.holdOf(first + i);
+        if (hold === 0 || (isWrite && !isWritable(hold))) missing.set(startPage + i, isWrite);
+      }
+    }
+    this.#isRowOpen = missing.size > 0;
+    return missing;
   }
 
   pageOf(frame: number): number {
@@ -114,11 +153,23 @@ export class FramePool implements ClockFrames {
 
   /** Whether the GPU may access the page as it is held. */
   allows(page: number, isWrite: boolean): boolean {
+    const frame = this.frameOf(page);
+    if (frame >= this.frames)
+      return this.rows.isActive(frame) && (!isWrite || isWritable(this.holdOf(frame)));
     const needed = isWrite ? GPU_WRITE : GPU_READ;
     return (this.#map.entryOf(page) & needed) !== 0;
   }
 
-  /** A frame without a page; one is evicted if need be. 0: all are pinned. Driver lock. */
+  /**
+   * A frame without a page, for `page`: in its row, if it has an active one; one is evicted if need
+   * be. 0: all are pinned. Driver lock.
+   */
+  takeFor(page: number, mayEvict: boolean): number {
+    const frame = this.rows.frameFor(page);
+    return frame === 0 ? this.take(mayEvict) : frame;
+  }
+
+  /** A frame of the pool without a page. 0: all are pinned. Driver lock. */
   take(mayEvict: boolean): number {
     if (this.#free.length === 0 && mayEvict) {
       evictUnused(this, this.#scratch, 0, 1);
@@ -134,19 +185,21 @@ export class FramePool implements ClockFrames {
 
   /** Gives back a frame that holds nothing. */
   give(frame: number): void {
+    if (frame >= this.frames) return;
     this.#free.push(frame);
     this.#isSorted = false;
   }
 
   /** A taken frame holds `page` from now on. False: the table is full. Driver lock. */
   bind(frame: number, page: number, pfn: number, hold: Hold): boolean {
-    const isWritable = hold === HOLD_EXCLUSIVE || hold === HOLD_SHARED_WRITABLE;
-    const rights = isWritable ? GPU_READ | GPU_WRITE : GPU_READ;
+    const isInRow = frame >= this.frames; // W4 of rows.ts
+    const rights = isInRow ? 0 : isWritable(hold) ? GPU_READ | GPU_WRITE : GPU_READ;
     if (!this.#map.set(page, (frame << GPU_FRAME_SHIFT) | rights)) return false;
     this.#pages[frame] = page;
     this.#pfns[frame] = pfn;
     this.#holds[frame] = hold;
     this.#accessed[frame] = 1;
+    if (isInRow) this.#rowPages++;
     countPage(this.#record, page, 1);
     return true;
   }
@@ -170,13 +223,16 @@ export class FramePool implements ClockFrames {
     this.#holds[frame] = 0;
     this.#pins[frame] = 0;
     this.#originals.delete(frame);
-    this.give(frame);
+    if (frame >= this.frames) {
+      this.#rowPages--;
+      this.#isRowOpen = true;
+    } else this.give(frame);
   }
 
   /** Pages have changed: their copies are dropped. Driver lock. */
   readonly strike = (startPage: number, endPage: number): void => {
-    if (endPage - startPage > this.frames) {
-      for (let frame = FIRST_FRAME; frame < this.frames; frame++) {
+    if (endPage - startPage > this.allFrames) {
+      for (let frame = FIRST_FRAME; frame < this.allFrames; frame++) {
         const page = this.pageOf(frame);
         if (page >= startPage && page < endPage) this.#strikeFrame(frame);
       }
@@ -195,7 +251,7 @@ export class FramePool implements ClockFrames {
 
   /** Copies for one dispatch are dropped. Driver lock. */
   dropShared(): void {
-    for (let frame = FIRST_FRAME; frame < this.frames; frame++) {
+    for (let frame = FIRST_FRAME; frame < this.allFrames; frame++) {
       const hold = this.holdOf(frame);
       if (hold === HOLD_SHARED || hold === HOLD_SHARED_WRITABLE) this.drop(frame);
     }
@@ -203,12 +259,12 @@ export class FramePool implements ClockFrames {
 
   /** Everything is dropped: the GPU is another one, or none. Driver lock. */
   dropAll(): void {
-    for (let frame = FIRST_FRAME; frame < this.frames; frame++) this.drop(frame);
+    for (let frame = FIRST_FRAME; frame < this.allFrames; frame++) this.drop(frame);
   }
 
   /** The chunk under way uses the frame. */
   pin(frame: number): void {
-    if (this.#holds[frame] === 0 || this.#pins[frame] === 1) return;
+    if (frame >= this.frames || this.#holds[frame] === 0 || this.#pins[frame] === 1) return;
     this.#pins[frame] = 1;
     this.#accessed[frame] = 1;
     this.pinned++;

@@ -55,7 +55,10 @@ export interface PassResult {
   readonly spent: boolean;
   /** Of a recording pass: one for each page and access, in the order in which they were noted. */
   readonly faults: readonly GpuFault[];
-  /** DIRTY of each frame, and USED if that was to be noted. Valid until the next pass. */
+  /**
+   * DIRTY of each frame, and USED if that was to be noted; of frames in rows, too. Valid until the
+   * next pass.
+   */
   readonly flags: Uint32Array;
 }
 

@@ -45,6 +45,8 @@ export interface WorkerStart {
   readonly machine: DriverHandle;
   readonly recordAt: number;
   readonly memoryBytes: number;
+  /** Of them, for direct ranges. */
+  readonly rangeBytes: number;
   readonly faultTimeoutMs: number;
   readonly loopRoundsMax: number;
   readonly isQuiet: boolean;
@@ -75,7 +77,9 @@ export type ResourceSpec =
 export type BindingOrder =
   | { readonly kind: "bytes"; readonly bytes: Uint8Array<ArrayBuffer> }
   | { readonly kind: "resource"; readonly id: number }
-  | { readonly kind: "sampler"; readonly sampler: object };
+  | { readonly kind: "sampler"; readonly sampler: object }
+  /** A direct range: an address that is a multiple of 256, a length that is one of 4. */
+  | { readonly kind: "range"; readonly address: number; readonly lengthBytes: number };
 
 export interface DispatchOrder {
   readonly code: string;

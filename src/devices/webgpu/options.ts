@@ -18,11 +18,12 @@ import {
   wholeNumber,
   type HostWorker,
   type OptionRules,
+  type Refuse,
 } from "../../driver-interface.ts";
 import type { DispatchOptions } from "../driver.ts";
 import { refusalOf } from "../software/options.ts";
 import type { WebGpuBinding } from "./bindings.ts";
-import type { DispatchOrder, WorkerStart } from "./messages.ts";
+import type { BindingOrder, DispatchOrder, WorkerStart } from "./messages.ts";
 import { ARGUMENTS_MAX } from "./wgsl/layout.ts";
 
 /** How a WebGPU device is made. */
@@ -41,6 +42,11 @@ export interface WebGpuDeviceOptions {
   readonly nodeFlags?: readonly string[];
   /** How long an adapter may take to come, in milliseconds. Default 20,000. */
   readonly adapterTimeoutMs?: number;
+  /**
+   * Of `memoryBytes`, so many are for direct ranges (`ranges` of a dispatch), a multiple of 4096.
+   * Default 0.
+   */
+  readonly rangeBytes?: number;
   /**
    * Largest buffer for pages, in bytes, at least 4096. Default: what the adapter binds at once. A
    * pool that is larger has several buffers, of at most 256 MiB and a power of two of pages: loads
@@ -79,8 +85,23 @@ export interface WebGpuDispatchOptions extends DispatchOptions {
   readonly signal?: AbortSignal;
   /** Address that word 0 means in `ptr_word(w)`. A multiple of 4. Default 0. */
   readonly window?: number;
-  /** What the kernel's own variables with a `@binding` are, each by its name. */
+  /** Memory that is bound as plain arrays: brought before, and pinned for the dispatch. */
+  readonly ranges?: readonly WebGpuRange[];
+  /** What the kernel's other variables with a `@binding` are, each by its name. */
   readonly bindings?: Readonly<Record<string, WebGpuBinding>>;
+}
+
+/**
+ * A direct range: memory of the address space that lies in a row on the device for a dispatch, and
+ * is bound to a variable of the kernel. It has to be mapped, and storable if the variable is.
+ */
+export interface WebGpuRange {
+  /** Name of a `var<storage>` or `var<storage, read_write>` with a `@binding`. */
+  readonly variable: string;
+  /** Of its first byte: a multiple of 256. */
+  readonly address: number;
+  /** A multiple of 4, which is at least 4. */
+  readonly lengthBytes: number;
 }
 
 const MEMORY_MIN_BYTES: number = 4 * PAGE_BYTES;
@@ -102,6 +123,7 @@ const DEVICE_RULES: OptionRules<WebGpuDeviceOptions> = {
   faultTimeoutMs: wholeNumber(1, MILLISECONDS_MAX),
   loopRoundsMax: wholeNumber(1, 2 ** 31),
   bufferBytesMax: wholeNumber(PAGE_BYTES),
+  rangeBytes: wholeNumber(0, MEMORY_MAX_BYTES, PAGE_BYTES),
   quiet: aBoolean,
   name: aText,
   worker: aFunction,
@@ -117,9 +139,13 @@ export function deviceOptions(given: WebGpuDeviceOptions): Omit<
 } {
   const options = takeOptions<WebGpuDeviceOptions>(refusalOf("device"), given, DEVICE_RULES);
   const { memoryBytes, faultTimeoutMs = 1000, loopRoundsMax = 2 ** 28, quiet = false } = options;
+  const { rangeBytes = 0 } = options;
+  const rangeBytesMax = memoryBytes - MEMORY_MIN_BYTES;
+  checkArgument(refusalOf("device"), "rangeBytes", rangeBytes, wholeNumber(0, rangeBytesMax));
   const { adapterTimeoutMs = 20_000, name = "WebGPU device", worker } = options;
   return {
     memoryBytes,
+    rangeBytes,
     faultTimeoutMs,
     loopRoundsMax,
     isQuiet: quiet,
@@ -162,7 +188,28 @@ const DISPATCH_RULES: OptionRules<WebGpuDispatchOptions> = {
   signal: ruleOf("an AbortSignal", (value) => value instanceof AbortSignal),
   window: wholeNumber(0, END_BYTES - 4, 4),
   bindings: anObject,
+  ranges: ruleOf("an array of ranges", (value) => Array.isArray(value)),
 };
+
+const RANGE_RULES: OptionRules<WebGpuRange> = {
+  variable: required(aText),
+  address: required(wholeNumber(0, END_BYTES - 4, 256)),
+  lengthBytes: required(wholeNumber(4, END_BYTES, 4)),
+};
+
+/** As what is bound. Throws EINVAL. */
+function rangeOrders(refuse: Refuse, ranges: readonly WebGpuRange[]): Record<string, BindingOrder> {
+  const orders: Record<string, BindingOrder> = {};
+  for (const [i, range] of ranges.entries()) {
+    const name = `ranges[${i}]`;
+    const { variable, address, lengthBytes } = takeOptions(refuse, range, RANGE_RULES, name);
+    const most = END_BYTES - address;
+    checkArgument(refuse, `${name}.lengthBytes`, lengthBytes, wholeNumber(4, most));
+    if (variable in orders) throw refuse(`two ranges are bound to "${variable}"`);
+    orders[variable] = { kind: "range", address, lengthBytes };
+  }
+  return orders;
+}
 
 /** Throws EINVAL. */
 export function dispatchOptions(
@@ -171,6 +218,7 @@ export function dispatchOptions(
 ): Pick<DispatchOrder, "groups" | "args" | "window"> & {
   readonly signal: AbortSignal | undefined;
   readonly bindings: Readonly<Record<string, WebGpuBinding>>;
+  readonly ranges: Readonly<Record<string, BindingOrder>>;
 } {
   const refuse = refusalOf("dispatch");
   checkArgument(refuse, "workgroups", workgroups, someWorkgroups);
@@ -178,5 +226,8 @@ export function dispatchOptions(
   checkArgument(refuse, "the number of workgroups", x * y * z, wholeNumber(0, WORKGROUPS_MAX));
   const options = takeOptions<WebGpuDispatchOptions>(refuse, given, DISPATCH_RULES);
   const { args = [], signal, window = 0, bindings = {} } = options;
-  return { groups: [x, y, z], args: [...args], window, signal, bindings };
+  const ranges = rangeOrders(refuse, options.ranges ?? []);
+  for (const name of Object.keys(bindings))
+    if (name in ranges) throw refuse(`"${name}" is in bindings and in ranges; give it once`);
+  return { groups: [x, y, z], args: [...args], window, signal, bindings, ranges };
 }

@@ -24,9 +24,11 @@ import {
   type PassResult,
 } from "./gpu.ts";
 import { parameterWords } from "./parameters.ts";
+import type { Row } from "./rows.ts";
 import { FrameStore } from "./frame-store.ts";
 import {
   CONTROL_BINDING,
+  DIRTY,
   FAULTS,
   FAULTS_MAX,
   FAULT_LIST,
@@ -63,6 +65,8 @@ export interface RealGpuOptions {
   readonly device: GPUDevice;
   /** Of the pool, the two frames included that hold no page. */
   readonly shape: PoolShape;
+  /** Frames of rows, behind the pool's. */
+  readonly rowFrames: number;
   readonly driver: DriverThread;
   /** A completion of the device's record, for waiting. */
   readonly answered: Completion;
@@ -97,7 +101,7 @@ export class RealGpu implements Gpu {
   readonly #flags: Uint32Array;
 
   private constructor(options: RealGpuOptions) {
-    const { device, shape, driver, answered } = options;
+    const { device, shape, rowFrames, driver, answered } = options;
     const { frames } = shape;
     this.device = device;
     this.shape = shape;
@@ -111,10 +115,10 @@ export class RealGpu implements Gpu {
     this.#control = make("hmm control", controlBytes, STORAGE | COPY_SRC | COPY_DST);
     this.#parameters = make("hmm parameters", PARAMETER_WORDS * 4, UNIFORM | COPY_DST);
     this.#controlRead = make("hmm control read", (FLAGS + frames) * 4, MAP_READ | COPY_DST);
-    const readPages = Math.min(READ_PAGES, frames);
+    const readPages = Math.min(READ_PAGES, frames + rowFrames);
     this.#pagesRead = make("hmm pages read", readPages * PAGE_BYTES, MAP_READ | COPY_DST);
     this.#layout = libraryLayout(device, shape);
-    this.#flags = new Uint32Array(frames);
+    this.#flags = new Uint32Array(frames + rowFrames);
     void this.#watchLoss();
   }
 
@@ -156,10 +160,27 @@ export class RealGpu implements Gpu {
     compute.setPipeline(pipeline);
     groups.forEach((group, i) => compute.setBindGroup(i, group));
     if (this.#group !== undefined) compute.setBindGroup(LIBRARY_GROUP, this.#group);
-    compute.dispatchWorkgroups(0);
+    compute.dispatchWorkgroups(1); // encoded, and never submitted
     compute.end();
     encoder.finish();
     return (await device.popErrorScope())?.message;
+  }
+
+  /** Buffers for exactly these rows. False: the GPU has no room for them. */
+  async haveRows(rows: readonly Row[]): Promise<boolean> {
+    const { device } = this;
+    device.pushErrorScope("out-of-memory");
+    device.pushErrorScope("validation");
+    this.#store.haveRows(rows);
+    const invalid = await device.popErrorScope();
+    const none = await device.popErrorScope();
+    if (invalid === null && none === null) return true;
+    this.#store.haveRows([]);
+    return false;
+  }
+
+  rowBuffer({ first }: Row): GPUBuffer | undefined {
+    return this.#store.rowBuffer(first);
   }
 
   writeFrames(frames: readonly number[], bytes: Uint8Array<ArrayBuffer>): void {
@@ -223,6 +244,9 @@ export class RealGpu implements Gpu {
     if (mapped === LOST || this.isLost) return LOST;
     const words = new Uint32Array(this.#controlRead.getMappedRange(0, readBytes));
     const result = this.#resultOf(words, pass.isRecording);
+    this.#flags.fill(0, this.frames);
+    for (const { first, pages } of bound?.writtenRows ?? [])
+      this.#flags.fill(DIRTY, first, first + pages);
     this.#controlRead.unmap();
     return result;
   }

@@ -26,7 +26,7 @@ interface Pipelines {
   readonly layouts: readonly GPUBindGroupLayout[];
 }
 
-type Orders = Pick<BindRequest, "orders" | "resourceOf">;
+type Orders = Omit<BindRequest, "device" | "variables" | "layouts">;
 
 const COMPUTE = 0x4;
 
@@ -50,6 +50,11 @@ export class WgslProgram implements RealProgram {
       made.set(isRecording, pipeline);
     }
     return pipeline;
+  }
+
+  /** Variables of the user's own. */
+  get variables(): readonly BoundVariable[] {
+    return this.#program.variables;
   }
 
   /** Undefined where the kernel has no variables of its own. Rejects as Bound does. */

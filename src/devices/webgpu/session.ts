@@ -13,6 +13,7 @@ import {
   HmmError,
   HmmMirror,
   PAGE_BYTES,
+  bug,
   errnoName,
   removeResource,
   type Errno,
@@ -40,6 +41,8 @@ import type { PoolShape } from "./wgsl/layout.ts";
 import { WgslProgram } from "./real-program.ts";
 import { WebGpuRecord, drainLog, withDriverLock } from "./record.ts";
 import { Resource } from "./bound-resources.ts";
+import { rowsFor } from "./ranges.ts";
+import type { Row } from "./rows.ts";
 import { publishStats } from "./stats.ts";
 
 export class Session {
@@ -75,7 +78,8 @@ export class Session {
 
   /** Rejects with HmmError, and leaves nothing behind. */
   static async open(start: WorkerStart): Promise<Session> {
-    const acquired = await acquireDevice(start.adapter, start.memoryBytes / PAGE_BYTES);
+    const { poolFrames, rowFrames } = framesFor(start);
+    const acquired = await acquireDevice(start.adapter, poolFrames, rowFrames);
     const ends: (() => unknown)[] = [() => acquired.device.destroy()];
     try {
       return await Session.#openWith(start, acquired, ends);
@@ -101,7 +105,8 @@ export class Session {
     ends.push(() => removeResource(machine.memory, slot));
     const mirror = new HmmMirror(machine, record.mirror.at);
     const map = new PageMap(leavesMax);
-    const pool = new FramePool(start.memoryBytes / PAGE_BYTES, record, map);
+    const { poolFrames, rowFrames } = framesFor(start);
+    const pool = new FramePool(poolFrames, record, map, rowFrames);
     const opened = { driver, record, mirror, start, pool, map, slot };
     const current: CurrentGpu = { gpu: await makeGpu(opened, device, pools) };
     const timeoutMs = start.faultTimeoutMs;
@@ -136,7 +141,11 @@ export class Session {
     this.losses++;
     this.gpu.destroy();
     const { pool, map } = this.parts;
-    const { device, report, pools } = await acquireDevice(this.start.adapter, pool.frames);
+    const { device, report, pools } = await acquireDevice(
+      this.start.adapter,
+      pool.frames,
+      pool.rows.frames,
+    );
     const { driver, record, start } = this;
     const slot = this.#slot;
     const opened = { driver, record, mirror: this.#mirror, start, pool, map, slot };
@@ -159,8 +168,30 @@ export class Session {
   }
 
   /** Rejects with HmmError when what is bound does not fit the kernel. */
-  bind(program: WgslProgram, { bindings }: DispatchOrder): Promise<Bound | undefined> {
-    return program.bind(this.gpu, { orders: bindings, resourceOf: (id) => this.#resourceOf(id) });
+  async bind(program: WgslProgram, order: DispatchOrder): Promise<Bound | undefined> {
+    const { pool } = this.parts;
+    const wanted = rowsFor(order.bindings, program.variables, pool.rows.frames);
+    await this.driver.run(withDriverLock(this.record, () => pool.activateRows(wanted)));
+    const { gpu } = this;
+    if (wanted.length > 0 && !(await gpu.haveRows(pool.rows.all))) {
+      const text = "Cannot bind the ranges: the GPU has no room for them; give less rangeBytes";
+      throw new HmmError("ENOMEM", "dispatch", text);
+    }
+    const orders = order.bindings;
+    const resourceOf = (id: number): Resource => this.#resourceOf(id);
+    return await program.bind(gpu, { orders, resourceOf, rowAt: (page) => this.#rowAt(page) });
+  }
+
+  #rowAt(startPage: number): { row: Row; buffer: GPUBuffer } {
+    const row = this.parts.pool.rows.active.find((one) => one.startPage === startPage);
+    const buffer = row === undefined ? undefined : this.gpu.rowBuffer(row);
+    if (row === undefined || buffer === undefined) return bug("Cannot find a row: it was placed");
+    return { row, buffer };
+  }
+
+  /** The dispatch is over: its ranges are pages as others are. */
+  closeRanges(): void {
+    this.parts.pool.rows.deactivate();
   }
 
   #resourceOf(id: number): Resource {
@@ -270,6 +301,17 @@ export class Session {
   }
 }
 
+/** Of a device's memory: two frames of the pool hold no page. */
+function framesFor({ memoryBytes, rangeBytes }: WorkerStart): {
+  poolFrames: number;
+  rowFrames: number;
+} {
+  return {
+    poolFrames: (memoryBytes - rangeBytes) / PAGE_BYTES,
+    rowFrames: rangeBytes / PAGE_BYTES,
+  };
+}
+
 /** The GPU of the moment. */
 interface CurrentGpu {
   gpu: RealGpu;
@@ -296,7 +338,8 @@ async function makeGpu(
   let message = "";
   for (const shape of shapes) {
     try {
-      const gpu = await RealGpu.create({ device, shape, driver, answered });
+      const rowFrames = opened.pool.rows.frames;
+      const gpu = await RealGpu.create({ device, shape, rowFrames, driver, answered });
       map.forget();
       map.flush((firstWord, words) => gpu.writeTable(firstWord, words, map.layout));
       return gpu;

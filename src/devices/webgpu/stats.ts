@@ -94,7 +94,7 @@ export function publishStats(record: WebGpuRecord, sources: StatsSources): void 
     lockedPasses: chunk.lockedPasses,
     losses,
     residentPages: pool.usedFrames,
-    memoryPages: pool.usable,
+    memoryPages: pool.usable + pool.rows.frames,
     collectUs: bring.collectMs * 1000,
     copyUs: bring.copyMs * 1000,
     runUs: chunk.runMs * 1000,

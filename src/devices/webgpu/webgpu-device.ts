@@ -161,9 +161,9 @@ export class WebGpuDevice implements Device<WebGpuKernelOptions> {
         await this.#link.ask({ kind: "compile", code, entryPoint });
       },
       dispatch: async (workgroups, given = {}) => {
-        const { signal, bindings: bound, ...rest } = dispatchOptions(workgroups, given);
+        const { signal, bindings: bound, ranges, ...rest } = dispatchOptions(workgroups, given);
         this.#check("dispatch");
-        const bindings = bindingOrders(this.#desk, bound);
+        const bindings = { ...bindingOrders(this.#desk, bound), ...ranges };
         return await this.#dispatch({ code, entryPoint, ...rest, bindings }, signal);
       },
     };

@@ -19,7 +19,7 @@ export interface ExactnessOptions {
   /** Pages of the device beyond its own two. */
   readonly devicePages: number;
   readonly isDisturbed: boolean;
-  /** The pool has four buffers or more. */
+  /** The pool has two to four buffers. */
   readonly isSplit: boolean;
 }
 
@@ -36,10 +36,13 @@ interface Layout {
   readonly pages: number;
 }
 
-function layoutOf({ readPages, nodePages, ownPages, atomicPages, listPages }: Regions): Layout {
+function layoutOf(regions: Regions): Layout {
+  const { readPages, nodePages, ownPages, atomicPages, listPages } = regions;
+  const { rangePages, sumPages } = regions;
+  const lengths = [readPages, nodePages, ownPages, atomicPages, listPages, rangePages, sumPages];
   const starts: number[] = [];
   let pages = 0;
-  for (const length of [readPages, nodePages, ownPages, atomicPages, listPages]) {
+  for (const length of lengths) {
     starts.push(pages);
     pages += length;
   }
@@ -63,6 +66,8 @@ function initialWords(seed: number, regions: Regions, base: number): Uint32Array
   }
   for (let i = ownStart * PAGE_WORDS; i < atomicStart * PAGE_WORDS; i++) words[i] = i;
   for (let i = atomicStart * PAGE_WORDS; i < listStart * PAGE_WORDS; i++) words[i] = random(1000);
+  const [, , , , , rangeStart = 0, sumStart = 0] = starts;
+  for (let i = rangeStart * PAGE_WORDS; i < sumStart * PAGE_WORDS; i++) words[i] = random(2 ** 32);
   for (let page = 0; page < pages; page++) words[page * PAGE_WORDS + 1023] = 0;
   return words;
 }
@@ -77,6 +82,7 @@ async function runPlain(
   args: readonly number[],
   words: Uint32Array<ArrayBuffer>,
   workgroups: number,
+  [rangeStart, sumStart]: readonly [number, number],
 ): Promise<{ words: Uint32Array; sums: Uint32Array }> {
   const gpu = await plainGpu();
   if (typeof gpu === "string") throw new Error(gpu);
@@ -96,15 +102,26 @@ async function runPlain(
   device.queue.writeBuffer(memory, 0, words);
   device.queue.writeBuffer(table, 0, BOUND_TABLE);
   const encoder = device.createCommandEncoder();
+  // The ranges' pages lie last. They are bound apart, and the sums put back where they lie.
+  const sumBytes = size - sumStart * PAGE_BYTES;
+  const rangeBytes = (sumStart - rangeStart) * PAGE_BYTES;
+  const rangeWords = device.createBuffer({ size: rangeBytes, usage });
+  const rangeSums = device.createBuffer({ size: sumBytes, usage });
+  encoder.copyBufferToBuffer(memory, rangeStart * PAGE_BYTES, rangeWords, 0, rangeBytes);
+  encoder.copyBufferToBuffer(memory, sumStart * PAGE_BYTES, rangeSums, 0, sumBytes);
   const pass = encoder.beginComputePass();
   pass.setPipeline(pipeline);
   const entries = [{ binding: 0, resource: { buffer: memory } }];
   pass.setBindGroup(0, device.createBindGroup({ layout: pipeline.getBindGroupLayout(0), entries }));
-  const bound = [sums, table].map((buffer, binding) => ({ binding, resource: { buffer } }));
+  const bound = [sums, table, rangeWords, rangeSums].map((buffer, binding) => ({
+    binding,
+    resource: { buffer },
+  }));
   const boundLayout = pipeline.getBindGroupLayout(1);
   pass.setBindGroup(1, device.createBindGroup({ layout: boundLayout, entries: bound }));
   pass.dispatchWorkgroups(workgroups);
   pass.end();
+  encoder.copyBufferToBuffer(rangeSums, 0, memory, sumStart * PAGE_BYTES, sumBytes);
   encoder.copyBufferToBuffer(memory, 0, readBack, 0, size);
   encoder.copyBufferToBuffer(sums, 0, readBack, size, boundBytes);
   device.queue.submit([encoder.finish()]);
@@ -138,9 +155,9 @@ async function disturb(
   };
 }
 
-/** A power of two of pages, of which it takes some more than three to have so many. */
+/** A power of two of pages, of which it takes two to four to have so many. */
 function pieceOf(pages: number): number {
-  return 2 ** Math.floor(Math.log2(pages / 3));
+  return 2 ** Math.floor(Math.log2(pages / 2));
 }
 
 export async function checkExactness(options: ExactnessOptions): Promise<ExactnessReport> {
@@ -152,9 +169,12 @@ export async function checkExactness(options: ExactnessOptions): Promise<Exactne
   const args = starts.map((start) => base + start * PAGE_BYTES);
   const words = initialWords(seed, regions, base);
   await space.write(base, new Uint8Array(words.buffer));
-  const expected = await runPlain(code, base, args, words, workgroups);
+  const [, , , , , rangeStart = 0, sumStart = 0] = starts;
+  const expected = await runPlain(code, base, args, words, workgroups, [rangeStart, sumStart]);
+  const rowPages = pages - rangeStart;
   await using device = await WebGpuDevice.create(space, {
-    memoryBytes: (devicePages + 2) * PAGE_BYTES,
+    memoryBytes: (devicePages + 2 + rowPages) * PAGE_BYTES,
+    rangeBytes: rowPages * PAGE_BYTES,
     faultTimeoutMs: 30_000,
     ...(isSplit ? { bufferBytesMax: pieceOf(devicePages + 2) * PAGE_BYTES } : {}),
   });
@@ -168,7 +188,13 @@ export async function checkExactness(options: ExactnessOptions): Promise<Exactne
   try {
     const bindings = { bound_sums: sums, bound_table: BOUND_TABLE };
     const kernel = device.kernel({ code, entryPoint: "main" });
-    result = await kernel.dispatch(workgroups, { args, bindings });
+    const lengths = [(sumStart - rangeStart) * PAGE_BYTES, (pages - sumStart) * PAGE_BYTES];
+    const ranges = ["range_words", "range_sums"].map((variable, i) => ({
+      variable,
+      address: base + (i === 0 ? rangeStart : sumStart) * PAGE_BYTES,
+      lengthBytes: lengths[i] ?? 0,
+    }));
+    result = await kernel.dispatch(workgroups, { args, bindings, ranges });
   } catch (error) {
     if (!(error instanceof HmmError) || error.code !== "ENOMEM") throw error;
     outcome = "too small";

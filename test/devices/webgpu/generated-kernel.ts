@@ -24,6 +24,9 @@ export interface Regions {
   readonly ownPages: number;
   readonly atomicPages: number;
   readonly listPages: number;
+  /** Direct ranges: words that are only read, and sums. */
+  readonly rangePages: number;
+  readonly sumPages: number;
 }
 
 export interface GeneratedKernel {
@@ -54,18 +57,29 @@ export function generateKernel(seed: number): GeneratedKernel {
     lines.push(`  ${operation(random)}`);
   }
   const sumAt = random(lines.length);
+  const rangeAt = random(lines.length);
+  lines.splice(
+    rangeAt,
+    0,
+    "  x += range_words[spread(vec2u(), hash(x), PAGES_rangePages).x / 4u];",
+    `  atomicAdd(&range_sums[spread(vec2u(), hash(x + ${random(9)}u), PAGES_sumPages).x / 4u], x & 7u);`,
+  );
   lines.splice(sumAt, 0, `  atomicAdd(&bound_sums[hash(x) % ${BOUND_WORDS}u], x & 15u);`);
   lines.push("  store_u32(own(g, 0u), x);");
-  const regions = {
+  const regions: Regions = {
     readPages: 1 + random(24),
     nodePages: 1 + random(24),
     ownPages: Math.ceil((invocations * SLOTS) / WORDS) + random(8),
     atomicPages: 1 + random(12),
     listPages: 1 + Math.ceil((invocations * 2 + 1) / WORDS),
+    rangePages: 1 + random(6),
+    sumPages: 1 + random(3),
   };
   const code = `
 @group(1) @binding(0) var<storage, read_write> bound_sums: array<atomic<u32>, ${BOUND_WORDS}>;
 @group(1) @binding(1) var<storage, read> bound_table: array<u32, ${BOUND_WORDS}>;
+@group(1) @binding(2) var<storage, read> range_words: array<u32>;
+@group(1) @binding(3) var<storage, read_write> range_sums: array<atomic<u32>>;
 var<workgroup> shared_words: array<u32, ${SIZE}>;
 fn hash(x: u32) -> u32 { return ((x ^ (x >> 15u)) * 0x2c1b3c6du) ^ (x >> 3u); }
 fn spread(base: vec2u, i: u32, pages: u32) -> vec2u {
