@@ -95,6 +95,7 @@ export {
   DEVICE_PRIVATE,
   DeviceMemory,
   takeDeviceFrame,
+  takeDeviceFrames,
   devicePageHint,
   isDeviceFrameUsed,
   isDeviceMemoryFull,

@@ -15,8 +15,9 @@
  *       may have begun to write them.
  *   Q4  Pages end in their order, and `next` is the page that is being ended. Of that one nobody
  *       can tell which counts the dead thread has put. If its entry is not the migration's any
- *       more, its frames are left alone: at most two are lost, and none is put twice. A huge page
- *       ends at once, and may lose its 512.
+ *       more, its frames are left alone. Frames are put for ROW_PAGES pages together, after their
+ *       entries: those of a dead thread's row are lost, two a page at most, and none is put twice.
+ *       A huge page ends at once, and may lose its 512.
  *   Q5  Who ends another thread's migration takes it under migrationsLock, and may not die before
  *       it is done (mm/half-done.ts). So each has one thread that ends it.
  *
@@ -47,7 +48,7 @@ import {
 } from "../memory/layout/struct.ts";
 import type { Machine } from "../memory/machine.ts";
 import { counterPlace } from "../memory/space-counters.ts";
-import { leafAlloc, pteIndex } from "../mmu/radix-table.ts";
+import { leafOf, nextLeafPage, pteIndex } from "../mmu/radix-table.ts";
 import { atomicCompareExchange } from "../sync/atomics.ts";
 import { hasAgentDied, liveAgent } from "../sync/tasks/identity.ts";
 import type { SharedMemory } from "../sync/shared-memory.ts";
@@ -86,6 +87,9 @@ const INLINE_PAGES = 4;
 /** The heap's smallest and largest block of words. */
 const TABLE_WORDS_MIN = 512;
 const TABLE_WORDS_MAX = 16_384;
+
+/** Pages that are ended before their frames are put (Q4). */
+const ROW_PAGES = 64;
 
 /** `copying` is 0: until `pages` has been done. */
 const SETTLED = 1;
@@ -209,19 +213,23 @@ export function settleMigration({ machine, recordAt }: MovingPages): void {
  * its thread, or has taken it (Q5). Holding the mmap lock.
  */
 export function* endMigration(moving: MovingPages): Task<number> {
-  const { machine, mm, recordAt, src } = moving;
+  const { machine, mm, recordAt, startPage, src } = moving;
   const record = recordAt === 0 ? undefined : MigrationRecord.at(machine.memory, recordAt);
   const isTakenOver = record?.step === ENDING;
   if (record !== undefined) record.step = ENDING;
   const first = record?.next ?? 0;
   let moved = 0;
-  for (let i = first; i < src.length; i++) {
+  for (let i = first, end = first; i < src.length; i = end) {
     if (record !== undefined) record.next = i;
-    const isInDoubt = isTakenOver && i === first && !(yield* isStillOurs(moving, i));
-    if (!isInDoubt && (yield* endHuge(moving, record, i))) {
+    end = i + 1;
+    if (isTakenOver && i === first && !(yield* isStillOurs(moving, i))) continue;
+    if (yield* endHuge(moving, record, i)) {
       moved += HUGE_PAGES;
-      i += HUGE_PAGES - 1;
-    } else if (!isInDoubt && (yield* endPage(moving, i))) moved++;
+      end = i + HUGE_PAGES;
+    } else {
+      end = Math.min(i + ROW_PAGES, src.length, nextLeafPage(startPage + i) - startPage);
+      moved += yield* endRow(moving, record, i, end);
+    }
   }
   yield* mm.migrations.wakeAll();
   if (record === undefined) endHalfDone(mm);
@@ -244,9 +252,12 @@ export function migrationEntry(pte: number): number {
 }
 
 /** Q4. */
-function* isStillOurs(moving: MovingPages, i: number): Task<boolean> {
-  const pte = moving.old[i]!;
-  return pte !== NOT_ISOLATED && (yield* replaceMigration(moving, i, migrationEntry(pte)));
+function* isStillOurs({ machine, mm, startPage, old }: MovingPages, i: number): Task<boolean> {
+  const { memory } = machine;
+  const page = startPage + i;
+  if (old[i] === NOT_ISOLATED) return false;
+  const index = pteIndex(leafOf(memory, mm.pgd, page), page);
+  return replaceMigration(memory, index, old[i]!, migrationEntry(old[i]!));
 }
 
 /**
@@ -272,57 +283,77 @@ function* endHuge(
   return true;
 }
 
-/** Ends page `i`. Whether it is in its new frame. */
-function* endPage(moving: MovingPages, i: number): Task<boolean> {
-  const { machine, src, dst, old } = moving;
-  const { refs } = machine.ram;
-  const to = dst[i]!;
-  let surplus = to;
-  let isMoved = false;
-  if (old[i] !== NOT_ISOLATED) {
-    const from = ptePfn(old[i]!);
-    const isMarked = (src[i]! & MIGRATE_PFN_MIGRATE) !== 0;
-    const fresh = isMarked ? newEntry(moving, i, to) : old[i]!;
-    isMoved = (yield* replaceMigration(moving, i, fresh)) && isMarked;
-    if (isMoved) {
-      surplus = from; // the entry's count of it
-      count(moving, from, to);
+/**
+ * Ends pages [first, end), which lie in one leaf, one by one; then puts their frames (Q4). Returns
+ * how many are in their new frames.
+ */
+function* endRow(
+  moving: MovingPages,
+  record: MigrationRecord | undefined,
+  first: number,
+  end: number,
+): Task<number> {
+  const { machine, mm, startPage, src, dst, old } = moving;
+  const { memory, ram } = machine;
+  const leaf = leafOf(memory, mm.pgd, startPage + first); // there since setup
+  const surplus: number[] = [];
+  let moved = 0;
+  let toDevice = 0;
+  let toRam = 0;
+  for (let i = first; i < end; i++) {
+    if (record !== undefined) record.next = i;
+    const to = dst[i]!;
+    const before = old[i]!;
+    if (before === NOT_ISOLATED) {
+      if (to !== 0) surplus.push(to);
+      continue;
     }
-    yield* refs.pagePut(from); // the migration's (Y3)
+    const isMarked = (src[i]! & MIGRATE_PFN_MIGRATE) !== 0;
+    const fresh = isMarked ? newEntry(moving, i, to) : before;
+    const from = ptePfn(before);
+    const isMoved = replaceMigration(memory, pteIndex(leaf, startPage + i), before, fresh);
+    surplus.push(from); // the migration's (Y3)
+    if (!isMoved || !isMarked) {
+      surplus.push(to);
+      continue;
+    }
+    surplus.push(from); // the entry's count of it
+    moved++;
+    if (to >= ram.ownEndPfn) toDevice++;
+    else if (from >= ram.ownEndPfn) toRam++;
   }
-  if (surplus !== ZERO_PFN) yield* refs.pagePut(surplus);
-  return isMoved;
-}
-
-function count({ machine, mm }: MovingPages, from: number, to: number): void {
-  const { ownEndPfn } = machine.ram;
-  if (to >= ownEndPfn) mm.counters.add(PAGES_TO_DEVICE, 1);
-  else if (from >= ownEndPfn) mm.counters.add(PAGES_TO_RAM, 1);
+  if (toDevice > 0) mm.counters.add(PAGES_TO_DEVICE, toDevice);
+  if (toRam > 0) mm.counters.add(PAGES_TO_RAM, toRam);
+  yield* ram.refs.pagePutAll(surplus);
+  return moved;
 }
 
 /** Y5 of migrate/migrate-vma.ts. */
 function newEntry({ machine, src, startPage }: MovingPages, i: number, pfn: number): number {
   const { memory, ram } = machine;
   const isWritable = (src[i]! & MIGRATE_PFN_WRITE) !== 0;
-  const device = pfn < ram.ownEndPfn ? 0 : ram.sections.deviceOf(pfn);
-  if (device !== 0) setDevicePageHint(DeviceMemory.at(memory, device), pfn, startPage + i);
-  if (device !== 0 && DeviceMemory.at(memory, device).type === DEVICE_PRIVATE)
-    return makeNonPresent(KIND_DEVICE_PRIVATE, pfn, isWritable ? NON_PRESENT_WRITE : 0);
+  if (pfn >= ram.ownEndPfn) {
+    const device = DeviceMemory.at(memory, ram.sections.deviceOf(pfn));
+    setDevicePageHint(device, pfn, startPage + i);
+    if (device.type === DEVICE_PRIVATE)
+      return makeNonPresent(KIND_DEVICE_PRIVATE, pfn, isWritable ? NON_PRESENT_WRITE : 0);
+  }
   return makePte(pfn, isWritable ? WRITTEN_RIGHTS : PTE_ACCESSED);
 }
 
 /**
- * Replaces the migration entry of page `i`. False: another thread has cleared it.
+ * Replaces the migration entry of a page that had `before`. False: another thread has cleared it.
  *
  * @stepped pte
  */
-function* replaceMigration(moving: MovingPages, i: number, fresh: number): Task<boolean> {
-  const { machine, mm, startPage, old } = moving;
-  const { memory } = machine;
-  const page = startPage + i;
-  const index = pteIndex(yield* leafAlloc(machine, mm.pgd, page), page); // there since setup
-  const entry = migrationEntry(old[i]!);
-  return atomicCompareExchange(memory.words, index, entry, fresh) === entry;
+function replaceMigration(
+  { words }: SharedMemory,
+  index: number,
+  before: number,
+  fresh: number,
+): boolean {
+  const entry = migrationEntry(before);
+  return atomicCompareExchange(words, index, entry, fresh) === entry;
 }
 
 /**

@@ -55,6 +55,41 @@ test("every page of the budget can be had, also of a tiny one, and no more", () 
   }
 });
 
+test("many frames at once come in rows, and as many as there are when they are not enough", () => {
+  const machine = makeMachine({ ramPages: 2000 });
+  const { ram } = machine;
+  const all = new Uint32Array(700);
+  run(machine, ram.allocFrames(all));
+  assert.equal(new Set(all).size, all.length);
+  for (const pfn of all) assert.equal(ram.refs.pageCount(pfn), 1);
+  const breaks = all.filter((pfn, i) => i > 0 && pfn !== all[i - 1]! + 1).length;
+  assert.ok(breaks <= 10, `512 in a row, then rows of 64 and 8: ${breaks} breaks`);
+  const rest = new Uint32Array(1500);
+  run(machine, ram.allocFrames(rest));
+  assert.equal(rest.indexOf(0), 1300, "those that are lacking are the last");
+  assert.equal(ram.usage().freePages, 0);
+  // Every other frame: there is no row.
+  const scattered = [...all, ...rest.subarray(0, 1300)].filter((pfn) => pfn % 2 === 0);
+  run(machine, ram.refs.pagePutAll(scattered));
+  const singles = new Uint32Array(scattered.length);
+  run(machine, ram.allocFrames(singles));
+  assert.deepEqual(singles.toSorted(), Uint32Array.from(scattered).toSorted());
+});
+
+test("a row of frames is put several times at once, and is free when that was all", () => {
+  const machine = makeMachine({ ramPages: 2000 });
+  const { refs } = machine.ram;
+  const pfn = run(machine, machine.ram.allocRun(100, false));
+  run(machine, refs.getRun(pfn, 100));
+  run(machine, refs.pageGet(pfn + 7));
+  run(machine, refs.putRun(pfn, 100, 2));
+  assert.equal(machine.ram.usage().usedPages, 1, "one has a reference more");
+  assert.equal(refs.pageCount(pfn + 7), 1);
+  run(machine, refs.putRun(pfn + 7, 1));
+  assert.equal(machine.ram.usage().usedPages, 0);
+  assert.throws(() => run(machine, refs.putRun(pfn, 2, 2)), /free already/);
+});
+
 test("threads are refilled from different blocks of 2 MiB, as long as there are any", () => {
   const BLOCK_PAGES = 512;
   const machine = makeMachine({ ramPages: 16 * BLOCK_PAGES });

@@ -28,6 +28,7 @@ import {
   PAGE_BYTES,
   registerDeviceMemoryOps,
   takeDeviceFrame,
+  takeDeviceFrames,
   takeDeviceRun,
   usedDeviceFrames,
   type DeviceMemoryType,
@@ -104,6 +105,16 @@ export function* takeOwnFrame(record: DeviceRecord): Task<number> {
     if (pfn !== 0) return pfn;
   }
   return 0;
+}
+
+/** As many of `frames`, which are all 0, as there are free frames, each with one reference. */
+export function* takeOwnFrames(record: DeviceRecord, frames: Uint32Array): Task<void> {
+  let next = isToFail(record) ? 1 : 0;
+  const { memory, chunks, ownChunks } = record;
+  for (let i = 0; i < ownChunks && next < frames.length; i++) {
+    const chunk = DeviceMemory.at(memory, chunks.get(i));
+    if (!isDeviceMemoryFull(chunk)) next = yield* takeDeviceFrames(chunk, frames, next);
+  }
 }
 
 /** The first of 512 free frames in a row for a huge page, each with one reference; or 0. */

@@ -39,7 +39,14 @@ import {
 import type { ServedDevice } from "./device.ts";
 import type { DeviceRecord } from "./device-record.ts";
 import { ENTRY_YOUNG, entryFrameNumber } from "./device-table.ts";
-import { isToFail, makeRoom, ownerOf, takeOwnFrame, takeOwnRun } from "./own-memory.ts";
+import {
+  isToFail,
+  makeRoom,
+  ownerOf,
+  takeOwnFrame,
+  takeOwnFrames,
+  takeOwnRun,
+} from "./own-memory.ts";
 import { registerErrno } from "./span-service.ts";
 
 /** Pages that one migration moves at most: others wait no longer for a page of it. */
@@ -136,6 +143,7 @@ function* movePiece(
 function toOwnMemory(machine: Machine, record: DeviceRecord): PageMover {
   return {
     alloc: () => takeOwnFrame(record),
+    allocPages: (frames) => takeOwnFrames(record, frames),
     allocHuge: () => takeOwnRun(record),
     ...pageCopiers(machine),
   };
@@ -146,6 +154,7 @@ function backToRam(machine: Machine, record: DeviceRecord): PageMover {
   return {
     ...mover,
     alloc: (page, from) => (isToFail(record) ? doneNumber(0) : mover.alloc(page, from)),
+    allocPages: (frames) => machine.ram.allocFrames(frames.subarray(isToFail(record) ? 1 : 0)),
     allocHuge: (page) =>
       isToFail(record) ? doneNumber(0) : (mover.allocHuge?.(page) ?? doneNumber(0)),
   };

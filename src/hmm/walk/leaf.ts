@@ -127,10 +127,15 @@ export function readHuge(
   encoding: HmmEncoding,
   requests: Requests,
 ): number {
-  const entries = count / step;
+  const entries = count === step ? 1 : count / step;
   const ready = readyEntries(pte, entries, pfnAt, encoding, requests);
   const first = entryOf(pte, encoding, requests.owns);
   const { flags, pfnShift } = encoding;
+  if (entries === 1) {
+    const huge = (first & flags.valid) === 0 ? 0 : (flags.huge ?? 0);
+    if (ready === 1) pfns[pfnAt] = first | huge;
+    return ready * step;
+  }
   if ((first & flags.valid) === 0) {
     pfns.fill(first, pfnAt, pfnAt + ready);
     return ready * step;

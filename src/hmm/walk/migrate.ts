@@ -8,7 +8,7 @@
 import { type MoveResult, type PageMover, migrateRange } from "../../mm/migrate/migrate-vma.ts";
 import { holdsFrame, ptePfn } from "../../mm/pte.ts";
 import { VM_READ, vmaOf } from "../../mm/vma/vma.ts";
-import { pteAt } from "../../mmu/radix-table.ts";
+import { LEAF_WORDS, leafOf, pteIndex, wordAt } from "../../mmu/radix-table.ts";
 import { EINVAL, type Errno } from "../../sync/errno.ts";
 import type { Task } from "../../sync/tasks/task.ts";
 import { type HmmRange, checkRegistered, mmOfRange } from "../range/range.ts";
@@ -72,8 +72,10 @@ export function hmmRangeCountOwn(range: HmmRange, owner: number): number {
   const { memory, ram } = machine;
   const { pgd } = mmOfRange(range);
   let pages = 0;
+  let leaf = 0;
   for (let page = startPage; page < endPage; page++) {
-    const pte = pteAt(memory, pgd, page);
+    if (page === startPage || page % LEAF_WORDS === 0) leaf = leafOf(memory, pgd, page);
+    const pte = leaf === 0 ? 0 : wordAt(memory.words, pteIndex(leaf, page));
     if (!holdsFrame(pte) || ptePfn(pte) < ram.ownEndPfn) continue;
     if (ram.sections.deviceKindOf(ptePfn(pte)) >>> 2 === owner) pages++;
   }

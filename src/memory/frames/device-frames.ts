@@ -178,6 +178,32 @@ export function* takeDeviceFrame(device: DeviceMemory): Task<number> {
 }
 
 /**
+ * `takeDeviceFrame` for `frames` from number `from` on, which are 0, as far as there are free
+ * frames. Returns the number of the first that got none.
+ */
+export function* takeDeviceFrames(
+  device: DeviceMemory,
+  frames: Uint32Array,
+  from: number,
+): Task<number> {
+  const { memory } = device;
+  yield* device.lock.lock();
+  let end = from;
+  for (; end < frames.length && device.isClosed === 0; end++) {
+    const pfn = device.firstFree;
+    if (pfn === 0) break;
+    takeFree(device, pfn);
+    frames[end] = pfn;
+  }
+  if (end > from)
+    yield* writeWord(memory, device.at + USED_PAGES, device.usedPages + end - from, "used pages");
+  yield* device.lock.unlock();
+  for (let i = from; i < end; i++)
+    yield* access(memory, "alloc", frameWord(frames[i]!, 0), FRAME_WORDS, "frame");
+  return end;
+}
+
+/**
  * The first of RUN_PAGES free frames in a row, an aligned one, each with one reference and any
  * contents; 0 when there are none, or the memory is closed.
  */

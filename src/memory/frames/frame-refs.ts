@@ -60,6 +60,18 @@ export class FrameRefs {
     return doneBoolean(this.#getNotZero(pfn));
   }
 
+  /**
+   * As `pageGetNotZero`, for code that is not a task.
+   */
+  pageGetNotZeroFast(pfn: number): boolean {
+    return this.#getNotZero(pfn);
+  }
+
+  /** The same for an explorer. */
+  *pageGetNotZeroFast$steps(pfn: number): Task<boolean> {
+    return yield* this.pageGetNotZero(pfn);
+  }
+
   /** Drops a reference. The last one frees the frame (F1, F4). */
   pagePut(pfn: number): Task<void> {
     if (pfn === ZERO_PFN) return DONE;
@@ -204,9 +216,21 @@ export class FrameRefs {
         bug(`Cannot get frame ${pfn + i}: it is free; hold a reference while using it`);
   }
 
-  /** `pagePut` of the same, `times` of each. */
-  putRun(pfn: number, pages: number, times: number = 1): Task<void> {
-    return this.pagePutAll(Array.from({ length: pages * times }, (_, i) => pfn + (i % pages)));
+  /** `pagePut` of the same, `times` of each, at least once. */
+  *putRun(pfn: number, pages: number, times: number = 1): Task<void> {
+    if (this.memory.mode !== REAL) {
+      for (let i = 0; i < pages * times; i++) yield* this.pagePut(pfn + (i % pages));
+      return;
+    }
+    const counts = this.#sections.countsOf(pfn);
+    const { words } = counts;
+    const freed: number[] = [];
+    for (let i = 0; i < pages; i++) {
+      const count = atomicSub(words, counts.index(pfn + i), times) - times + 1;
+      if (count <= 1 && this.#isFreed(pfn + i, count)) freed.push(pfn + i);
+    }
+    if (counts.device === 0) yield* this.#allocator.giveAll(freed);
+    else yield* this.#giveToDevices(freed);
   }
 
   /** Whether any of `pages` frames from `pfn` on, in one section, has pins. */

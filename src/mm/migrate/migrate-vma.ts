@@ -56,7 +56,7 @@
 
 import type { DeviceMemory } from "../../memory/frames/device-frames.ts";
 import type { Machine } from "../../memory/machine.ts";
-import { leafAlloc, nextLeafPage, pteAt, pteIndex, wordAt } from "../../mmu/radix-table.ts";
+import { leafAlloc, leafOf, nextLeafPage, pteAt, pteIndex, wordAt } from "../../mmu/radix-table.ts";
 import { EVENT_CLEAR, EVENT_MIGRATE, invalidateRange } from "../../notifier/events.ts";
 import {
   mmuNotifierInvalidateRangeEnd,
@@ -67,7 +67,7 @@ import { EINVAL, ENOMEM, type Errno } from "../../sync/errno.ts";
 import type { Task } from "../../sync/tasks/task.ts";
 import { joinDeviceSpaces } from "../device-spaces.ts";
 import { beginHalfDone } from "../half-done.ts";
-import { type VmFault, countingFrame, getIfNamed } from "../fault/vm-fault.ts";
+import { type VmFault, countingFrame } from "../fault/vm-fault.ts";
 import { allocHuge } from "../fault/huge-fault.ts";
 import { HUGE_PAGES, hugePte, hugeStart, isHugeAt, splitHuge } from "../huge.ts";
 import {
@@ -82,7 +82,6 @@ import {
   migrationEntry,
   settleMigration,
 } from "../migration.ts";
-import { startsHuge } from "../huge-migration.ts";
 import type { Mm } from "../mm-struct.ts";
 import {
   KIND_DEVICE_EXCLUSIVE,
@@ -106,6 +105,7 @@ import {
   VM_WRITE,
   type Vma,
 } from "../vma/vma.ts";
+import { type PageFiller, fillPages } from "./fill-pages.ts";
 import { HUGE_NONE, HUGE_STAYS, isolateHuge, prepareHuge, settleHuge } from "./migrate-huge.ts";
 
 /** Pages in RAM, and places where nothing is yet. */
@@ -114,6 +114,8 @@ export const SELECT_SYSTEM = 1;
 export const SELECT_DEVICE_PRIVATE = 2;
 /** Pages in coherent memory of a device with the `owner`. */
 export const SELECT_DEVICE_COHERENT = 4;
+/** All pages that a device with an owner has, of whichever kind. */
+export const SELECT_DEVICE: number = SELECT_DEVICE_PRIVATE | SELECT_DEVICE_COHERENT;
 
 /**
  * Also those of RAM that a device may not take: exclusive pages, and what a private mapping of a
@@ -238,8 +240,26 @@ function sourceOf(vma: Vma, pte: number): number {
   return (pfn << MIGRATE_PFN_SHIFT) | isValid | MIGRATE_PFN_MIGRATE | mayWrite;
 }
 
-/** @stepped pte */
 function* collectLeaf(
+  migration: Migration,
+  leaf: number,
+  startPage: number,
+  endPage: number,
+): Task<void> {
+  const { machine, select } = migration;
+  const { ownEndPfn } = machine.ram;
+  const isolateAll = (): Task<void> => isolatePages(migration, leaf, startPage, endPage);
+  // One read section for all pages: nothing in it waits.
+  if ((select & SELECT_DEVICE) === 0) yield* isolateAll();
+  else yield* countingFrame(machine, ownEndPfn, isolateAll);
+}
+
+/**
+ * In a read section (F3 of fault/vm-fault.ts) if frames of a device may be among them.
+ *
+ * @stepped pte
+ */
+function* isolatePages(
   migration: Migration,
   leaf: number,
   startPage: number,
@@ -249,21 +269,16 @@ function* collectLeaf(
   for (let page = startPage; page < endPage; page++) {
     const index = pteIndex(leaf, page);
     const pte = wordAt(machine.memory.words, index);
-    if (!(yield* isSelected(migration, pte))) continue;
-    if (yield* isolate(migration, index, pte)) {
+    if (!isOfSelectedKind(migration, pte)) continue;
+    const isolated = isolate(migration, index, pte);
+    if (isolated === ISOLATED) {
       const i = page - migration.startPage;
       old[i] = pte;
       src[i] = sourceOf(vma, pte);
+    } else if (isolated === HELD) {
+      yield* machine.ram.refs.pagePut(ptePfn(pte));
     }
   }
-}
-
-/** Whether the entry is of a kind that is to be moved, and may be (Y4). */
-function* isSelected(migration: Migration, pte: number): Task<boolean> {
-  const { ram } = migration.machine;
-  const pfn = ptePfn(pte);
-  if (!isOfSelectedKind(migration, pte)) return false;
-  return pfn === ZERO_PFN || pfn >= ram.ownEndPfn || !(yield* ram.refs.pagePinned(pfn));
 }
 
 function isOfSelectedKind(migration: Migration, pte: number): boolean {
@@ -281,29 +296,33 @@ function isOfSelectedKind(migration: Migration, pte: number): boolean {
   return (select & (isPrivate ? SELECT_DEVICE_PRIVATE : SELECT_DEVICE_COHERENT)) !== 0;
 }
 
+/** What came of `isolate`: the page is the migration's; nothing changed; a reference is left. */
+const ISOLATED = 1;
+const STAYS = 0;
+const HELD = -1;
+
 /**
- * Makes the entry a migration entry, with a reference of its frame for the migration (Y3). False:
- * another thread has changed the entry, or the frame is another owner's, and the page stays.
+ * Makes the entry a migration entry, with a reference of its frame for the migration (Y3), unless
+ * another thread has changed the entry, or the frame is pinned (Y4) or another owner's. Of frames
+ * of RAM the pins come first, which need no reference.
  *
  * @stepped pte
  */
-function* isolate(migration: Migration, index: number, pte: number): Task<boolean> {
-  const { machine } = migration;
-  const { memory, ram } = machine;
+function isolate(migration: Migration, index: number, pte: number): number {
+  const { memory, ram } = migration.machine;
+  const { refs } = ram;
   const pfn = ptePfn(pte);
-  const isHeld =
-    pfn === ZERO_PFN || (yield* countingFrame(machine, pfn, () => getIfNamed(machine, index, pte)));
-  if (!isHeld) return false;
-  // Of RAM it was asked before. Pins come and go with the mmap lock held for writing (Y4).
-  const isPinned = pfn >= ram.ownEndPfn && (yield* ram.refs.pagePinned(pfn));
-  if (
-    !isPinned &&
-    mayTake(migration, pfn) &&
-    atomicCompareExchange(memory.words, index, pte, migrationEntry(pte)) === pte
-  )
-    return true;
-  yield* ram.refs.pagePut(pfn);
-  return false;
+  const isOfDevice = pfn >= ram.ownEndPfn;
+  if (pfn !== ZERO_PFN) {
+    // That the entry still names it: the count of a device's frame is there to be read.
+    if (isOfDevice ? wordAt(memory.words, index) !== pte : refs.pagePinnedFast(pfn)) return STAYS;
+    if (!refs.pageGetNotZeroFast(pfn)) return STAYS;
+    if (wordAt(memory.words, index) !== pte) return HELD;
+    if (isOfDevice && refs.pagePinnedFast(pfn)) return HELD;
+  }
+  if (!mayTake(migration, pfn)) return HELD;
+  const seen = atomicCompareExchange(memory.words, index, pte, migrationEntry(pte));
+  return seen === pte ? ISOLATED : HELD;
 }
 
 /**
@@ -327,9 +346,12 @@ export function* migrateVmaPages(migration: Migration): Task<number> {
   const { machine, mm, startPage, src, dst, old } = migration;
   const { memory } = machine;
   let pages = 0;
+  let leaf = 0;
   for (let i = 0; i < src.length; i++) {
+    const page = startPage + i;
+    if (i === 0 || page % HUGE_PAGES === 0) leaf = leafOf(memory, mm.pgd, page);
     if (!isMarked(migration, i)) continue;
-    const isOurs = pteAt(memory, mm.pgd, startPage + i) === migrationEntry(old[i]!);
+    const isOurs = wordAt(memory.words, pteIndex(leaf, page)) === migrationEntry(old[i]!);
     if (isOurs && dst[i] !== 0) pages++;
     else src[i] = src[i]! & ~MIGRATE_PFN_MIGRATE;
   }
@@ -347,19 +369,8 @@ export function migrateVmaFinalize(migration: Migration): Task<number> {
   return endMigration(migration);
 }
 
-/** Who makes new frames for pages, and fills them. */
-export interface PageMover {
-  /** A frame with one reference for a page, whose old frame is `from` (ZERO_PFN: none); or 0. */
-  readonly alloc: (page: number, from: number) => Task<number>;
-  /** Copies the page's contents; `from` ZERO_PFN: clears `to`. */
-  readonly copy: (from: number, to: number) => Task<void>;
-  /**
-   * The first of HUGE_PAGES frames in a row for a huge page, each with one reference; or 0. Left
-   * out, or 0: its pages are moved one by one.
-   */
-  readonly allocHuge?: (page: number) => Task<number>;
-  /** Copies all of a huge page; `from` ZERO_PFN: clears it. */
-  readonly copyHuge?: (from: number, to: number) => Task<void>;
+/** Who makes new frames for pages, fills them, and has the device use them. */
+export interface PageMover extends PageFiller {
   /** After `migrateVmaPages`: makes the device use the frames of the marked pages (Y6). */
   readonly commit?: (migration: Migration) => Task<void>;
 }
@@ -378,7 +389,7 @@ export function* migrateRange(args: MigrateArguments, mover: PageMover): Task<Mo
   if (typeof migration === "number") return migration;
   let lacking = 0;
   try {
-    lacking = yield* fill(migration, mover);
+    lacking = yield* fillPages(migration, mover);
     const pages = yield* migrateVmaPages(migration);
     if (pages > 0 && mover.commit !== undefined) yield* mover.commit(migration);
   } catch (error) {
@@ -389,46 +400,13 @@ export function* migrateRange(args: MigrateArguments, mover: PageMover): Task<Mo
   return { moved: yield* migrateVmaFinalize(migration), lacking };
 }
 
-/** New frames for the marked pages, with their contents. Returns how many got none. */
-function* fill(migration: Migration, mover: PageMover): Task<number> {
-  const { src, dst, startPage } = migration;
-  let lacking = 0;
-  for (let i = 0; i < src.length; i++) {
-    if (!isMarked(migration, i)) continue;
-    const from = sourcePfn(migration, i);
-    if (startsHuge(migration, i)) {
-      if (yield* fillHuge(migration, mover, i, from)) {
-        i += HUGE_PAGES - 1;
-        continue;
-      }
-      yield* splitHuge(migration.machine, migration.mm, startPage + i);
-    }
-    const to = yield* mover.alloc(startPage + i, from);
-    dst[i] = to;
-    if (to === 0) lacking++;
-    else yield* mover.copy(from, to);
-  }
-  return lacking;
-}
-
-/** False: there are no frames in a row, and the pages are to be filled one by one. */
-function* fillHuge(
-  { dst, startPage }: Migration,
-  { allocHuge: alloc, copyHuge: copy }: PageMover,
-  i: number,
-  from: number,
-): Task<boolean> {
-  const to = alloc === undefined || copy === undefined ? 0 : yield* alloc(startPage + i);
-  if (to === 0 || copy === undefined) return false;
-  for (let k = 0; k < HUGE_PAGES; k++) dst[i + k] = to + k;
-  yield* copy(from, to);
-  return true;
-}
-
 /** Copies pages of memory that the CPU reaches. */
-export function pageCopiers({ ram }: Machine): Pick<Required<PageMover>, "copy" | "copyHuge"> {
+export function pageCopiers({
+  ram,
+}: Machine): Pick<Required<PageMover>, "copy" | "copyPages" | "copyHuge"> {
   return {
     copy: (from, to) => ram.copyFrame(from, to),
+    copyPages: (from, to, pages) => ram.copyRun(from, to, pages),
     copyHuge: (from, to) =>
       from === ZERO_PFN ? ram.clearRun(to, HUGE_PAGES) : ram.copyRun(from, to, HUGE_PAGES),
   };
@@ -438,6 +416,7 @@ export function pageCopiers({ ram }: Machine): Pick<Required<PageMover>, "copy" 
 export function toRam(machine: Machine): PageMover {
   return {
     alloc: () => machine.ram.allocFrame(false),
+    allocPages: (frames) => machine.ram.allocFrames(frames),
     allocHuge: () => allocHuge(machine, false),
     ...pageCopiers(machine),
   };
@@ -465,6 +444,3 @@ export function* migrateFaultToRam(
 function isOnDevice({ memory }: Machine, mm: Mm, page: number): boolean {
   return pteKind(pteAt(memory, mm.pgd, page)) === KIND_DEVICE_PRIVATE;
 }
-
-/** All pages that a device with an owner has, of whichever kind. */
-export const SELECT_DEVICE: number = SELECT_DEVICE_PRIVATE | SELECT_DEVICE_COHERENT;
