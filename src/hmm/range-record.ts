@@ -27,7 +27,7 @@
  *     +---------------------------------------------------------+-------------+
  *
  *   S1  A start that overlaps the range gives it a new number and sets bit 0, before any driver is
- *       called.
+ *       called. The range whose user makes the invalidation keeps its number (V5 of invalidate.ts).
  *   S2  Bit 0 is clear iff no recorded invalidation in flight overlaps the range, and no
  *       invalidation without a record is in flight.
  *   S3  Read-begin: before the user reads the page table, it reads the sequence and keeps it
@@ -144,11 +144,19 @@ export function nextSequence(sequence: number): number {
   return next === SEQUENCE_ORPHANED ? SEQUENCE_INVALID : next;
 }
 
-/** S1. Holding rangesLock. `isRecorded`: the invalidation has a record. */
-export function* invalidateSequence(record: HmmRangeRecord, isRecorded: boolean): Task<void> {
+/**
+ * S1. Holding rangesLock. `isRecorded`: the invalidation has a record. `keepsNumber`: the range's
+ * user makes it.
+ */
+export function* invalidateSequence(
+  record: HmmRangeRecord,
+  isRecorded: boolean,
+  keepsNumber: boolean,
+): Task<void> {
   if (isRecorded) record.invalidators++;
   const sequence = readSequence(record);
-  if (sequence !== SEQUENCE_ORPHANED) yield* writeSequence(record, nextSequence(sequence));
+  if (sequence === SEQUENCE_ORPHANED) return;
+  yield* writeSequence(record, keepsNumber ? sequence | SEQUENCE_INVALID : nextSequence(sequence));
 }
 
 /** Sets or clears bit 0 (S2). True: the range became valid. Holding rangesLock. */

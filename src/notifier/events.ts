@@ -65,6 +65,8 @@ export interface InvalidateRange {
   readonly blockable: boolean;
   /** A device's id, or 0. The notifier of that device may skip MIGRATE and EXCLUSIVE. */
   readonly owner: number;
+  /** The range of hmm whose user makes the change, and may go on after the end; or 0. */
+  readonly exceptRange: number;
 }
 
 /**
@@ -76,9 +78,13 @@ export function invalidateRange(
   startPage: number,
   endPage: number,
   event: number,
-  options: { readonly blockable?: boolean; readonly owner?: number } = {},
+  options: {
+    readonly blockable?: boolean;
+    readonly owner?: number;
+    readonly exceptRange?: number;
+  } = {},
 ): InvalidateRange {
-  const { blockable = true, owner = 0 } = options;
+  const { blockable = true, owner = 0, exceptRange = 0 } = options;
   const { notifiers: subscriptions, counters } = space;
-  return { subscriptions, counters, startPage, endPage, event, blockable, owner };
+  return { subscriptions, counters, startPage, endPage, event, blockable, owner, exceptRange };
 }

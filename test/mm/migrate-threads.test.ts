@@ -166,7 +166,9 @@ const OPERATIONS_BY_NAME: Readonly<Record<string, Operation>> = {
     const { machine, mm } = thread.world;
     const startPage = thread.pageOf(anyPage(thread));
     const range = { startPage, endPage: startPage + 1 };
-    const answer = yield* reading(mm, () => makeDeviceExclusive(machine, mm, range, OWNER));
+    const answer = yield* reading(mm, () =>
+      makeDeviceExclusive(machine, mm, range, { owner: OWNER, range: 0 }),
+    );
     assert.ok([0, EBUSY, ENOMEM, EPERM].includes(answer), `exclusive answered ${answer}`);
   },
   evict: (thread) => {

@@ -150,7 +150,9 @@ export class World {
   exclusive(startPage: number, pages: number): Errno {
     const { machine, mm } = this;
     const range = { startPage, endPage: startPage + pages };
-    return this.run(reading(mm, () => makeDeviceExclusive(machine, mm, range, OWNER)));
+    return this.run(
+      reading(mm, () => makeDeviceExclusive(machine, mm, range, { owner: OWNER, range: 0 })),
+    );
   }
 
   fork(): Mm {

@@ -18,6 +18,7 @@ import { serviceOwners } from "./devices/owners.ts";
 import { devicesWithoutMemory } from "./devices/no-memory.ts";
 import { otherDevices } from "./devices/other-device.ts";
 import { ownPages } from "./devices/own-pages.ts";
+import { webGpuChanges } from "./devices/webgpu-changes.ts";
 import { webGpuChunks } from "./devices/webgpu.ts";
 import { rounds } from "./devices/rounds.ts";
 import { deviceServices } from "./devices/service.ts";
@@ -163,6 +164,7 @@ export const covered: readonly Covered[] = [
   ...ownPages,
   ...otherDevices,
   ...webGpuChunks,
+  ...webGpuChanges,
   ...rounds,
   ...serviceOwners,
   ...joining,

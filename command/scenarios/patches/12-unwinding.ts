@@ -57,7 +57,7 @@ function* raise(hmm: Hmm, { startPage, endPage }: InvalidateRange): Task<void> {
   recordInFlight(hmm, startPage, endPage);
   for (const at of rangesOf(hmm)) {
     const range = HmmRangeRecord.at(hmm.memory, at);
-    yield* invalidateSequence(range, true);
+    yield* invalidateSequence(range, true, false);
   }
   yield* hmm.rangesLock.unlock();
 }

@@ -71,7 +71,12 @@ export const movingOperations: Readonly<Record<MovingCall, Operation>> = {
   exclusive: {
     perform: ({ harness }, mm, { startPage, pages }) =>
       reading(mm, () =>
-        makeDeviceExclusive(harness.machine, mm, { startPage, endPage: startPage + pages }, OWNER),
+        makeDeviceExclusive(
+          harness.machine,
+          mm,
+          { startPage, endPage: startPage + pages },
+          { owner: OWNER, range: 0 },
+        ),
       ),
     answers: [EFAULT, EPERM, EOPNOTSUPP, EBUSY, ENOMEM],
   },

@@ -234,7 +234,7 @@ export class Bringer {
   *#read(pages: readonly number[], manner: Manner, isPrefetch: boolean): Task<Errno> {
     const range = this.#range;
     if (manner === "exclusive") {
-      const answer = yield* hmmRangeExclusive(range, this.#record.at);
+      const answer = yield* this.takeExclusive(range);
       return answer < 0 ? answer : 0;
     }
     this.#request.fill(0);
@@ -264,6 +264,11 @@ export class Bringer {
       if (yield* trackRange(this.#machine, mm, from, to, copyable)) hasNotified = true;
     }
     return hasNotified;
+  }
+
+  /** A test overrides it to show when it has to begin. */
+  protected takeExclusive(range: HmmRange): Task<number> {
+    return hmmRangeExclusive(range, this.#record.at);
   }
 
   /** R4. Under the driver lock. A test overrides it to show that it is needed. */

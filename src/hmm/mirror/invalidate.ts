@@ -14,6 +14,8 @@
  *       taken for 0, as Linux warns and goes on.
  *   V4  Drivers are called with mirrorsSem held for reading. So a mirror's unregister waits for the
  *       call (patch 11 for release).
+ *   V5  A range that is excepted keeps its number: its user makes the change, and has begun to read
+ *       before it (hmm/walk/exclusive.ts). Until the end it is invalid as the others are.
  *
  * None of start, end and release takes the mmap lock or drops the last mm user. Each may drop the
  * last reference of the hmm.
@@ -64,7 +66,7 @@ export function* hmmInvalidateRangeStart(
 function* markRanges(
   machine: Machine,
   hmm: Hmm,
-  { startPage, endPage, blockable }: InvalidateRange,
+  { startPage, endPage, blockable, exceptRange }: InvalidateRange,
 ): Task<void> {
   yield* hmm.rangesLock.lock();
   if (blockable && inFlightIsFull(hmm)) {
@@ -77,7 +79,7 @@ function* markRanges(
   hmm.starts++;
   const isRecorded = recordInFlight(hmm, startPage, endPage);
   for (const at of overlappingRanges(hmm, startPage, endPage))
-    yield* invalidateSequence(HmmRangeRecord.at(hmm.memory, at), isRecorded);
+    yield* invalidateSequence(HmmRangeRecord.at(hmm.memory, at), isRecorded, at === exceptRange);
   // The coarse rule (I2 of hmm/in-flight.ts): no range is valid. Of those above it changes nothing.
   if (!isRecorded)
     for (const at of rangesOf(hmm)) yield* settleSequence(hmm, HmmRangeRecord.at(hmm.memory, at));

@@ -4,7 +4,16 @@
  * drivers use `make_device_exclusive`. There a driver holds the page's lock until it has programmed
  * the device; here it does what it does for every translation (R4): it checks under its own lock
  * that no invalidation has come since read-begin. A touch of the CPU is one, and it notifies before
- * it gives the page to the CPU (mm/fault/device-exclusive.ts).
+ * it gives the page to the CPU (mm/fault/device-exclusive.ts). So is another device that takes the
+ * page (X3 of mm/migrate/exclusive.ts). Read-begin comes before the pages are taken, and what takes
+ * them leaves this range's number alone, as Linux's drivers skip their own notification. Begun
+ * after it, two devices could have one page:
+ *
+ *     device A                                  device B
+ *     takes the page, notifies
+ *                                               takes it, notifies: A's range is invalid
+ *                                               read-begin, reads, checks: valid
+ *     read-begin, reads, checks: valid
  */
 
 import { makeDeviceExclusive } from "../../mm/migrate/exclusive.ts";
@@ -14,7 +23,7 @@ import { EBUSY, EINVAL } from "../../sync/errno.ts";
 import type { Task } from "../../sync/tasks/task.ts";
 import { makeEntry } from "../entry.ts";
 import { type HmmRange, checkRegistered, mmOfRange } from "../range/range.ts";
-import { rangeReadBegin } from "../range/valid.ts";
+import { isSequenceUnchanged, rangeReadBegin } from "../range/valid.ts";
 import { FAULT_PASSES_MAX } from "./fault.ts";
 
 /**
@@ -41,11 +50,12 @@ export function* hmmRangeExclusive(range: HmmRange, owner: number): Task<number>
   if (range.pagesPerEntry !== 1) return EINVAL;
   pfns.fill(encoding.values.none, 0, pages);
   for (let pass = 0; pass < FAULT_PASSES_MAX; pass++) {
-    const failed = yield* makeDeviceExclusive(machine, mm, { startPage, endPage }, owner);
-    if (failed !== 0) return failed;
     const begun = yield* rangeReadBegin(range);
     if (begun !== 0) return begun;
-    if (readExclusive(range)) return pages;
+    const taker = { owner, range: range.record.at };
+    const failed = yield* makeDeviceExclusive(machine, mm, { startPage, endPage }, taker);
+    if (failed !== 0) return failed;
+    if (readExclusive(range) && (yield* isSequenceUnchanged(range))) return pages;
     pfns.fill(encoding.values.none, 0, pages);
   }
   return EBUSY;

@@ -10,6 +10,9 @@
  *   X2  It is over with the first access of anybody else, be it the CPU, a fault of a device, a
  *       view, or an eviction; and with fork, mprotect and mremap. Each is an invalidation, in which
  *       the device's driver ends the access before the entry changes.
+ *   X3  An entry does not say whose it is. So who wants a page that is exclusive already notifies,
+ *       with its own name, as Linux's does, which faults the page in first: the entry stays, and
+ *       another device has lost it. A driver that is notified with its own name goes on.
  */
 
 import type { Machine } from "../../memory/machine.ts";
@@ -45,12 +48,21 @@ import {
   partsIn,
 } from "../vma/vma.ts";
 
+/** Who takes pages. */
+export interface Taker {
+  /** The device's id. */
+  readonly owner: number;
+  /** Its range, which goes on after the notification; or 0. */
+  readonly range: number;
+}
+
 /** Faults and tries for one page, which others may take away each time. */
 const TRIES_MAX = 16;
 
 /**
- * Makes every page of the range exclusive to the device `owner`. Holding the mmap lock at least for
- * reading, and no lock that a driver's call-back takes. 0, or of the first page that cannot be had:
+ * Makes every page of the range exclusive to the device of `taker`. Holding the mmap lock at least
+ * for reading, and no lock that a driver's call-back takes. 0, or of the first page that cannot be
+ * had:
  *
  * | result | meaning |
  * | --- | --- |
@@ -66,7 +78,7 @@ export function* makeDeviceExclusive(
   machine: Machine,
   mm: Mm,
   range: PageRange,
-  owner: number,
+  taker: Taker,
 ): Task<Errno> {
   let page = range.startPage;
   for (const { vma, startPage, endPage } of partsIn(machine.memory, mm, range)) {
@@ -74,10 +86,16 @@ export function* makeDeviceExclusive(
     if ((vma.flags & VM_READ) === 0 || (vma.flags & VM_SPECIAL) !== 0) return EFAULT;
     if ((vma.flags & VM_WRITE) === 0) return EPERM;
     if ((vma.flags & (VM_SHARED | VM_HUGETLB)) !== 0) return EOPNOTSUPP;
-    for (; page < endPage; page++) {
+    while (page < endPage) {
+      const taken = yield* takeFromDevices(machine, mm, { startPage: page, endPage }, taker);
+      if (taken > page) {
+        page = taken;
+        continue;
+      }
       const fault = (): Task<Errno> => handleMmFault(machine, mm, vma, page, true);
-      const result = yield* makePageExclusive(machine, mm, page, owner, fault);
+      const result = yield* makePageExclusive(machine, mm, page, taker, fault);
       if (result !== 0) return result;
+      page++;
     }
   }
   return page === range.endPage ? 0 : EFAULT;
@@ -88,14 +106,16 @@ function* makePageExclusive(
   machine: Machine,
   mm: Mm,
   page: number,
-  owner: number,
+  taker: Taker,
   fault: () => Task<Errno>,
 ): Task<Errno> {
   for (let tries = 0; tries < TRIES_MAX; tries++) {
     yield* splitHuge(machine, mm, page);
     const pte = pteAt(machine.memory, mm.pgd, page);
-    if (pteKind(pte) === KIND_DEVICE_EXCLUSIVE) return 0;
-    if (!isAccessible(pte, true) || pteKind(pte) !== KIND_FRAME) {
+    if (pteKind(pte) === KIND_DEVICE_EXCLUSIVE) {
+      const only = { startPage: page, endPage: page + 1 };
+      if ((yield* takeFromDevices(machine, mm, only, taker)) > page) return 0;
+    } else if (!isAccessible(pte, true) || pteKind(pte) !== KIND_FRAME) {
       const failed = yield* fault();
       if (failed !== 0) return failed === FAULT_RETRY ? EBUSY : failed;
     } else if (yield* machine.ram.refs.pagePinned(ptePfn(pte))) {
@@ -103,10 +123,41 @@ function* makePageExclusive(
     } else {
       const leaf = yield* leafAlloc(machine, mm.pgd, page);
       if (leaf === 0) return ENOMEM;
-      if (yield* takeFromCpu(machine, mm, page, pteIndex(leaf, page), pte, owner)) return 0;
+      if (yield* takeFromCpu(machine, mm, page, pteIndex(leaf, page), pte, taker)) return 0;
     }
   }
   return EBUSY;
+}
+
+/**
+ * X3, for the pages from the first of the range on that are exclusive already. Returns the first
+ * page that is not exclusive afterwards.
+ */
+function* takeFromDevices(
+  machine: Machine,
+  mm: Mm,
+  { startPage, endPage }: PageRange,
+  taker: Taker,
+): Task<number> {
+  const end = exclusiveEnd(machine, mm, startPage, endPage);
+  if (end === startPage) return startPage;
+  const range = invalidateRange(mm, startPage, end, EVENT_EXCLUSIVE, as(taker));
+  beginHalfDone(mm);
+  yield* mmuNotifierInvalidateRangeStart(machine, range);
+  yield* mmuNotifierInvalidateRangeEnd(machine, range);
+  endHalfDone(mm);
+  return exclusiveEnd(machine, mm, startPage, end);
+}
+
+function as({ owner, range }: Taker): { owner: number; exceptRange: number } {
+  return { owner, exceptRange: range };
+}
+
+/** @stepped pte */
+function exclusiveEnd({ memory }: Machine, mm: Mm, startPage: number, endPage: number): number {
+  let page = startPage;
+  while (page < endPage && pteKind(pteAt(memory, mm.pgd, page)) === KIND_DEVICE_EXCLUSIVE) page++;
+  return page;
 }
 
 /**
@@ -120,11 +171,11 @@ function* takeFromCpu(
   page: number,
   index: number,
   pte: number,
-  owner: number,
+  taker: Taker,
 ): Task<boolean> {
   const { words } = machine.memory;
   const exclusive = makeNonPresent(KIND_DEVICE_EXCLUSIVE, ptePfn(pte));
-  const range = invalidateRange(mm, page, page + 1, EVENT_EXCLUSIVE, { owner });
+  const range = invalidateRange(mm, page, page + 1, EVENT_EXCLUSIVE, as(taker));
   beginHalfDone(mm);
   yield* mmuNotifierInvalidateRangeStart(machine, range);
   const isTaken = atomicCompareExchange(words, index, pte, exclusive) === pte;

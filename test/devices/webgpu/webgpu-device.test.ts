@@ -241,3 +241,24 @@ test("what cannot be made is refused", { skip, timeout }, async () => {
   const kernel = device.kernel({ code, entryPoint: "main" });
   await assert.rejects(kernel.dispatch(1, { args: [at] }), (error) => codeOf(error) === "ENOMEM");
 });
+
+test(
+  "two devices add to one word, and none takes the other's pages for its own",
+  {
+    skip,
+    timeout,
+  },
+  () =>
+    withDevice(2 ** 20, async (device, space) => {
+      await using other = await WebGpuDevice.create(space, { memoryBytes: 2 ** 20 });
+      const at = await space.mmap(PAGE);
+      const code = "@compute @workgroup_size(64) fn main() { _ = atomic_add_u32(arg_ptr(0), 1u); }";
+      const kernels = [device, other].map((one) => one.kernel({ code, entryPoint: "main" }));
+      for (let round = 0; round < 5; round++) {
+        // by turns: each has the page on its GPU when the other takes it
+        for (const kernel of kernels) await kernel.dispatch(1, { args: [at] });
+        await Promise.all(kernels.map((kernel) => kernel.dispatch(4, { args: [at] })));
+      }
+      assert.equal(space.u32.load(at), 64 * 5 * 10);
+    }),
+);

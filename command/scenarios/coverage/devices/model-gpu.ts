@@ -3,13 +3,15 @@
  * that answer later. Its memory is its own, so only when it answers matters to other threads.
  */
 
-import type {
-  Gpu,
-  GpuFault,
-  GpuPass,
-  GpuProgram,
-  Lost,
-  PassResult,
+import type { Cell } from "../../../../src/checker/primitives/program.ts";
+import {
+  type Gpu,
+  type GpuFault,
+  type GpuPass,
+  type GpuProgram,
+  LOST,
+  type Lost,
+  type PassResult,
 } from "../../../../src/devices/webgpu/gpu.ts";
 import type { WebGpuRecord } from "../../../../src/devices/webgpu/record.ts";
 import {
@@ -39,13 +41,18 @@ export interface ModelProgram extends GpuProgram {
 
 export class ModelGpu implements Gpu {
   readonly frames: number;
-  readonly isLost = false;
+  isLost = false;
   readonly #record: WebGpuRecord;
   readonly #pool: Uint32Array<ArrayBuffer>;
+  readonly #losses: Cell;
+  readonly #number: number;
   #table = new Uint32Array(0);
 
-  constructor(record: WebGpuRecord, frames: number) {
+  /** `number`: how many GPUs of the device were lost before. More in `losses`, and it is lost. */
+  constructor(record: WebGpuRecord, frames: number, losses: Cell, number: number) {
     this.#record = record;
+    this.#losses = losses;
+    this.#number = number;
     this.frames = frames;
     this.#pool = new Uint32Array(frames * PAGE_WORDS);
   }
@@ -72,7 +79,7 @@ export class ModelGpu implements Gpu {
   }
 
   *run(pass: GpuPass): Task<PassResult | Lost> {
-    yield* this.#answerLater();
+    if (yield* this.#answersLost()) return LOST;
     const flags = new Uint32Array(this.frames);
     const faults: GpuFault[] = [];
     for (let workgroup = pass.first; workgroup < pass.end; workgroup++)
@@ -112,7 +119,7 @@ export class ModelGpu implements Gpu {
   }
 
   *readFrames(frames: readonly number[]): Task<Uint8Array<ArrayBuffer> | Lost> {
-    yield* this.#answerLater();
+    if (yield* this.#answersLost()) return LOST;
     const words = new Uint32Array(frames.length * PAGE_WORDS);
     for (const [i, frame] of frames.entries()) {
       const page = this.#pool.subarray(frame * PAGE_WORDS, (frame + 1) * PAGE_WORDS);
@@ -121,10 +128,12 @@ export class ModelGpu implements Gpu {
     return new Uint8Array(words.buffer);
   }
 
-  /** Other threads may do anything meanwhile. */
-  *#answerLater(): Task<void> {
+  /** Other threads may do anything meanwhile, and the GPU may be lost. */
+  *#answersLost(): Task<boolean> {
     const { answered } = this.#record;
     yield* answered.complete();
     yield* answered.wait();
+    this.isLost ||= (yield* this.#losses.load()) > this.#number;
+    return this.isLost;
   }
 }
