@@ -165,10 +165,19 @@ export type {
   TypedAccess,
   ValueAccess,
 } from "./mmu/access.ts";
+/* Records: structures with the same bytes for the CPU and on devices. */
+export type { FieldType, RecordLayout } from "./mmu/records/fields.ts";
+export {
+  isArray as isArrayField,
+  isLayout as isRecordLayout,
+  strideBytes,
+} from "./mmu/records/fields.ts";
 export type { StoringItem } from "./mmu/store-mark.ts";
 export type { Translator } from "./mmu/translator.ts";
 export { TypedMemory } from "./mmu/typed-memory.ts";
 export { Shootdown, enterStore, leaveStore } from "./sync/primitives/shootdown.ts";
+
+export { nearNames } from "./sync/near-names.ts";
 
 /* Workers, in Node and in browsers. */
 export {

@@ -33,6 +33,21 @@ export type {
   TypedAccess,
   ValueAccess,
 } from "./mmu/access.ts";
+export type {
+  FieldType,
+  RecordField,
+  RecordFields,
+  RecordLayout,
+  ScalarField,
+  VectorField,
+} from "./mmu/records/fields.ts";
+export {
+  record,
+  type FieldValue,
+  type RecordType,
+  type RecordValues,
+} from "./mmu/records/record.ts";
+export type { FieldOfSchema, StructSchema } from "./mmu/records/schema.ts";
 export type { CacheAccount } from "./memory/heap/heap.ts";
 export type { MapsEntry, PagemapEntry } from "./mm/calls/pagemap.ts";
 export type { DeviceUse, MemoryUse, Smaps, SmapsEntry } from "./mm/calls/smaps.ts";

@@ -11,6 +11,7 @@ import {
   aText,
   anObject,
   checkArgument,
+  isRecordLayout,
   oneOf,
   required,
   ruleOf,
@@ -19,12 +20,16 @@ import {
   type HostWorker,
   type OptionRules,
   type Refuse,
+  type RecordLayout,
 } from "../../driver-interface.ts";
 import type { DispatchOptions } from "../driver.ts";
 import { refusalOf } from "../software/options.ts";
 import type { WebGpuBinding } from "./bindings.ts";
 import type { BindingOrder, DispatchOrder, WorkerStart } from "./messages.ts";
 import { ARGUMENTS_MAX } from "./wgsl/layout.ts";
+import { isLibraryName } from "./wgsl/names.ts";
+import { recordNames, recordsText } from "./wgsl/record-text.ts";
+import { scanWgsl } from "./wgsl/scan.ts";
 
 /** How a WebGPU device is made. */
 export interface WebGpuDeviceOptions {
@@ -75,6 +80,12 @@ export interface WebGpuKernelOptions {
   readonly code: string;
   /** Name of its `@compute` function. */
   readonly entryPoint: string;
+  /**
+   * Records (`record` of `hmm-ts`) that the text uses, by the names that it gives them. For `Item`
+   * there are a structure `Item`, `load_Item(p)`, `store_Item(p, v)`, `at_Item_FIELD(p)` and
+   * `Item_bytes`.
+   */
+  readonly records?: Readonly<Record<string, RecordLayout>>;
 }
 
 /** What a dispatch hands to its kernel. */
@@ -164,11 +175,27 @@ export function deviceOptions(given: WebGpuDeviceOptions): Omit<
 const KERNEL_RULES: OptionRules<WebGpuKernelOptions> = {
   code: required(aText),
   entryPoint: required(aText),
+  records: ruleOf("an object that has records by name", (value) => {
+    return (
+      typeof value === "object" && value !== null && Object.values(value).every(isRecordLayout)
+    );
+  }),
 };
 
-/** Throws EINVAL. */
-export function kernelOptions(given: WebGpuKernelOptions): WebGpuKernelOptions {
-  return takeOptions<WebGpuKernelOptions>(refusalOf("name the kernel"), given, KERNEL_RULES);
+/** The text with what its records add to it. Throws EINVAL. */
+export function kernelOptions(given: WebGpuKernelOptions): Omit<WebGpuKernelOptions, "records"> {
+  const refuse = refusalOf("name the kernel");
+  const options = takeOptions<WebGpuKernelOptions>(refuse, given, KERNEL_RULES);
+  const { code, entryPoint, records } = options;
+  if (records === undefined) return { code, entryPoint };
+  const { declared } = scanWgsl(code);
+  for (const name of recordNames(records)) {
+    const isWord = /^[A-Za-z][A-Za-z0-9_]*$/.test(name);
+    if (isWord && !declared.has(name) && !isLibraryName(name)) continue;
+    const why = isWord ? "which the text or the library declares" : "which is no name in WGSL";
+    throw refuse(`the records declare "${name}", ${why}; choose another name`);
+  }
+  return { code: `${code}\n${recordsText(records)}`, entryPoint };
 }
 
 const someWorkgroups = ruleOf(

@@ -150,3 +150,34 @@ test("a pool has one buffer where it can, else pieces of a power of two", () => 
     "a driver may fail at what its limits allow",
   );
 });
+
+test("imports of the library are checked and blanked, and no place moves", () => {
+  const code = `import hmm_ts::load_u32;
+import hmm_ts::{store_u32, // a comment
+  ptr_at};
+@compute @workgroup_size(1) fn main() { store_u32(ptr_at(arg_ptr(0), 1, 4), load_u32(arg_ptr(0))); }`;
+  const lines = makeProgram(code, "main").text(false, TABLE, POOL).split("\n");
+  assert.deepEqual(
+    lines.slice(0, 3).map((line) => line.trim()),
+    ["", "", ""],
+  );
+  assert.match(lines[3] ?? "", /fn main\(\) \{ store_u32/);
+  assert.equal(lines[3]?.length, code.split("\n")[3]?.length);
+  const wrong: readonly (readonly [string, string])[] = [
+    ["import hmm_ts::load_u23;", 'hmm_ts has no "load_u23"; there is load_u32'],
+    ["import hmm_ts::{load_u32 as load};", "names of hmm_ts cannot be renamed"],
+    ["import random_wgsl::pcg;", "only hmm_ts can be imported; link other packages before"],
+    ["import hmm_ts::hmm_load_at;", 'hmm_ts has no "hmm_load_at"'],
+  ];
+  for (const [line, message] of wrong)
+    assert.throws(
+      () => makeProgram(`\n  ${line}\n@compute @workgroup_size(1) fn main() {}`, "main"),
+      (error: unknown) => {
+        assert.ok(error instanceof WgslError);
+        const [first] = error.errors;
+        assert.ok(first?.message.startsWith(message), first?.message);
+        assert.equal(first?.line, 2);
+        return true;
+      },
+    );
+});

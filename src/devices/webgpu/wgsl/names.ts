@@ -3,7 +3,7 @@
 import { libraryText } from "./library.ts";
 import { scanWgsl } from "./scan.ts";
 
-/** A user's text may declare none of them. */
+/** What the library declares. */
 export const LIBRARY_NAMES: ReadonlySet<string> = new Set(
   scanWgsl(
     libraryText({
@@ -15,3 +15,8 @@ export const LIBRARY_NAMES: ReadonlySet<string> = new Set(
     }),
   ).declared.keys(),
 );
+
+/** Whether it is a name of the library: a user's text may not declare it. */
+export function isLibraryName(name: string): boolean {
+  return LIBRARY_NAMES.has(name) || name.startsWith("hmm_");
+}

@@ -13,8 +13,9 @@
 
 import { libraryText } from "./library.ts";
 import type { PoolShape, TableLayout } from "./layout.ts";
-import { LIBRARY_NAMES } from "./names.ts";
+import { isLibraryName } from "./names.ts";
 import { type BoundVariable, boundVariables } from "./bindings.ts";
+import { takeImports } from "./imports.ts";
 import { type ProgramError, type UserText, WgslError, placeOf } from "./diagnostics.ts";
 import { type Field, type Loop, type WgslFunction, type WgslText, scanWgsl } from "./scan.ts";
 
@@ -30,7 +31,8 @@ export interface Program extends UserText {
 }
 
 /** Throws WgslError. */
-export function makeProgram(code: string, entryPoint: string): Program {
+export function makeProgram(given: string, entryPoint: string): Program {
+  const code = takeImports(given);
   const wgsl = scanWgsl(code);
   refuseNames(wgsl);
   const entry = wgsl.functions.find(
@@ -68,7 +70,7 @@ function noEntry({ functions }: WgslText, entryPoint: string): ProgramError {
 function refuseNames({ text, declared }: WgslText): void {
   const errors: ProgramError[] = [];
   for (const [name, token] of declared) {
-    if (!LIBRARY_NAMES.has(name) && !name.startsWith("hmm_")) continue;
+    if (!isLibraryName(name)) continue;
     const message = `"${name}" is a name of the hmm-ts library; choose another`;
     errors.push({ ...placeOf(text, token.at), message });
   }
