@@ -135,6 +135,8 @@ export class Machine {
     }
     const memory = SharedMemory.attach(handle.heap);
     registerThread(memory, options);
+    // What a dead thread left is not for a thread that has no machine yet.
+    memory.reaping = true;
     try {
       const heap = new Heap(memory);
       const ram = runBlocking(memory, Ram.attach(heap, handle.sections), "attach");
@@ -142,6 +144,8 @@ export class Machine {
     } catch (error) {
       if (!hasPanicked(memory)) unregisterAgent(memory);
       throw error;
+    } finally {
+      memory.reaping = false;
     }
   }
 

@@ -13,7 +13,12 @@
  *                                                   sees those stores
  *                                                   devices wait for the end, for ever
  *
- * So a death in between stops the machine, as that of a writer of the lock does.
+ * So a death in between stops the machine. Where no device is told, nothing is half done between
+ * the start and the end but a leaf, from its first cleared entry until its frames are given back.
+ *
+ * The same holds of a thread that has the lock for writing. What it changes of the vmas is undone
+ * (vma/vma-map.ts), and then the lock is released. What is not ready for that is half done from its
+ * beginning to its end: `mmapWriteLockHalfDone`.
  */
 
 import { lockClass } from "../sync/lock-class.ts";
@@ -34,6 +39,16 @@ const tag = heldTag(lockClass("invalidation"), HELD_CALLBACK);
  */
 export function beginHalfDone(mm: Mm): void {
   enterCritical(mm.memory, mm.at, tag);
+}
+
+/**
+ * As {@link beginHalfDone}, if any notifier is told of the invalidation. Returns whether; then it
+ * pairs with {@link endHalfDone}. Holding the mmap lock.
+ */
+export function beginWatched(mm: Mm): boolean {
+  const isWatched = mm.notifiers.mayHaveAny();
+  if (isWatched) beginHalfDone(mm);
+  return isWatched;
 }
 
 /** After its end; after its start, if that failed and so changed nothing. */

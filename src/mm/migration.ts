@@ -396,6 +396,22 @@ export function* mmapWriteLock(machine: Machine, mm: Mm): Task<void> {
   yield* endLeftMigrations(machine, mm);
 }
 
+/**
+ * As `mmapWriteLock`, for a change that nobody can finish or take back: a death before
+ * `mmapWriteUnlockHalfDone` stops the machine.
+ */
+export function* mmapWriteLockHalfDone(machine: Machine, mm: Mm): Task<void> {
+  yield* mm.mmapLock.downWrite();
+  beginHalfDone(mm);
+  yield* endLeftMigrations(machine, mm);
+}
+
+/** Pairs with `mmapWriteLockHalfDone`. */
+export function* mmapWriteUnlockHalfDone(mm: Mm): Task<void> {
+  endHalfDone(mm);
+  yield* mm.mmapLock.upWrite();
+}
+
 /** Of whom nobody else can be migrating: a writer of the mmap lock, or exit. */
 export function endLeftMigrations(machine: Machine, mm: Mm): Task<void> {
   return mm.moving.isEmpty() ? DONE : endDeadMigrations(machine, mm);

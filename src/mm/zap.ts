@@ -27,7 +27,7 @@ import type { Machine } from "../memory/machine.ts";
 import { atomicExchange } from "../sync/atomics.ts";
 import type { Errno } from "../sync/errno.ts";
 import type { Task } from "../sync/tasks/task.ts";
-import { beginHalfDone, endHalfDone } from "./half-done.ts";
+import { beginHalfDone, beginWatched, endHalfDone } from "./half-done.ts";
 import { HUGE_PAGES, clearHuge } from "./huge.ts";
 import type { Mm } from "./mm-struct.ts";
 import {
@@ -43,15 +43,26 @@ import { holdsFrame, ptePfn } from "./pte.ts";
 
 /**
  * Clears the entries from `start` up to `end`, and adds the frames that they held to `frames`.
+ * True: there were some. They are half done from here on, until their frames are given back.
  *
  * @stepped pte
  */
-function clearEntries(words: Int32Array, start: number, end: number, frames: number[]): void {
+function clearEntries(
+  mm: Mm,
+  words: Int32Array,
+  start: number,
+  end: number,
+  frames: number[],
+): boolean {
+  let isCleared = false;
   for (let index = start; index < end; index++) {
     if (wordAt(words, index) === 0) continue;
+    if (!isCleared) beginHalfDone(mm);
+    isCleared = true;
     const pte = atomicExchange(words, index, 0);
     if (holdsFrame(pte)) frames.push(ptePfn(pte));
   }
+  return isCleared;
 }
 
 /** The same as no step of the explorer: the caller is alone with the entries. */
@@ -77,11 +88,13 @@ function* clearRange(
     frames.length = 0;
     const index = pteIndex(leaf, first);
     const stop = index + (end - first);
-    if (isAlone) clearEntriesAlone(memory.words, index, stop, frames);
-    else if (isHuge) yield* clearHugeEntries(machine, mm, first, index, stop, frames);
-    else clearEntries(memory.words, index, stop, frames);
+    let isCleared: boolean;
+    if (isAlone) isCleared = clearEntriesAlone(mm, memory.words, index, stop, frames);
+    else if (isHuge) isCleared = yield* clearHugeEntries(machine, mm, first, index, stop, frames);
+    else isCleared = clearEntries(mm, memory.words, index, stop, frames);
     yield* mm.shootdown.flush(first, end);
     yield* ram.refs.pagePutAll(frames);
+    if (isCleared) endHalfDone(mm);
     return 0;
   };
   yield* forEachLeaf(memory, mm.pgd, startPage, endPage, visit, isAlone);
@@ -99,11 +112,12 @@ function* clearHugeEntries(
   start: number,
   end: number,
   frames: number[],
-): Task<void> {
+): Task<boolean> {
   yield* mm.pageTableLock.lock();
   if (end - start < HUGE_PAGES) clearHuge(memory, mm, page);
-  clearEntries(memory.words, start, end, frames);
+  const isCleared = clearEntries(mm, memory.words, start, end, frames);
   yield* mm.pageTableLock.unlock();
+  return isCleared;
 }
 
 /**
@@ -118,18 +132,26 @@ export function* zapRange(
   range: InvalidateRange,
   keepsTables: boolean = false,
 ): Task<Errno> {
-  beginHalfDone(mm);
+  const isWatched = beginWatched(mm);
   const answer = yield* mmuNotifierInvalidateRangeStart(machine, range);
-  if (answer !== 0) {
-    endHalfDone(mm);
-    return answer;
+  if (answer === 0) {
+    yield* clearRange(machine, mm, range.startPage, range.endPage);
+    if (range.event === EVENT_UNMAP && !keepsTables && hasWholeLeaf(range))
+      yield* freeLeaves(machine, mm, range);
+    yield* mmuNotifierInvalidateRangeEnd(machine, range);
   }
-  yield* clearRange(machine, mm, range.startPage, range.endPage);
-  if (range.event === EVENT_UNMAP && !keepsTables && hasWholeLeaf(range))
-    yield* freeEmptyLeaves(machine, mm, range.startPage, range.endPage);
-  yield* mmuNotifierInvalidateRangeEnd(machine, range);
+  if (isWatched) endHalfDone(mm);
+  return answer;
+}
+
+function* freeLeaves(
+  machine: Machine,
+  mm: Mm,
+  { startPage, endPage }: InvalidateRange,
+): Task<void> {
+  beginHalfDone(mm);
+  yield* freeEmptyLeaves(machine, mm, startPage, endPage);
   endHalfDone(mm);
-  return 0;
 }
 
 function hasWholeLeaf({ startPage, endPage }: InvalidateRange): boolean {

@@ -11,7 +11,7 @@
  */
 
 import { type LockClass, lockClass } from "../sync/lock-class.ts";
-import { atomicLoad, atomicStore } from "../sync/atomics.ts";
+import { atomicLoad, atomicStore, plainLoad } from "../sync/atomics.ts";
 import { EXPLORED } from "../sync/shared-memory.ts";
 import type { SharedMemory } from "../sync/shared-memory.ts";
 import { Spinlock } from "../sync/primitives/spinlock.ts";
@@ -54,6 +54,14 @@ export class NotifierSubscriptions {
     return (
       this.memory.mode !== EXPLORED && atomicLoad(this.memory.words, this.at + HEAD_WORD) === 0
     );
+  }
+
+  /**
+   * Whether there may be one, now and until the caller releases the mmap lock, which it holds: none
+   * is linked meanwhile (N3 of mmu-notifier.ts).
+   */
+  mayHaveAny(): boolean {
+    return plainLoad(this.memory.words, this.at + HEAD_WORD) !== 0;
   }
 
   /** Links `node` in front. Holding `notifierLock` and the mmap lock for writing. */

@@ -52,6 +52,10 @@
  * | 544.. | HELD_TASK | task serial, or count, of the slot beside it | this agent |
  * | 800.. | RESOURCES | pairs kind, pointer; see resources.ts | this agent; its reaper |
  * | 1824 | ASKED | when an invalidator asked the thread to let go of its section's mark, a wrapping ms timestamp, never 0; 0: nobody asks | invalidators; this agent sets 0 |
+ * | 1825 | UNDO_COUNT | entries of the undo log: words/undo-log.ts | this agent |
+ * | 1826 | UNDO_FULL | the lock of which the log has not all, 0 none | this agent |
+ * | 1827 | UNDO_COMMITTED | the lock whose entries count no more, 0 none | this agent |
+ * | 1828.. | UNDO | entries: lock, place, what was there | this agent |
  */
 
 export const MAGIC_VALUE = 0x686d6d31;
@@ -101,8 +105,16 @@ export const RESOURCE_LIMIT = 512;
 export const RESOURCE_WORDS = 2;
 export const AGENT_ASKED: number = AGENT_RESOURCES + RESOURCE_LIMIT * RESOURCE_WORDS;
 
+export const AGENT_UNDO_COUNT: number = AGENT_ASKED + 1;
+export const AGENT_UNDO_FULL: number = AGENT_ASKED + 2;
+export const AGENT_UNDO_COMMITTED: number = AGENT_ASKED + 3;
+export const AGENT_UNDO: number = AGENT_ASKED + 4;
+/** The longest change, the split of a block of 1 GiB, has some 100. */
+export const UNDO_LIMIT = 160;
+export const UNDO_WORDS = 3;
+
 /** A multiple of 16 words, so that two agents never share a cache line. */
-export const AGENT_WORDS: number = AGENT_ASKED + 16;
+export const AGENT_WORDS: number = roundUpLine(AGENT_UNDO + UNDO_LIMIT * UNDO_WORDS);
 
 export const AGENTS = 16;
 
@@ -145,4 +157,8 @@ export const NO_RECORD: number = AGENTS + AGENT_LIMIT * AGENT_WORDS;
 /** Word index of an agent's record. */
 export function agentRecord(agentId: number): number {
   return AGENTS + agentId * AGENT_WORDS;
+}
+
+function roundUpLine(words: number): number {
+  return Math.ceil(words / 16) * 16;
 }

@@ -129,6 +129,13 @@ export class SharedMemory {
   nextProbeMs: number = 0;
   /** Set while executions are explored. Struct fields and lists report plain accesses to it. */
   plainWatch: PlainWatch | undefined = undefined;
+  /**
+   * Stores a word of a frame table, by its number in the undo log (words/undo-log.ts). False: there
+   * is none. Undefined before this thread has the machine's RAM.
+   */
+  storeFrameWord: ((number: number, value: number) => boolean) | undefined = undefined;
+  /** The lock under which fields that are logged are stored now (memory/layout/undo-field.ts). */
+  undoLock: number = 0;
   /** A reaping task of this thread is running (reaper.ts). */
   reaping: boolean = false;
 

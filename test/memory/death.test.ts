@@ -8,7 +8,6 @@ import { test } from "node:test";
 import { Worker } from "node:worker_threads";
 import type { Machine } from "../../src/memory/machine.ts";
 import { atomicLoad } from "../../src/sync/atomics.ts";
-import { HmmError } from "../../src/sync/errors.ts";
 import type { Task } from "../../src/sync/tasks/task.ts";
 import { diceOf, makeMachine, run, seedFor } from "./harness.ts";
 
@@ -42,35 +41,15 @@ async function killOne(machine: Machine, delay: number): Promise<void> {
   await exited;
 }
 
-/**
- * All free frames, or undefined when the machine has stopped because the dead thread held the lock.
- */
-function allocAllUnlessStopped(machine: Machine, where: string): number[] | undefined {
-  try {
-    return run(machine, allocAll(machine));
-  } catch (error) {
-    if (!(error instanceof HmmError) || error.code !== "EOWNERDEAD") throw error;
-    assert.match(error.message, /"short-lived" was terminated while it held ramLock/, where);
-    return undefined;
-  }
-}
-
-test("a thread that is terminated anywhere leaves all frames but those it held, or stops the machine with a clear error", async (t) => {
+test("a thread that is terminated anywhere leaves all frames but those it held, and stops nobody", async (t) => {
   const seed = seedFor(t);
   const dice = diceOf(seed);
-  let stopped = 0;
-  let machine = makeMachine({ ramPages: RAM_PAGES, debug: false });
+  const machine = makeMachine({ ramPages: RAM_PAGES, debug: false });
   let gone = 0;
   for (let death = 0; death < DEATHS; death++) {
     const where = `seed ${seed}, death ${death}`;
     await killOne(machine, dice(20_000));
-    const frames = allocAllUnlessStopped(machine, where);
-    if (frames === undefined) {
-      stopped++;
-      gone = 0;
-      machine = makeMachine({ ramPages: RAM_PAGES, debug: false });
-      continue;
-    }
+    const frames = run(machine, allocAll(machine));
     assert.equal(new Set(frames).size, frames.length, `${where}: a frame was handed out twice`);
     assert.ok(
       RAM_PAGES - frames.length - gone <= BURST_FRAMES,
@@ -85,8 +64,6 @@ test("a thread that is terminated anywhere leaves all frames but those it held, 
     run(machine, freeAll(machine, frames));
     assert.equal(machine.ram.usage().usedPages, gone, where);
   }
-  t.diagnostic(`${stopped} of ${DEATHS} held ramLock`);
-  assert.ok(stopped < DEATHS, `seed ${seed}: every one died with the lock`);
 });
 
 function* freeAll(machine: Machine, frames: readonly number[]): Task<void> {

@@ -191,7 +191,7 @@ test(`Workers that do everything are terminated at once, seed ${seed}`, async ()
     await witness.dispose();
     outcomes.add(outcome);
   }
-  assert.ok(outcomes.has("stopped"), "some die holding a lock");
+  assert.ok(outcomes.has("went on"), "most die where it can be taken back");
 });
 
 test("a Worker that ends in order leaves nothing to reap", async () => {

@@ -6,6 +6,7 @@ import { deathsInForks } from "./deaths/forks.ts";
 import { orphans } from "./deaths/orphans.ts";
 import { deathsOfOwners } from "./deaths/owners.ts";
 import { deathsOfReaders } from "./deaths/readers.ts";
+import { deathsOfWriters } from "./deaths/writers.ts";
 import { deathsInSections } from "./deaths/sections.ts";
 import { deviceAccesses } from "./devices/accesses.ts";
 import { deviceCommands } from "./devices/commands.ts";
@@ -171,6 +172,7 @@ export const covered: readonly Covered[] = [
   ...deathsInSections,
   ...deathsOfOwners,
   ...deathsOfReaders,
+  ...deathsOfWriters,
   ...orphans,
   ...deathsInForks,
   ...deathsOfDeviceThreads,

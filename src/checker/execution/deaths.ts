@@ -15,7 +15,8 @@
  *     although tasks could otherwise still be killed.
  * E4. The held table has what the dead thread held and where it queued. Locks fill it in every
  *     mode. What it held of semaphores as a reader is given up in the same step, so the death
- *     touches them as a reader that leaves.
+ *     touches them as a reader that leaves. A lock whose changes are undone is released in the same
+ *     step, so the death touches it as an unlock.
  * E5. A death writes the state of the record and ALERT, which other tasks read as steps: a writer
  *     that looks at reader words, the reaper where it is spelled out. If it did not name them, the
  *     searches would miss the order of the two.
@@ -31,7 +32,15 @@ import {
   agentRecord,
 } from "../../sync/control-block.ts";
 import { declareDead } from "../../sync/death/death.ts";
-import { HELD_CALLBACK, HELD_SHARED, heldMode, heldSlots } from "../../sync/lockdep/held-locks.ts";
+import {
+  HELD_CALLBACK,
+  HELD_EXCLUSIVE,
+  HELD_SHARED,
+  heldClassName,
+  heldMode,
+  heldSlots,
+} from "../../sync/lockdep/held-locks.ts";
+import { undoneKind } from "../../sync/lockdep/lock-order.ts";
 import { hasPanicked } from "../../sync/death/panic.ts";
 import { reapTask } from "../../sync/death/reaper.ts";
 import type { SharedMemory } from "../../sync/shared-memory.ts";
@@ -139,6 +148,8 @@ export class Deaths {
       else if (memory.isSpelledOut && (mode === HELD_SHARED || mode > HELD_CALLBACK))
         for (let word = at; word < at + RWSEM_WORDS; word++) words.push([word, WRITE]);
       else if (mode === HELD_SHARED) words.push([at, SHARE]);
+      else if (mode === HELD_EXCLUSIVE && undoneKind(heldClassName(tag)) !== undefined)
+        words.push([at, WRITE]);
     }
     return words;
   }

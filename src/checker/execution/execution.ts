@@ -174,7 +174,8 @@ export class Execution {
     const isRepeated = step < trace.length;
     if (isRepeated) this.#requireSame(transition, wait, code);
     else this.#record(transition, wait, code);
-    this.watchers.before(code, step, wait);
+    // Who dies does not do it.
+    if (choice !== DEATH) this.watchers.before(code, step, wait);
     this.commutingWords.begins(code, wait.index);
     frontier.advances(task, choice);
     if (choice === DEATH) this.#die(task, wait);

@@ -34,6 +34,7 @@
  */
 
 import { Machine } from "../../memory/machine.ts";
+import { beginHalfDone, endHalfDone } from "../../mm/half-done.ts";
 import type { Mm } from "../../mm/mm-struct.ts";
 import { EINVAL, EMFILE, type Errno } from "../../sync/errno.ts";
 import { bug } from "../../sync/errors.ts";
@@ -88,6 +89,14 @@ export function* hmmMirrorRegister(mirror: HmmMirror, mm: Mm): Task<Errno> {
     bug(`Cannot register ${String(mirror)}: the address space has died; hold an mm user`);
   }
   if (mm.memory !== machine.memory) return EINVAL;
+  beginHalfDone(mm);
+  const errno = yield* registerLocked(mirror, mm);
+  endHalfDone(mm);
+  return errno;
+}
+
+function* registerLocked(mirror: HmmMirror, mm: Mm): Task<Errno> {
+  const { machine, record } = mirror;
   const errno = yield* useMirrorOps(machine, record.opsId);
   if (errno !== 0) return errno;
   const hmm = yield* hmmGetOrCreate(machine, mm);

@@ -19,6 +19,8 @@
  *       that no frame is free: ENOMEM is exact, however full other threads' free lists are.
  *   A2  A thread that dies leaves its row as it is. The frames in it are free: other threads may
  *       steal them, and the next thread with its id may take them.
+ *       One that dies holding ramLock has changed nothing (B4 of heap/buddy.ts), but for a frame
+ *       that it has just stolen: that one is lost.
  *   A3  Rows have no slots on small machines (SLOTS_SHARE), where contiguous frames matter more
  *       than speed.
  *   A4  In EXPLORED mode after `stockRows`, a task takes frames from its own row only, and a freed
@@ -36,6 +38,7 @@ import { AGENTS_USED, AGENT_LIMIT } from "../../sync/control-block.ts";
 import { EXPLORED, REAL } from "../../sync/shared-memory.ts";
 import type { SharedMemory } from "../../sync/shared-memory.ts";
 import { bug } from "../../sync/errors.ts";
+import { UNDO_FRAME, undoStore } from "../../sync/words/undo-log.ts";
 import type { Spinlock } from "../../sync/primitives/spinlock.ts";
 import { DONE, DONE_TRUE, doneNumber } from "../../sync/tasks/task.ts";
 import type { Task } from "../../sync/tasks/task.ts";
@@ -99,9 +102,24 @@ export class FrameAllocator {
           tableAt: 0,
           strideWords: FRAME_WORDS,
           debug: this.#memory.debug,
+          undo: {
+            memory: this.#memory,
+            lock: this.#lock.at,
+            tablePlace: UNDO_FRAME + section.basePfn * FRAME_WORDS,
+          },
         }),
       };
     });
+    this.#memory.storeFrameWord = (number, value) => this.#storeFrameWord(number, value);
+  }
+
+  /** Of any frame of the machine's own RAM, by its number in the undo log. False: there is none. */
+  #storeFrameWord(number: number, value: number): boolean {
+    const pfn = Math.floor(number / FRAME_WORDS);
+    const zone = this.#zoneOf(pfn);
+    if (zone === undefined) return false;
+    zone.section.frames[number - zone.section.basePfn * FRAME_WORDS] = value;
+    return true;
   }
 
   /** Makes all frames of a new section free, before another thread knows of it. */
@@ -234,7 +252,7 @@ export class FrameAllocator {
   *#giveLocked(pfn: number): Task<void> {
     yield* this.#lock.lock();
     if (this.#hasRow()) this.#lower(this.#slots >> 1);
-    if (!this.#hasRow() || !this.#push(pfn)) this.#toBuddy(pfn, pfn + 1);
+    if (!this.#hasRow() || !this.#pushLocked(pfn)) this.#toBuddy(pfn, pfn + 1);
     yield* this.#lock.unlock();
   }
 
@@ -248,11 +266,11 @@ export class FrameAllocator {
     let pfn = 0;
     for (; order >= 0 && pfn === 0; order--) pfn = this.#blockApart(order);
     if (pfn === 0) return 0;
-    this.#memory.words[this.#row() + LAST] = pfn + 2 ** (order + 1);
+    this.#store(this.#row() + LAST, pfn + 2 ** (order + 1));
     // Highest first, so that frames leave the free list in rising order: adjacent frames then go to
     // adjacent pages.
     for (let next = pfn + 2 ** (order + 1) - 1; next > pfn; next--)
-      if (!this.#push(next)) this.#toBuddy(next, next + 1);
+      if (!this.#pushLocked(next)) this.#toBuddy(next, next + 1);
     return pfn;
   }
 
@@ -281,10 +299,14 @@ export class FrameAllocator {
 
   /** Takes the 2^order frames at `pfn` if they are free. */
   #takeAt(pfn: number, order: number): boolean {
-    const zone = this.#zones.find(
+    const zone = this.#zoneOf(pfn);
+    return zone?.buddy.takeBlock(pfn - zone.section.basePfn, order) ?? false;
+  }
+
+  #zoneOf(pfn: number): Zone | undefined {
+    return this.#zones.find(
       ({ section: { basePfn, pages } }) => pfn >= basePfn && pfn < basePfn + pages,
     );
-    return zone?.buddy.takeBlock(pfn - zone.section.basePfn, order) ?? false;
   }
 
   #fromBuddies(alloc: (buddy: Buddy, basePfn: number) => number): number {
@@ -389,6 +411,23 @@ export class FrameAllocator {
   }
 
   /**
+   * As `#push`, holding ramLock: it is undone with what else is done under the lock. Nobody steals
+   * meanwhile, so no store need be atomic.
+   */
+  #pushLocked(pfn: number): boolean {
+    const row = this.#row();
+    const top = this.#memory.words[row]! + 1;
+    if (top > this.#slots) return false;
+    this.#store(row, top);
+    this.#store(row + top, pfn);
+    return true;
+  }
+
+  #store(index: number, value: number): void {
+    undoStore(this.#memory, this.#lock.at, index, value);
+  }
+
+  /**
    * Moves all but `keep` frames of this thread's row to the buddy system. Frames that were freed
    * together are often adjacent: sorted, they go back as a few blocks, which takes a third of the
    * time and so of the wait for the lock. Holding ramLock, so no thread steals from the slots.
@@ -399,8 +438,8 @@ export class FrameAllocator {
     const top = words[row]!;
     if (top <= keep) return;
     const frames = words.slice(row + keep + 1, row + top + 1).toSorted();
-    words.fill(0, row + keep + 1, row + top + 1);
-    words[row] = keep;
+    for (let slot = row + keep + 1; slot <= row + top; slot++) this.#store(slot, 0);
+    this.#store(row, keep);
     this.#toBuddiesAsRows(frames);
   }
 

@@ -36,7 +36,14 @@ import {
   isHandleOf,
   pagesBehind,
 } from "./ram-section.ts";
+import { undoField } from "../layout/undo-field.ts";
 import { GRANULE_PAGES, GRANULE_SHIFT, SectionRecords } from "./section-records.ts";
+
+const KIND = undoField(SectionRecord, "kind");
+const SERIAL = undoField(SectionRecord, "serial");
+const DEVICE = undoField(SectionRecord, "device");
+const DEVICE_TABLE = undoField(SectionRecord, "deviceTable");
+const DEVICE_KIND = undoField(SectionRecord, "deviceKind");
 
 /** Largest user's buffer: 8 GiB, so that word indices stay 31-bit numbers. */
 const USER_PAGES_MAX: number = 2 ** 21;
@@ -302,15 +309,20 @@ export class Sections {
     let result = EINVAL;
     if (record?.kind === SECTION_USER) result = this.#records.isCounted(record) ? EBUSY : 0;
     if (record?.kind === SECTION_DEVICE) result = 0; // D2 of device-frames.ts: the caller knows
-    if (record !== undefined && result === 0) {
-      record.kind = SECTION_NONE;
-      record.serial += 1;
-      record.device = 0;
-      record.deviceTable = 0;
-      record.deviceKind = 0;
-    }
+    if (record !== undefined && result === 0) this.#clear(record);
     yield* this.#lock.unlock();
     return result;
+  }
+
+  /** Holding ramLock: undone if this thread dies with it. */
+  #clear(record: SectionRecord): void {
+    const memory = this.#memory;
+    memory.undoLock = this.#lock.at;
+    KIND.store(memory, record.at, SECTION_NONE);
+    SERIAL.store(memory, record.at, record.serial + 1);
+    DEVICE.store(memory, record.at, 0);
+    DEVICE_TABLE.store(memory, record.at, 0);
+    DEVICE_KIND.store(memory, record.at, 0);
   }
 
   /** What may fail is done before the lock is taken, so a failure changes nothing. */
@@ -327,11 +339,12 @@ export class Sections {
     const record = this.#records.reserve(reservedPages);
     if (record !== undefined) {
       record.pages = pages;
-      record.kind = kind;
       record.device = device?.at ?? 0;
       record.deviceTable = device?.table ?? 0;
       record.deviceKind = device === undefined ? 0 : device.owner * 4 + device.type;
       if (device !== undefined) device.basePfn = record.basePfn;
+      // Last: until then the record is free, whatever else is in it, also if this thread dies.
+      record.kind = kind;
     }
     yield* this.#lock.unlock();
     if (record === undefined) return ENOMEM;

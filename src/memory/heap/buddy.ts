@@ -16,10 +16,13 @@
  *       the block's.
  *   B2  A free block starts at a multiple of its size.
  *   B3  Two free buddies of the same order are joined at once.
+ *   B4  Every store of an owner with an undo log is in it: a thread that dies with the lock has
+ *       changed nothing.
  */
 
 import { bug } from "../../sync/errors.ts";
-import type { PlainWatch } from "../../sync/shared-memory.ts";
+import type { PlainWatch, SharedMemory } from "../../sync/shared-memory.ts";
+import { noteUndo, undoStore } from "../../sync/words/undo-log.ts";
 
 /** Largest block: 2^18 pages, 1 GiB. */
 export const MAX_ORDER = 18;
@@ -57,6 +60,17 @@ export interface BuddyPlace {
   readonly strideWords: number;
   /** Check, at every free, that the page lies in no free block. */
   readonly debug: boolean;
+  /** How changes are undone whose thread dies with the lock; undefined: they are not. */
+  readonly undo?: BuddyUndo;
+}
+
+/** For the undo log (sync/words/undo-log.ts). The heads lie in the heap. */
+export interface BuddyUndo {
+  readonly memory: SharedMemory;
+  /** The owner's lock. */
+  readonly lock: number;
+  /** The place of page 0's STATE. */
+  readonly tablePlace: number;
 }
 
 export interface FreeBlock {
@@ -78,6 +92,7 @@ export class Buddy {
   readonly #tableAt: number;
   readonly #strideWords: number;
   readonly #debug: boolean;
+  readonly #undo: BuddyUndo | undefined;
 
   constructor(place: BuddyPlace) {
     this.#heads = place.heads;
@@ -86,6 +101,7 @@ export class Buddy {
     this.#tableAt = place.tableAt;
     this.#strideWords = place.strideWords;
     this.#debug = place.debug;
+    this.#undo = place.undo;
   }
 
   /** Pages that the buddy knows, free or not. */
@@ -106,7 +122,7 @@ export class Buddy {
   /** The range now reaches to `pages`; the new pages are free. */
   extend(pages: number): void {
     const startPage = this.pages;
-    this.#heads.words[this.#headsAt + PAGES] = pages;
+    this.#writeHead(PAGES, pages);
     this.freeRange(startPage, pages);
   }
 
@@ -241,14 +257,12 @@ export class Buddy {
   }
 
   #link(page: number, order: number): void {
-    const head = this.#headsAt + LISTS + order;
-    const { words } = this.#heads;
-    const first = words[head]!;
+    const first = this.#heads.words[this.#headsAt + LISTS + order]!;
     this.#write(page, STATE, (this.#state(page) & OWNER_STATE_MASK) | FREE | order);
     this.#write(page, NEXT, first);
     this.#write(page, PREV, 0);
     if (first !== 0) this.#write(first - 1, PREV, page + 1);
-    words[head] = page + 1;
+    this.#writeHead(LISTS + order, page + 1);
   }
 
   #unlink(page: number, order: number): void {
@@ -256,7 +270,7 @@ export class Buddy {
     const prev = this.#read(page, PREV);
     if (next !== 0) this.#write(next - 1, PREV, prev);
     if (prev !== 0) this.#write(prev - 1, NEXT, next);
-    else this.#heads.words[this.#headsAt + LISTS + order] = next;
+    else this.#writeHead(LISTS + order, next);
     this.#write(page, STATE, this.#state(page) & OWNER_STATE_MASK);
   }
 
@@ -264,7 +278,13 @@ export class Buddy {
     const index = this.#headsAt + FREE_PAGES;
     // Every operation changes this word under the owner's lock, so it stands for all the others.
     this.#heads.plainWatch?.note(index, true, "free pages");
-    this.#heads.words[index] = this.#heads.words[index]! + pages;
+    this.#writeHead(FREE_PAGES, this.#heads.words[index]! + pages);
+  }
+
+  #writeHead(word: number, value: number): void {
+    const index = this.#headsAt + word;
+    if (this.#undo === undefined) this.#heads.words[index] = value;
+    else undoStore(this.#undo.memory, this.#undo.lock, index, value);
   }
 
   #state(page: number): number {
@@ -276,6 +296,13 @@ export class Buddy {
   }
 
   #write(page: number, word: number, value: number): void {
-    this.#table.words[this.#tableAt + page * this.#strideWords + word] = value;
+    const offset = page * this.#strideWords + word;
+    const { words } = this.#table;
+    const index = this.#tableAt + offset;
+    if (this.#undo !== undefined) {
+      const { memory, lock, tablePlace } = this.#undo;
+      noteUndo(memory, lock, tablePlace + offset, words[index]!);
+    }
+    words[index] = value;
   }
 }

@@ -14,6 +14,7 @@
 import { bug } from "../../sync/errors.ts";
 import { access } from "../../sync/tasks/task.ts";
 import type { Task } from "../../sync/tasks/task.ts";
+import { noteUndo } from "../../sync/words/undo-log.ts";
 import { orderFor } from "./buddy.ts";
 import type { HeapPages } from "./heap-pages.ts";
 import { BLOCK_CLASSES, HEAP_PAGE_WORDS, KIND_BLOCK, KIND_HALVES } from "./heap-pages.ts";
@@ -116,14 +117,14 @@ function takeHalf(pages: HeapPages): number {
   if (node !== 0) {
     const page = pages.pageOfNode(node);
     const taken = pages.ownerOf(page);
-    pages.nodeOf(page).del();
+    pages.nodeOf(page).del(pages.lock.at);
     pages.setOwner(page, BOTH_HALVES);
     return page * HEAP_PAGE_WORDS + (taken === 1 ? HALF_WORDS : 0);
   }
   const page = pages.allocLocked(0, KIND_HALVES);
   if (page === 0) return 0;
   pages.setOwner(page, 1);
-  halves.add(pages.nodeOf(page));
+  halves.add(pages.nodeOf(page), pages.lock.at);
   return page * HEAP_PAGE_WORDS;
 }
 
@@ -132,14 +133,16 @@ function putHalf(pages: HeapPages, at: number): void {
   const left = pages.ownerOf(page) & ~halfBit(at);
   if (left !== 0) {
     pages.setOwner(page, left);
-    pages.header.halves.add(pages.nodeOf(page));
+    pages.header.halves.add(pages.nodeOf(page), pages.lock.at);
     return;
   }
-  pages.nodeOf(page).del();
+  pages.nodeOf(page).del(pages.lock.at);
   pages.freeLocked(page, 0);
 }
 
 function countBlocks(pages: HeapPages, sizeClass: number, by: number): void {
   const live = pages.header.blocksLive;
-  live.set(sizeClass, live.get(sizeClass) + by);
+  const count = live.get(sizeClass);
+  noteUndo(pages.memory, pages.lock.at, live.at + sizeClass, count);
+  live.set(sizeClass, count + by);
 }

@@ -15,6 +15,8 @@
  *   P2  The page's owner changes its kind, under heapLock. Whoever owns an object on the page may
  *       read it without the lock.
  *
+ *   P3  A thread that dies with heapLock has changed nothing (sync/words/undo-log.ts).
+ *
  * Lock: heapLock (a leaf; it may be taken inside slabLock). The heap only grows: a page's words
  * stay readable for ever, whatever they are used for later.
  */
@@ -24,6 +26,7 @@ import { bug } from "../../sync/errors.ts";
 import type { SharedMemory } from "../../sync/shared-memory.ts";
 import { Spinlock } from "../../sync/primitives/spinlock.ts";
 import type { Task } from "../../sync/tasks/task.ts";
+import { undoStore } from "../../sync/words/undo-log.ts";
 import { Buddy, OWNER_STATE_MASK } from "./buddy.ts";
 import { List } from "../layout/list.ts";
 import { NameTable, type NameTableShape } from "../layout/name-table.ts";
@@ -131,6 +134,7 @@ export class HeapPages {
       tableAt: this.#mapAt,
       strideWords: MAP_WORDS,
       debug: memory.debug,
+      undo: { memory, lock: this.lock.at, tablePlace: this.#mapAt },
     });
   }
 
@@ -207,8 +211,9 @@ export class HeapPages {
     return this.memory.words[this.#mapAt + page * MAP_WORDS + MAP_OWNER]!;
   }
 
+  /** Holding heapLock. */
   setOwner(page: number, value: number): void {
-    this.memory.words[this.#mapAt + page * MAP_WORDS + MAP_OWNER] = value;
+    this.#store(this.#mapAt + page * MAP_WORDS + MAP_OWNER, value);
   }
 
   /** The page's list node: two words that its owner may use while it is not free. */
@@ -253,18 +258,31 @@ export class HeapPages {
     return false;
   }
 
+  /** P3. The list node of a page that is not the first of its block means nothing yet. */
   #mark(startPage: number, endPage: number, kind: PageKind): void {
     const { words } = this.memory;
     for (let page = startPage; page < endPage; page++) {
       const entry = this.#mapAt + page * MAP_WORDS;
       const pageKind =
         page === startPage || kind === KIND_NONE || kind === KIND_RESERVED ? kind : KIND_TAIL;
-      words[entry + MAP_STATE] =
-        (words[entry + MAP_STATE]! & ~OWNER_STATE_MASK) | (pageKind << KIND_SHIFT);
-      words[entry + MAP_OWNER] = startPage;
-      words[entry + MAP_LINK] = 0;
-      words[entry + MAP_LINK + 1] = 0;
+      const state = (words[entry + MAP_STATE]! & ~OWNER_STATE_MASK) | (pageKind << KIND_SHIFT);
+      this.#store(entry + MAP_STATE, state);
+      if (page === startPage || kind === KIND_NONE) {
+        this.#store(entry + MAP_OWNER, startPage);
+      } else words[entry + MAP_OWNER] = startPage;
+      if (page === startPage) {
+        this.#store(entry + MAP_LINK, 0);
+        this.#store(entry + MAP_LINK + 1, 0);
+      } else {
+        words[entry + MAP_LINK] = 0;
+        words[entry + MAP_LINK + 1] = 0;
+      }
     }
+  }
+
+  /** Holding heapLock (P3). */
+  #store(index: number, value: number): void {
+    undoStore(this.memory, this.lock.at, index, value);
   }
 
   #state(page: number): number {

@@ -17,6 +17,7 @@
 
 import { ENOMEM } from "../../sync/errno.ts";
 import { HmmError, bug } from "../../sync/errors.ts";
+import { addResource, removeResource } from "../../sync/death/resources.ts";
 import { EXPLORED, REAL } from "../../sync/shared-memory.ts";
 import type { SharedMemory } from "../../sync/shared-memory.ts";
 import { DONE, type Task, doneNumber } from "../../sync/tasks/task.ts";
@@ -94,36 +95,48 @@ export class Heap {
     return this.memory.mode === EXPLORED ? this.#arenas : undefined;
   }
 
-  /** A zeroed object, or 0 (H2). */
-  alloc(info: StructInfo): Task<number> {
+  /**
+   * A zeroed object, or 0 (H2). With a `kind` it is a resource of this thread
+   * (sync/death/resources.ts), without an instruction in between; `findResource` has its slot.
+   */
+  alloc(info: StructInfo, kind: number = 0): Task<number> {
     const cache = this.memory.mode === REAL ? this.#caches.get(info) : undefined;
-    const at = cache?.allocNow() ?? 0;
-    return at === 0 ? this.#allocSlow(info) : doneNumber(at);
+    const at = cache?.allocNow(kind) ?? 0;
+    return at === 0 ? this.#allocSlow(info, kind) : doneNumber(at);
   }
 
-  *#allocSlow(info: StructInfo): Task<number> {
+  *#allocSlow(info: StructInfo, kind: number): Task<number> {
     const arena = this.#arena;
-    if (arena !== undefined) return yield* arena.alloc(info);
-    const cache = this.#caches.get(info) ?? (yield* this.#openCache(info));
-    const at = yield* cache.alloc();
-    if (at !== 0 || !(yield* this.#shrink())) return at;
-    return yield* cache.alloc();
-  }
-
-  /** Frees an object. Nobody else may reach it any more. */
-  free(info: StructInfo, at: number): Task<void> {
-    const cache = this.memory.mode === REAL ? this.#caches.get(info) : undefined;
-    return cache?.freeNow(at) === true ? DONE : this.#freeSlow(info, at);
-  }
-
-  *#freeSlow(info: StructInfo, at: number): Task<void> {
-    const arena = this.#arena;
-    if (arena?.has(at) === true) {
-      yield* arena.free(info, at);
-      return;
+    if (arena !== undefined) {
+      const at = yield* arena.alloc(info);
+      if (at !== 0 && kind !== 0) addResource(this.memory, kind, at);
+      return at;
     }
     const cache = this.#caches.get(info) ?? (yield* this.#openCache(info));
-    yield* arena === undefined ? cache.free(at) : cache.quarantine(at);
+    const at = yield* cache.alloc(kind);
+    if (at !== 0 || !(yield* this.#shrink())) return at;
+    return yield* cache.alloc(kind);
+  }
+
+  /**
+   * Frees an object. Nobody else may reach it any more. `slot`: of a resource of this thread, which
+   * it is until it is free.
+   */
+  free(info: StructInfo, at: number, slot: number = -1): Task<void> {
+    const cache = this.memory.mode === REAL ? this.#caches.get(info) : undefined;
+    return cache?.freeNow(at, slot) === true ? DONE : this.#freeSlow(info, at, slot);
+  }
+
+  *#freeSlow(info: StructInfo, at: number, slot: number): Task<void> {
+    const arena = this.#arena;
+    if (arena === undefined) {
+      const cache = this.#caches.get(info) ?? (yield* this.#openCache(info));
+      yield* cache.free(at, slot);
+      return;
+    }
+    if (arena.has(at)) yield* arena.free(info, at);
+    else yield* (this.#caches.get(info) ?? (yield* this.#openCache(info))).quarantine(at);
+    if (slot >= 0) removeResource(this.memory, slot);
   }
 
   /**

@@ -17,6 +17,9 @@
  *   C4  Memory that was ever part of a slab stays readable, so a check of a stale pointer can read
  *       it.
  *
+ *   C5  A thread that dies with slabLock has changed nothing (sync/words/undo-log.ts). A page that
+ *       it got for a new slab, or took from an empty one, is lost between the two locks.
+ *
  * Lock: slabLock, one for each cache; heapLock is taken inside it.
  */
 
@@ -26,9 +29,12 @@ import type { SharedMemory } from "../../sync/shared-memory.ts";
 import { Spinlock } from "../../sync/primitives/spinlock.ts";
 import { DONE_TRUE, access } from "../../sync/tasks/task.ts";
 import type { Task } from "../../sync/tasks/task.ts";
+import { addResourceUnder, removeResourceUnder } from "../../sync/death/resources.ts";
+import { commitUndo, undoStore } from "../../sync/words/undo-log.ts";
 import type { HeapPages } from "./heap-pages.ts";
 import { CACHE_RECORD_WORDS, HEAP_PAGE_WORDS, KIND_SLAB, KIND_TAIL } from "./heap-pages.ts";
 import { List } from "../layout/list.ts";
+import { undoField } from "../layout/undo-field.ts";
 import {
   HEADER_FREE,
   HEADER_LIVE,
@@ -87,6 +93,14 @@ const Slab: Struct<Slab> = struct<Slab>(
   },
   { embedded: true },
 );
+
+/** Fields whose stores are undone if their thread dies with slabLock (C5). */
+const SLABS = undoField(CacheRecord, "slabs");
+const EMPTY_SLABS = undoField(CacheRecord, "emptySlabs");
+const LIVE = undoField(CacheRecord, "live");
+const FIRST_FREE = undoField(Slab, "firstFree");
+const CARVED = undoField(Slab, "carved");
+const SLAB_LIVE = undoField(Slab, "live");
 
 /** Where the first object lies in its slab. Even, and so is the stride: so are all objects. */
 const FIRST_SLOT: number = Math.ceil((Slab.sizeWords + HEADER_WORDS) / 2) * 2;
@@ -171,10 +185,10 @@ export class SlabCache {
    * Else 0, and nothing has changed. Only in REAL mode: there an operation of sync/ that need not
    * wait is done when it returns.
    */
-  allocNow(): number {
+  allocNow(kind: number = 0): number {
     if (this.#lock.tryLock() !== DONE_TRUE) return 0;
     const slabAt = this.#record.partial.first();
-    const at = slabAt === 0 ? 0 : this.#take(Slab.at(this.memory, slabAt));
+    const at = slabAt === 0 ? 0 : this.#take(Slab.at(this.memory, slabAt), kind);
     this.#lock.unlock();
     if (at !== 0) this.#clear(at);
     return at;
@@ -184,22 +198,25 @@ export class SlabCache {
    * As `free`, for code that is not a task. False: it has to wait, or has to say what is wrong;
    * nothing has changed. Only in REAL mode, as `allocNow`.
    */
-  freeNow(at: number): boolean {
+  freeNow(at: number, slot: number = -1): boolean {
     const slab = this.#slabOf(at);
     if (slab.live === 1 || this.#lock.tryLock() !== DONE_TRUE) return false;
     const isPut =
       slab.live > 1 && this.memory.words[at - HEADER_WORDS] === (this.info.tag | HEADER_LIVE);
-    if (isPut) this.#put(slab, at);
+    if (isPut) this.#put(slab, at, slot);
     this.#lock.unlock();
     return isPut;
   }
 
-  /** A zeroed object, or 0 when there is no page for it. */
-  *alloc(): Task<number> {
+  /**
+   * A zeroed object, or 0 when there is no page for it. With a `kind` it is a resource of this
+   * thread from the step on that takes it.
+   */
+  *alloc(kind: number = 0): Task<number> {
     const { memory, info } = this;
     yield* this.#lock.lock();
     const slabAt = this.#record.partial.first() || (yield* this.#newSlab());
-    const at = slabAt === 0 ? 0 : this.#take(Slab.at(memory, slabAt));
+    const at = slabAt === 0 ? 0 : this.#take(Slab.at(memory, slabAt), kind);
     yield* this.#lock.unlock();
     if (at === 0) return 0;
     yield* access(memory, "alloc", at, info.sizeWords, info.name);
@@ -213,15 +230,18 @@ export class SlabCache {
     for (let i = 0; i < this.info.sizeWords; i++) words[at + i] = 0;
   }
 
-  /** Frees and poisons. Throws AssertionFailure for anything but a live object of this cache. */
-  *free(at: number): Task<void> {
+  /**
+   * Frees and poisons. Throws AssertionFailure for anything but a live object of this cache.
+   * `slot`: of the object among this thread's resources, until the step that frees it; or -1.
+   */
+  *free(at: number, slot: number = -1): Task<void> {
     const { memory, info } = this;
     yield* access(memory, "free", at, info.sizeWords, info.name);
     const slab = this.#slabOf(at);
     yield* this.#lock.lock();
     const header = memory.words[at - HEADER_WORDS]!;
     const isLive = header === (info.tag | HEADER_LIVE);
-    const emptied = isLive && this.#put(slab, at);
+    const emptied = isLive && this.#put(slab, at, slot);
     yield* this.#lock.unlock();
     if (!isLive) throwBadObject(info.name, info.tag, at, header, "free");
     if (emptied) yield* this.#pages.free(slab.at / HEAP_PAGE_WORDS, this.#shape.slabOrder);
@@ -255,31 +275,42 @@ export class SlabCache {
     this.memory.words.fill(0, at, at + Slab.sizeWords);
     const slab = Slab.at(this.memory, at);
     slab.cache = this.#record.at;
-    this.#record.partial.add(slab.node);
-    this.#record.slabs++;
-    this.#record.emptySlabs++;
+    const record = this.#record;
+    this.#beginChange();
+    record.partial.add(slab.node, this.#lock.at);
+    SLABS.store(this.memory, record.at, record.slabs + 1);
+    EMPTY_SLABS.store(this.memory, record.at, record.emptySlabs + 1);
     return slab.at;
   }
 
   /** A slot of a slab that has one. Holding slabLock. */
-  #take(slab: Slab): number {
+  #take(slab: Slab, kind: number): number {
     // Another thread may have grown the heap: the slab may reach beyond the end of this thread's
     // view.
     this.memory.ensure(slab.at + HEAP_PAGE_WORDS * 2 ** this.#shape.slabOrder);
-    const { words } = this.memory;
+    const { memory } = this;
+    const record = this.#record;
+    const { live, carved } = slab;
     let at = slab.firstFree;
+    this.#beginChange();
     if (at === 0) {
-      at = slab.at + FIRST_SLOT + slab.carved * this.#shape.strideWords;
-      slab.carved++;
+      at = slab.at + FIRST_SLOT + carved * this.#shape.strideWords;
+      CARVED.store(memory, slab.at, carved + 1);
     } else {
-      slab.firstFree = words[at]! ^ POISON_FREE;
-      if (this.memory.debug) this.#checkPoison(at);
+      FIRST_FREE.store(memory, slab.at, memory.words[at]! ^ POISON_FREE);
+      if (memory.debug) this.#checkPoison(at);
     }
-    words[at - HEADER_WORDS] = this.info.tag | HEADER_LIVE;
-    if (slab.live === 0) this.#record.emptySlabs--;
-    slab.live++;
-    this.#record.live++;
-    if (slab.live === this.#shape.slotsPerSlab) slab.node.del();
+    undoStore(memory, this.#lock.at, at - HEADER_WORDS, this.info.tag | HEADER_LIVE);
+    if (live === 0) EMPTY_SLABS.store(memory, record.at, record.emptySlabs - 1);
+    SLAB_LIVE.store(memory, slab.at, live + 1);
+    LIVE.store(memory, record.at, record.live + 1);
+    if (live + 1 === this.#shape.slotsPerSlab) slab.node.del(this.#lock.at);
+    if (kind !== 0) {
+      // Whoever gives back what a dead thread had reads the object: its contents come first.
+      undoStore(memory, this.#lock.at, at, 0);
+      this.#fill(at, 0);
+      addResourceUnder(memory, this.#lock.at, kind, at);
+    }
     return at;
   }
 
@@ -287,20 +318,51 @@ export class SlabCache {
    * Returns true when the slab became empty and was removed from the cache: the caller frees its
    * pages. Holding slabLock.
    */
-  #put(slab: Slab, at: number): boolean {
-    const { words } = this.memory;
-    words[at - HEADER_WORDS] = this.info.tag | HEADER_FREE;
-    for (let i = 1; i < this.info.sizeWords; i++) words[at + i] = POISON_FREE;
-    words[at] = slab.firstFree ^ POISON_FREE;
-    slab.firstFree = at;
-    if (slab.live === this.#shape.slotsPerSlab) this.#record.partial.add(slab.node);
-    slab.live--;
-    this.#record.live--;
-    if (slab.live > 0) return false;
-    this.#record.emptySlabs++;
-    if (this.#record.emptySlabs <= 1) return false;
-    dropSlab(this.#record, slab);
-    return true;
+  #put(slab: Slab, at: number, slot: number): boolean {
+    const { memory } = this;
+    const record = this.#record;
+    const lock = this.#lock.at;
+    const { live } = slab;
+    this.#beginChange();
+    if (slot >= 0) removeResourceUnder(memory, lock, slot);
+    undoStore(memory, lock, at - HEADER_WORDS, this.info.tag | HEADER_FREE);
+    undoStore(memory, lock, at, slab.firstFree ^ POISON_FREE);
+    FIRST_FREE.store(memory, slab.at, at);
+    if (live === this.#shape.slotsPerSlab) record.partial.add(slab.node, lock);
+    SLAB_LIVE.store(memory, slab.at, live - 1);
+    LIVE.store(memory, record.at, record.live - 1);
+    let isEmpty = false;
+    if (live === 1) {
+      EMPTY_SLABS.store(memory, record.at, record.emptySlabs + 1);
+      isEmpty = record.emptySlabs > 1;
+      if (isEmpty) dropSlab(record, slab);
+    }
+    this.#poison(at);
+    return isEmpty;
+  }
+
+  /**
+   * C2. Whoever gives back what a dead thread had may read an object of which the free was undone.
+   * So the object is poisoned after the commit: the poison that a thread leaves out when it dies
+   * then is missed in debug builds only. There it is undone with the rest.
+   */
+  #poison(at: number): void {
+    if (!this.memory.debug) commitUndo(this.memory, this.#lock.at);
+    this.#fill(at, POISON_FREE);
+  }
+
+  /** All words but the first. Undone in debug builds, which look at the poison. */
+  #fill(at: number, value: number): void {
+    const { memory } = this;
+    for (let i = 1; i < this.info.sizeWords; i++) {
+      if (memory.debug) undoStore(memory, this.#lock.at, at + i, value);
+      else memory.words[at + i] = value;
+    }
+  }
+
+  /** C5. Until the lock is released. */
+  #beginChange(): void {
+    this.memory.undoLock = this.#lock.at;
   }
 
   /** C2. A word that is not poison was written after the object was freed. Holding slabLock. */
@@ -344,9 +406,11 @@ export class SlabCache {
 
 /** Removes an empty slab from its cache. Holding slabLock. */
 function dropSlab(record: CacheRecord, slab: Slab): void {
-  slab.node.del();
-  record.slabs--;
-  record.emptySlabs--;
+  const { memory } = record;
+  memory.undoLock = record.lock.at;
+  slab.node.del(record.lock.at);
+  SLABS.store(memory, record.at, record.slabs - 1);
+  EMPTY_SLABS.store(memory, record.at, record.emptySlabs - 1);
 }
 
 /**

@@ -9,10 +9,13 @@
  *       is poisoned. To `add` any other node is an assertion failure. So is to `del` a node that is
  *       in no list, or whose neighbours do not link to it.
  *   L2  During an iteration only the node that was yielded last may be removed.
+ *   L3  A change with a `lock` is in the undo log of that lock (sync/words/undo-log.ts). One
+ *       without is half done if its thread dies in it.
  */
 
 import { bug } from "../../sync/errors.ts";
 import type { SharedMemory } from "../../sync/shared-memory.ts";
+import { undoStore } from "../../sync/words/undo-log.ts";
 import { LIST_POISON_NEXT, LIST_POISON_PREV, formatPointer } from "./poison.ts";
 
 const NEXT = 0;
@@ -63,18 +66,18 @@ export class List {
     return this.isEmpty() ? 0 : this.next;
   }
 
-  /** Puts `node` in front. */
-  add(node: List): void {
-    this.#insert(node, this.at, this.next);
+  /** Puts `node` in front. With `lock` it is undone if this thread dies with that lock (L3). */
+  add(node: List, lock: number = 0): void {
+    this.#insert(node, this.at, this.next, lock);
   }
 
   /** Puts `node` last. */
-  addTail(node: List): void {
-    this.#insert(node, this.prev, this.at);
+  addTail(node: List, lock: number = 0): void {
+    this.#insert(node, this.prev, this.at, lock);
   }
 
   /** Removes this node from its list and poisons it. */
-  del(): void {
+  del(lock: number = 0): void {
     const { next, prev } = this;
     if (next === 0 || next === LIST_POISON_NEXT || prev === LIST_POISON_PREV) {
       bug(`Cannot take node ${formatPointer(this.at)} off a list: it is in none; take it off once`);
@@ -84,9 +87,9 @@ export class List {
         `Cannot take node ${formatPointer(this.at)} off its list: its neighbours are not linked to it; hold the list's lock`,
       );
     }
-    this.#write(next + PREV, prev);
-    this.#write(prev + NEXT, next);
-    this.#link(LIST_POISON_NEXT, LIST_POISON_PREV);
+    this.#write(next + PREV, prev, lock);
+    this.#write(prev + NEXT, next, lock);
+    this.#link(LIST_POISON_NEXT, LIST_POISON_PREV, lock);
   }
 
   /** Node pointers from first to last (L2). */
@@ -98,19 +101,19 @@ export class List {
     }
   }
 
-  #insert(node: List, prev: number, next: number): void {
+  #insert(node: List, prev: number, next: number, lock: number): void {
     const old = node.next;
     if (old !== 0 && old !== LIST_POISON_NEXT) {
       bug(`Cannot list node ${formatPointer(node.at)}: it is in a list already; take it off first`);
     }
-    node.#link(next, prev);
-    this.#write(next + PREV, node.at);
-    this.#write(prev + NEXT, node.at);
+    node.#link(next, prev, lock);
+    this.#write(next + PREV, node.at, lock);
+    this.#write(prev + NEXT, node.at, lock);
   }
 
-  #link(next: number, prev: number): void {
-    this.#write(this.at + NEXT, next);
-    this.#write(this.at + PREV, prev);
+  #link(next: number, prev: number, lock: number = 0): void {
+    this.#write(this.at + NEXT, next, lock);
+    this.#write(this.at + PREV, prev, lock);
   }
 
   #read(index: number): number {
@@ -120,9 +123,10 @@ export class List {
     return this.memory.words[index]!;
   }
 
-  #write(index: number, value: number): void {
+  #write(index: number, value: number, lock: number): void {
     if (index >= this.memory.words.length) this.memory.ensure(index + 1);
     this.memory.plainWatch?.note(index, true, "list");
-    this.memory.words[index] = value;
+    if (lock === 0) this.memory.words[index] = value;
+    else undoStore(this.memory, lock, index, value);
   }
 }

@@ -7,15 +7,18 @@
 import type { Machine } from "../../memory/machine.ts";
 import { TASK_SIZE_PAGES } from "../../mmu/radix-table.ts";
 import { EACCES, EEXIST, EINVAL, ENOMEM, type Errno } from "../../sync/errno.ts";
-import { type Task, doneNumber } from "../../sync/tasks/task.ts";
+import type { Task } from "../../sync/tasks/task.ts";
 import { HUGE_PAGES } from "../huge.ts";
+import { beginHalfDone, endHalfDone } from "../half-done.ts";
 import { mmapWriteLock } from "../migration.ts";
 import type { Mm } from "../mm-struct.ts";
 import { PAGE_BYTES } from "../pte.ts";
 import { cacheCreate } from "../vma/page-cache.ts";
 import {
+  allocVma,
   countWith,
   dropSource,
+  freeVma,
   getSource,
   insertSpareVma,
   insertVma,
@@ -33,7 +36,6 @@ import {
   VM_READ,
   VM_SHARED,
   VM_WRITE,
-  Vma,
   type VmaKind,
   isFree,
   mappedPagesIn,
@@ -104,19 +106,30 @@ export function* doMmap(machine: Machine, mm: Mm, request: MmapRequest): Task<nu
     if (pageOf(request.address) < 0) return EINVAL;
   }
   yield* mmapWriteLock(machine, mm);
-  // Made while the lock is held: a thread that dies while it waits for the lock leaves no source.
-  const source = yield* makeSource(machine, request, pages);
-  const address = source < 0 ? source : yield* mmapLocked(machine, mm, request, pages, source);
+  const address = yield* hasSource(request)
+    ? mapSource(machine, mm, request, pages)
+    : mmapLocked(machine, mm, request, pages, 0);
   yield* mm.mmapLock.upWrite();
   return address;
 }
 
-/** The source, with a reference for the new vma: 0 for private memory; ENOMEM. */
-function makeSource(machine: Machine, request: MmapRequest, pages: number): Task<number> {
-  const isPrivate = !request.shared && request.bufferPfn === 0 && !isBacked(request);
-  return isPrivate ? doneNumber(0) : getOrMakeSource(machine, request, pages);
+function hasSource(request: MmapRequest): boolean {
+  return request.shared || request.bufferPfn !== 0 || isBacked(request);
 }
 
+/**
+ * The source is made while the lock is held: a thread that dies while it waits for the lock leaves
+ * none. One that dies in here stops the machine, for nobody else would know of the source.
+ */
+function* mapSource(machine: Machine, mm: Mm, request: MmapRequest, pages: number): Task<number> {
+  beginHalfDone(mm);
+  const source = yield* getOrMakeSource(machine, request, pages);
+  const address = source < 0 ? source : yield* mmapLocked(machine, mm, request, pages, source);
+  endHalfDone(mm);
+  return address;
+}
+
+/** The source, with a reference for the new vma, or ENOMEM. */
 function* getOrMakeSource(machine: Machine, request: MmapRequest, pages: number): Task<number> {
   if (request.bufferPfn !== 0) {
     yield* machine.ram.refs.pageGet(request.bufferPfn);
@@ -155,13 +168,27 @@ function* mmapLocked(
   if (result === 0) {
     const put = replacedPages === 0 ? insertVma : replaceRange;
     result = yield* put(machine, mm, range, kind);
-    if (result === 0 && request.huge === true)
-      result = yield* populateHugetlb(machine, mm, range, kind.flags);
-    if (result === 0 && request.inserted === true) result = yield* insertPages(machine, mm, range);
+    if (result === 0 && (request.huge === true || request.inserted === true))
+      result = yield* populateNow(machine, mm, range, request);
   } else {
     yield* dropSource(machine, kind);
   }
   return result === 0 ? startPage * PAGE_BYTES : result;
+}
+
+/** What such a mapping has from its beginning: a part of it is not to be found. */
+function* populateNow(
+  machine: Machine,
+  mm: Mm,
+  range: PageRange,
+  request: MmapRequest,
+): Task<Errno> {
+  beginHalfDone(mm);
+  let result: Errno = 0;
+  if (request.huge === true) result = yield* populateHugetlb(machine, mm, range, vmaFlags(request));
+  if (result === 0 && request.inserted === true) result = yield* insertPages(machine, mm, range);
+  endHalfDone(mm);
+  return result;
 }
 
 /**
@@ -171,13 +198,14 @@ function* mmapLocked(
  */
 function* replaceRange(machine: Machine, mm: Mm, range: PageRange, kind: VmaKind): Task<Errno> {
   const isAllowed = countWith(machine.memory, mm, range, kind) <= mm.limitVmas;
-  const spare = isAllowed ? yield* machine.heap.alloc(Vma) : 0;
-  const result = spare === 0 ? ENOMEM : yield* munmapLocked(machine, mm, range);
-  if (result === 0) {
+  const spare = isAllowed ? yield* allocVma(machine) : undefined;
+  const isSpare = spare !== undefined && spare.at !== 0;
+  const result = !isSpare ? ENOMEM : yield* munmapLocked(machine, mm, range);
+  if (result === 0 && isSpare) {
     yield* insertSpareVma(machine, mm, range, kind, spare);
     return 0;
   }
-  if (spare !== 0) yield* machine.heap.free(Vma, spare);
+  if (isSpare) yield* freeVma(machine, spare);
   yield* dropSource(machine, kind);
   return result;
 }

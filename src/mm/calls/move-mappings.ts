@@ -44,6 +44,9 @@ import {
   pteKind,
 } from "../pte.ts";
 import {
+  type SpareVma,
+  allocVma,
+  freeVma,
   getSource,
   linkVma,
   mergeVmas,
@@ -54,7 +57,7 @@ import {
   flushPlace,
 } from "../vma/vma-map.ts";
 import { findFreeArea } from "../vma/vma-tree.ts";
-import { type PageRange, Vma, kindAt, mappedPagesIn, partsIn, vmaOf } from "../vma/vma.ts";
+import { type PageRange, kindAt, mappedPagesIn, partsIn, vmaOf } from "../vma/vma.ts";
 import { unmapSplit } from "./munmap.ts";
 
 /** What is to be moved, in pages. */
@@ -114,7 +117,7 @@ export function* moveMappings(machine: Machine, mm: Mm, request: MoveRequest): T
   if (pagesAfter(machine, mm, move) > mm.limitPages) return ENOMEM;
   // The new place would replace the mapping that is to be doubled.
   if (oldPages === 0 && target === startPage) return EFAULT;
-  const spares: number[] = [];
+  const spares: SpareVma[] = [];
   const result = yield* prepare(machine, mm, move, spares);
   if (result === 0) yield* carryOut(machine, mm, move, spares);
   else yield* takeBack(machine, mm, move, spares);
@@ -151,13 +154,13 @@ function pagesAfter({ memory }: Machine, mm: Mm, { pieces, keepsOld, cut }: Move
  * All of a move that can fail. After ENOMEM, `takeBack` undoes what was done. If the old mappings
  * stay, `spares` gets an allocated vma for each piece.
  */
-function* prepare(machine: Machine, mm: Mm, move: Move, spares: number[]): Task<Errno> {
+function* prepare(machine: Machine, mm: Mm, move: Move, spares: SpareVma[]): Task<Errno> {
   const { pieces, keepsOld, cut } = move;
   if (keepsOld) {
     if (mm.vmaCount + pieces.length > mm.limitVmas) return ENOMEM;
     while (spares.length < pieces.length) {
-      const spare = yield* machine.heap.alloc(Vma);
-      if (spare === 0) return ENOMEM;
+      const spare = yield* allocVma(machine);
+      if (spare.at === 0) return ENOMEM;
       spares.push(spare);
     }
   } else {
@@ -185,9 +188,9 @@ function* takeBack(
   machine: Machine,
   mm: Mm,
   { pieces, cut }: Move,
-  spares: readonly number[],
+  spares: readonly SpareVma[],
 ): Task<void> {
-  for (const spare of spares) yield* machine.heap.free(Vma, spare);
+  for (const spare of spares) yield* freeVma(machine, spare);
   for (const { old, place } of pieces) {
     yield* mergeVmas(machine, mm, old);
     yield* mergeVmas(machine, mm, place);
@@ -196,7 +199,7 @@ function* takeBack(
 }
 
 /** The rest of a move. Cannot fail. */
-function* carryOut(machine: Machine, mm: Mm, move: Move, spares: readonly number[]): Task<void> {
+function* carryOut(machine: Machine, mm: Mm, move: Move, spares: readonly SpareVma[]): Task<void> {
   const { pieces, cut } = move;
   for (const { place } of pieces) yield* unmapSplit(machine, mm, place, true);
   if (sizeOf(cut) > 0) yield* unmapSplit(machine, mm, cut);

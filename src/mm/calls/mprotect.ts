@@ -19,6 +19,7 @@ import type { Machine } from "../../memory/machine.ts";
 import { atomicExchange } from "../../sync/atomics.ts";
 import { EACCES, EINVAL, ENOMEM, type Errno } from "../../sync/errno.ts";
 import type { Task } from "../../sync/tasks/task.ts";
+import { beginHalfDone, beginWatched, endHalfDone } from "../half-done.ts";
 import { HUGE_PAGES, clearHuge } from "../huge.ts";
 import { mmapWriteLock } from "../migration.ts";
 import type { Mm } from "../mm-struct.ts";
@@ -107,12 +108,14 @@ const withProtection = (flags: number, protection: number): number =>
 
 /**
  * Removes what the protection does not allow from the entries. The vmas have it already, so a later
- * fault adds no more than it allows.
+ * fault adds no more than it allows. A thread that dies after some leaves leaves the vmas as they
+ * were (changeFlags): faults add again what the protection had taken.
  */
 function* takeRights(machine: Machine, mm: Mm, pages: PageRange, protection: number): Task<void> {
   const { startPage, endPage } = pages;
   const { memory } = machine;
   const range = invalidateRange(mm, startPage, endPage, EVENT_PROTECTION_VMA);
+  const isWatched = beginWatched(mm);
   yield* mmuNotifierInvalidateRangeStart(machine, range);
   yield* forEachLeaf(
     memory,
@@ -121,13 +124,15 @@ function* takeRights(machine: Machine, mm: Mm, pages: PageRange, protection: num
     endPage,
     function* (leaf, first, end, isHuge): Task<number> {
       if (isHuge && !staysHuge(memory.words, leaf, end - first)) clearHuge(memory, mm, first);
-      for (let page = first; page < end; page++)
-        reduceEntry(memory.words, pteIndex(leaf, page), protection);
+      const index = pteIndex(leaf, first);
+      const isReduced = reduceEntries(mm, index, index + (end - first), protection);
       yield* mm.shootdown.flush(first, end);
+      if (isReduced) endHalfDone(mm);
       return 0;
     },
   );
   yield* mmuNotifierInvalidateRangeEnd(machine, range);
+  if (isWatched) endHalfDone(mm);
 }
 
 /**
@@ -138,14 +143,29 @@ function staysHuge(words: Int32Array, leaf: number, pages: number): boolean {
   return pages === HUGE_PAGES && pteKind(wordAt(words, leaf)) !== KIND_SPECIAL;
 }
 
-/** @stepped pte */
-function reduceEntry(words: Int32Array, index: number, protection: number): void {
-  // The mmap lock is held for writing, so no fault changes the entry meanwhile.
-  const shown = wordAt(words, index);
+/**
+ * The entries from `start` up to `end`. True: some had more rights. They are half done from here
+ * on, until the flush. The mmap lock is held for writing, so no fault changes an entry meanwhile.
+ *
+ * @stepped pte
+ */
+function reduceEntries(mm: Mm, start: number, end: number, protection: number): boolean {
+  const { words } = mm.memory;
+  let isReduced = false;
+  for (let index = start; index < end; index++) {
+    const shown = wordAt(words, index);
+    const reduced = reducedEntry(shown, protection);
+    if (reduced === shown) continue;
+    if (!isReduced) beginHalfDone(mm);
+    isReduced = true;
+    atomicExchange(words, index, reduced);
+  }
+  return isReduced;
+}
+
+function reducedEntry(shown: number, protection: number): number {
   const pte = pteKind(shown) === KIND_DEVICE_EXCLUSIVE ? endExclusive(shown) : shown;
-  const isReadable = (protection & VM_READ) !== 0;
-  let reduced = (protection & VM_WRITE) === 0 ? withoutWrite(pte) : pte;
-  if (!isReadable && (pte & PTE_PRESENT) !== 0)
-    reduced = (pte & PTE_SPECIAL) === 0 ? makeNonPresent(KIND_PROT_NONE, ptePfn(pte)) : 0;
-  if (reduced !== shown) atomicExchange(words, index, reduced);
+  if ((protection & VM_READ) === 0 && (pte & PTE_PRESENT) !== 0)
+    return (pte & PTE_SPECIAL) === 0 ? makeNonPresent(KIND_PROT_NONE, ptePfn(pte)) : 0;
+  return (protection & VM_WRITE) === 0 ? withoutWrite(pte) : pte;
 }

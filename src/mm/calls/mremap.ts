@@ -10,7 +10,7 @@ import { TASK_SIZE_PAGES } from "../../mmu/radix-table.ts";
 import { EBUSY, EFAULT, EINVAL, ENOMEM } from "../../sync/errno.ts";
 import type { Task } from "../../sync/tasks/task.ts";
 import { HUGE_PAGES } from "../huge.ts";
-import { mmapWriteLock } from "../migration.ts";
+import { mmapWriteLockHalfDone, mmapWriteUnlockHalfDone } from "../migration.ts";
 import type { Mm } from "../mm-struct.ts";
 import { PAGE_BYTES } from "../pte.ts";
 import { overlapsHold } from "../view/view-hold.ts";
@@ -61,9 +61,9 @@ interface Remap extends MoveRequest {
 export function* doMremap(machine: Machine, mm: Mm, request: MremapRequest): Task<number> {
   const remap = checkRequest(request);
   if (remap === undefined) return EINVAL;
-  yield* mmapWriteLock(machine, mm);
+  yield* mmapWriteLockHalfDone(machine, mm);
   const result = yield* mremapLocked(machine, mm, remap);
-  yield* mm.mmapLock.upWrite();
+  yield* mmapWriteUnlockHalfDone(mm);
   return result;
 }
 

@@ -145,8 +145,8 @@ function* faultAsTask(
   }
   const leaf = yield* leafAlloc(machine, mm.pgd, page);
   if (leaf === 0) return ENOMEM;
-  // Another thread has linked a huge page since: its entries are not for this table (U4 of
-  // huge.ts).
+  // Another thread has linked a huge page since (U4 of mm/huge.ts): its entries are not for this
+  // table.
   if (midEntry === 0 && isHugeAt(machine.memory, mm, page)) return 0;
   const index = pteIndex(leaf, page);
   const pte = wordAt(machine.memory.words, index);

@@ -25,9 +25,15 @@ import {
   mmuNotifierInvalidateRangeEnd,
   mmuNotifierInvalidateRangeStart,
 } from "../../notifier/mmu-notifier.ts";
-import type { Machine } from "../../memory/machine.ts";
+import { Machine } from "../../memory/machine.ts";
 import { atomicExchange, atomicStore } from "../../sync/atomics.ts";
 import { ENOMEM, type Errno } from "../../sync/errno.ts";
+import {
+  addResource,
+  registerReleaser,
+  removeResource,
+  resourceKind,
+} from "../../sync/death/resources.ts";
 import type { Task } from "../../sync/tasks/task.ts";
 import { mmapWriteLock } from "../migration.ts";
 import { Mm } from "../mm-struct.ts";
@@ -56,9 +62,14 @@ import {
   withoutWrite,
 } from "../pte.ts";
 import { joinDeviceSpaces } from "../device-spaces.ts";
+import { beginHalfDone, beginWatched, endHalfDone } from "../half-done.ts";
 import { HUGE_LINKED, HUGE_PAGES, clearHuge, linkHuge, rewriteHuge } from "../huge.ts";
 import { getSource, insertVma, listSpace } from "../vma/vma-map.ts";
 import { VM_BACKED, VM_SHARED, type Vma, kindAt, vmasIn } from "../vma/vma.ts";
+
+/** A child that is being made, with its one user. */
+const CHILD_RESOURCE: number = resourceKind("address space being forked");
+registerReleaser(CHILD_RESOURCE, (memory, at) => mmput(Machine.of(memory), Mm.at(memory, at)));
 
 /**
  * A child address space with one user: its pointer, or ENOMEM. After ENOMEM some pages of the
@@ -67,9 +78,13 @@ import { VM_BACKED, VM_SHARED, type Vma, kindAt, vmasIn } from "../vma/vma.ts";
 export function* doFork(machine: Machine, parent: Mm): Task<number> {
   yield* mmapWriteLock(machine, parent);
   // Made while the lock is held: a thread that dies while it waits for the lock leaves no child.
+  beginHalfDone(parent);
   const at = yield* mmCreate(machine, limitsOf(parent));
-  const result = at === 0 ? ENOMEM : yield* copyInto(machine, parent, Mm.at(machine.memory, at));
+  const slot = at === 0 ? -1 : addResource(machine.memory, CHILD_RESOURCE, at);
+  endHalfDone(parent);
+  const result = slot < 0 ? ENOMEM : yield* copyInto(machine, parent, Mm.at(machine.memory, at));
   yield* parent.mmapLock.upWrite();
+  if (slot >= 0) removeResource(machine.memory, slot);
   if (result !== 0 && at !== 0) yield* mmput(machine, Mm.at(machine.memory, at));
   return result === 0 ? at : result;
 }
@@ -80,12 +95,14 @@ function limitsOf({ limitPages, limitVmas, hugeMode }: Mm): MmLimits {
 
 function* copyInto(machine: Machine, parent: Mm, child: Mm): Task<Errno> {
   const range = invalidateRange(parent, 0, TASK_SIZE_PAGES, EVENT_PROTECTION_PAGE);
+  const isWatched = beginWatched(parent);
   yield* mmuNotifierInvalidateRangeStart(machine, range);
   // Under the mmap lock, the parent's entries name a device's frames only if it is listed (J1 of
   // device-spaces.ts).
   if (parent.isDeviceSpace !== 0) yield* joinDeviceSpaces(machine, child);
   const result = yield* copyVmas(machine, parent, child);
   yield* mmuNotifierInvalidateRangeEnd(machine, range);
+  if (isWatched) endHalfDone(parent);
   return result;
 }
 
@@ -132,6 +149,8 @@ function copyEntries(machine: Machine, parent: Mm, child: Mm, vma: Vma): Task<nu
     vma.endPage,
     function* (leaf, first, end, isHuge): Task<number> {
       let childLeaf = 0;
+      // The parent's entries are read-only before its threads know.
+      beginHalfDone(parent);
       let result = isHuge ? yield* copyHuge(machine, parent, child, leaf, first, end) : SMALL;
       const smallEnd = result === SMALL ? end : first;
       if (result === SMALL) result = 0;
@@ -144,6 +163,7 @@ function copyEntries(machine: Machine, parent: Mm, child: Mm, vma: Vma): Task<nu
       }
       // After the flush every write of the parent faults. The child runs only after this.
       yield* parent.shootdown.flush(first, end);
+      endHalfDone(parent);
       return result;
     },
   );

@@ -27,6 +27,7 @@ import { mmget, mmput } from "../lifetime/mm.ts";
 import { clearHuge } from "../huge.ts";
 import { bringToRam } from "../migrate/bring-to-ram.ts";
 import { migrateToRun } from "../migrate/migrate-to-run.ts";
+import { beginHalfDone, endHalfDone } from "../half-done.ts";
 import { mmapWriteLock } from "../migration.ts";
 import { Mm } from "../mm-struct.ts";
 import { KIND_FRAME, PTE_PRESENT, ZERO_PFN, pteKind, ptePfn, withWrite } from "../pte.ts";
@@ -109,7 +110,9 @@ export function* openHold(machine: Machine, mm: Mm, request: HoldRequest): Task<
   let result: Errno = (yield* makeFrameTable(machine, hold)) ? VIEW_ABSENT : ENOMEM;
   for (let tries = 0; result === VIEW_ABSENT && tries < BRING_IN_TRIES_MAX; tries++) {
     yield* mmapWriteLock(machine, mm);
+    beginHalfDone(mm);
     result = yield* openLocked(machine, mm, hold);
+    endHalfDone(mm);
     yield* mm.mmapLock.upWrite();
     const brought = result === VIEW_ABSENT ? yield* bringRangeIn(machine, mm, hold) : 0;
     if (brought !== 0) result = brought;
@@ -150,9 +153,11 @@ function* closeHold(machine: Machine, at: number, disown: () => void): Task<void
   yield* closeWatch(machine, hold);
   if (hold.isWrite !== 0) {
     yield* mm.mmapLock.downWrite();
+    beginHalfDone(mm);
     disown();
     if (hold.kind === HOLD_VIEW) yield* endHold(machine, mm, hold);
     else hold.node.del();
+    endHalfDone(mm);
     yield* mm.mmapLock.upWrite();
   } else {
     disown();

@@ -40,6 +40,7 @@ import {
 import { atomicLoad, atomicOr } from "../../sync/atomics.ts";
 import type { Errno } from "../../sync/errno.ts";
 import { type Task, access } from "../../sync/tasks/task.ts";
+import { beginHalfDone, endHalfDone } from "../half-done.ts";
 import { Mm } from "../mm-struct.ts";
 import { pteAt } from "../../mmu/radix-table.ts";
 import { PTE_PRESENT, ptePfn } from "../pte.ts";
@@ -115,12 +116,14 @@ export function* watchView(
   const mm = Mm.at(machine.memory, hold.mm);
   const watched = new Uint8Array(hold.endPage - hold.startPage);
   yield* mm.mmapLock.downWrite();
+  beginHalfDone(mm);
   yield* trackRange(machine, mm, hold.startPage, hold.endPage, watched);
   yield* dropOthers(machine, mm, hold, watched);
   const isWatched = watched.includes(1) && (yield* openWatch(machine, mm, hold));
   if (isWatched) {
     for (const part of partsOf(bytes, offsetBytes, watched)) before.set(part.bytes, part.at);
   }
+  endHalfDone(mm);
   yield* mm.mmapLock.upWrite();
   return isWatched ? { watched, before } : undefined;
 }

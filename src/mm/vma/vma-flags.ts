@@ -11,14 +11,16 @@ import type { SharedMemory } from "../../sync/shared-memory.ts";
 import type { Task } from "../../sync/tasks/task.ts";
 import type { Mm } from "../mm-struct.ts";
 import { isSameSource, splitAtBoth } from "./vma-map.ts";
-import { type PageRange, type Vma, vmasIn } from "./vma.ts";
+import { beginVmaChange } from "./vma-tree.ts";
+import { FLAGS, type PageRange, type Vma, vmasIn } from "./vma.ts";
 
 /** The flags that a mapping of the range will have, by those that it has. */
 export type FlagsChange = (flags: number) => number;
 
 /**
  * Changes the flags of what is mapped in the range. The caller changes the entries, and calls
- * `mergeVmas`. ENOMEM at the limit of mappings or without memory; then nothing has changed.
+ * `mergeVmas`. If its thread dies before that, the flags are as before. ENOMEM at the limit of
+ * mappings or without memory; then nothing has changed.
  */
 export function* changeFlags(
   machine: Machine,
@@ -30,8 +32,10 @@ export function* changeFlags(
   if (countAfter(memory, mm, range, change) > mm.limitVmas) return ENOMEM;
   const result = yield* splitAtBoth(machine, mm, range, "unlimited");
   if (result !== 0) return result;
-  for (const vma of vmasIn(memory, mm, range.startPage, range.endPage))
-    vma.flags = change(vma.flags);
+  for (const { at, flags } of vmasIn(memory, mm, range.startPage, range.endPage)) {
+    beginVmaChange(memory, mm);
+    FLAGS.store(memory, at, change(flags));
+  }
   return 0;
 }
 

@@ -5,23 +5,44 @@
  * does not.
  *
  *   V1  Vmas of a space do not overlap and are not empty. `next` and `prev` follow the addresses.
- *   V2  Neighbours of one kind are merged: same flags, same source, consecutive offsets.
+ *   V2  Neighbours of one kind are merged: same flags, same source, consecutive offsets. But for
+ *       those between which a thread has died that was about to change one.
  *   V3  A vma holds one reference of its page cache, and is counted by its source. Of a user's
  *       buffer it holds a count of the section's first frame, so the section stays while it is
  *       mapped anywhere.
+ *   V4  Whoever dies holding the mmap lock for writing leaves V1 as it is: each change is undone
+ *       up to `endVmaChange` (sync/words/undo-log.ts). A vma that is not linked is a resource of
+ *       its thread: what allocates, links, unlinks or frees it changes that in the same change.
  */
 
-import type { Machine } from "../../memory/machine.ts";
+import { Machine } from "../../memory/machine.ts";
 import { ENOMEM, type Errno } from "../../sync/errno.ts";
 import type { SharedMemory } from "../../sync/shared-memory.ts";
+import {
+  addResourceUnder,
+  findResource,
+  registerReleaser,
+  removeResourceUnder,
+  resourceKind,
+} from "../../sync/death/resources.ts";
 import { DONE, type Task, doneNumber } from "../../sync/tasks/task.ts";
 import { HUGE_PAGES, clearHuge } from "../huge.ts";
-import type { Mm } from "../mm-struct.ts";
+import { undoField } from "../../memory/layout/undo-field.ts";
+import type { PlainField } from "../../memory/layout/struct.ts";
+import { Mm } from "../mm-struct.ts";
 import { PageCache, backingOf, cacheGet, cachePages, cachePut } from "./page-cache.ts";
 import { addMapper, countMapping } from "./source.ts";
-import { predecessor, treeInsert, treeRemove, treeUpdate } from "./vma-tree.ts";
+import {
+  beginVmaChange,
+  endVmaChange,
+  predecessor,
+  treeInsert,
+  treeRemove,
+  treeUpdate,
+} from "./vma-tree.ts";
 import {
   END_PAGE,
+  OFFSET_PAGES,
   type PageRange,
   START_PAGE,
   VM_BACKED,
@@ -37,6 +58,9 @@ import {
   vmaOf,
   vmasIn,
 } from "./vma.ts";
+
+const VMA_COUNT: PlainField = undoField(Mm, "vmaCount");
+const MAPPED_PAGES: PlainField = undoField(Mm, "mappedPages");
 
 /** Flags that say what a mapping's memory is, and not how it is used. */
 const SOURCE_FLAGS: number = VM_SHARED | VM_BUFFER | VM_BACKED | VM_SPECIAL;
@@ -155,12 +179,13 @@ export function flushPlace(
 export function* insertVma(machine: Machine, mm: Mm, range: PageRange, kind: VmaKind): Task<Errno> {
   yield* flushPlace(mm, range, kind);
   if (yield* mergeInto(machine, mm, range, kind)) return 0;
-  const at = mm.vmaCount < mm.limitVmas ? yield* machine.heap.alloc(Vma) : 0;
-  if (at === 0) {
+  const spare = mm.vmaCount < mm.limitVmas ? yield* allocVma(machine) : NO_VMA;
+  if (spare.at === 0) {
     yield* dropSource(machine, kind);
     return ENOMEM;
   }
-  linkVma(machine, mm, at, range, kind);
+  linkVma(machine, mm, spare, range, kind);
+  endVmaChange(machine.memory, mm);
   return 0;
 }
 
@@ -173,11 +198,14 @@ export function* insertSpareVma(
   mm: Mm,
   range: PageRange,
   kind: VmaKind,
-  spare: number,
+  spare: SpareVma,
 ): Task<void> {
   yield* flushPlace(mm, range, kind);
-  if (yield* mergeInto(machine, mm, range, kind)) yield* machine.heap.free(Vma, spare);
-  else linkVma(machine, mm, spare, range, kind);
+  if (yield* mergeInto(machine, mm, range, kind)) yield* freeVma(machine, spare);
+  else {
+    linkVma(machine, mm, spare, range, kind);
+    endVmaChange(machine.memory, mm);
+  }
 }
 
 /**
@@ -194,18 +222,22 @@ function* mergeInto(machine: Machine, mm: Mm, range: PageRange, kind: VmaKind): 
   const joinsAbove =
     above !== undefined && above.startPage === endPage && isSameKind(above, kind, startPage);
   if (!joinsBelow && !joinsAbove) return false;
-  mm.mappedPages += endPage - startPage;
-  yield* dropSource(machine, kind);
+  beginVmaChange(memory, mm);
+  MAPPED_PAGES.store(memory, mm.at, mm.mappedPages + endPage - startPage);
+  let freed: SpareVma | undefined;
   if (joinsBelow) {
     const newEndPage = joinsAbove ? above.endPage : endPage;
-    if (joinsAbove) yield* unlinkAndFree(machine, mm, above);
-    below.endPage = newEndPage;
+    if (joinsAbove) freed = unlinkVma(memory, mm, above);
+    END_PAGE.store(memory, below.at, newEndPage);
     touchVma(memory, mm, below);
   } else if (joinsAbove) {
-    above.offsetPages = kind.offsetPages;
-    above.startPage = startPage;
+    OFFSET_PAGES.store(memory, above.at, kind.offsetPages);
+    START_PAGE.store(memory, above.at, startPage);
     touchVma(memory, mm, above);
   }
+  endVmaChange(memory, mm);
+  yield* dropSource(machine, kind);
+  if (freed !== undefined) yield* freeVma(machine, freed);
   return true;
 }
 
@@ -227,18 +259,36 @@ export function countWith(memory: SharedMemory, mm: Mm, range: PageRange, kind: 
   return count;
 }
 
+/** A vma that is not linked: its pointer, or 0, and its slot among the thread's resources (V4). */
+export interface SpareVma {
+  readonly at: number;
+  readonly slot: number;
+}
+
+const NO_VMA: SpareVma = { at: 0, slot: -1 };
+
+const VMA_RESOURCE: number = resourceKind("vma that is not linked");
+registerReleaser(VMA_RESOURCE, (memory, at) => freeVma(Machine.of(memory), { at, slot: -1 }));
+
+/** A vma for `linkVma` or `freeVma`. `at` is 0 if there is no memory. */
+export function* allocVma(machine: Machine): Task<SpareVma> {
+  const at = yield* machine.heap.alloc(Vma, VMA_RESOURCE);
+  return at === 0 ? NO_VMA : { at, slot: findResource(machine.memory, VMA_RESOURCE, at) };
+}
+
 /**
- * Makes a vma of `at`, an allocated struct. Does not merge (the caller restores V2) and checks no
- * limit. Owns the caller's reference of the source.
+ * Makes a mapping of a vma. Does not merge (the caller restores V2) and checks no limit. Owns the
+ * caller's reference of the source.
  */
 export function linkVma(
   machine: Machine,
   mm: Mm,
-  at: number,
+  { at, slot }: SpareVma,
   range: PageRange,
   kind: VmaKind,
 ): void {
   const { startPage, endPage } = range;
+  if (slot >= 0) removeResourceUnder(machine.memory, mm.mmapLock.at, slot);
   const vma = Vma.at(machine.memory, at);
   vma.startPage = startPage;
   vma.endPage = endPage;
@@ -246,8 +296,8 @@ export function linkVma(
   vma.source = kind.source;
   vma.offsetPages = kind.offsetPages;
   treeInsert(machine.memory, mm, vma);
-  mm.vmaCount++;
-  mm.mappedPages += endPage - startPage;
+  VMA_COUNT.store(machine.memory, mm.at, mm.vmaCount + 1);
+  MAPPED_PAGES.store(machine.memory, mm.at, mm.mappedPages + endPage - startPage);
 }
 
 /** After the bounds of a vma have changed in place: so have the holes around it. */
@@ -257,11 +307,17 @@ function touchVma(memory: SharedMemory, mm: Mm, vma: Vma): void {
   if (next !== undefined) treeUpdate(memory, mm, next);
 }
 
-function* unlinkAndFree(machine: Machine, mm: Mm, vma: Vma): Task<void> {
-  const kind = kindAt(vma);
-  treeRemove(machine.memory, mm, vma);
-  mm.vmaCount--;
-  yield* machine.heap.free(Vma, vma.at);
+/** The caller frees it, after `endVmaChange`. */
+function unlinkVma(memory: SharedMemory, mm: Mm, { at }: Vma): SpareVma {
+  treeRemove(memory, mm, Vma.at(memory, at));
+  VMA_COUNT.store(memory, mm.at, mm.vmaCount - 1);
+  return { at, slot: addResourceUnder(memory, mm.mmapLock.at, VMA_RESOURCE, at) };
+}
+
+/** With its reference of its source, if it was linked. */
+export function* freeVma(machine: Machine, { at, slot }: SpareVma): Task<void> {
+  const kind = kindAt(Vma.at(machine.memory, at));
+  yield* machine.heap.free(Vma, at, slot);
   yield* dropSource(machine, kind);
 }
 
@@ -290,17 +346,22 @@ export function* removeVmas(machine: Machine, mm: Mm, range: PageRange, first: n
   let vma = vmaAt(memory, first);
   while (vma !== undefined && vma.startPage < endPage) {
     const next = vmaAt(memory, vma.next);
-    mm.mappedPages -= Math.min(vma.endPage, endPage) - Math.max(vma.startPage, startPage);
+    const gone = Math.min(vma.endPage, endPage) - Math.max(vma.startPage, startPage);
+    let freed: SpareVma | undefined;
+    beginVmaChange(memory, mm);
+    MAPPED_PAGES.store(memory, mm.at, mm.mappedPages - gone);
     if (vma.startPage < startPage) {
-      vma.endPage = startPage;
+      END_PAGE.store(memory, vma.at, startPage);
       touchVma(memory, mm, vma);
     } else if (vma.endPage > endPage) {
-      vma.offsetPages = kindAt(vma, endPage).offsetPages;
-      vma.startPage = endPage;
+      OFFSET_PAGES.store(memory, vma.at, kindAt(vma, endPage).offsetPages);
+      START_PAGE.store(memory, vma.at, endPage);
       touchVma(memory, mm, vma);
     } else {
-      yield* unlinkAndFree(machine, mm, vma);
+      freed = unlinkVma(memory, mm, vma);
     }
+    endVmaChange(memory, mm);
+    if (freed !== undefined) yield* freeVma(machine, freed);
     vma = next;
   }
 }
@@ -316,11 +377,13 @@ export function relocateVma(
   vma: Vma,
   { startPage, endPage }: PageRange,
 ): void {
-  treeRemove(machine.memory, mm, vma);
-  mm.mappedPages += endPage - startPage - (vma.endPage - vma.startPage);
-  vma.startPage = startPage;
-  vma.endPage = endPage;
-  treeInsert(machine.memory, mm, vma);
+  const { memory } = machine;
+  treeRemove(memory, mm, vma);
+  const more = endPage - startPage - (vma.endPage - vma.startPage);
+  MAPPED_PAGES.store(memory, mm.at, mm.mappedPages + more);
+  START_PAGE.store(memory, vma.at, startPage);
+  END_PAGE.store(memory, vma.at, endPage);
+  treeInsert(memory, mm, vma);
 }
 
 /** Whether a split checks the limit of vmas, or its caller has. */
@@ -341,15 +404,17 @@ export function* splitVmaAt(
   const { endPage } = vma;
   const upper = kindAt(vma, page);
   const isAllowed = limit === "unlimited" || mm.vmaCount < mm.limitVmas;
-  const at = isAllowed ? yield* machine.heap.alloc(Vma) : 0;
-  if (at === 0) return ENOMEM;
+  const spare = isAllowed ? yield* allocVma(machine) : NO_VMA;
+  if (spare.at === 0) return ENOMEM;
   yield* getSource(machine, upper);
   // A huge page lies in one mapping.
   if (page % HUGE_PAGES !== 0) clearHuge(machine.memory, mm, page);
-  vma.endPage = page;
-  mm.mappedPages -= endPage - page;
+  beginVmaChange(machine.memory, mm);
+  END_PAGE.store(machine.memory, vma.at, page);
+  MAPPED_PAGES.store(machine.memory, mm.at, mm.mappedPages - (endPage - page));
   touchVma(machine.memory, mm, vma);
-  linkVma(machine, mm, at, { startPage: page, endPage }, upper);
+  linkVma(machine, mm, spare, { startPage: page, endPage }, upper);
+  endVmaChange(machine.memory, mm);
   return 0;
 }
 
@@ -369,9 +434,11 @@ export function* mergeVmas(machine: Machine, mm: Mm, range: PageRange): Task<voi
       isSameKind(vma, next, next.startPage)
     ) {
       const { endPage: newEndPage } = next;
-      yield* unlinkAndFree(machine, mm, next);
-      vma.endPage = newEndPage;
+      const freed = unlinkVma(memory, mm, next);
+      END_PAGE.store(memory, vma.at, newEndPage);
       touchVma(memory, mm, vma);
+      endVmaChange(memory, mm);
+      yield* freeVma(machine, freed);
     } else {
       vma = next;
     }

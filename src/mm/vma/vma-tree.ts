@@ -10,8 +10,10 @@
  */
 
 import { AvlTree } from "../../memory/layout/avl-tree.ts";
+import { undoField } from "../../memory/layout/undo-field.ts";
 import type { SharedMemory } from "../../sync/shared-memory.ts";
-import type { Mm } from "../mm-struct.ts";
+import { commitUndo, hasUndo } from "../../sync/words/undo-log.ts";
+import { Mm } from "../mm-struct.ts";
 import { TASK_SIZE_PAGES } from "../../mmu/radix-table.ts";
 import { END_PAGE as END, START_PAGE as START, Vma } from "./vma.ts";
 
@@ -21,16 +23,18 @@ import { END_PAGE as END, START_PAGE as START, Vma } from "./vma.ts";
  */
 export const FIRST_PAGE = 16;
 
-const PREV = Vma.plain("prev");
-const NEXT = Vma.plain("next");
-const LEFT = Vma.plain("left");
-const RIGHT = Vma.plain("right");
+const PREV = undoField(Vma, "prev");
+const NEXT = undoField(Vma, "next");
+const LEFT = undoField(Vma, "left");
+const RIGHT = undoField(Vma, "right");
+const ROOT = undoField(Mm, "vmaRoot");
+const FIRST = undoField(Mm, "vmaFirst");
 
 const tree: AvlTree = new AvlTree({
   left: LEFT,
   right: RIGHT,
-  height: Vma.plain("height"),
-  highest: Vma.plain("maxGapPages"),
+  height: undoField(Vma, "height"),
+  highest: undoField(Vma, "maxGapPages"),
   isBefore: (memory, a, b) => START.load(memory, a) < START.load(memory, b),
   ownNumber: ownGap,
 });
@@ -56,27 +60,43 @@ export function predecessor(memory: SharedMemory, mm: Mm, page: number): number 
   return best;
 }
 
+/**
+ * What is stored next of vmas, of their tree and of their numbers is undone if this thread dies
+ * before `endVmaChange`, or before it releases the mmap lock. Until then it waits for nothing, or
+ * calls this again.
+ */
+export function beginVmaChange(memory: SharedMemory, mm: Mm): void {
+  memory.undoLock = mm.mmapLock.at;
+}
+
+/** The vmas are as they should be. Before anything is freed that they do not have any more. */
+export function endVmaChange(memory: SharedMemory, mm: Mm): void {
+  if (hasUndo(memory)) commitUndo(memory, mm.mmapLock.at);
+}
+
 /** Links a vma whose range is free (V1 of vma-map.ts): list and tree. */
 export function treeInsert(memory: SharedMemory, mm: Mm, vma: Vma): void {
   const { at, startPage } = vma;
   const prev = predecessor(memory, mm, startPage);
   const next = prev === 0 ? mm.vmaFirst : NEXT.load(memory, prev);
-  vma.prev = prev;
-  vma.next = next;
-  if (prev === 0) mm.vmaFirst = at;
+  beginVmaChange(memory, mm);
+  PREV.store(memory, at, prev);
+  NEXT.store(memory, at, next);
+  if (prev === 0) FIRST.store(memory, mm.at, at);
   else NEXT.store(memory, prev, at);
   if (next !== 0) PREV.store(memory, next, at);
-  mm.vmaRoot = tree.insert(memory, mm.vmaRoot, at);
+  ROOT.store(memory, mm.at, tree.insert(memory, mm.vmaRoot, at));
   if (next !== 0) updateNode(memory, mm, next);
 }
 
 /** Unlinks a vma from list and tree. */
 export function treeRemove(memory: SharedMemory, mm: Mm, vma: Vma): void {
   const { prev, next } = vma;
-  if (prev === 0) mm.vmaFirst = next;
+  beginVmaChange(memory, mm);
+  if (prev === 0) FIRST.store(memory, mm.at, next);
   else NEXT.store(memory, prev, next);
   if (next !== 0) PREV.store(memory, next, prev);
-  mm.vmaRoot = tree.remove(memory, mm.vmaRoot, vma.at);
+  ROOT.store(memory, mm.at, tree.remove(memory, mm.vmaRoot, vma.at));
   if (next !== 0) updateNode(memory, mm, next);
 }
 
@@ -86,7 +106,9 @@ export function treeUpdate(memory: SharedMemory, mm: Mm, vma: Vma): void {
 }
 
 function updateNode(memory: SharedMemory, mm: Mm, vma: number): void {
-  mm.vmaRoot = tree.update(memory, mm.vmaRoot, vma);
+  beginVmaChange(memory, mm);
+  const root = tree.update(memory, mm.vmaRoot, vma);
+  if (root !== mm.vmaRoot) ROOT.store(memory, mm.at, root);
 }
 
 /**

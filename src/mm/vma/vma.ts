@@ -13,6 +13,7 @@ import {
   struct,
   u32,
 } from "../../memory/layout/struct.ts";
+import { undoField } from "../../memory/layout/undo-field.ts";
 import type { SharedMemory } from "../../sync/shared-memory.ts";
 import type { Mm } from "../mm-struct.ts";
 import { wordAt } from "../../mmu/radix-table.ts";
@@ -103,9 +104,10 @@ export function kindAt(vma: Vma, page: number = vma.startPage): VmaKind {
 }
 
 /** Of any vma, where a view for it would take longer than all that is done with it. */
-export const START_PAGE: PlainField = Vma.plain("startPage");
-export const END_PAGE: PlainField = Vma.plain("endPage");
-export const FLAGS: PlainField = Vma.plain("flags");
+export const START_PAGE: PlainField = undoField(Vma, "startPage");
+export const END_PAGE: PlainField = undoField(Vma, "endPage");
+export const FLAGS: PlainField = undoField(Vma, "flags");
+export const OFFSET_PAGES: PlainField = undoField(Vma, "offsetPages");
 
 const { startPage: START, endPage: END, left: LEFT, right: RIGHT } = Vma.offset;
 

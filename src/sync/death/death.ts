@@ -4,9 +4,11 @@
  *
  * 1. It changes the record from live to dead by a compare-exchange. So only one finder does the
  *    rest.
- * 2. If the dead thread held a lock for writing, or was in a read section of an Srcu, or in a
- *    section that no other thread can finish, it stops the machine (panic.ts): what that guards may
- *    be half changed.
+ * 2. If the dead thread held a lock for writing whose changes are not logged (`undo` of
+ *    lockdep/lock-order.ts), or was in a read section of an Srcu, or in a section that no other
+ *    thread can finish, it stops the machine (panic.ts): what that guards may be half changed.
+ *    Otherwise it takes back what was changed under the locks (words/undo-log.ts), and releases
+ *    them.
  * 3. If the dead thread was inside a store, it ends the store: that thread runs no more
  *    instructions.
  * 4. It gives up the dead thread's places in queues, and what it held of semaphores as a reader or
@@ -64,14 +66,19 @@ import {
 import { EOWNERDEAD } from "../errno.ts";
 import {
   ENTERING_WRITE,
+  HELD_EXCLUSIVE,
   HELD_SHARED,
+  type HeldSlot,
   QUEUED_READ,
   QUEUED_WRITE,
   heldClassName,
   heldMode,
   heldSlots,
 } from "../lockdep/held-locks.ts";
+import { undoneKind } from "../lockdep/lock-order.ts";
+import { releaseOfDead } from "../primitives/lock-word.ts";
 import { declarePanic } from "./panic.ts";
+import { undoAll } from "../words/undo-log.ts";
 import { clearReaderWord } from "../words/reader-word.ts";
 import {
   RWSEM_WORDS,
@@ -106,36 +113,55 @@ export function declareDead(memory: SharedMemory, agentId: number, state: number
 }
 
 /**
- * Points 2 to 4 above.
+ * Points 2 to 4 above. If something stops the machine, no lock is released first: nobody is to see
+ * what is half changed.
  *
  * @stepped death
  */
 function giveUpPlaces(memory: SharedMemory, agentId: number): void {
   const { words } = memory;
   const record = agentRecord(agentId);
-  for (const { slot, at, tag, count } of heldSlots(memory, record)) {
+  const held = heldSlots(memory, record);
+  const fatal = held.find((slot) => !isHarmless(slot) && !takeBack(memory, record, slot));
+  if (fatal !== undefined) {
+    const message = ownerDeadMessage(memory, agentId, heldClassName(fatal.tag));
+    declarePanic(memory, EOWNERDEAD, message, fatal.at, agentId);
+  }
+  for (const { slot, at, tag, count } of held) {
     const mode = heldMode(tag);
     if (mode >= QUEUED_READ || mode === HELD_SHARED) memory.ensure(at + RWSEM_WORDS);
     if (slot === 0) clearReaderWord(words, record);
     else if (mode === HELD_SHARED) leaveAsReaders(memory.words, at, count);
     else if (mode === QUEUED_READ) leaveReaderQueue(memory.words, at, count, slot);
     else if (mode === QUEUED_WRITE) leaveWriterQueue(memory.words, at, count);
-    else if (mode === ENTERING_WRITE)
-      wakeForState(memory.words, at, leaveAsWriter(memory.words, at, slot));
-    else
-      declarePanic(
-        memory,
-        EOWNERDEAD,
-        ownerDeadMessage(memory, agentId, heldClassName(tag)),
-        at,
-        agentId,
-      );
+    else if (mode === ENTERING_WRITE) leaveForDead(memory, at, slot);
+    else if (fatal !== undefined) continue;
+    else if (undoneKind(heldClassName(tag)) === "rwsem") leaveForDead(memory, at, slot);
+    else releaseOfDead(memory.words, at, slot);
   }
   const mark = atomicLoad(words, record + AGENT_INSIDE);
   if ((mark & MARK_INSIDE) !== 0) {
     atomicAdd(words, record + AGENT_INSIDE, MARK_STEP - (mark & (MARK_STEP - 1)));
     futexWake(words, record + AGENT_INSIDE, Infinity);
   }
+}
+
+/** A reader, or a place in a queue: it has changed nothing. */
+function isHarmless({ tag }: HeldSlot): boolean {
+  const mode = heldMode(tag);
+  return mode === HELD_SHARED || mode >= QUEUED_READ;
+}
+
+/** What the dead thread changed under the lock is as it was before. False: it is not. */
+function takeBack(memory: SharedMemory, record: number, { at, tag }: HeldSlot): boolean {
+  if (heldMode(tag) !== HELD_EXCLUSIVE) return false;
+  return undoneKind(heldClassName(tag)) !== undefined && undoAll(memory, record, at);
+}
+
+/** @spelled semaphore */
+function leaveForDead(memory: SharedMemory, at: number, slot: number): void {
+  memory.ensure(at + RWSEM_WORDS);
+  wakeForState(memory.words, at, leaveAsWriter(memory.words, at, slot));
 }
 
 /** The name that an agent registered with. */

@@ -5,7 +5,9 @@
  * A kind of resource is a name. Its release function is code, so each thread registers it. Only the
  * owner writes its list while it lives. Add an entry directly after taking the resource, and remove
  * it directly before giving the resource back. A thread that is terminated in between leaks that
- * resource; this is better than to release it twice.
+ * resource; this is better than to release it twice. Where taking and giving back are changes under
+ * a lock that can be undone, the entry is a part of them ({@link addResourceUnder}): then nothing
+ * lies in between.
  */
 
 import { plainLoad } from "../atomics.ts";
@@ -14,6 +16,7 @@ import { bug } from "../errors.ts";
 import { NameRegistry } from "../name-registry.ts";
 import type { SharedMemory } from "../shared-memory.ts";
 import type { Task } from "../tasks/task.ts";
+import { undoStore } from "../words/undo-log.ts";
 
 /** Gives back what a dead thread owned. Runs in another thread, holding no lock; may wait. */
 export type Releaser = (memory: SharedMemory, pointer: number) => Task<void>;
@@ -42,6 +45,19 @@ export function registerReleaser(kind: number, releaser: Releaser): void {
  * {@link removeResource}; -1 if the list is full.
  */
 export function addResource(memory: SharedMemory, kind: number, pointer: number): number {
+  return addResourceUnder(memory, 0, kind, pointer);
+}
+
+/**
+ * As {@link addResource}, as part of a change of what `lock` guards: if that is undone
+ * (words/undo-log.ts), the entry is gone, too. Holding the lock.
+ */
+export function addResourceUnder(
+  memory: SharedMemory,
+  lock: number,
+  kind: number,
+  pointer: number,
+): number {
   const words = memory.words;
   const base = memory.record + AGENT_RESOURCES;
   for (let tried = 0, slot = memory.resourceNext; tried < RESOURCE_LIMIT; tried++) {
@@ -49,7 +65,8 @@ export function addResource(memory: SharedMemory, kind: number, pointer: number)
     const next = (slot + 1) % RESOURCE_LIMIT;
     if (words[at] === 0) {
       words[at + 1] = pointer;
-      words[at] = kind;
+      if (lock === 0) words[at] = kind;
+      else undoStore(memory, lock, at, kind);
       memory.resourceNext = next;
       return slot;
     }
@@ -60,10 +77,30 @@ export function addResource(memory: SharedMemory, kind: number, pointer: number)
 
 /** Removes an entry that {@link addResource} made. */
 export function removeResource(memory: SharedMemory, slot: number): void {
+  removeResourceUnder(memory, 0, slot);
+}
+
+/**
+ * As {@link removeResource}, as part of a change of what `lock` guards: if that is undone, this
+ * thread still owns it. Holding the lock.
+ */
+export function removeResourceUnder(memory: SharedMemory, lock: number, slot: number): void {
   const at = memory.record + AGENT_RESOURCES + slot * RESOURCE_WORDS;
   if (plainLoad(memory.words, at) === 0) bug(`resource slot ${slot} is free already`);
-  memory.words[at] = 0;
+  if (lock === 0) memory.words[at] = 0;
+  else undoStore(memory, lock, at, 0);
   memory.resourceNext = slot;
+}
+
+/** The slot of what was listed so lately; -1: it is not listed, because the list was full. */
+export function findResource(memory: SharedMemory, kind: number, pointer: number): number {
+  const base = memory.record + AGENT_RESOURCES;
+  for (let tried = 1; tried <= RESOURCE_LIMIT; tried++) {
+    const slot = (memory.resourceNext - tried + RESOURCE_LIMIT) % RESOURCE_LIMIT;
+    const at = base + slot * RESOURCE_WORDS;
+    if (memory.words[at] === kind && memory.words[at + 1] === pointer) return slot;
+  }
+  return -1;
 }
 
 /** Names of the kinds on an agent's list: for the error if it unregisters while it owns some. */

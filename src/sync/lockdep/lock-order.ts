@@ -2,13 +2,14 @@
  * @module The lock order, as one text. The ranks, the table and the graph in docs/ are generated
  * from it. Lockdep checks every acquisition against it.
  *
- * The text has two kinds of lines:
+ * The text has three kinds of lines:
  *
  * | line | meaning |
  * | --- | --- |
  * | `lock name: kind: what it guards` | declares a class |
  * | `order a, b < c < d` | c may be taken while a or b is held, d while c is held; transitive |
  * | `order a < a` | two locks of class a may nest |
+ * | `undo a, b` | what a guards is changed by way of the undo log (words/undo-log.ts): the death of a thread that holds it stops nobody |
  *
  * Two locks without a path between them may not be held together. A class that is not declared here
  * is checked against the orders seen so far (lockdep.ts).
@@ -43,6 +44,8 @@ export const LOCK_ORDER: string = `
   order sourcesLock < pageCacheLock
   order pageTableLock, rangesLock, notifierLock < slabLock, ramLock, deviceMemoryLock
   order slabLock < heapLock
+
+  undo mmapLock, slabLock, heapLock, ramLock
 `;
 
 /** A declared lock class. */
@@ -57,6 +60,8 @@ interface LockOrder {
   readonly locks: readonly DeclaredLock[];
   /** Direct edges as written, for the graph. */
   readonly edges: readonly (readonly [string, string])[];
+  /** Classes whose changes are undone if their holder dies. */
+  readonly undone: ReadonlySet<string>;
   /** Everything that may be taken while the key is held, transitively. */
   readonly inside: ReadonlyMap<string, ReadonlySet<string>>;
 }
@@ -65,14 +70,16 @@ interface LockOrder {
 export function parseLockOrder(text: string): LockOrder {
   const locks: DeclaredLock[] = [];
   const edges: [string, string][] = [];
+  const undone = new Set<string>();
   for (const line of text.split("\n").map((raw) => raw.trim())) {
     if (line.startsWith("lock ")) locks.push(parseDeclaration(line));
     else if (line.startsWith("order ")) edges.push(...parseOrder(line));
+    else if (line.startsWith("undo ")) parseNames(line.slice("undo ".length), undone);
     else if (line !== "")
       throw new SyntaxError(`Cannot read the lock order: "${line}" is neither a lock nor an order`);
   }
   const names = new Set(locks.map((lock) => lock.name));
-  for (const name of edges.flat()) {
+  for (const name of [...edges.flat(), ...undone]) {
     if (!names.has(name))
       throw new SyntaxError(`Cannot read the lock order: ${name} is not declared`);
   }
@@ -86,7 +93,11 @@ export function parseLockOrder(text: string): LockOrder {
         `Cannot read the lock order: ${name} and ${cycle} are each inside the other`,
       );
   }
-  return { locks, edges, inside };
+  return { locks, edges, undone, inside };
+}
+
+function parseNames(text: string, names: Set<string>): void {
+  for (const name of text.split(",")) names.add(name.trim());
 }
 
 function parseDeclaration(line: string): DeclaredLock {
@@ -132,6 +143,15 @@ function reachable(
 
 const order = parseLockOrder(LOCK_ORDER);
 
+/**
+ * Whether a death with a lock of this class is undone. Then "rwsem" or "spinlock", which says how
+ * it is released.
+ */
+export function undoneKind(name: string): string | undefined {
+  if (!order.undone.has(name)) return undefined;
+  return order.locks.find((lock) => lock.name === name)?.kind;
+}
+
 /** May `inner` be taken while `outer` is held? Undefined if one of them is not declared. */
 export function orderAllows(outer: string, inner: string): boolean | undefined {
   const inside = order.inside.get(outer);
@@ -173,6 +193,14 @@ export function lockOrderTable(): string {
     ...rows,
     "",
   ].join("\n");
+}
+
+/** A Markdown table of the classes that are undone. */
+export function undoneTable(): string {
+  const rows = order.locks
+    .filter(({ name }) => order.undone.has(name))
+    .map(({ name, guards }) => `| \`${name}\` | ${guards} |`);
+  return ["| lock | what is undone |", "| --- | --- |", ...rows, ""].join("\n");
 }
 
 /** The order as a Mermaid flow chart: an arrow leads from the outer lock to the inner one. */

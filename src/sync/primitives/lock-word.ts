@@ -35,6 +35,7 @@ import { DEBUG, DETACHED, EXPLORED, REAL } from "../shared-memory.ts";
 import type { SharedMemory } from "../shared-memory.ts";
 import { DONE, DONE_TRUE, describe, mustSucceed, park } from "../tasks/task.ts";
 import type { Task } from "../tasks/task.ts";
+import { commitUndo, hasUndo } from "../words/undo-log.ts";
 
 export const WAITERS = 0x40000000;
 const FREE = 0;
@@ -204,6 +205,7 @@ export abstract class OwnedLock {
     const slot =
       words[memory.heldNext - 1] === at ? memory.heldNext - 1 : findHeld(memory, at, this.tag);
     if (slot === 0) bug(`${this.lockClass.name} is released by a thread that does not hold it`);
+    if (hasUndo(memory)) commitUndo(memory, at);
     const seen = atomicExchange(words, at, FREE);
     words[slot] = 0; // H1 of held-locks.ts
     dropHeld(memory, slot);
@@ -224,6 +226,16 @@ export abstract class OwnedLock {
     if (this.memory.mode === DETACHED)
       bug("this thread is not registered on the machine: call registerAgent first");
   }
+}
+
+/**
+ * The holder has died, and what the lock guards is as it was before it took it. `slot` of its held
+ * table says that it holds the lock.
+ */
+export function releaseOfDead(words: Int32Array, at: number, slot: number): void {
+  const seen = atomicExchange(words, at, FREE);
+  words[slot] = 0; // H1 of held-locks.ts
+  if ((seen & WAITERS) !== 0) futexWake(words, at, 1);
 }
 
 function ownerAgent(word: number): number {

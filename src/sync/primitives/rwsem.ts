@@ -44,6 +44,7 @@ import { lockClass } from "../lock-class.ts";
 import type { LockClass } from "../lock-class.ts";
 import { afterAcquire, beforeAcquire, beforeRelease, requireHeld } from "../lockdep/lockdep.ts";
 import { enterWithWord, leaveWithWord, nextReader, readsOf } from "../words/reader-word.ts";
+import { commitUndo, hasUndo } from "../words/undo-log.ts";
 import {
   NOBODY,
   QUEUED_READERS,
@@ -501,6 +502,7 @@ export class RwSem {
     const { memory, at } = this;
     const words = memory.words;
     const slot = this.slotOf(this.exclusiveTag);
+    if (hasUndo(memory)) commitUndo(memory, at);
     const readerSlot = stay === 0 ? 0 : countedSlot(memory, at, this.sharedTag);
     const state = leaveAsWriter(words, at, slot, stay, readerSlot);
     if (stay !== 0) {
