@@ -17,6 +17,7 @@ export type {
   WebGpuBinding,
   WebGpuBuffer,
   WebGpuBufferOptions,
+  WebGpuObject,
   WebGpuSampler,
   WebGpuTexture,
   WebGpuTextureOptions,
@@ -25,6 +26,7 @@ export type { AdapterReport } from "./devices/webgpu/messages.ts";
 export { serveWebGpuDevice } from "./devices/webgpu/serve.ts";
 export type { WebGpuStats } from "./devices/webgpu/stats.ts";
 export type {
+  OwnGpuDevice,
   WebGpuDeviceOptions,
   WebGpuDispatchOptions,
   WebGpuKernelOptions,

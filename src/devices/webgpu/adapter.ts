@@ -87,14 +87,32 @@ export async function acquireDevice(
     }),
   );
   if (device === undefined) throw noGpu("the adapter gave no device in time; try again");
-  const { vendor, architecture, device: model, description } = adapter.info;
-  const tableWords = device.limits.maxStorageBufferBindingSize / 4;
-  return {
-    device,
-    pools,
-    report: { vendor, architecture, device: model, description },
-    leavesMax: Math.floor((tableWords - DIRECTORY_WORDS) / LEAF_ENTRIES),
+  return { device, pools, report: reportOf(adapter.info), leavesMax: leavesOf(device) };
+}
+
+function reportOf({ vendor, architecture, device, description }: GPUAdapterInfo): AdapterReport {
+  return { vendor, architecture, device, description };
+}
+
+function leavesOf({ limits }: GPUDevice): number {
+  return Math.floor((limits.maxStorageBufferBindingSize / 4 - DIRECTORY_WORDS) / LEAF_ENTRIES);
+}
+
+/** A device of the program's own. Throws HmmError EINVAL when it was made with too small limits. */
+export function useDevice(device: GPUDevice, choice: AdapterChoice, frames: number): Acquired {
+  const { limits, adapterInfo } = device as Omit<GPUDevice, "adapterInfo"> & {
+    readonly adapterInfo: GPUAdapterInfo | undefined; // not of every browser
   };
+  const pools = poolShapesFor(limits, frames, choice.bufferBytesMax);
+  const controlBytes = controlWords(frames) * 4;
+  if (controlBytes > limits.maxStorageBufferBindingSize) {
+    const why = `your GPUDevice binds ${limits.maxStorageBufferBindingSize} bytes at once`;
+    const text = `Cannot make the device: ${why}, and ${controlBytes} are needed; give larger limits`;
+    throw new HmmError("EINVAL", "device", text);
+  }
+  const none = { vendor: "", architecture: "", device: "", description: "" };
+  const report = adapterInfo === undefined ? none : reportOf(adapterInfo);
+  return { device, pools, report, leavesMax: leavesOf(device) };
 }
 
 /** Buffers of a pool that has several are no larger: drivers fail at larger ones. */

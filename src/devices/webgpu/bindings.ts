@@ -62,11 +62,20 @@ export interface WebGpuSampler {
   readonly compare?: "less" | "less-equal" | "greater" | "greater-equal" | "equal" | "not-equal";
 }
 
+/** An object of WebGPU, as far as it must be known here. */
+export interface WebGpuObject {
+  /** As WebGPU's objects have it. */
+  label: string;
+}
+
 /**
  * What may be bound to a variable of a kernel: bytes for `var<uniform>` and `var<storage, read>`,
- * which are copied for this dispatch; a buffer or a texture of this device; a sampler.
+ * which are copied for this dispatch; a buffer or a texture of this device; a sampler. On a device
+ * that was made with `gpuDevice` also a GPUBuffer, GPUTexture, GPUTextureView or GPUSampler of it:
+ * a GPUBuffer that a kernel may store to needs the usages COPY_SRC and COPY_DST.
  */
 export type WebGpuBinding =
+  | WebGpuObject
   | ArrayBufferView
   | ArrayBufferLike
   | WebGpuBuffer
@@ -238,6 +247,7 @@ async function make(desk: ResourceDesk, spec: ResourceSpec): Promise<number> {
 export function bindingOrders(
   desk: ResourceDesk,
   bindings: Readonly<Record<string, WebGpuBinding>>,
+  isOwn: boolean,
 ): Record<string, BindingOrder> {
   const orders: Record<string, BindingOrder> = {};
   for (const [name, value] of Object.entries<unknown>(bindings)) {
@@ -245,19 +255,33 @@ export function bindingOrders(
       orders[name] = { kind: "resource", id: value.idOn(desk, "dispatch") };
     } else if (isBinary(value)) {
       orders[name] = { kind: "bytes", bytes: copyOf(value) };
+    } else if (isOwn && isGpuObject(value)) {
+      orders[name] = { kind: "own", resource: value };
     } else {
-      const what = ruleOf("bytes, a buffer or texture of this device, or a sampler", isPlain);
-      checkArgument(refusalOf("dispatch"), `bindings.${name}`, value, what);
+      const own = isOwn ? ", or an object of your GPUDevice" : "";
+      const wanted = `bytes, a buffer or texture of this device, a sampler${own}`;
+      checkArgument(refusalOf("dispatch"), `bindings.${name}`, value, ruleOf(wanted, isPlain));
       orders[name] = { kind: "sampler", sampler: { ...(value as WebGpuSampler) } };
     }
   }
   return orders;
 }
 
+/** Whether it could be a GPUBuffer, GPUTexture, GPUTextureView or GPUSampler. */
+function isGpuObject(value: unknown): value is object {
+  return typeof value === "object" && value !== null && "label" in value && !isLiteral(value);
+}
+
+function isLiteral(value: object): boolean {
+  const prototype: unknown = Object.getPrototypeOf(value);
+  return prototype === Object.prototype || prototype === null;
+}
+
 function isPlain(value: unknown): boolean {
   return (
     typeof value === "object" &&
     value !== null &&
+    isLiteral(value) &&
     Object.values(value).every((one) => typeof one === "string")
   );
 }

@@ -6,6 +6,7 @@
  */
 
 import { HmmError } from "../../driver-interface.ts";
+import { popScopes } from "./error-scopes.ts";
 import type { ResourceSpec } from "./messages.ts";
 
 // WebGPU's flags, which Node has no globals for.
@@ -55,8 +56,7 @@ export class Resource {
     } catch (error) {
       made = error instanceof Error ? error : new Error(String(error)); // no such format
     }
-    const invalid = await device.popErrorScope();
-    const none = await device.popErrorScope();
+    const [invalid, none] = await popScopes(device);
     const failure = none ?? invalid ?? (made instanceof Error ? made : null);
     if (failure !== null || made instanceof Error) {
       const text = `Cannot make the ${this.spec.kind}: ${failure?.message}`;

@@ -19,6 +19,7 @@ import type { GpuBound } from "./gpu.ts";
 import type { BindingOrder } from "./messages.ts";
 import { Resource, paddedBytes } from "./bound-resources.ts";
 import { type RangeOrder, firstPageOf, offsetInRow } from "./ranges.ts";
+import { popScopes } from "./error-scopes.ts";
 import type { Row } from "./rows.ts";
 import type { BoundVariable } from "./wgsl/bindings.ts";
 
@@ -121,6 +122,7 @@ async function bindAll(
 ): Promise<Bound> {
   const entries: GPUBindGroupEntry[][] = layouts.map(() => []);
   const stored: Resource[] = [];
+  const written: GPUBuffer[] = [];
   const writtenRows: Row[] = [];
   for (const variable of variables) {
     const order = orders[variable.name];
@@ -135,16 +137,17 @@ async function bindAll(
     const resource = order.kind === "resource" ? resourceOf(order.id) : ownOf(order, owned);
     const bound = await bindingOf(device, variable, order, resource);
     entries[variable.group]?.push({ binding: variable.binding, resource: bound });
-    if (variable.kind === "write" && resource !== undefined) stored.push(resource);
+    if (variable.kind !== "write" || !("buffer" in bound)) continue;
+    written.push(bound.buffer);
+    if (resource !== undefined) stored.push(resource);
   }
   device.pushErrorScope("out-of-memory");
   device.pushErrorScope("validation");
   const groups = layouts.map((layout, group) =>
     device.createBindGroup({ layout, entries: entries[group] ?? [] }),
   );
-  const backups = await Promise.all([...new Set(stored)].map((one) => backupOf(device, one)));
-  const invalid = await device.popErrorScope();
-  const none = await device.popErrorScope();
+  const backups = [...new Set(written)].map((buffer) => backupOf(device, buffer));
+  const [invalid, none] = await popScopes(device);
   if (invalid !== null) throw refusal(invalid.message);
   if (none !== null)
     throw new HmmError("ENOMEM", "dispatch", `Cannot back up what is bound: ${none.message}`);
@@ -168,6 +171,7 @@ async function bindingOf(
   resource: Resource | undefined,
 ): Promise<GPUBindingResource> {
   const { kind } = variable;
+  if (order.kind === "own") return ownBinding(variable, order.resource);
   if (order.kind === "sampler") {
     if (kind !== "sampler") throw mismatch(variable, "a sampler");
     try {
@@ -191,12 +195,23 @@ async function bindingOf(
   return { buffer: made.buffer, size };
 }
 
-async function backupOf(device: GPUDevice, resource: Resource): Promise<Backup> {
-  const made = await resource.on(device);
-  if (!("buffer" in made)) throw refusal("only a buffer can be stored to");
-  const size = made.buffer.size;
+/** An object of the program's own GPUDevice. What it is not, WebGPU refuses. */
+function ownBinding(variable: BoundVariable, resource: object): GPUBindingResource {
+  if (variable.kind === "texture" || variable.kind === "sampler") {
+    const texture = resource as GPUTexture;
+    return "createView" in texture ? texture.createView() : (resource as GPUSampler);
+  }
+  const buffer = resource as GPUBuffer;
+  const isBackedUp = (buffer.usage & (COPY_SRC | COPY_DST)) === (COPY_SRC | COPY_DST);
+  if (variable.kind === "write" && !isBackedUp)
+    throw mismatch(variable, "a buffer without the usages COPY_SRC and COPY_DST: it is backed up");
+  return { buffer };
+}
+
+function backupOf(device: GPUDevice, original: GPUBuffer): Backup {
+  const size = original.size - (original.size % 4);
   const copy = device.createBuffer({ label: "hmm backup", size, usage: COPY_SRC | COPY_DST });
-  return { original: made.buffer, copy, size };
+  return { original, copy, size };
 }
 
 function placed({ name, line, column }: BoundVariable): string {

@@ -61,7 +61,7 @@ import { type Bringer, type PageWant, WANT_READ, WANT_WRITE } from "./bring.ts";
 import { type FramePool, HOLD_SHARED_WRITABLE } from "./frame-pool.ts";
 import { type Gpu, type GpuFault, type GpuPass, LOST, type PassResult } from "./gpu.ts";
 import type { PageMap } from "./page-map.ts";
-import { type WebGpuRecord, drainLog } from "./record.ts";
+import { type WebGpuRecord, drainLog, noteHeldHere } from "./record.ts";
 import { addPrefetch } from "./prefetch.ts";
 import { DIRTY, FIRST_FRAME, USED } from "./wgsl/layout.ts";
 
@@ -69,6 +69,12 @@ import { DIRTY, FIRST_FRAME, USED } from "./wgsl/layout.ts";
 const FUEL_FACTOR = 8;
 /** A list pass that missed, and whose undoing brings more pages than this, is the chunk's last. */
 const UNDONE_MAX = 64;
+
+/**
+ * Commits of a chunk that may fail where the thread is the program's: it does not wait for the
+ * driver lock (own-link.ts), so V3 promises no progress against it.
+ */
+const OWN_STALE_MAX = 32;
 
 /** What became of a chunk. */
 export type ChunkOutcome =
@@ -79,6 +85,8 @@ export type ChunkOutcome =
   | { readonly kind: "too large"; readonly pages: number }
   | { readonly kind: "stopped" }
   | { readonly kind: "out of fuel" }
+  /** Nothing has happened: this thread itself has taken pages away, time and again. */
+  | { readonly kind: "disturbed" }
   | { readonly kind: "fault"; readonly errno: Errno; readonly fault: GpuFault };
 
 export interface ChunkRequest {
@@ -115,6 +123,8 @@ export interface ChunkParts {
   readonly map: PageMap;
   readonly gpu: () => Gpu;
   readonly bringer: Bringer;
+  /** The thread is the program's, which changes mappings too. */
+  readonly isOwnersThread?: boolean;
 }
 
 type Phase = "fast" | "list" | "touch" | "real";
@@ -181,17 +191,29 @@ export class ChunkRunner {
     if (!isLocked || isDead || missing.size > 0) yield* record.driverLock.unlock();
     if (isDead) return { kind: "fault", errno: ESRCH, fault: noFault(request) };
     if (missing.size > 0) return yield* this.#fillRows(request, missing);
+    if (isLocked) this.#noteHeld(true);
     const result = yield* this.#runOnGpu(request);
     if (isLocked) this.counts.lockedPasses++;
     if (result === LOST) {
-      if (isLocked) yield* record.driverLock.unlock();
+      if (isLocked) yield* this.#unlockHeld();
       return { kind: "lost" };
     }
     const isClean = !result.missed && !result.spent;
     if (isClean && this.#phase !== "touch") return yield* this.#commit(result.flags, isLocked);
-    if (isLocked) yield* record.driverLock.unlock();
+    if (isLocked) yield* this.#unlockHeld();
     if (!isClean) this.counts.failedPasses++;
     return yield* this.#afterMiss(request, result);
+  }
+
+  /** The driver lock is held while the GPU is waited for, or no more. */
+  #noteHeld(isHeld: boolean): void {
+    const { record, isOwnersThread = false } = this.#parts;
+    if (isOwnersThread) noteHeldHere(record, isHeld);
+  }
+
+  #unlockHeld(): Task<void> {
+    this.#noteHeld(false);
+    return this.#parts.record.driverLock.unlock();
   }
 
   /** W5 of rows.ts. */
@@ -330,10 +352,11 @@ export class ChunkRunner {
     const startMs = monotonicMs();
     const bytes = dirty.length === 0 ? undefined : yield* this.#parts.gpu().readFrames(dirty);
     if (bytes === LOST) {
-      if (isLocked) yield* record.driverLock.unlock();
+      if (isLocked) yield* this.#unlockHeld();
       return { kind: "lost" };
     }
-    if (!isLocked) yield* record.driverLock.lock();
+    if (isLocked) this.#noteHeld(false);
+    else yield* record.driverLock.lock();
     const pages = dirty.map((frame) => pool.pageOf(frame));
     drainLog(record, pool.strike);
     const isWhole = pages.every((page, i) => pool.frameOf(page) === dirty[i]);
@@ -344,6 +367,8 @@ export class ChunkRunner {
     this.counts.stale++;
     this.#staleCommits++;
     if (!(yield* this.#restore(dirty))) return { kind: "lost" };
+    const { isOwnersThread = false } = this.#parts;
+    if (isOwnersThread && this.#staleCommits >= OWN_STALE_MAX) return { kind: "disturbed" };
     return AGAIN;
   }
 

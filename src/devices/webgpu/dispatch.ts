@@ -170,6 +170,12 @@ function failureOf(
       const text = `Cannot finish the dispatch: ${why}; ${remedy}`;
       return new HmmError("ETIMEDOUT", "dispatch", text);
     }
+    case "disturbed": {
+      const why = `this thread itself has kept changing pages that it stores to (${done})`;
+      const remedy = "await the dispatch before, or let the device have a Worker";
+      const text = `Cannot finish the dispatch: ${why}; ${remedy}`;
+      return new HmmError("EDEADLK", "dispatch", text);
+    }
     case "too large": {
       const bytes = outcome.pages * PAGE_BYTES;
       const has = session.parts.pool.usable * PAGE_BYTES;

@@ -60,6 +60,11 @@ export class FrameStore {
         this.#rows.set(first, { pages, buffer: this.#make("hmm row", pages) });
   }
 
+  destroy(): void {
+    this.haveRows([]);
+    for (const buffer of this.buffers) buffer.destroy();
+  }
+
   rowBuffer(first: number): GPUBuffer | undefined {
     return this.#rows.get(first)?.buffer;
   }

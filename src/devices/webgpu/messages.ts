@@ -78,6 +78,8 @@ export type BindingOrder =
   | { readonly kind: "bytes"; readonly bytes: Uint8Array<ArrayBuffer> }
   | { readonly kind: "resource"; readonly id: number }
   | { readonly kind: "sampler"; readonly sampler: object }
+  /** An object of the program's own GPUDevice. It is never posted. */
+  | { readonly kind: "own"; readonly resource: object }
   /** A direct range: an address that is a multiple of 256, a length that is one of 4. */
   | { readonly kind: "range"; readonly address: number; readonly lengthBytes: number };
 

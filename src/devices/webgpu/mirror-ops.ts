@@ -14,7 +14,7 @@ import {
   registerReleaser,
   resourceKind,
 } from "../../driver-interface.ts";
-import { WebGpuRecord, logRange } from "./record.ts";
+import { WebGpuRecord, isHeldHere, logRange } from "./record.ts";
 
 export function recordOf({ machine, at }: HmmMirror): WebGpuRecord {
   return WebGpuRecord.at(machine.memory, WebGpuRecord.containerOf(at, "mirror"));
@@ -25,6 +25,12 @@ export const WEBGPU_DEVICE_OPS: number = registerMirrorOps("hmm-ts WebGPU device
   *invalidate(mirror, { startPage, endPage, blockable }) {
     const record = recordOf(mirror);
     const { driverLock } = record;
+    // This thread holds the lock, in a task that waits for the GPU, whose answer this thread would
+    // hear when this here has returned (own-link.ts): what the lock guards is at rest meanwhile.
+    if (isHeldHere(record)) {
+      logRange(record, startPage, endPage);
+      return 0;
+    }
     if (blockable) yield* driverLock.lock();
     else if (!(yield* driverLock.tryLock())) return EAGAIN;
     logRange(record, startPage, endPage);

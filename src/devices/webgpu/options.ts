@@ -31,6 +31,16 @@ import { isLibraryName } from "./wgsl/names.ts";
 import { recordNames, recordsText } from "./wgsl/record-text.ts";
 import { scanWgsl } from "./wgsl/scan.ts";
 
+/** A GPUDevice, as far as it must be known to programs that have no types of WebGPU. */
+export interface OwnGpuDevice {
+  /** As WebGPU has it. */
+  readonly lost: Promise<unknown>;
+  /** As WebGPU has it. */
+  readonly queue: object;
+  /** As WebGPU has it. */
+  readonly limits: object;
+}
+
 /** How a WebGPU device is made. */
 export interface WebGpuDeviceOptions {
   /**
@@ -39,6 +49,12 @@ export interface WebGpuDeviceOptions {
    * the device's own.
    */
   readonly memoryBytes: number;
+  /**
+   * A GPUDevice of the program's own, of this thread: the driver runs here as well, without a
+   * Worker, and kernels may bind objects of it. It stays the program's: disposal leaves it. The
+   * options about adapters and Workers mean nothing then.
+   */
+  readonly gpuDevice?: OwnGpuDevice;
   /** Which adapter. Default: the system's choice. */
   readonly powerPreference?: "low-power" | "high-performance";
   /** A software adapter. Default false. */
@@ -127,6 +143,9 @@ const someTexts = ruleOf("an array of texts", (value) => {
 
 const DEVICE_RULES: OptionRules<WebGpuDeviceOptions> = {
   memoryBytes: required(wholeNumber(MEMORY_MIN_BYTES, MEMORY_MAX_BYTES, PAGE_BYTES)),
+  gpuDevice: ruleOf("a GPUDevice", (value) => {
+    return typeof value === "object" && value !== null && "createComputePipelineAsync" in value;
+  }),
   powerPreference: oneOf("low-power", "high-performance"),
   forceFallbackAdapter: aBoolean,
   nodeFlags: someTexts,
@@ -147,6 +166,7 @@ export function deviceOptions(given: WebGpuDeviceOptions): Omit<
 > & {
   readonly name: string;
   readonly worker: (() => HostWorker) | undefined;
+  readonly gpuDevice: OwnGpuDevice | undefined;
 } {
   const options = takeOptions<WebGpuDeviceOptions>(refusalOf("device"), given, DEVICE_RULES);
   const { memoryBytes, faultTimeoutMs = 1000, loopRoundsMax = 2 ** 28, quiet = false } = options;
@@ -169,6 +189,7 @@ export function deviceOptions(given: WebGpuDeviceOptions): Omit<
     },
     name,
     worker,
+    gpuDevice: options.gpuDevice,
   };
 }
 

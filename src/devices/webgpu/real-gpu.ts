@@ -25,6 +25,7 @@ import {
 } from "./gpu.ts";
 import { parameterWords } from "./parameters.ts";
 import type { Row } from "./rows.ts";
+import { popScopes } from "./error-scopes.ts";
 import { FrameStore } from "./frame-store.ts";
 import {
   CONTROL_BINDING,
@@ -63,6 +64,8 @@ const MODE_READ = 0x1;
 
 export interface RealGpuOptions {
   readonly device: GPUDevice;
+  /** It is the program's: it is not destroyed. */
+  readonly isOwn: boolean;
   /** Of the pool, the two frames included that hold no page. */
   readonly shape: PoolShape;
   /** Frames of rows, behind the pool's. */
@@ -84,6 +87,7 @@ export class RealGpu implements Gpu {
   readonly frames: number;
   readonly device: GPUDevice;
   isLost = false;
+  readonly #isOwn: boolean;
   readonly #driver: DriverThread;
   readonly #answered: Completion;
   readonly shape: PoolShape;
@@ -101,9 +105,10 @@ export class RealGpu implements Gpu {
   readonly #flags: Uint32Array;
 
   private constructor(options: RealGpuOptions) {
-    const { device, shape, rowFrames, driver, answered } = options;
+    const { device, isOwn, shape, rowFrames, driver, answered } = options;
     const { frames } = shape;
     this.device = device;
+    this.#isOwn = isOwn;
     this.shape = shape;
     this.frames = frames;
     this.#driver = driver;
@@ -128,8 +133,7 @@ export class RealGpu implements Gpu {
     device.pushErrorScope("out-of-memory");
     device.pushErrorScope("validation");
     const gpu = new RealGpu(options);
-    const invalid = await device.popErrorScope();
-    const none = await device.popErrorScope();
+    const [invalid, none] = await popScopes(device);
     const failure = none ?? invalid;
     if (failure !== null) {
       gpu.#release();
@@ -172,8 +176,7 @@ export class RealGpu implements Gpu {
     device.pushErrorScope("out-of-memory");
     device.pushErrorScope("validation");
     this.#store.haveRows(rows);
-    const invalid = await device.popErrorScope();
-    const none = await device.popErrorScope();
+    const [invalid, none] = await popScopes(device);
     if (invalid === null && none === null) return true;
     this.#store.haveRows([]);
     return false;
@@ -350,14 +353,16 @@ export class RealGpu implements Gpu {
 
   /** Its buffers; the device is its maker's. */
   #release(): void {
-    for (const buffer of this.#store.buffers) buffer.destroy();
+    this.#store.destroy();
+    this.#table?.destroy();
     for (const buffer of [this.#control, this.#parameters, this.#controlRead, this.#pagesRead])
       buffer.destroy();
   }
 
   destroy(): void {
     this.isLost = true;
-    this.device.destroy();
+    if (this.#isOwn) this.#release();
+    else this.device.destroy();
   }
 }
 

@@ -106,8 +106,7 @@ export class WgslProgram implements RealProgram {
     const code = this.#program.text(isRecording, gpu.table, gpu.shape);
     device.pushErrorScope("validation");
     const module = device.createShaderModule({ label: this.name, code });
-    const { messages } = await module.getCompilationInfo();
-    await device.popErrorScope();
+    const [{ messages }] = await Promise.all([module.getCompilationInfo(), device.popErrorScope()]);
     const errors = errorsOf(this.#program, messages);
     if (errors.length > 0) throw new WgslError(errors);
     const bindGroupLayouts = [...layouts, layout];

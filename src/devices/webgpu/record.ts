@@ -146,3 +146,20 @@ export function* withDriverLock<T>({ driverLock }: WebGpuRecord, work: () => T):
   yield* driverLock.unlock();
   return result;
 }
+
+/** Records whose driver lock a task of this thread holds while it waits for the GPU. */
+const heldHere: { readonly memory: unknown; readonly at: number }[] = [];
+
+/** Notes that, or that it has dropped the lock. */
+export function noteHeldHere({ memory, at }: WebGpuRecord, isHeld: boolean): void {
+  if (isHeld) heldHere.push({ memory, at });
+  else
+    heldHere.splice(
+      heldHere.findIndex((one) => one.memory === memory && one.at === at),
+      1,
+    );
+}
+
+export function isHeldHere({ memory, at }: WebGpuRecord): boolean {
+  return heldHere.some((one) => one.memory === memory && one.at === at);
+}

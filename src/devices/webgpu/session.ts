@@ -20,7 +20,7 @@ import {
 } from "../../driver-interface.ts";
 import { DeviceFault } from "../device-fault.ts";
 import type { SnapshotPage } from "../driver.ts";
-import { type Acquired, acquireDevice } from "./adapter.ts";
+import { type Acquired, acquireDevice, useDevice } from "./adapter.ts";
 import type { Bound } from "./bound.ts";
 import { Bringer } from "./bring.ts";
 import { type ChunkParts, ChunkRunner } from "./chunk.ts";
@@ -58,6 +58,8 @@ export class Session {
   readonly #mirror: HmmMirror;
   /** Of the reference to the record. */
   readonly #slot: number;
+  /** The GPUDevice is the program's. */
+  readonly #isOwn: boolean;
   readonly #programs = new Map<string, WgslProgram>();
   readonly #resources = new Map<number, Resource>();
   readonly #current: CurrentGpu;
@@ -65,6 +67,7 @@ export class Session {
   private constructor(opened: Opened, bringer: Bringer, gpu: CurrentGpu, adapter: AdapterReport) {
     const { driver, record, mirror, start, pool, map, slot } = opened;
     this.#slot = slot;
+    this.#isOwn = opened.isOwn;
     this.driver = driver;
     this.record = record;
     this.start = start;
@@ -72,17 +75,28 @@ export class Session {
     this.#mirror = mirror;
     this.#current = gpu;
     const { machine } = driver;
-    this.parts = { machine, record, pool, map, gpu: () => gpu.gpu, bringer };
+    this.parts = {
+      machine,
+      record,
+      pool,
+      map,
+      gpu: () => gpu.gpu,
+      bringer,
+      isOwnersThread: opened.isOwn,
+    };
     this.runner = new ChunkRunner(this.parts);
   }
 
   /** Rejects with HmmError, and leaves nothing behind. */
-  static async open(start: WorkerStart): Promise<Session> {
+  static async open(start: WorkerStart, own?: GPUDevice): Promise<Session> {
     const { poolFrames, rowFrames } = framesFor(start);
-    const acquired = await acquireDevice(start.adapter, poolFrames, rowFrames);
-    const ends: (() => unknown)[] = [() => acquired.device.destroy()];
+    const acquired =
+      own === undefined
+        ? await acquireDevice(start.adapter, poolFrames, rowFrames)
+        : useDevice(own, start.adapter, poolFrames);
+    const ends: (() => unknown)[] = own === undefined ? [() => acquired.device.destroy()] : [];
     try {
-      return await Session.#openWith(start, acquired, ends);
+      return await Session.#openWith(start, acquired, own !== undefined, ends);
     } catch (error) {
       for (const end of ends.toReversed()) await end();
       throw error;
@@ -93,6 +107,7 @@ export class Session {
   static async #openWith(
     start: WorkerStart,
     { device, report, leavesMax, pools }: Acquired,
+    isOwn: boolean,
     ends: (() => unknown)[],
   ): Promise<Session> {
     const driver = DriverThread.attach(start.machine);
@@ -107,7 +122,7 @@ export class Session {
     const map = new PageMap(leavesMax);
     const { poolFrames, rowFrames } = framesFor(start);
     const pool = new FramePool(poolFrames, record, map, rowFrames);
-    const opened = { driver, record, mirror, start, pool, map, slot };
+    const opened = { driver, record, mirror, start, pool, map, slot, isOwn };
     const current: CurrentGpu = { gpu: await makeGpu(opened, device, pools) };
     const timeoutMs = start.faultTimeoutMs;
     const gpu = (): RealGpu => current.gpu;
@@ -138,6 +153,11 @@ export class Session {
 
   /** Another GPU in place of one that is lost. Rejects with HmmError ENODEV when there is none. */
   async replaceGpu(): Promise<void> {
+    if (this.#isOwn) {
+      const why = "your GPUDevice was lost, or refused what it was given";
+      const text = `Cannot use the device: ${why}; make a WebGpuDevice on another`;
+      throw new HmmError("ENODEV", "device", text);
+    }
     this.losses++;
     this.gpu.destroy();
     const { pool, map } = this.parts;
@@ -148,7 +168,7 @@ export class Session {
     );
     const { driver, record, start } = this;
     const slot = this.#slot;
-    const opened = { driver, record, mirror: this.#mirror, start, pool, map, slot };
+    const opened = { driver, record, mirror: this.#mirror, start, pool, map, slot, isOwn: false };
     await driver.run(withDriverLock(record, () => pool.dropAll()));
     this.#current.gpu = await makeGpu(opened, device, pools);
     this.adapter = report;
@@ -325,6 +345,7 @@ interface Opened {
   readonly pool: FramePool;
   readonly map: PageMap;
   readonly slot: number;
+  readonly isOwn: boolean;
 }
 
 /** Of the shape, or of smaller buffers. Destroys the device when it fails. */
@@ -339,7 +360,8 @@ async function makeGpu(
   for (const shape of shapes) {
     try {
       const rowFrames = opened.pool.rows.frames;
-      const gpu = await RealGpu.create({ device, shape, rowFrames, driver, answered });
+      const { isOwn } = opened;
+      const gpu = await RealGpu.create({ device, isOwn, shape, rowFrames, driver, answered });
       map.forget();
       map.flush((firstWord, words) => gpu.writeTable(firstWord, words, map.layout));
       return gpu;
@@ -348,7 +370,7 @@ async function makeGpu(
       message = error.message;
     }
   }
-  device.destroy();
+  if (!opened.isOwn) device.destroy();
   const why = `the GPU has no room for ${opened.pool.frames * PAGE_BYTES} bytes (${message})`;
   const text = `Cannot make the device: ${why}; give a smaller memoryBytes`;
   throw new HmmError("ENOMEM", "device", text);

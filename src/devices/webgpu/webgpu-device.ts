@@ -15,6 +15,7 @@ import {
   hmmMirrorRegister,
   hmmMirrorUnregister,
   type AddressSpace,
+  type DriverHandle,
   type Errno,
   type Mm,
   type Task,
@@ -49,7 +50,8 @@ import {
 } from "./options.ts";
 import { WebGpuRecord, initRecord } from "./record.ts";
 import { type WebGpuStats, readStats } from "./stats.ts";
-import { WorkerLink } from "./worker-link.ts";
+import { OwnLink } from "./own-link.ts";
+import { type DeviceLink, WorkerLink } from "./worker-link.ts";
 
 /** What one dispatch of a kernel did, in numbers. */
 export interface WebGpuDispatchResult extends DispatchResult {
@@ -109,16 +111,19 @@ export class WebGpuDevice implements Device<WebGpuKernelOptions> {
   /** What the adapter says of itself. */
   readonly adapter: AdapterReport;
   readonly #owned: OwnedRecord;
-  readonly #link: WorkerLink;
+  readonly #link: DeviceLink;
   readonly #desk: ResourceDesk;
+  /** On a GPUDevice of the program's own. */
+  readonly #isOwn: boolean;
   #disposal: Promise<void> | undefined;
   #finalStats: WebGpuStats | undefined;
 
-  private constructor(name: string, owned: OwnedRecord, link: WorkerLink, adapter: AdapterReport) {
+  private constructor(name: string, owned: OwnedRecord, link: DeviceLink, adapter: AdapterReport) {
     this.name = name;
     this.adapter = adapter;
     this.#owned = owned;
     this.#link = link;
+    this.#isOwn = link instanceof OwnLink;
     this.#desk = {
       ask: link.ask.bind(link),
       check: (syscall) => this.#check(syscall),
@@ -132,15 +137,15 @@ export class WebGpuDevice implements Device<WebGpuKernelOptions> {
    */
   static async create(space: AddressSpace, options: WebGpuDeviceOptions): Promise<WebGpuDevice> {
     checkArgument(refusalOf("device"), "space", space, anAddressSpace);
-    const { name, worker, ...start } = deviceOptions(options);
+    const { name, worker, gpuDevice, ...given } = deviceOptions(options);
     const owned = await openRecord(space);
     const { driver, record } = owned;
-    const link = new WorkerLink(
-      { ...start, machine: driver.handle, recordAt: record.at },
-      name,
-      worker,
-      () => driver.handle,
-    );
+    const start = { ...given, machine: driver.handle, recordAt: record.at };
+    const machine = (): DriverHandle => driver.handle;
+    const link =
+      gpuDevice === undefined
+        ? new WorkerLink(start, name, worker, machine)
+        : new OwnLink(start, gpuDevice as GPUDevice, machine); // checked with the options
     try {
       const { adapter } = await link.ready;
       link.unref();
@@ -163,7 +168,7 @@ export class WebGpuDevice implements Device<WebGpuKernelOptions> {
       dispatch: async (workgroups, given = {}) => {
         const { signal, bindings: bound, ranges, ...rest } = dispatchOptions(workgroups, given);
         this.#check("dispatch");
-        const bindings = { ...bindingOrders(this.#desk, bound), ...ranges };
+        const bindings = { ...bindingOrders(this.#desk, bound, this.#isOwn), ...ranges };
         return await this.#dispatch({ code, entryPoint, ...rest, bindings }, signal);
       },
     };

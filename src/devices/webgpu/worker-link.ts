@@ -15,6 +15,7 @@ import {
   type SpawnedWorker,
 } from "../../driver-interface.ts";
 import {
+  type AdapterReport,
   type Answers,
   type Order,
   type WorkerMessage,
@@ -29,7 +30,18 @@ interface Waiting {
   readonly reject: (error: HmmError) => void;
 }
 
-export class WorkerLink {
+/** How a device's owner reaches its driver. */
+export interface DeviceLink {
+  readonly ready: Promise<{ readonly adapter: AdapterReport }>;
+  ask<K extends Order["kind"]>(
+    order: Order & { kind: K },
+    signal?: AbortSignal,
+  ): Promise<Answers[K]>;
+  unref(): void;
+  end(): Promise<void>;
+}
+
+export class WorkerLink implements DeviceLink {
   readonly ready: Promise<Ready>;
   readonly #worker: SpawnedWorker;
   /** Of the Worker's module, where that is known. */
