@@ -289,14 +289,13 @@ export class RealGpu implements Gpu {
     const bytes = new Uint8Array(frames.length * PAGE_BYTES);
     for (let first = 0; first < frames.length; first += READ_PAGES) {
       const part = frames.slice(first, first + READ_PAGES);
-      const read = yield* this.#readPart(part);
-      if (read === LOST) return LOST;
-      bytes.set(read, first * PAGE_BYTES);
+      const into = bytes.subarray(first * PAGE_BYTES);
+      if ((yield* this.#readPart(part, into)) === LOST) return LOST;
     }
     return bytes;
   }
 
-  *#readPart(frames: readonly number[]): Task<Uint8Array<ArrayBuffer> | Lost> {
+  *#readPart(frames: readonly number[], into: Uint8Array<ArrayBuffer>): Task<Lost | undefined> {
     if (this.isLost) return LOST;
     const encoder = this.device.createCommandEncoder();
     for (const { buffer, offsetBytes, index, count } of this.#store.runs(frames)) {
@@ -307,10 +306,9 @@ export class RealGpu implements Gpu {
     const length = frames.length * PAGE_BYTES;
     const mapped = yield* this.#await(this.#pagesRead.mapAsync(MODE_READ, 0, length));
     if (mapped === LOST || this.isLost) return LOST;
-    const bytes = new Uint8Array(length);
-    bytes.set(new Uint8Array(this.#pagesRead.getMappedRange(0, length)));
+    into.set(new Uint8Array(this.#pagesRead.getMappedRange(0, length)));
     this.#pagesRead.unmap();
-    return bytes;
+    return undefined;
   }
 
   /**
