@@ -11,6 +11,7 @@ import {
   wholePages,
 } from "./layout.ts";
 import type { GeocodeMap } from "./layout.ts";
+import { VECTOR_BYTES } from "./nearest-wgsl.ts";
 import { treeBytes } from "./tree-builder.ts";
 
 /** Memory beside the tree that comes and goes. */
@@ -27,7 +28,7 @@ const SPARE_BYTES: number = 64 * 2 ** 20;
 
 /** RAM that the job may use at most. */
 export function ramBytesNeeded(cityCount: number, questionCount: number): number {
-  const perQuestion = QUESTION_BYTES + ANSWER_BYTES;
+  const perQuestion = QUESTION_BYTES + ANSWER_BYTES + VECTOR_BYTES;
   const log = LOG_CAPACITY * LOG_BYTES;
   const cities = cityCount * CITY_BYTES;
   const tree = treeBytes(cityCount);

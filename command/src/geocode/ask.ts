@@ -5,7 +5,10 @@
 
 import type { AddressSpace, DeviceStats, SpaceCounts } from "../../../src/index.ts";
 import { SoftwareDevice } from "../../../src/index.ts";
-import type { MemoryKind } from "../device-options.ts";
+import type { DeviceName, MemoryKind } from "../device-options.ts";
+import { formatThings } from "../quantities.ts";
+import type { Asker } from "./asker.ts";
+import { askGpu } from "./ask-gpu.ts";
 import { startCensus } from "./census.ts";
 import type { CensusReport } from "./census.ts";
 import type { CityList } from "./city-list.ts";
@@ -16,6 +19,7 @@ import { kernelArguments } from "./nearest-kernel.ts";
 const PROGRESS_MS = 100;
 
 export interface AskOptions {
+  readonly device: DeviceName;
   readonly memory: MemoryKind;
   readonly memoryBytes: number;
   readonly threads: number;
@@ -27,6 +31,7 @@ export interface AskOptions {
 export interface AskReport {
   /** From the dispatch to its end, without starting threads. */
   readonly seconds: number;
+  readonly description: string;
   readonly device: DeviceStats;
   readonly space: SpaceCounts;
   readonly census: CensusReport;
@@ -37,9 +42,43 @@ export async function askDevice(
   space: AddressSpace,
   map: GeocodeMap,
   cities: CityList,
-  { memory, memoryBytes, threads, seed, onProgress }: AskOptions,
+  options: AskOptions,
 ): Promise<AskReport> {
-  await using device = await SoftwareDevice.create(space, {
+  const isGpu = options.device === "webgpu";
+  await using asker = await (isGpu
+    ? askGpu(space, map, options.memoryBytes)
+    : askSoftware(space, map, options));
+  const census = startCensus(space, map, cities, options.seed, isGpu);
+  const progress = setInterval(
+    () => options.onProgress(space.u32.load(map.control + CONTROL_ANSWERED)),
+    PROGRESS_MS,
+  );
+  try {
+    const start = performance.now();
+    const answering = asker.answer();
+    answering.catch(() => {}); // heard below, unless the census fails first
+    // If the census fails, so does the job: without rewrites the answers would prove nothing.
+    await Promise.race([answering, census.result]);
+    await answering;
+    const seconds = (performance.now() - start) / 1000;
+    census.send("stop");
+    const { counters } = space.statsSync();
+    const { description } = asker;
+    const device = asker.stats();
+    return { seconds, description, device, space: counters, census: await census.result };
+  } finally {
+    clearInterval(progress);
+    census.send("stop"); // a second one does no harm
+    await census.result.catch(() => {});
+  }
+}
+
+async function askSoftware(
+  space: AddressSpace,
+  map: GeocodeMap,
+  { memory, memoryBytes, threads }: AskOptions,
+): Promise<Asker> {
+  const device = await SoftwareDevice.create(space, {
     memory,
     memoryBytes,
     threads,
@@ -49,25 +88,10 @@ export async function askDevice(
     module: new URL("./nearest-kernel.js", import.meta.url),
     exportName: "nearest",
   });
-  const census = startCensus(space, map, cities, seed);
-  const progress = setInterval(
-    () => onProgress(space.u32.load(map.control + CONTROL_ANSWERED)),
-    PROGRESS_MS,
-  );
-  try {
-    const start = performance.now();
-    const dispatch = kernel.dispatch(map.questionCount, { args: kernelArguments(map) });
-    dispatch.catch(() => {}); // heard below, unless the census fails first
-    // If the census fails, so does the job: without rewrites the answers would prove nothing.
-    await Promise.race([dispatch, census.result]);
-    await dispatch;
-    const seconds = (performance.now() - start) / 1000;
-    census.send("stop");
-    const { counters } = space.statsSync();
-    return { seconds, device: device.statsSync(), space: counters, census: await census.result };
-  } finally {
-    clearInterval(progress);
-    census.send("stop"); // a second one does no harm
-    await census.result.catch(() => {});
-  }
+  return {
+    description: `software, ${memory}, ${formatThings(threads, "thread")}`,
+    answer: async () => await kernel.dispatch(map.questionCount, { args: kernelArguments(map) }),
+    stats: () => device.statsSync(),
+    [Symbol.asyncDispose]: async () => await device[Symbol.asyncDispose](),
+  };
 }

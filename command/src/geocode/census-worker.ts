@@ -3,8 +3,16 @@
 import { setTimeout as delay } from "node:timers/promises";
 
 import { AddressSpace } from "../../../src/index.ts";
+// This thread changes what a WebGPU device has copies of, and so runs its call-backs.
+import "../../../src/webgpu.ts";
 import { answerCall } from "../worker-call.ts";
-import { REMAP_PAGES, REWRITES_PER_ROUND, ROUND_MS, ROUNDS_PER_REMAP } from "./census.ts";
+import {
+  PAUSE_MAX_MS,
+  REMAP_PAGES,
+  REWRITES_PER_ROUND,
+  ROUND_MS,
+  ROUNDS_PER_REMAP,
+} from "./census.ts";
 import type { CensusInput, CensusReport } from "./census.ts";
 import {
   ANSWER_BYTES,
@@ -12,6 +20,7 @@ import {
   CITY_BYTES,
   CITY_INDEX,
   CITY_POPULATION,
+  CONTROL_ANSWERED,
   CONTROL_CLOCK,
   CONTROL_LATEST,
   LOG_AFTER,
@@ -29,6 +38,8 @@ import { Random } from "./random.ts";
  * cities.
  */
 const AIM_SLOTS = 128;
+/** In a long pause it hears so often that it is to end. */
+const HEAR_MS = 20;
 
 class Census {
   readonly counts: { rewrites: number; remaps: number; dirtyRemaps: number } = {
@@ -112,10 +123,17 @@ await answerCall(async (input: CensusInput, call): Promise<CensusReport> => {
   await using space = await AddressSpace.attach(input.handle);
   const census = new Census(space, input);
   const start = performance.now();
+  let pauseMs = ROUND_MS;
+  let answered = 0;
   for (let round = 0; !call.hasMessage(); round++) {
     census.rewriteSome();
     if (round % ROUNDS_PER_REMAP === 0) census.remapSome();
-    await delay(ROUND_MS);
+    const now = space.u32.atomicLoad(input.map.control + CONTROL_ANSWERED);
+    pauseMs = !input.isPatient || now !== answered ? ROUND_MS : Math.min(2 * pauseMs, PAUSE_MAX_MS);
+    answered = now;
+    const endMs = performance.now() + pauseMs;
+    do await delay(Math.min(pauseMs, HEAR_MS));
+    while (performance.now() < endMs && !call.hasMessage());
   }
   return { ...census.counts, seconds: (performance.now() - start) / 1000 };
 });

@@ -10,6 +10,10 @@
  * leaves most of a core to the device: over a million questions, 64 rewrites a round take a tenth
  * more processor time than none. The report says how many there were.
  *
+ * A GPU has to run a whole pass between two rewrites of what it reads, and a pass takes from a
+ * millisecond to seconds; there is no guarantee of progress for it. For such a device the census is
+ * patient: after a round in which nothing was answered it waits twice as long.
+ *
  * All rewrites are logged; census-history.ts says what the two ticks mean. When the log is full,
  * rewriting stops.
  */
@@ -26,12 +30,15 @@ export const ROUNDS_PER_REMAP = 2;
 /** Pages that one remap takes away and puts back, at most. */
 export const REMAP_PAGES = 16;
 export const ROUND_MS = 1;
+/** Of a patient census, which pauses twice as long after each round without an answer. */
+export const PAUSE_MAX_MS = 30_000;
 
 export interface CensusInput {
   readonly handle: AddressSpaceHandle;
   readonly map: GeocodeMap;
   readonly cities: CityList;
   readonly seed: number;
+  readonly isPatient: boolean;
 }
 
 export interface CensusReport {
@@ -49,7 +56,8 @@ export function startCensus(
   map: GeocodeMap,
   cities: CityList,
   seed: number,
+  isPatient: boolean,
 ): WorkerCall<CensusReport> {
-  const input: CensusInput = { handle: space.handle, map, cities, seed };
+  const input: CensusInput = { handle: space.handle, map, cities, seed, isPatient };
   return callWorker<CensusReport>(new URL("./census-worker.js", import.meta.url), input);
 }

@@ -3,9 +3,16 @@
 import type { Command } from "commander";
 
 import type { CommandContext } from "../command.ts";
-import { MEMORY_HELP, type MemoryKind, budgetBytes, memoryKind } from "../device-options.ts";
+import {
+  type DeviceName,
+  MEMORY_HELP,
+  type MemoryKind,
+  budgetBytes,
+  deviceName,
+  memoryKind,
+} from "../device-options.ts";
 import { EXIT_OK, EXIT_WRONG } from "../exit-status.ts";
-import { oneOf, wholeNumber } from "../option-values.ts";
+import { wholeNumber } from "../option-values.ts";
 import { InterruptedJob } from "../interrupted-job.ts";
 import { ProgressBar } from "../progress-bar.ts";
 import { geocode } from "./geocode.ts";
@@ -20,7 +27,7 @@ interface Flags {
   readonly budget?: number;
   readonly threads: number;
   readonly seed: number;
-  readonly device: "software";
+  readonly device: DeviceName;
   readonly json?: true;
 }
 
@@ -36,7 +43,7 @@ export function addGeocode(run: Command, context: CommandContext): void {
       wholeNumber("--points", 1, QUESTION_LIMIT),
       1_000_000,
     )
-    .option("--memory <kind>", MEMORY_HELP, memoryKind, "remote")
+    .option("--memory <kind>", `of a software device: ${MEMORY_HELP}`, memoryKind, "remote")
     .option(
       "--budget <size>",
       "memory of the device, such as 2MiB (default: a quarter of the tree)",
@@ -44,7 +51,7 @@ export function addGeocode(run: Command, context: CommandContext): void {
     )
     .option(
       "--threads <count>",
-      "threads of the device",
+      "threads of a software device",
       wholeNumber("--threads", 1, THREAD_LIMIT),
       2,
     )
@@ -56,8 +63,8 @@ export function addGeocode(run: Command, context: CommandContext): void {
     )
     .option(
       "--device <name>",
-      "which device answers: software",
-      oneOf("--device", ["software"]),
+      "which device answers: software, or webgpu (npm's webgpu, and an adapter)",
+      deviceName,
       "software",
     )
     .option("--json", "print one JSON object and nothing else on standard output")
@@ -68,9 +75,9 @@ async function runGeocode(flags: Flags, context: CommandContext): Promise<void> 
   const { terminal } = context;
   const bar = new ProgressBar(terminal);
   using interrupted = new InterruptedJob(context, bar);
-  const { points, memory, budget: memoryBytes, threads, seed } = flags;
+  const { points, device, memory, budget: memoryBytes, threads, seed } = flags;
   const onProgress = interrupted.progress.bind(interrupted);
-  const options = { points, memory, memoryBytes, threads, seed, onProgress };
+  const options = { points, device, memory, memoryBytes, threads, seed, onProgress };
   const result = await interrupted.orStopped(geocode(options).finally(() => bar.clear()));
   if (result === undefined) return;
   terminal.out.write(

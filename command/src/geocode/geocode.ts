@@ -6,7 +6,7 @@
  */
 
 import { AddressSpace } from "../../../src/index.ts";
-import type { MemoryKind } from "../device-options.ts";
+import type { DeviceName, MemoryKind } from "../device-options.ts";
 import { StageClock } from "../stage-clock.ts";
 import { mapMemory, ramBytesNeeded } from "./address-map.ts";
 import { askDevice } from "./ask.ts";
@@ -24,11 +24,13 @@ import { verifyAnswers } from "./verify.ts";
 export interface GeocodeOptions {
   /** Questions. */
   readonly points: number;
-  /** Whose the pages are that the device works on; "remote" when left out. */
+  /** Which device answers; "software" when left out. */
+  readonly device?: DeviceName | undefined;
+  /** Of a software device: whose its pages are; "remote" when left out. */
   readonly memory?: MemoryKind | undefined;
   /** Device memory; a quarter of the tree when left out. */
   readonly memoryBytes?: number | undefined;
-  /** Threads of the device. */
+  /** Threads of a software device. */
   readonly threads: number;
   readonly seed: number;
   /** Cities other than all of them. */
@@ -83,6 +85,7 @@ export async function geocode(options: GeocodeOptions): Promise<GeocodeResult> {
   stages.end("building");
 
   const asked = await askDevice(space, map, cities, {
+    device: options.device ?? "software",
     memory: options.memory ?? "remote",
     memoryBytes,
     threads,

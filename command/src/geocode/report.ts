@@ -54,7 +54,7 @@ function workRows({
     ],
     [
       "device",
-      `software, ${options.memory ?? "remote"}, ${formatThings(options.threads, "thread")}, ${formatBytes(memoryBytes)} of memory (${share} of the tree)`,
+      `${asked.description}, ${formatBytes(memoryBytes)} of memory (${share} of the tree)`,
     ],
     [
       "answered",
@@ -123,7 +123,8 @@ export function geocodeJson(result: GeocodeResult): Record<string, string | numb
   const { device, census } = asked;
   return {
     workload: "geocode",
-    device: "software",
+    device: options.device ?? "software",
+    description: asked.description,
     memory: options.memory ?? "remote",
     verified: result.verified,
     points: options.points,
