@@ -126,39 +126,70 @@ function wordOf(device: DeviceMemory, pfn: number, word: number): number {
 /** Makes all frames free, before another thread knows of them. */
 export function fillDeviceMemory(device: DeviceMemory): void {
   const { basePfn, pages } = device;
-  for (let pfn = basePfn + pages - 1; pfn >= basePfn; pfn--) pushFree(device, pfn);
+  const last = basePfn + Math.floor((pages - 1) / RUN_PAGES) * RUN_PAGES;
+  for (let pfn = last; pfn >= basePfn; pfn -= RUN_PAGES)
+    pushFree(device, pfn, Math.min(RUN_PAGES, basePfn + pages - pfn));
 }
 
 function blockOf({ basePfn }: DeviceMemory, pfn: number): number {
   return Math.floor((pfn - basePfn) / RUN_PAGES);
 }
 
-/** Holding deviceMemoryLock, as below. */
-function pushFree(device: DeviceMemory, pfn: number): void {
+/**
+ * Makes `count` frames from `pfn` on free, which lie in one block: they come first in the list, in
+ * their order. Holding deviceMemoryLock, as below, which guards LINK. PAGE is read without it.
+ */
+function pushFree(device: DeviceMemory, pfn: number, count: number): void {
   const { words } = device.memory;
   const { firstFree, freeOfBlock } = device;
-  atomicStore(words, wordOf(device, pfn, LINK), firstFree);
-  atomicStore(words, wordOf(device, pfn, PAGE), 0);
-  if (firstFree !== 0) atomicStore(words, wordOf(device, firstFree, PAGE), pfn);
+  for (let i = 0; i < count; i++) {
+    const at = wordOf(device, pfn + i, 0);
+    words[at + LINK] = i === count - 1 ? firstFree : pfn + i + 1;
+    atomicStore(words, at + PAGE, i === 0 ? 0 : pfn + i - 1);
+  }
+  if (firstFree !== 0) atomicStore(words, wordOf(device, firstFree, PAGE), pfn + count - 1);
   device.firstFree = pfn;
   const block = blockOf(device, pfn);
-  freeOfBlock.set(block, freeOfBlock.get(block) + 1);
+  freeOfBlock.set(block, freeOfBlock.get(block) + count);
 }
 
 /** Takes a free frame out of the list, and gives it its first reference. */
 function takeFree(device: DeviceMemory, pfn: number): void {
   const { words } = device.memory;
   const { freeOfBlock } = device;
-  const next = atomicLoad(words, wordOf(device, pfn, LINK)) >>> 0;
-  const previous = atomicLoad(words, wordOf(device, pfn, PAGE)) >>> 0;
+  const at = wordOf(device, pfn, 0);
+  const next = words[at + LINK]! >>> 0;
+  const previous = words[at + PAGE]! >>> 0;
   if (previous === 0) device.firstFree = next;
-  else atomicStore(words, wordOf(device, previous, LINK), next);
+  else words[wordOf(device, previous, LINK)] = next;
   if (next !== 0) atomicStore(words, wordOf(device, next, PAGE), previous);
   const block = blockOf(device, pfn);
   freeOfBlock.set(block, freeOfBlock.get(block) - 1);
-  atomicStore(words, wordOf(device, pfn, LINK), 0);
-  atomicStore(words, wordOf(device, pfn, PAGE), 0);
-  atomicStore(words, wordOf(device, pfn, DEVICE_FRAME_COUNT), 1);
+  atomicStore(words, at + PAGE, 0);
+  atomicStore(words, at + DEVICE_FRAME_COUNT, 1);
+}
+
+/** `takeFree` of RUN_PAGES free frames, at once where they follow each other in the list. */
+function takeFreeRun(device: DeviceMemory, first: number): void {
+  const { words } = device.memory;
+  const last = first + RUN_PAGES - 1;
+  let end = first;
+  while (end < last && words[wordOf(device, end, LINK)] === end + 1) end++;
+  if (end < last) {
+    for (let pfn = first; pfn <= last; pfn++) takeFree(device, pfn);
+    return;
+  }
+  const next = words[wordOf(device, last, LINK)]! >>> 0;
+  const previous = words[wordOf(device, first, PAGE)]! >>> 0;
+  if (previous === 0) device.firstFree = next;
+  else words[wordOf(device, previous, LINK)] = next;
+  if (next !== 0) atomicStore(words, wordOf(device, next, PAGE), previous);
+  device.freeOfBlock.set(blockOf(device, first), 0);
+  for (let pfn = first; pfn <= last; pfn++) {
+    const at = wordOf(device, pfn, 0);
+    atomicStore(words, at + PAGE, 0);
+    atomicStore(words, at + DEVICE_FRAME_COUNT, 1);
+  }
 }
 
 /**
@@ -214,7 +245,7 @@ export function* takeDeviceRun(device: DeviceMemory): Task<number> {
   const first = block < 0 ? 0 : basePfn + block * RUN_PAGES;
   if (first !== 0) {
     yield* writeWord(memory, device.at + USED_PAGES, device.usedPages + RUN_PAGES, "used pages");
-    for (let pfn = first; pfn < first + RUN_PAGES; pfn++) takeFree(device, pfn);
+    takeFreeRun(device, first);
   }
   yield* device.lock.unlock();
   if (first !== 0) {
@@ -242,7 +273,12 @@ export function* giveDeviceFrames(
   if (pageFree !== undefined)
     for (let i = 0; i < count; i++) yield* pageFree(memory, device, pfn + i);
   yield* device.lock.lock();
-  for (let i = count - 1; i >= 0; i--) pushFree(device, pfn + i);
+  // From the last block on, so that they stand in their order.
+  for (let end = pfn + count; end > pfn;) {
+    const start = Math.max(pfn, device.basePfn + blockOf(device, end - 1) * RUN_PAGES);
+    pushFree(device, start, end - start);
+    end = start;
+  }
   const used = device.usedPages - count;
   yield* writeWord(memory, device.at + USED_PAGES, used, "used pages");
   // Under the lock: as soon as it is dropped, the memory may be removed.
