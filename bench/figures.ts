@@ -362,6 +362,14 @@ export const figures: readonly Figure[] = [
     load: async () => (await import("./webgpu-paging.ts")).measureStream,
   },
   {
+    name: "webgpu-pure",
+    title:
+      "a pure kernel that reads every page once, on demand, against upload and dispatch by hand",
+    bound: { kind: "at least", ratio: 0.3 },
+    method: "As `webgpu-stream`, with the kernel declared pure: what missed is not undone.",
+    load: async () => (await import("./webgpu-paging.ts")).measurePureStream,
+  },
+  {
     name: "webgpu-faults",
     title: "a dispatch of the WebGPU device with a batch of 256 faults, against one with none",
     bound: { kind: "at most", ratio: 3 },

@@ -46,6 +46,7 @@ interface Job {
   /** Pages that the kernel reads, and from one to the next. */
   readonly count: number;
   readonly stride: number;
+  readonly isPure?: boolean;
 }
 
 async function elapsed(work: () => Promise<unknown>): Promise<number> {
@@ -73,7 +74,11 @@ class Bed implements AsyncDisposable {
     const pages = job.dataBytes / PAGE_BYTES;
     this.space = space;
     this.device = device;
-    this.kernel = device.kernel({ code: PAGES_CODE, entryPoint: "main" });
+    this.kernel = device.kernel({
+      code: PAGES_CODE,
+      entryPoint: "main",
+      pure: job.isPure ?? false,
+    });
     this.args = [address, out, job.count, job.stride, pages];
     this.#address = address;
     this.#job = job;
@@ -166,11 +171,20 @@ export async function measureSparse(options: MeasureOptions): Promise<Measuremen
   return await againstUpload(`1 % of the pages of ${dataBytes / MiB} MiB`, job, options);
 }
 
-export async function measureStream(options: MeasureOptions): Promise<Measurement> {
+export function measureStream(options: MeasureOptions): Promise<Measurement> {
+  return measureStreamOf(options, false);
+}
+
+export function measurePureStream(options: MeasureOptions): Promise<Measurement> {
+  return measureStreamOf(options, true);
+}
+
+async function measureStreamOf(options: MeasureOptions, isPure: boolean): Promise<Measurement> {
   const dataBytes = options.isQuick ? 8 * MiB : 64 * MiB;
   const pages = dataBytes / PAGE_BYTES;
-  const job = { dataBytes, memoryBytes: dataBytes + MiB, count: pages, stride: 1 };
-  return await againstUpload(`all pages of ${dataBytes / MiB} MiB on demand`, job, options);
+  const job = { dataBytes, memoryBytes: dataBytes + MiB, count: pages, stride: 1, isPure };
+  const how = isPure ? ", a pure kernel" : "";
+  return await againstUpload(`all pages of ${dataBytes / MiB} MiB on demand${how}`, job, options);
 }
 
 const BATCH_PAGES = 256;

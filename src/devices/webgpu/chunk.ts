@@ -40,6 +40,10 @@
  *   V4  A fault that cannot be served counts only if nothing else missed in a pass that stored: in
  *       any other pass its address may come of a load that had missed.
  *
+ *   V5  What a pass of a pure program has stored needs no undo: the pass that is committed stores
+ *       the same there. That holds while the inputs are the same. So when the pool has lost a page
+ *       since, or the chunk ends otherwise, all of it is undone after all.
+ *
  * Of the device's Worker. Holding no lock.
  */
 
@@ -152,6 +156,9 @@ export class ChunkRunner {
   #phase: Phase = "fast";
   #fuel = 0;
   #staleCommits = 0;
+  /** V5: frames that were stored to and not undone, and what the pool had lost at the first. */
+  readonly #kept = new Set<number>();
+  #keptAt = 0;
   /** What the last chunk needed at most. */
   get fuel(): number {
     return this.#fuel;
@@ -175,6 +182,8 @@ export class ChunkRunner {
         ? { kind: "stopped" as const }
         : yield* this.#pass(request);
       if (outcome === AGAIN) continue;
+      if (outcome.kind === "done" || outcome.kind === "lost") this.#kept.clear();
+      else yield* this.#undoKept();
       pool.unpinAll();
       this.wasResident = outcome.kind === "done" && this.counts.failedPasses === failedPasses;
       return outcome;
@@ -191,6 +200,10 @@ export class ChunkRunner {
     if (!isLocked || isDead || missing.size > 0) yield* record.driverLock.unlock();
     if (isDead) return { kind: "fault", errno: ESRCH, fault: noFault(request) };
     if (missing.size > 0) return yield* this.#fillRows(request, missing);
+    if (this.#kept.size > 0 && pool.lostPages !== this.#keptAt) {
+      if (isLocked) yield* record.driverLock.unlock();
+      return (yield* this.#undoKept()) ? AGAIN : { kind: "lost" };
+    }
     if (isLocked) this.#noteHeld(true);
     const result = yield* this.#runOnGpu(request);
     if (isLocked) this.counts.lockedPasses++;
@@ -249,7 +262,7 @@ export class ChunkRunner {
 
   /** The pass has missed, or run out of fuel, or was a touch pass. */
   *#afterMiss(request: ChunkRequest, result: PassResult): Task<Passed> {
-    const dirty = dirtyFrames(result.flags); // of a touch pass: those of rows
+    const dirty = this.#toUndo(request, dirtyFrames(result.flags)); // of a touch pass: of rows
     if (!(yield* this.#restore(dirty))) return { kind: "lost" };
     if (!result.missed) {
       if (this.#phase !== "touch") return this.#refuel(request);
@@ -265,6 +278,22 @@ export class ChunkRunner {
     const isShort = this.#parts.pool.evictions !== evictions;
     if (this.#phase === "list" && (isShort || dirty.length > UNDONE_MAX)) this.#phase = "touch";
     return passed;
+  }
+
+  /** Of the frames that a failed pass has stored to, those that are undone at once. */
+  #toUndo({ pass }: ChunkRequest, dirty: readonly number[]): readonly number[] {
+    if (pass.program.isPure !== true) return dirty;
+    const { pool } = this.#parts;
+    if (this.#kept.size === 0) this.#keptAt = pool.lostPages;
+    for (const frame of dirty) if (frame < pool.frames) this.#kept.add(frame);
+    return dirty.filter((frame) => frame >= pool.frames);
+  }
+
+  /** False: the GPU is lost. */
+  *#undoKept(): Task<boolean> {
+    const frames = [...this.#kept];
+    this.#kept.clear();
+    return yield* this.#restore(frames);
   }
 
   #refuel({ fuelMax }: ChunkRequest): Passed {
@@ -366,6 +395,8 @@ export class ChunkRunner {
     if (isWhole) return DONE;
     this.counts.stale++;
     this.#staleCommits++;
+    for (const frame of this.#kept) if (!dirty.includes(frame)) dirty.push(frame);
+    this.#kept.clear();
     if (!(yield* this.#restore(dirty))) return { kind: "lost" };
     const { isOwnersThread = false } = this.#parts;
     if (isOwnersThread && this.#staleCommits >= OWN_STALE_MAX) return { kind: "disturbed" };

@@ -58,7 +58,7 @@ export class Desk {
       case "dispatch":
         return await session.dispatch(order, () => this.#isLeaving || this.#aborted.has(id));
       case "compile":
-        await session.program(order.code, order.entryPoint);
+        await session.program(order);
         return undefined;
       case "read":
         return await session.read(order.address, order.lengthBytes);

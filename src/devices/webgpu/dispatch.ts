@@ -9,7 +9,7 @@ import { type DriverThread, HmmError, PAGE_BYTES } from "../../driver-interface.
 import type { ChunkOutcome, ChunkParts, ChunkRunner } from "./chunk.ts";
 import { WebGpuFault } from "./errors.ts";
 import type { GpuBound, GpuFault, GpuProgram } from "./gpu.ts";
-import type { Answers, DispatchOrder, WorkerStart } from "./messages.ts";
+import type { Answers, DispatchOrder, KernelOrder, WorkerStart } from "./messages.ts";
 
 /** What a dispatch needs of the device that runs it. */
 export interface DispatchingDevice {
@@ -20,7 +20,7 @@ export interface DispatchingDevice {
   /** Workgroups run so far. */
   items: number;
   /** The kernel, compiled for the GPU of the moment. */
-  program(code: string, entryPoint: string): Promise<GpuProgram>;
+  program(order: KernelOrder): Promise<GpuProgram>;
   /** Binds what the kernel's own variables need, on the GPU of the moment, ranges included. */
   bind(program: GpuProgram, order: DispatchOrder): Promise<GpuBound | undefined>;
   /** Undoes what `bind` has done for ranges. */
@@ -71,7 +71,7 @@ export async function runDispatch(
   isStopped: () => boolean,
 ): Promise<Answers["dispatch"]> {
   const startMs = performance.now();
-  const program = await session.program(order.code, order.entryPoint);
+  const program = await session.program(order);
   const before = session.runner.counts.passes;
   await session.dropShared();
   const held: Held = { bound: undefined };
@@ -132,7 +132,7 @@ async function runChunks(
       losses++;
       if (losses > LOSSES_MAX) throw lostTooOften(losses, first, total);
       await session.replaceGpu();
-      await session.program(order.code, order.entryPoint);
+      await session.program(order);
       held.bound?.end();
       held.bound = undefined;
       held.bound = await session.bind(program, order);

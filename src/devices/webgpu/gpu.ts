@@ -11,6 +11,11 @@ import type { TableLayout } from "./wgsl/layout.ts";
 /** What a pass runs. Made by whoever makes the Gpu, which alone looks inside. */
 export interface GpuProgram {
   readonly name: string;
+  /**
+   * What it stores, it does not load, and an invocation that has missed stores nothing any more:
+   * whatever a pass has stored, the same chunk stores again (V5 of chunk.ts).
+   */
+  readonly isPure?: boolean;
 }
 
 /** What a dispatch has bound for its kernel's own variables. Made as a program is. */

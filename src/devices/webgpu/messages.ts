@@ -83,9 +83,15 @@ export type BindingOrder =
   /** A direct range: an address that is a multiple of 256, a length that is one of 4. */
   | { readonly kind: "range"; readonly address: number; readonly lengthBytes: number };
 
-export interface DispatchOrder {
+/** Which kernel. */
+export interface KernelOrder {
   readonly code: string;
   readonly entryPoint: string;
+  /** It was declared so. */
+  readonly isPure: boolean;
+}
+
+export interface DispatchOrder extends KernelOrder {
   readonly groups: readonly [number, number, number];
   readonly args: readonly number[];
   readonly window: number;
@@ -95,7 +101,7 @@ export interface DispatchOrder {
 
 export type Order =
   | ({ readonly kind: "dispatch" } & DispatchOrder)
-  | { readonly kind: "compile"; readonly code: string; readonly entryPoint: string }
+  | ({ readonly kind: "compile" } & KernelOrder)
   | { readonly kind: "read"; readonly address: number; readonly lengthBytes: number }
   | { readonly kind: "write"; readonly address: number; readonly bytes: Uint8Array<ArrayBuffer> }
   | { readonly kind: "snapshot"; readonly address: number; readonly lengthBytes: number }

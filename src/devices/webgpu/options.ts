@@ -25,7 +25,7 @@ import {
 import type { DispatchOptions } from "../driver.ts";
 import { refusalOf } from "../software/options.ts";
 import type { WebGpuBinding } from "./bindings.ts";
-import type { BindingOrder, DispatchOrder, WorkerStart } from "./messages.ts";
+import type { BindingOrder, DispatchOrder, KernelOrder, WorkerStart } from "./messages.ts";
 import { ARGUMENTS_MAX } from "./wgsl/layout.ts";
 import { isLibraryName } from "./wgsl/names.ts";
 import { recordNames, recordsText } from "./wgsl/record-text.ts";
@@ -102,6 +102,12 @@ export interface WebGpuKernelOptions {
    * `Item_bytes`.
    */
   readonly records?: Readonly<Record<string, RecordLayout>>;
+  /**
+   * True: no invocation of a dispatch loads what one of the dispatch stores, but for what itself
+   * has stored before. Passes that missed are then not undone. Without atomic operations on
+   * pointers. Default false.
+   */
+  readonly pure?: boolean;
 }
 
 /** What a dispatch hands to its kernel. */
@@ -196,6 +202,7 @@ export function deviceOptions(given: WebGpuDeviceOptions): Omit<
 const KERNEL_RULES: OptionRules<WebGpuKernelOptions> = {
   code: required(aText),
   entryPoint: required(aText),
+  pure: aBoolean,
   records: ruleOf("an object that has records by name", (value) => {
     return (
       typeof value === "object" && value !== null && Object.values(value).every(isRecordLayout)
@@ -204,11 +211,11 @@ const KERNEL_RULES: OptionRules<WebGpuKernelOptions> = {
 };
 
 /** The text with what its records add to it. Throws EINVAL. */
-export function kernelOptions(given: WebGpuKernelOptions): Omit<WebGpuKernelOptions, "records"> {
+export function kernelOptions(given: WebGpuKernelOptions): KernelOrder {
   const refuse = refusalOf("name the kernel");
   const options = takeOptions<WebGpuKernelOptions>(refuse, given, KERNEL_RULES);
-  const { code, entryPoint, records } = options;
-  if (records === undefined) return { code, entryPoint };
+  const { code, entryPoint, records, pure: isPure = false } = options;
+  if (records === undefined) return { code, entryPoint, isPure };
   const { declared } = scanWgsl(code);
   for (const name of recordNames(records)) {
     const isWord = /^[A-Za-z][A-Za-z0-9_]*$/.test(name);
@@ -216,7 +223,7 @@ export function kernelOptions(given: WebGpuKernelOptions): Omit<WebGpuKernelOpti
     const why = isWord ? "which the text or the library declares" : "which is no name in WGSL";
     throw refuse(`the records declare "${name}", ${why}; choose another name`);
   }
-  return { code: `${code}\n${recordsText(records)}`, entryPoint };
+  return { code: `${code}\n${recordsText(records)}`, entryPoint, isPure };
 }
 
 const someWorkgroups = ruleOf(

@@ -36,9 +36,9 @@ export class WgslProgram implements RealProgram {
   #pipelines: Pipelines | undefined;
 
   /** Throws WgslError. */
-  constructor(code: string, entryPoint: string) {
+  constructor(code: string, entryPoint: string, isDeclaredPure: boolean) {
     this.name = entryPoint;
-    this.#program = makeProgram(code, entryPoint);
+    this.#program = makeProgram(code, entryPoint, isDeclaredPure);
   }
 
   /** Rejects with WgslError when it does not compile. */
@@ -50,6 +50,10 @@ export class WgslProgram implements RealProgram {
       made.set(isRecording, pipeline);
     }
     return pipeline;
+  }
+
+  get isPure(): boolean {
+    return this.#program.isPure;
   }
 
   /** Variables of the user's own. */

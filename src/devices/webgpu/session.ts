@@ -31,6 +31,7 @@ import type {
   AdapterReport,
   Answers,
   DispatchOrder,
+  KernelOrder,
   ResourceSpec,
   WorkerStart,
 } from "./messages.ts";
@@ -175,11 +176,11 @@ export class Session {
   }
 
   /** The kernel, compiled. Rejects with WgslError. */
-  async program(code: string, entryPoint: string): Promise<WgslProgram> {
-    const key = `${entryPoint}\n${code}`;
+  async program({ code, entryPoint, isPure }: KernelOrder): Promise<WgslProgram> {
+    const key = `${entryPoint} ${isPure}\n${code}`;
     let program = this.#programs.get(key);
     if (program === undefined) {
-      program = new WgslProgram(code, entryPoint);
+      program = new WgslProgram(code, entryPoint, isPure);
       this.#programs.set(key, program);
     }
     if (this.gpu.isLost) await this.replaceGpu();

@@ -159,17 +159,17 @@ export class WebGpuDevice implements Device<WebGpuKernelOptions> {
   }
 
   kernel(options: WebGpuKernelOptions): WebGpuKernel {
-    const { code, entryPoint } = kernelOptions(options);
+    const kernel = kernelOptions(options);
     return {
       compile: async () => {
         this.#check("compile");
-        await this.#link.ask({ kind: "compile", code, entryPoint });
+        await this.#link.ask({ kind: "compile", ...kernel });
       },
       dispatch: async (workgroups, given = {}) => {
         const { signal, bindings: bound, ranges, ...rest } = dispatchOptions(workgroups, given);
         this.#check("dispatch");
         const bindings = { ...bindingOrders(this.#desk, bound, this.#isOwn), ...ranges };
-        return await this.#dispatch({ code, entryPoint, ...rest, bindings }, signal);
+        return await this.#dispatch({ ...kernel, ...rest, bindings }, signal);
       },
     };
   }

@@ -42,6 +42,8 @@ export interface LibraryOptions {
   readonly isRecording: boolean;
   /** The pool is an array of atomics then. */
   readonly usesAtomics: boolean;
+  /** An invocation stores nothing any more when it has missed, or has run out of fuel. */
+  readonly isGated: boolean;
   readonly table: TableLayout;
   /** Arrays of a fixed size cost less than those whose length is asked for. */
   readonly pool: PoolShape;
@@ -70,12 +72,12 @@ export function libraryText(options: LibraryOptions): string {
     declarations(options),
     POINTERS,
     entryText(options.table),
-    options.isRecording ? RECORDING : FAST,
+    options.isRecording ? recordingText(options) : fastText(options),
     access(options),
     ...SCALARS.map((scalar) => scalarText(scalar)),
     ...SCALARS.flatMap((scalar) => [2, 3, 4].map((width) => vectorText(scalar, width))),
     SPANS,
-    ...SCALARS.map((scalar) => spanText(scalar)),
+    ...SCALARS.map((scalar) => spanText(scalar, options)),
   ];
   if (options.usesAtomics) parts.push(atomicsText(options.pool));
   return parts.join("\n");
@@ -103,7 +105,7 @@ ${buffers.join("\n")}
 var<storage, read_write> hmm_control: array<atomic<u32>>;
 var<private> hmm_fuel: u32;
 var<private> hmm_group: u32;
-${isRecording ? "" : "var<private> hmm_missed: u32;"}
+var<private> hmm_missed: u32;
 fn hmm_spent() -> bool {
   hmm_fuel -= min(hmm_fuel, 1u);
   return hmm_fuel == 0u;
@@ -150,7 +152,8 @@ fn hmm_entry(p: vec2u) -> u32 {
 }
 
 /** Index into the pool of the word at p, for loading and for storing. */
-const FAST = `
+function fastText({ isGated }: LibraryOptions): string {
+  return `
 fn hmm_load_at(p: vec2u) -> u32 {
   let entry = hmm_entry(p);
   hmm_missed |= (~entry & ${GPU_READ}u) | (p.x & 3u) | (p.y >> 12u);
@@ -160,13 +163,20 @@ fn hmm_store_at(p: vec2u) -> u32 {
   let entry = hmm_entry(p);
   let bad = (~entry & ${GPU_WRITE}u) | (p.x & 3u) | (p.y >> 12u);
   hmm_missed |= bad;
-  let frame = select(entry >> ${GPU_FRAME_SHIFT}u, ${SINK_FRAME}u, bad != 0u);
+  let sinks = ${isGated ? GATE : "bad != 0u"};
+  let frame = select(entry >> ${GPU_FRAME_SHIFT}u, ${SINK_FRAME}u, sinks);
   atomicStore(&hmm_control[${FLAGS}u + frame], ${USED | DIRTY}u);
   return (frame << 10u) | ((p.x >> 2u) & 1023u);
 }`;
+}
 
-const RECORDING = `
+/** What an invocation would store may be wrong, and where. */
+const GATE = "(hmm_missed != 0u || hmm_fuel == 0u)";
+
+function recordingText({ isGated }: LibraryOptions): string {
+  return `
 fn hmm_note(p: vec2u, is_write: u32) {
+  hmm_missed = 1u;
   atomicStore(&hmm_control[0], 1u);
   let page = (p.y << 20u) | (p.x >> 12u);
   let tag = ((page << 1u) | is_write) + 1u;
@@ -200,7 +210,7 @@ fn hmm_store_at(p: vec2u) -> u32 {
     hmm_note(p, 1u);
   } else {
     let flags = ${FLAGS}u + (entry >> ${GPU_FRAME_SHIFT}u);
-    if (hmm_u.touch != 0u) {
+    if (hmm_u.touch != 0u${isGated ? ` || ${GATE}` : ""}) {
       atomicOr(&hmm_control[flags], ${USED}u);
     } else {
       frame = entry >> ${GPU_FRAME_SHIFT}u;
@@ -209,6 +219,7 @@ fn hmm_store_at(p: vec2u) -> u32 {
   }
   return (frame << 10u) | ((p.x >> 2u) & 1023u);
 }`;
+}
 
 /**
  * A function of the word `i` of the pool. With one buffer it is no more than its body; else it has
@@ -283,13 +294,15 @@ fn span_write(p: vec2u, words: u32) -> span { return hmm_span(p, words, hmm_stor
 fn load_ptr(p: vec2u) -> vec2u { return load_vec2u(p); }
 fn store_ptr(p: vec2u, q: vec2u) { store_vec2u(p, q); }`;
 
-function spanText({ name, from, to }: Scalar): string {
+function spanText({ name, from, to }: Scalar, { isGated }: LibraryOptions): string {
+  const place = "s.at + min(i, s.words - 1u)";
+  const stored = isGated ? `select(${place}, ${SINK_FRAME * 1024}u, ${GATE})` : place;
   return `
 fn span_${name}(s: span, i: u32) -> ${name} {
-  return ${from("hmm_get(s.at + min(i, s.words - 1u))")};
+  return ${from(`hmm_get(${place})`)};
 }
 fn span_set_${name}(s: span, i: u32, v: ${name}) {
-  hmm_set(s.at + min(i, s.words - 1u), ${to("v")});
+  hmm_set(${stored}, ${to("v")});
 }`;
 }
 

@@ -9,6 +9,7 @@ export const LIBRARY_NAMES: ReadonlySet<string> = new Set(
     libraryText({
       isRecording: true,
       usesAtomics: true,
+      isGated: false,
       table: { isFlat: true, words: 1 },
       // each buffer of a pool has a name
       pool: { frames: 64, bufferFrames: 1 },

@@ -24,6 +24,8 @@ export interface Program extends UserText {
   /** By kind of pass: a fast one notes only that something missed, a recording one says what. */
   readonly text: (isRecording: boolean, table: TableLayout, pool: PoolShape) => string;
   readonly usesAtomics: boolean;
+  /** It was declared pure, and its invocations share nothing: a pass that missed needs no undo. */
+  readonly isPure: boolean;
   /** Variables of the user's own that a dispatch binds. */
   readonly variables: readonly BoundVariable[];
   /** Place of the entry point: of what is wrong with all of the kernel. */
@@ -31,7 +33,11 @@ export interface Program extends UserText {
 }
 
 /** Throws WgslError. */
-export function makeProgram(given: string, entryPoint: string): Program {
+export function makeProgram(
+  given: string,
+  entryPoint: string,
+  isDeclaredPure: boolean = false,
+): Program {
   const code = takeImports(given);
   const wgsl = scanWgsl(code);
   refuseNames(wgsl);
@@ -42,19 +48,38 @@ export function makeProgram(given: string, entryPoint: string): Program {
   const variables = boundVariables(wgsl);
   const wrapper = wrapperOf(wgsl, entry);
   const usesAtomics = wgsl.tokens.some(({ text }) => text.startsWith("atomic_"));
+  if (isDeclaredPure) refuseAtomics(wgsl);
+  const isPure = isDeclaredPure && !sharesWords(wgsl);
   const fuels = fuelOf(wgsl);
   const user = insert(blank(code, entry), fuels);
   return {
     text: (isRecording, table, pool) => {
-      const library = libraryText({ isRecording, usesAtomics, table, pool });
+      const library = libraryText({ isRecording, usesAtomics, isGated: isPure, table, pool });
       return `${user}\n${library}\n${wrapper}`;
     },
     userLines: code.split("\n").length,
     insertions: fuels.map(({ at, text }) => ({ ...placeOf(code, at), length: text.length })),
     usesAtomics,
+    isPure,
     variables,
     entry: placeOf(code, entry.at),
   };
+}
+
+/** What an atomic operation stores, it has loaded: no kernel with one is pure. */
+function refuseAtomics({ text, tokens }: WgslText): void {
+  const atomic = tokens.find((token) => token.text.startsWith("atomic_"));
+  if (atomic === undefined) return;
+  const message = `a pure kernel loads nothing that it stores: it cannot use ${atomic.text}`;
+  throw new WgslError([{ ...placeOf(text, atomic.at), message }]);
+}
+
+/** Whether what one invocation has missed may reach another one without its noticing. */
+function sharesWords({ tokens, variables }: WgslText): boolean {
+  return (
+    variables.some(({ space }) => space[0] === "workgroup" || space[1] === "read_write") ||
+    tokens.some(({ text }) => MEETING.test(text))
+  );
 }
 
 function noEntry({ functions }: WgslText, entryPoint: string): ProgramError {

@@ -1,0 +1,100 @@
+/** @module Kernels that are declared pure: passes that missed are not undone, and do not show. */
+
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { WgslError } from "../../../src/devices/webgpu/wgsl/diagnostics.ts";
+import { makeProgram } from "../../../src/devices/webgpu/wgsl/program.ts";
+import { AddressSpace, HmmError } from "../../../src/index.ts";
+import { KernelCompileError, WebGpuDevice } from "../../../src/webgpu.ts";
+import { missingGpu } from "./find-gpu.ts";
+
+const skip = missingGpu;
+const timeout = 60_000;
+const PAGE = 4096;
+
+async function withDevice(
+  memoryBytes: number,
+  use: (device: WebGpuDevice, space: AddressSpace) => Promise<void>,
+): Promise<void> {
+  await using space = await AddressSpace.create({ ramBytes: 2 ** 24 });
+  await using device = await WebGpuDevice.create(space, { memoryBytes });
+  await use(device, space);
+}
+
+/** Stores at places that are loaded: one that is missed reads 0, which no list has. */
+const SCATTER = `
+@compute @workgroup_size(64) fn main(@builtin(global_invocation_id) id: vec3u) {
+  let p = arg_ptr(1);
+  let s = span_write(p, 8u);
+  let place = load_u32(ptr_at(arg_ptr(0), id.x, 64u));
+  store_u32(ptr_at(p, place, 4u), place * 3u);
+  if (place == 0u) { span_set_u32(s, 1u, 7u); store_vec2u(ptr_add(p, 24u), vec2u(7u)); }
+}`;
+
+for (const pages of [60, 24]) {
+  test(
+    `what is stored for a load that missed does not show, ${pages} pages`,
+    { skip, timeout },
+    () =>
+      withDevice((pages + 2) * PAGE, async (device, space) => {
+        const count = 1000; // of 64 bytes each: 16 pages
+        const list = await space.mmap(16 * PAGE);
+        const out = await space.mmap(3 * PAGE);
+        const kernel = device.kernel({ code: SCATTER, entryPoint: "main", pure: true });
+        for (let round = 0; round < 4; round++) {
+          // takes the pages of the list from the device; those of the results stay there
+          for (let i = 0; i < 1024; i++)
+            space.u32.store(list + i * 64, 16 + ((i * 7 + round) % count));
+          await kernel.dispatch(16, { args: [list, out] });
+        }
+        for (let i = 0; i < 16; i++) assert.equal(space.u32.load(out + i * 4), 0, `word ${i}`);
+        for (let place = 16; place < 16 + count; place++)
+          assert.equal(space.u32.load(out + place * 4), place * 3);
+      }),
+  );
+}
+
+test("what is stored without fuel, or before a fault, does not show", { skip, timeout }, () =>
+  withDevice(64 * PAGE, async (device, space) => {
+    const out = await space.mmap(PAGE);
+    const code = `
+@compute @workgroup_size(1) fn main() {
+  var n = 0u;
+  while (n < arg_u32(1)) { n++; }
+  store_u32(ptr_at(arg_ptr(0), n >> 10u, 4u), 1u);
+  if (arg_u32(2) != 0u) { store_u32(vec2u(arg_u32(2), 1u << 12u), 1u); }
+}`;
+    const kernel = device.kernel({ code, entryPoint: "main", pure: true });
+    await kernel.dispatch(1, { args: [out, 2048, 0] });
+    await kernel.dispatch(1, { args: [out, 50_000, 0] });
+    const fault = kernel.dispatch(1, { args: [out, 4096, 8] });
+    await assert.rejects(fault, (error) => error instanceof HmmError && error.code === "EFAULT");
+    const stored: number[] = [];
+    for (let i = 0; i < 1024; i++) if (space.u32.load(out + i * 4) !== 0) stored.push(i);
+    assert.deepEqual(stored, [2, 50_000 >> 10]);
+  }),
+);
+
+test("atomic operations are refused at their place", { skip, timeout }, () =>
+  withDevice(64 * PAGE, async (device) => {
+    const code = "@compute @workgroup_size(1)\nfn main() { _ = atomic_add_u32(arg_ptr(0), 1u); }";
+    await device.kernel({ code, entryPoint: "main" }).compile();
+    const pure = device.kernel({ code, entryPoint: "main", pure: true });
+    await assert.rejects(pure.compile(), (error) => {
+      assert.ok(error instanceof KernelCompileError);
+      assert.match(error.message, /2:17: a pure kernel/u);
+      return true;
+    });
+  }),
+);
+
+test("a kernel whose invocations share words is undone like all others", () => {
+  const isPure = (declarations: string, body: string): boolean =>
+    makeProgram(`${declarations}\n@compute @workgroup_size(1) fn main() { ${body} }`, "main", true)
+      .isPure;
+  assert.ok(isPure("var<private> x: u32;", "store_u32(arg_ptr(0), 1u);"));
+  assert.ok(!isPure("var<workgroup> x: u32;", "x = 1u;"));
+  assert.ok(!isPure("", "let x = subgroupAdd(1u);"));
+  assert.ok(!isPure("@group(0) @binding(0) var<storage, read_write> x: u32;", "x = 1u;"));
+  assert.throws(() => isPure("", "_ = atomic_or_u32(arg_ptr(0), 1u);"), WgslError);
+});
