@@ -15,7 +15,13 @@ import { NodeFile, type OpenFile, fileErrorCode } from "../host/node-file.ts";
 import type { Machine } from "../memory/machine.ts";
 import type { Pager } from "../mm/source/pager.ts";
 import { SourceServer } from "../mm/source/serve.ts";
-import { claim, dropClaim, openSource, sourceTable } from "../mm/source/source-table.ts";
+import {
+  abandonSource,
+  claim,
+  dropClaim,
+  openSource,
+  sourceTable,
+} from "../mm/source/source-table.ts";
 import { finishTransfer } from "../mm/source/transfer.ts";
 import {
   EAGAIN,
@@ -152,7 +158,7 @@ export class Sources {
     }
     const server = yield* SourceServer.begin(machine, cache, opened.pager);
     if (typeof server === "number") {
-      yield* dropClaim(machine, cache);
+      yield* abandonSource(machine, cache);
       unwrap("mmap", server);
     } else {
       const served: Served = { server, opened, object, errno: 0 };

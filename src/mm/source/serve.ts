@@ -186,6 +186,8 @@ export class SourceServer {
     if (isFree) {
       this.#isEnded = true;
       source.servers -= 1;
+      // If this thread dies before the record is off its list, nothing is to be counted once more.
+      ServerRecord.at(machine.memory, this.#record).isCounted = 0;
       if (source.servers === 0) {
         answerAll(source, EIO);
         unlistSource(source);

@@ -6,7 +6,8 @@
  *   N1  A source of a file is listed from its birth until its last server lets it go. It is found,
  *       and claimed (a reference of the cache and a count of `mappings`), in one section of
  *       sourcesLock. A server ends in such a section, too, if nothing is claimed (V2 of serve.ts).
- *       So a source that was found does not end before the claim is dropped.
+ *       So a source that was found does not end before the claim is dropped. One that nobody has
+ *       begun to serve leaves the list with its last claim (`abandonSource`).
  */
 
 import { List } from "../../memory/layout/list.ts";
@@ -16,11 +17,12 @@ import { Spinlock } from "../../sync/primitives/spinlock.ts";
 import { EFBIG, ENOMEM } from "../../sync/errno.ts";
 import type { Task } from "../../sync/tasks/task.ts";
 import { PAGE_BYTES } from "../pte.ts";
-import { CACHE_PAGES_MAX, cacheCreate } from "../vma/page-cache.ts";
+import { CACHE_PAGES_MAX, PageCache, backingOf, cacheCreate, cachePut } from "../vma/page-cache.ts";
 import {
   type FileIdentity,
   Source,
   type SourceKind,
+  countMapping,
   freeSource,
   isFile,
   makeSource,
@@ -98,6 +100,24 @@ function findFile(table: SourceTable, file: FileIdentity): number {
     if (isFile(source, file)) return source.cache;
   }
   return 0;
+}
+
+/**
+ * Drops a claim from `openSource` by a thread that cannot serve the source: nobody may find it when
+ * it is gone. In one section of sourcesLock, for two threads may give up at the same time.
+ */
+export function* abandonSource(machine: Machine, at: number): Task<void> {
+  const cache = PageCache.at(machine.memory, at);
+  const source = backingOf(machine, at);
+  if (source === undefined) return;
+  const table = yield* sourceTable(machine);
+  yield* table.lock.lock();
+  yield* countMapping(cache, source, -1);
+  yield* cache.lock.lock();
+  if (source.servers === 0 && source.mappings === 0) unlistSource(source);
+  yield* cache.lock.unlock();
+  yield* table.lock.unlock();
+  yield* cachePut(machine, at);
 }
 
 /** Holding sourcesLock. */

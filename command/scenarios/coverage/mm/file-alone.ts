@@ -143,6 +143,13 @@ const fails: Body = function* (stage, harness) {
   assert(kept.words[0] === 5, `the store has ${kept.words[0]}`);
 };
 
+/** Nobody has the code: SIGBUS at once, and msync has nothing to ask for. */
+const unserved: Body = function* (stage, harness) {
+  yield* requireWord(harness, undefined);
+  requireCached(harness, stage, "-");
+  yield* sync(harness, stage);
+};
+
 /** RAM is short: clean pages that nobody maps go first; where there are none, those that are. */
 const reclaims: Body = function* (stage, harness) {
   const { machine, mm } = harness;
@@ -206,16 +213,18 @@ interface Alone {
   readonly pages: number;
   readonly body: Body;
   readonly runs: readonly string[];
+  /** Whether the thread has the code. Default true. */
+  readonly isServed?: boolean;
 }
 
 const KINDS = /^(source|sourceServer|sourceIo|mapper|pageCache|mm|vma|words512)$/;
 
-function alone({ name, summary, pages, body, runs }: Alone): Covered {
+function alone({ name, summary, pages, body, runs, isServed = true }: Alone): Covered {
   const scenario = harnessScenario<StoreStage>({
     name: `coverage/mm/file-alone/${name}`,
     summary,
     harness: { pages: 0, arenaWords: 16_384, frames: 16 },
-    setup: (harness) => makeStage(harness, { pages, coders: [1] }),
+    setup: (harness) => makeStage(harness, { pages, coders: isServed ? [1] : [] }),
     reopen: ({ store: words }) => words.reset(pages),
     tasks: {
       *thread(stage, harness) {
@@ -260,6 +269,14 @@ export const filesAlone: readonly Covered[] = [
     pages: 2,
     body: fails,
     runs: [...READ, ...WRITE],
+  }),
+  alone({
+    name: "unserved",
+    summary: "Nobody serves a file: its pages cannot be had, and nobody waits for them.",
+    pages: 1,
+    body: unserved,
+    runs: ["mm/source/requests.ask"],
+    isServed: false,
   }),
   alone({
     name: "reclaim",

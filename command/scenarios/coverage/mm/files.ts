@@ -110,6 +110,24 @@ const loadsOrFaults: Act = {
     assert(seen === undefined || seen === FIRST, `the page reads ${seen}`);
   },
 };
+/** The store fails, and is asked twice. */
+const failsToLoad: Act = {
+  name: "failing-load",
+  runs: [...FAULT, ...READ],
+  *body({ store }, harness) {
+    store.fails = true;
+    for (let tries = 0; tries < 2; tries++) {
+      const seen = yield* loadWord(harness);
+      assert(seen === undefined, `the page reads ${seen}`);
+    }
+  },
+};
+/** The store ends inside the page. */
+const cutsInside: Act = {
+  name: "cut",
+  runs: ["mm/source/size.refreshSize"],
+  body: (stage, harness) => resize(harness, stage, 1, PAGE_BYTES - 8),
+};
 const cutsOff: Act = {
   name: "truncate",
   runs: ["mm/source/size.refreshSize"],
@@ -350,6 +368,20 @@ export const files: readonly Covered[] = [
     },
   }),
   pair({ first: syncs, second: syncs, check: requireStored(5), before: dirtied }),
+  pair({
+    first: failsToLoad,
+    second: failsToLoad,
+    check: (stage, harness) =>
+      assert(cachedFrame(harness, stage) === 0, "the cache has a page that was not read"),
+    exploration: { engine: "bounded", preemptions: 1 },
+  }),
+  pair({
+    first: cutsInside,
+    second: cutsInside,
+    check: requireStored(5),
+    before: dirtied,
+    exploration: { engine: "bounded", preemptions: 1 },
+  }),
   pair({ first: stores(8), second: stores(9), check: requireStored(8, 9), before: touched }),
   pair({
     first: loadsOrFaults,

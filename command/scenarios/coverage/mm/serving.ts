@@ -6,7 +6,7 @@
 
 import { Cell } from "../../../../src/checker/primitives/program.ts";
 import { type HmmHarness, harnessScenario } from "../../../../src/checker/harness/hmm-harness.ts";
-import type { ScenarioExploration } from "../../../../src/checker/scenario.ts";
+import type { AnyScenario, ScenarioExploration } from "../../../../src/checker/scenario.ts";
 import { struct, u32 } from "../../../../src/memory/layout/struct.ts";
 import type { Struct, StructView } from "../../../../src/memory/layout/struct.ts";
 import { MAP_FIXED_NOREPLACE, doMmap } from "../../../../src/mm/calls/mmap.ts";
@@ -17,6 +17,7 @@ import { beginWait, bringIn } from "../../../../src/mm/source/bring-in.ts";
 import { endWait } from "../../../../src/mm/source/requests.ts";
 import { SourceServer } from "../../../../src/mm/source/serve.ts";
 import {
+  abandonSource,
   claim,
   dropClaim,
   openSource,
@@ -26,6 +27,7 @@ import { cacheGet, cachePut } from "../../../../src/mm/vma/page-cache.ts";
 import { VM_READ, VM_WRITE } from "../../../../src/mm/vma/vma.ts";
 import { EAGAIN, EIO } from "../../../../src/sync/errno.ts";
 import { SegmentationFault, assert } from "../../../../src/sync/errors.ts";
+import { listedResources } from "../../../../src/sync/death/resources.ts";
 import { Completion } from "../../../../src/sync/primitives/completion.ts";
 import type { Task } from "../../../../src/sync/tasks/task.ts";
 import type { Covered } from "../covered.ts";
@@ -134,6 +136,27 @@ const waitsAgain: Role = {
     yield* unmap(harness);
     if (answer === EAGAIN) answer = yield* bringIn(harness.machine, io);
     assert(answer === 0 || answer === EIO, `the wait answered ${answer}`);
+  },
+};
+
+/** Needs no mapping: the service may end meanwhile. */
+const waitsOn: Role = {
+  runs: ["mm/source/bring-in.bringIn", "mm/source/requests.ask"],
+  *body({ cache }, { machine }) {
+    const io = yield* beginWait(machine, cache, 0, 0);
+    assert(io > 0, `the wait answered ${io}`);
+    const answer = yield* bringIn(machine, io);
+    assert(answer === 0 || answer === EIO, `the wait answered ${answer}`);
+  },
+};
+
+/** Answers what has been asked, and ends. */
+const servesUnmapped: Role = {
+  runs: SERVE,
+  *body(service, harness) {
+    const server = yield* begin(service, harness);
+    yield* unmap(harness);
+    yield* serveToEnd(server);
   },
 };
 
@@ -294,6 +317,9 @@ function life({ name, summary, roles, exploration, pages = 1, keeps = true }: Li
     task,
     function* (service: Service, harness: HmmHarness): Task<void> {
       yield* body(service, harness);
+      const { memory } = harness.machine;
+      const listed = listedResources(memory, memory.record).length;
+      assert(listed === 0, `the thread is still said to own ${listed} things`);
       if (keeps) yield* cachePut(harness.machine, service.cache);
       yield* mmput(harness.machine, harness.mm);
     },
@@ -347,11 +373,17 @@ export const serving: readonly Covered[] = [
     exploration: { engine: "bounded", preemptions: 0 },
   }),
   life({
+    name: "two-ask-vs-end",
+    summary: "Two threads ask while the service ends: each is answered.",
+    roles: { asks: waitsOn, "asks too": waitsOn, serves: servesUnmapped },
+    exploration: ONE_PREEMPTION,
+  }),
+  life({
     name: "give-up-vs-serve",
     summary:
       "A thread asks for a page and stops waiting, before or after somebody takes its request.",
     roles: { "gives up": givesUp, serves },
-    exploration: ONE_PREEMPTION,
+    exploration: { engine: "bounded", preemptions: 2 },
   }),
   life({
     name: "wait-again-vs-serve",
@@ -421,29 +453,70 @@ function* openTwice(opening: Opening, harness: HmmHarness): Task<void> {
   yield* openAndEnd(opening, harness);
 }
 
-const OPEN = ["mm/source/source-table.openSource", ...SERVE];
+/** Opens the file, and then cannot begin to serve it. */
+function* openInVain(_opening: Opening, { machine }: HmmHarness): Task<void> {
+  const cache = yield* openSource(machine, FILE_SOURCE);
+  assert(cache > 0, `the source cannot be opened: ${cache}`);
+  yield* abandonSource(machine, cache);
+}
 
-function openingPair(name: string, summary: string, isTwice: boolean): Covered {
-  const scenario = harnessScenario<Opening>({
-    name: `coverage/mm/serve/${name}`,
-    summary,
-    harness: { pages: 0, arenaWords: 16_384, frames: 8 },
-    exploration: ONE_PREEMPTION,
-    setup: (harness) => {
-      harness.run(mmput(harness.machine, harness.mm));
-      return { store: new WordStore(1), serving: new Map(), tables: largeTables(harness) };
-    },
-    reopen: (shared) => {
-      shared.store.reset(1);
-      shared.serving.clear();
-    },
-    tasks: { opens: isTwice ? openTwice : openAndEnd, other: openAndEnd },
-    check: ({ tables }, harness) => requireAllGone(harness, tables),
-  });
-  return { layer: "mm", scenario, twins: [], runs: { opens: OPEN, other: OPEN } };
+/** As if the claim of a file were that of any source: the table goes on naming it. */
+function* openAndDrop(_opening: Opening, { machine }: HmmHarness): Task<void> {
+  yield* dropClaim(machine, yield* openSource(machine, FILE_SOURCE));
+}
+
+const OPEN = ["mm/source/source-table.openSource", ...SERVE];
+const IN_VAIN = ["mm/source/source-table.openSource", "mm/source/source-table.abandonSource"];
+
+type OpeningBody = (opening: Opening, harness: HmmHarness) => Task<void>;
+
+interface OpeningRole {
+  readonly body: OpeningBody;
+  readonly runs: readonly string[];
+}
+
+const once: OpeningRole = { body: openAndEnd, runs: OPEN };
+const twice: OpeningRole = { body: openTwice, runs: OPEN };
+const inVain: OpeningRole = { body: openInVain, runs: IN_VAIN };
+
+function openingPair(
+  name: string,
+  summary: string,
+  opens: OpeningRole,
+  other: OpeningRole,
+  broken?: OpeningBody,
+): Covered {
+  const make = (twin?: OpeningBody): AnyScenario =>
+    harnessScenario<Opening>({
+      name: `coverage/mm/serve/${name}${twin === undefined ? "" : "/listed"}`,
+      summary: twin === undefined ? summary : "A file that nobody serves stays in the table.",
+      ...(twin === undefined ? {} : { expects: "use-after-free" }),
+      harness: { pages: 0, arenaWords: 16_384, frames: 8 },
+      exploration: ONE_PREEMPTION,
+      setup: (harness) => {
+        harness.run(mmput(harness.machine, harness.mm));
+        return { store: new WordStore(1), serving: new Map(), tables: largeTables(harness) };
+      },
+      reopen: (shared) => {
+        shared.store.reset(1);
+        shared.serving.clear();
+      },
+      tasks: { opens: twin ?? opens.body, other: other.body },
+      check: ({ tables }, harness) => requireAllGone(harness, tables),
+    });
+  const twins = broken === undefined ? [] : [make(broken)];
+  return { layer: "mm", scenario: make(), twins, runs: { opens: opens.runs, other: other.runs } };
 }
 
 export const openings: readonly Covered[] = [
-  openingPair("open-vs-open", "Two threads open one file, serve it and let it go.", false),
-  openingPair("open-again", "A file is opened again while another thread lets it go.", true),
+  openingPair("open-vs-open", "Two threads open one file, serve it and let it go.", once, once),
+  openingPair("open-again", "A file is opened again while another thread lets it go.", twice, once),
+  openingPair(
+    "open-in-vain",
+    "A thread opens a file and cannot serve it, while another one does.",
+    inVain,
+    once,
+    openAndDrop,
+  ),
+  openingPair("both-in-vain", "Two threads open a file, and neither can serve it.", inVain, inVain),
 ];

@@ -148,15 +148,37 @@ const serves: Body = function* ({ cache, store: pager, phase }, harness) {
   if (phase.memory.agentId === 1) yield* phase.store(3);
 };
 
+/** Has a wait for the page, and does nothing with it. */
+const waits: Body = function* ({ cache, phase }, { machine }) {
+  const io = yield* beginWait(machine, cache, 0, 0);
+  assert(io > 0, `the wait answered ${io}`);
+  yield* phase.store(1);
+  yield* phase.store(2);
+  yield* endWait(machine, io);
+  yield* phase.store(3);
+};
+
+/** A read that is under way when the other thread dies. */
+const readsOn: Body = function* ({ cache: at, late }, harness) {
+  const { machine } = harness;
+  const { cache, source } = partsOf(harness, at);
+  const answer = yield* readPages(machine, cache, source, late, 0, 1);
+  assert(answer === 0 && late.io !== 0, `the read answered ${answer}`);
+  yield* finishTransfer(machine, late.io, 0);
+  const seen = yield* loadWord(harness);
+  assert(seen === FIRST, `the page reads ${seen}`);
+};
+
 const loads: Body = function* (_shared, harness) {
   const seen = yield* loadWord(harness);
   assert(seen === FIRST, `the page reads ${seen}`);
 };
 
-/** The page that was dirty has what was stored. */
+/** The page that was dirty has what was stored, and may be stored to. */
 const loadsNine: Body = function* (_shared, harness) {
   const seen = yield* loadWord(harness);
   assert(seen === 9, `the page reads ${seen}`);
+  yield* storeWord(harness, 9);
 };
 
 function requireQuiet({ cache }: Shared, { machine }: HmmHarness): void {
@@ -166,6 +188,8 @@ function requireQuiet({ cache }: Shared, { machine }: HmmHarness): void {
   assert(source?.requests.isEmpty() === true, "a request is left");
   const dirtyPages = (entry & CACHE_DIRTY) === 0 ? 0 : 1;
   assert(source.dirtyPages === dirtyPages, `${source.dirtyPages} pages are counted dirty`);
+  // Who has begun to serve has ended, or died.
+  assert(source.servers === 0, `${source.servers} threads are counted as serving`);
 }
 
 /** Each count of a frame is somebody's, and no frame is lost. */
@@ -252,6 +276,29 @@ export const transferDeaths: readonly Covered[] = [
       requireNoRecords(harness, ["sourceIo"]);
     },
     runs: [["mm/source/transfer.readPages", "mm/source/transfer.finishTransfer"], FAULT],
+  }),
+  death({
+    name: "late-reader-of-two",
+    summary: "A thread dies while its code reads a page for which two others wait.",
+    dies: readsLate,
+    others: [loads, loads],
+    coders: [2, 3],
+    exploration: ONE_AFTER_THE_OTHER,
+    check: (_shared, harness) => requireNoRecords(harness, ["sourceIo"]),
+    runs: [["mm/source/transfer.readPages", "mm/source/transfer.finishTransfer"], FAULT, FAULT],
+  }),
+  death({
+    name: "waiter",
+    summary: "A thread dies that waits for a page: who reads the page goes on.",
+    dies: waits,
+    others: [readsOn],
+    coders: [2],
+    exploration: { engine: "bounded", preemptions: 1 },
+    check: (shared, harness) => {
+      requireFrames(shared, harness);
+      requireNoRecords(harness, ["sourceIo"]);
+    },
+    runs: [ASK.slice(1), ["mm/source/transfer.readPages", "mm/source/transfer.finishTransfer"]],
   }),
   death({
     name: "late-writer",
