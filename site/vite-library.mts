@@ -12,5 +12,6 @@ function built(path: string): string {
 export const libraryAlias = [
   { find: /^hmm-ts$/, replacement: built("index.js") },
   { find: /^hmm-ts\/driver$/, replacement: built("driver.js") },
+  { find: /^hmm-ts\/webgpu$/, replacement: built("webgpu.js") },
   { find: /^hmm-ts\/worker$/, replacement: built("worker.js") },
 ];

@@ -91,6 +91,7 @@ export default defineConfig({
     nav: [
       { text: "Start", link: "/guides/node" },
       { text: "Live", link: "/live" },
+      { text: "The world", link: "/world" },
       { text: "Reference", link: "/api/hmm-ts/" },
     ],
     sidebar,

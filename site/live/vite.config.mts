@@ -1,4 +1,7 @@
-/** The live page alone, without the site: built in seconds into `site/live/dist/`, for its test. */
+/**
+ * The live page and the map alone, without the site: built in seconds into `site/live/dist/`, for
+ * their tests.
+ */
 
 import { fileURLToPath } from "node:url";
 import { defineConfig } from "vite";
@@ -11,5 +14,10 @@ export default defineConfig({
   publicDir: fileURLToPath(new URL("../pages/public", import.meta.url)),
   resolve: { alias: libraryAlias },
   worker: { format: "es" },
-  build: { outDir: `${here}dist`, emptyOutDir: true, target: "es2022" },
+  build: {
+    outDir: `${here}dist`,
+    emptyOutDir: true,
+    target: "es2022",
+    rollupOptions: { input: [`${here}index.html`, `${here}world.html`] },
+  },
 });

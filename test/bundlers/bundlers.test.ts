@@ -147,19 +147,44 @@ interface DevServer {
   close(): Promise<void>;
 }
 
-test("vite's dev server", { skip }, async () => {
-  const root = copyApp("vite-server");
+/** Vite's dev server over a folder. */
+async function startVite(
+  root: string,
+  configFile: string,
+): Promise<{ readonly url: string; readonly close: () => Promise<void> }> {
   const module: unknown = await import(
     pathToFileURL(`${tests}node_modules/vite/dist/node/index.js`).href
   );
   const vite = module as { createServer(options: object): Promise<DevServer> };
-  const configFile = join(root, "vite.config.js");
   const server = await vite.createServer({ root, configFile, logLevel: "silent" });
   await server.listen();
+  const [url] = server.resolvedUrls?.local ?? [];
+  assert.ok(url !== undefined);
+  return { url, close: async () => await server.close() };
+}
+
+test("vite's dev server", { skip }, async () => {
+  const root = copyApp("vite-server");
+  const server = await startVite(root, join(root, "vite.config.js"));
   try {
-    const [url] = server.resolvedUrls?.local ?? [];
-    assert.ok(url !== undefined);
-    assert.deepEqual(await outcomeOf(url), wanted);
+    assert.deepEqual(await outcomeOf(server.url), wanted);
+  } finally {
+    await server.close();
+  }
+});
+
+/** What the page with a GPU must come to: it has memory for a part of what it works on. */
+const wantedOfGpu = { wrong: 0, hasEvicted: true };
+
+test("vite, production and dev server: a program with hmm-ts/webgpu", { skip }, async () => {
+  const folder = copyApp("vite-webgpu");
+  const command = "vite build webgpu --config vite.config.js";
+  assert.deepEqual(warningsIn(await runCommand(folder, command, "production")), []);
+  const built = await outcomeOfFile(join(folder, "webgpu/dist"), "index.html");
+  assert.deepEqual(built, wantedOfGpu);
+  const server = await startVite(join(folder, "webgpu"), join(folder, "vite.config.js"));
+  try {
+    assert.deepEqual(await outcomeOf(server.url), wantedOfGpu);
   } finally {
     await server.close();
   }

@@ -1,0 +1,5 @@
+/** @module The Worker of the page's WebGPU device. */
+
+import { serveWebGpuDevice } from "hmm-ts/webgpu";
+
+serveWebGpuDevice();

@@ -1,0 +1,4 @@
+// The Worker of the WebGPU device.
+import { serveWebGpuDevice } from "hmm-ts/webgpu";
+
+serveWebGpuDevice();
