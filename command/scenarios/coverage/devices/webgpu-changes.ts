@@ -196,10 +196,16 @@ const NO_NOTE = {
 const NOTES = ["devices/webgpu/record.logRange"] as const;
 
 export const webGpuChanges: readonly Covered[] = [
-  covered("webgpu-chunk-vs-munmap", "The page that a chunk writes is unmapped.", beside, NO_NOTE, {
-    chunk: CHUNK,
-    munmap: NOTES,
-  }),
+  covered(
+    "webgpu-chunk-vs-munmap",
+    "The page that a chunk writes is unmapped.",
+    beside,
+    { ...NO_NOTE, expects: "use-after-free" },
+    {
+      chunk: CHUNK,
+      munmap: NOTES,
+    },
+  ),
   covered(
     "webgpu-chunk-vs-mprotect",
     "The page that a chunk writes becomes read-only.",
