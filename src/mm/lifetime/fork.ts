@@ -27,7 +27,7 @@ import {
 } from "../../notifier/mmu-notifier.ts";
 import { Machine } from "../../memory/machine.ts";
 import { atomicExchange, atomicStore } from "../../sync/atomics.ts";
-import { ENOMEM, type Errno } from "../../sync/errno.ts";
+import { EMFILE, ENOMEM, type Errno } from "../../sync/errno.ts";
 import {
   addResource,
   registerReleaser,
@@ -72,8 +72,9 @@ const CHILD_RESOURCE: number = resourceKind("address space being forked");
 registerReleaser(CHILD_RESOURCE, (memory, at) => mmput(Machine.of(memory), Mm.at(memory, at)));
 
 /**
- * A child address space with one user: its pointer, or ENOMEM. After ENOMEM some pages of the
- * parent may be read-only, which the next write mends. Takes the mmap lock.
+ * A child address space with one user: its pointer; ENOMEM; EMFILE (the thread owns too much for it
+ * to be noted down). After ENOMEM some pages of the parent may be read-only, which the next write
+ * mends. Takes the mmap lock.
  */
 export function* doFork(machine: Machine, parent: Mm): Task<number> {
   yield* mmapWriteLock(machine, parent);
@@ -82,7 +83,8 @@ export function* doFork(machine: Machine, parent: Mm): Task<number> {
   const at = yield* mmCreate(machine, limitsOf(parent));
   const slot = at === 0 ? -1 : addResource(machine.memory, CHILD_RESOURCE, at);
   endHalfDone(parent);
-  const result = slot < 0 ? ENOMEM : yield* copyInto(machine, parent, Mm.at(machine.memory, at));
+  let result: Errno = at === 0 ? ENOMEM : slot < 0 ? EMFILE : 0;
+  if (result === 0) result = yield* copyInto(machine, parent, Mm.at(machine.memory, at));
   yield* parent.mmapLock.upWrite();
   if (slot >= 0) removeResource(machine.memory, slot);
   if (result !== 0 && at !== 0) yield* mmput(machine, Mm.at(machine.memory, at));

@@ -1,0 +1,76 @@
+/**
+ * @module `npm run soak`: thirty minutes, or `--minutes`. Prints its seed, and a line for each
+ * round. Exit status 0: all was right, nothing was left, memory stayed level; 1: not so; 2: a bad
+ * option.
+ */
+
+import { parseArgs } from "node:util";
+import { type SoakRound, isLevel, soak } from "./soak.ts";
+
+const ROUND_MS = 10_000;
+
+function refuse(text: string): never {
+  process.stderr.write(`npm run soak: ${text}\n`);
+  process.exit(2);
+}
+
+function positive(name: string, text: string): number {
+  if (!/^\d{1,9}(\.\d+)?$/.test(text) || Number(text) === 0)
+    refuse(`--${name} is ${JSON.stringify(text)}; give a number above 0`);
+  return Number(text);
+}
+
+function readOptions(): { seed: number; minutes: number; isJson: boolean } {
+  try {
+    const { values } = parseArgs({
+      options: {
+        seed: { type: "string" },
+        minutes: { type: "string", default: "30" },
+        json: { type: "boolean", default: false },
+      },
+    });
+    const drawn = String(1 + Math.floor(Math.random() * 10 ** 8));
+    return {
+      seed: positive("seed", values.seed ?? drawn),
+      minutes: positive("minutes", values.minutes),
+      isJson: values.json,
+    };
+  } catch (error) {
+    return refuse(error instanceof Error ? error.message : String(error));
+  }
+}
+
+function describe(round: SoakRound, number: number, all: number): string {
+  const { kind, operations, dispatches, refused, kills, isStopped, left, heapBytes } = round;
+  const mib = (bytes: number): string => `${(bytes / 2 ** 20).toFixed(1)} MiB`;
+  const lost = Object.entries(left).map(([name, count]) => `${count} ${name}`);
+  return [
+    `${number}/${all} ${kind.padEnd(10)}`,
+    `${operations} operations, ${dispatches} dispatches, ${refused} refused, ${kills} kills`,
+    `heap ${mib(heapBytes)}, rss ${mib(round.rssBytes)}`,
+    ...(isStopped ? ["a kill has stopped the machine"] : []),
+    ...(lost.length > 0 ? [`lost with the dead: ${lost.join(", ")}`] : []),
+  ].join("  ");
+}
+
+const { seed, minutes, isJson } = readOptions();
+const all = Math.max(1, Math.round((minutes * 60_000) / ROUND_MS));
+const rounds: SoakRound[] = [];
+if (!isJson) process.stdout.write(`seed ${seed}, ${all} rounds\n`);
+try {
+  await soak({
+    seed,
+    rounds: all,
+    roundMs: ROUND_MS,
+    onRound: (round) => {
+      rounds.push(round);
+      if (!isJson) process.stdout.write(`${describe(round, rounds.length, all)}\n`);
+    },
+  });
+  if (!isLevel(rounds)) throw new Error("memory did not stay level");
+} catch (error) {
+  process.stderr.write(`npm run soak: ${error instanceof Error ? error.message : String(error)}\n`);
+  process.exitCode = 1;
+}
+if (isJson) process.stdout.write(`${JSON.stringify({ seed, rounds })}\n`);
+process.exit();
