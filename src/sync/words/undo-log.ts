@@ -25,6 +25,7 @@
 
 import { plainLoad } from "../atomics.ts";
 import {
+  AGENT_HELD,
   AGENT_UNDO,
   AGENT_UNDO_COMMITTED,
   AGENT_UNDO_COUNT,
@@ -51,8 +52,8 @@ export function undoStore(memory: SharedMemory, lock: number, index: number, val
 
 /** The caller is about to change what `place` holds, which is `old`. */
 export function noteUndo(memory: SharedMemory, lock: number, place: number, old: number): void {
+  if (!isHeld(memory, lock)) return; // the caller is alone
   const { words, record } = memory;
-  if (words[lock] === 0) return; // nobody holds it: the caller is alone
   const count = plainLoad(words, record + AGENT_UNDO_COUNT);
   if (count === UNDO_LIMIT) {
     words[record + AGENT_UNDO_FULL] = lock;
@@ -63,6 +64,14 @@ export function noteUndo(memory: SharedMemory, lock: number, place: number, old:
   words[at + PLACE] = place;
   words[at + OLD] = old;
   words[record + AGENT_UNDO_COUNT] = count + 1;
+}
+
+/** By this thread's own held table: those who wait for the lock write its word. */
+function isHeld({ words, record, heldNext }: SharedMemory, lock: number): boolean {
+  if (lock === 0) return false;
+  for (let slot = heldNext - 1; slot >= record + AGENT_HELD; slot--)
+    if (words[slot] === lock) return true;
+  return false;
 }
 
 /** Whether this thread has entries that are to be committed. */
