@@ -7,8 +7,8 @@ import type { Fixture } from "./fixture.ts";
 
 /** One test of the suite. It throws where the suite's assertion would fail. */
 export interface ConformanceCase {
-  /** The suite's fixture: one device, or two. */
-  readonly fixture: "hmm" | "hmm2";
+  /** The suite's fixture: one device, or two. "beyond": as many, of a test that it does not have. */
+  readonly fixture: "hmm" | "hmm2" | "beyond" | "beyond2";
   readonly name: string;
   readonly run: (fixture: Fixture) => Promise<void>;
   /** RAM of the space, and memory of each device, where the usual is too small. */

@@ -1,6 +1,6 @@
 /**
  * @module `hmm conformance`: Linux's HMM selftests by name, each on a device whose memory is
- * private and on one whose memory is coherent. It says how many of the suite's cases there are, and
+ * private and on one whose memory is coherent; and what the suite does not test. It says how many of the suite's cases there are, and
  * how many of them run here.
  */
 
@@ -10,6 +10,7 @@ import type { CommandContext } from "../command.ts";
 import { EXIT_OK, EXIT_WRONG, UsageError } from "../exit-status.ts";
 import { quote } from "../option-values.ts";
 import { accessCases } from "./cases-access.ts";
+import { beyondCases } from "./cases-beyond.ts";
 import { hugeCases } from "./cases-huge.ts";
 import { migrateCases } from "./cases-migrate.ts";
 import { SUITE_TESTS } from "./cases.ts";
@@ -36,14 +37,19 @@ export function addConformance(parent: Command, context: CommandContext): void {
   parent
     .command("conformance")
     .description("run Linux's HMM selftests by name, on a private and on a coherent device")
-    .argument("[prefix...]", "only cases whose names begin so, such as hmm.migrate or hmm2")
+    .argument("[prefix...]", "only cases whose names begin so, such as hmm.migrate, hmm2 or beyond")
     .option("--json", "print one JSON object and nothing else on standard output")
     .action(
       async (prefixes: string[], flags: Flags) => await conform(allCases, prefixes, flags, context),
     );
 }
 
-const allCases: readonly ConformanceCase[] = [...accessCases, ...migrateCases, ...hugeCases];
+const allCases: readonly ConformanceCase[] = [
+  ...accessCases,
+  ...migrateCases,
+  ...hugeCases,
+  ...beyondCases,
+];
 
 interface Chosen {
   readonly name: string;
@@ -83,11 +89,13 @@ export async function conform(
   }
   const failed = results.filter(({ ok }) => !ok).length;
   const suiteCases = SUITE_TESTS * deviceKinds.length;
-  const casesHere = cases.length * deviceKinds.length;
+  const ofSuite = cases.filter(({ fixture }) => fixture.startsWith("hmm")).length;
+  const casesHere = ofSuite * deviceKinds.length;
+  const moreCases = (cases.length - ofSuite) * deviceKinds.length;
   out.write(
     flags.json === true
-      ? `${JSON.stringify({ suiteCases, casesHere, failed, results })}\n`
-      : `\n${results.length - failed} passed, ${failed} failed; of the suite's ${suiteCases} cases ${casesHere} run here\n`,
+      ? `${JSON.stringify({ suiteCases, casesHere, moreCases, failed, results })}\n`
+      : `\n${results.length - failed} passed, ${failed} failed; of the suite's ${suiteCases} cases ${casesHere} run here, and ${moreCases} more\n`,
   );
   context.exitStatus = failed === 0 ? EXIT_OK : EXIT_WRONG;
 }
@@ -107,7 +115,7 @@ async function failureOf(test: ConformanceCase, kind: DeviceKind): Promise<strin
     const timer = setTimeout(() => resolve(`took more than ${limitMs} ms`), limitMs);
     limit.signal.addEventListener("abort", () => clearTimeout(timer));
   });
-  const run = withFixture(kind, test.fixture === "hmm" ? 1 : 2, test.run, test).then(
+  const run = withFixture(kind, test.fixture.endsWith("2") ? 2 : 1, test.run, test).then(
     () => undefined,
     (error: unknown) => (error instanceof Error ? error.message : String(error)),
   );
