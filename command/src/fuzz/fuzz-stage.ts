@@ -6,6 +6,7 @@
  */
 
 import { explore } from "../../../src/checker/explore.ts";
+import { HarnessCpu } from "../../../src/checker/harness/harness-cpu.ts";
 import { HmmHarness, HARNESS_PAGE } from "../../../src/checker/harness/hmm-harness.ts";
 import { HARNESS_TABLE_PAGES, HarnessDevice } from "../../../src/checker/harness/harness-device.ts";
 import { defineScenario } from "../../../src/checker/scenario.ts";
@@ -16,6 +17,9 @@ import { DEVICE_PRIVATE } from "../../../src/memory/frames/device-frames.ts";
 import type { DeviceMemory } from "../../../src/memory/frames/device-frames.ts";
 import { hmmMirrorUnregister } from "../../../src/hmm/mirror/mirror.ts";
 import type { RamSnapshot } from "../../../src/memory/frames/ram-snapshot.ts";
+import { MADV_HUGEPAGE, doMadvise } from "../../../src/mm/calls/madvise.ts";
+import { HUGE_PAGES } from "../../../src/mm/huge.ts";
+import { claim, dropClaim, openSource } from "../../../src/mm/source/source-table.ts";
 import { joinDeviceSpaces } from "../../../src/mm/device-spaces.ts";
 import { registerDeviceMemoryOps } from "../../../src/mm/fault/device-private.ts";
 import { migrateFaultToRam } from "../../../src/mm/migrate/migrate-vma.ts";
@@ -28,6 +32,7 @@ import { bug } from "../../../src/sync/errors.ts";
 import type { Task } from "../../../src/sync/tasks/task.ts";
 import { Sampler } from "../../../src/checker/session/sampler.ts";
 import type { SampleOptions } from "../../../src/checker/session/sampler.ts";
+import { ProgramStore } from "./program-store.ts";
 import { TASK_NAMES } from "./fuzz-program.ts";
 import type { CallName, FuzzCall, FuzzProgram } from "./fuzz-program.ts";
 
@@ -35,6 +40,10 @@ const PAGES = 3;
 const PRESENT = 2;
 const ARENA_WORDS = 16_384;
 const FRAMES = 16;
+/** The first page of the block of 2 MiB. */
+const BLOCK_PAGE = HUGE_PAGES;
+/** Executions with huge pages are long. */
+export const STEPS_MAX = 40_000;
 /** Number of the device that has a memory of its own. */
 export const OWNER = 5;
 /** Fewer than programs ask for. */
@@ -84,6 +93,9 @@ export class FuzzStage {
   readonly device: HarnessDevice;
   /** Memory of a device, for pages that move. */
   readonly memory: DeviceMemory;
+  /** Of the source, of which each task has a claim. */
+  readonly cache: number;
+  readonly store: ProgramStore = new ProgramStore();
   readonly #tasks: number;
   readonly #ram: RamSnapshot;
   readonly #own: readonly HarnessDevice[];
@@ -91,6 +103,8 @@ export class FuzzStage {
   readonly #hasOwn: boolean[] = [];
   /** By task: its living children, the youngest last. */
   children: number[][] = [];
+  /** By task: its thread's accesses to the address space of the harness. */
+  #cpus: (HarnessCpu | undefined)[] = [];
   watcher: CallWatcher | undefined;
   /** What is allocated after a program of no calls. */
   #accountingAtEnd = "";
@@ -103,6 +117,7 @@ export class FuzzStage {
       present: PRESENT,
       arenaWords: ARENA_WORDS,
       frames: FRAMES,
+      hugePages: 1,
     });
     const { harness } = this;
     const { machine } = harness;
@@ -113,13 +128,24 @@ export class FuzzStage {
     this.memory = typeof memory === "number" ? bug(`No device memory: ${memory}`) : memory;
     // Made once a machine, and not by the first program that needs it.
     harness.run(joinDeviceSpaces(machine, harness.mm));
+    this.#mapBlock();
+    // Each task has a claim; the set-up's own becomes that of the first task.
+    this.cache = harness.run(
+      openSource(machine, { lengthBytes: this.store.sizeBytes(), isWritable: true }),
+    );
+    if (this.cache <= 0) bug(`No source: ${this.cache}`);
+    this.store.giveToAll(machine, this.cache, tasks);
+    for (let task = 1; task < tasks; task++) harness.run(claim(machine, this.cache));
     this.#own = Array.from({ length: tasks }, () => new HarnessDevice(harness));
     this.#tasks = tasks;
     // The set-up's own user becomes that of the first task.
     for (let task = 1; task < tasks; task++) harness.run(mmget(harness.mm));
     this.#ram = machine.ram.snapshot();
     const names = TASK_NAMES.slice(0, tasks);
-    this.#sampler = new Sampler(this.#scenarioOf("fuzz", names, () => this.#now));
+    this.#sampler = new Sampler(
+      this.#scenarioOf("fuzz", names, () => this.#now),
+      STEPS_MAX,
+    );
   }
 
   /** Runs a program of no calls to learn what is left when all is well. */
@@ -133,7 +159,7 @@ export class FuzzStage {
     const check = (): void => void (this.#accountingAtEnd = this.harness.accounting());
     const { findings } = explore(
       { ...nothing, check },
-      { engine: "random", executions: 1, checkDeterminism: false },
+      { engine: "random", executions: 1, checkDeterminism: false, maxSteps: STEPS_MAX },
     );
     const [found] = findings;
     if (found !== undefined) bug(`The stage of the fuzzer does not stand: ${found.message}`);
@@ -176,6 +202,8 @@ export class FuzzStage {
       reopen: () => {
         this.#ram.restore();
         this.children = tasks.map(() => []);
+        this.#cpus = [];
+        this.store.reset();
         this.#hasOwn.length = 0;
         return this;
       },
@@ -192,6 +220,23 @@ export class FuzzStage {
   /** The device that the task uses: its own if it has registered it, else that of the set-up. */
   deviceOf(task: number): HarnessDevice {
     return (this.#hasOwn[task] === true ? this.#own[task] : undefined) ?? this.device;
+  }
+
+  /** The accesses of the task's thread to an address space. */
+  cpuOf(task: number, mm: Mm): HarnessCpu {
+    if (mm.at !== this.harness.mm.at) return new HarnessCpu(this.harness, mm);
+    return (this.#cpus[task] ??= new HarnessCpu(this.harness));
+  }
+
+  /** A block of 2 MiB of which a page may be huge. Nothing of it is present. */
+  #mapBlock(): void {
+    const { harness } = this;
+    harness.map(BLOCK_PAGE, HUGE_PAGES);
+    const [address, lengthBytes] = [BLOCK_PAGE * PAGE_BYTES, HUGE_PAGES * PAGE_BYTES];
+    const errno = harness.run(
+      doMadvise(harness.machine, harness.mm, address, lengthBytes, MADV_HUGEPAGE),
+    );
+    if (errno !== 0) bug(`No block: ${errnoName(errno)}`);
   }
 
   /** Registers the task's own device. Nothing happens if it is. */
@@ -243,6 +288,7 @@ export class FuzzStage {
     yield* this.requireCoherent(this.deviceOf(task));
     yield* this.unregister(task);
     yield* mmput(machine, mm);
+    yield* dropClaim(machine, this.cache);
   }
 }
 
@@ -256,12 +302,14 @@ function* runTask(
   const results: number[] = [];
   for (const call of calls) {
     const operation = operations[call.op];
-    const base = pageOfResult(results[call.from ?? -1]) ?? HARNESS_PAGE;
+    const base =
+      call.huge === true ? BLOCK_PAGE : (pageOfResult(results[call.from ?? -1]) ?? HARNESS_PAGE);
+    const isWhole = call.huge === true && call.whole === true;
     const placed: PlacedCall = {
       task,
       call,
-      startPage: base + (call.page ?? 0),
-      pages: call.pages ?? 1,
+      startPage: base + (isWhole ? 0 : (call.page ?? 0)),
+      pages: isWhole ? HUGE_PAGES : (call.pages ?? 1),
     };
     const child = call.child === true ? stage.children[task]?.at(-1) : undefined;
     stage.watcher?.callBegan(task, call.op);

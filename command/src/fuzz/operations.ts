@@ -19,19 +19,19 @@ import { cpuFault } from "../../../src/mm/fault/cpu-fault.ts";
 import { doFork } from "../../../src/mm/lifetime/fork.ts";
 import {
   MADV_COLD,
+  MADV_COLLAPSE,
   MADV_DONTNEED,
   MADV_FREE,
+  MADV_HUGEPAGE,
+  MADV_NOHUGEPAGE,
+  MADV_PAGEOUT,
   MADV_POPULATE,
+  MADV_WILLNEED,
   doMadvise,
 } from "../../../src/mm/calls/madvise.ts";
 import type { Mm } from "../../../src/mm/mm-struct.ts";
 import { mmput } from "../../../src/mm/lifetime/mm.ts";
-import {
-  MAP_ANYWHERE,
-  MAP_FIXED_REPLACE,
-  MAP_FIXED_NOREPLACE,
-  doMmap,
-} from "../../../src/mm/calls/mmap.ts";
+import { doMmap } from "../../../src/mm/calls/mmap.ts";
 import { doMunmap } from "../../../src/mm/calls/munmap.ts";
 import { doMprotect } from "../../../src/mm/calls/mprotect.ts";
 import { doMremap } from "../../../src/mm/calls/mremap.ts";
@@ -41,9 +41,9 @@ import { EAGAIN, EBUSY, EEXIST, EFAULT, EINVAL, ENOMEM, EPERM } from "../../../s
 import type { Task } from "../../../src/sync/tasks/task.ts";
 import type { FuzzCall } from "./fuzz-program.ts";
 import type { FuzzStage, Operation, OperationTable, PlacedCall } from "./fuzz-stage.ts";
+import { accessOperations } from "./access-operations.ts";
+import { placementOf } from "./placement.ts";
 import { movingOperations } from "./moving-operations.ts";
-
-const placements = { fixed: MAP_FIXED_REPLACE, noreplace: MAP_FIXED_NOREPLACE } as const;
 
 function protectionOf({ write, none }: FuzzCall): number {
   if (none === true) return 0;
@@ -58,7 +58,7 @@ function doMmapCall(
   return doMmap(harness.machine, mm, {
     lengthBytes: pages * PAGE_BYTES,
     address: call.place === undefined ? 0 : startPage * PAGE_BYTES,
-    placement: call.place === undefined ? MAP_ANYWHERE : placements[call.place],
+    placement: placementOf(call),
     protection: protectionOf(call),
     shared: call.shared === true,
     bufferPfn: 0,
@@ -164,7 +164,13 @@ export const operations: OperationTable = {
   free: advising(MADV_FREE),
   cold: advising(MADV_COLD),
   populate: advising(MADV_POPULATE),
+  willneed: advising(MADV_WILLNEED),
+  pageout: advising(MADV_PAGEOUT),
+  hugepage: advising(MADV_HUGEPAGE),
+  nohugepage: advising(MADV_NOHUGEPAGE),
+  collapse: advising(MADV_COLLAPSE),
   ...movingOperations,
+  ...accessOperations,
   fork: { perform: ({ harness }, mm) => doFork(harness.machine, mm), answers: [ENOMEM] },
   "exit-child": {
     *perform({ harness }, mm) {

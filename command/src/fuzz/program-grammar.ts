@@ -15,6 +15,10 @@ const PAGES_CHOICES = [1, 1, 1, 2, 2, 3, 4];
 
 /** The weights of calls that are chosen more often. */
 const EXTRA: readonly CallName[] = [
+  "load",
+  "store",
+  "store",
+  "map-source",
   "munmap",
   "touch",
   "serve",
@@ -28,11 +32,20 @@ const EXTRA: readonly CallName[] = [
 ];
 const DRAWN: readonly CallName[] = [...CALLS, ...EXTRA];
 
+/** Calls that may be about all of a huge page. Each takes a step for every page that is there. */
+const WHOLE: ReadonlySet<CallName> = new Set([
+  ...(["munmap", "mprotect", "mremap", "dontneed", "free"] as const),
+  ...(["hugepage", "nohugepage", "collapse"] as const),
+]);
+/** One new program in so many is about a block of 2 MiB: its executions are ten times as long. */
+const HUGE_SELDOM = 200;
+
 /** A program of 2 to 4 tasks. */
 export function randomProgram(random: RandomNumbers): FuzzProgram {
   const tasks = 2 + Math.min(random.below(3), random.below(3));
-  const lists = Array.from({ length: tasks }, () => randomCalls(random));
-  return programOf(lists);
+  const isHuge = random.below(HUGE_SELDOM) === 0;
+  const lists = Array.from({ length: isHuge ? 2 : tasks }, () => randomCalls(random));
+  return programOf(isHuge ? lists.map((calls) => aboutBlock(calls, random)) : lists);
 }
 
 /** A mutation of `program`: a call added, removed, replaced or moved, or a task of `other`. */
@@ -75,6 +88,20 @@ export function programOf(lists: readonly (readonly FuzzCall[])[]): FuzzProgram 
   return { tasks: Object.fromEntries(lists.map((calls, i) => [TASK_NAMES[i] ?? "", calls])) };
 }
 
+/** Whether the program is about the block of 2 MiB. */
+export function isAboutBlock({ tasks }: FuzzProgram): boolean {
+  return Object.values(tasks).some((calls) => calls.some(({ huge }) => huge === true));
+}
+
+/** Most of the calls become calls about the block of 2 MiB. */
+function aboutBlock(calls: readonly FuzzCall[], random: RandomNumbers): FuzzCall[] {
+  return calls.map((call) => {
+    if (random.below(3) === 0) return call;
+    const isWhole = WHOLE.has(call.op) && random.below(2) === 0;
+    return { ...call, huge: true, ...(isWhole && { whole: true }) };
+  });
+}
+
 function randomCalls(random: RandomNumbers): FuzzCall[] {
   const length = 1 + random.below(CALLS_OF_TASK_MAX);
   return Array.from({ length }, (_, index) => randomCall(random, index));
@@ -93,8 +120,10 @@ function randomCall(random: RandomNumbers, index: number): FuzzCall {
     ...(hasPages(op) ? { pages: pick(random, PAGES_CHOICES, 1) } : {}),
     ...(mayWrite(op) && isOften() ? { write: true } : {}),
     ...((op === "mprotect" || op === "pin") && isSeldom() ? { none: true } : {}),
-    ...(op === "mmap" && isSeldom() ? { shared: true } : {}),
-    ...((op === "mmap" || op === "mremap") && place !== undefined ? { place } : {}),
+    ...((op === "mmap" || op === "map-source") && isSeldom() ? { shared: true } : {}),
+    ...((op === "mmap" || op === "map-source" || op === "mremap") && place !== undefined
+      ? { place }
+      : {}),
     ...(op === "mremap"
       ? { newPages: pick(random, PAGES_CHOICES, 1), to: pick(random, PAGE_CHOICES, 0) }
       : {}),
@@ -102,16 +131,31 @@ function randomCall(random: RandomNumbers, index: number): FuzzCall {
   };
 }
 
+const PAGELESS: ReadonlySet<CallName> = new Set([
+  ...(["fork", "exit-child", "touch", "load", "store"] as const),
+  ...(["use", "evict", "register", "unregister"] as const),
+]);
+
 function hasPages(op: CallName): boolean {
-  return !["fork", "exit-child", "touch", "use", "evict", "register", "unregister"].includes(op);
+  return !PAGELESS.has(op);
 }
 
 function mayWrite(op: CallName): boolean {
-  return ["mmap", "mprotect", "touch", "serve", "pin"].includes(op);
+  return ["mmap", "map-source", "mprotect", "touch", "serve", "pin"].includes(op);
 }
 
+const OF_DEVICE: ReadonlySet<CallName> = new Set<CallName>([
+  "serve",
+  "snapshot",
+  "use",
+  "evict",
+  "register",
+  "unregister",
+  "resize-source",
+]);
+
 function isOfDevice(op: CallName): boolean {
-  return ["serve", "snapshot", "use", "evict", "register", "unregister"].includes(op);
+  return OF_DEVICE.has(op);
 }
 
 function pick<T>(random: RandomNumbers, from: readonly T[], otherwise: T): T {

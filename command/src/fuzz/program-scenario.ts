@@ -5,7 +5,7 @@
 
 import type { AnyScenario, ScenarioExploration } from "../../../src/checker/scenario.ts";
 import type { FuzzFile, FuzzProgram } from "./fuzz-program.ts";
-import { FuzzStage } from "./fuzz-stage.ts";
+import { FuzzStage, STEPS_MAX } from "./fuzz-stage.ts";
 import type { OperationTable } from "./fuzz-stage.ts";
 import { operations } from "./operations.ts";
 
@@ -67,8 +67,8 @@ const BOUND_LIMIT = 2;
 const SAMPLES = 20_000;
 
 function explorationFor(preemptions: number): ScenarioExploration {
-  if (preemptions <= BOUND_LIMIT) return { engine: "bounded", preemptions };
-  return { engine: "pos", executions: SAMPLES };
+  if (preemptions <= BOUND_LIMIT) return { engine: "bounded", preemptions, maxSteps: STEPS_MAX };
+  return { engine: "pos", executions: SAMPLES, maxSteps: STEPS_MAX };
 }
 
 function unreachable(): never {

@@ -8,19 +8,18 @@ import { explore } from "../../../src/checker/explore.ts";
 import type { ExploreOptions } from "../../../src/checker/explore.ts";
 import type { Finding } from "../../../src/checker/findings/finding.ts";
 import { minimise } from "../../../src/checker/replay/minimise.ts";
+import { confirm } from "./confirm.ts";
 import type { FuzzCall, FuzzProgram } from "./fuzz-program.ts";
+import { STEPS_MAX } from "./fuzz-stage.ts";
 import type { OperationTable } from "./fuzz-stage.ts";
 import { natureOf } from "./nature.ts";
 import { programOf, withoutCall } from "./program-grammar.ts";
-import { programScenario } from "./program-scenario.ts";
+import { programScenario, stageFor } from "./program-scenario.ts";
 
-/** The searches in a smaller program, the cheap and effective ones first. */
-const SEARCHES: readonly ExploreOptions[] = [
-  { engine: "pct", executions: 60, seed: 1 },
-  { engine: "pos", executions: 60, seed: 2 },
-  { engine: "random", executions: 60, seed: 3 },
-  { engine: "bounded", preemptions: 1, executions: 300 },
-];
+/** The samples of a smaller program, the most effective first; then a bounded search. */
+const SAMPLES = ["pct", "pos", "random"] as const;
+const EXECUTIONS = 60;
+const SEARCH: ExploreOptions = { engine: "bounded", preemptions: 1, executions: 300 };
 
 export interface ShrunkProgram {
   readonly program: FuzzProgram;
@@ -63,17 +62,21 @@ function findAgain(
   wanted: Finding,
   table: OperationTable,
 ): Finding | undefined {
-  const scenario = programScenario(program, "fuzz", table);
-  const isSame = (found: Finding): boolean => natureOf(found) === natureOf(wanted);
-  for (const search of SEARCHES) {
-    const found = explore(scenario, {
-      ...search,
-      checkDeterminism: false,
-      stopAt: isSame,
-    }).findings.find(isSame);
+  const nature = natureOf(wanted);
+  const stopAt = (found: Finding): boolean => natureOf(found) === nature;
+  const stage = stageFor(Object.keys(program.tasks).length);
+  for (const [seed, engine] of SAMPLES.entries()) {
+    const options = { engine, seed, executions: EXECUTIONS, stopAt };
+    const seen = stage.sample(program, table, options).findings.find(stopAt);
+    const found = seen === undefined ? undefined : confirm(program, seen, table);
     if (found !== undefined) return found;
   }
-  return undefined;
+  return explore(programScenario(program, "fuzz", table), {
+    ...SEARCH,
+    checkDeterminism: false,
+    maxSteps: STEPS_MAX,
+    stopAt,
+  }).findings.find(stopAt);
 }
 
 /** Calls are counted through all tasks; the last place of each task stands for the task. */
@@ -118,7 +121,18 @@ function* withSimplerCall(program: FuzzProgram, place: number): Generator<FuzzPr
 
 /** The call without one of the things it says, or with half as many pages. */
 function* simplerCalls(call: FuzzCall): Generator<FuzzCall> {
-  for (const word of ["from", "child", "shared", "none", "place", "write", "page", "to"] as const) {
+  for (const word of [
+    "huge",
+    "whole",
+    "from",
+    "child",
+    "shared",
+    "none",
+    "place",
+    "write",
+    "page",
+    "to",
+  ] as const) {
     if (call[word] === undefined) continue;
     const { [word]: _gone, ...rest } = call;
     yield rest;

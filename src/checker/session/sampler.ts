@@ -41,11 +41,13 @@ export interface Sample {
 
 export class Sampler {
   readonly #scenario: Scenario<unknown>;
+  readonly #maxSteps: number;
   #used: SessionStart["used"];
 
-  /** Nobody else uses the scenario's memory while {@link sample} runs. */
-  constructor(scenario: Scenario<unknown>) {
+  /** An execution of more steps is endless. Nobody else uses the scenario's memory while {@link sample} runs. */
+  constructor(scenario: Scenario<unknown>, maxSteps: number) {
     this.#scenario = scenario;
+    this.#maxSteps = maxSteps;
   }
 
   /** Forgets what it has learnt: what comes depends on what follows alone. */
@@ -60,7 +62,7 @@ export class Sampler {
     used?.run.digests.forget();
     const session = new Session(
       this.#scenario,
-      { ...options, checkDeterminism: false },
+      { ...options, checkDeterminism: false, maxSteps: this.#maxSteps },
       {
         dependence: LEAST,
         from: undefined,
