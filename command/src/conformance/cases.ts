@@ -7,7 +7,10 @@ import type { Fixture } from "./fixture.ts";
 
 /** One test of the suite. It throws where the suite's assertion would fail. */
 export interface ConformanceCase {
-  /** The suite's fixture: one device, or two. "beyond": as many, of a test that it does not have. */
+  /**
+   * The suite's fixture: one device, or two. "beyond" and "beyond2" have as many, for tests that
+   * the suite does not have.
+   */
   readonly fixture: "hmm" | "hmm2" | "beyond" | "beyond2";
   readonly name: string;
   readonly run: (fixture: Fixture) => Promise<void>;

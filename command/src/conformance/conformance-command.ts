@@ -1,7 +1,7 @@
 /**
  * @module `hmm conformance`: Linux's HMM selftests by name, each on a device whose memory is
- * private and on one whose memory is coherent; and what the suite does not test. It says how many of the suite's cases there are, and
- * how many of them run here.
+ * private and on one whose memory is coherent; and what the suite does not test. It says how many
+ * of the suite's cases there are, and how many of them run here.
  */
 
 import type { Command } from "commander";

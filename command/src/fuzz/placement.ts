@@ -1,4 +1,7 @@
-/** @module Where a call of a random program maps. */
+/**
+ * @module Where a call of a random program maps: the placement of mmap for the `place` of a call.
+ * mremap has words of its own.
+ */
 
 import {
   MAP_ANYWHERE,

@@ -44,7 +44,10 @@ export class Sampler {
   readonly #maxSteps: number;
   #used: SessionStart["used"];
 
-  /** An execution of more steps is endless. Nobody else uses the scenario's memory while {@link sample} runs. */
+  /**
+   * An execution of more than `maxSteps` is endless. Nobody else uses the scenario's memory while
+   * {@link sample} runs.
+   */
   constructor(scenario: Scenario<unknown>, maxSteps: number) {
     this.#scenario = scenario;
     this.#maxSteps = maxSteps;
