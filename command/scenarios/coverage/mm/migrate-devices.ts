@@ -16,7 +16,9 @@ import { hmmRangeExclusive } from "../../../../src/hmm/walk/exclusive.ts";
 import { dataStep } from "../../../../src/memory/frames/page-data.ts";
 import { MADV_DONTNEED, doMadvise } from "../../../../src/mm/calls/madvise.ts";
 import { doMprotect } from "../../../../src/mm/calls/mprotect.ts";
+import { doMremap } from "../../../../src/mm/calls/mremap.ts";
 import { doMunmap } from "../../../../src/mm/calls/munmap.ts";
+import { evictDeviceFrame } from "../../../../src/mm/migrate/device-evict.ts";
 import { doFork } from "../../../../src/mm/lifetime/fork.ts";
 import {
   KIND_DEVICE_EXCLUSIVE,
@@ -25,6 +27,7 @@ import {
   ptePfn,
   withoutWrite,
 } from "../../../../src/mm/pte.ts";
+import { viewClose, viewOpen } from "../../../../src/mm/view/view-open.ts";
 import { VM_READ } from "../../../../src/mm/vma/vma.ts";
 import { EVENT_MIGRATE } from "../../../../src/notifier/events.ts";
 import { EBUSY, EFAULT, ENOMEM, EPERM } from "../../../../src/sync/errno.ts";
@@ -43,6 +46,7 @@ import {
   addTo,
   childOf,
   contents,
+  copiesEarly,
   migrating,
   ontoDevice,
   toDevice,
@@ -137,6 +141,14 @@ function requireAlone({ device, deaf }: MigrationWorld, harness: HmmHarness): vo
 function* serve(world: MigrationWorld): Task<void> {
   yield* requireAnswer(deviceOf(world).serve(PAGE, 1), [0, EBUSY]);
 }
+
+/** The device reaches the page, which brings it back; then its thread adds. */
+function* serveAndAdd(world: MigrationWorld, harness: HmmHarness): Task<void> {
+  yield* serve(world);
+  yield* addTo(0)(world, harness);
+}
+
+const evict: Body = ({ memory }, { machine }) => evictDeviceFrame(machine, memory, memory.basePfn);
 
 function* serveUnchecked(world: MigrationWorld): Task<void> {
   const isValid = (): Task<boolean> => DONE_TRUE;
@@ -244,6 +256,35 @@ const exclusiveCalls: readonly (readonly [
     () => {},
   ],
   ["migration", STEPS, toDevice, requireSum(0)],
+  [
+    "mremap",
+    ["mm/calls/mremap.doMremap"],
+    (_world, { machine, mm }) =>
+      doMremap(machine, mm, {
+        address: ADDRESS,
+        oldLengthBytes: PAGE_BYTES,
+        newLengthBytes: PAGE_BYTES,
+        mayMove: true,
+        to: ADDRESS + 4 * PAGE_BYTES,
+      }),
+    ({ added }, harness) => {
+      if (harness.entryOf(PAGE) !== 0) bug("The page is at its old place");
+      const pfn = ptePfn(harness.entryOf(PAGE + 4));
+      const { sections } = harness.machine.ram;
+      const now = sections.of(pfn).i32[sections.wordIndex(pfn)]!;
+      if (now !== BEFORE + added) bug(`At its new place the page holds ${now}`);
+    },
+  ],
+  [
+    "view",
+    ["mm/view/view-open.viewOpen"],
+    function* (_world, { machine, mm }) {
+      const at = yield* viewOpen(machine, mm, PAGE, PAGE + 1, true);
+      if (at < 0) bug(`A view of a page that can be had answered ${at}`);
+      yield* viewClose(machine, at);
+    },
+    requireSum(0),
+  ],
 ];
 
 export const migrationsBesideDevices: readonly Covered[] = [
@@ -263,6 +304,30 @@ export const migrationsBesideDevices: readonly Covered[] = [
         "The device programs what it has read without asking whether the range is valid.",
         "assertion",
         { serve: serveUnchecked },
+      ],
+    ],
+  }),
+  migrating({
+    name: "evict-vs-serve",
+    summary: "A page's frame is evicted from one device while another device faults on the page.",
+    isThere: true,
+    exploration: { engine: "bounded", preemptions: 1 },
+    prepare: mirroring(undefined, false),
+    tasks: {
+      evict: [["mm/migrate/device-evict.evictDeviceFrame", ...STEPS], evict],
+      serve: [["hmm/walk/fault.hmmRangeFault"], serveAndAdd],
+    },
+    check(world, harness): void {
+      deviceOf(world).requireCoherent();
+      requireSum(1)(world, harness);
+      if (world.memory.usedPages !== 0) bug("A frame of the device is used");
+    },
+    twins: [
+      [
+        "copied-early",
+        "The contents are copied before the entry is taken.",
+        "assertion",
+        { evict: copiesEarly(evict) },
       ],
     ],
   }),

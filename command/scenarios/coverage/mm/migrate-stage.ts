@@ -10,6 +10,7 @@ import { HarnessCpu } from "../../../../src/checker/harness/harness-cpu.ts";
 import type { ScenarioExploration } from "../../../../src/checker/scenario.ts";
 import { makeDeviceMemory } from "../../../../src/memory/device-memory.ts";
 import { DEVICE_PRIVATE, takeDeviceFrame } from "../../../../src/memory/frames/device-frames.ts";
+import { dataStep } from "../../../../src/memory/frames/page-data.ts";
 import type {
   DeviceMemory,
   DeviceMemoryType,
@@ -285,6 +286,23 @@ export function contents(harness: HmmHarness, mm: Mm = harness.mm, word: number 
   if (!holdsFrame(pte)) return 0;
   const { ram } = harness.machine;
   return ram.sections.of(ptePfn(pte)).i32[ram.sections.wordIndex(ptePfn(pte)) + word]!;
+}
+
+/**
+ * Broken: keeps the contents from before `body`, and writes them to the page after it, as a copy
+ * that is made before the entry is taken would.
+ */
+export function copiesEarly(body: Body): Body {
+  return function* (world, harness) {
+    const { ram, memory } = harness.machine;
+    const kept = contents(harness);
+    yield* body(world, harness);
+    const pte = harness.entryOf(PAGE);
+    if (!holdsFrame(pte)) return;
+    const pfn = ptePfn(pte);
+    yield* dataStep(memory, "write", pfn);
+    ram.sections.of(pfn).i32[ram.sections.wordIndex(pfn)] = kept;
+  };
 }
 
 /** Where the page is: its frame is the device's. */

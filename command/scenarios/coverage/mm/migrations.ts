@@ -41,6 +41,7 @@ import {
   toDeviceUnlocked,
   toDeviceUnlockedUnasked,
   toDeviceWithOldRights,
+  copiesEarly,
 } from "./migrate-stage.ts";
 import type { Body, MigrationWorld } from "./migrate-stage.ts";
 
@@ -224,6 +225,57 @@ const againstAccesses: readonly Covered[] = [
   }),
 ];
 
+/** A broken copy loses what the other thread has added meanwhile. */
+function addingMeanwhile(
+  name: string,
+  summary: string,
+  isThere: boolean,
+  move: readonly [runs: readonly string[], body: Body],
+  add: readonly [runs: readonly string[], body: Body],
+): Covered {
+  const [runs, body] = move;
+  return migrating({
+    name,
+    summary,
+    isThere,
+    exploration: { engine: "bounded", preemptions: 1 },
+    tasks: { move: [runs, body], add: [...add] },
+    check: requireContents(BEFORE + 1),
+    twins: [
+      [
+        "copied-early",
+        "The contents are copied before the entry is taken.",
+        "assertion",
+        { move: copiesEarly(body) },
+      ],
+    ],
+  });
+}
+
+const addedMeanwhile: readonly Covered[] = [
+  addingMeanwhile(
+    "touch-vs-add",
+    "A CPU thread touches a page in private memory, another touches it and adds.",
+    true,
+    [TOUCH, load],
+    [TOUCH, addTo(0)],
+  ),
+  addingMeanwhile(
+    "to-device-vs-back-and-add",
+    "A page moves to a device; another thread brings it back, and adds.",
+    false,
+    [STEPS, toDevice],
+    [STEPS, backAndAdd],
+  ),
+  addingMeanwhile(
+    "end-of-device-vs-add",
+    "A device ends while a CPU thread adds to a page in its memory.",
+    true,
+    [["mm/migrate/device-evict.endDeviceMemory", ...STEPS], endDevice],
+    [ACCESS, addTo(0)],
+  ),
+];
+
 const againstOthers: readonly Covered[] = [
   migrating({
     name: "to-device-vs-discard",
@@ -299,7 +351,14 @@ const againstOthers: readonly Covered[] = [
       if (isOnDevice(harness)) bug("The page is in the memory of a device that has ended");
       if (isOnDevice(harness, childOf(world, harness))) bug("The child's page is");
     },
-    twins: [],
+    twins: [
+      [
+        "own-space-only",
+        "The device looks into the space that it knows, and not into those that are listed.",
+        "assertion",
+        { end: backToRam },
+      ],
+    ],
   }),
   migrating({
     name: "end-of-device-vs-exit",
@@ -311,9 +370,21 @@ const againstOthers: readonly Covered[] = [
       exit: [["mm/lifetime/mm.mmput", "mm/device-spaces.leaveDeviceSpaces"], exit],
     },
     check: () => {},
-    twins: [],
+    twins: [
+      [
+        "without-user",
+        "The device looks into a space of which it has no user.",
+        "use-after-free",
+        { end: backToRam },
+      ],
+    ],
   }),
 ];
+
+function* backAndAdd(world: MigrationWorld, harness: HmmHarness): Task<void> {
+  yield* backToRam(world, harness);
+  yield* addTo(0)(world, harness);
+}
 
 function* endDevice({ memory }: MigrationWorld, { machine }: HmmHarness): Task<void> {
   const answer = yield* endDeviceMemory(machine, memory, Infinity);
@@ -325,4 +396,9 @@ function* exit(world: MigrationWorld, { machine, mm }: HmmHarness): Task<void> {
   yield* mmput(machine, mm);
 }
 
-export const migrations: readonly Covered[] = [...againstAccesses, ...withLock, ...againstOthers];
+export const migrations: readonly Covered[] = [
+  ...againstAccesses,
+  ...withLock,
+  ...addedMeanwhile,
+  ...againstOthers,
+];
