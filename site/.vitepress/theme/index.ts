@@ -46,9 +46,9 @@ const World = mountedBy(
 const Layout = defineComponent({
   setup() {
     const { frontmatter } = useData();
-    const bottom = (): ReturnType<typeof h> | never[] => {
-      if (frontmatter.value["live"] === true) return h(Live);
-      return frontmatter.value["world"] === true ? h(World) : [];
+    const bottom = (): ReturnType<typeof h>[] => {
+      if (frontmatter.value["live"] === true) return [h(Live)];
+      return frontmatter.value["world"] === true ? [h(World)] : [];
     };
     return () => h(DefaultTheme.Layout, null, { "page-bottom": bottom });
   },
