@@ -11,6 +11,7 @@ import {
   type Protection,
 } from "../../src/index.ts";
 import type { ThreadPort } from "../../src/index.ts";
+import { mmapWriteLockHalfDone } from "../../src/mm/migration.ts";
 import { inside } from "../inside.ts";
 
 export interface PeerOrder {
@@ -205,6 +206,18 @@ const jobs = {
         note("locked");
         waitForWord(word);
         yield* mmapLock.upWrite();
+      })(),
+    );
+  },
+
+  /** Is in the middle of a change of the mappings for ever. Says "locked" when it is. */
+  holdHalfDone: (): void => {
+    const { machine, mm } = inside(space());
+    inside(space()).runSync(
+      (function* () {
+        yield* mmapWriteLockHalfDone(machine, mm);
+        note("locked");
+        waitForWord(new Int32Array(new SharedArrayBuffer(4)));
       })(),
     );
   },

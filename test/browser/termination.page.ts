@@ -96,12 +96,30 @@ pageTest(
 );
 
 pageTest(
-  "terminated while it held the address space's lock: page and Worker are told which thread and which lock",
+  "terminated while it held the address space's lock, and had changed nothing: page and Worker go on",
   async () => {
     const space = await AddressSpace.create({ ramBytes: 2 ** 20 });
     const [victim, survivor] = await Promise.all([Peer.start(space), Peer.start(space)]);
     const locked = victim.nextNote();
     void victim.do("holdMmapLock", new Int32Array(new SharedArrayBuffer(4)));
+    await locked;
+    const waiting = [space.mmap(PAGE), survivor.do("map", PAGE)];
+    victim.terminate();
+    const places = await Promise.all(waiting);
+    check(places[0] !== places[1], "two mappings");
+    await survivor.leave();
+    checkEqual((await space.stats()).mappedBytes, 2 * PAGE, "bytes that are mapped");
+    await space.dispose();
+  },
+);
+
+pageTest(
+  "terminated in what cannot be taken back: page and Worker are told which thread, and in what",
+  async () => {
+    const space = await AddressSpace.create({ ramBytes: 2 ** 20 });
+    const [victim, survivor] = await Promise.all([Peer.start(space), Peer.start(space)]);
+    const locked = victim.nextNote();
+    void victim.do("holdHalfDone");
     await locked;
     const waiting = [errorOf(() => space.mmap(PAGE)), errorOf(() => survivor.do("map", PAGE))];
     victim.terminate();
@@ -109,7 +127,7 @@ pageTest(
       checkEqual(error.code, "EOWNERDEAD", error.message);
       check(
         error.message.includes(
-          `thread "worker ${victim.name}" was terminated while it held mmapLock`,
+          `thread "worker ${victim.name}" was terminated while it held invalidation`,
         ),
         error.message,
       );

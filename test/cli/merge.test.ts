@@ -115,8 +115,8 @@ async function fuzzJson(
 ): Promise<string> {
   const terminal = capturedTerminal();
   const flags = {
-    seed: 9,
-    programs: 34,
+    seed: 30,
+    programs: 20,
     jobs,
     output: folder,
     json: true as const,
@@ -141,7 +141,7 @@ test("so many programs of a seed are the same search on any number of threads, a
   assert.deepEqual([merged.status, merged.err], [1, ""]);
   assert.deepEqual(fuzzSaid(merged.out), whole);
   const told = await hmm("merge", ...paths);
-  assert.match(told.out, /^assertion: The device .*hmm replay .* findings? \(seed 9\)\n$/s);
+  assert.match(told.out, /^assertion: The device .*hmm replay .* findings? \(seed 30\)\n$/s);
   const [first = ""] = paths;
   const [check = ""] = await checkParts(2, "holes/parked");
   assert.match((await hmm("merge", first, check)).err, /runs with other arguments or options/);

@@ -72,7 +72,7 @@ const REFUSED: readonly (readonly [args: string, says: RegExp])[] = [
   ["run file package.json README.md", /Too many arguments/],
   ["run geocode --budget 1TiB", /--budget: must be a size/],
   ["run geocode --budget 70000.5", /--budget: must be a size/],
-  ["run geocode --device webgpu", /Cannot use 'webgpu' as --device: must be software/],
+  ["run geocode --device cuda", /Cannot use 'cuda' as --device: must be software/],
   ["run geocode --device \u001B[31mred", /Cannot use '\?\[31mred'/],
 ];
 

@@ -97,8 +97,15 @@ function startThreads({ space }: World, seed: number, control: Int32Array): Prom
   });
 }
 
-/** Has a device count until the signal. The number of dispatches of 64 items, at least one. */
-async function keepCounting({ space }: World, signal: AbortSignal): Promise<number> {
+/**
+ * Has a device count until the signal. The number of dispatches of 64 items, at least one: of the
+ * first, which makes the device's tables, `ready` is told.
+ */
+async function keepCounting(
+  { space }: World,
+  signal: AbortSignal,
+  ready: () => void,
+): Promise<number> {
   const device = await SoftwareDevice.create(space, { memoryBytes: 16 * PAGE, threads: 1 });
   const module = new URL("./count-kernel.js", import.meta.url);
   const kernel = device.kernel({ module, exportName: "count" });
@@ -106,6 +113,7 @@ async function keepCounting({ space }: World, signal: AbortSignal): Promise<numb
   do {
     await kernel.dispatch(64, { args: [COUNTERS + PAGE, COUNTER_PAGES - 1] });
     dispatches++;
+    ready();
     await sleep(1);
   } while (!signal.aborted);
   await device[Symbol.asyncDispose]();
@@ -176,13 +184,18 @@ async function soakOnce(
   roundMs: number,
 ): Promise<SoakRound> {
   const { space } = world;
-  space.mmapSync(COUNTER_PAGES * PAGE, { address: COUNTERS, fixed: "replace" });
+  // Shared: a store after a fork needs no frame, of which there may be none.
+  const place = { address: COUNTERS, fixed: "replace", shared: true } as const;
+  space.mmapSync(COUNTER_PAGES * PAGE, place);
   for (let page = 0; page < COUNTER_PAGES; page++) space.u32.store(COUNTERS + page * PAGE, 0);
   const control = new Int32Array(new SharedArrayBuffer(4));
   const stopping = new AbortController();
   const { signal } = stopping;
   const threads = startThreads(world, seed, control);
-  const device = keepCounting(world, signal);
+  let ready = (): void => {};
+  const counting = new Promise<void>((resolve) => (ready = resolve));
+  const device = keepCounting(world, signal, () => ready());
+  await Promise.race([counting, device]); // its tables take memory, which is used up soon
   const beside =
     kind === "kills"
       ? keepKilling(world, seed, signal)

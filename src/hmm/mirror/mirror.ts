@@ -89,15 +89,16 @@ export function* hmmMirrorRegister(mirror: HmmMirror, mm: Mm): Task<Errno> {
     bug(`Cannot register ${String(mirror)}: the address space has died; hold an mm user`);
   }
   if (mm.memory !== machine.memory) return EINVAL;
+  const use = useMirrorOps(machine, record.opsId); // throws where this thread has not loaded them
   beginHalfDone(mm);
-  const errno = yield* registerLocked(mirror, mm);
+  const errno = yield* registerLocked(mirror, mm, use);
   endHalfDone(mm);
   return errno;
 }
 
-function* registerLocked(mirror: HmmMirror, mm: Mm): Task<Errno> {
+function* registerLocked(mirror: HmmMirror, mm: Mm, use: Task<Errno>): Task<Errno> {
   const { machine, record } = mirror;
-  const errno = yield* useMirrorOps(machine, record.opsId);
+  const errno = yield* use;
   if (errno !== 0) return errno;
   const hmm = yield* hmmGetOrCreate(machine, mm);
   if (hmm < 0) {
