@@ -5,7 +5,7 @@
  * live page alone, into `site/live/dist/`.
  */
 
-import { existsSync } from "node:fs";
+import { existsSync, statSync } from "node:fs";
 import { parseArgs } from "node:util";
 import { rootPath, runCommand } from "./testing/run-command.mjs";
 import { missingFragments } from "./site/fragments.mjs";
@@ -57,6 +57,13 @@ async function buildSite() {
   process.stdout.write(`The site is in ${sitePath}dist.\n`);
 }
 
+/** Whether what the lock file names is installed: npm writes a copy of it when it is done. */
+function areToolsCurrent() {
+  const installed = `${sitePath}node_modules/.package-lock.json`;
+  if (!existsSync(installed)) return false;
+  return statSync(installed).mtimeMs >= statSync(`${sitePath}package-lock.json`).mtimeMs;
+}
+
 /** @returns {string | undefined} */
 function readOnlyOption() {
   try {
@@ -71,7 +78,7 @@ if (only !== undefined && only !== "live") {
   process.stderr.write(`npm run site: only \`--only live\` is known, not: ${only}\n`);
   process.exit(2);
 }
-if (!existsSync(`${sitePath}node_modules`)) {
+if (!areToolsCurrent()) {
   await step("install the site's tools", "npm", ["ci", "--prefix", sitePath]);
 }
 await step("build the library", "npm", ["run", "build"]);
