@@ -2,22 +2,14 @@
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { AddressSpace, HmmError } from "../../../src/index.ts";
+import { HmmError } from "../../../src/index.ts";
 import { KernelCompileError, WebGpuDevice, type WebGpuBinding } from "../../../src/webgpu.ts";
 import { missingGpu } from "./find-gpu.ts";
+import { withDevice } from "./with-device.ts";
 
 const skip = missingGpu;
 const timeout = 60_000;
 const PAGE = 4096;
-
-async function withDevice(
-  memoryBytes: number,
-  use: (device: WebGpuDevice, space: AddressSpace) => Promise<void>,
-): Promise<void> {
-  await using space = await AddressSpace.create({ ramBytes: 2 ** 24 });
-  await using device = await WebGpuDevice.create(space, { memoryBytes });
-  await use(device, space);
-}
 
 const codeOf = (error: unknown): string | undefined =>
   error instanceof HmmError ? error.code : undefined;

@@ -4,22 +4,14 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { WgslError } from "../../../src/devices/webgpu/wgsl/diagnostics.ts";
 import { makeProgram } from "../../../src/devices/webgpu/wgsl/program.ts";
-import { AddressSpace, HmmError } from "../../../src/index.ts";
-import { KernelCompileError, WebGpuDevice } from "../../../src/webgpu.ts";
+import { HmmError } from "../../../src/index.ts";
+import { KernelCompileError } from "../../../src/webgpu.ts";
 import { missingGpu } from "./find-gpu.ts";
+import { withDevice } from "./with-device.ts";
 
 const skip = missingGpu;
 const timeout = 60_000;
 const PAGE = 4096;
-
-async function withDevice(
-  memoryBytes: number,
-  use: (device: WebGpuDevice, space: AddressSpace) => Promise<void>,
-): Promise<void> {
-  await using space = await AddressSpace.create({ ramBytes: 2 ** 24 });
-  await using device = await WebGpuDevice.create(space, { memoryBytes });
-  await use(device, space);
-}
 
 /** Stores at places that are loaded: one that is missed reads 0, which no list has. */
 const SCATTER = `

@@ -5,6 +5,7 @@ import { test } from "node:test";
 import { AddressSpace, DeviceFault, HmmError } from "../../../src/index.ts";
 import { KernelCompileError, WebGpuDevice, WebGpuFault } from "../../../src/webgpu.ts";
 import { missingGpu } from "./find-gpu.ts";
+import { withDevice } from "./with-device.ts";
 
 const skip = missingGpu;
 const timeout = 60_000;
@@ -16,15 +17,6 @@ fn main(@builtin(global_invocation_id) id: vec3u) {
   if (id.x >= arg_u32(2)) { return; }
   store_u32(ptr_at(arg_ptr(1), id.x, 4), load_u32(ptr_at(arg_ptr(0), id.x, 4)) + 1u);
 }`;
-
-async function withDevice(
-  memoryBytes: number,
-  use: (device: WebGpuDevice, space: AddressSpace) => Promise<void>,
-): Promise<void> {
-  await using space = await AddressSpace.create({ ramBytes: 2 ** 24 });
-  await using device = await WebGpuDevice.create(space, { memoryBytes });
-  await use(device, space);
-}
 
 const codeOf = (error: unknown): string | undefined =>
   error instanceof HmmError ? error.code : undefined;
