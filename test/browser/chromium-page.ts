@@ -3,7 +3,7 @@
  * console complained of.
  */
 
-import { chromium, type Browser } from "playwright-core";
+import { chromium, type Browser, type Page } from "playwright-core";
 import type { PageResult } from "./page-cases.ts";
 
 /** Without a sandbox, because containers have none; and with nothing that talks to anywhere. */
@@ -29,6 +29,18 @@ export function launchChromium(executablePath: string): Promise<Browser> {
   return chromium.launch({ executablePath, headless: true, args: [...flags], timeout: 60_000 });
 }
 
+/** What the page and its Workers complain of from now on; it grows. */
+export function listenForComplaints(page: Page): string[] {
+  const complaints: string[] = [];
+  page.on("pageerror", (error) => complaints.push(error.stack ?? error.message));
+  page.on("console", (message) => {
+    if (message.type() === "error")
+      complaints.push(`${message.text()} (${message.location().url})`);
+  });
+  page.on("crash", () => complaints.push("the page crashed"));
+  return complaints;
+}
+
 /**
  * Loads `origin`'s empty page, imports `modulePath` (from .build/, such as
  * "test/browser/smoke.page.js") into it and runs the tests that it registers. Throws when it does
@@ -41,15 +53,9 @@ export async function runPage(
   timeoutMs: number,
 ): Promise<PageRun> {
   const context = await browser.newContext();
-  const complaints: string[] = [];
   try {
     const page = await context.newPage();
-    page.on("pageerror", (error) => complaints.push(error.stack ?? error.message));
-    page.on("console", (message) => {
-      if (message.type() === "error")
-        complaints.push(`${message.text()} (${message.location().url})`);
-    });
-    page.on("crash", () => complaints.push("the page crashed"));
+    const complaints = listenForComplaints(page);
     await page.goto(`${origin}/`);
     const script = `import("/${modulePath}").then(() => import("/test/browser/page-cases.js")).then((m) => m.runPageTests())`;
     const results = await within(page.evaluate<PageResult[]>(script), timeoutMs, () =>

@@ -5,65 +5,13 @@
  */
 
 import assert from "node:assert/strict";
-import { execFile } from "node:child_process";
-import { existsSync } from "node:fs";
-import { after, before, test } from "node:test";
-import { fileURLToPath } from "node:url";
-import { promisify } from "node:util";
-import type { Browser, BrowserContextOptions, Page } from "playwright-core";
-import { launchChromium } from "./chromium-page.ts";
-import { findChromium } from "./find-chromium.ts";
+import { test } from "node:test";
+import type { Page } from "playwright-core";
 import { findProblems, readMaps } from "./live-check.ts";
-import { startStaticServer, type StaticServer } from "./static-server.ts";
+import { servePages } from "./site-pages.ts";
 
 const WAIT_MS = 60_000;
-const site = fileURLToPath(new URL("../../../site/", import.meta.url));
-const vite = `${site}node_modules/vite/bin/vite.js`;
-const chromium = findChromium();
-const missing = existsSync(vite)
-  ? chromium.missing
-  : "the site's tools are not installed: npm ci --prefix site";
-const skip = missing ?? false;
-
-let browser: Browser | undefined;
-let server: StaticServer | undefined;
-
-before(async () => {
-  if (missing !== undefined || chromium.path === undefined) return;
-  const args = [vite, "build", "--config", `${site}live/vite.config.mts`];
-  await promisify(execFile)(process.execPath, args, { timeout: 5 * WAIT_MS });
-  browser = await launchChromium(chromium.path);
-  server = await startStaticServer(true, `${site}live/dist/`);
-});
-
-after(async () => {
-  await browser?.close();
-  await server?.close();
-});
-
-/** Runs `use` in a page of its own, and finds out what the page complained of. */
-async function inPage(
-  options: BrowserContextOptions,
-  origin: string,
-  use: (page: Page) => Promise<void>,
-): Promise<string[]> {
-  assert.ok(browser !== undefined);
-  const context = await browser.newContext(options);
-  try {
-    const page = await context.newPage();
-    page.setDefaultTimeout(WAIT_MS);
-    const complaints: string[] = [];
-    page.on("pageerror", (error) => complaints.push(error.message));
-    page.on("console", (message) => {
-      if (message.type() === "error") complaints.push(message.text());
-    });
-    await page.goto(`${origin}/index.html`);
-    await use(page);
-    return complaints;
-  } finally {
-    await context.close();
-  }
-}
+const { skip, inPage } = servePages("index.html", WAIT_MS, []);
 
 /** The first step is the next one. */
 async function waitForStart(page: Page): Promise<void> {
@@ -114,9 +62,8 @@ const sizes: readonly (readonly [number, number, "light" | "dark"])[] = [
 
 for (const [width, height, colorScheme] of sizes) {
   test(`stepped to its end by the keyboard, ${width} x ${height}`, { skip }, async () => {
-    assert.ok(server !== undefined);
     const options = { viewport: { width, height }, colorScheme };
-    const complaints = await inPage(options, server.origin, async (page) => {
+    const complaints = await inPage(options, async (page) => {
       await waitForStart(page);
       const codes = await page.locator(".live-program code").allTextContents();
       assert.equal(codes.length, states.at(-1)?.[0]);
@@ -142,8 +89,7 @@ test(
   "the log has the device's faults, and what a store and a fork took from it",
   { skip },
   async () => {
-    assert.ok(server !== undefined);
-    await inPage({}, server.origin, async (page) => {
+    await inPage({}, async (page) => {
       await waitForStart(page);
       await tabTo(page, "button:text-is('Step')");
       await pressStep(page, 8);
@@ -174,8 +120,7 @@ test(
   "a map is walked with the arrow keys; a run goes on to the end; restart",
   { skip },
   async () => {
-    assert.ok(server !== undefined);
-    await inPage({ reducedMotion: "reduce" }, server.origin, async (page) => {
+    await inPage({ reducedMotion: "reduce" }, async (page) => {
       await waitForStart(page);
       await tabTo(page, "button:text-is('Step')");
       await pressStep(page, 2);
@@ -199,37 +144,27 @@ test(
 );
 
 test("from a server without the two headers, a service worker adds them", { skip }, async () => {
-  const plain = await startStaticServer(false, `${site}live/dist/`);
-  try {
-    await inPage({}, plain.origin, waitForStart);
-  } finally {
-    await plain.close();
-  }
+  await inPage({}, waitForStart, { isIsolated: false });
 });
 
 test(
   "without headers and without a service worker, the page says what is missing",
   { skip },
   async () => {
-    const plain = await startStaticServer(false, `${site}live/dist/`);
-    try {
-      await inPage({ serviceWorkers: "block" }, plain.origin, async (page) => {
-        const text = (await page.locator("[role=alert]").textContent()) ?? "";
-        assert.match(text, /shared memory.*Cross-Origin-Opener-Policy: same-origin/s);
-        assert.match(
-          text,
-          /A service worker was to add them, and could not be started: the browser did not/,
-        );
-      });
-    } finally {
-      await plain.close();
-    }
+    const use = async (page: Page): Promise<void> => {
+      const text = (await page.locator("[role=alert]").textContent()) ?? "";
+      assert.match(text, /shared memory.*Cross-Origin-Opener-Policy: same-origin/s);
+      assert.match(
+        text,
+        /A service worker was to add them, and could not be started: the browser did not/,
+      );
+    };
+    await inPage({ serviceWorkers: "block" }, use, { isIsolated: false });
   },
 );
 
 test("what a page lacks for the keyboard and for screen readers is found", { skip }, async () => {
-  assert.ok(server !== undefined);
-  await inPage({ viewport: { width: 390, height: 844 } }, server.origin, async (page) => {
+  await inPage({ viewport: { width: 390, height: 844 } }, async (page) => {
     await waitForStart(page);
     const spoil = (script: string): Promise<unknown> => page.evaluate(script);
     await spoil(`document.querySelector("button").textContent = ""`);

@@ -5,73 +5,20 @@
  */
 
 import assert from "node:assert/strict";
-import { execFile } from "node:child_process";
-import { existsSync, readFileSync } from "node:fs";
-import { after, before, test } from "node:test";
-import { fileURLToPath } from "node:url";
-import { promisify } from "node:util";
-import type { Browser, Page } from "playwright-core";
+import { readFileSync } from "node:fs";
+import { test } from "node:test";
+import type { Page } from "playwright-core";
 import { BorderReader } from "../../command/src/countries/borders.ts";
 import { colourOf } from "../../command/src/countries/map-colours.ts";
 import { WORLD, makeRaster } from "../../command/src/countries/raster.ts";
 import { RowCheck } from "../../command/src/countries/row-check.ts";
-import { launchChromium } from "./chromium-page.ts";
-import { findChromium } from "./find-chromium.ts";
 import { findProblems } from "./live-check.ts";
-import { startStaticServer, type StaticServer } from "./static-server.ts";
+import { servePages, sitePath } from "./site-pages.ts";
 
 const WAIT_MS = 180_000;
 const WIDTH = 512;
-const site = fileURLToPath(new URL("../../../site/", import.meta.url));
-const vite = `${site}node_modules/vite/bin/vite.js`;
-const borders = `${site}node_modules/@geo-maps/countries-land-10km/map.geo.json`;
-const chromium = findChromium();
-const missing =
-  existsSync(vite) && existsSync(borders)
-    ? chromium.missing
-    : "the site's tools are not installed: npm ci --prefix site";
-const skip = missing ?? false;
-
-let browser: Browser | undefined;
-let server: StaticServer | undefined;
-
-before(async () => {
-  if (missing !== undefined || chromium.path === undefined) return;
-  const args = [vite, "build", "--config", `${site}live/vite.config.mts`];
-  await promisify(execFile)(process.execPath, args, { timeout: WAIT_MS });
-  browser = await launchChromium(chromium.path);
-  server = await startStaticServer(true, `${site}live/dist/`);
-});
-
-after(async () => {
-  await browser?.close();
-  await server?.close();
-});
-
-/** Runs `use` in the page, and finds out what it complained of. */
-async function inPage(
-  width: number,
-  prepare: (page: Page) => Promise<void>,
-  use: (page: Page) => Promise<void>,
-): Promise<string[]> {
-  assert.ok(browser !== undefined && server !== undefined);
-  const context = await browser.newContext({ viewport: { width, height: 900 } });
-  try {
-    const page = await context.newPage();
-    page.setDefaultTimeout(WAIT_MS);
-    const complaints: string[] = [];
-    page.on("pageerror", (error) => complaints.push(error.message));
-    page.on("console", (message) => {
-      if (message.type() === "error") complaints.push(message.text());
-    });
-    await prepare(page);
-    await page.goto(`${server.origin}/world.html`);
-    await use(page);
-    return complaints;
-  } finally {
-    await context.close();
-  }
-}
+const borders = `${sitePath}node_modules/@geo-maps/countries-land-10km/map.geo.json`;
+const { skip, inPage } = servePages("world.html", WAIT_MS, [borders]);
 
 /** The view is drawn, in full. */
 async function waitForPicture(page: Page): Promise<void> {
@@ -115,46 +62,39 @@ const rowOf = (page: Page, name: string): Promise<string[]> =>
   page.locator(".world-frames tr", { hasText: name }).locator("td").allTextContents();
 
 test("every pixel is in its country; zoom, pan, and memory for less", { skip }, async () => {
-  const complaints = await inPage(
-    1280,
-    async () => {},
-    async (page) => {
-      // Usable while it loads.
-      await page.locator("button", { hasText: "Whole world" }).waitFor();
-      await page.locator("canvas").focus();
-      assert.equal(await page.locator("canvas:focus").count(), 1);
-      await waitForPicture(page);
-      const pixels = await readCanvas(page);
-      assert.equal(countWrong(pixels), 0);
-      pixels[3 * 512 * 100] = 1 - (pixels[3 * 512 * 100] ?? 0);
-      assert.equal(countWrong(pixels), 1, "a wrong one would be seen (twin)");
-      assert.deepEqual(await findProblems(page), []);
-      const place = page.locator(".world-place");
-      assert.match((await place.textContent()) ?? "", /Countries in view: 1\d\d\./);
+  const complaints = await inPage({ viewport: { width: 1280, height: 900 } }, async (page) => {
+    // Usable while it loads.
+    await page.locator("button", { hasText: "Whole world" }).waitFor();
+    await page.locator("canvas").focus();
+    assert.equal(await page.locator("canvas:focus").count(), 1);
+    await waitForPicture(page);
+    const pixels = await readCanvas(page);
+    assert.equal(countWrong(pixels), 0);
+    pixels[3 * 512 * 100] = 1 - (pixels[3 * 512 * 100] ?? 0);
+    assert.equal(countWrong(pixels), 1, "a wrong one would be seen (twin)");
+    assert.deepEqual(await findProblems(page), []);
+    const place = page.locator(".world-place");
+    assert.match((await place.textContent()) ?? "", /Countries in view: 1\d\d\./);
 
-      // Memory for a sixth of the tree: pages go, and the picture is the same.
-      const slider = page.locator("input[type=range]");
-      await slider.focus();
-      await page.keyboard.press("Home");
-      await page.locator(".world-status", { hasText: /Making|Drawing/ }).waitFor();
-      await waitForPicture(page);
-      assert.equal(countWrong(await readCanvas(page)), 0);
-      const gone = Number((await rowOf(page, "pages that went"))[1]?.replaceAll(",", ""));
-      assert.ok(gone > 0, `${gone} pages went`);
-      assert.ok((await page.locator(".world-squares [data-state=free]").count()) < 8);
+    // Memory for a sixth of the tree: pages go, and the picture is the same.
+    const slider = page.locator("input[type=range]");
+    await slider.focus();
+    await page.keyboard.press("Home");
+    await page.locator(".world-status", { hasText: /Making|Drawing/ }).waitFor();
+    await waitForPicture(page);
+    assert.equal(countWrong(await readCanvas(page)), 0);
+    const gone = Number((await rowOf(page, "pages that went"))[1]?.replaceAll(",", ""));
+    assert.ok(gone > 0, `${gone} pages went`);
+    assert.ok((await page.locator(".world-squares [data-state=free]").count()) < 8);
 
-      await page.locator("canvas").focus();
-      for (const key of ["+", "+", "+", "ArrowUp"]) await page.keyboard.press(key);
-      await waitForPicture(page);
-      assert.match(
-        (await place.textContent()) ?? "",
-        /^5\.6. N, 0\.0. E, .* wide\. In the middle: /,
-      );
-      await page.locator("button", { hasText: "Whole world" }).click();
-      await waitForPicture(page);
-      assert.equal(countWrong(await readCanvas(page)), 0);
-    },
-  );
+    await page.locator("canvas").focus();
+    for (const key of ["+", "+", "+", "ArrowUp"]) await page.keyboard.press(key);
+    await waitForPicture(page);
+    assert.match((await place.textContent()) ?? "", /^5\.6. N, 0\.0. E, .* wide\. In the middle: /);
+    await page.locator("button", { hasText: "Whole world" }).click();
+    await waitForPicture(page);
+    assert.equal(countWrong(await readCanvas(page)), 0);
+  });
   assert.deepEqual(complaints, []);
 });
 
@@ -163,11 +103,13 @@ test("a telephone's page is not too wide; without WebGPU there is text", { skip 
     const script = `Object.defineProperty(Navigator.prototype, "gpu", { get: () => undefined })`;
     await page.addInitScript(script);
   };
-  const complaints = await inPage(390, withoutGpu, async (page) => {
+  const use = async (page: Page): Promise<void> => {
     const text = (await page.locator("[role=alert]").textContent()) ?? "";
     assert.match(text, /This browser has no WebGPU.*hmm run countries --device software/);
     const isTooWide = "document.documentElement.scrollWidth > document.documentElement.clientWidth";
     assert.equal(await page.evaluate(isTooWide), false);
-  });
+  };
+  const viewport = { width: 390, height: 900 };
+  const complaints = await inPage({ viewport }, use, { prepare: withoutGpu });
   assert.deepEqual(complaints, []);
 });
