@@ -77,6 +77,8 @@ const places = [
   ["turned >>> 10", 2, ({ bytes }) => `turned >>> ${12 - Math.log2(bytes)}`],
   ["turned & 1023", 1, ({ bytes }) => `turned & ${PAGE_BYTES / bytes - 1}`],
   ["+ small) >>> 2", 3, ({ bytes }) => `+ small) >>> ${Math.log2(bytes)}`],
+  // Every address of a byte is aligned, so none of its bits is known to be 0.
+  ["& small & 3]", 2, ({ bytes }) => (bytes === 1 ? "& this.#zero]" : `& small & ${bytes - 1}]`)],
   // Of a byte the 1 in the word of a page at home counts (src/mmu/page-words.ts).
   ["(word + small)", 1, ({ bytes }) => (bytes === 1 ? "(word + small - 1)" : "(word + small)")],
   ["(address, 4, this)", 4, ({ bytes }) => `(address, ${bytes}, this)`],
@@ -164,20 +166,25 @@ const unsignedWordPlaces = [
 ];
 
 /**
- * Of addresses: what a load gives and a store takes are the two halves of the double. Applied after
- * those of floats.
+ * Of addresses: what a load gives and a store takes are the two halves of the double. They are read
+ * without a sign, or V8 would test what is made unsigned for the sign. Applied after those of
+ * floats.
  *
  * @type {readonly Place[]}
  */
 const pointerPlaces = [
-  [
-    "if (this.#epochWord[bitsOf(value) & this.#zero] === this.#epoch) return value;",
-    4,
-    () => `const low = bitsOf(value);
+  ["const scratchBits = new Int32Array", 1, () => "const scratchBits = new Uint32Array"],
+  ...["small & 7", "this.#zero"].map(
+    (zero) =>
+      /** @type {Place} */ ([
+        `if (this.#epochWord[bitsOf(value) & ${zero}] === this.#epoch) return value;`,
+        2,
+        () => `const low = bitsOf(value);
           const high = scratchBits[1]!;
-          if (this.#epochWord[low & this.#zero] === this.#epoch)
-            return high === 0 ? low >>> 0 : pointerOf(high, low, address);`,
-  ],
+          if (this.#epochWord[low & ${zero}] === this.#epoch)
+            return high === 0 ? low : pointerOf(high, low, address);`,
+      ]),
+  ),
   // Only when the check has held: of an attempt that fails it no address need be one.
   [
     "=== this.#epoch) return;",
@@ -208,9 +215,8 @@ const pointerPlaces = [
     1,
     () => `/** The address that has these two halves; \`address\` is where it was. */
 const pointerOf = (high: number, low: number, address: number): number => {
-  const upper = high >>> 0;
-  if (upper >= 2 ** 21) throwTooHigh(address);
-  return upper * 2 ** 32 + (low >>> 0);
+  if (high >= 2 ** 21) throwTooHigh(address);
+  return high * 2 ** 32 + low;
 };
 
 /** What was loaded of a record, as doubles, becomes addresses. The first was at \`address\`. */

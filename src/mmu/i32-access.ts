@@ -19,6 +19,10 @@
  * V8 has met an index that has no element it compiles the two as doubles, and a load takes 1.7
  * times as long from then on.
  *
+ * Behind that test the lowest bits of the address are 0, and the compiler does not know it: they
+ * are the zero of X4. They are in a register already, and an index that is made with them needs no
+ * sign. Elsewhere, and for bytes, `#zero` serves.
+ *
  * Whatever is not found here, is found by `#loadSecond`. Its value is converted where it returns,
  * to a type that the compiler knows: else each load would end as an object that may be anything,
  * for a double an allocation.
@@ -137,11 +141,11 @@ export class I32Access
         const word = this.#pageWords[page]! | 0; // undefined behind the last
         if ((word & 1) !== 0) {
           const value = this.#home[(word + small) >>> 2]!;
-          if (this.#epochWord[bitsOf(value) & this.#zero] === this.#epoch) return value;
+          if (this.#epochWord[bitsOf(value) & small & 3] === this.#epoch) return value;
         } else if (word !== 0) {
           const data = this.#elsewhere[(word >> 1) & 31]!;
           const value = data[((word & ~4095) + small) >>> 2]!;
-          if (this.#epochWord[bitsOf(value) & this.#zero] === this.#epoch) return value;
+          if (this.#epochWord[bitsOf(value) & small & 3] === this.#epoch) return value;
         }
       }
     }
