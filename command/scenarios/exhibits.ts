@@ -5,6 +5,7 @@
 
 import type { Exhibit } from "./exhibit.ts";
 import { holeExhibits } from "./holes/exhibits.ts";
+import { movingExhibits } from "./moving/exhibits.ts";
 import { patchExhibits } from "./patches/exhibits.ts";
 
-export const exhibits: readonly Exhibit[] = [...patchExhibits, ...holeExhibits];
+export const exhibits: readonly Exhibit[] = [...patchExhibits, ...holeExhibits, ...movingExhibits];

@@ -21,8 +21,8 @@ Written by \`npm run docs\`, which runs every scenario of this page; a test chec
 
 In June 2019 a series of twelve patches made HMM safe against other threads. HMM is the part of Linux that lets a device
 share a process's memory. Most of the bugs had been found by chance or by reading. This page shows each of them as the
-checker finds it, which tries every order of the threads' steps. Then come the holes that the series left, and two
-earlier bugs of the same kind.
+checker finds it, which tries every order of the threads' steps. Then come the holes that the series left, two earlier
+bugs of the same kind, and five of memory that moves between a process and a device.
 
 Each chapter has a *broken* scenario, in which the code is as it was, and a *sound* one, which runs the code of
 this project. The broken code is our own, written from the facts. It is in \`command/scenarios/\` alone.
@@ -64,7 +64,7 @@ other. A bug with two preemptions may never occur in a test. At the end is the n
 goes wrong, and the step at which the two differ.
 
 The line that begins with \`hmm replay\` runs exactly the steps of the diagram again. \`hmm check NAME\` explores a
-scenario anew, \`hmm check patches holes\` all of this page.
+scenario anew, \`hmm check patches holes moving\` all of this page.
 `;
 
 /** @type {readonly { title: string, text: string, ids: readonly string[] }[]} */
@@ -100,6 +100,17 @@ const CHAPTERS = [
     title: "Two earlier bugs",
     text: "On-demand paging gave network cards what HMM gives all devices. It came first, and the series avoids its bugs.",
     ids: ["holes/parked", "holes/read-held"],
+  },
+  {
+    title: "Memory that moves",
+    text: "Pages move to a device and back, and huge pages as one. These bugs are of Linux's migration, pins and huge pages.",
+    ids: [
+      "moving/late-flush",
+      "moving/no-reference",
+      "moving/counted-references",
+      "moving/pinned-fork",
+      "moving/none-for-a-moment",
+    ],
   },
 ];
 

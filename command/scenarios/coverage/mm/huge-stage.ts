@@ -5,7 +5,10 @@
 
 import { HarnessDevice } from "../../../../src/checker/harness/harness-device.ts";
 import { HarnessCpu } from "../../../../src/checker/harness/harness-cpu.ts";
-import type { HmmHarness } from "../../../../src/checker/harness/hmm-harness.ts";
+import type { FindingKind } from "../../../../src/checker/findings/finding.ts";
+import { harnessScenario } from "../../../../src/checker/harness/hmm-harness.ts";
+import type { HmmHarness, HarnessScenario } from "../../../../src/checker/harness/hmm-harness.ts";
+import type { AnyScenario } from "../../../../src/checker/scenario.ts";
 import type { HmmRange } from "../../../../src/hmm/range/range.ts";
 import { hmmRangeValid, hmmRangeWaitUntilValid } from "../../../../src/hmm/range/valid.ts";
 import { hmmRangeFault } from "../../../../src/hmm/walk/fault.ts";
@@ -127,22 +130,35 @@ export function contentsOf(harness: HmmHarness, page: number, space: Mm = harnes
   return section.i32[section.wordIndex(pfn)]!;
 }
 
-interface Parts {
-  readonly name: string;
+interface Stage {
   readonly summary: string;
   readonly state: State;
   /** Each execution has thousands of steps on the same words: a sample of orders is explored. */
   readonly sample?: number;
-  readonly tasks: HarnessTasks<HugeWorld>;
   readonly check?: (world: HugeWorld, harness: HmmHarness) => void;
+}
+
+interface Parts extends Stage {
+  readonly name: string;
+  readonly tasks: HarnessTasks<HugeWorld>;
   readonly twins: readonly HarnessTwin<HugeWorld>[];
 }
 
-/** `coverage/mm/huge/<name>`. */
-export function huge({ name, summary, state, sample = 0, tasks, check, twins }: Parts): Covered {
-  return coveringOnHarness<HugeWorld>({
-    layer: "mm",
-    name: `huge/${name}`,
+interface Alone extends Stage {
+  /** In full. */
+  readonly name: string;
+  readonly expects?: FindingKind;
+  readonly tasks: Readonly<Record<string, Body>>;
+}
+
+/** A scenario with one huge page, but for its name and tasks. */
+function staged({
+  summary,
+  state,
+  sample = 0,
+  check,
+}: Stage): Omit<HarnessScenario<HugeWorld>, "name" | "tasks"> & { readonly summary: string } {
+  return {
     summary,
     harness: { pages: 0, hugePages: 3, arenaWords: 16_384 },
     exploration:
@@ -154,12 +170,26 @@ export function huge({ name, summary, state, sample = 0, tasks, check, twins }: 
       if (state !== "forked") world.child = 0;
       world.seenByChild = -1;
     },
-    tasks,
     check(world, harness) {
       requireWhole(world, harness);
       check?.(world, harness);
     },
-    twins,
+  };
+}
+
+/** `coverage/mm/huge/<name>`. */
+export function huge({ name, tasks, twins, ...stage }: Parts): Covered {
+  const parts = { ...staged(stage), layer: "mm", name: `huge/${name}`, tasks, twins } as const;
+  return coveringOnHarness<HugeWorld>(parts);
+}
+
+/** One of another group. */
+export function hugeScenario({ name, expects, tasks, ...stage }: Alone): AnyScenario {
+  return harnessScenario<HugeWorld>({
+    ...staged(stage),
+    ...(expects === undefined ? {} : { expects }),
+    name,
+    tasks,
   });
 }
 

@@ -104,6 +104,17 @@ export function makeWorld(
   return world;
 }
 
+/** The sizes for `makeWorld`. */
+export const MIGRATION_HARNESS = { pages: 1, present: 0, arenaWords: 8192 } as const;
+
+/** For `reopen`. */
+export function forgetRun(world: MigrationWorld): void {
+  world.seen.length = 0;
+  world.child = 0;
+  world.hasEnded = false;
+  world.added = 0;
+}
+
 interface Parts {
   readonly name: string;
   readonly summary: string;
@@ -128,7 +139,7 @@ export function migrating(parts: Parts): Covered {
     layer: "mm",
     name: `migrate/${name}`,
     summary,
-    harness: { pages: 1, present: 0, arenaWords: 8192 },
+    harness: MIGRATION_HARNESS,
     ...(exploration === undefined ? {} : { exploration }),
     ...(killable === undefined ? {} : { killable: [killable], mayRemain: "anything" }),
     setup(harness: HmmHarness): MigrationWorld {
@@ -136,12 +147,7 @@ export function migrating(parts: Parts): Covered {
       prepare?.(world, harness);
       return world;
     },
-    reopen(world: MigrationWorld): void {
-      world.seen.length = 0;
-      world.child = 0;
-      world.hasEnded = false;
-      world.added = 0;
-    },
+    reopen: forgetRun,
     tasks,
     check(world, harness): void {
       check(world, harness);
