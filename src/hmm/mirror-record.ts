@@ -65,7 +65,7 @@ export const HmmMirrorRecord: Struct<HmmMirrorRecord> = struct<HmmMirrorRecord>(
     ),
     opsId: u32("const", "the driver's code (mirror-ops.ts)"),
     status: u32(
-      "claim to write; read atomically without",
+      "who registers or unregisters it, or its reaper; atomic",
       "raw, ready, registered, unregistered or orphaned",
     ),
     claim: embed(Spinlock, "status: who may unregister", "mirrorClaim"),
@@ -90,7 +90,7 @@ export function isMirror(record: HmmMirrorRecord): boolean {
   return status >= MIRROR_READY && status <= MIRROR_ORPHANED;
 }
 
-/** Holding `claim`, or before the record is published. */
+/** As the thread that registers or unregisters the mirror, or as its reaper. */
 export function setMirrorStatus(record: HmmMirrorRecord, status: number): void {
   atomicStore(record.memory.words, record.at + STATUS, status);
 }

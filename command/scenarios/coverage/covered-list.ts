@@ -3,6 +3,7 @@
 import type { Covered } from "./covered.ts";
 import { deathsOfDeviceThreads } from "./deaths/devices.ts";
 import { deathsInForks } from "./deaths/forks.ts";
+import { deathsOfLeaving } from "./deaths/leaving.ts";
 import { orphans } from "./deaths/orphans.ts";
 import { deathsOfOwners } from "./deaths/owners.ts";
 import { deathsOfReaders } from "./deaths/readers.ts";
@@ -25,6 +26,7 @@ import { rounds } from "./devices/rounds.ts";
 import { deviceServices } from "./devices/service.ts";
 import { copies } from "./hmm/copies.ts";
 import { dma } from "./hmm/dma.ts";
+import { driverNotifiers } from "./hmm/driver-notifiers.ts";
 import { driverCalls } from "./hmm/driver-calls.ts";
 import { inFlight } from "./hmm/in-flight.ts";
 import { rangeTree } from "./hmm/range-tree.ts";
@@ -148,6 +150,7 @@ export const covered: readonly Covered[] = [
   ...driverCalls,
   ...hmmWithoutMemory,
   ...mirrorsBesideEachOther,
+  ...driverNotifiers,
   ...spaces,
   ...spaceOperations,
   ...bulkCopies,
@@ -174,6 +177,7 @@ export const covered: readonly Covered[] = [
   ...deathsOfReaders,
   ...deathsOfWriters,
   ...orphans,
+  ...deathsOfLeaving,
   ...deathsInForks,
   ...deathsOfDeviceThreads,
 ];

@@ -28,7 +28,7 @@ import { assert } from "../../../src/sync/errors.ts";
 import { DONE, type Task, doneNumber } from "../../../src/sync/tasks/task.ts";
 
 /** Runs `task` in the set-up as the thread of the scenario's task `owner`. */
-function runAs<T>(harness: HmmHarness, owner: number, task: Task<T>): T {
+export function asThreadOf<T>(harness: HmmHarness, owner: number, task: Task<T>): T {
   const { memory } = harness.machine;
   const own = memory.agentId;
   selectAgent(memory, owner + 1);
@@ -53,7 +53,7 @@ export function deviceOf(
 ): HarnessDevice {
   const device = new HarnessDevice(harness, opsId);
   assert(
-    runAs(harness, owner, device.register()) === 0,
+    asThreadOf(harness, owner, device.register()) === 0,
     "Cannot set up the exhibit: the mirror was not registered",
   );
   return device;
@@ -79,7 +79,11 @@ export class OwnRange {
 
 /** In the set-up: a range of task number `owner`, not registered. */
 export function freshRange(harness: HmmHarness, owner: number): OwnRange {
-  const range = runAs(harness, owner, hmmRangeAlloc(harness.machine, { pfns: new Uint32Array(1) }));
+  const range = asThreadOf(
+    harness,
+    owner,
+    hmmRangeAlloc(harness.machine, { pfns: new Uint32Array(1) }),
+  );
   if (!(range instanceof HmmRange))
     throw new RangeError("Cannot set up the exhibit: no memory for a range");
   return new OwnRange(range);
@@ -89,7 +93,7 @@ export function freshRange(harness: HmmHarness, owner: number): OwnRange {
 export function rangeOf(harness: HmmHarness, owner: number, device: HarnessDevice): OwnRange {
   const { handle } = freshRange(harness, owner);
   assert(
-    runAs(harness, owner, registerOver(handle, device)) === 0,
+    asThreadOf(harness, owner, registerOver(handle, device)) === 0,
     "Cannot set up the exhibit: the range was not registered",
   );
   return new OwnRange(handle);

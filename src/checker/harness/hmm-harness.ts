@@ -30,7 +30,7 @@ import { MAP_FIXED_NOREPLACE, doMmap } from "../../mm/calls/mmap.ts";
 import { PAGE_BYTES, PTE_PRESENT, ptePfn } from "../../mm/pte.ts";
 import { LEAF_WORDS } from "../../mmu/radix-table.ts";
 import { VM_READ, VM_WRITE } from "../../mm/vma/vma.ts";
-import { abandonMachine } from "../../sync/runners/agents.ts";
+import { abandonMachine, selectAgent } from "../../sync/runners/agents.ts";
 import {
   AGENTS_USED,
   AGENT_INSIDE,
@@ -43,6 +43,7 @@ import { errnoName } from "../../sync/errno.ts";
 import type { Errno } from "../../sync/errno.ts";
 import { bug } from "../../sync/errors.ts";
 import { runBlocking } from "../../sync/runners/run-blocking.ts";
+import { DEBUG } from "../../sync/shared-memory.ts";
 import type { SharedMemory } from "../../sync/shared-memory.ts";
 import type { Task } from "../../sync/tasks/task.ts";
 import { defineScenario } from "../scenario.ts";
@@ -102,6 +103,10 @@ export class HmmHarness {
   readonly pages: number;
 
   readonly #shortage: Shortage | undefined;
+  /** Of the set-up. */
+  readonly #agentId: number;
+  /** The words as they were before {@link runAfterwards}. */
+  #before: Int32Array | undefined;
 
   /** More tables for {@link describe}: a device adds its own. */
   readonly tables: (() => StateTable)[] = [];
@@ -116,6 +121,7 @@ export class HmmHarness {
     const heapBytes = HEAP_BYTES_MIN + HEAP_PAGES * PAGE_BYTES + tasks * arenaWords * 4;
     this.machine = Machine.create({ ramBytes, heapBytes, debug: true, name: "set-up" });
     this.machine.memory.plainWatch = { note: notePlainAccess };
+    this.#agentId = this.machine.memory.agentId;
     this.pages = pages;
     const { machine } = this;
     const hasRoom =
@@ -157,6 +163,27 @@ export class HmmHarness {
   /** Runs a task of the set-up to its end. Not for use in a scenario's tasks. */
   run<T>(task: Task<T>): T {
     return runBlocking(this.machine.memory, task);
+  }
+
+  /**
+   * Runs a task of `check` to its end, as a thread of the set-up: to use what is left, and to give
+   * it up. Clock readings that it leaves in the control block are taken back, since every execution
+   * ends in the same words.
+   */
+  runAfterwards<T>(task: Task<T>): T {
+    const { memory } = this.machine;
+    const { mode, agentId } = memory;
+    this.#before ??= new Int32Array(memory.words.length);
+    this.#before.set(memory.words);
+    memory.mode = DEBUG;
+    selectAgent(memory, this.#agentId);
+    try {
+      return this.run(task);
+    } finally {
+      memory.words.set(this.#before);
+      selectAgent(memory, agentId);
+      memory.mode = mode;
+    }
   }
 
   /**

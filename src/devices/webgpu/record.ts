@@ -72,7 +72,7 @@ export const WebGpuRecord: Struct<WebGpuRecord> = struct<WebGpuRecord>("webgpuDe
   refs: embed(RefCount, "1 for the mirror's registration, 1 for its Worker; at 0 it is freed"),
   answered: embed(Completion, "the GPU has answered what its Worker waits for"),
   logged: u32("driverLock", "entries of the log"),
-  isDead: u32("driverLock", "1: the address space is gone"),
+  isDead: u32("driverLock", "1: the address space is gone, or the thread that opened the device"),
   invalidations: u32("driverLock", "calls of invalidate: statistics"),
   log: array(LOG_MAX * 2, "driverLock", "ranges that have changed: first page, end page"),
   filter: array(FILTER_WORDS, "driverLock", "pages on the device, by their 2 MiB block"),

@@ -8,9 +8,14 @@
  *   Q1  A registered notifier owns a grab of its mm, a use of its code, and a place in the list of
  *       what its thread owns. Each is given up after the notifier was unlinked, and no call-back
  *       runs (N5 of notifier/mmu-notifier.ts).
- *   Q2  `owns` has a bit for each of these, set when it was got, and cleared directly before it is
- *       given up. The owner's calls change it, and after its death the reaper. So a thread that
- *       dies in between leaks one at worst, and none is dropped twice.
+ *   Q2  `owns` says which of grab and use there are; it is lowered directly before each is given
+ *       up. The owner's calls change it, and after its death the reaper. So a thread that dies in
+ *       between leaks one at worst, and none is dropped twice. Of the link it says nothing: if it
+ *       were lowered before the notifier is unlinked, one could stay linked in memory that
+ *       `orphaned` frees. As long as there is the grab, the reaper unlinks the notifier, which does
+ *       nothing the second time.
+ *   Q3  Registering is half done (mm/half-done.ts) from its beginning to its end: a thread that
+ *       dies in it stops the machine.
  */
 
 import { Machine } from "../../memory/machine.ts";
@@ -22,6 +27,7 @@ import {
   struct,
   u32,
 } from "../../memory/layout/struct.ts";
+import { beginHalfDone, endHalfDone } from "../../mm/half-done.ts";
 import { mmdrop, mmgrab } from "../../mm/lifetime/mm.ts";
 import { Mm } from "../../mm/mm-struct.ts";
 import { replayHolds } from "../../mm/view/view-hold.ts";
@@ -83,10 +89,10 @@ export const DriverNotifier: Struct<DriverNotifier> = struct<DriverNotifier>(
   { embedded: true },
 );
 
-/** Bits of `owns`. */
-const OWNS_CODE_USE = 1;
-const OWNS_GRAB = 2;
-const OWNS_LINK = 4;
+/** `owns` (Q2). */
+const OWNS_NOTHING = 0;
+const OWNS_GRAB = 1;
+const OWNS_GRAB_AND_USE = 2;
 
 const NOTIFIER_RESOURCE: number = resourceKind("driver notifier");
 
@@ -130,22 +136,32 @@ export function* driverNotifierRegister(
   opsId: number,
 ): Task<Errno> {
   mm.mmapLock.assertHeldWrite();
-  if (mm.memory !== machine.memory || notifier.owns !== 0) return EINVAL;
-  const name = driverNotifierOps.nameOf(opsId);
+  if (mm.memory !== machine.memory || notifier.owns !== OWNS_NOTHING) return EINVAL;
   driverNotifierOps.get(opsId); // throws where this thread has not loaded it
+  beginHalfDone(mm);
+  const errno = yield* registerLocked(machine, mm, notifier, opsId);
+  endHalfDone(mm);
+  return errno;
+}
+
+function* registerLocked(
+  machine: Machine,
+  mm: Mm,
+  notifier: DriverNotifier,
+  opsId: number,
+): Task<Errno> {
   notifier.opsId = opsId;
   notifier.mm = mm.at;
   const slot = addResource(machine.memory, NOTIFIER_RESOURCE, notifier.at);
   if (slot < 0) return EMFILE;
-  notifier.resourceSlot = slot;
-  const errno = yield* useDriverCode(machine, name);
+  const errno = yield* useDriverCode(machine, driverNotifierOps.nameOf(opsId));
   if (errno !== 0) {
     removeResource(machine.memory, slot);
     return errno;
   }
-  notifier.owns = OWNS_CODE_USE;
+  notifier.resourceSlot = slot;
   yield* mmgrab(mm);
-  notifier.owns |= OWNS_GRAB | OWNS_LINK;
+  notifier.owns = OWNS_GRAB_AND_USE;
   yield* mmuNotifierRegister(machine, mm.notifiers, notifier.node, opsId);
   yield* replayHolds(machine, mm, notifier.node);
   return 0;
@@ -162,7 +178,7 @@ export function* driverNotifierUnregister(machine: Machine, notifier: DriverNoti
     "driverNotifierUnregister",
     "it waits for call-backs, which may be waiting for that lock",
   );
-  if (notifier.owns === 0)
+  if (notifier.owns === OWNS_NOTHING)
     bug("Cannot unregister a notifier that is not registered; do it once for each register");
   const { resourceSlot } = notifier;
   yield* unlink(machine, notifier);
@@ -171,19 +187,15 @@ export function* driverNotifierUnregister(machine: Machine, notifier: DriverNoti
 
 /** Q1, but for the place in the list of the thread. */
 function* unlink(machine: Machine, notifier: DriverNotifier): Task<void> {
+  if (notifier.owns === OWNS_NOTHING) return;
   const mm = Mm.at(machine.memory, notifier.mm);
-  if (disown(notifier, OWNS_LINK))
-    yield* mmuNotifierUnregister(machine, mm.notifiers, notifier.node);
-  if (disown(notifier, OWNS_CODE_USE))
+  yield* mmuNotifierUnregister(machine, mm.notifiers, notifier.node);
+  if (notifier.owns === OWNS_GRAB_AND_USE) {
+    notifier.owns = OWNS_GRAB;
     yield* dropDriverCode(machine, driverNotifierOps.nameOf(notifier.opsId));
-  if (disown(notifier, OWNS_GRAB)) yield* mmdrop(machine, mm);
-}
-
-/** Q2. Whether the notifier had it. */
-function disown(notifier: DriverNotifier, bit: number): boolean {
-  if ((notifier.owns & bit) === 0) return false;
-  notifier.owns &= ~bit;
-  return true;
+  }
+  notifier.owns = OWNS_NOTHING;
+  yield* mmdrop(machine, mm);
 }
 
 registerReleaser(NOTIFIER_RESOURCE, function* (memory, at) {

@@ -46,8 +46,10 @@ export interface HmmMirrorOps {
    */
   readonly invalidate: (mirror: HmmMirror, range: InvalidateRange) => Task<Errno>;
   /**
-   * The address space dies: ends all access of the device. Called once for each mirror that is
-   * registered then. The driver unregisters the mirror all the same.
+   * Ends all access of the device: the address space dies, or the thread that had registered the
+   * mirror has died. In the first case it is called once for each mirror that is registered then,
+   * and the driver unregisters the mirror all the same. In the second one a reaper calls it, before
+   * `orphaned`, and holds no lock.
    */
   readonly release?: (mirror: HmmMirror) => Task<void>;
   /**

@@ -27,6 +27,10 @@
  *       rangesLock of the hmm, still there
  *       status? orphaned: ENODEV
  *
+ *   K5  Before an orphaned mirror is unlinked, its release ends all access of the device: other
+ *       threads of the device still use its translations, which nobody takes out once the mirror is
+ *       unlinked. None is added, since its ranges are invalid by then.
+ *
  *       old guard, two callers                            here
  *       both read mirror->hmm, not NULL                   both take `claim`, one after the other
  *       one unlinks, clears, drops the last reference     one finds REGISTERED, unregisters
@@ -154,9 +158,9 @@ export function* hmmMirrorUnregister(mirror: HmmMirror): Task<void> {
   const hmm = Hmm.at(machine.memory, record.hmm); // our reference keeps it until the hmmPut below
   yield* checkNoRanges(mirror, hmm);
   yield* unlinkMirror(mirror, hmm);
-  removeResource(machine.memory, record.resourceSlot);
   yield* dropOpsUse(mirror);
   yield* dropHmm(mirror, hmm);
+  removeResource(machine.memory, record.resourceSlot);
 }
 
 /** K3: of all calls for one registration, one returns; the others throw. */
@@ -199,17 +203,11 @@ function* checkNoRanges(mirror: HmmMirror, hmm: Hmm): Task<void> {
   yield* hmm.rangesLock.unlock();
   if (left > 0) {
     // registered again, so that the driver can unregister its ranges first
-    yield* setStatus(mirror, MIRROR_REGISTERED);
+    setMirrorStatus(mirror.record, MIRROR_REGISTERED);
     bug(
       `Cannot unregister ${String(mirror)}: it has ${left} registered ranges; unregister those first`,
     );
   }
-}
-
-function* setStatus({ record }: HmmMirror, status: number): Task<void> {
-  yield* record.claim.lock();
-  setMirrorStatus(record, status);
-  yield* record.claim.unlock();
 }
 
 /** Unlinks the mirror. Waits for running call-backs, which hold mirrorsSem for reading. */
@@ -254,8 +252,9 @@ registerReleaser(MIRROR_RESOURCE, function* (memory, at) {
   if ((record.owns & OWNS_HMM_REFERENCE) === 0) return;
   const ops = mirrorOps.get(record.opsId);
   const hmm = Hmm.at(memory, record.hmm);
-  yield* setStatus(mirror, MIRROR_ORPHANED);
+  setMirrorStatus(record, MIRROR_ORPHANED);
   yield* orphanRanges(mirror, hmm);
+  if (ops.release !== undefined) yield* ops.release(mirror); // K5
   yield* unlinkMirror(mirror, hmm);
   yield* dropOpsUse(mirror);
   if (ops.orphaned === undefined) yield* dropHmm(mirror, hmm);

@@ -48,7 +48,6 @@ import {
   RANGE_POISON,
   RANGE_RESOURCE,
   readSequence,
-  sequenceIsValid,
   startSequence,
 } from "../range-record.ts";
 import { addRange, removeRange } from "../range-tree.ts";
@@ -256,8 +255,7 @@ export function* hmmRangeRegister(
     record.owns = OWNS_REGISTRATION;
     addRange(hmm, record);
     yield* startSequence(hmm, record);
-    const sequence = readSequence(record);
-    if (sequenceIsValid(sequence)) range.notifierSeq = sequence;
+    range.notifierSeq = readSequence(record); // an invalid one equals none that is valid
   }
   yield* hmm.rangesLock.unlock();
   if (!hasMirror) return ENODEV;

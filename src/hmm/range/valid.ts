@@ -94,7 +94,7 @@ function* awaitPage(range: HmmRange, timeoutMs: number): Task<boolean> {
 export function* rangeReadBegin(range: HmmRange): Task<Errno> {
   const { record } = range;
   const sequence = yield* loadSequence(record);
-  range.notifierSeq = sequenceIsValid(sequence) ? sequence : NOTHING_READ;
+  range.notifierSeq = sequence; // an invalid one equals none that is valid
   if (sequence === SEQUENCE_ORPHANED) return ENODEV;
   return sequenceIsValid(sequence) ? 0 : EBUSY;
 }

@@ -24,6 +24,13 @@ interface World {
   readonly idles: Cell;
 }
 
+/** Another thread of the device uses the page: it reaches the page's frame, or none. */
+function* usesCurrent({ device }: World, harness: HmmHarness): Task<void> {
+  yield* device.driverLock.lock();
+  harness.requireCurrent(HARNESS_PAGE, device.entry(HARNESS_PAGE));
+  yield* device.driverLock.unlock();
+}
+
 /** The set-up registers the mirror in the name of the first task's thread. */
 function makeWorld(harness: HmmHarness, opsId: number): World {
   const { memory } = harness.machine;
@@ -93,7 +100,10 @@ function make({
       *owner({ idles }) {
         yield* idles.load();
       },
-      other: ({ device }) => device.serve(HARNESS_PAGE, 1),
+      *other(world, harness) {
+        yield* world.device.serve(HARNESS_PAGE, 1);
+        yield* usesCurrent(world, harness);
+      },
       ...(discards
         ? { discard: (_world: World, harness: HmmHarness) => harness.discard(HARNESS_PAGE, 1) }
         : {}),

@@ -19,6 +19,7 @@ import {
   hmmRangeFree,
   hmmRangeRegister,
   hmmRangeUnregister,
+  withHmmRange,
 } from "../../../../src/hmm/range/range.ts";
 import type { HmmRange } from "../../../../src/hmm/range/range.ts";
 import { hmmStatistics } from "../../../../src/hmm/mirror/statistics.ts";
@@ -26,6 +27,7 @@ import { hmmRangeValid, hmmRangeWaitUntilValid } from "../../../../src/hmm/range
 import { mmput } from "../../../../src/mm/lifetime/mm.ts";
 import { PAGE_BYTES, PTE_DIRTY, PTE_PRESENT, PTE_WRITE, ptePfn } from "../../../../src/mm/pte.ts";
 import { viewClose, viewOpen } from "../../../../src/mm/view/view-open.ts";
+import { VM_READ } from "../../../../src/mm/vma/vma.ts";
 import { zapNonBlocking } from "../../../../src/mm/zap.ts";
 import { EVENT_CLEAR, invalidateRange } from "../../../../src/notifier/events.ts";
 import {
@@ -437,6 +439,12 @@ function* rangeOfItsOwn({ mirror }: HarnessDevice, { machine, mm }: HmmHarness):
     );
     yield* mustThrow("unregistering twice", () => hmmRangeUnregister(range));
   }
+  yield* mustThrow("what throws with a range", () =>
+    withHmmRange(range, mirror, ADDRESS, ADDRESS + PAGE_BYTES, () => {
+      throw new Error("of its own");
+    }),
+  );
+  assert(mm.users.read() === 1, "what threw with a range has kept the space");
   yield* hmmRangeFree(range);
 }
 
@@ -462,6 +470,11 @@ function* wholeLife(device: HarnessDevice, harness: HmmHarness): Task<void> {
   );
   const written = harness.entryOf(HARNESS_PAGE) & (PTE_PRESENT | PTE_WRITE);
   assert(written === (PTE_PRESENT | PTE_WRITE), "the page cannot be written");
+  assert((yield* device.serve(HARNESS_PAGE, 2)) === 0, "two mappings were not served");
+  assert(
+    entryIsValid(device.entry(HARNESS_PAGE + 1), DEFAULT_ENCODING),
+    "the device has nothing of the second mapping",
+  );
   yield* rangeOfItsOwn(device, harness);
   yield* device.unregister();
   yield* mustThrow("a second unregister", () => device.unregister());
@@ -486,7 +499,10 @@ const life: Covered = covered(
     summary:
       "A device is registered, served, notified, unregistered, and the space ends: each answer, each entry, nothing left.",
     harness: { pages: 1 },
-    setup: (harness) => new HarnessDevice(harness),
+    setup: (harness) => {
+      harness.map(HARNESS_PAGE + 1, 1, VM_READ);
+      return new HarnessDevice(harness);
+    },
     tasks: { device: wholeLife },
   }),
   {

@@ -1,4 +1,4 @@
-/** @module Whether a machine has drivers in use, seen by whether it takes as many as it can. */
+/** @module Which drivers a machine has in use, seen by whether it takes as many as it can. */
 
 import type { HmmHarness } from "../../../../src/checker/harness/hmm-harness.ts";
 import {
@@ -25,4 +25,15 @@ export function* requireNoDrivers({ machine }: HmmHarness): Task<void> {
     assert((yield* useMirrorOps(machine, id)) === 0, "a driver without a mirror is still in use");
   assert((yield* useMirrorOps(machine, ONE_MORE)) === ENOMEM, "there is room for too many drivers");
   for (const id of DRIVERS) yield* dropMirrorOps(machine, id);
+}
+
+/** In the set-up, with `used` drivers in use: now there are as many as there can be. */
+export function fillDrivers(harness: HmmHarness, used: number): void {
+  for (const id of DRIVERS.slice(used))
+    assert(harness.run(useMirrorOps(harness.machine, id)) === 0, "there is no room for a driver");
+}
+
+/** Whether there is room for one more, which is in use from then on. */
+export function* hasRoomForDriver({ machine }: HmmHarness): Task<boolean> {
+  return (yield* useMirrorOps(machine, ONE_MORE)) === 0;
 }

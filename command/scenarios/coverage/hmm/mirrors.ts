@@ -36,11 +36,14 @@ import { listedResources } from "../../../../src/sync/death/resources.ts";
 import { DONE, type Task } from "../../../../src/sync/tasks/task.ts";
 import { IDLE_OPS, type OwnRange, deviceOf, rangeOf } from "../../patches/stage.ts";
 import type { Covered } from "../covered.ts";
-import { requireNoDrivers } from "./drivers.ts";
+import { fillDrivers, hasRoomForDriver, requireNoDrivers } from "./drivers.ts";
 
 const ADDRESS: number = HARNESS_PAGE * PAGE_BYTES;
 const BOUNDED: ScenarioExploration = { engine: "bounded", preemptions: 2 };
-const REGISTER = ["hmm/mirror/mirror.hmmMirrorRegister", "hmm/mirror/mirror-ops.useMirrorOps"];
+const REGISTER = [
+  "hmm/mirror/mirror.hmmMirrorRegister",
+  "hmm/mirror/mirror-ops.useMirrorOps",
+] as const;
 const UNREGISTER = ["hmm/mirror/mirror.hmmMirrorUnregister", "hmm/mirror/mirror-ops.dropMirrorOps"];
 
 /** The misuse throws. */
@@ -73,6 +76,7 @@ function* twoComeAndGo([one, other]: readonly HarnessDevice[], harness: HmmHarne
   yield* mustBeTold("unregistering twice", () => other.unregister());
   yield* hmmRangeFree(late);
   yield* mustBeTold("unregistering a mirror with a range", () => one.unregister());
+  assert(one.record.mirror.node.isListed(), "a mirror that stays registered is not listed");
   assert(yield* hmmRangeValid(range), "a range is not valid, and nothing has changed");
   yield* hmmRangeUnregister(range);
   yield* one.unregister();
@@ -244,7 +248,48 @@ const orphanedWaiters: Covered = {
   runs: { owner: [], first: ["hmm/range/valid.hmmRangeWaitUntilValid"], second: [] },
 };
 
+interface Full {
+  readonly device: HarnessDevice;
+  /** Of a thread that never runs: it keeps the hmm. */
+  readonly hmm: Hmm;
+}
+
+/**
+ * A thread that attaches asks which drivers are in use (missingMirrorOps), and must have the code
+ * of every mirror that it may have to call. So a driver whose last mirror is still listed is still
+ * in use.
+ */
+const lastOfDriver: Covered = {
+  layer: "hmm",
+  scenario: harnessScenario<Full>({
+    name: "coverage/hmm/death/last-mirror-of-driver",
+    summary:
+      "A driver's last mirror is unregistered, and its thread may die: until then the driver counts as in use.",
+    harness: { pages: 1 },
+    exploration: { deaths: 1, engine: "bounded", preemptions: 1 },
+    killable: ["unregister"],
+    setup: (harness) => {
+      const device = deviceOf(harness, OWNER);
+      HarnessDevice.registered(harness, IDLE_OPS);
+      fillDrivers(harness, 2);
+      return { device, hmm: Hmm.at(harness.machine.memory, harness.mm.hmm) };
+    },
+    tasks: {
+      unregister: ({ device }) => device.unregister(),
+      *another({ device, hmm }, harness) {
+        if (!(yield* hasRoomForDriver(harness))) return;
+        yield* hmm.mirrorsSem.downRead();
+        assert(!device.record.mirror.node.isListed(), "a listed mirror's driver is not in use");
+        yield* hmm.mirrorsSem.upRead();
+      },
+    },
+  }),
+  twins: [],
+  runs: { unregister: [...UNREGISTER, "sync/death/reaper.reapTask"], another: [REGISTER[1]] },
+};
+
 export const mirrorsBesideEachOther: readonly Covered[] = [
+  lastOfDriver,
   two,
   comeBesideGo,
   mistaken,
