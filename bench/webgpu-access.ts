@@ -1,7 +1,7 @@
 /**
  * @module Loads through the page table of the WebGPU device, everything resident, against the same
  * kernel over a plain buffer, on one adapter. Each kernel goes over the data often enough for its
- * run to outweigh submit and map.
+ * run to outweigh submit and map, and has invocations enough to fill a large GPU.
  */
 
 import { AddressSpace } from "../src/index.ts";
@@ -14,12 +14,16 @@ import { PlainDevice } from "./webgpu-plain.ts";
 
 const DATA_BYTES: number = 8 * 2 ** 20;
 const WORDS: number = DATA_BYTES / 4;
-const INVOCATIONS = 32_768;
+const INVOCATIONS: number = 2 ** 18;
 const WORKGROUPS: number = INVOCATIONS / 64;
-/** Words of a span. */
+/** Words of a span, and spans in the data. */
 const RUN = 64;
-/** What a run of the plain kernel should take at least, */
-const RUN_MS = 80;
+const RUNS: number = WORDS / RUN;
+/** What the kernels store, and what the device has beside it for itself. */
+const OUT_BYTES: number = INVOCATIONS * 4;
+const SPARE_BYTES: number = 2 ** 19;
+/** What a run of the plain kernel should take at least: a longer one of ours would be cut, */
+const RUN_MS = 25;
 const QUICK_MS = 5;
 /** unless one of ours takes this long before: a large GPU has the plain one in no time. */
 const PAGED_RUN_MS = 400;
@@ -44,21 +48,23 @@ interface Way {
 }
 
 const PER_INVOCATION: number = WORDS / INVOCATIONS;
+/** In each round another part, of 32 neighbours: it is in no cache that is next to a core. */
+const NEXT: string = `(g ^ (r * 1237u % ${INVOCATIONS / 32}u * 32u))`;
 const HASH = "((k * 2654435761u) ^ (g * 40503u) ^ (r * 668265263u) ^ (k >> 7u)) * 2246822519u";
 
 export const SPAN: Way = {
   label: "span",
-  loads: PER_INVOCATION,
-  plain: `{ let b = g * ${RUN}u; for (var i = 0u; i < ${RUN}u; i++) { x += data[b + (i ^ (r & ${RUN - 1}u))]; } }`,
-  paged: `{ let s = span_read(ptr_at(arg_ptr(0), g * ${RUN}u, 4u), ${RUN}u);
+  loads: RUN,
+  plain: `{ let b = g % ${RUNS}u * ${RUN}u; for (var i = 0u; i < ${RUN}u; i++) { x += data[b + (i ^ (r & ${RUN - 1}u))]; } }`,
+  paged: `{ let s = span_read(ptr_at(arg_ptr(0), g % ${RUNS}u * ${RUN}u, 4u), ${RUN}u);
     for (var i = 0u; i < ${RUN}u; i++) { x += span_u32(s, i ^ (r & ${RUN - 1}u)); } }`,
 };
 export const COALESCED: Way = {
   label: "bare load, coalesced",
   loads: PER_INVOCATION,
-  plain: `for (var k = 0u; k < ${PER_INVOCATION}u; k++) { x += data[k * ${INVOCATIONS}u + (g ^ (r & 31u))]; }`,
+  plain: `for (var k = 0u; k < ${PER_INVOCATION}u; k++) { x += data[k * ${INVOCATIONS}u + ${NEXT}]; }`,
   paged: `for (var k = 0u; k < ${PER_INVOCATION}u; k++) {
-    x += load_u32(ptr_at(arg_ptr(0), k * ${INVOCATIONS}u + (g ^ (r & 31u)), 4u)); }`,
+    x += load_u32(ptr_at(arg_ptr(0), k * ${INVOCATIONS}u + ${NEXT}, 4u)); }`,
 };
 export const RANDOM: Way = randomOver(DATA_BYTES);
 
@@ -86,29 +92,32 @@ const POOL_BYTES: number = 2 * DATA_BYTES;
 
 /** As RANDOM, from a pool of so many buffers, all of which have data. */
 export function randomOf(poolBuffers: number): Way {
-  const way = randomOver(POOL_BYTES - 2 ** 19);
+  const way = randomOver(POOL_BYTES - OUT_BYTES - SPARE_BYTES);
   return { ...way, label: `${way.label}, ${poolBuffers} pool bindings`, poolBuffers };
 }
 
-function plainCode({ plain }: Way, rounds: number): string {
+function plainCode({ plain }: Way): string {
   return `
 @group(0) @binding(0) var<storage, read_write> out: array<u32>;
 @group(0) @binding(1) var<storage, read> data: array<u32>;
+@group(0) @binding(2) var<storage, read> given: array<u32, 4>;
 @compute @workgroup_size(64) fn main(@builtin(global_invocation_id) id: vec3u) {
   let g = id.x;
+  let rounds = given[0];
   var x = 0u;
-  for (var r = 0u; r < ${rounds}u; r++) { ${plain} x ^= r; }
+  for (var r = 0u; r < rounds; r++) { ${plain} x ^= r; }
   out[g] = x;
 }`;
 }
 
-function pagedCode({ paged, isDirect = false }: Way, rounds: number): string {
+function pagedCode({ paged, isDirect = false }: Way): string {
   return `
 ${isDirect ? "@group(0) @binding(0) var<storage, read> data: array<u32>;" : ""}
 @compute @workgroup_size(64) fn main(@builtin(global_invocation_id) id: vec3u) {
   let g = id.x;
+  let rounds = arg_u32(2);
   var x = 0u;
-  for (var r = 0u; r < ${rounds}u; r++) { ${paged} x ^= r; }
+  for (var r = 0u; r < rounds; r++) { ${paged} x ^= r; }
   store_u32(ptr_at(arg_ptr(1), g, 4u), x);
 }`;
 }
@@ -119,12 +128,15 @@ async function elapsed(work: () => Promise<unknown>): Promise<number> {
   return performance.now() - startMs;
 }
 
-/** After these the pages are there, and the device knows how long a chunk takes. */
+/** Times that the data is gone over at most. */
+const ROUNDS_MAX: number = 2 ** 16;
+/** After these the device knows how long a chunk takes. */
 const WARM_RUNS = 2;
 
+/** Each takes how often to go over the data: an argument, not a constant that is compiled in. */
 interface Runs {
-  readonly plain: () => Promise<unknown>;
-  readonly paged: () => Promise<unknown>;
+  readonly plain: (rounds: number) => Promise<unknown>;
+  readonly paged: (rounds: number) => Promise<unknown>;
 }
 
 /** Both sides of a way, ready to run. */
@@ -143,7 +155,7 @@ class Sides implements AsyncDisposable {
     dataBytes: number,
   ) {
     this.#plain = plain;
-    this.#buffers = [plain.buffer(INVOCATIONS * 4), plain.buffer(dataBytes)];
+    this.#buffers = [plain.buffer(OUT_BYTES), plain.buffer(dataBytes), plain.buffer(16)];
     this.#space = space;
     this.#device = device;
     this.#args = args;
@@ -152,16 +164,17 @@ class Sides implements AsyncDisposable {
   static async open(way: Way): Promise<Sides> {
     const { isDirect = false, poolBuffers = 1, dataBytes = DATA_BYTES } = way;
     const plain = await PlainDevice.create(dataBytes);
-    const space = await AddressSpace.create({ ramBytes: 2 * dataBytes });
+    const space = await AddressSpace.create({ ramBytes: 2 * dataBytes + OUT_BYTES });
     const rangeBytes = isDirect ? dataBytes : 0;
     const pieceBytes = poolBuffers === 1 ? undefined : POOL_BYTES / poolBuffers;
     const device = await WebGpuDevice.create(space, {
-      memoryBytes: pieceBytes === undefined ? dataBytes + rangeBytes + 2 ** 20 : POOL_BYTES,
+      memoryBytes:
+        pieceBytes === undefined ? dataBytes + rangeBytes + OUT_BYTES + SPARE_BYTES : POOL_BYTES,
       rangeBytes,
       ...(pieceBytes === undefined ? {} : { bufferBytesMax: pieceBytes }),
     });
     const data = await space.mmap(dataBytes);
-    const out = await space.mmap(INVOCATIONS * 4);
+    const out = await space.mmap(OUT_BYTES);
     const sides = new Sides(plain, space, device, [data, out], dataBytes);
     await sides.#fill(data, dataBytes);
     return sides;
@@ -177,35 +190,39 @@ class Sides implements AsyncDisposable {
 
   async measure(way: Way, options: MeasureOptions, onRound: () => void): Promise<Reading> {
     const leastMs = options.isQuick ? QUICK_MS : RUN_MS;
+    const runs = await this.#runs(way);
     let rounds = 1;
-    let runs = await this.#runs(way, rounds);
-    while (rounds < 8192) {
-      const [plainMs, pagedMs] = [await elapsed(runs.plain), await elapsed(runs.paged)];
-      if (plainMs >= leastMs || pagedMs >= PAGED_RUN_MS) break;
-      rounds *= 2;
-      runs = await this.#runs(way, rounds);
+    for (; rounds < ROUNDS_MAX; rounds *= 2) {
+      const plainMs = await elapsed(() => runs.plain(rounds));
+      if (plainMs >= leastMs || (await elapsed(() => runs.paged(rounds))) >= PAGED_RUN_MS) break;
     }
+    for (let i = 0; i < WARM_RUNS; i++) await runs.paged(rounds);
     const loads = (INVOCATIONS * way.loads * rounds) / 1e6;
     return await measurePairs({
       label: way.label,
       unit: "ns a load",
-      ours: async () => (await elapsed(runs.paged)) / loads,
-      plain: async () => (await elapsed(runs.plain)) / loads,
+      ours: async () => (await elapsed(() => runs.paged(rounds))) / loads,
+      plain: async () => (await elapsed(() => runs.plain(rounds))) / loads,
       rounds: roundsOf(options),
       onRound,
     });
   }
 
-  /** Both kernels with so many rounds, compiled, and all pages resident. */
-  async #runs(way: Way, rounds: number): Promise<Runs> {
-    const pipeline = await this.#plain.pipeline(plainCode(way, rounds));
-    const kernel = this.#device.kernel({ code: pagedCode(way, rounds), entryPoint: "main" });
+  /** Both kernels, compiled. */
+  async #runs(way: Way): Promise<Runs> {
+    const pipeline = await this.#plain.pipeline(plainCode(way));
+    const kernel = this.#device.kernel({ code: pagedCode(way), entryPoint: "main" });
+    const [, , given] = this.#buffers;
+    const ranges = this.#ranges(way);
     const runs: Runs = {
-      plain: () => this.#plain.run(pipeline, this.#buffers, WORKGROUPS),
-      paged: () => kernel.dispatch(WORKGROUPS, { args: this.#args, ranges: this.#ranges(way) }),
+      plain: async (rounds) => {
+        if (given !== undefined) this.#plain.write(given, Uint32Array.of(rounds));
+        await this.#plain.run(pipeline, this.#buffers, WORKGROUPS);
+      },
+      paged: (rounds) => kernel.dispatch(WORKGROUPS, { args: [...this.#args, rounds], ranges }),
     };
-    await runs.plain();
-    for (let i = 0; i < WARM_RUNS; i++) await runs.paged();
+    await runs.plain(1);
+    await runs.paged(1);
     return runs;
   }
 

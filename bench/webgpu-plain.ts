@@ -51,6 +51,10 @@ export class PlainDevice {
     }
   }
 
+  write(buffer: GPUBuffer, words: Uint32Array<ArrayBuffer>): void {
+    this.device.queue.writeBuffer(buffer, 0, words);
+  }
+
   async pipeline(code: string): Promise<GPUComputePipeline> {
     const module = this.device.createShaderModule({ code });
     const descriptor = { layout: "auto" as const, compute: { module } };

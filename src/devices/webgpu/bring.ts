@@ -9,7 +9,12 @@
  * | write | made exclusive to the device (hmm/walk/exclusive.ts) | HOLD_EXCLUSIVE |
  * | either, of memory that others may write unseen | made present, and writable | HOLD_SHARED |
  *
- * Each piece of at most PIECE_PAGES pages is one range. Under the driver lock the log is drained,
+ * Each piece of at most PIECE_PAGES pages is one range. Pages that are read may lie apart, up to
+ * REACH_PAGES: to register a range and to walk it costs more than the pages in between, which
+ * nothing is done to. What others do to those makes the range stale as well: then each page is
+ * brought alone.
+ *
+ * Under the driver lock the log is drained,
  * the range is found valid, and the pages are copied from RAM and entered in the same section: so a
  * copy is never of a frame that has got another page (N1 of record.ts).
  *
@@ -61,6 +66,11 @@ import { type WebGpuRecord, drainLog } from "./record.ts";
 /** Pages that are copied in one section of the driver lock. */
 export const PIECE_PAGES = 64;
 
+/** From the first page of a piece to its end, at most. */
+const REACH_PAGES = 8192;
+/** Times that a range that is longer than PIECE_PAGES may be found stale. */
+const REACH_TRIES = 4;
+
 /** Times that pages are tried to be had exclusively. */
 const EXCLUSIVE_TRIES = 3;
 
@@ -110,8 +120,8 @@ export class Bringer {
   readonly #gpu: () => Gpu;
   readonly #range: HmmRange;
   readonly #timeoutMs: number;
-  readonly #request = new Uint32Array(PIECE_PAGES);
-  readonly #copyable = new Uint8Array(PIECE_PAGES);
+  readonly #request = new Uint32Array(REACH_PAGES);
+  readonly #copyable = new Uint8Array(REACH_PAGES);
   readonly #bytes = new Uint8Array(PIECE_PAGES * PAGE_BYTES);
   #failures: BringFailure[] = [];
   #isFull = false;
@@ -130,10 +140,10 @@ export class Bringer {
   /** ENOMEM, EMFILE. */
   static *open(parts: BringerParts): Task<Bringer | Errno> {
     const range = yield* hmmRangeAlloc(parts.machine, {
-      pfns: new Uint32Array(PIECE_PAGES),
+      pfns: new Uint32Array(REACH_PAGES),
       pfnFlagsMask: valid | write,
       holes: HOLES_MARK,
-      request: new Uint32Array(PIECE_PAGES),
+      request: new Uint32Array(REACH_PAGES),
     });
     return typeof range === "number" ? range : new this(parts, range);
   }
@@ -163,8 +173,8 @@ export class Bringer {
     const asked = reads.filter((page) => wants.get(page) === WANT_READ);
     const early = reads.filter((page) => wants.get(page) === WANT_PREFETCH);
     for (const piece of piecesOf(writes, 0)) yield* this.#bringPiece(piece, "exclusive", false);
-    for (const piece of piecesOf(asked, PIECE_PAGES)) yield* this.#bringPiece(piece, "read", false);
-    for (const piece of piecesOf(early, PIECE_PAGES)) {
+    for (const piece of piecesOf(asked, REACH_PAGES)) yield* this.#bringPiece(piece, "read", false);
+    for (const piece of piecesOf(early, REACH_PAGES)) {
       if (this.#pool.freeFrames > 0) yield* this.#bringPiece(piece, "read", true);
     }
     this.counts.collectMs += monotonicMs() - startMs;
@@ -208,7 +218,8 @@ export class Bringer {
     const range = this.#range;
     const mm = mmOfRange(range);
     const deadlineMs = monotonicMs() + (isPrefetch ? 1 : this.#timeoutMs);
-    for (let tries = 0; ;) {
+    const isWide = range.endPage - range.startPage > PIECE_PAGES;
+    for (let tries = 0, collisions = 0; ;) {
       const leftMs = deadlineMs - monotonicMs();
       if (leftMs <= 0 || !(yield* hmmRangeWaitUntilValid(range, leftMs))) return EBUSY;
       yield* mm.mmapLock.downRead();
@@ -221,6 +232,7 @@ export class Bringer {
       if (answer === 0) {
         if (yield* this.#copyIfValid(pages, manner, isPrefetch)) return 0;
         this.counts.retries++;
+        if (isWide && ++collisions === REACH_TRIES) return EBUSY;
         continue;
       }
       if (answer === EAGAIN) continue; // write-protecting them has notified, this range too
@@ -237,12 +249,12 @@ export class Bringer {
       const answer = yield* this.takeExclusive(range);
       return answer < 0 ? answer : 0;
     }
-    this.#request.fill(0);
+    this.#request.fill(0, 0, range.endPage - range.startPage);
     const rights = isPrefetch ? 0 : manner === "read" ? valid : valid | write;
     for (const page of pages) this.#request[page - range.startPage] = rights;
     const answer = yield* hmmRangeFault(range);
     if (answer < 0) return answer;
-    this.#copyable.fill(0);
+    this.#copyable.fill(0, 0, range.endPage - range.startPage);
     if (manner !== "read") return 0;
     return (yield* this.#track(pages)) ? EAGAIN : 0;
   }
@@ -357,16 +369,16 @@ function holdFor(manner: Manner, isProtected: boolean): Hold {
 }
 
 /**
- * Ascending pages in pieces of PIECE_PAGES pages of address at most, with gaps of `gap` pages at
- * most; with gap 0, runs without gaps.
+ * Ascending pages in pieces of PIECE_PAGES pages at most, which lie within `reach` pages of
+ * addresses; with reach 0, runs without gaps.
  */
-export function piecesOf(pages: readonly number[], gap: number): number[][] {
+export function piecesOf(pages: readonly number[], reach: number): number[][] {
   const pieces: number[][] = [];
   let piece: number[] = [];
   for (const page of pages) {
     const first = piece[0] ?? page;
-    const last = piece.at(-1) ?? page;
-    if (piece.length > 0 && (page - first >= PIECE_PAGES || page - last > gap + 1)) {
+    const isNear = reach === 0 ? page === first + piece.length : page - first < reach;
+    if (piece.length === PIECE_PAGES || (piece.length > 0 && !isNear)) {
       pieces.push(piece);
       piece = [];
     }

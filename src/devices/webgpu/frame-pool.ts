@@ -27,6 +27,10 @@ export const HOLD_EXCLUSIVE: Hold = 2;
 export const HOLD_SHARED: Hold = 3;
 export const HOLD_SHARED_WRITABLE: Hold = 4;
 
+function isShared(hold: number): boolean {
+  return hold === HOLD_SHARED || hold === HOLD_SHARED_WRITABLE;
+}
+
 function isWritable(hold: number): boolean {
   return hold === HOLD_EXCLUSIVE || hold === HOLD_SHARED_WRITABLE;
 }
@@ -51,6 +55,8 @@ export class FramePool implements ClockFrames {
   evictions = 0;
   pinned = 0;
   struck = 0;
+  /** Frames with a copy for one dispatch. */
+  #shared = 0;
 
   /** Frames beside the pool's, for direct ranges. */
   readonly rows: Rows;
@@ -199,6 +205,7 @@ export class FramePool implements ClockFrames {
     this.#pfns[frame] = pfn;
     this.#holds[frame] = hold;
     this.#accessed[frame] = 1;
+    if (isShared(hold)) this.#shared++;
     if (isInRow) this.#rowPages++;
     countPage(this.#record, page, 1);
     return true;
@@ -219,6 +226,7 @@ export class FramePool implements ClockFrames {
     this.#map.set(page, 0);
     countPage(this.#record, page, -1);
     if (this.#pins[frame] === 1) this.pinned--;
+    if (isShared(this.holdOf(frame))) this.#shared--;
     this.#pages[frame] = -1;
     this.#holds[frame] = 0;
     this.#pins[frame] = 0;
@@ -251,10 +259,8 @@ export class FramePool implements ClockFrames {
 
   /** Copies for one dispatch are dropped. Driver lock. */
   dropShared(): void {
-    for (let frame = FIRST_FRAME; frame < this.allFrames; frame++) {
-      const hold = this.holdOf(frame);
-      if (hold === HOLD_SHARED || hold === HOLD_SHARED_WRITABLE) this.drop(frame);
-    }
+    for (let frame = FIRST_FRAME; frame < this.allFrames && this.#shared > 0; frame++)
+      if (isShared(this.holdOf(frame))) this.drop(frame);
   }
 
   /** Everything is dropped: the GPU is another one, or none. Driver lock. */

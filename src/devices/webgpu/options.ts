@@ -26,7 +26,7 @@ import type { DispatchOptions } from "../driver.ts";
 import { refusalOf } from "../software/options.ts";
 import type { WebGpuBinding } from "./bindings.ts";
 import type { BindingOrder, DispatchOrder, KernelOrder, WorkerStart } from "./messages.ts";
-import { ARGUMENTS_MAX } from "./wgsl/layout.ts";
+import { ARGUMENTS_MAX, GPU_FRAMES_MAX } from "./wgsl/layout.ts";
 import { isLibraryName } from "./wgsl/names.ts";
 import { recordNames, recordsText } from "./wgsl/record-text.ts";
 import { scanWgsl } from "./wgsl/scan.ts";
@@ -138,7 +138,7 @@ export interface WebGpuRange {
 }
 
 const MEMORY_MIN_BYTES: number = 4 * PAGE_BYTES;
-const MEMORY_MAX_BYTES: number = 2 ** 22 * PAGE_BYTES;
+const MEMORY_MAX_BYTES: number = GPU_FRAMES_MAX * PAGE_BYTES;
 const END_BYTES: number = TASK_SIZE_PAGES * PAGE_BYTES;
 const WORKGROUPS_MAX: number = 2 ** 31 - 1;
 const MILLISECONDS_MAX: number = 2 ** 31 - 1;

@@ -6,8 +6,8 @@
 
 import { DIRECTORY_WORDS, LEAF_ENTRIES, type TableLayout } from "./wgsl/layout.ts";
 
-/** Changed words that are nearer to each other than this go in one write. */
-const GAP_WORDS = 64;
+/** Changed words that are nearer to each other than this go in one write: it costs some us. */
+const GAP_WORDS = 1024;
 /** Entries of a flat table at first, 1 GiB of addresses, and at most, 16 GiB. */
 const FLAT_FIRST: number = 2 ** 18;
 const FLAT_MAX: number = 2 ** 22;

@@ -206,21 +206,25 @@ function* transferFrame(
     const span = `bytes ${offsetBytes} to ${offsetBytes + bytes.length}`;
     bug(`Cannot ${kind} ${span} of a frame: it has ${PAGE_BYTES}; go page by page`);
   }
-  const frame = frameOf(machine, pfn);
-  if (frame === undefined) return ENXIO;
-  const part = frame.subarray(offsetBytes, offsetBytes + bytes.length);
+  const part = bytesOf(machine, pfn, offsetBytes, bytes.length);
+  if (part === undefined) return ENXIO;
   yield* dataStep(machine.memory, kind, pfn);
   if (kind === "read") bytes.set(part);
   else part.set(bytes);
   return 0;
 }
 
-/** The frame's bytes, or undefined when this thread lacks the buffer that they lie in. */
-function frameOf({ ram }: Machine, pfn: number): Uint8Array | undefined {
+/** Bytes of the frame, or undefined when this thread lacks the buffer that they lie in. */
+function bytesOf(
+  { ram }: Machine,
+  pfn: number,
+  offsetBytes: number,
+  lengthBytes: number,
+): Uint8Array | undefined {
   try {
     const { u8, basePfn } = ram.sections.of(pfn);
-    const start = (pfn - basePfn) * PAGE_BYTES;
-    return u8.subarray(start, start + PAGE_BYTES);
+    const start = (pfn - basePfn) * PAGE_BYTES + offsetBytes;
+    return u8.subarray(start, start + lengthBytes);
   } catch (error) {
     if (error instanceof BufferNotHere) return undefined;
     throw error;

@@ -151,11 +151,37 @@ test("a pool has one buffer where it can, else pieces of a power of two", () => 
   );
 });
 
+test("calls with a number have special forms, which only what is served gets, and no column moves", () => {
+  const call = "ptr_at(arg_ptr(1), arg_u32(i), 4096u)";
+  const code = `@compute @workgroup_size(1) fn main() { let i = 2u; var p = ${call};
+p = ptr_at(p, (1 + 4), 12u); p = ptr_at(ptr_at(p, 1, 4), 7u, i); p = arg_ptr(99); }`;
+  const program = makeProgram(code, "main");
+  const [first, second] = program.text(false, TABLE, POOL).split("\n");
+  assert.match(first ?? "", /var p = ptr_at_12\(arg_ptr_1\(1\), arg_u32\(i\), 4096u\);/);
+  assert.equal(
+    second,
+    "p = ptr_at(p, (1 + 4), 12u); p = ptr_at(ptr_at_2(p, 1, 4), 7u, i); p = arg_ptr(99); }",
+  );
+  const message = "no matching call to 'ptr_at_2(u32)'";
+  const linePos = (second?.indexOf("i); p") ?? 0) + 1;
+  assert.deepEqual(errorsOf(program, [{ type: "error", message, lineNum: 2, linePos }]), [
+    {
+      line: 2,
+      column: (code.split("\n")[1]?.indexOf("i); p") ?? 0) + 1,
+      message: "no matching call to 'ptr_at(u32)'",
+    },
+  ]);
+  assert.throws(
+    () => makeProgram("fn ptr_at_2() {} @compute @workgroup_size(1) fn main() {}", "main"),
+    WgslError,
+  );
+});
+
 test("imports of the library are checked and blanked, and no place moves", () => {
   const code = `import hmm_ts::load_u32;
 import hmm_ts::{store_u32, // a comment
   ptr_at};
-@compute @workgroup_size(1) fn main() { store_u32(ptr_at(arg_ptr(0), 1, 4), load_u32(arg_ptr(0))); }`;
+@compute @workgroup_size(1) fn main() { store_u32(ptr_at(vec2u(), 1, 3), load_u32(vec2u())); }`;
   const lines = makeProgram(code, "main").text(false, TABLE, POOL).split("\n");
   assert.deepEqual(
     lines.slice(0, 3).map((line) => line.trim()),

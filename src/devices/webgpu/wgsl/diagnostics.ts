@@ -50,6 +50,9 @@ export interface CompilerMessage {
   readonly message: string;
 }
 
+/** A call that has a number of ours behind its name (SpecialForm of library.ts). */
+const SPECIAL_FORM = /\b(ptr_at|arg_(?:u32|i32|f32|ptr))_\d+\b/gu;
+
 /** The errors among what the compiler said. */
 export function errorsOf(program: UserText, messages: readonly CompilerMessage[]): ProgramError[] {
   return messages
@@ -61,7 +64,8 @@ export function errorsOf(program: UserText, messages: readonly CompilerMessage[]
           column: 1,
           message: `${message} (in the hmm-ts library)`,
         };
-      return { line: lineNum, column: userColumn(program, lineNum, linePos), message };
+      const column = userColumn(program, lineNum, linePos);
+      return { line: lineNum, column, message: message.replace(SPECIAL_FORM, "$1") };
     });
 }
 

@@ -8,15 +8,24 @@
  *
  *     directory   2^18 words   by page >> 14: where the leaf of these 64 MiB begins
  *     leaf 0      2^14 words   no page has an entry here: for all of the directory at first
- *     leaf 1 ...  2^14 words   entry of a page: frame << 10 | flags, 0: not on the device
+ *     leaf 1 ...  2^14 words   entry of a page: frame << 12 | flags, 0: not on the device
  *
- * So a translation is one load, or two, and no branch. Frame numbers count pages of the pool.
+ * So a translation is one load, or two, and no branch. Frame numbers count pages of the pool: an
+ * entry is the byte of the pool at which the page begins, with flags in the place of the offset.
  */
 
 /** Which form the table has, and how many words. */
 export interface TableLayout {
   readonly isFlat: boolean;
   readonly words: number;
+}
+
+/** Entries of a flat table that has none for addresses beyond 4 GiB: the low word is enough. */
+const LOW_WORD_ENTRIES: number = 2 ** 20;
+
+/** Whether no page of the table has an address beyond 4 GiB. */
+export function isLow({ isFlat, words }: TableLayout): boolean {
+  return isFlat && words <= LOW_WORD_ENTRIES;
 }
 
 /** How the frames of the pool lie in buffers: `bufferFrames` in each, in the last what is left. */
@@ -40,7 +49,9 @@ export const DIRECTORY_WORDS: number = 2 ** 18;
 /** The page may be loaded from; and stored to. */
 export const GPU_READ = 1;
 export const GPU_WRITE = 2;
-export const GPU_FRAME_SHIFT = 10;
+export const GPU_FRAME_SHIFT = 12;
+/** Frames, those of rows included, have numbers below this. */
+export const GPU_FRAMES_MAX: number = 2 ** (32 - GPU_FRAME_SHIFT);
 
 /** Frame 0 is what a missed load reads: zeros. Frame 1 takes what a missed store writes. */
 export const ZERO_FRAME = 0;

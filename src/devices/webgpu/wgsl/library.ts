@@ -3,9 +3,11 @@
  * The shader's side: pointers, loads and stores through the page table, atomics, spans. Appended to
  * the user's text. layout.ts is what it agrees on with the host; docs/WEBGPU.md shows its use.
  *
- * Two forms. The fast one notes only that something missed, without a branch. The recording one
- * lists which accesses missed, once for each page, and notes which frames were used if it is told
- * to: that takes an atomic load with each access, and twice the time.
+ * Two forms. The fast one notes only that something missed, without a branch: an invocation keeps
+ * the AND of the entries that it has loaded through and the OR of their addresses, and looks at
+ * them when it ends. The recording one lists which accesses missed, once for each page, and notes
+ * which frames were used if it is told to: that takes an atomic load with each access, and twice
+ * the time.
  *
  *   W1  A missed load reads 0, from ZERO_FRAME. A missed store goes to SINK_FRAME. The host undoes
  *       such a pass.
@@ -34,9 +36,21 @@ import {
   TABLE_BINDING,
   type TableLayout,
   USED,
+  controlWords,
   framesByBuffer,
+  isLow,
   poolBinding,
 } from "./layout.ts";
+
+/**
+ * A function of the library for one value of an argument, which program.ts calls where the text has
+ * that value: `ptr_at_2(p, i, 4u)` shifts by 2, `arg_ptr_3(3u)` is the argument 3. Not every
+ * compiler finds that out, and then each address costs twice the operations.
+ */
+export interface SpecialForm {
+  readonly name: string;
+  readonly number: number;
+}
 
 export interface LibraryOptions {
   readonly isRecording: boolean;
@@ -44,6 +58,7 @@ export interface LibraryOptions {
   readonly usesAtomics: boolean;
   /** An invocation stores nothing any more when it has missed, or has run out of fuel. */
   readonly isGated: boolean;
+  readonly specialForms: readonly SpecialForm[];
   readonly table: TableLayout;
   /** Arrays of a fixed size cost less than those whose length is asked for. */
   readonly pool: PoolShape;
@@ -71,6 +86,7 @@ export function libraryText(options: LibraryOptions): string {
   const parts = [
     declarations(options),
     POINTERS,
+    ...options.specialForms.map(specialText),
     entryText(options.table),
     options.isRecording ? recordingText(options) : fastText(options),
     access(options),
@@ -102,7 +118,7 @@ struct hmm_parameters {
 var<storage, read> hmm_table: array<u32, ${table.words}>;
 ${buffers.join("\n")}
 @group(${LIBRARY_GROUP}) @binding(${CONTROL_BINDING})
-var<storage, read_write> hmm_control: array<atomic<u32>>;
+var<storage, read_write> hmm_control: array<atomic<u32>, ${controlWords(pool.frames)}>;
 var<private> hmm_fuel: u32;
 var<private> hmm_group: u32;
 var<private> hmm_missed: u32;
@@ -112,12 +128,9 @@ fn hmm_spent() -> bool {
 }
 fn hmm_finish() {
   if (hmm_fuel == 0u) { atomicStore(&hmm_control[2], 1u); }
-  ${isRecording ? "" : "if (hmm_missed != 0u) { atomicStore(&hmm_control[0], 1u); }"}
+  ${isRecording ? "" : "if (hmm_wrong() != 0u) { atomicStore(&hmm_control[0], 1u); }"}
 }
-fn arg_u32(i: u32) -> u32 { return hmm_u.args[i].x; }
-fn arg_i32(i: u32) -> i32 { return bitcast<i32>(hmm_u.args[i].x); }
-fn arg_f32(i: u32) -> f32 { return bitcast<f32>(hmm_u.args[i].z); }
-fn arg_ptr(i: u32) -> vec2u { return hmm_u.args[i].xy; }`;
+${ARGUMENTS.map(({ type, is, value }) => `fn arg_${type}(i: u32) -> ${is} { return ${value}; }`).join("\n")}`;
 }
 
 /** A pointer is a vec2u: low word, high word, as it lies in memory. */
@@ -127,11 +140,10 @@ fn ptr_add(p: vec2u, bytes: u32) -> vec2u {
   return vec2u(low, p.y + select(0u, 1u, low < p.x));
 }
 fn ptr_at(p: vec2u, index: u32, bytes: u32) -> vec2u {
-  let low = (index & 0xffffu) * bytes;
-  let middle = (index >> 16u) * bytes;
-  let q = ptr_add(p, low);
-  let r = ptr_add(q, middle << 16u);
-  return vec2u(r.x, r.y + (middle >> 16u));
+  let low = index * bytes;
+  let high = ((index >> 16u) * bytes + (((index & 0xffffu) * bytes) >> 16u)) >> 16u;
+  let x = p.x + low;
+  return vec2u(x, p.y + high + select(0u, 1u, x < low));
 }
 fn ptr_word(w: u32) -> vec2u {
   let q = ptr_add(hmm_u.window, w << 2u);
@@ -141,27 +153,69 @@ fn ptr_is_null(p: vec2u) -> bool { return (p.x | p.y) == 0u; }
 fn ptr_equal(p: vec2u, q: vec2u) -> bool { return all(p == q); }
 `;
 
-function entryText({ isFlat }: TableLayout): string {
+/** Of an argument, by its type; `i` stands for its number. */
+const ARGUMENTS = [
+  { type: "u32", is: "u32", value: "hmm_u.args[i].x" },
+  { type: "i32", is: "i32", value: "bitcast<i32>(hmm_u.args[i].x)" },
+  { type: "f32", is: "f32", value: "bitcast<f32>(hmm_u.args[i].z)" },
+  { type: "ptr", is: "vec2u", value: "hmm_u.args[i].xy" },
+] as const;
+
+/** A name with a number behind it that specialText has given. */
+export const SPECIAL_NAME: RegExp = /^(?:ptr_at|arg_(?:u32|i32|f32|ptr))_\d+$/u;
+
+function specialText({ name, number }: SpecialForm): string {
+  const argument = ARGUMENTS.find(({ type }) => name === `arg_${type}`);
+  if (argument !== undefined) {
+    const value = argument.value.replace("[i]", `[${number}]`);
+    return `fn ${name}_${number}(i: u32) -> ${argument.is} { return ${value}; }`;
+  }
+  return `
+fn ptr_at_${number}(p: vec2u, index: u32, bytes: u32) -> vec2u {
+  let low = index << ${number}u;
+  let x = p.x + low;
+  return vec2u(x, p.y + (index >> ${32 - number}u) + select(0u, 1u, x < low));
+}`;
+}
+
+function pageOf(table: TableLayout): string {
+  return isLow(table) ? "p.x >> 12u" : "(p.y << 20u) | (p.x >> 12u)";
+}
+
+/** Not 0: the high word of an address, or the sum of some, is beyond the table. */
+function beyond(high: string, table: TableLayout): string {
+  return isLow(table) ? high : `(${high} >> 12u)`;
+}
+
+function entryText(table: TableLayout): string {
   const leaf = `hmm_table[page >> ${LEAF_SHIFT}u]`;
-  const index = isFlat ? "page" : `${leaf} + (page & ${LEAF_ENTRIES - 1}u)`;
+  const index = table.isFlat ? "page" : `${leaf} + (page & ${LEAF_ENTRIES - 1}u)`;
   return `
 fn hmm_entry(p: vec2u) -> u32 {
-  let page = (p.y << 20u) | (p.x >> 12u);
+  let page = ${pageOf(table)};
   return hmm_table[${index}];
 }`;
 }
 
 /** Index into the pool of the word at p, for loading and for storing. */
-function fastText({ isGated }: LibraryOptions): string {
+function fastText({ isGated, table }: LibraryOptions): string {
   return `
+var<private> hmm_rights: u32 = ${GPU_READ}u;
+var<private> hmm_low: u32;
+var<private> hmm_high: u32;
+fn hmm_wrong() -> u32 {
+  return hmm_missed | (~hmm_rights & ${GPU_READ}u) | (hmm_low & 3u) | ${beyond("hmm_high", table)};
+}
 fn hmm_load_at(p: vec2u) -> u32 {
   let entry = hmm_entry(p);
-  hmm_missed |= (~entry & ${GPU_READ}u) | (p.x & 3u) | (p.y >> 12u);
-  return (entry & 0xfffffc00u) | ((p.x >> 2u) & 1023u);
+  hmm_rights &= entry;
+  hmm_low |= p.x;
+  hmm_high |= p.y;
+  return ${WORD_AT};
 }
 fn hmm_store_at(p: vec2u) -> u32 {
   let entry = hmm_entry(p);
-  let bad = (~entry & ${GPU_WRITE}u) | (p.x & 3u) | (p.y >> 12u);
+  let bad = (~entry & ${GPU_WRITE}u) | (p.x & 3u) | ${beyond("p.y", table)};
   hmm_missed |= bad;
   let sinks = ${isGated ? GATE : "bad != 0u"};
   let frame = select(entry >> ${GPU_FRAME_SHIFT}u, ${SINK_FRAME}u, sinks);
@@ -170,11 +224,15 @@ fn hmm_store_at(p: vec2u) -> u32 {
 }`;
 }
 
+/** The word of the pool: the flags go with the two bits that are shifted out. */
+const WORD_AT = "(entry + (p.x & 4095u)) >> 2u";
 /** What an invocation would store may be wrong, and where. */
-const GATE = "(hmm_missed != 0u || hmm_fuel == 0u)";
+const GATE = "(hmm_wrong() != 0u || hmm_fuel == 0u)";
 
-function recordingText({ isGated }: LibraryOptions): string {
+function recordingText({ isGated, table }: LibraryOptions): string {
+  const bad = `(p.x & 3u) | ${beyond("p.y", table)}`;
   return `
+fn hmm_wrong() -> u32 { return hmm_missed; }
 fn hmm_note(p: vec2u, is_write: u32) {
   hmm_missed = 1u;
   atomicStore(&hmm_control[0], 1u);
@@ -193,7 +251,7 @@ fn hmm_note(p: vec2u, is_write: u32) {
 }
 fn hmm_load_at(p: vec2u) -> u32 {
   let entry = hmm_entry(p);
-  if (((~entry & ${GPU_READ}u) | (p.x & 3u) | (p.y >> 12u)) != 0u) {
+  if (((~entry & ${GPU_READ}u) | ${bad}) != 0u) {
     hmm_note(p, 0u);
     return (p.x >> 2u) & 1023u;
   }
@@ -201,12 +259,12 @@ fn hmm_load_at(p: vec2u) -> u32 {
     let flags = ${FLAGS}u + (entry >> ${GPU_FRAME_SHIFT}u);
     if (atomicLoad(&hmm_control[flags]) == 0u) { atomicOr(&hmm_control[flags], ${USED}u); }
   }
-  return (entry & 0xfffffc00u) | ((p.x >> 2u) & 1023u);
+  return ${WORD_AT};
 }
 fn hmm_store_at(p: vec2u) -> u32 {
   let entry = hmm_entry(p);
   var frame = ${SINK_FRAME}u;
-  if (((~entry & ${GPU_WRITE}u) | (p.x & 3u) | (p.y >> 12u)) != 0u) {
+  if (((~entry & ${GPU_WRITE}u) | ${bad}) != 0u) {
     hmm_note(p, 1u);
   } else {
     let flags = ${FLAGS}u + (entry >> ${GPU_FRAME_SHIFT}u);

@@ -2,22 +2,30 @@
  * @module devices/webgpu/wgsl/program
  * Makes of a user's WGSL the text that is compiled. The user's text stays line for line: the
  * attributes of its entry point are blanked with spaces, fuel is put behind the braces of its
- * loops, and the library and the real entry point come after it (WGSL knows no order of
- * declarations). So barriers stay legal, and what the compiler says of a place in the text is true
- * of the user's file (diagnostics.ts takes the inserted fuel out of the columns).
+ * loops, calls that a special form of the library serves get a number behind their name, and the
+ * library and the real entry point come after it (WGSL knows no order of declarations). So barriers
+ * stay legal, and what the compiler says of a place in the text is true of the user's file
+ * (diagnostics.ts takes what was inserted out of the columns).
  *
  * Fuel: each invocation counts the rounds of its loops, and leaves when it has used up what the
  * pass gave it; the pass is undone then. A loop that has a barrier inside cannot be left by some
  * invocations only: it gets no fuel.
  */
 
-import { libraryText } from "./library.ts";
-import type { PoolShape, TableLayout } from "./layout.ts";
+import { type SpecialForm, libraryText } from "./library.ts";
+import { ARGUMENTS_MAX, type PoolShape, type TableLayout } from "./layout.ts";
 import { isLibraryName } from "./names.ts";
 import { type BoundVariable, boundVariables } from "./bindings.ts";
 import { takeImports } from "./imports.ts";
 import { type ProgramError, type UserText, WgslError, placeOf } from "./diagnostics.ts";
-import { type Field, type Loop, type WgslFunction, type WgslText, scanWgsl } from "./scan.ts";
+import {
+  type Field,
+  type Loop,
+  type Token,
+  type WgslFunction,
+  type WgslText,
+  scanWgsl,
+} from "./scan.ts";
 
 /** What is compiled, and what its places mean. */
 export interface Program extends UserText {
@@ -50,15 +58,20 @@ export function makeProgram(
   const usesAtomics = wgsl.tokens.some(({ text }) => text.startsWith("atomic_"));
   if (isDeclaredPure) refuseAtomics(wgsl);
   const isPure = isDeclaredPure && !sharesWords(wgsl);
-  const fuels = fuelOf(wgsl);
-  const user = insert(blank(code, entry), fuels);
+  const specials = specialsOf(wgsl);
+  const byName = new Map(specials.map(({ form }) => [`${form.name} ${form.number}`, form]));
+  const specialForms = [...byName.values()];
+  const insertions = [...fuelOf(wgsl), ...specials].toSorted((a, b) => a.at - b.at);
+  const user = insert(blank(code, entry), insertions);
   return {
     text: (isRecording, table, pool) => {
-      const library = libraryText({ isRecording, usesAtomics, isGated: isPure, table, pool });
+      const isGated = isPure;
+      const options = { isRecording, usesAtomics, isGated, specialForms, table, pool };
+      const library = libraryText(options);
       return `${user}\n${library}\n${wrapper}`;
     },
     userLines: code.split("\n").length,
-    insertions: fuels.map(({ at, text }) => ({ ...placeOf(code, at), length: text.length })),
+    insertions: insertions.map(({ at, text }) => ({ ...placeOf(code, at), length: text.length })),
     usesAtomics,
     isPure,
     variables,
@@ -114,35 +127,72 @@ function blank(code: string, { attributes, parameters }: WgslFunction): string {
   return text;
 }
 
-interface Fuel {
+/** What is put into the user's text. */
+interface Insertion {
   readonly at: number;
   readonly text: string;
 }
 
-function insert(code: string, fuels: readonly Fuel[]): string {
+function insert(code: string, insertions: readonly Insertion[]): string {
   let text = "";
   let done = 0;
-  for (const fuel of fuels) {
-    text += code.slice(done, fuel.at) + fuel.text;
-    done = fuel.at;
+  for (const insertion of insertions) {
+    text += code.slice(done, insertion.at) + insertion.text;
+    done = insertion.at;
   }
   return text + code.slice(done);
+}
+
+/** A call that a special form of the library can serve. */
+interface Special extends Insertion {
+  readonly form: SpecialForm;
+}
+
+/** `ptr_at(p, i, 4u)` becomes `ptr_at_2(p, i, 4u)`, and `arg_ptr(3)` `arg_ptr_3(3)`. */
+function specialsOf({ tokens }: WgslText): Special[] {
+  const specials: Special[] = [];
+  for (const [i, { text: name, end }] of tokens.entries()) {
+    if (tokens[i + 1]?.text !== "(") continue;
+    const isElement = name === "ptr_at";
+    if (!isElement && !/^arg_(?:u32|i32|f32|ptr)$/u.test(name)) continue;
+    const last = lastNumberOf(tokens, i + 1);
+    const number = isElement ? Math.log2(last) : last;
+    const isServed = isElement ? number > 0 && number < 16 : number < ARGUMENTS_MAX;
+    if (Number.isInteger(number) && isServed)
+      specials.push({ at: end, text: `_${number}`, form: { name, number } });
+  }
+  return specials;
+}
+
+/** The last argument of a call whose bracket is token `open`, if it is a number alone; else NaN. */
+function lastNumberOf(tokens: readonly Token[], open: number): number {
+  let depth = 0;
+  for (let i = open; i < tokens.length; i++) {
+    const { text } = tokens[i] ?? { text: "" };
+    if ("([{".includes(text)) depth++;
+    if (")]}".includes(text) && --depth === 0) {
+      const at = tokens[i - 1]?.text === "," ? i - 2 : i - 1;
+      const number = tokens[at]?.text ?? "";
+      const isAlone = tokens[at - 1]?.text === "," || at - 1 === open;
+      return isAlone && /^\d+u?$/u.test(number) ? Number.parseInt(number, 10) : Number.NaN;
+    }
+  }
+  return Number.NaN;
 }
 
 /** Functions in which all invocations must meet. */
 const MEETING = /^(?:\w+Barrier|workgroupUniformLoad|subgroup\w+|quad\w+|dpd\w+)$/u;
 
-/** In the order of the text. */
-function fuelOf(wgsl: WgslText): Fuel[] {
+function fuelOf(wgsl: WgslText): Insertion[] {
   const meeting = meetingFunctions(wgsl);
-  const fuels: Fuel[] = [];
+  const fuels: Insertion[] = [];
   for (const found of wgsl.functions) {
     for (const loop of found.loops) {
       if (meets(wgsl, loop.firstToken, loop.endToken, meeting) || isShort(wgsl, loop)) continue;
       fuels.push({ at: loop.bodyAt, text: ` if (hmm_spent()) { ${exitOf(loop, found)} }` });
     }
   }
-  return fuels.toSorted((a, b) => a.at - b.at);
+  return fuels;
 }
 
 /** Rounds of a loop that needs no fuel: those around it are counted. */
