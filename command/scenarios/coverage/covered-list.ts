@@ -62,6 +62,7 @@ import { mmPairs } from "./mm/pairs.ts";
 import { protocols } from "./mm/protocols.ts";
 import { servedFiles } from "./mm/served-files.ts";
 import { filesAlone } from "./mm/file-alone.ts";
+import { serverDeaths } from "./mm/server-deaths.ts";
 import { transferDeaths } from "./mm/transfer-deaths.ts";
 import { filesWithoutMemory } from "./mm/no-memory-files.ts";
 import { openings, serving } from "./mm/serving.ts";
@@ -131,6 +132,7 @@ export const covered: readonly Covered[] = [
   ...serving,
   ...filesWithoutMemory,
   ...transferDeaths,
+  ...serverDeaths,
   ...openings,
   ...copiesOnWrite,
   ...watchedViews,

@@ -7,8 +7,9 @@
  *       So the cache stays while somebody waits without the mmap lock.
  *   O2  A record with `isMarked` has put READING or WRITEBACK on the pages [startPage, endPage), in
  *       one section of pageCacheLock, and nobody else takes the marks away. A mark on one of these
- *       pages is therefore its own. When its thread dies, pages that were READING are absent again,
- *       and those under WRITEBACK are DIRTY again: nothing is lost.
+ *       pages is therefore its own. Meanwhile the source counts the record among its `mappings`, so
+ *       that no thread which serves it ends. When its thread dies, pages that were READING are
+ *       absent again, and those under WRITEBACK are DIRTY again: nothing is lost.
  *   O3  A request (requests.ts) is in the source's list while it is QUEUED or TAKEN. If the thread
  *       that waits dies, a TAKEN request is ABANDONED, and the thread that serves frees it.
  */
@@ -31,7 +32,7 @@ import {
   removeResource,
   resourceKind,
 } from "../../sync/death/resources.ts";
-import { HmmError } from "../../sync/errors.ts";
+import { HmmError, bug } from "../../sync/errors.ts";
 import { EMFILE, ENOMEM } from "../../sync/errno.ts";
 import type { Task } from "../../sync/tasks/task.ts";
 import { wordAt } from "../../mmu/radix-table.ts";
@@ -46,6 +47,7 @@ import {
   cachePut,
   slotIfThere,
 } from "../vma/page-cache.ts";
+import { type Source, addWork } from "../vma/source.ts";
 
 export const IO_READ = 0;
 export const IO_WRITE = 1;
@@ -127,6 +129,26 @@ export function* freeIo(machine: Machine, at: number): Task<void> {
   yield* cachePut(machine, cache);
 }
 
+/** O2: `pages` pages have marks. Holding pageCacheLock, in the section in which they got them. */
+export function noteMarks(source: Source, io: SourceIo, startPage: number, pages: number): void {
+  io.startPage = startPage;
+  io.endPage = startPage + pages;
+  io.isMarked = 1;
+  source.mappings += 1;
+}
+
+/**
+ * O2: the pages have no marks any more. Holding pageCacheLock, in the section in which they lost
+ * them. True: nothing is mapped any more, and the caller wakes those that serve.
+ */
+export function dropMarks(source: Source, io: SourceIo): boolean {
+  io.isMarked = 0;
+  source.mappings -= 1;
+  if (source.mappings > 0) return false;
+  addWork(source);
+  return true;
+}
+
 /** @stepped source io */
 export function setIoState(io: SourceIo, state: number): void {
   atomicStore(io.memory.words, io.at + SourceIo.offset.state, state);
@@ -136,28 +158,29 @@ export function setIoState(io: SourceIo, state: number): void {
 function* releaseDead(machine: Machine, at: number): Task<void> {
   const io = SourceIo.at(machine.memory, at);
   const cache = PageCache.at(machine.memory, io.cache);
-  const source = backingOf(machine, io.cache);
+  const source = backingOf(machine, io.cache) ?? bug("a transfer has no source");
   const frames: number[] = [];
   yield* cache.lock.lock();
-  if (io.isMarked !== 0) yield* takeMarksBack(machine, cache, io, frames);
+  if (io.isMarked !== 0) takeMarksBack(machine, cache, source, io, frames);
   const isTaken = io.state === IO_TAKEN;
   if (isTaken) setIoState(io, IO_ABANDONED);
   else if (io.state === IO_QUEUED) io.node.del();
   yield* cache.lock.unlock();
-  if (source !== undefined) yield* source.doneQueue.wakeAll();
+  yield* source.serveQueue.wakeAll();
+  yield* source.doneQueue.wakeAll();
   for (const pfn of frames) yield* machine.ram.refs.pagePut(pfn);
   if (!isTaken) yield* freeIo(machine, at);
 }
 
 /** Holding pageCacheLock. `frames` gets those of which a count is left over. @stepped page cache */
-function* takeMarksBack(
+function takeMarksBack(
   machine: Machine,
   cache: PageCache,
+  source: Source,
   io: SourceIo,
   frames: number[],
-): Task<void> {
+): void {
   const { memory } = machine;
-  const source = backingOf(machine, cache.at);
   for (let page = io.startPage; page < io.endPage; page++) {
     const slot = slotIfThere(memory, cache, page);
     const entry = slot === 0 ? 0 : wordAt(memory.words, slot);
@@ -165,11 +188,12 @@ function* takeMarksBack(
       atomicStore(memory.words, slot, 0);
       frames.push(cacheEntryPfn(entry));
     } else if (io.kind === IO_WRITE && (entry & CACHE_WRITEBACK) !== 0) {
-      if (source !== undefined && (entry & CACHE_DIRTY) === 0) source.dirtyPages += 1;
+      if ((entry & CACHE_DIRTY) === 0) source.dirtyPages += 1;
       atomicStore(memory.words, slot, (entry & ~CACHE_WRITEBACK) | CACHE_DIRTY);
       frames.push(cacheEntryPfn(entry));
     }
   }
+  dropMarks(source, io);
 }
 
 registerReleaser(IO_RESOURCE, (memory, at) => releaseDead(Machine.of(memory), at));

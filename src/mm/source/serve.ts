@@ -265,7 +265,7 @@ function* answer(machine: Machine, cache: PageCache, source: Source, request: nu
   const isAbandoned = io.state === IO_ABANDONED;
   io.node.del();
   io.errno = errno;
-  if (!isAbandoned) setIoState(io, IO_DONE);
+  setIoState(io, IO_DONE);
   yield* cache.lock.unlock();
   if (isAbandoned) yield* freeIo(machine, request);
   else yield* source.doneQueue.wakeAll();

@@ -46,7 +46,16 @@ import {
   slotIfThere,
 } from "../vma/page-cache.ts";
 import { type Source, sourceSize } from "../vma/source.ts";
-import { IO_READ, IO_WRITE, SourceIo, ioBegin, ioEnd, isOfPage } from "./io.ts";
+import {
+  IO_READ,
+  IO_WRITE,
+  SourceIo,
+  dropMarks,
+  ioBegin,
+  ioEnd,
+  isOfPage,
+  noteMarks,
+} from "./io.ts";
 import {
   PENDING,
   type Pager,
@@ -56,7 +65,6 @@ import {
   pendingHere,
 } from "./pager.ts";
 import { reclaim } from "./reclaim.ts";
-import { claim, dropClaim } from "./source-table.ts";
 
 /** Most pages that one write-back takes. */
 export const WRITE_PAGES_MAX = 256;
@@ -80,7 +88,7 @@ export function* readPages(
   let run = yield* allocFrames(machine, cache, page, wantedPages, pager.wantsZeroes);
   if (run.errno === ENOMEM && (yield* reclaim(machine, cache, source)) > 0)
     run = yield* allocFrames(machine, cache, page, wantedPages, pager.wantsZeroes);
-  const marked = run.errno === 0 ? yield* markReading(machine, cache, at, run) : 0;
+  const marked = run.errno === 0 ? yield* markReading(machine, cache, source, at, run) : 0;
   for (let i = marked; i < run.pages; i++) yield* machine.ram.refs.pagePut(run.pfn + i);
   if (marked === 0) {
     yield* ioEnd(machine, at);
@@ -91,7 +99,6 @@ export function* readPages(
   const storedBytes = Math.min(marked * PAGE_BYTES, yield* bytesLeft(cache, source, offsetBytes));
   if (machine.memory.mode === EXPLORED)
     for (let i = 0; i < marked; i++) yield* dataStep(machine.memory, "write", run.pfn + i);
-  yield* claim(machine, cache.at);
   notePending(machine, at);
   const answer = pager.read({ offsetBytes, storedBytes, parts, io: at });
   if (answer === PENDING) return 0;
@@ -149,6 +156,7 @@ function* allocFrames(
 function* markReading(
   machine: Machine,
   cache: PageCache,
+  source: Source,
   at: number,
   { pfn, pages }: FrameRun,
 ): Task<number> {
@@ -165,10 +173,7 @@ function* markReading(
     if (wordAt(memory.words, slot) !== 0) break;
     atomicStore(memory.words, slot, makeCacheEntry(pfn + marked, CACHE_READING));
   }
-  if (marked > 0) {
-    io.endPage = startPage + marked;
-    io.isMarked = 1;
-  }
+  if (marked > 0) noteMarks(source, io, startPage, marked);
   yield* cache.lock.unlock();
   return marked;
 }
@@ -243,11 +248,7 @@ function* markWriteback(
     atomicStore(memory.words, slot, (entry & ~CACHE_DIRTY) | CACHE_WRITEBACK);
     source.dirtyPages -= 1;
   }
-  if (first >= 0) {
-    io.startPage = first;
-    io.endPage = first + pfns.length;
-    io.isMarked = 1;
-  }
+  if (first >= 0) noteMarks(source, io, first, pfns.length);
   yield* cache.lock.unlock();
   return first;
 }
@@ -268,7 +269,6 @@ export function* writeRun(
   for (const pfn of pfns) yield* dataStep(machine.memory, "read", pfn);
   const parts = clipped(partsOf(machine, pfns), leftBytes);
   const storedBytes = Math.min(leftBytes, pfns.length * PAGE_BYTES);
-  yield* claim(machine, cache.at);
   notePending(machine, io);
   const answer = parts.length === 0 ? 0 : pager.write({ offsetBytes, storedBytes, parts, io });
   return answer === PENDING ? 0 : yield* finishTransfer(machine, io, answer);
@@ -302,8 +302,8 @@ function clipped(parts: readonly Uint8Array[], mostBytes: number): Uint8Array[] 
 
 /**
  * Ends a transfer with `answer`, 0 or an errno, which it returns; EAGAIN of a read: the pages are
- * to be read again. Of a transfer that was PENDING, in the thread that began it. Until then the
- * transfer has a claim of the source, so the thread goes on serving.
+ * to be read again. Of a transfer that was PENDING, in the thread that began it. Until then it is
+ * counted as a mapping (O2 of io.ts), so the thread goes on serving.
  */
 export function* finishTransfer(machine: Machine, at: number, answer: Errno): Task<Errno> {
   const io = SourceIo.at(machine.memory, at);
@@ -311,26 +311,32 @@ export function* finishTransfer(machine: Machine, at: number, answer: Errno): Ta
   const source = backingOf(machine, io.cache) ?? bug("a transfer without a source has ended");
   forgetPending(machine, at);
   const left: number[] = [];
-  if (io.kind === IO_READ) yield* finishRead(machine, cache, source, io, answer, left);
-  else yield* finishWrite(machine, cache, source, io, answer, left);
+  yield* cache.lock.lock();
+  if (io.kind === IO_READ) finishRead(machine, cache, source, io, answer, left);
+  else finishWrite(machine, cache, source, io, answer, left);
+  const isLast = dropMarks(source, io);
+  yield* cache.lock.unlock();
   yield* machine.ram.refs.pagePutAll(left);
-  yield* dropClaim(machine, cache.at);
+  if (isLast) yield* source.serveQueue.wakeAll();
   yield* source.doneQueue.wakeAll();
   yield* ioEnd(machine, at);
   return answer;
 }
 
-/** T2. `left` gets the frames of pages that are absent again. @stepped page cache */
-function* finishRead(
+/**
+ * T2. `left` gets the frames of pages that are absent again. Holding pageCacheLock.
+ *
+ * @stepped page cache
+ */
+function finishRead(
   machine: Machine,
   cache: PageCache,
   source: Source,
   io: SourceIo,
   answer: Errno,
   left: number[],
-): Task<void> {
+): void {
   const { memory } = machine;
-  yield* cache.lock.lock();
   const pages = cachePages(machine, cache.at);
   const { startPage, endPage } = io;
   for (let page = startPage, slot = 0; page < endPage; page++, slot++) {
@@ -342,8 +348,6 @@ function* finishRead(
     if (!isKept) left.push(pfn);
   }
   source.readErrno = answer === EAGAIN ? 0 : answer;
-  io.isMarked = 0;
-  yield* cache.lock.unlock();
 }
 
 /** The last page reads as zeros past the end of the store. Holding pageCacheLock. */
@@ -352,17 +356,20 @@ export function zeroBeyond(machine: Machine, source: Source, page: number, pfn: 
   if (usedBytes < PAGE_BYTES) bytesOf(machine, pfn, 1).fill(0, Math.max(0, usedBytes));
 }
 
-/** T3. `left` gets the frames of which the transfer had a count. @stepped page cache */
-function* finishWrite(
+/**
+ * T3. `left` gets the frames of which the transfer had a count. Holding pageCacheLock.
+ *
+ * @stepped page cache
+ */
+function finishWrite(
   machine: Machine,
   cache: PageCache,
   source: Source,
   io: SourceIo,
   answer: Errno,
   left: number[],
-): Task<void> {
+): void {
   const { memory } = machine;
-  yield* cache.lock.lock();
   for (let page = io.startPage; page < io.endPage; page++) {
     const slot = slotIfThere(memory, cache, page);
     const entry = wordAt(memory.words, slot);
@@ -378,8 +385,6 @@ function* finishWrite(
     );
   }
   source.writeErrno = answer;
-  io.isMarked = 0;
-  yield* cache.lock.unlock();
 }
 
 /** Until the page is not under write-back. Throws HmmError EDEADLK as `bringIn` does. */

@@ -6,7 +6,7 @@
  *
  *   B1  A source lives as long as its cache. It is found through the cache, or through the table of
  *       sources while it is listed (mm/source/source-table.ts).
- *   B2  `mappings` counts the vmas, and calls of mmap under way. Each thread that serves the source
+ *   B2  `mappings` counts the vmas, and calls of mmap and transfers under way. Each thread that serves the source
  *       holds a reference of the cache besides, until nothing is mapped and nothing is dirty.
  *   B3  A space is in `mappers` before it gets its first vma over the source, and stays there until
  *       the source is freed, or the space has exited and another one is listed. A mapper holds a
@@ -74,7 +74,7 @@ export const Source: Struct<Source> = struct<Source>("source", {
   sizeLow: u32("pageCacheLock", "bytes; PageCache.pages follows it"),
   sizeHigh: u32("pageCacheLock", "the other half"),
   work: u32("atomic", "counts requests, and when mappings become none or some"),
-  mappings: u32("pageCacheLock", "vmas, and calls of mmap under way (B2)"),
+  mappings: u32("pageCacheLock", "vmas, and calls of mmap and transfers under way (B2)"),
   maps: u32("pageCacheLock", "counts the calls that map it: mmap and fork"),
   servers: u32("pageCacheLock", "threads that can read and write it"),
   dirtyPages: u32("pageCacheLock", "entries that are DIRTY"),

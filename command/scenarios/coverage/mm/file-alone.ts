@@ -17,6 +17,8 @@ import { mmput } from "../../../../src/mm/lifetime/mm.ts";
 import { Mm } from "../../../../src/mm/mm-struct.ts";
 import { PAGE_BYTES, PTE_WRITE, holdsFrame } from "../../../../src/mm/pte.ts";
 import { reclaim } from "../../../../src/mm/source/reclaim.ts";
+import { setPager } from "../../../../src/mm/source/pager.ts";
+import { finishTransfer } from "../../../../src/mm/source/transfer.ts";
 import { SourceServer } from "../../../../src/mm/source/serve.ts";
 import {
   CACHE_DIRTY,
@@ -26,13 +28,16 @@ import {
   cachePut,
 } from "../../../../src/mm/vma/page-cache.ts";
 import { EAGAIN, EIO } from "../../../../src/sync/errno.ts";
-import { assert, bug } from "../../../../src/sync/errors.ts";
+import { HmmError, assert, bug } from "../../../../src/sync/errors.ts";
+import { listedResources } from "../../../../src/sync/death/resources.ts";
+import { currentTask } from "../../../../src/sync/tasks/current-task.ts";
 import type { Task } from "../../../../src/sync/tasks/task.ts";
 import type { Covered } from "../covered.ts";
 import {
   ADDRESS,
   END_BYTES,
   FIRST,
+  LateStore,
   type StoreStage,
   loadWord,
   makeStage,
@@ -204,6 +209,47 @@ const forks: Body = function* (stage, harness) {
   }
 };
 
+/** The error code with which `task` ends; undefined: it returns. */
+function* codeOf(task: Task<unknown>): Task<string | undefined> {
+  try {
+    yield* task;
+    return undefined;
+  } catch (error) {
+    if (error instanceof HmmError) return error.code;
+    throw error;
+  }
+}
+
+/** As a call that blocks its thread. */
+function* blocking(task: Task<unknown>): Task<string | undefined> {
+  currentTask.isBlocking = true;
+  const code = yield* codeOf(task);
+  currentTask.isBlocking = false;
+  return code;
+}
+
+/** Its own code has not answered: who would wait for that by blocking is refused, and has nothing. */
+const waitsForItself: Body = function* (stage, harness) {
+  const { machine, mm } = harness;
+  const late = new LateStore(stage.pages);
+  setPager(machine, stage.cache, late);
+  const requireRefused = function* (task: Task<unknown>): Task<void> {
+    const code = yield* blocking(task);
+    assert(code === "EDEADLK", `a wait for the thread itself ended with ${code}`);
+    const { memory } = machine;
+    const owned = listedResources(memory, memory.record).length;
+    assert(owned === 1, `the thread owns ${owned} things, not the transfer alone`);
+  };
+  yield* requireRefused(loadWord(harness));
+  yield* requireRefused(loadWord(harness));
+  yield* finishTransfer(machine, late.io, 0);
+  yield* requireWord(harness, FIRST);
+  yield* mustStore(harness, 5);
+  yield* requireRefused(doMsync(machine, mm, ADDRESS, PAGE_BYTES));
+  yield* finishTransfer(machine, late.io, 0);
+  requireCached(harness, stage, "c");
+};
+
 const unmapAll = ({ pages }: StoreStage, { machine, mm }: HmmHarness): Task<number> =>
   doMunmap(machine, mm, ADDRESS, pages * PAGE_BYTES);
 
@@ -291,6 +337,13 @@ export const filesAlone: readonly Covered[] = [
     pages: 1,
     body: serves,
     runs: [...READ, ...WRITE, "mm/source/serve.begin", "mm/source/serve.end"],
+  }),
+  alone({
+    name: "own-transfers",
+    summary: "A thread blocks for what only its own code can finish: EDEADLK, and nothing is left.",
+    pages: 1,
+    body: waitsForItself,
+    runs: [...READ, ...WRITE, "mm/source/io.thenCleanUp"],
   }),
   alone({
     name: "forks",

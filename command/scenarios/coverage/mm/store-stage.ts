@@ -13,7 +13,7 @@ import { doFork } from "../../../../src/mm/lifetime/fork.ts";
 import { Mm } from "../../../../src/mm/mm-struct.ts";
 import { PAGE_BYTES } from "../../../../src/mm/pte.ts";
 import type { PageTransfer, Pager } from "../../../../src/mm/source/pager.ts";
-import { SIZE_CHANGED, setPager } from "../../../../src/mm/source/pager.ts";
+import { PENDING, SIZE_CHANGED, setPager } from "../../../../src/mm/source/pager.ts";
 import { dropClaim, openSource } from "../../../../src/mm/source/source-table.ts";
 import { refreshSize } from "../../../../src/mm/source/size.ts";
 import { VM_READ, VM_WRITE } from "../../../../src/mm/vma/vma.ts";
@@ -89,6 +89,23 @@ export class WordStore implements Pager {
     for (const part of parts)
       for (let at = 0; at < part.length; at += PAGE_BYTES)
         visit(part.subarray(at, at + PAGE_BYTES), page++);
+  }
+}
+
+/** A store whose answers come later. */
+export class LateStore extends WordStore {
+  /** The transfer that has begun. */
+  io = 0;
+
+  override read(transfer: PageTransfer): number {
+    const answer = super.read(transfer);
+    this.io = transfer.io;
+    return answer === 0 ? PENDING : answer;
+  }
+
+  override write({ io }: PageTransfer): number {
+    this.io = io;
+    return PENDING;
   }
 }
 

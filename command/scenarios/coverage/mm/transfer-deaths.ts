@@ -19,7 +19,7 @@ import type { Struct, StructView } from "../../../../src/memory/layout/struct.ts
 import { doMunmap } from "../../../../src/mm/calls/munmap.ts";
 import { PAGE_BYTES, holdsFrame, ptePfn } from "../../../../src/mm/pte.ts";
 import { beginWait } from "../../../../src/mm/source/bring-in.ts";
-import { PENDING, type PageTransfer, setPager } from "../../../../src/mm/source/pager.ts";
+import { setPager } from "../../../../src/mm/source/pager.ts";
 import { ask, endWait } from "../../../../src/mm/source/requests.ts";
 import { SourceServer } from "../../../../src/mm/source/serve.ts";
 import {
@@ -45,36 +45,19 @@ import type { Covered } from "../covered.ts";
 import {
   ADDRESS,
   FIRST,
+  LateStore,
   type StoreStage,
-  WordStore,
   loadWord,
   makeStage,
   storeWord,
 } from "./store-stage.ts";
 
-/** A store whose answers come later. */
-class LateStore extends WordStore {
-  /** The transfer that has begun. */
-  io = 0;
-
-  override read(transfer: PageTransfer): number {
-    const answer = super.read(transfer);
-    this.io = transfer.io;
-    return answer === 0 ? PENDING : answer;
-  }
-
-  override write({ io }: PageTransfer): number {
-    this.io = io;
-    return PENDING;
-  }
-}
-
-interface Shared extends StoreStage {
+export interface Shared extends StoreStage {
   readonly late: LateStore;
   readonly phase: Cell;
 }
 
-type Body = (shared: Shared, harness: HmmHarness) => Task<unknown>;
+export type Body = (shared: Shared, harness: HmmHarness) => Task<unknown>;
 
 const PhaseWord: Struct<StructView> = struct<StructView>("transferPhase", {
   phase: u32("atomic", "odd: whoever may die has nothing that is not listed"),
@@ -85,7 +68,7 @@ function partsOf({ machine }: HmmHarness, at: number): { cache: PageCache; sourc
   return { cache: PageCache.at(machine.memory, at), source };
 }
 
-const readsLate: Body = function* ({ cache: at, late, phase }, harness) {
+export const readsLate: Body = function* ({ cache: at, late, phase }, harness) {
   const { machine } = harness;
   const { cache, source } = partsOf(harness, at);
   setPager(machine, at, late);
@@ -97,7 +80,7 @@ const readsLate: Body = function* ({ cache: at, late, phase }, harness) {
   yield* phase.store(3);
 };
 
-const writesLate: Body = function* ({ cache: at, late, phase }, harness) {
+export const writesLate: Body = function* ({ cache: at, late, phase }, harness) {
   const { machine } = harness;
   const { cache, source } = partsOf(harness, at);
   const run = yield* beginWrite(machine, cache, source, 0, 1);
@@ -123,7 +106,7 @@ const asks: Body = function* ({ cache, phase }, harness) {
 };
 
 /** As long as it takes. */
-const asksOn: Body = function* ({ cache }, harness) {
+export const asksOn: Body = function* ({ cache }, harness) {
   const { machine } = harness;
   const io = yield* beginWait(machine, cache, 0, 0);
   assert(io > 0, `the wait answered ${io}`);
@@ -133,7 +116,7 @@ const asksOn: Body = function* ({ cache }, harness) {
 };
 
 /** Answers what has been asked; then nothing is mapped, and nobody serves any more. */
-const serves: Body = function* ({ cache, store: pager, phase }, harness) {
+export const serves: Body = function* ({ cache, store: pager, phase }, harness) {
   const { machine, mm } = harness;
   const server = yield* SourceServer.begin(machine, cache, pager);
   assert(typeof server !== "number", "the service cannot begin");
@@ -205,13 +188,13 @@ function requireFrames({ cache }: Shared, harness: HmmHarness): void {
   assert(counts === owners, `the frame has ${counts} counts, and ${owners} have it`);
 }
 
-function requireNoRecords(harness: HmmHarness, kinds: readonly string[]): void {
+export function requireNoRecords(harness: HmmHarness, kinds: readonly string[]): void {
   const left = harness.machine.heap.accounting().filter(({ name }) => kinds.includes(name));
   const names = left.map(({ name, live }) => `${live} ${name}`).join(", ");
   assert(left.length === 0, `left behind: ${names}`);
 }
 
-interface Death {
+export interface Death {
   readonly name: string;
   readonly summary: string;
   readonly dies: Body;
@@ -220,12 +203,15 @@ interface Death {
   readonly coders: readonly number[];
   readonly exploration: ScenarioExploration;
   readonly isDirty?: boolean;
+  readonly setup?: Body;
   /** In an odd phase. */
   readonly check: (shared: Shared, harness: HmmHarness) => void;
+  /** In every phase. */
+  readonly checkAll?: (shared: Shared, harness: HmmHarness) => void;
   readonly runs: readonly (readonly string[])[];
 }
 
-function death(parts: Death): Covered {
+export function death(parts: Death): Covered {
   const { name, summary, dies, others, coders, exploration, isDirty = false, runs } = parts;
   const names = ["other", "third"].slice(0, others.length);
   const bodies = Object.fromEntries(others.map((body, i) => [names[i] ?? "", body]));
@@ -240,7 +226,9 @@ function death(parts: Death): Covered {
       const stage = makeStage(harness, { coders: isDirty ? [0, ...coders] : coders });
       if (isDirty) harness.run(storeWord(harness, 9));
       const phase = new Cell(harness.machine.memory, word, "phase");
-      return { ...stage, late: new LateStore(1), phase };
+      const shared = { ...stage, late: new LateStore(1), phase };
+      if (parts.setup !== undefined) harness.run(parts.setup(shared, harness));
+      return shared;
     },
     reopen: ({ store: words, late }) => {
       words.reset(1);
@@ -250,6 +238,7 @@ function death(parts: Death): Covered {
     tasks: { dies, ...bodies },
     check: (shared, harness) => {
       requireQuiet(shared, harness);
+      parts.checkAll?.(shared, harness);
       const isExact = harness.machine.memory.words[shared.phase.at]! % 2 === 1;
       if (isExact) parts.check(shared, harness);
     },
