@@ -6,8 +6,9 @@
  *
  *   B1  A source lives as long as its cache. It is found through the cache, or through the table of
  *       sources while it is listed (mm/source/source-table.ts).
- *   B2  `mappings` counts the vmas, and calls of mmap and transfers under way. Each thread that serves the source
- *       holds a reference of the cache besides, until nothing is mapped and nothing is dirty.
+ *   B2  `mappings` counts the vmas, and calls of mmap and transfers under way. Each thread that
+ *       serves the source holds a reference of the cache besides, until nothing is mapped and
+ *       nothing is dirty.
  *   B3  A space is in `mappers` before it gets its first vma over the source, and stays there until
  *       the source is freed, or the space has exited and another one is listed. A mapper holds a
  *       count of the mm, no user (R2): whoever walks the list takes a user, or passes over it.

@@ -228,7 +228,7 @@ function* blocking(task: Task<unknown>): Task<string | undefined> {
   return code;
 }
 
-/** Its own code has not answered: who would wait for that by blocking is refused, and has nothing. */
+/** Its own code has not answered: who would block for that is refused, and has nothing. */
 const waitsForItself: Body = function* (stage, harness) {
   const { machine, mm } = harness;
   const late = new LateStore(stage.pages);

@@ -1,7 +1,7 @@
 /**
  * @module Threads that serve a source and die at any point: while they answer, beside another one
- * that serves, and while they let the source go. Who asks is answered, by the one that is left; each
- * thread is counted off once.
+ * that serves, and while they let the source go. Who asks is answered, by the one that is left;
+ * each thread is counted off once.
  */
 
 import { HARNESS_PAGE, type HmmHarness } from "../../../../src/checker/harness/hmm-harness.ts";
@@ -93,7 +93,7 @@ const claimAndUnmap: Body = function* ({ cache }, harness) {
   yield* unmap(harness);
 };
 
-/** The references of the cache are those of the scenario and of the mapping, if it is there still. */
+/** The references of the cache are the scenario's, and that of the mapping if it is there. */
 function requireReferences({ cache }: Shared, harness: HmmHarness): void {
   const { machine, mm } = harness;
   requireNoRecords(harness, ["sourceServer", "sourceIo"]);

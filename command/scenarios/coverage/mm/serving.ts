@@ -183,7 +183,7 @@ const endsFor = (loadsBefore: boolean): Role => ({
   runs: ["mm/source/serve.begin", "mm/source/serve.end"],
   *body(service, harness) {
     service.server = yield* begin(service, harness);
-    yield* service.hasBegun.complete();
+    yield* service.hasBegun.completeAll();
     if (loadsBefore) assert((yield* loadWord(harness)) === FIRST, "the page reads something else");
     yield* unmap(harness);
     const answer = yield* service.server.end();
@@ -411,6 +411,13 @@ export const serving: readonly Covered[] = [
     name: "wait-vs-end",
     summary: "A task waits that its source is mapped again, and another one ends the service.",
     roles: { waits: waitsBeside, ends: endsFor(false) },
+    exploration: ONE_PREEMPTION,
+    keeps: false,
+  }),
+  life({
+    name: "two-wait-vs-end",
+    summary: "Two tasks wait that their source is mapped again, and a third one ends the service.",
+    roles: { waits: waitsBeside, "waits too": waitsBeside, ends: endsFor(false) },
     exploration: ONE_PREEMPTION,
     keeps: false,
   }),
