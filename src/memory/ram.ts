@@ -305,8 +305,9 @@ export class Ram {
   /** Prepares allocated frames from `pfn` on. No other thread has their numbers yet. */
   #handOut(section: RamSection, pfn: number, zeroed: boolean, pages = 1, pins = 0): void {
     const { frames } = section;
+    const first = section.frameIndex(pfn);
     for (let i = 0; i < pages; i++) {
-      const index = section.frameIndex(pfn + i);
+      const index = first + i * FRAME_WORDS;
       const state = frames[index + FRAME_STATE]!;
       if (zeroed && (state & FRAME_USED_BEFORE) !== 0) zeroPage(section, pfn + i);
       frames[index + FRAME_STATE] = state | FRAME_USED_BEFORE;

@@ -41,6 +41,8 @@ export const PTE_TRACKED = 0x20;
 export const WRITTEN_RIGHTS: number = PTE_ACCESSED | PTE_WRITE | PTE_DIRTY;
 
 export const PFN_SHIFT = 8;
+/** Of a present entry: what does not say which page it is. */
+const OTHER_FLAGS: number = (1 << PFN_SHIFT) - 1 - PTE_PRESENT - PTE_SPECIAL;
 
 /** Of a non-present entry: the page may be written when it is back, or by the device. */
 export const NON_PRESENT_WRITE = 0x10;
@@ -134,6 +136,17 @@ export function endExclusive(pte: number): number {
 /** A present entry as it is once its frame is written: no device has a copy to drop. */
 export function withWrite(pte: number): number {
   return (pte & ~PTE_TRACKED) | WRITTEN_RIGHTS;
+}
+
+/** Whether the entry is present, and `withWrite` would leave it as it is. */
+export function isWritten(pte: number): boolean {
+  const bits = PTE_PRESENT | PTE_TRACKED | WRITTEN_RIGHTS;
+  return (pte & bits) === (bits & ~PTE_TRACKED);
+}
+
+/** Whether the entry is of KIND_FRAME, of the frame `pfn`. In loops over many pages. */
+export function isOfFrame(pte: number, pfn: number): boolean {
+  return (pte & ~OTHER_FLAGS) === ((pfn << PFN_SHIFT) | PTE_PRESENT);
 }
 
 /** The entry without the right to write, of any kind. */

@@ -167,6 +167,27 @@ export function* leafAlloc(machine: Machine, pgd: number, page: number): Task<nu
 }
 
 /**
+ * A leaf for the block of `page`, which has none, that nobody reaches before `linkLeaf`. 0 =
+ * ENOMEM. Holding the lock for writing.
+ */
+export function* leafAside(machine: Machine, pgd: number, page: number): Task<number> {
+  if ((yield* midAlloc(machine, pgd, page)) === 0) return 0;
+  const leaf = yield* machine.heap.allocWords(LEAF_WORDS);
+  machine.memory.ensure(leaf + LEAF_WORDS);
+  return leaf;
+}
+
+/**
+ * The leaf is that of the block of `page` from now on. Whoever finds it finds the entries that were
+ * stored before. Holding the lock for writing.
+ *
+ * @stepped page table
+ */
+export function linkLeaf(memory: SharedMemory, pgd: number, page: number, leaf: number): void {
+  atomicStore(memory.words, midSlotOf(memory, pgd, page), leaf);
+}
+
+/**
  * The mid table that covers `page`, made if needed. 0 = ENOMEM. Holding the lock at least for
  * reading.
  *

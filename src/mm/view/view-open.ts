@@ -5,14 +5,7 @@
  */
 
 import { Machine } from "../../memory/machine.ts";
-import {
-  LEAF_WORDS,
-  leafOf,
-  nextLeafPage,
-  pteAt,
-  pteIndex,
-  wordAt,
-} from "../../mmu/radix-table.ts";
+import { LEAF_WORDS, leafOf, nextLeafPage, pteAt, pteIndex } from "../../mmu/radix-table.ts";
 import { atomicStore } from "../../sync/atomics.ts";
 import {
   addResource,
@@ -30,7 +23,7 @@ import { migrateToRun } from "../migrate/migrate-to-run.ts";
 import { beginHalfDone, endHalfDone } from "../half-done.ts";
 import { mmapWriteLock } from "../migration.ts";
 import { Mm } from "../mm-struct.ts";
-import { KIND_FRAME, PTE_PRESENT, ZERO_PFN, pteKind, ptePfn, withWrite } from "../pte.ts";
+import { PTE_PRESENT, ZERO_PFN, isOfFrame, isWritten, ptePfn, withWrite } from "../pte.ts";
 import { claim, dropClaim } from "../source/source-table.ts";
 import { isBeyondSource, oneSourceOf } from "../vma/vma-map.ts";
 import {
@@ -335,12 +328,11 @@ function areInRow(
     const end = Math.min(nextLeafPage(page), endPage);
     const leaf = leafOf(memory, pgd, page);
     if (leaf === 0) return false;
+    const { words } = memory;
     const index = pteIndex(leaf, page);
     const firstPfn = pfn + (page - startPage);
-    for (let i = 0; i < end - page; i++) {
-      const pte = wordAt(memory.words, index + i);
-      if (pteKind(pte) !== KIND_FRAME || ptePfn(pte) !== firstPfn + i) return false;
-    }
+    for (let i = 0; i < end - page; i++)
+      if (!isOfFrame(words[index + i]!, firstPfn + i)) return false;
     page = end;
   }
   return true;
@@ -360,10 +352,11 @@ function allowWrites(machine: Machine, mm: Mm, startPage: number, endPage: numbe
     const index = pteIndex(leaf, page);
     const pages = leaf === 0 ? 0 : end - page;
     if (pages < LEAF_WORDS) clearHuge(memory, mm, page); // else it stays one: all change alike
+    const { words } = memory;
     for (let i = 0; i < pages; i++) {
-      const pte = wordAt(memory.words, index + i);
-      if ((pte & PTE_PRESENT) === 0 || pte === withWrite(pte)) continue;
-      atomicStore(memory.words, index + i, withWrite(pte));
+      const pte = words[index + i]!;
+      if (isWritten(pte) || (pte & PTE_PRESENT) === 0) continue;
+      atomicStore(words, index + i, withWrite(pte));
     }
     page = end;
   }

@@ -10,13 +10,17 @@
  *   U2  Frames get their pins before anybody knows them, with their first reference: no atomic
  *       operation is needed. Everything but the entries and the frame table is done once a leaf or
  *       once a view. A page by itself took 0.7 us.
+ *   U3  A leaf that was not there gets its entries first, by plain stores, and is linked by an
+ *       atomic one after. So whoever walks to an entry finds the frame ready. An atomic store of
+ *       each entry took 8 ns of a page's 44.
  */
 
 import type { Machine } from "../../memory/machine.ts";
 import {
   LEAF_WORDS,
-  leafAlloc,
+  leafAside,
   leafOf,
+  linkLeaf,
   nextLeafPage,
   pteIndex,
   wordAt,
@@ -56,18 +60,49 @@ export function* populateRow(machine: Machine, mm: Mm, range: PageRange): Task<n
   if (!isUntouched(memory, mm.pgd, startPage, endPage)) return NOT_PINNED;
   // Before a table is made for each 2 MiB, of what may be the whole address space.
   if (endPage - startPage > ram.usage().totalPages) return ENOMEM;
-  for (let page = startPage; page < endPage; page += LEAF_WORDS - (page % LEAF_WORDS)) {
-    if ((yield* leafAlloc(machine, mm.pgd, page)) === 0) return ENOMEM;
-    clearHuge(memory, mm, page); // an empty one
+  const leaves = yield* makeLeaves(machine, mm, range);
+  const pfn = leaves === undefined ? 0 : yield* ram.allocRun(endPage - startPage, true, true);
+  if (leaves === undefined || pfn === 0) {
+    if (leaves !== undefined) yield* freeLeaves(machine, leaves);
+    return ENOMEM;
   }
-  const pfn = yield* ram.allocRun(endPage - startPage, true, true);
-  if (pfn === 0) return ENOMEM;
   for (const part of partsIn(memory, mm, range)) {
     const rights = (part.vma.flags & VM_WRITE) === 0 ? PTE_ACCESSED : WRITTEN_RIGHTS;
-    setEntries(memory, mm.pgd, part, pfn + (part.startPage - startPage), rights);
-    mergeInPart(memory, mm, part);
+    setEntries(memory, mm.pgd, part, pfn + (part.startPage - startPage), rights, leaves);
   }
+  for (const [page, leaf] of leaves) linkLeaf(memory, mm.pgd, page, leaf);
+  for (const part of partsIn(memory, mm, range)) mergeInPart(memory, mm, part);
   return pfn;
+}
+
+/** By the first page of its block: a leaf that is not linked (U3). */
+type LeavesAside = Map<number, number>;
+
+/** Leaves for the blocks of the range that have none; undefined: no memory. */
+function* makeLeaves(
+  machine: Machine,
+  mm: Mm,
+  { startPage, endPage }: PageRange,
+): Task<LeavesAside | undefined> {
+  const { memory } = machine;
+  const leaves: LeavesAside = new Map();
+  for (let page = startPage; page < endPage; page = nextLeafPage(page)) {
+    if (leafOf(memory, mm.pgd, page) !== 0) {
+      clearHuge(memory, mm, page); // an empty one
+      continue;
+    }
+    const leaf = yield* leafAside(machine, mm.pgd, page);
+    if (leaf === 0) {
+      yield* freeLeaves(machine, leaves);
+      return undefined;
+    }
+    leaves.set(nextLeafPage(page) - LEAF_WORDS, leaf);
+  }
+  return leaves;
+}
+
+function* freeLeaves({ heap }: Machine, leaves: LeavesAside): Task<void> {
+  for (const leaf of leaves.values()) yield* heap.freeWords(leaf, LEAF_WORDS);
 }
 
 /** Huge pages, where the mapping has them, and the frames begin at the right place. */
@@ -102,7 +137,7 @@ function isUntouched(
 }
 
 /**
- * Gives the pages of the range the frames from `pfn` on. There are leaves.
+ * Gives the pages of the range the frames from `pfn` on. Each has a leaf, aside or linked.
  *
  * @stepped pte
  */
@@ -112,13 +147,19 @@ function setEntries(
   { startPage, endPage }: PageRange,
   pfn: number,
   rights: number,
+  leaves: LeavesAside,
 ): void {
+  const { words } = memory;
   for (let page = startPage; page < endPage;) {
     const end = Math.min(nextLeafPage(page), endPage);
-    const index = pteIndex(leafOf(memory, pgd, page), page);
+    const aside = leaves.get(nextLeafPage(page) - LEAF_WORDS);
+    const index = pteIndex(aside ?? leafOf(memory, pgd, page), page);
     const firstPfn = pfn + (page - startPage);
-    for (let i = 0; i < end - page; i++)
-      atomicStore(memory.words, index + i, makePte(firstPfn + i, rights));
+    for (let i = 0; i < end - page; i++) {
+      const pte = makePte(firstPfn + i, rights);
+      if (aside === undefined) atomicStore(words, index + i, pte);
+      else words[index + i] = pte;
+    }
     page = end;
   }
 }
