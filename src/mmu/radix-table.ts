@@ -121,6 +121,16 @@ const midOfAlone: typeof midOf = midOf;
 const midEntryOfAlone: typeof midEntryOf = midEntryOf;
 
 /**
+ * The first entry of the top table from `slot` on that is not 0; PGD_WORDS if there is none. The
+ * caller is alone with the tables.
+ */
+function nextInTop({ words }: SharedMemory, pgd: number, slot: number): number {
+  let next = slot;
+  while (next < PGD_WORDS && wordAt(words, pgd + next) === 0) next++;
+  return next;
+}
+
+/**
  * The first page from `page` on whose entry in the mid table is not 0; where the table ends, if
  * there is none. The caller is alone with the tables.
  */
@@ -129,7 +139,7 @@ function firstInMid(memory: SharedMemory, mid: number, page: number): number {
   const first = (page >>> LEAF_SHIFT) & (MID_WORDS - 1);
   let slot = first;
   while (slot < MID_WORDS && wordAt(memory.words, mid + slot) === 0) slot++;
-  return slot === first ? page : page - (page % LEAF_WORDS) + (slot - first) * LEAF_WORDS;
+  return slot === first ? page : ((page >>> LEAF_SHIFT) + slot - first) * LEAF_WORDS;
 }
 
 /** Word index of the entry of `page` in its leaf. */
@@ -152,7 +162,12 @@ export function pteAt(memory: SharedMemory, pgd: number, page: number): number {
  * arithmetic.
  */
 export function nextLeafPage(page: number): number {
-  return page - (page % LEAF_WORDS) + LEAF_WORDS;
+  return ((page >>> LEAF_SHIFT) + 1) * LEAF_WORDS;
+}
+
+/** First page that another mid table covers. */
+function nextMidPage(page: number): number {
+  return ((page >>> MID_SHIFT) + 1) * MID_SPAN_PAGES;
 }
 
 /**
@@ -246,7 +261,9 @@ export function* forEachLeaf(
   for (let page = startPage; page < endPage;) {
     const mid = isAlone ? midOfAlone(memory, pgd, page) : midOf(memory, pgd, page);
     if (mid === 0) {
-      page = page - (page % MID_SPAN_PAGES) + MID_SPAN_PAGES;
+      page = isAlone
+        ? nextInTop(memory, pgd, page >>> MID_SHIFT) * MID_SPAN_PAGES
+        : nextMidPage(page);
       continue;
     }
     if (isAlone) {
@@ -271,9 +288,12 @@ export function* forEachLeaf(
 export function* freeTables(machine: Machine, pgd: number): Task<void> {
   const { memory, heap } = machine;
   memory.ensure(pgd + PGD_WORDS);
-  for (let top = 0; top < PGD_WORDS; top++) {
+  for (
+    let top = nextInTop(memory, pgd, 0);
+    top < PGD_WORDS;
+    top = nextInTop(memory, pgd, top + 1)
+  ) {
     const mid = wordAt(memory.words, pgd + top);
-    if (mid === 0) continue;
     memory.ensure(mid + MID_WORDS);
     for (let i = 0; i < MID_WORDS; i++) {
       const leaf = leafIn(wordAt(memory.words, mid + i));

@@ -70,7 +70,7 @@ export function accessDone(): void {
 export function beginAtCall(error: Error): void {
   const from = accessor;
   accessor = undefined;
-  if (capture === undefined) return;
+  if (capture === undefined || Error.stackTraceLimit === 0) return;
   const whole = from === undefined ? undefined : wholes.get(from);
   if (whole !== undefined && beginAtAccess(error, whole)) placed.add(error);
   else if (from !== undefined && beginAtAccess(error, from)) placed.add(error);

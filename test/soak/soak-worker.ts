@@ -139,6 +139,7 @@ function tryOne(): void {
 }
 
 space.mmapSync(BYTES, { address: area, fixed: "replace" });
+parentPort?.postMessage("started");
 let operations = 0;
 do {
   tryOne();

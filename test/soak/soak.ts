@@ -80,7 +80,13 @@ class World {
   }
 }
 
-function startThreads({ space }: World, seed: number, control: Int32Array): Promise<SoakAnswer>[] {
+interface SoakThread {
+  /** It has begun. */
+  readonly started: Promise<void>;
+  readonly answer: Promise<SoakAnswer>;
+}
+
+function startThreads({ space }: World, seed: number, control: Int32Array): SoakThread[] {
   return Array.from({ length: THREADS }, (_, index) => {
     const workerData: SoakRequest = {
       handle: space.handle,
@@ -90,10 +96,16 @@ function startThreads({ space }: World, seed: number, control: Int32Array): Prom
       control,
     };
     const worker = new Worker(new URL("./soak-worker.js", import.meta.url), { workerData });
-    return new Promise((resolve, reject) => {
-      worker.once("message", resolve);
+    let start = (): void => {};
+    const started = new Promise<void>((resolve) => (start = resolve));
+    const answer = new Promise<SoakAnswer>((resolve, reject) => {
+      worker.on("message", (said: SoakAnswer | "started") => {
+        if (said === "started") start();
+        else resolve(said);
+      });
       worker.once("error", reject);
     });
+    return { started, answer };
   });
 }
 
@@ -202,9 +214,11 @@ async function soakOnce(
       : kind === "exhaustion"
         ? keepExhausting(world, signal)
         : Promise.resolve();
-  const all = Promise.all([Promise.all(threads), device, beside]);
+  const all = Promise.all([Promise.all(threads.map(({ answer }) => answer)), device, beside]);
+  // On a machine with much else to do, threads take longer to start than a round.
+  const begun = Promise.all(threads.map(({ started }) => started));
   all.catch(() => {}); // awaited below
-  await Promise.race([sleep(roundMs), all.catch(() => {})]);
+  await Promise.race([begun.then(async () => await sleep(roundMs)), all.catch(() => {})]);
   stopping.abort();
   Atomics.store(control, 0, 1);
   const [answers, dispatches, killed] = await all;

@@ -24,16 +24,38 @@ export function pairOfSignal(signal: string): readonly [string, string] | undefi
   return first === undefined || second === undefined ? undefined : [first, second];
 }
 
-interface Touch {
-  readonly task: number;
-  readonly op: CallName;
+/** A touch in one number: of which execution, by which task, in which call. */
+const CALL_BITS = 6;
+const CALL_MASK: number = (1 << CALL_BITS) - 1;
+const TASK_BITS = 3;
+const EXECUTIONS_MAX: number = 2 ** (31 - CALL_BITS - TASK_BITS);
+
+function touchOf(execution: number, task: number, call: number): number {
+  return (((execution << TASK_BITS) | task) << CALL_BITS) | call;
 }
+
+function executionOf(touch: number): number {
+  return touch >>> (CALL_BITS + TASK_BITS);
+}
+
+function taskOfTouch(touch: number): number {
+  return (touch >>> CALL_BITS) & ((1 << TASK_BITS) - 1);
+}
+
+/** More than there are errors. */
+const ERRNOS = 256;
 
 export class Signals implements CallWatcher, Observer {
   readonly #seen = new Set<string>();
   readonly #current: (CallName | undefined)[] = [];
-  /** Who named a word last, in this execution. */
-  readonly #touches = new Map<number, Touch>();
+  /** By word of the heap: who named it last in this execution, as {@link touchOf}. */
+  #touches: Int32Array = new Int32Array(0);
+  /** The same for words outside the heap, which have negative numbers. */
+  readonly #touchesOutside = new Map<number, number>();
+  /** Each execution has another number: what others have left in {@link #touches} is old. */
+  #execution = 0;
+  /** Results that are known, with the call that ran meanwhile: see {@link callEnded}. */
+  readonly #results = new Set<number>();
   #fresh: string[] = [];
   /** By two calls: what is known of them, by label and kind of the step. */
   readonly #meetings: (Map<string, Set<string>> | undefined)[] = [];
@@ -59,7 +81,11 @@ export class Signals implements CallWatcher, Observer {
   }
 
   began(): void {
-    this.#touches.clear();
+    this.#touchesOutside.clear();
+    this.#execution++;
+    if (this.#execution < EXECUTIONS_MAX) return;
+    this.#execution = 1;
+    this.#touches.fill(0);
   }
 
   callBegan(task: number, op: CallName): void {
@@ -67,12 +93,20 @@ export class Signals implements CallWatcher, Observer {
   }
 
   callEnded(task: number, op: CallName, result: number): void {
-    const answer = `${op}=${Math.min(result, 0)}`;
-    this.#show(answer);
-    for (const [other, rival] of this.#current.entries()) {
-      if (other !== task && rival !== undefined) this.#show(`${answer}|${rival}`);
-    }
-    this.#current[task] = undefined;
+    const errno = Math.min(result, 0);
+    const current = this.#current;
+    current[task] = undefined;
+    this.#showResult(op, errno, undefined);
+    for (const rival of current) if (rival !== undefined) this.#showResult(op, errno, rival);
+  }
+
+  /** Nearly always it is known, and no text is made. */
+  #showResult(op: CallName, errno: number, rival: CallName | undefined): void {
+    const rivalNumber = rival === undefined ? CALLS.length : numberOf(rival);
+    const key = (numberOf(op) * (CALLS.length + 1) + rivalNumber) * ERRNOS - errno;
+    if (this.#results.has(key)) return;
+    this.#results.add(key);
+    this.#show(`${op}=${errno}${rival === undefined ? "" : `|${rival}`}`);
   }
 
   stepped(run: Execution): void {
@@ -81,10 +115,26 @@ export class Signals implements CallWatcher, Observer {
     const wait = run.trace.waits[step];
     const op = this.#current[task];
     if (wait === undefined || op === undefined) return;
-    const last = this.#touches.get(wait.index);
-    if (last?.task === task && last.op === op) return;
-    if (last !== undefined && last.task !== task) this.#showMeeting(last.op, op, wait);
-    this.#touches.set(wait.index, { task, op });
+    const { index } = wait;
+    const last = this.#lastTouch(index);
+    const touch = touchOf(this.#execution, task, numberOf(op));
+    if (last === touch) return;
+    if (last !== 0 && taskOfTouch(last) !== task)
+      this.#showMeeting(CALLS[last & CALL_MASK]!, op, wait);
+    if (index < 0) this.#touchesOutside.set(index, touch);
+    else this.#touches[index] = touch;
+  }
+
+  /** 0: nobody has named the word in this execution. */
+  #lastTouch(index: number): number {
+    if (index < 0) return this.#touchesOutside.get(index) ?? 0;
+    if (index >= this.#touches.length) {
+      const wider = new Int32Array(Math.max(index + 1, this.#touches.length * 2, 2 ** 16));
+      wider.set(this.#touches);
+      this.#touches = wider;
+    }
+    const touch = this.#touches[index]!;
+    return executionOf(touch) === this.#execution ? touch : 0;
   }
 
   /** Two calls touched a word. Nearly always that is known, and no text is made. */

@@ -6,18 +6,34 @@
  *     created anew, because generators cannot be rewound. So a search repeats the beginning of an
  *     earlier execution. It checks that the beginning does the same again.
  * X2. A task that throws is over. What it threw is a finding; the other tasks go on.
+ * X3. To suspend a task, and to resume it, costs as much as all that a step does besides: a dozen
+ *     generators are left and entered again. So a task that is about to do its next operation asks
+ *     whether the same task is to go on ({@link Execution.step}). If it is, the step that runs ends
+ *     there, and the next one begins, in the task. Both are recorded as always, so the trace and
+ *     the schedule are the same. Only where nobody else needs the tasks to be suspended between two
+ *     steps: not with deaths, invariants and places in the code.
  */
 
 import { CONTROL_WORDS } from "../../sync/control-block.ts";
 import { divertLockdep } from "../../sync/lockdep/lockdep.ts";
 import { watchExtraReads } from "../../sync/tasks/extra-reads.ts";
 import { DEBUG, EXPLORED, SharedMemory } from "../../sync/shared-memory.ts";
+import { askToGoOn } from "../../sync/tasks/task.ts";
 import type { Wait } from "../../sync/tasks/task.ts";
 import type { Budget, Scenario, StateTable } from "../scenario.ts";
 import { DependsOnMore } from "../steps/dependence.ts";
 import { Footprints } from "../steps/footprint.ts";
 import { ENQUEUE, PARK, SLEEP, TEST_CONDITION } from "../steps/kinds.ts";
-import { DEATH, RECHECK, RUN, Trace, WAKE, choiceOf, taskOf } from "../steps/trace.ts";
+import {
+  DEATH,
+  RECHECK,
+  RUN,
+  Trace,
+  WAKE,
+  choiceOf,
+  taskOf,
+  transitionOf,
+} from "../steps/trace.ts";
 import type { Choice, Transition } from "../steps/trace.ts";
 import { watchPlainAccesses } from "../watch/plain-accesses.ts";
 import { Watchers } from "../watch/watchers.ts";
@@ -32,10 +48,16 @@ import { CommutingWords } from "./commuting-words.ts";
 import { ASLEEP, parkOf, queuesAt, sleepOf } from "./parking.ts";
 import { StartingState } from "./starting-state.ts";
 import { Threads } from "./threads.ts";
-import { requireTask } from "./require-task.ts";
+import { codeOfYielded, requireTask } from "./require-task.ts";
 
 const DEFAULT_WORDS = 1024;
 const NOBODY = -1;
+
+/**
+ * Called when a step has been performed, and its task is about to do its next operation. Returns
+ * the next transition, or a negative decision; undefined if it is not to be decided now.
+ */
+export type AfterStep = () => number | undefined;
 
 export interface ExecutionOptions extends FrontierOptions {
   readonly sink: ErrorSink<Execution>;
@@ -71,6 +93,19 @@ export class Execution {
   readonly #setupShared: unknown;
   /** The task of the latest step. */
   #incumbent = NOBODY;
+  /** The step that runs. */
+  #transition: Transition = 0;
+  #wait: Wait | undefined;
+  #code = 0;
+  #isRepeated = false;
+  /** X3: the step that runs has ended in its task. */
+  #hasEnded = false;
+  readonly #goesOn: ((wait: Wait) => boolean) | undefined;
+  #afterStep: AfterStep | undefined;
+  /** What was thrown while a task asked whether it goes on. */
+  #failure: { readonly error: unknown } | undefined;
+  /** X3: what comes next, if it was decided during {@link step}. */
+  decided: number | undefined;
 
   constructor(scenario: Scenario<unknown>, options: ExecutionOptions) {
     const { budget, dependence, weaknesses, wordsOfObject } = options;
@@ -84,7 +119,7 @@ export class Execution {
     this.memory = scenario.memory?.() ?? SharedMemory.create({ initialBytes });
     this.#setupShared = scenario.setup(this.memory);
     this.shared = this.#setupShared;
-    this.start = new StartingState(this.memory, this.names);
+    this.start = new StartingState(this.memory, this.names, budget.spelledOut);
     this.footprints = new Footprints(this.memory.words.length, {
       dependence,
       freeCommutes: weaknesses.has("drop-free"),
@@ -110,6 +145,12 @@ export class Execution {
       withSites: options.withSites,
       onPlainStore: (word) => this.digests.noteStore(word),
     });
+    const mustSuspend =
+      options.withSites ||
+      budget.deaths > 0 ||
+      weaknesses.size > 0 ||
+      (scenario.invariants ?? []).length > 0;
+    this.#goesOn = mustSuspend ? undefined : (wait) => this.#mayGoOn(wait);
   }
 
   get scenarioName(): string {
@@ -130,6 +171,7 @@ export class Execution {
     this.throwers = 0;
     this.preemptions = 0;
     this.#incumbent = NOBODY;
+    this.#hasEnded = false;
     this.watchers.reset();
     this.digests.reset();
     memory.mode = budget.spelledOut ? DEBUG : EXPLORED;
@@ -161,15 +203,33 @@ export class Execution {
     this.start.leave();
   }
 
-  /** Performs one step. */
-  step(transition: Transition): void {
+  /**
+   * Performs one step. With `afterStep`, it may perform more steps of the same task (X3), and then
+   * leaves in {@link decided} what comes next.
+   */
+  step(transition: Transition, afterStep?: AfterStep): void {
     const task = taskOf(transition);
     const choice = choiceOf(transition);
-    const { trace, frontier, memory } = this;
-    const wait = frontier.pending[task];
+    const wait = this.frontier.pending[task];
+    if (wait === undefined) throw otherStep(this, this.depth, "a step of a task that is over");
+    this.#begin(transition, wait);
+    this.#hasEnded = false;
+    this.decided = undefined;
+    if (choice === DEATH) this.#die(task, wait);
+    else if (this.#code === SLEEP && this.memory.words[wait.index] === wait.expected) {
+      this.#expect(task, parkOf(wait), PARK);
+    } else if (afterStep === undefined || this.#goesOn === undefined) this.#resume(task, choice);
+    else this.#resumeAsking(task, choice, afterStep, this.#goesOn);
+    if (!this.#hasEnded) this.#end();
+  }
+
+  /** A step begins, whose operation is `wait`. */
+  #begin(transition: Transition, wait: Wait): void {
+    const task = taskOf(transition);
+    const choice = choiceOf(transition);
+    const { trace, frontier } = this;
     const code = frontier.pendingCode[task]!;
     const step = frontier.depth;
-    if (wait === undefined) throw otherStep(this, step, "a step of a task that is over");
     if (task !== this.#incumbent) this.#switchTo(task);
     const isRepeated = step < trace.length;
     if (isRepeated) this.#requireSame(transition, wait, code);
@@ -178,15 +238,67 @@ export class Execution {
     if (choice !== DEATH) this.watchers.before(code, step, wait);
     this.commutingWords.begins(code, wait.index);
     frontier.advances(task, choice);
-    if (choice === DEATH) this.#die(task, wait);
-    else if (code === SLEEP && memory.words[wait.index] === wait.expected) {
-      this.#expect(task, parkOf(wait), PARK);
-    } else this.#resume(task, choice);
-    if (!isRepeated) trace.after[step] = memory.words[wait.index]!;
+    this.#transition = transition;
+    this.#wait = wait;
+    this.#code = code;
+    this.#isRepeated = isRepeated;
+  }
+
+  /** The step that runs has been performed: its task is over, or its next operation is known. */
+  #end(): void {
+    const wait = this.#wait!; // begun
+    const isRepeated = this.#isRepeated;
+    const step = this.frontier.depth - 1;
+    const task = taskOf(this.#transition);
+    const choice = choiceOf(this.#transition);
+    if (!isRepeated) this.trace.after[step] = this.memory.words[wait.index]!;
     this.digests.stepped(this, step, isRepeated);
     this.commutingWords.ends(task, choice === DEATH ? -1 : step);
     if (choice !== DEATH) this.#updateSleep(task, choice, wait, step);
-    this.watchers.after(code, task, !isRepeated, this.shared);
+    this.watchers.after(this.#code, task, !isRepeated, this.shared);
+  }
+
+  #resumeAsking(
+    task: number,
+    choice: Choice,
+    afterStep: AfterStep,
+    goesOn: (wait: Wait) => boolean,
+  ): void {
+    this.#afterStep = afterStep;
+    askToGoOn(goesOn);
+    try {
+      this.#resume(task, choice);
+    } finally {
+      askToGoOn(undefined);
+    }
+    const failure = this.#failure;
+    this.#failure = undefined;
+    if (failure !== undefined) throw failure.error;
+  }
+
+  /**
+   * The running task is about to do `wait`: the step that runs ends here. Whether the task goes on
+   * with the next one. What is thrown here is not the task's concern: {@link step} throws it.
+   */
+  #mayGoOn(wait: Wait): boolean {
+    if (this.#hasEnded) return false;
+    this.#hasEnded = true;
+    const task = taskOf(this.#transition);
+    try {
+      this.#expect(task, wait, codeOfYielded(wait));
+      this.#end();
+      const next = this.#afterStep?.();
+      this.decided = next;
+      if (next !== transitionOf(task, RUN)) return false;
+      this.decided = undefined;
+      this.#threads.goesOn();
+      this.#begin(next, wait);
+      this.#hasEnded = false;
+      return true;
+    } catch (error) {
+      this.#failure = { error };
+      return false;
+    }
   }
 
   /** A repeated step must be the same as before. */
@@ -284,6 +396,7 @@ export class Execution {
     if (choice === RECHECK) this.frontier.deaths.noteRecheck(task);
     const wait = this.#threads.resume(task, choice);
     const code = this.#threads.yieldedCode;
+    if (this.#hasEnded && wait !== undefined) return; // the task has asked whether it goes on
     if (wait === undefined) this.#isOver(task);
     else if (code === PARK && !this.#hasQueuedAt(wait.index)) {
       this.#expect(task, sleepOf(wait), SLEEP);

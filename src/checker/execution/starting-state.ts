@@ -2,6 +2,10 @@
  * @module The state at the beginning of every execution: the memory's words as the scenario's
  * set-up left them, and an agent record for each task, because each runs as a thread of its own.
  * Agent 0 is the thread that ran the set-up.
+ *
+ * A harness knows which words the tasks cannot have written ({@link knowUntouched}): they are not
+ * restored. With each step offered by the primitives themselves (`spelledOut`) tasks allocate where
+ * the set-up does, and all is restored.
  */
 
 import { selectAgent } from "../../sync/runners/agents.ts";
@@ -21,8 +25,21 @@ import {
   agentRecord,
 } from "../../sync/control-block.ts";
 import { nextHeldSlot } from "../../sync/lockdep/held-locks.ts";
+import type { WordSpan } from "../../memory/heap/arenas.ts";
 import type { Mode, SharedMemory } from "../../sync/shared-memory.ts";
 import { storeText } from "../../sync/shared-text.ts";
+
+/** Called when a set-up is over: returns what returns the spans not written since the last call. */
+type WatchUntouched = () => () => readonly WordSpan[];
+
+const watchers = new WeakMap<SharedMemory, WatchUntouched>();
+/** Whose executions have used a memory last. */
+const users = new WeakMap<SharedMemory, StartingState>();
+
+/** `watch` tells which words of the memory explored tasks have not written. */
+export function knowUntouched(memory: SharedMemory, watch: WatchUntouched): void {
+  watchers.set(memory, watch);
+}
 
 export class StartingState {
   readonly memory: SharedMemory;
@@ -36,9 +53,10 @@ export class StartingState {
   /** For each task: the free slot of its held table, and its INSIDE mark. */
   readonly heldNext: Int32Array;
   readonly insideMark: Int32Array;
+  readonly #untouched: (() => readonly WordSpan[]) | undefined;
 
   /** Call it after the scenario's set-up. `names`: those of the tasks. */
-  constructor(memory: SharedMemory, names: readonly string[]) {
+  constructor(memory: SharedMemory, names: readonly string[], isSpelledOut: boolean) {
     this.memory = memory;
     this.#ownAgent = memory.agentId;
     this.#ownMode = memory.mode;
@@ -51,6 +69,7 @@ export class StartingState {
     memory.refresh();
     this.snapshot = Int32Array.from(memory.words);
     this.#lowWords = agentRecord(memory.words[AGENTS_USED]);
+    this.#untouched = isSpelledOut ? undefined : watchers.get(memory)?.();
   }
 
   /** The value of a word when an execution begins. */
@@ -65,8 +84,21 @@ export class StartingState {
     const takenRecords = Math.min(words[PANIC_RECORDS_TAKEN]!, PANIC_RECORD_LIMIT);
     words.fill(0, PANIC_RECORDS, PANIC_RECORDS + takenRecords * PANIC_RECORD_WORDS);
     words.set(this.snapshot.subarray(0, this.#lowWords));
-    words.set(this.snapshot.subarray(CONTROL_WORDS), CONTROL_WORDS);
+    let at = CONTROL_WORDS;
+    for (const { start, end } of this.#spansUntouched()) {
+      if (start > at) words.set(this.snapshot.subarray(at, start), at);
+      at = end;
+    }
+    words.set(this.snapshot.subarray(at), at);
     if (words.length > this.snapshot.length) words.fill(0, this.snapshot.length);
+  }
+
+  #spansUntouched(): readonly WordSpan[] {
+    const { memory } = this;
+    const spans = this.#untouched?.() ?? [];
+    if (users.get(memory) === this) return spans;
+    users.set(memory, this);
+    return []; // others have used the memory since
   }
 
   /** A copy of all words that an execution can have changed. */

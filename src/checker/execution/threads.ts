@@ -90,6 +90,11 @@ export class Threads {
     return wait;
   }
 
+  /** The running task goes on with its next operation, without having been suspended. */
+  goesOn(): void {
+    this.#memory.resourceNext = 0; // as becomeAgent leaves it
+  }
+
   #goOn(generator: Task<unknown>, choice: Choice): IteratorResult<Wait, unknown> {
     if (choice === RECHECK && hasPanicked(this.#memory)) {
       return generator.throw(panicError(this.#memory));

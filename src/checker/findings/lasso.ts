@@ -60,8 +60,8 @@ export class Lassos {
    */
   find(run: Execution, isEnd: boolean): Lasso | undefined {
     const { depth, trace } = run;
-    const isLong = isEnd || (depth >= FIRST_CHECK && (depth & (depth - 1)) === 0);
-    if (!isLong && depth % CHECK_EVERY !== 0) return undefined;
+    if (!isEnd && !isCheckedAt(depth)) return undefined;
+    const isLong = isEnd || isPowerOfTwo(depth);
     const period =
       recurrenceOf(trace, depth, isLong ? depth : WINDOW) || (isLong ? periodOf(trace, depth) : 0);
     if (period === 0) return undefined;
@@ -80,6 +80,16 @@ export class Lassos {
     const tasks = [...new Set(cycle.map(taskOf))];
     return isEndless ? { steps: period, stem: stem.length, tasks, leftOut } : undefined;
   }
+}
+
+/** Whether cycles are looked for after so many steps. */
+export function isCheckedAt(depth: number): boolean {
+  return depth % CHECK_EVERY === 0;
+}
+
+/** From FIRST_CHECK on. */
+function isPowerOfTwo(depth: number): boolean {
+  return depth >= FIRST_CHECK && (depth & (depth - 1)) === 0;
 }
 
 /**

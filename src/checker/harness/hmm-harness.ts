@@ -46,6 +46,7 @@ import { runBlocking } from "../../sync/runners/run-blocking.ts";
 import { DEBUG } from "../../sync/shared-memory.ts";
 import type { SharedMemory } from "../../sync/shared-memory.ts";
 import type { Task } from "../../sync/tasks/task.ts";
+import { knowUntouched } from "../execution/starting-state.ts";
 import { defineScenario } from "../scenario.ts";
 import type { AnyScenario, Invariant, Scenario, StateTable } from "../scenario.ts";
 import { notePlainAccess } from "../watch/plain-accesses.ts";
@@ -121,6 +122,7 @@ export class HmmHarness {
     const heapBytes = HEAP_BYTES_MIN + HEAP_PAGES * PAGE_BYTES + tasks * arenaWords * 4;
     this.machine = Machine.create({ ramBytes, heapBytes, debug: true, name: "set-up" });
     this.machine.memory.plainWatch = { note: notePlainAccess };
+    knowUntouched(this.machine.memory, () => this.machine.heap.watchUntouched());
     this.#agentId = this.machine.memory.agentId;
     this.pages = pages;
     const { machine } = this;

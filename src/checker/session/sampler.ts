@@ -11,6 +11,9 @@
  * another word of an object before it was freed, and a data race may be reported that is none: the
  * caller explores a finding anew before it believes it.
  *
+ * Errors have no stacks meanwhile: a fault that a program expects would take longer than all of its
+ * execution. (V8 alone has them to give up.)
+ *
  * Which steps depend on each other (dependence.ts) is learnt for all programs together. An
  * execution that shows a dependence is not counted, and what was found in it is dropped: it may be
  * a race that the dependence explains. The search goes on with the next execution, because a sample
@@ -60,6 +63,16 @@ export class Sampler {
 
   /** Executions of the tasks that the scenario's functions make now. */
   sample(options: SampleOptions): Sample {
+    const { stackTraceLimit } = Error;
+    Error.stackTraceLimit = 0;
+    try {
+      return this.#sample(options);
+    } finally {
+      Error.stackTraceLimit = stackTraceLimit;
+    }
+  }
+
+  #sample(options: SampleOptions): Sample {
     const used = this.#used;
     used?.reporter.clear();
     used?.run.digests.forget();

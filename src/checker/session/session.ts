@@ -10,7 +10,7 @@ import { PlanFailed } from "../engines/planned.ts";
 import { BLOCKED, OVER, STOPPED } from "../engines/scheduler.ts";
 import type { Scheduler } from "../engines/scheduler.ts";
 import { Execution } from "../execution/execution.ts";
-import { Lassos } from "../findings/lasso.ts";
+import { Lassos, isCheckedAt } from "../findings/lasso.ts";
 import { Reporter } from "../findings/reporter.ts";
 import { defaultBudget } from "../scenario.ts";
 import type { Budget, Scenario } from "../scenario.ts";
@@ -61,6 +61,7 @@ export class Session {
   readonly #determinismCheck: DeterminismCheck | undefined;
   readonly #replayCheck: DeterminismCheck | undefined;
   readonly #lassos = new Lassos();
+  readonly #afterStep = (): number | undefined => this.#decideNext();
   readonly #before: Counts;
   readonly #startMs = performance.now();
   #nextProgressMs = this.#startMs + PROGRESS_MS;
@@ -262,13 +263,13 @@ export class Session {
     observer?.began?.(run);
     let transition = scheduler.next(run.frontier);
     while (transition >= 0) {
-      run.step(transition);
-      observer?.stepped?.(run);
-      const isLong = run.depth === run.budget.maxSteps && run.frontier.listEnabled() > 0;
-      const isNew = run.depth === run.trace.length; // otherwise it was checked before
-      const isChecked = isLong || (isNew && this.#determinismCheck !== undefined);
-      if (isChecked && this.#isInLoop(isLong, isLong)) return "endless";
-      transition = scheduler.next(run.frontier);
+      run.step(transition, this.#afterStep);
+      const { decided } = run;
+      if (decided === undefined) {
+        observer?.stepped?.(run);
+        if (this.#isLoopDue() && this.#isInLoop(this.#isLong(), this.#isLong())) return "endless";
+      }
+      transition = decided ?? scheduler.next(run.frontier);
     }
     // A replay is checked where its schedule ends: the schedule of a loop repeats the loop.
     if (transition === STOPPED && this.#isInLoop(true, false)) return "endless";
@@ -280,6 +281,29 @@ export class Session {
     if (transition !== BLOCKED) this.#determinismCheck?.ended();
     this.#replayCheck?.replayed();
     return undefined;
+  }
+
+  /**
+   * X3 of execution.ts. Not where a loop may be found: to look for it, the execution is begun anew.
+   */
+  #decideNext(): number | undefined {
+    if (this.#isLoopDue()) return undefined;
+    this.#options.observer?.stepped?.(this.run);
+    return this.scheduler.next(this.run.frontier);
+  }
+
+  /** Whether the latest step was the last that is allowed, and tasks could go on. */
+  #isLong(): boolean {
+    const { run } = this;
+    return run.depth === run.budget.maxSteps && run.frontier.listEnabled() > 0;
+  }
+
+  /** Whether to look for a loop now. */
+  #isLoopDue(): boolean {
+    const { run } = this;
+    if (this.#isLong()) return true;
+    const isNew = run.depth === run.trace.length; // otherwise it was checked before
+    return isNew && this.#determinismCheck !== undefined && isCheckedAt(run.depth);
   }
 
   /**

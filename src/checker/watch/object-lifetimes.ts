@@ -28,10 +28,16 @@ export interface BadAccess {
   readonly freeStep: number;
 }
 
+/** Most objects are small, and page tables are not: they are looked at block by block. */
+const BLOCK_SHIFT = 6;
+const BLOCK_WORDS = 1 << BLOCK_SHIFT;
+
 export class ObjectLifetimes {
   /** For each word of the heap: the step that freed it, + 1. */
   #freedBy: Int32Array = new Int32Array(256);
-  /** The same for words outside the heap, which have negative numbers. */
+  /** For each block of words of the heap: 1 once something in it was freed. */
+  #freedBlocks: Uint8Array = new Uint8Array(64);
+  /** The same as #freedBy for words outside the heap, which have negative numbers. */
   readonly #freedOutside = new Map<number, number>();
   /** Something has been freed in this execution. */
   anyFreed = false;
@@ -41,7 +47,10 @@ export class ObjectLifetimes {
   /** A new execution begins. */
   reset(): void {
     for (const { at, words, freeStep } of this.all)
-      if (freeStep !== undefined) this.#mark(at, words, 0);
+      if (freeStep !== undefined) {
+        this.#mark(at, words, 0);
+        this.#markBlocks(at, words, 0);
+      }
     this.anyFreed = false;
     this.all.length = 0;
   }
@@ -65,6 +74,10 @@ export class ObjectLifetimes {
   freedBefore({ index, words }: Wait): number | undefined {
     const end = index + Math.max(words, 1);
     for (let word = index; word < end; word++) {
+      if (word >= 0 && this.#freedBlocks[word >>> BLOCK_SHIFT] !== 1) {
+        word |= BLOCK_WORDS - 1; // on to the next block
+        continue;
+      }
       const freedBy = word < 0 ? this.#freedOutside.get(word) : this.#freedBy[word];
       if (freedBy !== undefined && freedBy !== 0) return freedBy - 1;
     }
@@ -80,6 +93,7 @@ export class ObjectLifetimes {
     const { index, words, label } = wait;
     this.anyFreed = true;
     this.#mark(index, words, step + 1);
+    this.#markBlocks(index, words, 1);
     const known = this.all.findLast((life) => life.at === index && life.freeStep === undefined);
     if (known !== undefined) known.freeStep = step;
     else this.all.push({ at: index, words, label, allocStep: undefined, freeStep: step });
@@ -95,5 +109,15 @@ export class ObjectLifetimes {
       this.#freedBy = wider;
     }
     this.#freedBy.fill(value, Math.max(at, 0), end);
+  }
+
+  #markBlocks(at: number, words: number, value: 0 | 1): void {
+    const end = Math.ceil((at + words) / BLOCK_WORDS);
+    if (end > this.#freedBlocks.length) {
+      const wider = new Uint8Array(end * 2);
+      wider.set(this.#freedBlocks);
+      this.#freedBlocks = wider;
+    }
+    if (end > 0) this.#freedBlocks.fill(value, Math.max(at, 0) >>> BLOCK_SHIFT, end);
   }
 }

@@ -49,13 +49,26 @@ export interface PlainAccessesOptions {
 /** The shadow of a word: its latest write, and each task's latest read since then. */
 interface Shadow {
   write: PlainAccess | undefined;
-  readonly reads: (PlainAccess | undefined)[];
+  /** By task. Old ones stay, so that nothing has to be allocated for new ones. */
+  readonly reads: PlainAccess[];
+  /** Which of {@link reads} count: a bit for each task. */
+  readers: number;
 }
+
+const NOTHING_HELD: readonly string[] = [];
 
 export class PlainAccesses {
   readonly #run: WatchedRun;
   readonly #options: PlainAccessesOptions;
-  readonly #shadows = new Map<number, Shadow>();
+  /** By word of the heap: its shadow in {@link #shadows}, + 1. Kept for the next execution. */
+  #shadowOf: Int32Array = new Int32Array(0);
+  readonly #shadows: Shadow[] = [];
+  /** Those of words outside the heap, which have negative numbers. */
+  readonly #shadowsOutside = new Map<number, Shadow>();
+  /** Shadows of the heap with an access in this execution. */
+  readonly #used: Shadow[] = [];
+  /** What each task held at its latest access. */
+  readonly #held: (readonly string[])[] = [];
 
   constructor(run: WatchedRun, options: PlainAccessesOptions) {
     this.#run = run;
@@ -63,7 +76,12 @@ export class PlainAccesses {
   }
 
   reset(): void {
-    if (this.#shadows.size > 0) this.#shadows.clear();
+    for (const shadow of this.#used) {
+      shadow.write = undefined;
+      shadow.readers = 0;
+    }
+    this.#used.length = 0;
+    if (this.#shadowsOutside.size > 0) this.#shadowsOutside.clear();
   }
 
   note(at: number, isWrite: boolean, label: string): void {
@@ -72,7 +90,9 @@ export class PlainAccesses {
     const task = run.memory.agentId - 1;
     const { counts, tasks } = run.trace;
     const ordinal = counts[run.depth * tasks + task] ?? 0;
-    const held = currentTask.held.map(({ lock }) => lock.lockClass.name);
+    const shadow = at < 0 ? this.#outside(at) : this.#inHeap(at);
+    const isAgain = isRepeated(shadow, task, ordinal, isWrite);
+    if (isAgain && !this.#options.withSites) return;
     const access: PlainAccess = {
       task,
       ordinal,
@@ -82,16 +102,55 @@ export class PlainAccesses {
       label,
       at,
       mark: this.#options.withSites ? markPlace() : undefined,
-      held,
+      held: this.#heldBy(task),
     };
-    let shadow = this.#shadows.get(at);
-    if (shadow === undefined) this.#shadows.set(at, (shadow = { write: undefined, reads: [] }));
     this.#compare(shadow.write, access);
     if (isWrite) {
-      for (const read of shadow.reads) this.#compare(read, access);
+      for (let left = shadow.readers, reader = 0; left !== 0; left >>>= 1, reader++)
+        if ((left & 1) !== 0) this.#compare(shadow.reads[reader], access);
       shadow.write = access;
-      shadow.reads.length = 0;
-    } else shadow.reads[task] = access;
+      shadow.readers = 0;
+    } else {
+      shadow.reads[task] = access;
+      shadow.readers |= 1 << task;
+    }
+  }
+
+  #outside(at: number): Shadow {
+    let shadow = this.#shadowsOutside.get(at);
+    if (shadow === undefined)
+      this.#shadowsOutside.set(at, (shadow = { write: undefined, reads: [], readers: 0 }));
+    return shadow;
+  }
+
+  #inHeap(at: number): Shadow {
+    if (at >= this.#shadowOf.length) {
+      const wider = new Int32Array(Math.max(at + 1, this.#run.memory.words.length));
+      wider.set(this.#shadowOf);
+      this.#shadowOf = wider;
+    }
+    const number = this.#shadowOf[at]!;
+    if (number === 0) {
+      const made: Shadow = { write: undefined, reads: [], readers: 0 };
+      this.#shadowOf[at] = this.#shadows.push(made);
+      this.#used.push(made);
+      return made;
+    }
+    const shadow = this.#shadows[number - 1]!; // made above
+    if (shadow.write === undefined && shadow.readers === 0) this.#used.push(shadow);
+    return shadow;
+  }
+
+  /** The names of the locks that the running task holds. The same array while they are the same. */
+  #heldBy(task: number): readonly string[] {
+    const { held } = currentTask;
+    if (held.length === 0) return NOTHING_HELD;
+    const known = this.#held[task];
+    const isSame =
+      known?.length === held.length &&
+      held.every(({ lock }, i) => lock.lockClass.name === known[i]);
+    if (isSame) return known;
+    return (this.#held[task] = held.map(({ lock }) => lock.lockClass.name));
   }
 
   /** P2. All reads of a condition belong to its test. */
@@ -115,6 +174,16 @@ export class PlainAccesses {
     }
     this.#options.onRace(earlier, later);
   }
+}
+
+/**
+ * Whether the task has accessed the word in the same way since its latest step, and nobody else
+ * has. What races with the one races with the other.
+ */
+function isRepeated(shadow: Shadow, task: number, ordinal: number, isWrite: boolean): boolean {
+  const { write, reads, readers } = shadow;
+  if (isWrite) return readers === 0 && write?.task === task && write.ordinal === ordinal;
+  return (readers & (1 << task)) !== 0 && reads[task]?.ordinal === ordinal;
 }
 
 let active: PlainAccesses | undefined;

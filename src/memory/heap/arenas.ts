@@ -54,11 +54,19 @@ export interface ArenaObject {
   readonly words: number;
 }
 
+/** Words from `start` up to `end`. */
+export interface WordSpan {
+  readonly start: number;
+  readonly end: number;
+}
+
 export class Arenas {
   readonly memory: SharedMemory;
   /** Pointer of each arena, by agent id from 1 on. */
   readonly #arenas: readonly number[];
   readonly #arenaWords: number;
+  /** By arena: words in use, at most, since {@link takeTails} was called last. */
+  readonly #most: number[];
   /** Checked before each allocation, if there is one. */
   shortage: Shortage | undefined;
 
@@ -67,6 +75,16 @@ export class Arenas {
     this.memory = memory;
     this.#arenas = blocks;
     this.#arenaWords = arenaWords;
+    this.#most = blocks.map(() => arenaWords);
+  }
+
+  /** The part of each arena that no task has used since the last call. */
+  takeTails(): WordSpan[] {
+    return this.#arenas.map((start, i) => {
+      const most = this.#most[i] ?? this.#arenaWords;
+      this.#most[i] = 0;
+      return { start: start + most, end: start + this.#arenaWords };
+    });
   }
 
   /** A zeroed object, or 0 when the arena is full. */
@@ -123,6 +141,7 @@ export class Arenas {
     if (next > this.#arenaWords) return 0;
     // Part of the step before: only this task uses the arena, so no other task can notice.
     words[arena] = next;
+    this.#most[agentId - 1] = Math.max(this.#most[agentId - 1] ?? 0, next);
     words[arena + used] = count;
     const at = arena + used + OBJECT_HEAD_WORDS;
     yield* access(this.memory, "alloc", at, count, name);

@@ -27,6 +27,7 @@ import type { SharedMemory } from "../../sync/shared-memory.ts";
 import { Spinlock } from "../../sync/primitives/spinlock.ts";
 import type { Task } from "../../sync/tasks/task.ts";
 import { undoStore } from "../../sync/words/undo-log.ts";
+import type { WordSpan } from "./arenas.ts";
 import { Buddy, OWNER_STATE_MASK } from "./buddy.ts";
 import { List } from "../layout/list.ts";
 import { NameTable, type NameTableShape } from "../layout/name-table.ts";
@@ -201,6 +202,22 @@ export class HeapPages {
   kindOf(page: number): PageKind {
     if (!(page >= 0 && page < this.#buddy.pages)) return KIND_NONE;
     return ((this.#state(page) >>> KIND_SHIFT) & KIND_MASK) as PageKind; // written by #mark only
+  }
+
+  /** The spans of words that are free pages, in order. Exact while nobody allocates. */
+  freeSpans(): WordSpan[] {
+    const spans: WordSpan[] = [];
+    for (let page = 0; page < this.#buddy.pages; page++) {
+      if (this.kindOf(page) !== KIND_NONE) continue;
+      const start = page * HEAP_PAGE_WORDS;
+      const last = spans.at(-1);
+      if (last?.end === start) spans.pop();
+      spans.push({
+        start: last?.end === start ? last.start : start,
+        end: start + HEAP_PAGE_WORDS,
+      });
+    }
+    return spans;
   }
 
   /**

@@ -23,6 +23,7 @@ import type { SharedMemory } from "../../sync/shared-memory.ts";
 import { DONE, type Task, doneNumber } from "../../sync/tasks/task.ts";
 import { compareExchangeWord, readWord } from "../../sync/primitives/word-steps.ts";
 import { Arenas } from "./arenas.ts";
+import type { WordSpan } from "./arenas.ts";
 import { allocBlock, classWords, freeBlock, quarantineBlock } from "./heap-blocks.ts";
 import { BLOCK_CLASSES, HEAP_PAGE_BYTES, HeapPages } from "./heap-pages.ts";
 import type { Shortage } from "./shortage.ts";
@@ -88,6 +89,18 @@ export class Heap {
     if (this.#arenas === undefined)
       bug("Cannot use a shortage: the heap has no arenas; call useArenas first");
     this.#arenas.shortage = shortage;
+  }
+
+  /**
+   * For an explorer, on a heap with arenas, once the set-up is over: a function that returns the
+   * spans of words that its tasks have not written since the last call, in order. They write what
+   * is allocated, so neither the free pages, nor what nobody has taken of an arena.
+   */
+  watchUntouched(): () => readonly WordSpan[] {
+    const free = this.#pages.freeSpans();
+    this.#arenas?.takeTails();
+    return () =>
+      [...free, ...(this.#arenas?.takeTails() ?? [])].toSorted((a, b) => a.start - b.start);
   }
 
   /** The arenas, where the running task allocates from one; undefined: from caches and blocks. */

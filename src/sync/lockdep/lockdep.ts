@@ -13,7 +13,7 @@
  * | held-at-end | a task ends while it holds a lock |
  *
  * Every report has both places. As in kernel/locking/lockdep.c, it checks lock CLASSES, and it
- * remembers the chains that it has checked. Each thread learns orders for itself.
+ * remembers the orders that it has checked. Each thread learns orders for itself.
  *
  * A try-lock cannot wait, so its own acquisition breaks no order. Locks that are taken under it are
  * checked as usual.
@@ -66,7 +66,8 @@ interface LearnedOrder {
 }
 
 const learned = new Map<string, Map<string, LearnedOrder>>();
-const checkedChains = new Set<string>();
+/** Orders that were checked, as {@link orderKey}. */
+const checkedOrders = new Set<number>();
 /** The holder of each lock that this thread holds: for the other place of a "not-owner" report. */
 const holders = new WeakMap<SharedMemory, Map<number, HeldLock>>();
 
@@ -92,7 +93,7 @@ let sink: LockdepSink | undefined;
 export function divertLockdep(next: LockdepSink | undefined): void {
   sink = next;
   if (learned.size > 0) learned.clear();
-  if (checkedChains.size > 0) checkedChains.clear();
+  if (checkedOrders.size > 0) checkedOrders.clear();
 }
 
 function report(error: LockdepError): void {
@@ -113,11 +114,21 @@ export function beforeAcquire(lock: LockIdentity, mode: number): void {
       return;
     }
   }
-  const chain = `${held.map((other) => `${other.lock.lockClass.id}.${other.mode}`).join(">")}>${lock.lockClass.id}.${mode}`;
-  if (checkedChains.has(chain)) return;
-  const site = callSite();
-  for (const other of held) checkOrder(other, lock, mode, site);
-  checkedChains.add(chain);
+  for (const other of held) {
+    const key = orderKey(other, lock, mode);
+    if (checkedOrders.has(key)) continue;
+    checkOrder(other, lock, mode, callSite());
+    checkedOrders.add(key);
+  }
+}
+
+const KEY_CLASSES = 4096;
+const KEY_MODES = 8;
+
+/** A number for two lock classes and the modes in which one is taken under the other. */
+function orderKey(outer: HeldLock, inner: LockIdentity, mode: number): number {
+  const outerKey = outer.lock.lockClass.id * KEY_MODES + outer.mode;
+  return (outerKey * KEY_CLASSES + inner.lockClass.id) * KEY_MODES + mode;
 }
 
 /** The lock is taken. */

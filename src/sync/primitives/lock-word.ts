@@ -33,7 +33,7 @@ import type { LockClass } from "../lock-class.ts";
 import { afterAcquire, beforeAcquire, beforeRelease, requireHeld } from "../lockdep/lockdep.ts";
 import { DEBUG, DETACHED, EXPLORED, REAL } from "../shared-memory.ts";
 import type { SharedMemory } from "../shared-memory.ts";
-import { DONE, DONE_TRUE, describe, mustSucceed, park } from "../tasks/task.ts";
+import { DONE, DONE_TRUE, describe, goesOn, mustSucceed, park } from "../tasks/task.ts";
 import type { Task } from "../tasks/task.ts";
 import { commitUndo, hasUndo } from "../words/undo-log.ts";
 
@@ -121,7 +121,7 @@ export abstract class OwnedLock {
     if (memory.mode !== REAL) beforeAcquire(this, HELD_EXCLUSIVE);
     if (memory.mode === EXPLORED) {
       const wait = describe("lock", memory, this.at, 1, this.lockClass.name);
-      yield wait;
+      if (!goesOn(wait)) yield wait;
       mustSucceed(this.take(0) === FREE, wait);
     } else {
       yield* this.lockContended();
@@ -194,7 +194,10 @@ export abstract class OwnedLock {
     const { memory } = this;
     this.requireAgent();
     beforeRelease(this, HELD_EXCLUSIVE);
-    if (memory.mode === EXPLORED) yield describe("unlock", memory, this.at, 1, this.lockClass.name);
+    if (memory.mode === EXPLORED) {
+      const wait = describe("unlock", memory, this.at, 1, this.lockClass.name);
+      if (!goesOn(wait)) yield wait;
+    }
     this.release();
   }
 

@@ -67,7 +67,7 @@ import {
 } from "../words/rwsem-words.ts";
 import { DEBUG, DETACHED, EXPLORED, REAL } from "../shared-memory.ts";
 import type { SharedMemory } from "../shared-memory.ts";
-import { DONE, DONE_FALSE, DONE_TRUE, describe, mustSucceed, park } from "../tasks/task.ts";
+import { DONE, DONE_FALSE, DONE_TRUE, describe, goesOn, mustSucceed, park } from "../tasks/task.ts";
 import type { Task, Wait, WaitKind } from "../tasks/task.ts";
 
 const unnamed = lockClass("rwsem");
@@ -376,7 +376,7 @@ export class RwSem {
     if (memory.mode !== REAL) beforeAcquire(this, HELD_SHARED);
     if (memory.mode === EXPLORED) {
       const wait = this.describe("downRead");
-      yield wait;
+      if (!goesOn(wait)) yield wait;
       mustSucceed(this.tryEnterRead(), wait);
     } else if (!this.tryEnterRead()) {
       yield* this.queueRead();
@@ -405,10 +405,10 @@ export class RwSem {
     if (memory.mode !== REAL) beforeAcquire(this, HELD_EXCLUSIVE);
     if (memory.mode === EXPLORED) {
       const queueing = this.describe("queueWrite");
-      yield queueing;
+      if (!goesOn(queueing)) yield queueing;
       mustSucceed(this.tryQueueWrite(), queueing);
       const entering = this.describe("downWrite");
-      yield entering;
+      if (!goesOn(entering)) yield entering;
       mustSucceed(this.tryEnterQueued(), entering);
     } else if (!this.tryClaim()) {
       yield* this.queueWrite();
@@ -457,7 +457,10 @@ export class RwSem {
     this.requireAgent();
     beforeRelease(this, mode);
     const isReader = mode === HELD_SHARED;
-    if (this.memory.mode === EXPLORED) yield this.describe(isReader ? "upRead" : "upWrite");
+    if (this.memory.mode === EXPLORED) {
+      const wait = this.describe(isReader ? "upRead" : "upWrite");
+      if (!goesOn(wait)) yield wait;
+    }
     if (isReader) this.leaveRead();
     else this.leaveWrite(0);
   }

@@ -90,7 +90,7 @@ import { assert } from "../errors.ts";
 import { EXPLORED } from "../shared-memory.ts";
 import type { MarkKeeper, SharedMemory } from "../shared-memory.ts";
 import { sharedMs } from "../tasks/clock.ts";
-import { DONE, describe, park } from "../tasks/task.ts";
+import { DONE, describe, goesOn, park } from "../tasks/task.ts";
 import type { Task, Wait } from "../tasks/task.ts";
 
 /** Generations per address space. */
@@ -335,14 +335,16 @@ export class Shootdown {
   }
 
   private *flushExplored(startPage: number, endPage: number): Task<void> {
-    yield describe("shootdownBump", this.memory, this.at, Shootdown.WORDS, "shootdown");
+    const wait = describe("shootdownBump", this.memory, this.at, Shootdown.WORDS, "shootdown");
+    if (!goesOn(wait)) yield wait;
     this.bump(startPage, endPage);
     yield* this.waitForStores(0);
   }
 
   private *markExplored(kind: "shootdownEnter" | "shootdownLeave"): Task<void> {
     const { memory } = this;
-    yield describe(kind, memory, memory.record + AGENT_INSIDE, 1, "shootdown");
+    const wait = describe(kind, memory, memory.record + AGENT_INSIDE, 1, "shootdown");
+    if (!goesOn(wait)) yield wait;
     if (kind === "shootdownEnter") enterStore(memory);
     else leaveStore(memory);
   }

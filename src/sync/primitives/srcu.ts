@@ -66,7 +66,7 @@ import {
   readerIndex,
   requestGracePeriod,
 } from "../words/srcu-words.ts";
-import { DONE, describe, doneNumber, mustSucceed, park, step } from "../tasks/task.ts";
+import { DONE, describe, doneNumber, goesOn, mustSucceed, park, step } from "../tasks/task.ts";
 import type { Task } from "../tasks/task.ts";
 
 const unnamed = lockClass("srcu");
@@ -133,7 +133,7 @@ export class Srcu {
     advanceGracePeriods(memory.words, at);
     if (memory.mode === EXPLORED) {
       const wait = describe("srcuWait", memory, at, SRCU_WORDS, name, target);
-      yield wait;
+      if (!goesOn(wait)) yield wait;
       mustSucceed(hasCompleted(atomicLoad(memory.words, at + STATE), target), wait);
     } else yield* this.waitForGracePeriod(target);
     yield* this.runReadyCalls();
@@ -163,7 +163,7 @@ export class Srcu {
       yield* this.synchronize();
       if (memory.mode === EXPLORED) {
         const wait = describe("srcuBarrier", memory, at + PENDING, 1, name);
-        yield wait;
+        if (!goesOn(wait)) yield wait;
         mustSucceed(this.pendingCalls() === 0, wait);
       }
       const pending = this.pendingCalls();

@@ -10,7 +10,7 @@
 import { atomicCompareExchange, atomicLoad, atomicStore } from "../atomics.ts";
 import { EXPLORED } from "../shared-memory.ts";
 import type { SharedMemory } from "../shared-memory.ts";
-import { DONE, describe, doneNumber } from "../tasks/task.ts";
+import { DONE, describe, doneNumber, goesOn } from "../tasks/task.ts";
 import type { Task } from "../tasks/task.ts";
 
 /**
@@ -58,7 +58,8 @@ export function compareExchangeWord(
 }
 
 function* readExplored(memory: SharedMemory, index: number, label: string): Task<number> {
-  yield describe("read", memory, index, 1, label);
+  const wait = describe("read", memory, index, 1, label);
+  if (!goesOn(wait)) yield wait;
   return atomicLoad(memory.words, index);
 }
 
@@ -68,7 +69,8 @@ function* writeExplored(
   value: number,
   label: string,
 ): Task<void> {
-  yield describe("write", memory, index, 1, label);
+  const wait = describe("write", memory, index, 1, label);
+  if (!goesOn(wait)) yield wait;
   atomicStore(memory.words, index, value);
 }
 
@@ -79,6 +81,7 @@ function* compareExchangeExplored(
   replacement: number,
   label: string,
 ): Task<number> {
-  yield describe("compareExchange", memory, index, 1, label, expected);
+  const wait = describe("compareExchange", memory, index, 1, label, expected);
+  if (!goesOn(wait)) yield wait;
   return atomicCompareExchange(memory.words, index, expected, replacement);
 }

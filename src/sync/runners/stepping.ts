@@ -33,8 +33,8 @@ import type { AtomicArray, FutexAsync } from "../atomics.ts";
 import { bug } from "../errors.ts";
 import { EXPLORED } from "../shared-memory.ts";
 import type { SharedMemory } from "../shared-memory.ts";
-import { describe } from "../tasks/task.ts";
-import type { Task, WaitKind } from "../tasks/task.ts";
+import { describe, doneValue, goesOn } from "../tasks/task.ts";
+import type { Task, Wait, WaitKind } from "../tasks/task.ts";
 
 const WORD_SHIFT = 2;
 
@@ -86,33 +86,42 @@ function numberOf(memory: SharedMemory, array: Elements, index: number): number 
   return numbered.get(buffer)?.(word);
 }
 
-function* offer(
+/**
+ * The access as an explorer's step: yield it first. Undefined if it is no step, or if the task goes
+ * on with it at once.
+ */
+function offered(
   kind: WaitKind,
   label: string,
   array: Elements,
   index: number,
   expected: number = 0,
-): Task<void> {
+): Wait | undefined {
   const memory = explored;
-  if (memory === undefined) return;
+  if (memory === undefined) return undefined;
   const number = numberOf(memory, array, index);
-  if (number !== undefined) yield describe(kind, memory, number, 1, label, expected);
+  if (number === undefined) return undefined;
+  const wait = describe(kind, memory, number, 1, label, expected);
+  return goesOn(wait) ? undefined : wait;
 }
 
 /** The stepping form of plainLoad. */
 export function* plainLoad(label: string, words: Int32Array, index: number): Task<number> {
-  yield* offer("read", label, words, index);
+  const wait = offered("read", label, words, index);
+  if (wait !== undefined) yield wait;
   return words[index] as number; // in bounds by contract
 }
 
 /** The stepping form of speculativeLoad: to read freed memory is no error here. */
 export function* speculativeLoad(label: string, words: Int32Array, index: number): Task<number> {
-  yield* offer("peek", label, words, index);
+  const wait = offered("peek", label, words, index);
+  if (wait !== undefined) yield wait;
   return words[index] as number; // in bounds by contract
 }
 
 export function* atomicLoad(label: string, array: AtomicArray, index: number): Task<number> {
-  yield* offer("read", label, array, index);
+  const wait = offered("read", label, array, index);
+  if (wait !== undefined) yield wait;
   return nativeLoad(array, index);
 }
 
@@ -121,7 +130,8 @@ export function* speculativeAtomicLoad(
   array: AtomicArray,
   index: number,
 ): Task<number> {
-  yield* offer("peek", label, array, index);
+  const wait = offered("peek", label, array, index);
+  if (wait !== undefined) yield wait;
   return nativeLoad(array, index);
 }
 
@@ -131,7 +141,8 @@ export function* atomicStore(
   index: number,
   value: number,
 ): Task<void> {
-  yield* offer("write", label, array, index);
+  const wait = offered("write", label, array, index);
+  if (wait !== undefined) yield wait;
   nativeStore(array, index, value);
 }
 
@@ -141,7 +152,8 @@ export function* atomicAdd(
   index: number,
   value: number,
 ): Task<number> {
-  yield* offer("update", label, array, index);
+  const wait = offered("update", label, array, index);
+  if (wait !== undefined) yield wait;
   return nativeAdd(array, index, value);
 }
 
@@ -151,7 +163,8 @@ export function* atomicSub(
   index: number,
   value: number,
 ): Task<number> {
-  yield* offer("update", label, array, index);
+  const wait = offered("update", label, array, index);
+  if (wait !== undefined) yield wait;
   return nativeSub(array, index, value);
 }
 
@@ -161,7 +174,8 @@ export function* atomicAnd(
   index: number,
   value: number,
 ): Task<number> {
-  yield* offer("update", label, array, index);
+  const wait = offered("update", label, array, index);
+  if (wait !== undefined) yield wait;
   return nativeAnd(array, index, value);
 }
 
@@ -171,7 +185,8 @@ export function* atomicOr(
   index: number,
   value: number,
 ): Task<number> {
-  yield* offer("update", label, array, index);
+  const wait = offered("update", label, array, index);
+  if (wait !== undefined) yield wait;
   return nativeOr(array, index, value);
 }
 
@@ -181,7 +196,8 @@ export function* atomicXor(
   index: number,
   value: number,
 ): Task<number> {
-  yield* offer("update", label, array, index);
+  const wait = offered("update", label, array, index);
+  if (wait !== undefined) yield wait;
   return nativeXor(array, index, value);
 }
 
@@ -191,7 +207,8 @@ export function* atomicExchange(
   index: number,
   value: number,
 ): Task<number> {
-  yield* offer("update", label, array, index);
+  const wait = offered("update", label, array, index);
+  if (wait !== undefined) yield wait;
   return nativeExchange(array, index, value);
 }
 
@@ -206,7 +223,8 @@ export function* atomicCompareExchange(
   const isWord = explored !== undefined && array === explored.words;
   // Of 64 bits: it is no word of the heap, and what is expected no number.
   const said = typeof expected === "number" ? expected : 0;
-  yield* offer(isWord ? "compareExchange" : "update", label, array, index, said);
+  const wait = offered(isWord ? "compareExchange" : "update", label, array, index, said);
+  if (wait !== undefined) yield wait;
   return nativeCompareExchange(array, index, expected, replacement);
 }
 
@@ -216,7 +234,8 @@ export function* atomicCompareExchange(
  * frame is no error.
  */
 export function* get(label: string, array: Elements, index: number): Task<number> {
-  yield* offer(array === explored?.words ? "read" : "peek", label, array, index);
+  const wait = offered(array === explored?.words ? "read" : "peek", label, array, index);
+  if (wait !== undefined) yield wait;
   return array[index] as number; // as the plain form reads it
 }
 
@@ -231,7 +250,8 @@ export function* futexWake(
   count: number,
 ): Task<number> {
   if (explored === undefined) return nativeWake(words, index, count);
-  yield* offer(count === 1 ? "wakeOne" : "wakeAll", label, words, index);
+  const wait = offered(count === 1 ? "wakeOne" : "wakeAll", label, words, index);
+  if (wait !== undefined) yield wait;
   return 0;
 }
 
@@ -265,7 +285,8 @@ export function* futexWaitAsync(
   timeoutMs: number,
 ): Task<FutexAsync> {
   if (explored === undefined) return nativeWaitAsync(words, index, expected, timeoutMs);
-  yield* offer("update", label, words, index);
+  const wait = offered("update", label, words, index);
+  if (wait !== undefined) yield wait;
   if (words[index] !== expected) return { async: false, value: "not-equal" };
   setAsyncWaiters(index, asyncWaitersAt(index) + 1);
   return { async: true, value: new Promise(() => {}) };
@@ -279,7 +300,8 @@ export function* wakeAsyncWaiters(
   count: number,
 ): Task<number> {
   if (explored === undefined) return nativeWakeAsync(words, index, count);
-  yield* offer("update", label, words, index);
+  const wait = offered("update", label, words, index);
+  if (wait !== undefined) yield wait;
   const woken = Math.min(count, asyncWaitersAt(index));
   setAsyncWaiters(index, asyncWaitersAt(index) - woken);
   return woken;
@@ -287,7 +309,8 @@ export function* wakeAsyncWaiters(
 
 /** `array[index] = value` */
 export function* set(label: string, array: Elements, index: number, value: number): Task<number> {
-  yield* offer("write", label, array, index);
+  const wait = offered("write", label, array, index);
+  if (wait !== undefined) yield wait;
   array[index] = value;
   return value;
 }
@@ -304,7 +327,8 @@ export function* change(
   operand: number,
   wantsNew: boolean,
 ): Task<number> {
-  yield* offer("update", label, array, index);
+  const wait = offered("update", label, array, index);
+  if (wait !== undefined) yield wait;
   const old = array[index] as number; // as the plain form reads it
   const after = operation(old, operand);
   array[index] = after;
@@ -348,13 +372,22 @@ export function* apply(
 type Method = (...rest: readonly unknown[]) => unknown;
 type Stepping = (...rest: readonly unknown[]) => Task<unknown>;
 
+/** By name of a method: that of its stepping form. */
+const formNames = new Map<string, string>();
+
+function formNameOf(name: string): string {
+  let form = formNames.get(name);
+  if (form === undefined) formNames.set(name, (form = `${name}$steps`));
+  return form;
+}
+
 /** `object[name](...)`: by its stepping form, if it has one. */
-export function* call(object: object, name: string, ...given: readonly unknown[]): Task<unknown> {
+export function call(object: object, name: string, ...given: readonly unknown[]): Task<unknown> {
   // Made by the derivation, or undefined.
-  const stepping = Reflect.get(object, `${name}$steps`) as Stepping | undefined;
-  if (stepping !== undefined) return yield* stepping.apply(object, [...given]);
+  const stepping = Reflect.get(object, formNameOf(name)) as Stepping | undefined;
+  if (stepping !== undefined) return stepping.apply(object, given as unknown[]);
   const plain = Reflect.get(object, name) as Method; // as the plain form calls it
-  return plain.apply(object, [...given]);
+  return doneValue(plain.apply(object, given as unknown[]));
 }
 
 type MethodsOf<O, R> = {

@@ -126,6 +126,11 @@ export function doneNumber(value: number): Task<number> {
   return number;
 }
 
+/** A task that is over, with any result. */
+export function doneValue<T>(value: T): Task<T> {
+  return new Finished<T>(value);
+}
+
 /** A wait on one word: sleep while `words[index] === expected`. */
 export function park(
   memory: SharedMemory,
@@ -145,6 +150,22 @@ let onDescribe: ((wait: Wait) => void) | undefined;
  */
 export function watchDescriptions(watcher: ((wait: Wait) => void) | undefined): void {
   onDescribe = watcher;
+}
+
+let performer: ((wait: Wait) => boolean) | undefined;
+
+/** While a task of an explorer runs: who is asked by {@link goesOn}. */
+export function askToGoOn(next: ((wait: Wait) => boolean) | undefined): void {
+  performer = next;
+}
+
+/**
+ * Whether the explorer lets the task go on at once with the operation that it is about to do. Then
+ * the task does not yield it. A step costs a third less where the scheduler would choose the same
+ * task again: the generators need not be left and entered.
+ */
+export function goesOn(wait: Wait): boolean {
+  return performer !== undefined && performer(wait);
 }
 
 /**
@@ -253,5 +274,5 @@ export function access(
 }
 
 function* offer(wait: Wait): Task<void> {
-  yield wait;
+  if (!goesOn(wait)) yield wait;
 }
