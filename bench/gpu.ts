@@ -49,6 +49,8 @@ async function runKernels(): Promise<KernelReport[]> {
       devicePages,
       isDisturbed,
       isSplit: seed % 3 === 0,
+      isPure: seed % 11 < 4,
+      isOwn: seed % 4 === 1,
     });
     const passes = result?.passes ?? 0;
     reports.push({ seed, devicePages, outcome, passes });

@@ -26,10 +26,14 @@ test(
       const devicePages = BUDGETS[seed % BUDGETS.length] ?? 60;
       const isDisturbed = seed % 7 < 4;
       const isSplit = seed % 3 === 0;
-      const report = await checkExactness({ seed, devicePages, isDisturbed, isSplit });
+      const isPure = seed % 11 < 4;
+      const isOwn = seed % 4 === 1;
+      const given = { seed, devicePages, isDisturbed, isSplit, isPure, isOwn };
+      const report = await checkExactness(given);
       const { outcome, result, disturbances, staleCommits } = report;
       t.diagnostic(
-        `HMM_GPU_SEED=${seed}: ${devicePages} pages${isSplit ? " in pieces" : ""}, ${result?.passes ?? 0} passes, ` +
+        `HMM_GPU_SEED=${seed}: ${devicePages} pages${isSplit ? " in pieces" : ""}` +
+          `${isPure ? ", pure" : ""}${isOwn ? ", own GPUDevice" : ""}, ${result?.passes ?? 0} passes, ` +
           `${result?.evictions ?? 0} evicted, ${disturbances} disturbances, ${staleCommits} stale`,
       );
       if (outcome !== "too small") assert.equal(outcome, "equal", `HMM_GPU_SEED=${seed}`);

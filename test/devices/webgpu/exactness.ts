@@ -21,6 +21,10 @@ export interface ExactnessOptions {
   readonly isDisturbed: boolean;
   /** The pool has two to four buffers. */
   readonly isSplit: boolean;
+  /** The kernel is one that may be declared pure, and is. */
+  readonly isPure: boolean;
+  /** The device works on a GPUDevice of this thread's. */
+  readonly isOwn: boolean;
 }
 
 export interface ExactnessReport {
@@ -76,6 +80,15 @@ const BOUND_TABLE: Uint32Array<ArrayBuffer> = Uint32Array.from({ length: BOUND_W
   Math.imul(i + 1, 0x9e3779b9),
 );
 
+async function plainDevice(): Promise<GPUDevice> {
+  const gpu = await plainGpu();
+  if (typeof gpu === "string") throw new Error(gpu);
+  const adapter = await gpu.requestAdapter();
+  if (adapter === null) throw new Error("no adapter");
+  const { maxStorageBuffersPerShaderStage } = adapter.limits; // a pool in pieces takes some
+  return await adapter.requestDevice({ requiredLimits: { maxStorageBuffersPerShaderStage } });
+}
+
 async function runPlain(
   code: string,
   base: number,
@@ -84,11 +97,7 @@ async function runPlain(
   workgroups: number,
   [rangeStart, sumStart]: readonly [number, number],
 ): Promise<{ words: Uint32Array; sums: Uint32Array }> {
-  const gpu = await plainGpu();
-  if (typeof gpu === "string") throw new Error(gpu);
-  const adapter = await gpu.requestAdapter();
-  if (adapter === null) throw new Error("no adapter");
-  const device = await adapter.requestDevice();
+  const device = await plainDevice();
   const module = device.createShaderModule({ code: `${code}\n${plainLibrary(base, args)}` });
   const layout = "auto" as const;
   const pipeline = await device.createComputePipelineAsync({ layout, compute: { module } });
@@ -113,10 +122,10 @@ async function runPlain(
   pass.setPipeline(pipeline);
   const entries = [{ binding: 0, resource: { buffer: memory } }];
   pass.setBindGroup(0, device.createBindGroup({ layout: pipeline.getBindGroupLayout(0), entries }));
-  const bound = [sums, table, rangeWords, rangeSums].map((buffer, binding) => ({
-    binding,
-    resource: { buffer },
-  }));
+  // A pure kernel has no sums.
+  const bound = [sums, table, rangeWords, rangeSums]
+    .map((buffer, binding) => ({ binding, resource: { buffer } }))
+    .filter(({ binding }) => code.includes(`@group(1) @binding(${binding})`));
   const boundLayout = pipeline.getBindGroupLayout(1);
   pass.setBindGroup(1, device.createBindGroup({ layout: boundLayout, entries: bound }));
   pass.dispatchWorkgroups(workgroups);
@@ -161,8 +170,8 @@ function pieceOf(pages: number): number {
 }
 
 export async function checkExactness(options: ExactnessOptions): Promise<ExactnessReport> {
-  const { seed, devicePages, isDisturbed, isSplit } = options;
-  const { code, workgroups, regions } = generateKernel(seed);
+  const { seed, devicePages, isDisturbed, isSplit, isPure, isOwn } = options;
+  const { code, workgroups, regions } = generateKernel(seed, isPure);
   const { starts, pages } = layoutOf(regions);
   await using space = await AddressSpace.create({ ramBytes: pages * PAGE_BYTES * 3 + 2 ** 23 });
   const base = await space.mmap(pages * PAGE_BYTES);
@@ -172,7 +181,9 @@ export async function checkExactness(options: ExactnessOptions): Promise<Exactne
   const [, , , , , rangeStart = 0, sumStart = 0] = starts;
   const expected = await runPlain(code, base, args, words, workgroups, [rangeStart, sumStart]);
   const rowPages = pages - rangeStart;
+  const gpuDevice = isOwn ? await plainDevice() : undefined;
   await using device = await WebGpuDevice.create(space, {
+    ...(gpuDevice === undefined ? {} : { gpuDevice }),
     memoryBytes: (devicePages + 2 + rowPages) * PAGE_BYTES,
     rangeBytes: rowPages * PAGE_BYTES,
     faultTimeoutMs: 30_000,
@@ -186,10 +197,11 @@ export async function checkExactness(options: ExactnessOptions): Promise<Exactne
   let result: WebGpuDispatchResult | undefined;
   let outcome = "equal";
   try {
-    const bindings = { bound_sums: sums, bound_table: BOUND_TABLE };
-    const kernel = device.kernel({ code, entryPoint: "main" });
+    const bindings = { bound_table: BOUND_TABLE, ...(isPure ? {} : { bound_sums: sums }) };
+    const kernel = device.kernel({ code, entryPoint: "main", pure: isPure });
     const lengths = [(sumStart - rangeStart) * PAGE_BYTES, (pages - sumStart) * PAGE_BYTES];
-    const ranges = ["range_words", "range_sums"].map((variable, i) => ({
+    const variables = isPure ? ["range_words"] : ["range_words", "range_sums"];
+    const ranges = variables.map((variable, i) => ({
       variable,
       address: base + (i === 0 ? rangeStart : sumStart) * PAGE_BYTES,
       lengthBytes: lengths[i] ?? 0,
@@ -213,5 +225,7 @@ export async function checkExactness(options: ExactnessOptions): Promise<Exactne
     if (wrongSum >= 0)
       outcome = `sum ${wrongSum} is ${gotSums[wrongSum]}, not ${expected.sums[wrongSum]}\n${code}`;
   }
+  await device[Symbol.asyncDispose]();
+  gpuDevice?.destroy();
   return { outcome, result, disturbances: steps, staleCommits };
 }

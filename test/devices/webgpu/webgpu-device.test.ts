@@ -234,6 +234,36 @@ test("what cannot be made is refused", { skip, timeout }, async () => {
   await assert.rejects(kernel.dispatch(1, { args: [at] }), (error) => codeOf(error) === "ENOMEM");
 });
 
+test("addresses are computed in 64 bits, with numbers and without", { skip, timeout }, () =>
+  withDevice(2 ** 20, async (device, space) => {
+    const out = await space.mmap(PAGE);
+    const sizes = ["2u", "4u", "32768u", "65535u", "12u"];
+    const code = `
+@compute @workgroup_size(1) fn main() {
+  let bytes = array(${sizes.join(", ")});
+${sizes
+  .map((size, i) => {
+    const address = `store_ptr(ptr_add(arg_ptr(0), ${i * 16}u), ptr_at(arg_ptr(1), arg_u32(2),`;
+    const other = `store_ptr(ptr_add(arg_ptr(0), ${i * 16 + 8}u), ptr_at(arg_ptr(1), arg_u32(2),`;
+    return `  ${address} ${size})); ${other} bytes[${i}u + arg_u32(3)]));`;
+  })
+  .join("\n")}
+}`;
+    const kernel = device.kernel({ code, entryPoint: "main" });
+    for (const base of [0, 0xfff_ffff_f000, 0x3_ffff_fff0, 4096])
+      for (const index of [0, 1, 0xffff, 0x10001, 0x3fff_ffff, 0xc000_0001, 0xffff_ffff]) {
+        await kernel.dispatch(1, { args: [out, base, index, 0] });
+        const bytes = new Uint8Array(sizes.length * 16);
+        await space.read(out, bytes);
+        const expected = sizes.flatMap((size) => {
+          const address = BigInt(base) + BigInt(index) * BigInt(Number.parseInt(size, 10));
+          return [address, address];
+        });
+        assert.deepEqual([...new BigUint64Array(bytes.buffer)], expected, `${base} + ${index}`);
+      }
+  }),
+);
+
 test(
   "two devices add to one word, and none takes the other's pages for its own",
   {
