@@ -82,7 +82,7 @@ async function renderLocking() {
     "",
     order.undoneTable().trimEnd(),
     "",
-    "What is changed under the mmap lock and cannot be taken back is marked from its beginning to its end (`src/mm/half-done.ts`).",
+    "What is changed under the mmap lock and cannot be taken back is finished by another thread (`src/mm/invalidation.ts`), or marked from its beginning to its end: then a death stops the machine (`src/mm/half-done.ts`).",
     "A death in between stops the machine, as a death with any other lock that is held exclusively does.",
     "",
     "## What guards each field",

@@ -54,6 +54,8 @@ const accessModules = /** @type {Record<string, Record<string, string>>} */ ({
         "speculativeAtomicLoad",
         "futexWake",
       ])
+      .concat(["exchangeNoted", "compareExchangeNoted", "storeNoted"])
+      .concat(["incrementNoted", "decrementNoted"])
       .concat(["futexWaitAsync", "wakeAsyncWaiters"])
       .map((name) => [name, name]),
   ),

@@ -133,13 +133,13 @@ export class Ram {
 
   /**
    * A frame with count 1, or 0 for ENOMEM (A1 of frame-allocator.ts). Zeroed if asked; else it may
-   * hold anything.
+   * hold anything. With a `note`, a word of the heap, that notes it (`FrameRefs.putLeft`).
    *
    * @stepped
    */
-  allocFrame(zeroed: boolean): Task<number> {
-    const pfn = this.allocFrameFast(zeroed);
-    return pfn === 0 ? this.#allocFrameSlow(zeroed) : doneNumber(pfn);
+  allocFrame(zeroed: boolean, note: number = 0): Task<number> {
+    const pfn = this.allocFrameFast(zeroed, note);
+    return pfn === 0 ? this.#allocFrameSlow(zeroed, note) : doneNumber(pfn);
   }
 
   /**
@@ -148,8 +148,8 @@ export class Ram {
    *
    * @stepped
    */
-  allocFrameFast(zeroed: boolean): number {
-    const pfn = this.allocator.takeFast();
+  allocFrameFast(zeroed: boolean, note: number = 0): number {
+    const pfn = this.allocator.takeFast(note);
     if (pfn === 0) return 0;
     this.nameAllocated(pfn);
     this.#handOut(this.sections.of(pfn), pfn, zeroed);
@@ -163,8 +163,8 @@ export class Ram {
     yield* access(this.memory, "alloc", frameWord(pfn, 0), FRAME_WORDS, "frame");
   }
 
-  *#allocFrameSlow(zeroed: boolean): Task<number> {
-    const pfn = yield* this.allocator.take();
+  *#allocFrameSlow(zeroed: boolean, note: number): Task<number> {
+    const pfn = yield* this.allocator.take(note);
     if (pfn === 0) return 0;
     yield* access(this.memory, "alloc", frameWord(pfn, 0), FRAME_WORDS, "frame");
     this.#handOut(this.sections.of(pfn), pfn, zeroed);

@@ -1,24 +1,14 @@
 /**
  * @module mm/half-done
- * Changes of entries that must not be left half done. A thread that dies as a reader of the mmap
- * lock stops nobody: most of what it does under the lock is one compare-and-swap. Between the start
- * and the end of an invalidation that is not so. Devices wait for the end, frames wait in this
- * thread's memory for a flush, and nobody else knows which:
+ * Changes that must not be left half done, and that nobody else can finish: a death in between
+ * stops the machine. From the first entry that is changed to the flush behind it another thread
+ * finishes what a dead one has begun (mm/invalidation.ts). It cannot where a device is told of an
+ * invalidation, from its start to its end: which devices wait for the end, only the dead thread
+ * knew.
  *
- *     thread that dies                              others
- *     start: ranges over the page are not valid
- *     entry cleared
- *                                                   one still stores to the frame, by its TLB
- *     [dead before the flush]                       another faults, and gets a new frame: it never
- *                                                   sees those stores
- *                                                   devices wait for the end, for ever
- *
- * So a death in between stops the machine. Where no device is told, nothing is half done between
- * the start and the end but a leaf, from its first cleared entry until its frames are given back.
- *
- * The same holds of a thread that has the lock for writing. What it changes of the vmas is undone
- * (vma/vma-map.ts), and then the lock is released. What is not ready for that is half done from its
- * beginning to its end: `mmapWriteLockHalfDone`.
+ * The same holds of a thread that has the mmap lock for writing. What it changes of the vmas is
+ * undone (vma/vma-map.ts), and then the lock is released. What is not ready for that is half done
+ * from its beginning to its end: `mmapWriteLockHalfDone`.
  */
 
 import { lockClass } from "../sync/lock-class.ts";

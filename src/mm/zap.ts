@@ -24,11 +24,20 @@ import {
   mmuNotifierInvalidateRangeStart,
 } from "../notifier/mmu-notifier.ts";
 import type { Machine } from "../memory/machine.ts";
-import { atomicExchange } from "../sync/atomics.ts";
+import { exchangeNoted } from "../sync/atomics.ts";
 import type { Errno } from "../sync/errno.ts";
 import type { Task } from "../sync/tasks/task.ts";
 import { beginHalfDone, beginWatched, endHalfDone } from "./half-done.ts";
 import { HUGE_PAGES, clearHuge } from "./huge.ts";
+import {
+  BATCH_FEW,
+  beginInvalidation,
+  closeBatch,
+  endInvalidation,
+  fewOf,
+  openBatch,
+  putBatch,
+} from "./invalidation.ts";
 import type { Mm } from "./mm-struct.ts";
 import {
   LEAF_WORDS,
@@ -39,41 +48,55 @@ import {
   pteIndex,
   wordAt,
 } from "../mmu/radix-table.ts";
-import { holdsFrame, ptePfn } from "./pte.ts";
+import { holdsFrame } from "./pte.ts";
+
+/** What clears entries of a leaf, and notes their frames. */
+interface Clearing {
+  /** Word index of the next entry. */
+  index: number;
+  /** The entry after the last. */
+  readonly end: number;
+  /** Where the next frame is noted. */
+  note: number;
+  /** The word after the last that can note one. */
+  readonly noteEnd: number;
+  /** Whether an entry was cleared. */
+  isCleared: boolean;
+}
 
 /**
- * Clears the entries from `start` up to `end`, and adds the frames that they held to `frames`.
- * True: there were some. They are half done from here on, until their frames are given back.
+ * Clears entries up to the end, or until the batch is full. K2 of mm/invalidation.ts.
  *
  * @stepped pte
  */
-function clearEntries(
-  mm: Mm,
-  words: Int32Array,
-  start: number,
-  end: number,
-  frames: number[],
-): boolean {
-  let isCleared = false;
-  for (let index = start; index < end; index++) {
+function clearEntries(words: Int32Array, clearing: Clearing): void {
+  let { index, note } = clearing;
+  for (; index < clearing.end && note < clearing.noteEnd; index++) {
     if (wordAt(words, index) === 0) continue;
-    if (!isCleared) beginHalfDone(mm);
-    isCleared = true;
-    const pte = atomicExchange(words, index, 0);
-    if (holdsFrame(pte)) frames.push(ptePfn(pte));
+    clearing.isCleared = true;
+    if (holdsFrame(exchangeNoted(words, index, 0, words, note, 0, 0))) note++;
   }
-  return isCleared;
+  clearing.index = index;
+  clearing.note = note;
 }
 
 /** The same as no step of the explorer: the caller is alone with the entries. */
 const clearEntriesAlone: typeof clearEntries = clearEntries;
 
+/** Pages of one leaf that are to be cleared. */
+interface LeafPart {
+  readonly startPage: number;
+  readonly endPage: number;
+  /** Word index of the first entry. */
+  readonly index: number;
+  readonly isHuge: boolean;
+  readonly isAlone: boolean;
+}
+
 /**
  * Clears the range's entries and gives the frames back, inside an invalidation. Holding the mmap
  * lock; for reading is enough, because faults change entries by compare-and-swap. Or `isAlone`: no
  * other task reaches the entries, so clearing them is no scheduling point.
- *
- * @stepped pte
  */
 function* clearRange(
   machine: Machine,
@@ -82,26 +105,50 @@ function* clearRange(
   endPage: number,
   isAlone: boolean = false,
 ): Task<void> {
-  const { memory, ram } = machine;
-  const frames: number[] = [];
-  const visit: LeafVisitor = function* (leaf, first, end, isHuge): Task<number> {
-    frames.length = 0;
-    const index = pteIndex(leaf, first);
-    const stop = index + (end - first);
-    let isCleared: boolean;
-    if (isAlone) isCleared = clearEntriesAlone(mm, memory.words, index, stop, frames);
-    else if (isHuge) isCleared = yield* clearHugeEntries(machine, mm, first, index, stop, frames);
-    else isCleared = clearEntries(mm, memory.words, index, stop, frames);
-    yield* mm.shootdown.flush(first, end);
-    yield* ram.refs.pagePutAll(frames);
-    if (isCleared) endHalfDone(mm);
-    return 0;
+  const { memory } = machine;
+  const visit: LeafVisitor = (leaf, first, end, isHuge) => {
+    const part = { startPage: first, endPage: end, index: pteIndex(leaf, first), isHuge, isAlone };
+    return clearLeaf(machine, mm, part);
   };
   yield* forEachLeaf(memory, mm.pgd, startPage, endPage, visit, isAlone);
 }
 
+/** Returns 0: the next leaf is to be visited. */
+function* clearLeaf(machine: Machine, mm: Mm, part: LeafPart): Task<number> {
+  const { startPage, endPage, index, isHuge, isAlone } = part;
+  const entries = endPage - startPage;
+  const operation = yield* beginInvalidation(mm, startPage, endPage);
+  const end = index + entries;
+  const isFew = entries <= BATCH_FEW || (isAlone && areFew(machine.memory.words, index, end));
+  const batch = isFew ? fewOf(operation) : yield* openBatch(machine, operation);
+  for (let at = index; at < end;) {
+    const { start: note, end: noteEnd } = batch;
+    const clearing = { index: at, end, note, noteEnd, isCleared: false };
+    if (isAlone) clearEntriesAlone(machine.memory.words, clearing);
+    else if (isHuge && at === index) yield* clearHugeEntries(machine, mm, startPage, clearing);
+    else clearEntries(machine.memory.words, clearing);
+    at = clearing.index;
+    yield* mm.shootdown.flush(startPage, endPage);
+    if (clearing.note < noteEnd) machine.memory.words[clearing.note] = 0; // of one without a frame
+    if (clearing.isCleared)
+      yield* putBatch(machine, operation, { start: note, end: clearing.note });
+  }
+  yield* closeBatch(machine, operation);
+  endInvalidation(mm, operation);
+  return 0;
+}
+
+/** Whether few entries, of which the caller is alone, are not empty: K3 of invalidation.ts. */
+function areFew(words: Int32Array, start: number, end: number): boolean {
+  let count = 0;
+  for (let index = start; index < end && count <= BATCH_FEW; index++)
+    if (words[index] !== 0) count++;
+  return count <= BATCH_FEW;
+}
+
 /**
- * Of a huge page (U4 of mm/huge.ts): cleared as a whole it is an empty one, in part it is split.
+ * Of a huge page (U4 of mm/huge.ts): cleared as a whole it is an empty one, in part it is split. A
+ * thread that dies in between stops the machine.
  *
  * @stepped pte
  */
@@ -109,15 +156,15 @@ function* clearHugeEntries(
   { memory }: Machine,
   mm: Mm,
   page: number,
-  start: number,
-  end: number,
-  frames: number[],
-): Task<boolean> {
+  clearing: Clearing,
+): Task<void> {
+  const { index, end, note, noteEnd } = clearing;
   yield* mm.pageTableLock.lock();
-  if (end - start < HUGE_PAGES) clearHuge(memory, mm, page);
-  const isCleared = clearEntries(mm, memory.words, start, end, frames);
+  if (end - index < HUGE_PAGES || noteEnd - note < HUGE_PAGES) clearHuge(memory, mm, page);
+  beginHalfDone(mm);
+  clearEntries(memory.words, clearing);
+  endHalfDone(mm);
   yield* mm.pageTableLock.unlock();
-  return isCleared;
 }
 
 /**

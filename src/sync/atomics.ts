@@ -173,6 +173,84 @@ export function atomicCompareExchange(
 }
 
 /**
+ * Exchanges, and stores what was there at `notes[note]`, shifted left and with `bits`. No thread
+ * dies in between: engines stop a terminated thread only at function entries and loop ends (H1 of
+ * lockdep/held-locks.ts), and there is neither. So are the others below.
+ */
+export function exchangeNoted(
+  words: Int32Array,
+  index: number,
+  value: number,
+  notes: Int32Array,
+  note: number,
+  shift: number,
+  bits: number,
+): number {
+  const before = Atomics.exchange(words, index, value);
+  notes[note] = (before << shift) | bits;
+  return before;
+}
+
+/**
+ * Stores `replacement` if the word is `expected`, and then `noted` at `notes[note]`. Returns the
+ * value from before.
+ */
+export function compareExchangeNoted(
+  words: Int32Array,
+  index: number,
+  expected: number,
+  replacement: number,
+  notes: Int32Array,
+  note: number,
+  noted: number,
+): number {
+  const before = Atomics.compareExchange(words, index, expected, replacement);
+  if (before === expected) notes[note] = noted;
+  return before;
+}
+
+/** Adds 1, and stores `noted` at `notes[note]`. Returns the value from before. */
+export function incrementNoted(
+  words: Int32Array,
+  index: number,
+  notes: Int32Array,
+  note: number,
+  noted: number,
+): number {
+  const before = Atomics.add(words, index, 1);
+  notes[note] = noted;
+  return before;
+}
+
+/**
+ * Subtracts 1, and stores 0 at `notes[note]`; not if 0 is left and `keepsLast`. Returns the value
+ * from before.
+ */
+export function decrementNoted(
+  words: Int32Array,
+  index: number,
+  notes: Int32Array,
+  note: number,
+  keepsLast: boolean,
+): number {
+  const before = Atomics.sub(words, index, 1);
+  if (before !== 1 || !keepsLast) notes[note] = 0;
+  return before;
+}
+
+/** Stores a word, and 0 at `notes[note]`. */
+export function storeNoted(
+  words: Int32Array,
+  index: number,
+  value: number,
+  notes: Int32Array,
+  note: number,
+): void {
+  Atomics.store(words, index, value);
+  notes[note] = 0;
+}
+
+/**
  * Sleeps while `words[index] === expected`. Throws TypeError where the host forbids blocking: see
  * {@link mayBlock}.
  */

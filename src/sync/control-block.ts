@@ -56,6 +56,8 @@
  * | 1826 | UNDO_FULL | the lock of which the log has not all, 0 none | this agent |
  * | 1827 | UNDO_COMMITTED | the lock whose entries count no more, 0 none | this agent |
  * | 1828.. | UNDO | entries: lock, place, what was there | this agent |
+ * | 2308 | RECOVERER | who finishes what this dead agent had begun, as `liveAgent` names it; 0 nobody | who finds it dead |
+ * | 2309.. | OPERATIONS | what another thread finishes if this one dies: words/operations.ts | this agent; its recoverer |
  */
 
 export const MAGIC_VALUE = 0x686d6d31;
@@ -113,8 +115,15 @@ export const AGENT_UNDO: number = AGENT_ASKED + 4;
 export const UNDO_LIMIT = 160;
 export const UNDO_WORDS = 3;
 
+export const AGENT_RECOVERER: number = AGENT_UNDO + UNDO_LIMIT * UNDO_WORDS;
+export const AGENT_OPERATIONS: number = AGENT_RECOVERER + 1;
+export const OPERATION_LIMIT = 4;
+export const OPERATION_WORDS = 32;
+
 /** A multiple of 16 words, so that two agents never share a cache line. */
-export const AGENT_WORDS: number = roundUpLine(AGENT_UNDO + UNDO_LIMIT * UNDO_WORDS);
+export const AGENT_WORDS: number = roundUpLine(
+  AGENT_OPERATIONS + OPERATION_LIMIT * OPERATION_WORDS,
+);
 
 export const AGENTS = 16;
 

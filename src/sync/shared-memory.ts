@@ -138,6 +138,8 @@ export class SharedMemory {
   undoLock: number = 0;
   /** A reaping task of this thread is running (reaper.ts). */
   reaping: boolean = false;
+  /** So is one that finishes what the dead had begun (death/recovery.ts). */
+  recovering: boolean = false;
 
   private constructor(buffer: SharedArrayBuffer, debug: boolean) {
     this.buffer = buffer;

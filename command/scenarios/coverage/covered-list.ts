@@ -5,6 +5,7 @@ import { deathsOfDeviceThreads } from "./deaths/devices.ts";
 import { deathsInForks } from "./deaths/forks.ts";
 import { deathsOfLeaving } from "./deaths/leaving.ts";
 import { orphans } from "./deaths/orphans.ts";
+import { deathsInInvalidations } from "./deaths/invalidations.ts";
 import { deathsOfOwners } from "./deaths/owners.ts";
 import { deathsOfReaders } from "./deaths/readers.ts";
 import { deathsOfWriters } from "./deaths/writers.ts";
@@ -175,6 +176,7 @@ export const covered: readonly Covered[] = [
   ...serviceOwners,
   ...joining,
   ...deathsInSections,
+  ...deathsInInvalidations,
   ...deathsOfOwners,
   ...deathsOfReaders,
   ...deathsOfWriters,

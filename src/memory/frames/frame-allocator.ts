@@ -33,7 +33,13 @@
  *       refilled by turns from one such block had 0.85 of the speed-up of fresh buffers.
  */
 
-import { atomicExchange, atomicLoad, atomicStore } from "../../sync/atomics.ts";
+import {
+  atomicExchange,
+  atomicLoad,
+  atomicStore,
+  exchangeNoted,
+  storeNoted,
+} from "../../sync/atomics.ts";
 import { AGENTS_USED, AGENT_LIMIT } from "../../sync/control-block.ts";
 import { EXPLORED, REAL } from "../../sync/shared-memory.ts";
 import type { SharedMemory } from "../../sync/shared-memory.ts";
@@ -68,6 +74,15 @@ function freeListSlots(totalPages: number): number {
 interface Zone {
   readonly section: RamSection;
   readonly buddy: Buddy;
+}
+
+/** Of a word that notes a frame: as an entry of a page table has it. */
+export const NOTED_PFN_SHIFT = 8;
+const NOTED_BITS = 1;
+
+/** The note of a frame that this thread has in hand. */
+export function notedFrame(pfn: number): number {
+  return (pfn << NOTED_PFN_SHIFT) | NOTED_BITS;
 }
 
 export class FrameAllocator {
@@ -127,12 +142,17 @@ export class FrameAllocator {
     for (const zone of this.#zones) if (zone.section === section) zone.buddy.extend(section.pages);
   }
 
-  /** Takes a free frame, or 0. Its table entry and its contents are those of its last user. */
-  take(): Task<number> {
+  /**
+   * Takes a free frame, or 0. Its table entry and its contents are those of its last user. With a
+   * `note` that word of the heap names it (`notedFrame`) from the step on that takes it.
+   */
+  take(note: number = 0): Task<number> {
     if (this.#isStocked())
-      return this.shortage === undefined ? doneNumber(this.#pop()) : this.#popUnless(this.shortage);
-    const pfn = this.takeFast();
-    return pfn === 0 ? this.#takeLocked() : doneNumber(pfn);
+      return this.shortage === undefined
+        ? doneNumber(this.#pop(note))
+        : this.#popUnless(this.shortage, note);
+    const pfn = this.takeFast(note);
+    return pfn === 0 ? this.#takeLocked(note) : doneNumber(pfn);
   }
 
   /**
@@ -141,18 +161,19 @@ export class FrameAllocator {
    *
    * @stepped free list
    */
-  takeFast(): number {
+  takeFast(note: number = 0): number {
     if (!this.#hasRow()) return 0;
-    const pfn = this.#pop();
-    return pfn === 0 ? this.#refillAtOnce() : pfn;
+    const pfn = this.#pop(note);
+    return pfn === 0 ? this.#refillAtOnce(note) : pfn;
   }
 
   /**
    * Only in REAL mode: there an operation of sync/ that need not wait is done when it returns.
    */
-  #refillAtOnce(): number {
+  #refillAtOnce(note: number): number {
     if (this.#memory.mode !== REAL || this.#lock.tryLock() !== DONE_TRUE) return 0;
     const pfn = this.#refill();
+    this.#note(pfn, note);
     this.#lock.unlock();
     return pfn;
   }
@@ -189,29 +210,51 @@ export class FrameAllocator {
   }
 
   /**
-   * Makes the frame free.
+   * Makes the frame free. With a `note` that word of the heap becomes 0 in the same change.
    *
    * @stepped free list
    */
-  give(pfn: number): Task<void> {
-    if (this.#isStocked()) {
-      this.#memory.words[this.#row() + SLOTS_MAX]!++;
-      return DONE;
-    }
-    return this.#hasRow() && this.#push(pfn) ? DONE : this.#giveLocked(pfn);
+  give(pfn: number, note: number = 0): Task<void> {
+    if (this.#isStocked()) return this.#giveStocked(note);
+    return this.#hasRow() && this.#push(pfn, note) ? DONE : this.#giveLocked(pfn, note);
+  }
+
+  #giveStocked(note: number): Task<void> {
+    const { words } = this.#memory;
+    words[this.#row() + SLOTS_MAX]!++;
+    if (note !== 0) words[note] = 0;
+    return DONE;
   }
 
   /**
    * Makes many frames free: more than the free list takes go to the buddy system at once, as rows.
    */
   *giveAll(pfns: readonly number[]): Task<void> {
-    if (pfns.length <= this.#slots || this.#isStocked()) {
-      for (const pfn of pfns) yield* this.give(pfn);
+    if (pfns.length > this.#slots && !this.#isStocked()) yield* this.#giveRows(pfns, 0);
+    else for (const pfn of pfns) yield* this.give(pfn);
+  }
+
+  /**
+   * The same of frames that are noted, each at its word of `notes`, which become 0. If they go back
+   * at once, the word `given` becomes 1 in that change: then none of them is to be given any more.
+   * Without such a word, 0, they do not.
+   */
+  *giveNoted(pfns: readonly number[], notes: readonly number[], given: number): Task<void> {
+    const { words } = this.#memory;
+    if (pfns.length <= this.#slots || given === 0 || this.#isStocked()) {
+      for (const [i, pfn] of pfns.entries()) yield* this.give(pfn, notes[i]);
       return;
     }
+    yield* this.#giveRows(pfns, given);
+    for (const note of notes) words[note] = 0;
+    words[given] = 0;
+  }
+
+  *#giveRows(pfns: readonly number[], given: number): Task<void> {
     const sorted = Int32Array.from(pfns).toSorted();
     yield* this.#lock.lock();
     this.#toBuddiesAsRows(sorted);
+    if (given !== 0) this.#store(given, 1);
     yield* this.#lock.unlock();
   }
 
@@ -237,23 +280,30 @@ export class FrameAllocator {
     );
   }
 
-  *#popUnless(shortage: Shortage): Task<number> {
-    return (yield* shortage.isOn()) ? 0 : this.#pop();
+  *#popUnless(shortage: Shortage, note: number): Task<number> {
+    return (yield* shortage.isOn()) ? 0 : this.#pop(note);
   }
 
-  *#takeLocked(): Task<number> {
+  *#takeLocked(note: number): Task<number> {
     yield* this.#lock.lock();
     let pfn = this.#hasRow() ? this.#refill() : this.#fromBuddies((buddy) => buddy.allocBlock(0));
     if (pfn === 0) pfn = this.#steal();
+    this.#note(pfn, note);
     yield* this.#lock.unlock();
     return pfn;
   }
 
-  *#giveLocked(pfn: number): Task<void> {
+  *#giveLocked(pfn: number, note: number): Task<void> {
     yield* this.#lock.lock();
     if (this.#hasRow()) this.#lower(this.#slots >> 1);
     if (!this.#hasRow() || !this.#pushLocked(pfn)) this.#toBuddy(pfn, pfn + 1);
+    if (note !== 0) this.#store(note, 0);
     yield* this.#lock.unlock();
+  }
+
+  /** Holding ramLock: what was done under it is undone if the note is. */
+  #note(pfn: number, note: number): void {
+    if (note !== 0 && pfn !== 0) this.#store(note, notedFrame(pfn));
   }
 
   /**
@@ -383,11 +433,14 @@ export class FrameAllocator {
    *
    * @stepped free list
    */
-  #pop(): number {
+  #pop(note: number): number {
     const { words } = this.#memory;
     const row = this.#row();
     for (let top = words[row]!; top > 0; top--) {
-      const pfn = atomicExchange(words, row + top, 0);
+      const pfn =
+        note === 0
+          ? atomicExchange(words, row + top, 0)
+          : exchangeNoted(words, row + top, 0, words, note, NOTED_PFN_SHIFT, NOTED_BITS);
       words[row] = top - 1;
       if (pfn !== 0) return pfn;
     }
@@ -400,13 +453,14 @@ export class FrameAllocator {
    *
    * @stepped free list
    */
-  #push(pfn: number): boolean {
+  #push(pfn: number, note: number): boolean {
     const { words } = this.#memory;
     const row = this.#row();
     const top = words[row]! + 1;
     if (top > this.#slots) return false;
     words[row] = top;
-    atomicStore(words, row + top, pfn);
+    if (note === 0) atomicStore(words, row + top, pfn);
+    else storeNoted(words, row + top, pfn, words, note);
     return true;
   }
 

@@ -23,14 +23,22 @@
  *       of private memory that lie in a row took 27 ns, and take 9.
  */
 
-import { atomicAdd, atomicCompareExchange, atomicLoad, atomicSub } from "../../sync/atomics.ts";
+import {
+  atomicAdd,
+  atomicCompareExchange,
+  atomicLoad,
+  atomicSub,
+  compareExchangeNoted,
+  decrementNoted,
+  incrementNoted,
+} from "../../sync/atomics.ts";
 import { bug } from "../../sync/errors.ts";
 import { EXPLORED, REAL } from "../../sync/shared-memory.ts";
 import type { SharedMemory } from "../../sync/shared-memory.ts";
 import { DONE, access, doneBoolean } from "../../sync/tasks/task.ts";
 import type { Task } from "../../sync/tasks/task.ts";
 import { DeviceMemory, giveDeviceFrames } from "./device-frames.ts";
-import type { FrameAllocator } from "./frame-allocator.ts";
+import { type FrameAllocator, NOTED_PFN_SHIFT, notedFrame } from "./frame-allocator.ts";
 import { type FrameCounts, PINS_AFTER_COUNT } from "./frame-counts.ts";
 import { poisonPage } from "./page-data.ts";
 import { FRAME_COUNT, FRAME_MAPPING, ZERO_PFN, frameWord } from "./ram-section.ts";
@@ -55,17 +63,17 @@ export class FrameRefs {
     return DONE;
   }
 
-  /** One more reference, unless the frame is free. */
-  pageGetNotZero(pfn: number): Task<boolean> {
-    if (this.memory.mode === EXPLORED) return this.#getNotZeroExplored(pfn);
-    return doneBoolean(this.#getNotZero(pfn));
+  /** One more reference, unless the frame is free. A `note`, a word of the heap, notes it. */
+  pageGetNotZero(pfn: number, note: number = 0): Task<boolean> {
+    if (this.memory.mode === EXPLORED) return this.#getNotZeroExplored(pfn, note);
+    return doneBoolean(this.#getNotZero(pfn, note));
   }
 
   /**
    * As `pageGetNotZero`, for code that is not a task.
    */
   pageGetNotZeroFast(pfn: number): boolean {
-    return this.#getNotZero(pfn);
+    return this.#getNotZero(pfn, 0);
   }
 
   /** The same for an explorer. */
@@ -100,6 +108,66 @@ export class FrameRefs {
     if (freedOfDevices.length > 0) yield* this.#giveToDevices(freedOfDevices);
   }
 
+  /**
+   * Puts the frames that words [start, end) of the heap note, and clears these words. A word is a
+   * frame number from bit NOTED_PFN_SHIFT on; 0, and frame 0, are none. If the thread dies, each
+   * word that is not 0 notes a reference, or a frame that has none any more and is not to be had
+   * yet: another thread goes on with `putLeft`. `given` is a word for this, which is 0.
+   */
+  putNoted(start: number, end: number, given: number): Task<void> {
+    return this.#putNoted(start, end, given, false);
+  }
+
+  /** Goes on with `putNoted` of a dead thread. May be done again, if whoever did it died, too. */
+  *putLeft(start: number, end: number, given: number): Task<void> {
+    const { words } = this.memory;
+    if (words[given] === 0) yield* this.#putNoted(start, end, given, true);
+    words.fill(0, start, end);
+    words[given] = 0;
+  }
+
+  *#putNoted(start: number, end: number, given: number, isLeft: boolean): Task<void> {
+    const { memory } = this;
+    const freed: number[] = [];
+    const notes: number[] = [];
+    const ofDevices: number[] = [];
+    for (let note = start; note < end; note++) {
+      const pfn = memory.words[note]! >>> NOTED_PFN_SHIFT;
+      if (pfn === ZERO_PFN) continue;
+      const isDropped = isLeft && this.#isUnused(pfn);
+      if (!isDropped && !this.#isFreed(pfn, this.#dropNoted(pfn, note))) continue;
+      if (this.#sections.countsOf(pfn).device !== 0) {
+        memory.words[note] = 0;
+        ofDevices.push(pfn);
+      } else if (memory.mode === REAL) {
+        freed.push(pfn);
+        notes.push(note);
+      } else yield* this.#freeNoted(pfn, note);
+    }
+    if (ofDevices.length > 0) yield* this.#giveToDevices(ofDevices);
+    yield* this.#allocator.giveNoted(freed, notes, given);
+  }
+
+  /** @stepped frame count */
+  #isUnused(pfn: number): boolean {
+    const counts = this.#sections.countsOf(pfn);
+    return counts.isOwned && atomicLoad(counts.words, counts.index(pfn)) === 0;
+  }
+
+  /** Returns the number from before. @stepped frame count */
+  #dropNoted(pfn: number, note: number): number {
+    const counts = this.#sections.countsOf(pfn);
+    const { words } = this.memory;
+    return decrementNoted(counts.words, counts.index(pfn), words, note, counts.isOwned);
+  }
+
+  *#freeNoted(pfn: number, note: number): Task<void> {
+    // F2: not the counts.
+    yield* access(this.memory, "free", frameWord(pfn, 0), FRAME_COUNT, "frame");
+    this.#poison(pfn);
+    yield* this.#allocator.give(pfn, note);
+  }
+
   /** As rows: a huge page's at once. */
   *#giveToDevices(pfns: readonly number[]): Task<void> {
     for (let start = 0, end = 0; start < pfns.length; start = end) {
@@ -122,6 +190,19 @@ export class FrameRefs {
    */
   pageGetFast(pfn: number): void {
     if (pfn !== ZERO_PFN) this.#get(pfn);
+  }
+
+  /**
+   * As `pageGetFast`, of no page of zeros; in the same step the word `note` becomes `noted`.
+   *
+   * @stepped frame count
+   */
+  pageGetNoted(pfn: number, note: number, noted: number): void {
+    const counts = this.#sections.countsOf(pfn);
+    const { words } = this.memory;
+    const count = incrementNoted(counts.words, counts.index(pfn), words, note, noted);
+    if (count <= 0 && counts.isOwned)
+      bug(`Cannot get frame ${pfn}: it is free; hold a reference while using it`);
   }
 
   /**
@@ -297,16 +378,18 @@ export class FrameRefs {
 
   /**
    * As `pagePut`, for code that is not a task, for a frame that it has just got from
-   * `allocFrameFast`: its place in the free list is still free.
+   * `allocFrameFast`: its place in the free list is still free. The word `note` notes it.
    */
-  pagePutFast(pfn: number): void {
-    if (this.pagePut(pfn) !== DONE)
+  pagePutFast(pfn: number, note: number): void {
+    this.#dropNoted(pfn, note);
+    this.#poison(pfn);
+    if (this.#allocator.give(pfn, note) !== DONE)
       bug(`frame ${pfn} does not fit into the free list that it came from`);
   }
 
   /** The same for an explorer. */
-  *pagePutFast$steps(pfn: number): Task<void> {
-    yield* this.pagePut(pfn);
+  *pagePutFast$steps(_pfn: number, note: number): Task<void> {
+    yield* this.putNoted(note, note + 1, 0);
   }
 
   /** References to all frames, pins included, and pins. Exact while they do not change. */
@@ -332,13 +415,17 @@ export class FrameRefs {
   }
 
   /** @stepped frame count */
-  #getNotZero(pfn: number): boolean {
+  #getNotZero(pfn: number, note: number): boolean {
     if (pfn === ZERO_PFN) return true;
     const counts = this.#sections.countsOf(pfn);
     const { words } = counts;
     const index = counts.index(pfn);
+    const noted = notedFrame(pfn);
     for (let count = atomicLoad(words, index); count > 0;) {
-      const seen = atomicCompareExchange(words, index, count, count + 1);
+      const seen =
+        note === 0
+          ? atomicCompareExchange(words, index, count, count + 1)
+          : compareExchangeNoted(words, index, count, count + 1, this.memory.words, note, noted);
       if (seen === count) return true;
       count = seen;
     }
@@ -433,15 +520,20 @@ export class FrameRefs {
   }
 
   /**
-   * Debug builds and explorers poison the frame, so that a load through a stale translation is
-   * noticed.
+   * Debug builds and explorers poison a frame that becomes free, so that a load through a stale
+   * translation is noticed.
    *
    * @stepped
    */
-  #free(pfn: number): Task<void> {
-    const { device } = this.#sections.countsOf(pfn);
+  #poison(pfn: number): void {
     if (this.memory.mode !== REAL && this.#sections.isReached(pfn))
       poisonPage(this.#sections.of(pfn), pfn);
+  }
+
+  /** @stepped */
+  #free(pfn: number): Task<void> {
+    const { device } = this.#sections.countsOf(pfn);
+    this.#poison(pfn);
     return device === 0
       ? this.#allocator.give(pfn)
       : giveDeviceFrames(DeviceMemory.at(this.memory, device), pfn);
@@ -451,7 +543,7 @@ export class FrameRefs {
     this.#get(pfn);
   }
 
-  *#getNotZeroExplored(pfn: number): Task<boolean> {
-    return this.#getNotZero(pfn);
+  *#getNotZeroExplored(pfn: number, note: number): Task<boolean> {
+    return this.#getNotZero(pfn, note);
   }
 }

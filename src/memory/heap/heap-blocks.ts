@@ -14,7 +14,7 @@
 import { bug } from "../../sync/errors.ts";
 import { access } from "../../sync/tasks/task.ts";
 import type { Task } from "../../sync/tasks/task.ts";
-import { noteUndo } from "../../sync/words/undo-log.ts";
+import { commitUndo, noteUndo, undoStore } from "../../sync/words/undo-log.ts";
 import { orderFor } from "./buddy.ts";
 import type { HeapPages } from "./heap-pages.ts";
 import { BLOCK_CLASSES, HEAP_PAGE_WORDS, KIND_BLOCK, KIND_HALVES } from "./heap-pages.ts";
@@ -39,34 +39,57 @@ export function classWords(sizeClass: number): number {
   return HALF_WORDS * 2 ** sizeClass;
 }
 
-/** A zeroed block that starts at an even word, or 0 when the budget is spent. */
-export function* allocBlock(pages: HeapPages, count: number): Task<number> {
+/**
+ * A zeroed block that starts at an even word, or 0 when the budget is spent. With a `note` its
+ * pointer is stored at that word of the heap in the same change (sync/words/undo-log.ts).
+ */
+export function* allocBlock(pages: HeapPages, count: number, note: number = 0): Task<number> {
   const sizeClass = classOf(count);
   yield* pages.lock.lock();
   const at = sizeClass === 0 ? takeHalf(pages) : takePages(pages, sizeClass);
   if (at !== 0) countBlocks(pages, sizeClass, 1);
+  if (at !== 0 && note !== 0) {
+    clearBlock(pages, at, count); // whoever finds the note reads the block
+    undoStore(pages.memory, pages.lock.at, note, at);
+  }
   yield* pages.lock.unlock();
   if (at === 0) return 0;
   yield* access(pages.memory, "alloc", at, count, "table");
-  // Another thread may have grown the heap for the page of this half: it may lie beyond this
-  // thread's view, and a fill beyond the end of an array does nothing.
-  pages.memory.ensure(at + count);
-  pages.memory.words.fill(0, at, at + count);
+  if (note === 0) clearBlock(pages, at, count);
   return at;
 }
 
-/** Throws AssertionFailure for anything but a live block of `count` words. */
-export function* freeBlock(pages: HeapPages, at: number, count: number): Task<void> {
+/**
+ * Another thread may have grown the heap for the page of this half: it may lie beyond this thread's
+ * view, and a fill beyond the end of an array does nothing.
+ */
+function clearBlock({ memory }: HeapPages, at: number, count: number): void {
+  memory.ensure(at + count);
+  memory.words.fill(0, at, at + count);
+}
+
+/**
+ * Throws AssertionFailure for anything but a live block of `count` words. With a `note` 0 is stored
+ * at that word in the same change.
+ */
+export function* freeBlock(
+  pages: HeapPages,
+  at: number,
+  count: number,
+  note: number = 0,
+): Task<void> {
   const sizeClass = classOf(count);
   yield* access(pages.memory, "free", at, count, "table");
   yield* pages.lock.lock();
   const isLive = isLiveBlock(pages, at, sizeClass);
   if (isLive) {
-    pages.memory.ensure(at + count);
-    pages.memory.words.fill(POISON_FREE, at, at + count);
     if (sizeClass === 0) putHalf(pages, at);
     else pages.freeLocked(at / HEAP_PAGE_WORDS, sizeClass - 1);
     countBlocks(pages, sizeClass, -1);
+    if (note !== 0) undoStore(pages.memory, pages.lock.at, note, 0);
+    commitUndo(pages.memory, pages.lock.at); // a block of which the free is undone is read
+    pages.memory.ensure(at + count);
+    pages.memory.words.fill(POISON_FREE, at, at + count);
   }
   yield* pages.lock.unlock();
   if (!isLive)

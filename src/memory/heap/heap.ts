@@ -154,22 +154,33 @@ export class Heap {
 
   /**
    * `count` zeroed words that start at an even word, or 0 (H2). `count` is 512 times a power of
-   * two, up to 16,384.
+   * two, up to 16,384. With a `note`, a word of the heap, that names the block from the change on
+   * that takes it: a thread that dies leaves both or neither.
    */
-  *allocWords(count: number): Task<number> {
+  *allocWords(count: number, note: number = 0): Task<number> {
     const arena = this.#arena;
-    if (arena !== undefined) return yield* arena.allocWords(count);
-    const at = yield* allocBlock(this.#pages, count);
+    if (arena !== undefined) {
+      const at = yield* arena.allocWords(count);
+      if (note !== 0) this.memory.words[note] = at;
+      return at;
+    }
+    const at = yield* allocBlock(this.#pages, count, note);
     if (at !== 0 || !(yield* this.#shrink())) return at;
-    return yield* allocBlock(this.#pages, count);
+    return yield* allocBlock(this.#pages, count, note);
   }
 
-  /** Frees a block that came from `allocWords(count)`. */
-  freeWords(at: number, count: number): Task<void> {
+  /** Frees a block that came from `allocWords(count)`. A `note` that names it becomes 0. */
+  freeWords(at: number, count: number, note: number = 0): Task<void> {
     const arena = this.#arena;
-    if (arena?.has(at) === true) return arena.freeWords(at, count);
-    if (arena !== undefined) return quarantineBlock(this.#pages, at, count);
-    return freeBlock(this.#pages, at, count);
+    return arena === undefined
+      ? freeBlock(this.#pages, at, count, note)
+      : this.#freeExplored(arena, at, count, note);
+  }
+
+  *#freeExplored(arena: Arenas, at: number, count: number, note: number): Task<void> {
+    if (arena.has(at)) yield* arena.freeWords(at, count);
+    else yield* quarantineBlock(this.#pages, at, count);
+    if (note !== 0) this.memory.words[note] = 0;
   }
 
   /**

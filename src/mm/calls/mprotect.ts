@@ -19,8 +19,9 @@ import type { Machine } from "../../memory/machine.ts";
 import { atomicExchange } from "../../sync/atomics.ts";
 import { EACCES, EINVAL, ENOMEM, type Errno } from "../../sync/errno.ts";
 import type { Task } from "../../sync/tasks/task.ts";
-import { beginHalfDone, beginWatched, endHalfDone } from "../half-done.ts";
+import { beginWatched, endHalfDone } from "../half-done.ts";
 import { HUGE_PAGES, clearHuge } from "../huge.ts";
+import { beginInvalidation, endInvalidation } from "../invalidation.ts";
 import { mmapWriteLock } from "../migration.ts";
 import type { Mm } from "../mm-struct.ts";
 import { alignedPageOf, isLengthOrZero } from "./page-arguments.ts";
@@ -125,9 +126,10 @@ function* takeRights(machine: Machine, mm: Mm, pages: PageRange, protection: num
     function* (leaf, first, end, isHuge): Task<number> {
       if (isHuge && !staysHuge(memory.words, leaf, end - first)) clearHuge(memory, mm, first);
       const index = pteIndex(leaf, first);
-      const isReduced = reduceEntries(mm, index, index + (end - first), protection);
+      const operation = yield* beginInvalidation(mm, first, end);
+      reduceEntries(memory.words, index, index + (end - first), protection);
       yield* mm.shootdown.flush(first, end);
-      if (isReduced) endHalfDone(mm);
+      endInvalidation(mm, operation);
       return 0;
     },
   );
@@ -144,23 +146,17 @@ function staysHuge(words: Int32Array, leaf: number, pages: number): boolean {
 }
 
 /**
- * The entries from `start` up to `end`. True: some had more rights. They are half done from here
- * on, until the flush. The mmap lock is held for writing, so no fault changes an entry meanwhile.
+ * The entries from `start` up to `end`. The mmap lock is held for writing, so no fault changes an
+ * entry meanwhile.
  *
  * @stepped pte
  */
-function reduceEntries(mm: Mm, start: number, end: number, protection: number): boolean {
-  const { words } = mm.memory;
-  let isReduced = false;
+function reduceEntries(words: Int32Array, start: number, end: number, protection: number): void {
   for (let index = start; index < end; index++) {
     const shown = wordAt(words, index);
     const reduced = reducedEntry(shown, protection);
-    if (reduced === shown) continue;
-    if (!isReduced) beginHalfDone(mm);
-    isReduced = true;
-    atomicExchange(words, index, reduced);
+    if (reduced !== shown) atomicExchange(words, index, reduced);
   }
-  return isReduced;
 }
 
 function reducedEntry(shown: number, protection: number): number {

@@ -7,13 +7,14 @@
 import type { Machine } from "../../memory/machine.ts";
 import { counterPlace } from "../../memory/space-counters.ts";
 import { MID_HUGE, midEntryOf, pteIndex, wordAt } from "../../mmu/radix-table.ts";
-import { atomicCompareExchange } from "../../sync/atomics.ts";
+import { atomicCompareExchange, compareExchangeNoted } from "../../sync/atomics.ts";
 import { ENOMEM, type Errno } from "../../sync/errno.ts";
 import type { Task } from "../../sync/tasks/task.ts";
+import { beginHand, beginHandFast, endInvalidation, handOf, putHand } from "../invalidation.ts";
 import type { Mm } from "../mm-struct.ts";
 import { WRITTEN_RIGHTS, ZERO_PTE, makePte } from "../pte.ts";
 import { VM_BACKED, VM_HUGETLB, VM_READ, VM_SHARED, VM_WRITE } from "../vma/vma.ts";
-import { type VmFault, installFrame, replacePte } from "./vm-fault.ts";
+import { type VmFault, replacePte, replacePteNoted } from "./vm-fault.ts";
 
 const ZERO_FAULTS = counterPlace("zeroFaults");
 const ANONYMOUS_FAULTS = counterPlace("anonymousFaults");
@@ -45,12 +46,19 @@ export function faultFast(
     mm.counters.add(ZERO_FAULTS);
     return true;
   }
-  const pfn = ram.allocFrameFast(true);
-  if (pfn === 0) return false;
-  const fresh = makePte(pfn, WRITTEN_RIGHTS);
-  mm.counters.add(ANONYMOUS_FAULTS);
-  if (atomicCompareExchange(memory.words, index, 0, fresh) !== 0) ram.refs.pagePutFast(pfn);
-  return true;
+  const hand = beginHandFast(mm);
+  if (hand === 0) return false;
+  const note = handOf(hand);
+  const pfn = ram.allocFrameFast(true, note);
+  if (pfn !== 0) {
+    mm.counters.add(ANONYMOUS_FAULTS);
+    const fresh = makePte(pfn, WRITTEN_RIGHTS);
+    const { words } = memory;
+    const before = compareExchangeNoted(words, index, 0, fresh, words, note, 0);
+    if (before !== 0) ram.refs.pagePutFast(pfn, note);
+  }
+  endInvalidation(mm, hand);
+  return pfn !== 0;
 }
 
 /** Of an empty entry. */
@@ -60,8 +68,12 @@ export function* anonymousFault(fault: VmFault): Task<Errno> {
     yield* replacePte(fault, ZERO_PTE);
     return 0;
   }
-  const pfn = yield* fault.machine.ram.allocFrame(true);
-  if (pfn === 0) return ENOMEM;
-  yield* installFrame(fault, pfn, WRITTEN_RIGHTS);
-  return 0;
+  const { machine, mm } = fault;
+  const hand = yield* beginHand(mm);
+  const pfn = yield* machine.ram.allocFrame(true, handOf(hand));
+  const fresh = makePte(pfn, WRITTEN_RIGHTS);
+  if (pfn !== 0 && !(yield* replacePteNoted(fault, fresh, handOf(hand), 0)))
+    yield* putHand(machine, hand);
+  endInvalidation(mm, hand);
+  return pfn === 0 ? ENOMEM : 0;
 }

@@ -43,21 +43,36 @@ import {
 import { ENOMEM, type Errno } from "../../sync/errno.ts";
 import type { Task } from "../../sync/tasks/task.ts";
 import { PTE_TRACKED, WRITTEN_RIGHTS, ZERO_PFN, makePte, ptePfn, withWrite } from "../pte.ts";
-import { beginHalfDone, endHalfDone } from "../half-done.ts";
+import { beginWatched, endHalfDone } from "../half-done.ts";
+import { beginInvalidation, endInvalidation, handOf, putHand } from "../invalidation.ts";
 import { VM_BACKED } from "../vma/vma.ts";
-import { type VmFault, countingFrame, getIfNamed, isCountable, replacePte } from "./vm-fault.ts";
+import {
+  type VmFault,
+  countingFrame,
+  getIfNamed,
+  isCountable,
+  replacePte,
+  replacePteNoted,
+} from "./vm-fault.ts";
+
+/** Words of the fault's operation (mm/invalidation.ts): the copy, and the old frame (C3). */
+const COPY = 0;
+const OLD = 1;
+const HANDS = 2;
 
 /** Of a present entry with a frame of its own, which is read-only. */
 export function* writeProtectedPrivate(fault: VmFault): Task<Errno> {
   const { machine, mm, page, pte } = fault;
   const isTracked = (pte & PTE_TRACKED) !== 0;
-  const users = yield* countingFrame(machine, ptePfn(pte), () => judgeUsers(fault, isTracked));
+  const operation = yield* beginInvalidation(mm, page, page + 1);
+  const old = handOf(operation, OLD);
+  const users = yield* countingFrame(machine, ptePfn(pte), () => judgeUsers(fault, isTracked, old));
   if (users === EXCLUSIVE) mm.counters.add(WRITE_FAULTS);
   if (users === EXCLUSIVE && isTracked) yield* notifyAndReuse(fault);
-  if (users !== HELD) return 0;
-  if (isTracked) yield* mm.shootdown.flush(page, page + 1); // C4
-  const result = yield* replaceByCopy(fault);
-  yield* machine.ram.refs.pagePut(ptePfn(pte));
+  if (users === HELD && isTracked) yield* mm.shootdown.flush(page, page + 1); // C4
+  const result = users === HELD ? yield* copyAndReplace(fault, operation) : 0;
+  yield* putHand(machine, operation, HANDS);
+  endInvalidation(mm, operation);
   return result;
 }
 
@@ -80,6 +95,7 @@ const HELD = 2;
 function* judgeUsers(
   fault: VmFault,
   isTracked: boolean,
+  note: number,
 ): Task<typeof OVERTAKEN | typeof EXCLUSIVE | typeof HELD> {
   const { machine, mm, index, pte } = fault;
   const { refs } = machine.ram;
@@ -87,7 +103,7 @@ function* judgeUsers(
   yield* mm.pageTableLock.lock();
   const isExclusive = !isOfCache(fault) && (yield* refs.pageAnonExclusive(ptePfn(pte)));
   if (isExclusive && !isTracked) yield* replacePte(fault, withWrite(pte));
-  const isHeld = !isExclusive && (yield* getIfNamed(machine, index, pte));
+  const isHeld = !isExclusive && (yield* getIfNamed(machine, index, pte, note));
   yield* mm.pageTableLock.unlock();
   if (isExclusive) return EXCLUSIVE;
   return isHeld ? HELD : OVERTAKEN;
@@ -106,11 +122,11 @@ function isOfCache({ machine, vma, pte }: VmFault): boolean {
 function* notifyAndReuse(fault: VmFault): Task<void> {
   const { machine, mm, page, pte } = fault;
   const range = invalidateRange(mm, page, page + 1, EVENT_PROTECTION_PAGE);
-  beginHalfDone(mm);
+  const isWatched = beginWatched(mm);
   yield* mmuNotifierInvalidateRangeStart(machine, range);
   yield* countingFrame(machine, ptePfn(pte), () => reuseIfExclusive(fault));
   yield* mmuNotifierInvalidateRangeEnd(machine, range);
-  endHalfDone(mm);
+  if (isWatched) endHalfDone(mm);
 }
 
 /** @stepped pte */
@@ -123,27 +139,37 @@ function* reuseIfExclusive(fault: VmFault): Task<void> {
   yield* mm.pageTableLock.unlock();
 }
 
-/**
- * Of the page of zeros, which is constant and never freed: there is nothing to judge. For others
- * the caller holds the frame (C3). Linux: `wp_page_copy`.
- */
+/** Of the page of zeros, which is constant and never freed: there is nothing to judge. */
 export function* replaceByCopy(fault: VmFault): Task<Errno> {
+  const { machine, mm, page } = fault;
+  const operation = yield* beginInvalidation(mm, page, page + 1);
+  const result = yield* copyAndReplace(fault, operation);
+  yield* putHand(machine, operation);
+  endInvalidation(mm, operation);
+  return result;
+}
+
+/**
+ * Leaves in hand what the fault does not need: the copy, or the entry's count of the old frame. Of
+ * a frame the caller has a reference (C3). Linux: `wp_page_copy`.
+ */
+function* copyAndReplace(fault: VmFault, operation: number): Task<Errno> {
   const { machine, mm, page, pte } = fault;
   const pfn = ptePfn(pte);
-  const copy = yield* machine.ram.allocFrame(pfn === ZERO_PFN);
+  const hand = handOf(operation, COPY);
+  const copy = yield* machine.ram.allocFrame(pfn === ZERO_PFN, hand);
   if (copy === 0) return ENOMEM;
   if (pfn !== ZERO_PFN) yield* machine.ram.copyFrame(pfn, copy);
   const range = invalidateRange(mm, page, page + 1, EVENT_CLEAR);
-  beginHalfDone(mm);
+  const isWatched = beginWatched(mm);
   yield* mmuNotifierInvalidateRangeStart(machine, range);
-  const replaced = yield* replacePte(fault, makePte(copy, WRITTEN_RIGHTS));
+  const fresh = makePte(copy, WRITTEN_RIGHTS);
+  const replaced = yield* replacePteNoted(fault, fresh, hand, pfn === ZERO_PFN ? 0 : pte);
   // Readers of this space may still have the old, read-only translation. After the flush nobody
   // has, and everybody sees a store that is made through the new one.
   if (replaced) yield* mm.shootdown.flush(page, page + 1);
   yield* mmuNotifierInvalidateRangeEnd(machine, range);
-  endHalfDone(mm);
+  if (isWatched) endHalfDone(mm);
   mm.counters.add(pfn === ZERO_PFN ? ANONYMOUS_FAULTS : COPY_FAULTS);
-  const surplus = replaced ? pfn : copy;
-  if (surplus !== ZERO_PFN) yield* machine.ram.refs.pagePut(surplus);
   return 0;
 }

@@ -32,8 +32,9 @@ import {
 } from "../../notifier/mmu-notifier.ts";
 import { atomicCompareExchange } from "../../sync/atomics.ts";
 import type { Task } from "../../sync/tasks/task.ts";
-import { beginHalfDone, endHalfDone } from "../half-done.ts";
+import { beginWatched, endHalfDone } from "../half-done.ts";
 import { splitHuge } from "../huge.ts";
+import { beginInvalidation, endInvalidation } from "../invalidation.ts";
 import type { Mm } from "../mm-struct.ts";
 import { leafOf, nextLeafPage, pteIndex, wordAt } from "../../mmu/radix-table.ts";
 import { PTE_PRESENT, PTE_TRACKED, PTE_WRITE, ptePfn } from "../pte.ts";
@@ -132,13 +133,15 @@ function trackLeaf(
  */
 function* takeWrite(machine: Machine, mm: Mm, leaf: number, from: number, to: number): Task<void> {
   const range = invalidateRange(mm, from, to, EVENT_PROTECTION_PAGE);
-  beginHalfDone(mm);
+  const isWatched = beginWatched(mm);
+  const operation = yield* beginInvalidation(mm, from, to);
   yield* mmuNotifierInvalidateRangeStart(machine, range);
   for (let page = from; page < to; page++)
     trackEntry(machine.memory.words, pteIndex(leaf, page), 0);
   yield* mm.shootdown.flush(from, to);
+  endInvalidation(mm, operation);
   yield* mmuNotifierInvalidateRangeEnd(machine, range);
-  endHalfDone(mm);
+  if (isWatched) endHalfDone(mm);
 }
 
 /**

@@ -26,7 +26,7 @@
 import type { Machine } from "../../memory/machine.ts";
 import { wordAt } from "../../mmu/radix-table.ts";
 import { notifierSrcu } from "../../notifier/mmu-notifier.ts";
-import { atomicCompareExchange } from "../../sync/atomics.ts";
+import { atomicCompareExchange, compareExchangeNoted } from "../../sync/atomics.ts";
 import type { Errno } from "../../sync/errno.ts";
 import type { Task } from "../../sync/tasks/task.ts";
 import type { Mm } from "../mm-struct.ts";
@@ -70,6 +70,22 @@ export function* replacePte({ machine, index, pte }: VmFault, fresh: number): Ta
 }
 
 /**
+ * As `replacePte`, and if it does, the word `note` of this thread's operation becomes `noted`
+ * (K2 of mm/invalidation.ts).
+ *
+ * @stepped pte
+ */
+export function* replacePteNoted(
+  { machine, index, pte }: VmFault,
+  fresh: number,
+  note: number,
+  noted: number,
+): Task<boolean> {
+  const { words } = machine.memory;
+  return compareExchangeNoted(words, index, pte, fresh, words, note, noted) === pte;
+}
+
+/**
  * Runs `task`, which judges or raises the count of frame `pfn` without having a reference: F3.
  */
 export function* countingFrame<T>(machine: Machine, pfn: number, task: () => Task<T>): Task<T> {
@@ -93,16 +109,23 @@ export function isCountable({ memory, ram }: Machine, index: number, pte: number
 
 /**
  * A reference of the frame that the entry at `index` names, if the entry still is `pte`. Inside
- * `countingFrame`. If so, the frame stays the entry's frame as long as the entry is `pte`.
+ * `countingFrame`. If so, the frame stays the entry's frame as long as the entry is `pte`. With a
+ * `note` of the caller's operation, that may note a reference even if the answer is false.
  *
  * @stepped pte
  */
-export function* getIfNamed(machine: Machine, index: number, pte: number): Task<boolean> {
+export function* getIfNamed(
+  machine: Machine,
+  index: number,
+  pte: number,
+  note: number = 0,
+): Task<boolean> {
   const { memory, ram } = machine;
   const pfn = ptePfn(pte);
-  if (!isCountable(machine, index, pte) || !(yield* ram.refs.pageGetNotZero(pfn))) return false;
+  if (!isCountable(machine, index, pte) || !(yield* ram.refs.pageGetNotZero(pfn, note)))
+    return false;
   if (wordAt(memory.words, index) === pte) return true;
-  yield* ram.refs.pagePut(pfn);
+  if (note === 0) yield* ram.refs.pagePut(pfn);
   return false;
 }
 

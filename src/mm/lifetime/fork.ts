@@ -63,6 +63,7 @@ import {
 } from "../pte.ts";
 import { joinDeviceSpaces } from "../device-spaces.ts";
 import { beginHalfDone, beginWatched, endHalfDone } from "../half-done.ts";
+import { beginInvalidation, endInvalidation } from "../invalidation.ts";
 import { HUGE_LINKED, HUGE_PAGES, clearHuge, linkHuge, rewriteHuge } from "../huge.ts";
 import { getSource, insertVma, listSpace } from "../vma/vma-map.ts";
 import { VM_BACKED, VM_SHARED, type Vma, kindAt, vmasIn } from "../vma/vma.ts";
@@ -151,8 +152,7 @@ function copyEntries(machine: Machine, parent: Mm, child: Mm, vma: Vma): Task<nu
     vma.endPage,
     function* (leaf, first, end, isHuge): Task<number> {
       let childLeaf = 0;
-      // The parent's entries are read-only before its threads know.
-      beginHalfDone(parent);
+      const operation = yield* beginInvalidation(parent, first, end);
       let result = isHuge ? yield* copyHuge(machine, parent, child, leaf, first, end) : SMALL;
       const smallEnd = result === SMALL ? end : first;
       if (result === SMALL) result = 0;
@@ -165,7 +165,7 @@ function copyEntries(machine: Machine, parent: Mm, child: Mm, vma: Vma): Task<nu
       }
       // After the flush every write of the parent faults. The child runs only after this.
       yield* parent.shootdown.flush(first, end);
-      endHalfDone(parent);
+      endInvalidation(parent, operation);
       return result;
     },
   );
@@ -198,11 +198,12 @@ function* copyHuge(
     return SMALL;
   }
   const kept = withoutWrite(head);
+  beginHalfDone(parent); // the child's entries come before the counts
   const linked = yield* linkHuge(machine, child, first, kept);
-  if (linked !== HUGE_LINKED) return ENOMEM;
-  if (holdsFrame(head)) yield* ram.refs.getRun(pfn, HUGE_PAGES);
-  if (kept !== head) rewriteHuge(memory.words, leaf, kept);
-  return 0;
+  if (linked === HUGE_LINKED && holdsFrame(head)) yield* ram.refs.getRun(pfn, HUGE_PAGES);
+  if (linked === HUGE_LINKED && kept !== head) rewriteHuge(memory.words, leaf, kept);
+  endHalfDone(parent);
+  return linked === HUGE_LINKED ? 0 : ENOMEM;
 }
 
 /**
@@ -222,10 +223,11 @@ function copyEntry(machine: Machine, from: number, to: number): boolean {
   }
   const pfn = ptePfn(pte);
   if (machine.ram.refs.pagePinnedFast(pfn)) return false;
-  machine.ram.refs.pageGetFast(pfn);
   const kept = withoutWrite(pte);
   if (kept !== shown) atomicExchange(words, from, kept);
-  atomicStore(words, to, (pte & PTE_PRESENT) === 0 ? kept : kept & ~PTE_TRACKED);
+  // The child's entry comes with its count: who dies leaves both or neither.
+  const copied = (pte & PTE_PRESENT) === 0 ? kept : kept & ~PTE_TRACKED;
+  machine.ram.refs.pageGetNoted(pfn, to, copied);
   return true;
 }
 

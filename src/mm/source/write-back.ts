@@ -15,7 +15,8 @@ import {
 import { atomicCompareExchange } from "../../sync/atomics.ts";
 import { EIO, type Errno } from "../../sync/errno.ts";
 import type { Task } from "../../sync/tasks/task.ts";
-import { beginHalfDone, endHalfDone } from "../half-done.ts";
+import { beginWatched, endHalfDone } from "../half-done.ts";
+import { beginInvalidation, endInvalidation } from "../invalidation.ts";
 import type { Mm } from "../mm-struct.ts";
 import { PTE_PRESENT, PTE_WRITE } from "../pte.ts";
 import { CACHE_WRITEBACK, PageCache, backingOf, cachePages, findEntry } from "../vma/page-cache.ts";
@@ -115,7 +116,7 @@ function* cleanEntries(
 function* protectPages(machine: Machine, mm: Mm, pages: PageRange): Task<void> {
   const { startPage, endPage } = pages;
   const range = invalidateRange(mm, startPage, endPage, EVENT_PROTECTION_PAGE);
-  beginHalfDone(mm);
+  const isWatched = beginWatched(mm);
   yield* mmuNotifierInvalidateRangeStart(machine, range);
   yield* forEachLeaf(
     machine.memory,
@@ -123,14 +124,16 @@ function* protectPages(machine: Machine, mm: Mm, pages: PageRange): Task<void> {
     startPage,
     endPage,
     function* (leaf, first, end): Task<number> {
+      const operation = yield* beginInvalidation(mm, first, end);
       for (let page = first; page < end; page++)
         protectEntry(machine.memory.words, pteIndex(leaf, page));
       yield* mm.shootdown.flush(first, end);
+      endInvalidation(mm, operation);
       return 0;
     },
   );
   yield* mmuNotifierInvalidateRangeEnd(machine, range);
-  endHalfDone(mm);
+  if (isWatched) endHalfDone(mm);
 }
 
 /** Faults of other threads may add rights meanwhile. @stepped pte */

@@ -15,6 +15,9 @@
  *    as a writer that was not yet inside. So waiters go on. A reader changes nothing that is half
  *    done when it dies: see enterCritical of lockdep/held-locks.ts for those that do.
  *
+ * A semaphore under which the dead thread had begun an operation that another one finishes stays
+ * its own until then: recovery.ts.
+ *
  * What the thread owned is released later, by a task that holds no lock: reaper.ts.
  *
  * D1. From before 1 until after 4 the finder counts itself in the record's FINDERS. No reaper
@@ -78,6 +81,7 @@ import {
 import { undoneKind } from "../lockdep/lock-order.ts";
 import { releaseOfDead } from "../primitives/lock-word.ts";
 import { declarePanic } from "./panic.ts";
+import { hasOperationUnder } from "../words/operations.ts";
 import { undoAll } from "../words/undo-log.ts";
 import { clearReaderWord } from "../words/reader-word.ts";
 import {
@@ -129,9 +133,10 @@ function giveUpPlaces(memory: SharedMemory, agentId: number): void {
   }
   for (const { slot, at, tag, count } of held) {
     const mode = heldMode(tag);
+    if (mode <= HELD_SHARED && hasOperationUnder(words, record, at)) continue;
     if (mode >= QUEUED_READ || mode === HELD_SHARED) memory.ensure(at + RWSEM_WORDS);
     if (slot === 0) clearReaderWord(words, record);
-    else if (mode === HELD_SHARED) leaveAsReaders(memory.words, at, count);
+    else if (mode === HELD_SHARED) leaveAsReaders(memory.words, at, count, slot);
     else if (mode === QUEUED_READ) leaveReaderQueue(memory.words, at, count, slot);
     else if (mode === QUEUED_WRITE) leaveWriterQueue(memory.words, at, count);
     else if (mode === ENTERING_WRITE) leaveForDead(memory, at, slot);

@@ -28,6 +28,7 @@ import {
 } from "../control-block.ts";
 import { ENOTRECOVERABLE } from "../errno.ts";
 import { declarePanic, hasPanicked } from "./panic.ts";
+import { recover } from "./recovery.ts";
 import { releasers } from "./resources.ts";
 import type { SharedMemory } from "../shared-memory.ts";
 import { access } from "../tasks/task.ts";
@@ -66,6 +67,8 @@ export function* reapTask(memory: SharedMemory): Task<void> {
     // D1 of death.ts. The last finder will raise DEATHS and set ALERT_DEAD, and then a reaper
     // checks this record again.
     if (atomicLoad(memory.words, record + AGENT_FINDERS) !== 0) continue;
+    // First: a release function may want a semaphore that the dead thread keeps until then.
+    if (!(yield* recover(memory, record))) continue;
     const isEmpty = yield* releaseList(memory, record + AGENT_RESOURCES);
     // + 1: from dead to free, in the next generation.
     if (isEmpty) atomicCompareExchange(memory.words, record + AGENT_STATE, state, (state + 1) | 0);

@@ -25,6 +25,7 @@ import { armLiveness, probeAgents } from "../death/liveness.ts";
 import { heldAtEnd } from "../lockdep/lockdep.ts";
 import { checkPanic, hasPanicked, panicError } from "../death/panic.ts";
 import { reapTask, shouldReap } from "../death/reaper.ts";
+import { recoverTask, shouldRecover } from "../death/recovery.ts";
 import { letGoOfMark } from "../primitives/shootdown.ts";
 import { keepTask, TIMED_OUT, WOKEN } from "../tasks/task.ts";
 import type { Task, Wait, Wake } from "../tasks/task.ts";
@@ -111,6 +112,7 @@ export function pumpSuspended(): void {
 
 /** Reaps dead agents in the background, if there are any that this thread can reap. */
 export function reapAsync(memory: SharedMemory): void {
+  recoverAsync(memory);
   if (!shouldReap(memory)) return;
   memory.reaping = true;
   const finished = (): void => {
@@ -124,6 +126,17 @@ export function reapAsync(memory: SharedMemory): void {
     finished,
     finished,
   ).resume(WOKEN);
+}
+
+/** Also while a reaper of this thread waits for what a dead thread keeps (death/recovery.ts). */
+function recoverAsync(memory: SharedMemory): void {
+  if (!shouldRecover(memory)) return;
+  memory.recovering = true;
+  const finished = (): void => {
+    memory.recovering = false;
+  };
+  const context = makeContext(memory, "recovery", false);
+  new AsyncRun(memory, recoverTask(memory), context, finished, finished).resume(WOKEN);
 }
 
 /**

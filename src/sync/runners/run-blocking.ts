@@ -27,6 +27,7 @@ import { probeAgents, rearmLiveness } from "../death/liveness.ts";
 import { heldAtEnd } from "../lockdep/lockdep.ts";
 import { checkPanic } from "../death/panic.ts";
 import { reapTask, shouldReap } from "../death/reaper.ts";
+import { mayRecover, recoverTask, shouldRecover } from "../death/recovery.ts";
 import { letGoOfMark } from "../primitives/shootdown.ts";
 import { SLICE_MS, adoptTask, hasSuspended, pumpSuspended } from "./run-async.ts";
 import { keepTask, TIMED_OUT, WOKEN } from "../tasks/task.ts";
@@ -138,12 +139,24 @@ function probeAndReap(memory: SharedMemory): void {
 
 /** Only if this thread holds nothing that a releaser may need (see reaper.ts). */
 function reapBlocking(memory: SharedMemory): void {
+  recoverBlocking(memory);
   if (!shouldReap(memory) || !(currentTask.memory === undefined || holdsNothing(memory))) return;
   memory.reaping = true;
   try {
     runBlocking(memory, reapTask(memory), "reaper");
   } finally {
     memory.reaping = false;
+  }
+}
+
+/** A wait for a semaphore that a dead thread keeps ends by this (see recovery.ts). */
+function recoverBlocking(memory: SharedMemory): void {
+  if (!shouldRecover(memory) || !mayRecover(memory)) return;
+  memory.recovering = true;
+  try {
+    runBlocking(memory, recoverTask(memory), "recovery");
+  } finally {
+    memory.recovering = false;
   }
 }
 

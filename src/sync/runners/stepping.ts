@@ -25,8 +25,13 @@ import {
   atomicStore as nativeStore,
   atomicSub as nativeSub,
   atomicXor as nativeXor,
+  compareExchangeNoted as nativeCompareExchangeNoted,
+  decrementNoted as nativeDecrementNoted,
+  exchangeNoted as nativeExchangeNoted,
   futexWaitAsync as nativeWaitAsync,
   futexWake as nativeWake,
+  incrementNoted as nativeIncrementNoted,
+  storeNoted as nativeStoreNoted,
   wakeAsyncWaiters as nativeWakeAsync,
 } from "../atomics.ts";
 import type { AtomicArray, FutexAsync } from "../atomics.ts";
@@ -226,6 +231,77 @@ export function* atomicCompareExchange(
   const wait = offered(isWord ? "compareExchange" : "update", label, array, index, said);
   if (wait !== undefined) yield wait;
   return nativeCompareExchange(array, index, expected, replacement);
+}
+
+/** The stepping form of exchangeNoted: one step, for no thread dies in it. The note is its own. */
+export function* exchangeNoted(
+  label: string,
+  words: Int32Array,
+  index: number,
+  value: number,
+  notes: Int32Array,
+  note: number,
+  shift: number,
+  bits: number,
+): Task<number> {
+  const wait = offered("update", label, words, index);
+  if (wait !== undefined) yield wait;
+  return nativeExchangeNoted(words, index, value, notes, note, shift, bits);
+}
+
+export function* compareExchangeNoted(
+  label: string,
+  words: Int32Array,
+  index: number,
+  expected: number,
+  replacement: number,
+  notes: Int32Array,
+  note: number,
+  noted: number,
+): Task<number> {
+  const kind = words === explored?.words ? "compareExchange" : "update"; // as above
+  const wait = offered(kind, label, words, index, expected);
+  if (wait !== undefined) yield wait;
+  return nativeCompareExchangeNoted(words, index, expected, replacement, notes, note, noted);
+}
+
+export function* incrementNoted(
+  label: string,
+  words: Int32Array,
+  index: number,
+  notes: Int32Array,
+  note: number,
+  noted: number,
+): Task<number> {
+  const wait = offered("update", label, words, index);
+  if (wait !== undefined) yield wait;
+  return nativeIncrementNoted(words, index, notes, note, noted);
+}
+
+export function* decrementNoted(
+  label: string,
+  words: Int32Array,
+  index: number,
+  notes: Int32Array,
+  note: number,
+  keepsLast: boolean,
+): Task<number> {
+  const wait = offered("update", label, words, index);
+  if (wait !== undefined) yield wait;
+  return nativeDecrementNoted(words, index, notes, note, keepsLast);
+}
+
+export function* storeNoted(
+  label: string,
+  words: Int32Array,
+  index: number,
+  value: number,
+  notes: Int32Array,
+  note: number,
+): Task<void> {
+  const wait = offered("write", label, words, index);
+  if (wait !== undefined) yield wait;
+  nativeStoreNoted(words, index, value, notes, note);
 }
 
 /**

@@ -21,7 +21,8 @@
  *     waits, and a change between the look and the sleep ends the sleep at once.
  * W4. A thread that dies leaves its word as it is. Whoever finds it dead clears the word and
  *     wakes the writer, and a writer does not wait for the word of a dead thread. So the share is
- *     given up once, also if the finder dies.
+ *     given up once, also if the finder dies. But a dead thread that had begun an operation under
+ *     the semaphore stays inside until another one has finished that (R2 of operations.ts).
  *
  *      reader                                   writer
  *      READS = semaphore
@@ -60,6 +61,7 @@ import {
   AGENT_WORDS,
   agentRecord,
 } from "../control-block.ts";
+import { hasOperationUnder } from "./operations.ts";
 import { STATE, WRITER, mayRead } from "./rwsem-words.ts";
 
 /** The semaphore that this agent's reader word is used for, 0 for none. */
@@ -121,7 +123,7 @@ const FIRST_WORD: number = agentRecord(0) + AGENT_READS;
 
 /**
  * The first reader word, from that at `from` on, whose thread is inside; 0 if none is. WRITER is
- * set. A dead thread is not inside: nobody need clear its word for that.
+ * set. A dead thread is not inside (W4): nobody need clear its word for that.
  *
  * @spelled semaphore
  */
@@ -129,8 +131,10 @@ export function nextReader(words: Int32Array, at: number, from: number = FIRST_W
   const end = agentRecord(atomicLoad(words, AGENTS_USED));
   for (let word = from; word < end; word += AGENT_WORDS) {
     if (atomicLoad(words, word) !== at) continue;
-    const state = atomicLoad(words, word - AGENT_READS + AGENT_STATE) & AGENT_STATE_MASK;
-    if (state !== AGENT_FREE && state !== AGENT_DEAD) return word;
+    const record = word - AGENT_READS;
+    const state = atomicLoad(words, record + AGENT_STATE) & AGENT_STATE_MASK;
+    const isInside = state !== AGENT_DEAD || hasOperationUnder(words, record, at);
+    if (state !== AGENT_FREE && isInside) return word;
   }
   return 0;
 }

@@ -146,12 +146,13 @@ export function leaveAsWriter(
 }
 
 /**
- * The thread of `count` readers that STATE counts died.
+ * The thread of `count` readers that STATE counts died. `slot` of its held table counts them.
  *
  * @spelled semaphore
  */
-export function leaveAsReaders(words: Int32Array, at: number, count: number): void {
+export function leaveAsReaders(words: Int32Array, at: number, count: number, slot: number): void {
   const before = atomicSub(words, at + STATE, READER * count);
+  words[slot] = 0; // H1 of held-locks.ts
   wakeForState(words, at, before - READER * count);
 }
 

@@ -1,7 +1,7 @@
 /**
  * @module A thread that dies as a reader of the mmap lock, at any point of a fault: its share of
  * the lock is given up, and whoever wants the lock for writing goes on. If it dies in the middle of
- * an invalidation, the machine stops (mm/half-done.ts).
+ * an invalidation, another thread finishes that first (mm/invalidation.ts).
  */
 
 import { HARNESS_PAGE, harnessScenario } from "../../../../src/checker/harness/hmm-harness.ts";
@@ -30,18 +30,14 @@ function make(
   name: string,
   summary: string,
   reader: (harness: HmmHarness) => Task<void>,
-  isTwin: boolean,
 ): AnyScenario {
   return harnessScenario<undefined>({
     name,
     summary,
     exploration: { deaths: 1 },
-    ...(isTwin ? { expects: "owner-died" } : {}),
     harness: { pages: 2 },
     killable: ["reader"],
     mustSurvive: true,
-    // A thread that dies with a frame in hand leaves that frame.
-    mayRemain: "anything",
     setup: () => undefined,
     tasks: {
       reader: (_world, harness) => reader(harness),
@@ -63,18 +59,24 @@ export const deathsOfReaders: readonly Covered[] = [
       NAME,
       "A thread dies at any point of a fault, while another faults and a third unmaps: they go on.",
       fault,
-      false,
     ),
-    twins: [
-      make(
-        `${NAME}/invalidates`,
-        "The thread discards the page, and dies between the start and the end of the invalidation.",
-        discard,
-        true,
-      ),
-    ],
+    twins: [],
     runs: {
       reader: ["mm/fault/cpu-fault.cpuFault", "sync/death/death.giveUpPlaces"],
+      fault: ["mm/fault/cpu-fault.cpuFault"],
+      munmap: ["mm/calls/munmap.doMunmap"],
+    },
+  },
+  {
+    layer: "mm",
+    scenario: make(
+      "coverage/mm/death/discard-vs-munmap",
+      "A thread dies at any point of a discard, while another faults and a third unmaps: they go on.",
+      discard,
+    ),
+    twins: [],
+    runs: {
+      reader: ["mm/calls/madvise.doMadvise", "sync/death/recovery.recover"],
       fault: ["mm/fault/cpu-fault.cpuFault"],
       munmap: ["mm/calls/munmap.doMunmap"],
     },

@@ -1,0 +1,167 @@
+/**
+ * @module mm/invalidation
+ * Changes of entries that another thread finishes if the one that makes them dies. A thread that
+ * dies as a reader of the mmap lock stops nobody: most of what it does under the lock is one
+ * compare-and-swap. From the first entry that loses a right to the flush behind it that is not so:
+ *
+ *     thread that dies                              others
+ *     entry cleared
+ *                                                   one still stores to the frame, by its TLB
+ *     [dead before the flush]                       another faults, and gets a new frame: it never
+ *                                                   sees those stores
+ *
+ * So the thread notes the pages before the first change (sync/words/operations.ts), and the frames
+ * that the entries held as it clears them. Whoever finds it dead flushes the pages and puts the
+ * frames. The mmap lock is the dead thread's until then, so nobody faults in between.
+ *
+ *   K1  Only what is under way is finished. Entries that were not cleared yet stay, and the vmas
+ *       are as they were before the call (V4 of vma/vma-map.ts). So a thread that dies in munmap
+ *       may leave the mapping, and a part of it without its pages; one that dies in mprotect leaves
+ *       the old rights, of which faults add again what the entries have lost.
+ *   K2  A frame is noted in the step that clears its entry, and its note is cleared in the step
+ *       that drops its reference, or that makes it free. So each is put once.
+ *   K3  The frames of up to BATCH_FEW entries are noted in the operation itself, those of more in a
+ *       table of the kernel heap, if there is memory for it.
+ */
+
+import { Machine } from "../memory/machine.ts";
+import { awaitOperation, registerFinisher } from "../sync/death/recovery.ts";
+import type { SharedMemory } from "../sync/shared-memory.ts";
+import { DONE, type Task, doneNumber } from "../sync/tasks/task.ts";
+import { freeOperation } from "../sync/words/operations.ts";
+import { LEAF_WORDS } from "../mmu/radix-table.ts";
+import { splitHuge } from "./huge.ts";
+import { Mm } from "./mm-struct.ts";
+import { holdsFrame } from "./pte.ts";
+
+/** Words of an operation, after its lock. */
+const MM = 1;
+const START_PAGE = 2;
+const END_PAGE = 3;
+const TABLE = 4;
+const GIVEN = 5;
+const BATCH = 16;
+/** Entries whose frames are noted in the operation (K3). */
+export const BATCH_FEW = 16;
+
+/**
+ * Pages [startPage, endPage) are about to lose rights, or frames. Before the first of them does.
+ * Pairs with {@link endInvalidation}. Returns the operation. Holding the mmap lock, or alone with
+ * the space.
+ */
+export function beginInvalidation(mm: Mm, startPage: number, endPage: number): Task<number> {
+  const at = freeOperation(mm.memory);
+  return at === 0
+    ? beginLater(mm, startPage, endPage)
+    : doneNumber(noteInvalidation(mm, at, startPage, endPage));
+}
+
+function* beginLater(mm: Mm, startPage: number, endPage: number): Task<number> {
+  return noteInvalidation(mm, yield* awaitOperation(mm.memory), startPage, endPage);
+}
+
+function noteInvalidation(mm: Mm, at: number, startPage: number, endPage: number): number {
+  const { words } = mm.memory;
+  words[at + MM] = mm.at;
+  words[at + START_PAGE] = startPage;
+  words[at + END_PAGE] = endPage;
+  words[at] = mm.mmapLock.at; // R1 of sync/words/operations.ts
+  return at;
+}
+
+/**
+ * A thread is about to get frames that nobody else will know for a while: the notes of the
+ * operation's first words say which. As {@link beginInvalidation}, of no pages.
+ */
+export function beginHand(mm: Mm): Task<number> {
+  return beginInvalidation(mm, 0, 0);
+}
+
+/** The same for code that is not a task; 0: there is no operation left. */
+export function beginHandFast({ memory, mmapLock }: Mm): number {
+  const at = freeOperation(memory);
+  if (at === 0) return 0;
+  memory.words[at + MM] = 0;
+  memory.words[at] = mmapLock.at;
+  return at;
+}
+
+/** The `i`th word of an operation that notes a frame, below BATCH_FEW. */
+export function handOf(operation: number, i: number = 0): number {
+  return operation + BATCH + i;
+}
+
+/** Puts the frames that the first `count` words note. */
+export function putHand(machine: Machine, operation: number, count: number = 1): Task<void> {
+  return putBatch(machine, operation, { start: handOf(operation), end: handOf(operation, count) });
+}
+
+/** The pages are flushed, and their frames are put. */
+export function endInvalidation({ memory }: Mm, operation: number): void {
+  memory.words[operation] = 0;
+}
+
+/** Where the frames of cleared entries are noted: words [start, end), all of them 0. */
+export interface Batch {
+  readonly start: number;
+  readonly end: number;
+}
+
+/** For the frames of up to BATCH_FEW entries (K3). */
+export function fewOf(operation: number): Batch {
+  return { start: operation + BATCH, end: operation + BATCH + BATCH_FEW };
+}
+
+/** For those of all entries of a leaf; of fewer, where there is no memory (K3). */
+export function* openBatch({ heap, memory }: Machine, operation: number): Task<Batch> {
+  const table = yield* heap.allocWords(LEAF_WORDS, operation + TABLE);
+  if (table === 0) return fewOf(operation);
+  memory.ensure(table + LEAF_WORDS);
+  return { start: table, end: table + LEAF_WORDS };
+}
+
+/** Pairs with {@link openBatch}. The batch is empty. */
+export function closeBatch({ heap, memory }: Machine, operation: number): Task<void> {
+  const table = memory.words[operation + TABLE]!;
+  return table === 0 ? DONE : heap.freeWords(table, LEAF_WORDS, operation + TABLE);
+}
+
+/** Puts the frames of the batch, whose pages are flushed; it is empty then. K2. */
+export function putBatch({ ram }: Machine, operation: number, { start, end }: Batch): Task<void> {
+  return ram.refs.putNoted(start, end, operation + GIVEN);
+}
+
+/**
+ * Of a dead thread. Between two steps of {@link closeBatch} and {@link openBatch} there is a table
+ * that is all 0.
+ */
+function* finish(memory: SharedMemory, at: number): Task<void> {
+  const machine = Machine.of(memory);
+  yield* finishPages(machine, at);
+  const table = memory.words[at + TABLE]!;
+  memory.ensure(table + LEAF_WORDS);
+  const start = table === 0 ? at + BATCH : table;
+  const end = start + (table === 0 ? BATCH_FEW : LEAF_WORDS);
+  dropUnheld(memory.words, start, end);
+  yield* machine.ram.refs.putLeft(start, end, at + GIVEN);
+  yield* closeBatch(machine, at);
+}
+
+function* finishPages(machine: Machine, at: number): Task<void> {
+  const { memory } = machine;
+  const mmAt = memory.words[at + MM]!;
+  const startPage = memory.words[at + START_PAGE]! >>> 0;
+  const endPage = memory.words[at + END_PAGE]! >>> 0;
+  if (mmAt === 0 || startPage === endPage) return;
+  const mm = Mm.at(memory, mmAt);
+  // Of a huge page all entries change alike: who died in between has changed some (U1 of huge.ts).
+  yield* splitHuge(machine, mm, startPage);
+  yield* mm.shootdown.flush(startPage, endPage);
+}
+
+/** An entry without a frame was noted, too, and its note not cleared yet. */
+function dropUnheld(words: Int32Array, start: number, end: number): void {
+  for (let note = start; note < end; note++) if (!holdsFrame(words[note]!)) words[note] = 0;
+}
+
+registerFinisher(finish);
