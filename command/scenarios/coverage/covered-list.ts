@@ -53,6 +53,7 @@ import { accesses } from "./mm/accesses.ts";
 import { copiesOnWrite } from "./mm/copy-on-write.ts";
 import { pinsOfPages } from "./mm/pins.ts";
 import { migrationsBack } from "./mm/migrate-back.ts";
+import { migrationsWithoutRoom } from "./mm/migrate-full.ts";
 import { deathsOfMigrations } from "./mm/migrate-deaths.ts";
 import { migrationsBesideDevices } from "./mm/migrate-devices.ts";
 import { migrations } from "./mm/migrations.ts";
@@ -121,6 +122,7 @@ export const covered: readonly Covered[] = [
   ...migrations,
   ...migrationsBesideDevices,
   ...migrationsBack,
+  ...migrationsWithoutRoom,
   ...pinsOfPages,
   ...deathsOfMigrations,
   ...mmPairs,

@@ -23,10 +23,7 @@ import { doMunmap } from "../../../../src/mm/calls/munmap.ts";
 import { doFork } from "../../../../src/mm/lifetime/fork.ts";
 import { mmput } from "../../../../src/mm/lifetime/mm.ts";
 import { Mm } from "../../../../src/mm/mm-struct.ts";
-import { PAGE_BYTES, PTE_WRITE, holdsFrame, ptePfn } from "../../../../src/mm/pte.ts";
-import { unmapCached } from "../../../../src/mm/source/mappings.ts";
-import { beginWrite, writeRun } from "../../../../src/mm/source/transfer.ts";
-import { markDirty } from "../../../../src/mm/view/view-backed.ts";
+import { PAGE_BYTES, holdsFrame, ptePfn } from "../../../../src/mm/pte.ts";
 import { viewClose, viewOpen } from "../../../../src/mm/view/view-open.ts";
 import {
   CACHE_DIRTY,
@@ -36,11 +33,19 @@ import {
   cacheEntryAt,
   cacheEntryPfn,
 } from "../../../../src/mm/vma/page-cache.ts";
-import { leafOf, pteIndex } from "../../../../src/mmu/radix-table.ts";
-import { atomicOr } from "../../../../src/sync/atomics.ts";
-import { assert, bug } from "../../../../src/sync/errors.ts";
-import { type Task, access } from "../../../../src/sync/tasks/task.ts";
+import { EFAULT } from "../../../../src/sync/errno.ts";
+import { assert } from "../../../../src/sync/errors.ts";
 import type { Covered } from "../covered.ts";
+import {
+  type FileBody,
+  coolsReading,
+  cutsOffWriting,
+  storesAtOnce,
+  storesInTwo,
+  syncsUnprotected,
+  viewsBlindly,
+} from "./broken-files.ts";
+import { readingOnly } from "./left-out.ts";
 import {
   ADDRESS,
   FIRST,
@@ -53,12 +58,10 @@ import {
   sync,
 } from "./store-stage.ts";
 
-type Body = (stage: StoreStage, harness: HmmHarness) => Task<unknown>;
-
 interface Act {
   readonly name: string;
   readonly runs: readonly string[];
-  readonly body: Body;
+  readonly body: FileBody;
 }
 
 const FAULT = ["mm/fault/cpu-fault.cpuFault", "mm/fault/file-fault.fileFault"];
@@ -165,13 +168,6 @@ const keepsStore: Act = {
     assert(seen === 9, `the page reads ${seen} after a store of 9`);
   },
 };
-/** As MADV_COLD, but a fault may replace the frame after it was judged. */
-const coolsReading: Body = function* ({ cache }, { machine, mm }) {
-  const page = { startPage: HARNESS_PAGE, endPage: HARNESS_PAGE + 1 };
-  yield* mm.mmapLock.downRead();
-  yield* unmapCached(machine, mm, cache, page);
-  yield* mm.mmapLock.upRead();
-};
 const forks: Act = {
   name: "fork",
   runs: ["mm/lifetime/fork.doFork", "mm/lifetime/mm.mmput", "mm/fault/file-fault.fileWriteFault"],
@@ -195,31 +191,15 @@ const views: Act = {
   },
 };
 
-/** A write-back that leaves the entries as they are: T4 of mm/source/transfer.ts is broken. */
-const syncsUnprotected: Body = function* ({ cache: at, store: pager }, { machine }) {
-  const cache = PageCache.at(machine.memory, at);
-  const source = backingOf(machine, at) ?? bug("the cache has no source");
-  const run = yield* beginWrite(machine, cache, source, 0, 1);
-  if (run === undefined || typeof run === "number") return;
-  yield* writeRun(machine, cache, source, pager, run);
+/** The store may have become shorter before. */
+const viewsIfThere: Act = {
+  ...views,
+  *body(_stage, { machine, mm }) {
+    const at = yield* viewOpen(machine, mm, HARNESS_PAGE, HARNESS_PAGE + 1, true);
+    assert(at > 0 || at === EFAULT, `the view answered ${at}`);
+    if (at > 0) yield* viewClose(machine, at);
+  },
 };
-
-/**
- * DIRTY and WRITE in two sections: the right that page_mkwrite gives is not the mark's any more.
- */
-const storesInTwo: Body = function* ({ cache: at }, harness) {
-  const { machine, mm } = harness;
-  const { memory } = machine;
-  yield* loadWord(harness);
-  yield* mm.mmapLock.downRead();
-  yield* markDirty(machine, at, 0, ptePfn(harness.entryOf(HARNESS_PAGE)), 1);
-  const index = pteIndex(leafOf(memory, mm.pgd, HARNESS_PAGE), HARNESS_PAGE);
-  yield* access(memory, "update", index, 1, "pte");
-  atomicOr(memory.words, index, PTE_WRITE);
-  yield* mm.mmapLock.upRead();
-  yield* storeWord(harness, 9);
-};
-
 /** The frame of the page's entry in the cache, 0 if there is none. */
 function cachedFrame({ machine }: HmmHarness, { cache }: StoreStage): number {
   return cacheEntryPfn(cacheEntryAt(machine.memory, PageCache.at(machine.memory, cache), 0));
@@ -231,6 +211,14 @@ function requireNoStaleEntry(stage: StoreStage, harness: HmmHarness): void {
   if (!holdsFrame(pte)) return;
   const frame = cachedFrame(harness, stage);
   assert(ptePfn(pte) === frame, `the space has frame ${ptePfn(pte)}, the cache ${frame}`);
+}
+
+/** Nothing has the page any more, and nothing will be written. */
+function requireCutOff(stage: StoreStage, harness: HmmHarness): void {
+  requireNoStaleEntry(stage, harness);
+  assert(cachedFrame(harness, stage) === 0, "the cache has a page past the end");
+  const source = backingOf(harness.machine, stage.cache);
+  assert(source?.dirtyPages === 0, `${source?.dirtyPages} pages past the end are dirty`);
 }
 
 /**
@@ -271,8 +259,8 @@ interface Twin {
   readonly name: string;
   readonly summary: string;
   readonly expects: FindingKind;
-  readonly first?: Body;
-  readonly second?: Body;
+  readonly first?: FileBody;
+  readonly second?: FileBody;
 }
 
 interface Pair {
@@ -323,13 +311,23 @@ function pair(parts: Pair): Covered {
 const dirtied = (_stage: StoreStage, harness: HmmHarness): void => {
   harness.run(storeWord(harness, 5));
 };
+const touched = (_stage: StoreStage, harness: HmmHarness): void => {
+  harness.run(loadWord(harness));
+};
+/** The page is in the cache, and has no entry. */
+const cachedUnmapped = (stage: StoreStage, harness: HmmHarness): void => {
+  touched(stage, harness);
+  harness.run(discards.body(stage, harness));
+};
+/** The same, and dirty. */
+const dirtiedUnmapped = (stage: StoreStage, harness: HmmHarness): void => {
+  dirtied(stage, harness);
+  harness.run(discards.body(stage, harness));
+};
 /** Written and written back: the entry is there, read-only. */
 const syncedBefore = (stage: StoreStage, harness: HmmHarness): void => {
   harness.run(storeWord(harness, 5));
   harness.run(sync(harness, stage));
-};
-const touched = (_stage: StoreStage, harness: HmmHarness): void => {
-  harness.run(loadWord(harness));
 };
 
 export const files: readonly Covered[] = [
@@ -383,32 +381,64 @@ export const files: readonly Covered[] = [
     exploration: { engine: "bounded", preemptions: 1 },
   }),
   pair({ first: stores(8), second: stores(9), check: requireStored(8, 9), before: touched }),
+  pair({ first: loadsOrFaults, second: cutsOff, check: requireCutOff }),
   pair({
     first: loadsOrFaults,
     second: cutsOff,
-    check: (stage, harness) => {
-      requireNoStaleEntry(stage, harness);
-      assert(cachedFrame(harness, stage) === 0, "the cache has a page past the end");
+    suffix: "/cached",
+    check: requireCutOff,
+    before: cachedUnmapped,
+    twin: {
+      name: "reading",
+      summary:
+        "The truncation clears entries holding the mmap lock for reading: a fault that has found the frame maps it after that.",
+      expects: "assertion",
+      second: (stage, harness) => readingOnly(cutsOff.body(stage, harness)),
     },
   }),
   pair({
     first: stores(8),
     second: cutsOff,
-    check: (stage, harness) => {
-      requireNoStaleEntry(stage, harness);
-      const source = backingOf(harness.machine, stage.cache);
-      assert(source?.dirtyPages === 0, `${source?.dirtyPages} pages past the end are dirty`);
-    },
+    check: requireCutOff,
     before: touched,
   }),
   pair({
     first: syncs,
     second: cutsOff,
-    check: (stage, harness) => {
-      requireNoStaleEntry(stage, harness);
-      assert(cachedFrame(harness, stage) === 0, "the cache has a page past the end");
-    },
+    check: requireCutOff,
     before: dirtied,
+    twin: {
+      name: "writing",
+      summary: "The truncation does not wait until the page has been written.",
+      expects: "assertion",
+      second: cutsOffWriting,
+    },
+  }),
+  pair({
+    first: viewsIfThere,
+    second: cutsOff,
+    check: requireCutOff,
+    before: touched,
+    twin: {
+      name: "blind",
+      summary: "At the end of a view its frame is put into the cache, where the page was cut off.",
+      expects: "assertion",
+      first: viewsBlindly,
+    },
+  }),
+  pair({
+    first: storesOnce,
+    second: syncs,
+    suffix: "/unmapped",
+    check: requireStored(9),
+    before: dirtiedUnmapped,
+    twin: {
+      name: "at-once",
+      summary:
+        "A fault finds the page dirty and makes its entry writable, without the lock: a write-back in between takes the mark, and finds no entry.",
+      expects: "assertion",
+      first: storesAtOnce,
+    },
   }),
   pair({ first: syncs, second: unmaps, check: requireStored(5), before: dirtied }),
   pair({ first: syncs, second: discards, check: requireStored(5), before: dirtied }),

@@ -5,7 +5,6 @@
  */
 
 import type { HmmHarness } from "../../../../src/checker/harness/hmm-harness.ts";
-import { List } from "../../../../src/memory/layout/list.ts";
 import { doMremap } from "../../../../src/mm/calls/mremap.ts";
 import { doMunmap } from "../../../../src/mm/calls/munmap.ts";
 import { doFork } from "../../../../src/mm/lifetime/fork.ts";
@@ -23,14 +22,13 @@ import {
   PAGE,
   childOf,
   contents,
-  inSteps,
   isOnDevice,
   load,
-  locked,
   migrating,
   requireContents,
   store,
   toDevice,
+  toDeviceUnlisted,
 } from "./migrate-stage.ts";
 import type { Body, MigrationWorld } from "./migrate-stage.ts";
 
@@ -42,25 +40,6 @@ const STEPS = [
 ] as const;
 const ENDS = ["mm/migration.endDeadMigrations"] as const;
 const WAITS = ["mm/fault/migration-entry.migrationEntryWait", ...ENDS] as const;
-
-/** Broken: nobody finds the migration between its steps. */
-const toDeviceUnlisted: Body = (world, harness) =>
-  locked(harness, () =>
-    inSteps(world, harness, () => {
-      const { moving } = harness.mm;
-      const node = new List(moving.memory, moving.first());
-      node.del();
-      return relist(harness, node);
-    }),
-  );
-
-/** At the next step, so that a death may come in between. */
-function* relist({ mm }: HmmHarness, node: List): Task<void> {
-  yield* mm.migrationsLock.lock();
-  yield* mm.migrationsLock.unlock();
-  node.memory.words.fill(0, node.at, node.at + List.WORDS);
-  mm.moving.addTail(node);
-}
 
 function dying(
   name: string,

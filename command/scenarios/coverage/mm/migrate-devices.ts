@@ -51,6 +51,7 @@ import {
   ontoDevice,
   toDevice,
   toDeviceBy,
+  toDeviceUnlisted,
 } from "./migrate-stage.ts";
 import type { Body, MigrationWorld } from "./migrate-stage.ts";
 
@@ -215,6 +216,7 @@ const EXCLUSIVE = [
 ] as const;
 const STEPS = ["mm/migrate/migrate-vma.migrateRange"] as const;
 const ACCESS = ["mm/fault/cpu-fault.fault"] as const;
+const DYING = { engine: "bounded", preemptions: 0, deaths: 1 } as const;
 const BOUNDED = { engine: "bounded", preemptions: 2 } as const;
 
 const DEAF: HarnessTwin<MigrationWorld> = [
@@ -403,4 +405,32 @@ export const migrationsBesideDevices: readonly Covered[] = [
       twins: name === "migration" ? [] : [DEAF],
     }),
   ),
+  migrating({
+    name: "death-vs-exclusive",
+    summary:
+      "A thread dies at any point of moving a page to a device, while a device takes it for itself.",
+    exploration: DYING,
+    killable: "migrate",
+    prepare: mirroring(undefined, false),
+    tasks: { migrate: [STEPS, toDevice], device: [EXCLUSIVE, exclusively()] },
+    check: requireSum(0),
+    twins: [
+      [
+        "unlisted",
+        "The migration is not listed: nobody knows how to end it.",
+        "lost-wakeup",
+        { migrate: toDeviceUnlisted },
+      ],
+    ],
+  }),
+  migrating({
+    name: "death-of-exclusive",
+    summary: "A thread dies at any point of taking a page for a device, while a CPU thread adds.",
+    exploration: DYING,
+    killable: "device",
+    prepare: mirroring(undefined, false),
+    tasks: { device: [EXCLUSIVE, exclusively()], cpu: [ACCESS, addTo(0)] },
+    check: requireSum(1),
+    twins: [],
+  }),
 ];

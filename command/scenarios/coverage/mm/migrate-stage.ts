@@ -15,6 +15,7 @@ import type {
   DeviceMemory,
   DeviceMemoryType,
 } from "../../../../src/memory/frames/device-frames.ts";
+import { List } from "../../../../src/memory/layout/list.ts";
 import { registerDeviceMemoryOps } from "../../../../src/mm/fault/device-private.ts";
 import {
   SELECT_DEVICE,
@@ -78,14 +79,17 @@ export interface MigrationWorld {
 
 export type Body = (world: MigrationWorld, harness: HmmHarness) => Task<unknown>;
 
+/** Frames of the device, unless a scenario says otherwise. */
+const DEVICE_PAGES = 4;
+
 /** The device's memory, in which the page is at the beginning if `isThere`. */
 export function makeWorld(
   harness: HmmHarness,
   type: DeviceMemoryType,
   isThere: boolean,
-  opsId: number = OPS,
+  devicePages: number = DEVICE_PAGES,
 ): MigrationWorld {
-  const options = { pages: 4, type, owner: OWNER, opsId };
+  const options = { pages: devicePages, type, owner: OWNER, opsId: OPS };
   const memory = harness.run(makeDeviceMemory(harness.machine, options));
   if (typeof memory === "number") bug(`Cannot make the device's memory: ${memory}`);
   const world: MigrationWorld = {
@@ -121,6 +125,11 @@ interface Parts {
   readonly type?: DeviceMemoryType;
   /** The page is on the device at the beginning. Default false. */
   readonly isThere?: boolean;
+  /** Mapped pages. Default 1; only the first of them has contents. */
+  readonly pages?: number;
+  readonly devicePages?: number;
+  /** Memory may run out. */
+  readonly shortage?: boolean;
   readonly exploration?: ScenarioExploration;
   readonly prepare?: (world: MigrationWorld, harness: HmmHarness) => void;
   readonly tasks: HarnessTasks<MigrationWorld>;
@@ -134,16 +143,17 @@ interface Parts {
 /** `coverage/mm/migrate/<name>`. */
 export function migrating(parts: Parts): Covered {
   const { name, summary, type = DEVICE_PRIVATE, isThere = false, prepare, exploration } = parts;
+  const { pages = 1, devicePages = DEVICE_PAGES, shortage = false } = parts;
   const { tasks, check, twins, balanced = false, killable } = parts;
   return coveringOnHarness<MigrationWorld>({
     layer: "mm",
     name: `migrate/${name}`,
     summary,
-    harness: MIGRATION_HARNESS,
+    harness: { ...MIGRATION_HARNESS, pages, shortage },
     ...(exploration === undefined ? {} : { exploration }),
     ...(killable === undefined ? {} : { killable: [killable], mayRemain: "anything" }),
     setup(harness: HmmHarness): MigrationWorld {
-      const world = makeWorld(harness, type, isThere);
+      const world = makeWorld(harness, type, isThere, devicePages);
       prepare?.(world, harness);
       return world;
     },
@@ -168,11 +178,15 @@ export function ontoDevice({ memory }: MigrationWorld, { machine }: HmmHarness):
   };
 }
 
-/** The arguments for the page, or undefined: it is not mapped. Holding the mmap lock. */
-function argumentsOf({ machine, mm }: HmmHarness, select: number): MigrateArguments | undefined {
-  const vma = vmaOf(machine.memory, mm, PAGE);
+/** The arguments for a page, or undefined: it is not mapped. Holding the mmap lock. */
+function argumentsOf(
+  { machine, mm }: HmmHarness,
+  select: number,
+  page: number = PAGE,
+): MigrateArguments | undefined {
+  const vma = vmaOf(machine.memory, mm, page);
   if (vma === undefined) return undefined;
-  return { machine, mm, vma, startPage: PAGE, endPage: PAGE + 1, select, owner: OWNER };
+  return { machine, mm, vma, startPage: page, endPage: page + 1, select, owner: OWNER };
 }
 
 export function* locked({ mm }: HmmHarness, task: () => Task<unknown>): Task<void> {
@@ -181,14 +195,19 @@ export function* locked({ mm }: HmmHarness, task: () => Task<unknown>): Task<voi
   yield* mm.mmapLock.upRead();
 }
 
-function* move(harness: HmmHarness, select: number, mover: PageMover): Task<void> {
-  const args = argumentsOf(harness, select);
+function* move(
+  harness: HmmHarness,
+  select: number,
+  mover: PageMover,
+  page: number = PAGE,
+): Task<void> {
+  const args = argumentsOf(harness, select, page);
   if (args !== undefined) yield* migrateRange(args, mover);
 }
 
-/** The page, by this mover. */
-export function toDeviceBy(harness: HmmHarness, mover: PageMover): Task<void> {
-  return locked(harness, () => move(harness, SELECT_SYSTEM, mover));
+/** A page, by this mover. */
+export function toDeviceBy(harness: HmmHarness, mover: PageMover, page?: number): Task<void> {
+  return locked(harness, () => move(harness, SELECT_SYSTEM, mover, page));
 }
 
 export const toDevice: Body = (world, harness) =>
@@ -253,6 +272,25 @@ export const toDeviceUnlockedUnasked: Body = (world, harness) =>
     });
   });
 
+/** Broken: nobody finds the migration between its steps. */
+export const toDeviceUnlisted: Body = (world, harness) =>
+  locked(harness, () =>
+    inSteps(world, harness, () => {
+      const { moving } = harness.mm;
+      const node = new List(moving.memory, moving.first());
+      node.del();
+      return relist(harness, node);
+    }),
+  );
+
+/** At the next step, so that a death may come in between. */
+function* relist({ mm }: HmmHarness, node: List): Task<void> {
+  yield* mm.migrationsLock.lock();
+  yield* mm.migrationsLock.unlock();
+  node.memory.words.fill(0, node.at, node.at + List.WORDS);
+  mm.moving.addTail(node);
+}
+
 /** Broken: drops the lock, and installs the rights of before. */
 export const toDeviceWithOldRights: Body = (world, harness) =>
   locked(harness, () => {
@@ -287,8 +325,13 @@ export function addTo(index: number): Body {
 }
 
 /** What the page of `mm` holds, wherever it is. A plain read after all tasks have ended. */
-export function contents(harness: HmmHarness, mm: Mm = harness.mm, word: number = 0): number {
-  const pte = harness.entryOf(PAGE, mm);
+export function contents(
+  harness: HmmHarness,
+  mm: Mm = harness.mm,
+  word: number = 0,
+  page: number = PAGE,
+): number {
+  const pte = harness.entryOf(page, mm);
   if (!holdsFrame(pte)) return 0;
   const { ram } = harness.machine;
   return ram.sections.of(ptePfn(pte)).i32[ram.sections.wordIndex(ptePfn(pte)) + word]!;
@@ -312,8 +355,8 @@ export function copiesEarly(body: Body): Body {
 }
 
 /** Where the page is: its frame is the device's. */
-export function isOnDevice(harness: HmmHarness, mm: Mm = harness.mm): boolean {
-  const pte = harness.entryOf(PAGE, mm);
+export function isOnDevice(harness: HmmHarness, mm: Mm = harness.mm, page: number = PAGE): boolean {
+  const pte = harness.entryOf(page, mm);
   return holdsFrame(pte) && ptePfn(pte) >= harness.machine.ram.ownEndPfn;
 }
 

@@ -17,7 +17,7 @@ import { PENDING, SIZE_CHANGED, setPager } from "../../../../src/mm/source/pager
 import { dropClaim, openSource } from "../../../../src/mm/source/source-table.ts";
 import { refreshSize } from "../../../../src/mm/source/size.ts";
 import { VM_READ, VM_WRITE } from "../../../../src/mm/vma/vma.ts";
-import { cacheGet } from "../../../../src/mm/vma/page-cache.ts";
+import { PageCache, cacheGet } from "../../../../src/mm/vma/page-cache.ts";
 import { EIO, ENOMEM, type Errno } from "../../../../src/sync/errno.ts";
 import { SegmentationFault, assert } from "../../../../src/sync/errors.ts";
 import type { Task } from "../../../../src/sync/tasks/task.ts";
@@ -208,10 +208,26 @@ export function* resize(
   pages: number,
   cutBytes: number = 0,
 ): Task<void> {
+  yield* changeStore(harness, stage, pages, cutBytes);
+  const answer = yield* refreshSize(harness.machine, stage.cache);
+  assert(answer === 0, `to ask for the size answered ${answer}`);
+}
+
+/**
+ * The store alone. Holding the lock of the cache: a task runs up to its first step before any other
+ * does, and the store is no word that the explorer sees.
+ */
+export function* changeStore(
+  { machine }: HmmHarness,
+  stage: StoreStage,
+  pages: number,
+  cutBytes: number = 0,
+): Task<void> {
+  const { lock } = PageCache.at(machine.memory, stage.cache);
+  yield* lock.lock();
   const { words, ends } = stage.store;
   stage.store.words = Int32Array.from({ length: pages }, (_, page) => words[page] ?? FIRST);
   stage.store.ends = Int32Array.from({ length: pages }, (_, page) => ends[page] ?? 0);
   stage.store.cutBytes = cutBytes;
-  const answer = yield* refreshSize(harness.machine, stage.cache);
-  assert(answer === 0, `to ask for the size answered ${answer}`);
+  yield* lock.unlock();
 }
