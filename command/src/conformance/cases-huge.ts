@@ -138,14 +138,24 @@ async function compound(fixture: Fixture): Promise<void> {
   await space.munmap(address, PMD);
 }
 
-function hugeEmpty(fixture: Fixture): Promise<void> {
-  return inAligned(fixture, "hugepage", "read", async (address) => {
+/** Every frame that the device gives out next has been used: what is not cleared is seen. */
+async function useDeviceFrames(fixture: Fixture): Promise<void> {
+  await inAligned(fixture, "hugepage", "read-write", async (address) => {
+    fixture.fill(address, ints());
+    await migrateAll(fixture, address, ints());
+  });
+}
+
+async function hugeEmpty(fixture: Fixture): Promise<void> {
+  await useDeviceFrames(fixture);
+  await inAligned(fixture, "hugepage", "read", async (address) => {
     await migrateAll(fixture, address, zeros());
   });
 }
 
-function hugeZero(fixture: Fixture): Promise<void> {
-  return inAligned(fixture, "hugepage", "read", async (address) => {
+async function hugeZero(fixture: Fixture): Promise<void> {
+  await useDeviceFrames(fixture);
+  await inAligned(fixture, "hugepage", "read", async (address) => {
     assert.equal(fixture.space.i32.load(address), 0);
     await migrateAll(fixture, address, zeros());
     assert.deepEqual(fixture.load(address, INTS), zeros());
@@ -259,6 +269,7 @@ async function hugeErr(fixture: Fixture): Promise<void> {
  */
 async function hugeZeroErr(fixture: Fixture): Promise<void> {
   const { space, mirror } = fixture;
+  await useDeviceFrames(fixture);
   for (const touches of [false, true]) {
     await inAligned(fixture, "hugepage", "read", async (address) => {
       if (touches) assert.equal(space.i32.load(address), 0);
