@@ -377,4 +377,12 @@ export const figures: readonly Figure[] = [
     method: "One span a page; its pages are taken from the device by mprotect before.",
     load: async () => (await import("./webgpu-paging.ts")).measureFaultBatch,
   },
+  {
+    name: "webgpu-chain",
+    title: "a chain of dispatches whose pages stay on the GPU, against copies to RAM each time",
+    bound: { kind: "at most", ratio: 1 },
+    method:
+      'Two devices, `memory: "private"` and `"ram"`, each with room for all pages and backups.',
+    load: async () => (await import("./webgpu-chain.ts")).measureChain,
+  },
 ];

@@ -251,6 +251,8 @@ export {
 } from "./sync/runners/agents.ts";
 export { AGENT_LIMIT } from "./sync/control-block.ts";
 
+export { deathsSoFar, hasAgentDied, liveAgent } from "./sync/tasks/identity.ts";
+
 /* Tasks and their runners, and the errors that they answer. */
 export { monotonicMs, sharedMs } from "./sync/tasks/clock.ts";
 export {
@@ -276,6 +278,7 @@ export {
   EBUSY,
   ECANCELED,
   EFAULT,
+  EIO,
   ENOSPC,
   EINVAL,
   EMFILE,

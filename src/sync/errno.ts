@@ -14,6 +14,7 @@ export const ENOENT: Errno = -2;
 /** No such process: the address space is gone. */
 export const ESRCH: Errno = -3;
 export const EINTR: Errno = -4;
+/** Input/output error: what was wanted is gone. */
 export const EIO: Errno = -5;
 /** A buffer of the user that has not arrived in this thread. */
 export const ENXIO: Errno = -6;

@@ -22,6 +22,7 @@ import { devicesWithoutMemory } from "./devices/no-memory.ts";
 import { otherDevices } from "./devices/other-device.ts";
 import { ownPages } from "./devices/own-pages.ts";
 import { webGpuChanges } from "./devices/webgpu-changes.ts";
+import { webGpuPrivate } from "./devices/webgpu-private.ts";
 import { webGpuChunks } from "./devices/webgpu.ts";
 import { rounds } from "./devices/rounds.ts";
 import { deviceServices } from "./devices/service.ts";
@@ -174,6 +175,7 @@ export const covered: readonly Covered[] = [
   ...otherDevices,
   ...webGpuChunks,
   ...webGpuChanges,
+  ...webGpuPrivate,
   ...rounds,
   ...serviceOwners,
   ...joining,

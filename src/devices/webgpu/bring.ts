@@ -7,6 +7,8 @@
  * | --- | --- | --- |
  * | read | made present, write-protected (mm/fault/track.ts) | HOLD_READ |
  * | write | made exclusive to the device (hmm/walk/exclusive.ts) | HOLD_EXCLUSIVE |
+ * | write, if the device has private memory | moved there (hmm/walk/migrate.ts) | HOLD_PRIVATE |
+ * | either, of a page that is there already | nothing | HOLD_PRIVATE, HOLD_PRIVATE_READ |
  * | either, of memory that others may write unseen | made present, and writable | HOLD_SHARED |
  *
  * Each piece of at most PIECE_PAGES pages is one range. Pages that are read may lie apart, up to
@@ -17,6 +19,8 @@
  * Under the driver lock the log is drained,
  * the range is found valid, and the pages are copied from RAM and entered in the same section: so a
  * copy is never of a frame that has got another page (N1 of record.ts).
+ *
+ * A page that cannot be had in one of these ways is had in the next one: moved, exclusive, shared.
  *
  * Of the device's Worker. Holding no lock.
  */
@@ -34,6 +38,7 @@ import {
   PAGE_BYTES,
   type Task,
   entryIsValid,
+  entryIsWritable,
   entryPfn,
   hmmRangeAlloc,
   hmmRangeFault,
@@ -45,22 +50,29 @@ import {
   readFrame,
   withHmmRange,
   EAGAIN,
+  EIO,
   EOPNOTSUPP,
+  SELECT_SYSTEM,
   ESRCH,
   ZERO_PFN,
   bug,
   hmmRangeExclusive,
+  hmmRangeMigrate,
   trackRange,
 } from "../../driver-interface.ts";
 import {
   type FramePool,
   HOLD_EXCLUSIVE,
+  HOLD_PRIVATE,
+  HOLD_PRIVATE_READ,
   HOLD_READ,
   HOLD_SHARED,
   HOLD_SHARED_WRITABLE,
   type Hold,
 } from "./frame-pool.ts";
 import type { Gpu } from "./gpu.ts";
+import { ownerOf } from "./private-memory.ts";
+import type { PrivatePages } from "./private-pages.ts";
 import { type WebGpuRecord, drainLog } from "./record.ts";
 
 /** Pages that are copied in one section of the driver lock. */
@@ -73,6 +85,8 @@ const REACH_TRIES = 4;
 
 /** Times that pages are tried to be had exclusively. */
 const EXCLUSIVE_TRIES = 3;
+/** Times that pages are tried to be moved: one that a fork shares is copied in RAM first. */
+const MOVES_MAX = 2;
 
 /** What is wanted of a page. A prefetched one is taken as it is. */
 export type PageWant = 1 | 2 | 3;
@@ -100,10 +114,10 @@ export interface BringCounts {
   collectMs: number;
 }
 
-const { valid, write } = DEFAULT_ENCODING.flags;
+const { valid, write, devicePrivate } = DEFAULT_ENCODING.flags;
 
 /** How the pages of a piece are had. */
-type Manner = "read" | "exclusive" | "shared write";
+type Manner = "read" | "private" | "exclusive" | "shared write";
 
 export class Bringer {
   readonly counts: BringCounts = {
@@ -118,6 +132,7 @@ export class Bringer {
   readonly #record: WebGpuRecord;
   readonly #pool: FramePool;
   readonly #gpu: () => Gpu;
+  readonly #privatePages: PrivatePages | undefined;
   readonly #range: HmmRange;
   readonly #timeoutMs: number;
   readonly #request = new Uint32Array(REACH_PAGES);
@@ -132,6 +147,7 @@ export class Bringer {
     this.#record = parts.record;
     this.#pool = parts.pool;
     this.#gpu = parts.gpu;
+    this.#privatePages = parts.privatePages;
     this.#timeoutMs = parts.timeoutMs;
     this.#range = range;
     range.request = this.#request;
@@ -141,7 +157,8 @@ export class Bringer {
   static *open(parts: BringerParts): Task<Bringer | Errno> {
     const range = yield* hmmRangeAlloc(parts.machine, {
       pfns: new Uint32Array(REACH_PAGES),
-      pfnFlagsMask: valid | write,
+      pfnFlagsMask: valid | write | devicePrivate,
+      owner: parts.privatePages === undefined ? 0 : ownerOf(parts.record),
       holes: HOLES_MARK,
       request: new Uint32Array(REACH_PAGES),
     });
@@ -172,7 +189,13 @@ export class Bringer {
     // First what was asked for: prefetched pages never take a frame from them.
     const asked = reads.filter((page) => wants.get(page) === WANT_READ);
     const early = reads.filter((page) => wants.get(page) === WANT_PREFETCH);
-    for (const piece of piecesOf(writes, 0)) yield* this.#bringPiece(piece, "exclusive", false);
+    const isInRow = writes.some((page) => this.#pool.rows.frameFor(page) !== 0);
+    const manner = this.#privatePages === undefined || isInRow ? "exclusive" : "private";
+    if (this.#privatePages !== undefined) {
+      yield* this.#privatePages.makeRoom(wants.size - early.length);
+      if (manner === "private") yield* this.#privatePages.makeFrames(writes.length);
+    }
+    for (const piece of piecesOf(writes, 0)) yield* this.#bringPiece(piece, manner, false);
     for (const piece of piecesOf(asked, REACH_PAGES)) yield* this.#bringPiece(piece, "read", false);
     for (const piece of piecesOf(early, REACH_PAGES)) {
       if (this.#pool.freeFrames > 0) yield* this.#bringPiece(piece, "read", true);
@@ -199,6 +222,8 @@ export class Bringer {
     if (!isOurs && errno === EFAULT) errno = ESRCH;
     if (missing.length > 1) {
       for (const page of missing) yield* this.#bringPiece([page], manner, isPrefetch);
+    } else if (manner === "private" && errno !== EIO) {
+      yield* this.#bringPiece(missing, "exclusive", isPrefetch);
     } else if (manner === "exclusive" && (errno === EOPNOTSUPP || errno === EBUSY)) {
       // Shared memory, or a page that a view has pinned: nobody can have it for himself.
       yield* this.#bringPiece(missing, "shared write", isPrefetch);
@@ -249,14 +274,36 @@ export class Bringer {
       const answer = yield* this.takeExclusive(range);
       return answer < 0 ? answer : 0;
     }
+    if (manner === "private") return yield* this.takePrivate(range);
     this.#request.fill(0, 0, range.endPage - range.startPage);
     const rights = isPrefetch ? 0 : manner === "read" ? valid : valid | write;
-    for (const page of pages) this.#request[page - range.startPage] = rights;
+    for (const page of pages) this.#request[page - range.startPage] = rights | this.#homeFlag(page);
     const answer = yield* hmmRangeFault(range);
     if (answer < 0) return answer;
     this.#copyable.fill(0, 0, range.endPage - range.startPage);
     if (manner !== "read") return 0;
     return (yield* this.#track(pages)) ? EAGAIN : 0;
+  }
+
+  /** What is bound as a range lies in a row of its own: it comes from RAM. */
+  #homeFlag(page: number): number {
+    return this.#pool.rows.frameFor(page) === 0 ? 0 : devicePrivate;
+  }
+
+  /** Moves the pages of the range to private memory, and reads them there. 0, or why not. */
+  protected *takePrivate(range: HmmRange): Task<Errno> {
+    const privatePages = this.#privatePages;
+    if (privatePages === undefined) return EOPNOTSUPP;
+    const options = { select: SELECT_SYSTEM, owner: range.owner };
+    for (let tries = 0; tries < MOVES_MAX; tries++) {
+      const moved = yield* hmmRangeMigrate(range, options, privatePages.mover);
+      if (typeof moved === "number") return moved;
+      this.#request.fill(valid | write, 0, range.endPage - range.startPage);
+      const answer = yield* hmmRangeFault(range);
+      if (answer < 0) return answer;
+      if (range.pfns.subarray(0, answer).every((entry) => (entry & devicePrivate) !== 0)) return 0;
+    }
+    return EOPNOTSUPP;
   }
 
   /** Write-protects what will be copied, run by run. True: that has notified. */
@@ -266,9 +313,9 @@ export class Bringer {
     let hasNotified = false;
     for (let i = 0; i < pages.length; i++) {
       const from = pages[i] ?? 0;
-      if (!isFrame(pfns[from - startPage])) continue;
+      if (!isOfRam(pfns[from - startPage])) continue;
       let to = from + 1;
-      while (pages[i + 1] === to && isFrame(pfns[to - startPage])) {
+      while (pages[i + 1] === to && isOfRam(pfns[to - startPage])) {
         to++;
         i++;
       }
@@ -310,10 +357,14 @@ export class Bringer {
     const entry = this.#range.pfns[i] ?? 0;
     if (!entryIsValid(entry, DEFAULT_ENCODING)) return;
     const pfn = entryPfn(entry, DEFAULT_ENCODING);
-    const hold = holdFor(manner, this.#copyable[i] === 1 || pfn === ZERO_PFN);
+    const isPrivate = (entry & devicePrivate) !== 0;
+    const hold = isPrivate
+      ? privateHold(entry)
+      : holdFor(manner, this.#copyable[i] === 1 || pfn === ZERO_PFN);
     if (isPrefetch && hold === HOLD_SHARED) return;
     const old = pool.frameOf(page);
     if (old !== 0) pool.drop(old); // it allowed less
+    if (isPrivate && this.#bindKept(page, pfn, hold, isPrefetch)) return;
     const frame = pool.takeFor(page, !isPrefetch);
     if (frame === 0) {
       this.#isFull ||= !isPrefetch;
@@ -333,6 +384,18 @@ export class Bringer {
     this.counts.pagesToDevice++;
     if (isPrefetch) this.counts.prefetched++;
   }
+
+  /** True: the page has a kept frame, or it is lost. Holding the driver lock. */
+  #bindKept(page: number, pfn: number, hold: Hold, isPrefetch: boolean): boolean {
+    const privatePages = this.#privatePages;
+    const frame = privatePages?.frameWith(pfn) ?? 0;
+    const isLost = frame === 0 && privatePages?.isLost(pfn) === true;
+    if (frame === 0 && !isLost) return false;
+    const isBound = !isLost && this.#pool.bind(frame, page, pfn, hold);
+    if (isBound && !isPrefetch) this.#pool.pin(frame);
+    if (!isBound && !isPrefetch) this.#failures.push({ page, errno: isLost ? EIO : ENOMEM });
+    return true;
+  }
 }
 
 export interface BringerParts {
@@ -342,17 +405,24 @@ export interface BringerParts {
   readonly pool: FramePool;
   /** The GPU of the moment: a lost one is replaced. */
   readonly gpu: () => Gpu;
+  /** Undefined: it has no private memory. */
+  readonly privatePages?: PrivatePages | undefined;
   /** How long a page is tried for. */
   readonly timeoutMs: number;
 }
 
-/** A present page other than that of zeros, which nobody writes. */
-function isFrame(entry: number | undefined): boolean {
+/** A page of RAM other than that of zeros, which nobody writes. */
+function isOfRam(entry: number | undefined): boolean {
   return (
     entry !== undefined &&
     entryIsValid(entry, DEFAULT_ENCODING) &&
+    (entry & devicePrivate) === 0 &&
     entryPfn(entry, DEFAULT_ENCODING) !== ZERO_PFN
   );
+}
+
+function privateHold(entry: number): Hold {
+  return entryIsWritable(entry, DEFAULT_ENCODING) ? HOLD_PRIVATE : HOLD_PRIVATE_READ;
 }
 
 function holdFor(manner: Manner, isProtected: boolean): Hold {

@@ -30,11 +30,12 @@
  * that is right. Where frames are short, pages that the chunk uses must be known, or each service
  * evicts what the chunk needs next: so touch passes note them, and they are pinned.
  *
- *   V1  RAM is what counts. A pass changes copies alone. To undo it is to bring the pages that it
- *       stored to (DIRTY) from RAM again; nothing else has to be kept for that.
- *   V2  A commit checks and copies home all dirty pages in one section of the driver lock. So
- *       either every page that the chunk wrote was the device's, without a break, from before the
- *       pass until its bytes were home; or nothing was committed.
+ *   V1  RAM is what counts, or the shared memory of private pages. A pass changes copies alone. To
+ *       undo it is to bring the pages that it stored to (DIRTY) from there again; but for what only
+ *       the GPU has, of which there are backups (Q7 of private-pages.ts).
+ *   V2  A commit checks all dirty pages, and copies them home or makes them the GPU's, in one
+ *       section of the driver lock. So either every page that the chunk wrote was the device's,
+ *       without a break, from before the pass until then; or nothing was committed.
  *   V3  Progress. Pages of the chunk are pinned in the pool. After `staleMax` commits that failed,
  *       the driver lock is held during the whole pass: who wants to change a mapping waits for it.
  *   V4  A fault that cannot be served counts only if nothing else missed in a pass that stored: in
@@ -62,9 +63,10 @@ import {
   TASK_SIZE_PAGES,
 } from "../../driver-interface.ts";
 import { type Bringer, type PageWant, WANT_READ, WANT_WRITE } from "./bring.ts";
-import { type FramePool, HOLD_SHARED_WRITABLE } from "./frame-pool.ts";
+import { type FramePool, HOLD_PRIVATE, HOLD_SHARED_WRITABLE } from "./frame-pool.ts";
 import { type Gpu, type GpuFault, type GpuPass, LOST, type PassResult } from "./gpu.ts";
 import type { PageMap } from "./page-map.ts";
+import type { PrivatePages } from "./private-pages.ts";
 import { type WebGpuRecord, drainLog, noteHeldHere } from "./record.ts";
 import { addPrefetch } from "./prefetch.ts";
 import { DIRTY, FIRST_FRAME, USED } from "./wgsl/layout.ts";
@@ -127,12 +129,18 @@ export interface ChunkParts {
   readonly map: PageMap;
   readonly gpu: () => Gpu;
   readonly bringer: Bringer;
+  /** Undefined: it has no private memory. */
+  readonly privatePages?: PrivatePages | undefined;
   /** The thread is the program's, which changes mappings too. */
   readonly isOwnersThread?: boolean;
 }
 
 type Phase = "fast" | "list" | "touch" | "real";
 type Passed = ChunkOutcome | "again";
+/** Pages that must come before the next pass: those of rows, or what the pass has missed. */
+type Wanted =
+  | { readonly kind: "rows"; readonly missing: ReadonlyMap<number, boolean> }
+  | { readonly kind: "missed"; readonly faults: readonly GpuFault[]; readonly undone: number };
 
 const DONE: ChunkOutcome = { kind: "done" };
 const AGAIN = "again";
@@ -190,16 +198,38 @@ export class ChunkRunner {
     }
   }
 
+  /** A pass, and what it needs after it. The GPU is the pass's until it is committed, or undone. */
   *#pass(request: ChunkRequest): Task<Passed> {
-    const { record, pool } = this.#parts;
+    yield* this.lockGpu();
+    const passed = yield* this.#passLocked(request);
+    yield* this.unlockGpu();
+    if (passed === AGAIN) return AGAIN;
+    if (passed.kind === "rows") return yield* this.#fillRows(request, passed.missing);
+    return passed.kind === "missed" ? yield* this.#serveMissed(passed) : passed;
+  }
+
+  /** Q6 of private-pages.ts. */
+  *lockGpu(): Task<void> {
+    if (this.#parts.privatePages !== undefined) yield* this.#parts.record.gpuLock.lock();
+  }
+
+  *unlockGpu(): Task<void> {
+    if (this.#parts.privatePages !== undefined) yield* this.#parts.record.gpuLock.unlock();
+  }
+
+  *#passLocked(request: ChunkRequest): Task<Passed | Wanted> {
+    const { record, pool, privatePages } = this.#parts;
+    if (privatePages !== undefined && this.#phase !== "touch")
+      if ((yield* privatePages.backUp()) === LOST) return { kind: "lost" };
     const isLocked = this.#staleCommits >= request.staleMax && this.#phase !== "touch";
     yield* record.driverLock.lock();
     drainLog(record, pool.strike);
+    privatePages?.reclaim();
     const isDead = record.isDead !== 0;
     const missing = pool.missingInRows();
     if (!isLocked || isDead || missing.size > 0) yield* record.driverLock.unlock();
     if (isDead) return { kind: "fault", errno: ESRCH, fault: noFault(request) };
-    if (missing.size > 0) return yield* this.#fillRows(request, missing);
+    if (missing.size > 0) return { kind: "rows", missing };
     if (this.#kept.size > 0 && pool.lostPages !== this.#keptAt) {
       if (isLocked) yield* record.driverLock.unlock();
       return (yield* this.#undoKept()) ? AGAIN : { kind: "lost" };
@@ -261,7 +291,7 @@ export class ChunkRunner {
   }
 
   /** The pass has missed, or run out of fuel, or was a touch pass. */
-  *#afterMiss(request: ChunkRequest, result: PassResult): Task<Passed> {
+  *#afterMiss(request: ChunkRequest, result: PassResult): Task<Passed | Wanted> {
     const dirty = this.#toUndo(request, dirtyFrames(result.flags)); // of a touch pass: of rows
     if (!(yield* this.#restore(dirty))) return { kind: "lost" };
     if (!result.missed) {
@@ -273,10 +303,14 @@ export class ChunkRunner {
       this.#phase = "list";
       return AGAIN;
     }
+    return { kind: "missed", faults: result.faults, undone: dirty.length };
+  }
+
+  *#serveMissed({ faults, undone }: Wanted & { readonly kind: "missed" }): Task<Passed> {
     const { evictions } = this.#parts.pool;
-    const passed = yield* this.#serve(result.faults);
+    const passed = yield* this.#serve(faults);
     const isShort = this.#parts.pool.evictions !== evictions;
-    if (this.#phase === "list" && (isShort || dirty.length > UNDONE_MAX)) this.#phase = "touch";
+    if (this.#phase === "list" && (isShort || undone > UNDONE_MAX)) this.#phase = "touch";
     return passed;
   }
 
@@ -285,8 +319,9 @@ export class ChunkRunner {
     if (pass.program.isPure !== true) return dirty;
     const { pool } = this.#parts;
     if (this.#kept.size === 0) this.#keptAt = pool.lostPages;
-    for (const frame of dirty) if (frame < pool.frames) this.#kept.add(frame);
-    return dirty.filter((frame) => frame >= pool.frames);
+    const mayStay = (frame: number): boolean => frame < pool.frames && !pool.isKept(frame); // Q6
+    for (const frame of dirty) if (mayStay(frame)) this.#kept.add(frame);
+    return dirty.filter((frame) => !mayStay(frame));
   }
 
   /** False: the GPU is lost. */
@@ -312,7 +347,8 @@ export class ChunkRunner {
       const errno = address % 4 !== 0 ? EINVAL : page >= TASK_SIZE_PAGES ? EFAULT : 0;
       if (errno !== 0) failed.add(page, isWrite, errno);
       else if (pool.rows.frameFor(page) !== 0) failed.add(page, isWrite, EBUSY); // W4 of rows.ts
-      else if (pool.allows(page, isWrite)) this.counts.validFaults++;
+      else if (pool.allows(page, isWrite) || (isWrite && this.#resume(page)))
+        this.counts.validFaults++;
       else if (isWrite || !wants.has(page)) wants.set(page, isWrite ? WANT_WRITE : WANT_READ);
     }
     this.counts.faults += faults.length;
@@ -343,13 +379,22 @@ export class ChunkRunner {
     return { kind: "fault", errno: failed.errnoOf(first), fault: first }; // V4
   }
 
+  /** Q7 of private-pages.ts: this chunk does store to it. */
+  #resume(page: number): boolean {
+    const { privatePages, pool } = this.#parts;
+    if (privatePages?.resume(page) !== true) return false;
+    pool.pin(pool.frameOf(page));
+    return true;
+  }
+
   /**
    * V1: brings pages that a pass has stored to from RAM again; those that were struck meanwhile are
    * gone. False: the GPU is lost.
    */
-  *#restore(dirty: readonly number[]): Task<boolean> {
+  *#restore(stored: readonly number[]): Task<boolean> {
+    const { machine, record, pool, privatePages } = this.#parts;
+    const dirty = privatePages?.restore(stored) ?? stored;
     if (dirty.length === 0) return true;
-    const { machine, record, pool } = this.#parts;
     const startMs = monotonicMs();
     const bytes = new Uint8Array(dirty.length * PAGE_BYTES);
     const frames: number[] = [];
@@ -374,12 +419,14 @@ export class ChunkRunner {
     return !gpu.isLost;
   }
 
-  /** V2. Drops the driver lock if it is held. */
+  /** V2. Drops the driver lock if it is held. Holding gpuLock, if there is one. */
   *#commit(flags: Uint32Array, isLocked: boolean): Task<Passed> {
-    const { record, pool } = this.#parts;
+    const { record, pool, privatePages } = this.#parts;
     const dirty = dirtyFrames(flags);
+    const [home, stay] = [[] as number[], [] as number[]];
+    for (const frame of dirty) (pool.holdOf(frame) === HOLD_PRIVATE ? stay : home).push(frame);
     const startMs = monotonicMs();
-    const bytes = dirty.length === 0 ? undefined : yield* this.#parts.gpu().readFrames(dirty);
+    const bytes = home.length === 0 ? undefined : yield* this.#parts.gpu().readFrames(home);
     if (bytes === LOST) {
       if (isLocked) yield* this.#unlockHeld();
       return { kind: "lost" };
@@ -389,7 +436,8 @@ export class ChunkRunner {
     const pages = dirty.map((frame) => pool.pageOf(frame));
     drainLog(record, pool.strike);
     const isWhole = pages.every((page, i) => pool.frameOf(page) === dirty[i]);
-    if (isWhole && bytes !== undefined) yield* this.#writeHome(dirty, bytes);
+    if (isWhole && bytes !== undefined) yield* this.#writeHome(home, bytes);
+    if (isWhole && privatePages !== undefined) yield* privatePages.commit(stay);
     yield* record.driverLock.unlock();
     this.counts.commitMs += monotonicMs() - startMs;
     if (isWhole) return DONE;

@@ -33,7 +33,7 @@ import type { DeviceAccess } from "../device-fault.ts";
 import type { SnapshotPage } from "../driver.ts";
 import { type PageWant, WANT_READ, WANT_WRITE } from "./bring.ts";
 import type { ChunkParts, ChunkRunner } from "./chunk.ts";
-import { LOST } from "./gpu.ts";
+import { LOST, type Lost } from "./gpu.ts";
 import { drainLog } from "./record.ts";
 
 /** Pages that are moved at once. */
@@ -83,7 +83,7 @@ function* transferPart(
   onFault: () => void,
 ): Task<Failed> {
   const { parts, runner, access } = request;
-  const { record, pool, bringer, gpu } = parts;
+  const { record, pool, bringer } = parts;
   const isWrite = access === "write";
   const deadlineMs = monotonicMs() + request.timeoutMs;
   const pages = Array.from({ length: endPage - startPage }, (_, i) => startPage + i);
@@ -105,17 +105,38 @@ function* transferPart(
       if (late) return { errno: EBUSY, page: missing };
       continue;
     }
-    const frames = pages.map((page) => pool.frameOf(page));
-    const held = yield* gpu().readFrames(frames);
-    if (held === LOST) return { errno: ENODEV, page: startPage };
-    if (!isWrite) return copyOut(request, startPage, held);
-    copyIn(request, startPage, held);
-    gpu().writeFrames(frames, held);
-    const stored = yield* runner.storeHome(frames);
+    yield* runner.lockGpu();
+    const stored = yield* transferFrames(request, startPage, pages);
+    yield* runner.unlockGpu();
     if (stored === "done") return undefined;
     if (stored === LOST) return { errno: ENODEV, page: startPage };
     if (late) return { errno: EBUSY, page: startPage };
   }
+}
+
+/** Of pages that are there, on the GPU. */
+function* transferFrames(
+  request: Transfer,
+  startPage: number,
+  pages: readonly number[],
+): Task<"done" | "again" | Lost> {
+  const { parts, runner, access } = request;
+  const { pool, gpu, privatePages } = parts;
+  // What is stored is undone from backups, if it comes to that.
+  if (privatePages !== undefined && access === "write")
+    if ((yield* privatePages.backUp()) === LOST) return LOST;
+  const frames = pages.map((page) => pool.frameOf(page));
+  if (frames.includes(0)) return "again";
+  const held = yield* gpu().readFrames(frames);
+  if (held === LOST) return LOST;
+  if (access === "read") {
+    copyOut(request, startPage, held);
+    return "done";
+  }
+  if (!pages.every((page) => pool.allows(page, true))) return "again";
+  copyIn(request, startPage, held);
+  gpu().writeFrames(frames, held);
+  return yield* runner.storeHome(frames);
 }
 
 /** Bytes of the request that lie in a part: its place there, and in the request. */
@@ -130,7 +151,7 @@ function overlap(
   return { inPart: Math.max(0, address - start), from, to };
 }
 
-function copyOut(request: Transfer, startPage: number, held: Uint8Array): undefined {
+function copyOut(request: Transfer, startPage: number, held: Uint8Array): void {
   const { inPart, from, to } = overlap(request, startPage, held.length);
   request.bytes.set(held.subarray(inPart, inPart + to - from), from);
 }

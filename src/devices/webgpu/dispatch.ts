@@ -5,7 +5,7 @@
  * which WebGPU may run them. Of the device's Worker.
  */
 
-import { type DriverThread, HmmError, PAGE_BYTES } from "../../driver-interface.ts";
+import { type DriverThread, EIO, HmmError, PAGE_BYTES } from "../../driver-interface.ts";
 import type { ChunkOutcome, ChunkParts, ChunkRunner } from "./chunk.ts";
 import { WebGpuFault } from "./errors.ts";
 import type { GpuBound, GpuFault, GpuProgram } from "./gpu.ts";
@@ -28,6 +28,8 @@ export interface DispatchingDevice {
   dropShared(): Promise<void>;
   replaceGpu(): Promise<void>;
   publish(): void;
+  /** The error of what needs pages that went with a lost GPU. */
+  pagesLost(syscall: string): HmmError;
 }
 
 /** Workgroups of a kernel's first chunk: what a workgroup takes is not known then. */
@@ -160,6 +162,7 @@ function failureOf(
   const done = `${committed} of ${total} workgroups have run`;
   switch (outcome.kind) {
     case "fault":
+      if (outcome.errno === EIO) return session.pagesLost("dispatch");
       return faultError(outcome.errno, outcome.fault, groups, committed, total);
     case "stopped":
       return new HmmError("ECANCELED", "dispatch", `Cannot finish the dispatch: ${done}`);

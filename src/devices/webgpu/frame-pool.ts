@@ -2,8 +2,10 @@
  * @module devices/webgpu/frame-pool
  * The frames of the GPU's pool: which page each holds, by which right, and which may leave. Of the
  * device's Worker alone; where it says so, under the driver lock, for the record's filter is
- * changed (N2 of record.ts). RAM is the home of every page: a frame is a copy, and what a pass
- * wrote goes home when it is committed. So a frame that leaves is forgotten, and nothing is moved.
+ * changed (N2 of record.ts). A frame is a copy, and what a pass wrote goes home when it is
+ * committed. So a frame that leaves is forgotten, and nothing is moved. But for *kept* frames,
+ * which have the only bytes of a page (private-pages.ts): they are not evicted, and a page that is
+ * struck leaves its kept frame to nobody.
  *
  *     free ---> held ---> free        brought; struck or evicted
  *                |  ^
@@ -18,7 +20,7 @@ import { Rows, type WantedRow } from "./rows.ts";
 import { FIRST_FRAME, GPU_FRAME_SHIFT, GPU_READ, GPU_WRITE } from "./wgsl/layout.ts";
 
 /** How a page is held. */
-export type Hold = 1 | 2 | 3 | 4;
+export type Hold = 1 | 2 | 3 | 4 | 5 | 6;
 /** A read copy; a CPU store notifies before it happens (mm/fault/track.ts). */
 export const HOLD_READ: Hold = 1;
 /** The page is exclusive to the device: a CPU load or store notifies before it happens. */
@@ -26,13 +28,17 @@ export const HOLD_EXCLUSIVE: Hold = 2;
 /** Others may write the frame unseen: a copy for one dispatch. It may be stored to if WRITABLE. */
 export const HOLD_SHARED: Hold = 3;
 export const HOLD_SHARED_WRITABLE: Hold = 4;
+/** In private memory of the device; others take it away before they use it. */
+export const HOLD_PRIVATE: Hold = 5;
+/** The same, and it may not be stored to: a fork has it as well, or it is mapped read-only. */
+export const HOLD_PRIVATE_READ: Hold = 6;
 
 function isShared(hold: number): boolean {
   return hold === HOLD_SHARED || hold === HOLD_SHARED_WRITABLE;
 }
 
 function isWritable(hold: number): boolean {
-  return hold === HOLD_EXCLUSIVE || hold === HOLD_SHARED_WRITABLE;
+  return hold === HOLD_EXCLUSIVE || hold === HOLD_SHARED_WRITABLE || hold === HOLD_PRIVATE;
 }
 
 export class FramePool implements ClockFrames {
@@ -45,6 +51,8 @@ export class FramePool implements ClockFrames {
   readonly #holds: Uint8Array;
   readonly #pins: Uint8Array;
   readonly #accessed: Uint8Array;
+  /** 1: it has the only bytes of a page. */
+  readonly #kept: Uint8Array;
   /** Free frames; the lowest is taken first, so that what is brought together lies together. */
   #free: number[] = [];
   #isSorted = true;
@@ -77,6 +85,7 @@ export class FramePool implements ClockFrames {
     this.#holds = new Uint8Array(all);
     this.#pins = new Uint8Array(all);
     this.#accessed = new Uint8Array(all);
+    this.#kept = new Uint8Array(all);
     for (let frame = frames - 1; frame >= FIRST_FRAME; frame--) this.#free.push(frame);
   }
 
@@ -131,7 +140,45 @@ export class FramePool implements ClockFrames {
   }
 
   isMapped(frame: number): boolean {
-    return this.#holds[frame] !== 0 && this.#pins[frame] === 0;
+    return this.#holds[frame] !== 0 && this.#pins[frame] === 0 && this.#kept[frame] === 0;
+  }
+
+  /** Frames of the pool that could be evicted. */
+  get evictable(): number {
+    let frames = 0;
+    for (let frame = FIRST_FRAME; frame < this.frames; frame++) if (this.isMapped(frame)) frames++;
+    return frames;
+  }
+
+  isPinned(frame: number): boolean {
+    return this.#pins[frame] === 1;
+  }
+
+  isKept(frame: number): boolean {
+    return this.#kept[frame] === 1;
+  }
+
+  /** The frame, which holds a page, is nobody else's until it is released. */
+  keep(frame: number): void {
+    this.#kept[frame] = 1;
+  }
+
+  /** Pairs with `keep`. If its page has been struck, the frame is free now. */
+  release(frame: number): void {
+    this.#kept[frame] = 0;
+    if (this.pageOf(frame) < 0) this.give(frame);
+  }
+
+  /** Whether a pass may store to the frame. */
+  mayBeStoredTo(frame: number): boolean {
+    const page = this.pageOf(frame);
+    return page >= 0 && this.allows(page, true);
+  }
+
+  /** Of a frame of HOLD_PRIVATE: its page may be stored to, or for a while not. */
+  allowStores(frame: number, isAllowed: boolean): void {
+    const rights = isAllowed ? GPU_READ | GPU_WRITE : GPU_READ;
+    this.#map.set(this.pageOf(frame), (frame << GPU_FRAME_SHIFT) | rights);
   }
 
   isAccessed(frame: number): boolean {
@@ -157,11 +204,13 @@ export class FramePool implements ClockFrames {
     return this.#map.entryOf(page) >>> GPU_FRAME_SHIFT;
   }
 
-  /** Whether the GPU may access the page as it is held. */
+  /** Whether the GPU may access the page as it is held: one of an active row, in its row. */
   allows(page: number, isWrite: boolean): boolean {
     const frame = this.frameOf(page);
-    if (frame >= this.frames)
-      return this.rows.isActive(frame) && (!isWrite || isWritable(this.holdOf(frame)));
+    const frameInRow = this.rows.frameFor(page);
+    if (frameInRow !== 0)
+      return frame === frameInRow && (!isWrite || isWritable(this.holdOf(frame)));
+    if (frame >= this.frames) return false;
     const needed = isWrite ? GPU_WRITE : GPU_READ;
     return (this.#map.entryOf(page) & needed) !== 0;
   }
@@ -234,7 +283,7 @@ export class FramePool implements ClockFrames {
     if (frame >= this.frames) {
       this.#rowPages--;
       this.#isRowOpen = true;
-    } else this.give(frame);
+    } else if (this.#kept[frame] === 0) this.give(frame);
   }
 
   /** Pages have changed: their copies are dropped. Driver lock. */

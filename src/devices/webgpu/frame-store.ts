@@ -29,6 +29,8 @@ type RowPlace = Pick<Row, "first" | "pages">;
 export class FrameStore {
   /** Of the pool, in the order of their frames. */
   readonly buffers: readonly GPUBuffer[];
+  /** Backups of frames, slot by slot; undefined: there are none. */
+  readonly backups: GPUBuffer | undefined;
   readonly #bufferFrames: number;
   readonly #frames: number;
   readonly #device: GPUDevice;
@@ -36,11 +38,12 @@ export class FrameStore {
   readonly #rows = new Map<number, { readonly pages: number; readonly buffer: GPUBuffer }>();
 
   /** Under the caller's error scopes. */
-  constructor(device: GPUDevice, shape: PoolShape) {
+  constructor(device: GPUDevice, shape: PoolShape, slots: number) {
     this.#device = device;
     this.#frames = shape.frames;
     this.#bufferFrames = shape.bufferFrames;
     this.buffers = framesByBuffer(shape).map((frames, i) => this.#make(`hmm pool ${i}`, frames));
+    this.backups = slots === 0 ? undefined : this.#make("hmm backups", slots);
   }
 
   #make(label: string, frames: number): GPUBuffer {
@@ -62,6 +65,7 @@ export class FrameStore {
 
   destroy(): void {
     this.haveRows([]);
+    this.backups?.destroy();
     for (const buffer of this.buffers) buffer.destroy();
   }
 

@@ -67,7 +67,7 @@ export interface PassResult {
   readonly flags: Uint32Array;
 }
 
-/** The device was lost. All that it held is gone; RAM has every page. */
+/** The device was lost. All that it held is gone. */
 export const LOST = "lost";
 export type Lost = typeof LOST;
 
@@ -80,6 +80,10 @@ export interface Gpu {
   /** Changes words of the page table before the next pass: all of them if the layout is new. */
   writeTable(firstWord: number, words: Uint32Array<ArrayBuffer>, layout: TableLayout): void;
   run(pass: GpuPass): Task<PassResult | Lost>;
+  /** Copies frames to slots of the backups, before the next pass. */
+  backUp(frames: readonly number[], slots: readonly number[]): void;
+  /** And back. */
+  restore(frames: readonly number[], slots: readonly number[]): void;
   /** The pages of frames, in their order, as the last pass left them. */
   readFrames(frames: readonly number[]): Task<Uint8Array<ArrayBuffer> | Lost>;
 }

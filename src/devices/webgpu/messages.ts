@@ -47,6 +47,8 @@ export interface WorkerStart {
   readonly memoryBytes: number;
   /** Of them, for direct ranges. */
   readonly rangeBytes: number;
+  /** Pages that kernels have stored to stay on the GPU (private-pages.ts). */
+  readonly isPrivate: boolean;
   readonly faultTimeoutMs: number;
   readonly loopRoundsMax: number;
   readonly isQuiet: boolean;

@@ -14,6 +14,7 @@ import {
   registerReleaser,
   resourceKind,
 } from "../../driver-interface.ts";
+import { endPrivateMemory, loseDirty } from "./private-memory.ts";
 import { WebGpuRecord, isHeldHere, logRange } from "./record.ts";
 
 export function recordOf({ machine, at }: HmmMirror): WebGpuRecord {
@@ -46,9 +47,13 @@ export const WEBGPU_DEVICE_OPS: number = registerMirrorOps("hmm-ts WebGPU device
   orphaned: (mirror) => putRecord(mirror.machine, recordOf(mirror)),
 });
 
-/** Drops a reference. The last one frees the record; its mirror is unregistered by then. */
+/**
+ * Drops a reference. The last one frees the record; its mirror is unregistered by then. But a
+ * record whose private memory has pages that nobody can have stays, to say so.
+ */
 export function* putRecord(machine: Machine, record: WebGpuRecord): Task<void> {
   if (!(yield* record.refs.put())) return;
+  if (!(yield* endPrivateMemory(machine, record))) return;
   yield* hmmMirrorForget(new HmmMirror(machine, record.mirror.at));
   yield* machine.heap.free(WebGpuRecord, record.at);
 }
@@ -56,6 +61,8 @@ export function* putRecord(machine: Machine, record: WebGpuRecord): Task<void> {
 /** A device whose Worker this thread is. */
 export const WORKER_RESOURCE: number = resourceKind("WebGPU device's Worker");
 
-registerReleaser(WORKER_RESOURCE, (memory, at) =>
-  putRecord(Machine.of(memory), WebGpuRecord.at(memory, at)),
-);
+registerReleaser(WORKER_RESOURCE, function* (memory, at) {
+  const record = WebGpuRecord.at(memory, at);
+  yield* loseDirty(record); // Q5 of private-memory.ts
+  yield* putRecord(Machine.of(memory), record);
+});

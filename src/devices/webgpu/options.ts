@@ -74,6 +74,13 @@ export interface WebGpuDeviceOptions {
    * take two to three times as long then.
    */
   readonly bufferBytesMax?: number;
+  /**
+   * Where pages are that kernels have stored to. `"ram"`: a dispatch copies them to RAM before it
+   * is over. `"private"`: they stay on the GPU alone until somebody else needs them, or there is no
+   * room for them; a quarter of what `memoryBytes` has for pages is for backups then, and what the
+   * GPU alone has is lost with it. Not on a `gpuDevice` of the program's own. Default `"ram"`.
+   */
+  readonly memory?: "ram" | "private";
   /** How long a fault may be retried while the mapping goes on changing. Default 1000. */
   readonly faultTimeoutMs?: number;
   /** Rounds of its loops that one invocation may make, 1 to 2^31. Default 2^28. */
@@ -160,6 +167,7 @@ const DEVICE_RULES: OptionRules<WebGpuDeviceOptions> = {
   loopRoundsMax: wholeNumber(1, 2 ** 31),
   bufferBytesMax: wholeNumber(PAGE_BYTES),
   rangeBytes: wholeNumber(0, MEMORY_MAX_BYTES, PAGE_BYTES),
+  memory: oneOf("ram", "private"),
   quiet: aBoolean,
   name: aText,
   worker: aFunction,
@@ -176,13 +184,18 @@ export function deviceOptions(given: WebGpuDeviceOptions): Omit<
 } {
   const options = takeOptions<WebGpuDeviceOptions>(refusalOf("device"), given, DEVICE_RULES);
   const { memoryBytes, faultTimeoutMs = 1000, loopRoundsMax = 2 ** 28, quiet = false } = options;
-  const { rangeBytes = 0 } = options;
+  const { rangeBytes = 0, memory = "ram" } = options;
+  if (memory === "private" && options.gpuDevice !== undefined)
+    throw refusalOf("device")(
+      'memory "private" is for devices with a Worker; leave gpuDevice out, or take "ram"',
+    );
   const rangeBytesMax = memoryBytes - MEMORY_MIN_BYTES;
   checkArgument(refusalOf("device"), "rangeBytes", rangeBytes, wholeNumber(0, rangeBytesMax));
   const { adapterTimeoutMs = 20_000, name = "WebGPU device", worker } = options;
   return {
     memoryBytes,
     rangeBytes,
+    isPrivate: memory === "private",
     faultTimeoutMs,
     loopRoundsMax,
     isQuiet: quiet,

@@ -70,6 +70,8 @@ export interface RealGpuOptions {
   readonly shape: PoolShape;
   /** Frames of rows, behind the pool's. */
   readonly rowFrames: number;
+  /** Frames that can be backed up. */
+  readonly slots: number;
   readonly driver: DriverThread;
   /** A completion of the device's record, for waiting. */
   readonly answered: Completion;
@@ -105,7 +107,7 @@ export class RealGpu implements Gpu {
   readonly #flags: Uint32Array;
 
   private constructor(options: RealGpuOptions) {
-    const { device, isOwn, shape, rowFrames, driver, answered } = options;
+    const { device, isOwn, shape, rowFrames, slots, driver, answered } = options;
     const { frames } = shape;
     this.device = device;
     this.#isOwn = isOwn;
@@ -116,7 +118,7 @@ export class RealGpu implements Gpu {
     const make = (label: string, size: number, usage: number): GPUBuffer =>
       device.createBuffer({ label, size, usage });
     const controlBytes = controlWords(frames) * 4;
-    this.#store = new FrameStore(device, shape);
+    this.#store = new FrameStore(device, shape, slots);
     this.#control = make("hmm control", controlBytes, STORAGE | COPY_SRC | COPY_DST);
     this.#parameters = make("hmm parameters", PARAMETER_WORDS * 4, UNIFORM | COPY_DST);
     this.#controlRead = make("hmm control read", (FLAGS + frames) * 4, MAP_READ | COPY_DST);
@@ -283,6 +285,31 @@ export class RealGpu implements Gpu {
       faults: Array.from({ length: count }, (_, i) => faultAt(words, FAULT_LIST + i * FAULT_WORDS)),
       flags: this.#flags,
     };
+  }
+
+  backUp(frames: readonly number[], slots: readonly number[]): void {
+    this.#copyBackups(frames, slots, false);
+  }
+
+  restore(frames: readonly number[], slots: readonly number[]): void {
+    this.#copyBackups(frames, slots, true);
+  }
+
+  #copyBackups(frames: readonly number[], slots: readonly number[], isBack: boolean): void {
+    const { backups } = this.#store;
+    if (this.isLost || backups === undefined) return;
+    const encoder = this.device.createCommandEncoder();
+    for (const { buffer, offsetBytes, index, count } of this.#store.runs(frames)) {
+      for (let i = index, next = i; i < index + count; i = next) {
+        const slot = slots[i] ?? 0;
+        while (next < index + count && slots[next] === slot + next - i) next++;
+        const at = offsetBytes + (i - index) * PAGE_BYTES;
+        const [from, to] = isBack ? [backups, buffer] : [buffer, backups];
+        const [fromAt, toAt] = isBack ? [slot * PAGE_BYTES, at] : [at, slot * PAGE_BYTES];
+        encoder.copyBufferToBuffer(from, fromAt, to, toAt, (next - i) * PAGE_BYTES);
+      }
+    }
+    this.device.queue.submit([encoder.finish()]);
   }
 
   *readFrames(frames: readonly number[]): Task<Uint8Array<ArrayBuffer> | Lost> {

@@ -44,6 +44,7 @@ import {
   u32,
   plainLoad,
   RefCount,
+  WaitQueue,
 } from "../../driver-interface.ts";
 
 /** Entries of the log. */
@@ -51,13 +52,25 @@ export const LOG_MAX = 64;
 /** Words of the filter: one for the 2 MiB blocks whose number is the same modulo this. */
 export const FILTER_WORDS = 256;
 const BLOCK_SHIFT = 9;
-const COUNTERS = 24;
+const COUNTERS = 32;
+/** Frames of private memory that may be wanted home by name. */
+export const WANTED_MAX = 32;
+/** Parts of the private memory. */
+export const CHUNKS_MAX = 64;
 
 export interface WebGpuRecord extends StructView {
   readonly mirror: HmmMirrorRecord;
   readonly driverLock: Mutex;
   readonly refs: RefCount;
   readonly answered: Completion;
+  readonly gpuLock: Mutex;
+  readonly requested: Completion;
+  readonly served: WaitQueue;
+  worker: number;
+  wantedCount: number;
+  readonly wanted: WordArray;
+  chunkCount: number;
+  readonly chunks: WordArray;
   logged: number;
   isDead: number;
   invalidations: number;
@@ -71,6 +84,14 @@ export const WebGpuRecord: Struct<WebGpuRecord> = struct<WebGpuRecord>("webgpuDe
   driverLock: embed(Mutex, "log, filter; RAM while it is copied for the device", "driverLock"),
   refs: embed(RefCount, "1 for the mirror's registration, 1 for its Worker; at 0 it is freed"),
   answered: embed(Completion, "the GPU has answered what its Worker waits for"),
+  gpuLock: embed(Mutex, "DIRTY pages: held during a pass, and while they are read", "gpuLock"),
+  requested: embed(Completion, "its Worker is to bring pages home"),
+  served: embed(WaitQueue, "waits for the state of a private frame"),
+  worker: u32("atomic", "the thread that serves (liveAgent)"),
+  wantedCount: u32("driverLock", "frames in `wanted`; WANTED_MAX + 1: and others"),
+  wanted: array(WANTED_MAX, "driverLock", "frames whose bytes are wanted home"),
+  chunkCount: u32("const", "parts of the private memory; 0: it has none"),
+  chunks: array(CHUNKS_MAX, "const", "webgpuPrivateChunk (private-memory.ts)"),
   logged: u32("driverLock", "entries of the log"),
   isDead: u32("driverLock", "1: the address space is gone, or the thread that opened the device"),
   invalidations: u32("driverLock", "calls of invalidate: statistics"),
@@ -131,6 +152,9 @@ export function drainLog(
 export function initRecord(record: WebGpuRecord): void {
   record.driverLock.init();
   record.answered.init();
+  record.gpuLock.init();
+  record.requested.init();
+  record.served.init();
   record.refs.init(2);
 }
 

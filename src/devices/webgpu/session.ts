@@ -2,12 +2,13 @@
  * @module devices/webgpu/session
  * A device as its Worker has it: the record and the mirror, the pool, the GPU of the moment, and
  * the orders that are carried out on them, one at a time. A lost GPU is replaced: RAM has every
- * page, so nothing is lost with it but time.
+ * page, so nothing is lost with it but time; or what kernels had stored to private pages.
  */
 
 import {
   addResource,
   DriverThread,
+  EIO,
   EMFILE,
   ENODEV,
   HmmError,
@@ -15,7 +16,9 @@ import {
   PAGE_BYTES,
   bug,
   errnoName,
+  liveAgent,
   removeResource,
+  runDaemon,
   type Errno,
 } from "../../driver-interface.ts";
 import { DeviceFault } from "../device-fault.ts";
@@ -35,8 +38,11 @@ import type {
   ResourceSpec,
   WorkerStart,
 } from "./messages.ts";
+import { framesFor } from "./memory-plan.ts";
 import { WORKER_RESOURCE, putRecord } from "./mirror-ops.ts";
 import { PageMap } from "./page-map.ts";
+import { lostText } from "./private-memory.ts";
+import { PrivatePages } from "./private-pages.ts";
 import { GpuMemoryError, RealGpu } from "./real-gpu.ts";
 import type { PoolShape } from "./wgsl/layout.ts";
 import { WgslProgram } from "./real-program.ts";
@@ -64,6 +70,8 @@ export class Session {
   readonly #programs = new Map<string, WgslProgram>();
   readonly #resources = new Map<number, Resource>();
   readonly #current: CurrentGpu;
+  /** The task that serves other threads; undefined: the device has no private memory. */
+  readonly #serving: Promise<void> | undefined;
 
   private constructor(opened: Opened, bringer: Bringer, gpu: CurrentGpu, adapter: AdapterReport) {
     const { driver, record, mirror, start, pool, map, slot } = opened;
@@ -84,8 +92,14 @@ export class Session {
       gpu: () => gpu.gpu,
       bringer,
       isOwnersThread: opened.isOwn,
+      privatePages: opened.privatePages,
     };
     this.runner = new ChunkRunner(this.parts);
+    const { privatePages } = opened;
+    if (privatePages !== undefined) {
+      const serving = privatePages.serve(() => this.publish());
+      this.#serving = runDaemon(machine.memory, serving, "WebGPU device's server");
+    }
   }
 
   /** Rejects with HmmError, and leaves nothing behind. */
@@ -123,12 +137,18 @@ export class Session {
     const map = new PageMap(leavesMax);
     const { poolFrames, rowFrames } = framesFor(start);
     const pool = new FramePool(poolFrames, record, map, rowFrames);
-    const opened = { driver, record, mirror, start, pool, map, slot, isOwn };
-    const current: CurrentGpu = { gpu: await makeGpu(opened, device, pools) };
+    const base = { driver, record, mirror, start, pool, map, slot, isOwn };
+    const current: CurrentGpu = { gpu: await makeGpu(base, device, pools) };
     const timeoutMs = start.faultTimeoutMs;
     const gpu = (): RealGpu => current.gpu;
+    const { slots } = framesFor(start);
+    const privatePages = start.isPrivate
+      ? new PrivatePages({ machine, record, pool, gpu, slots })
+      : undefined;
+    record.worker = liveAgent(machine.memory);
+    const opened = { ...base, privatePages };
     const bringer = await driver.run(
-      Bringer.open({ machine, mirror, record, pool, gpu, timeoutMs }),
+      Bringer.open({ machine, mirror, record, pool, gpu, privatePages, timeoutMs }),
     );
     if (typeof bringer === "number") throw notMade(bringer);
     const session = new Session(opened, bringer, current, report);
@@ -161,7 +181,8 @@ export class Session {
     }
     this.losses++;
     this.gpu.destroy();
-    const { pool, map } = this.parts;
+    const { pool, map, privatePages } = this.parts;
+    if (privatePages !== undefined) await this.driver.run(privatePages.loseAll());
     const { device, report, pools } = await acquireDevice(
       this.start.adapter,
       pool.frames,
@@ -280,8 +301,16 @@ export class Session {
     await this.dropShared();
     const { errno, page } = outcome;
     if (errno === 0) return outcome;
+    if (errno === EIO) throw this.pagesLost(access);
     const at = Math.max(address, page * PAGE_BYTES);
     throw new DeviceFault({ errno, address: at, access, item: undefined });
+  }
+
+  /** Of pages that went with a lost GPU. */
+  pagesLost(syscall: string): HmmError {
+    const why = `a GPU was lost, and with it what kernels had stored to ${lostText(this.record)}`;
+    const remedy = "give those pages up with munmap or madvise, and make them anew";
+    return new HmmError("EIO", syscall, `Cannot ${syscall}: ${why}; ${remedy}`);
   }
 
   async snapshot(address: number, lengthBytes: number): Promise<SnapshotPage[]> {
@@ -305,6 +334,7 @@ export class Session {
       bring: bringer.counts,
       chunk: this.runner.counts,
       pool,
+      privatePages: this.parts.privatePages,
       items: this.items,
       losses: this.losses,
     });
@@ -312,7 +342,12 @@ export class Session {
 
   /** Ends the device. No order is under way, and no map is pending. */
   async close(): Promise<void> {
-    const { bringer } = this.parts;
+    const { bringer, privatePages } = this.parts;
+    if (privatePages !== undefined) {
+      await this.driver.run(privatePages.flushAll());
+      await this.driver.run(privatePages.leave());
+      await this.#serving;
+    }
     await this.driver.run(bringer.close());
     const { machine } = this.driver;
     removeResource(machine.memory, this.#slot);
@@ -322,23 +357,12 @@ export class Session {
   }
 }
 
-/** Of a device's memory: two frames of the pool hold no page. */
-function framesFor({ memoryBytes, rangeBytes }: WorkerStart): {
-  poolFrames: number;
-  rowFrames: number;
-} {
-  return {
-    poolFrames: (memoryBytes - rangeBytes) / PAGE_BYTES,
-    rowFrames: rangeBytes / PAGE_BYTES,
-  };
-}
-
 /** The GPU of the moment. */
 interface CurrentGpu {
   gpu: RealGpu;
 }
 
-interface Opened {
+interface Base {
   readonly driver: DriverThread;
   readonly record: WebGpuRecord;
   readonly mirror: HmmMirror;
@@ -349,9 +373,13 @@ interface Opened {
   readonly isOwn: boolean;
 }
 
+interface Opened extends Base {
+  readonly privatePages: PrivatePages | undefined;
+}
+
 /** Of the shape, or of smaller buffers. Destroys the device when it fails. */
 async function makeGpu(
-  opened: Opened,
+  opened: Base,
   device: GPUDevice,
   shapes: readonly PoolShape[],
 ): Promise<RealGpu> {
@@ -360,9 +388,17 @@ async function makeGpu(
   let message = "";
   for (const shape of shapes) {
     try {
-      const rowFrames = opened.pool.rows.frames;
-      const { isOwn } = opened;
-      const gpu = await RealGpu.create({ device, isOwn, shape, rowFrames, driver, answered });
+      const { isOwn, start } = opened;
+      const { rowFrames, slots } = framesFor(start);
+      const gpu = await RealGpu.create({
+        device,
+        isOwn,
+        shape,
+        rowFrames,
+        slots,
+        driver,
+        answered,
+      });
       map.forget();
       map.flush((firstWord, words) => gpu.writeTable(firstWord, words, map.layout));
       return gpu;

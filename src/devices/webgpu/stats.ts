@@ -9,6 +9,7 @@ import type { DeviceStats } from "../driver.ts";
 import type { BringCounts } from "./bring.ts";
 import type { ChunkCounts } from "./chunk.ts";
 import type { FramePool } from "./frame-pool.ts";
+import type { PrivatePages } from "./private-pages.ts";
 import { WebGpuRecord, invalidationsOf } from "./record.ts";
 
 /** What a WebGPU device has done, besides what every device counts. Times in milliseconds. */
@@ -27,6 +28,12 @@ export interface WebGpuStats extends DeviceStats {
   readonly losses: number;
   /** Bytes that were read back from device memory. */
   readonly bytesToHost: number;
+  /** Pages that were read back from the GPU alone: others needed them, or there was no room. */
+  readonly pagesReadBack: number;
+  /** Times that a thread had to wait for a page that the GPU alone had. */
+  readonly homeRequests: number;
+  /** Pages that were copied on the GPU before a pass, to undo it. */
+  readonly pagesBackedUp: number;
   /** In hmm, until pages were had, with the copying. */
   readonly collectMs: number;
   /** In copying pages to device memory. */
@@ -63,6 +70,9 @@ const NAMES = [
   "runUs",
   "commitUs",
   "restoreUs",
+  "pagesReadBack",
+  "homeRequests",
+  "pagesBackedUp",
 ] as const;
 type Name = (typeof NAMES)[number];
 
@@ -70,6 +80,7 @@ export interface StatsSources {
   readonly bring: BringCounts;
   readonly chunk: ChunkCounts;
   readonly pool: FramePool;
+  readonly privatePages: PrivatePages | undefined;
   readonly items: number;
   readonly losses: number;
 }
@@ -77,13 +88,14 @@ export interface StatsSources {
 /** As the device's Worker. */
 export function publishStats(record: WebGpuRecord, sources: StatsSources): void {
   const { bring, chunk, pool, items, losses } = sources;
+  const { readBack = 0, requests = 0, backedUp = 0 } = sources.privatePages?.counts ?? {};
   const values: Record<Name, number> = {
     faults: chunk.faults,
     batches: chunk.batches,
     validFaults: chunk.validFaults,
     prefetched: bring.prefetched,
     pagesToDevice: bring.pagesToDevice,
-    pagesToHost: chunk.pagesToHost,
+    pagesToHost: chunk.pagesToHost + readBack,
     evictions: pool.evictions,
     dropped: pool.struck,
     retries: bring.retries,
@@ -100,6 +112,9 @@ export function publishStats(record: WebGpuRecord, sources: StatsSources): void 
     runUs: chunk.runMs * 1000,
     commitUs: chunk.commitMs * 1000,
     restoreUs: chunk.restoreMs * 1000,
+    pagesReadBack: readBack,
+    homeRequests: requests,
+    pagesBackedUp: backedUp,
   };
   for (const [i, name] of NAMES.entries()) record.counters.set(i, values[name]);
 }
@@ -133,6 +148,9 @@ export function readStats(record: WebGpuRecord): WebGpuStats {
     lockedPasses: value("lockedPasses"),
     losses: value("losses"),
     bytesToHost: value("pagesToHost") * PAGE_BYTES,
+    pagesReadBack: value("pagesReadBack"),
+    homeRequests: value("homeRequests"),
+    pagesBackedUp: value("pagesBackedUp"),
     collectMs: value("collectUs") / 1000,
     copyMs: value("copyUs") / 1000,
     runMs: value("runUs") / 1000,

@@ -17,6 +17,7 @@ import {
   type AddressSpace,
   type DriverHandle,
   type Errno,
+  type Machine,
   type Mm,
   type Task,
 } from "../../driver-interface.ts";
@@ -39,6 +40,7 @@ import {
   makeTexture,
 } from "./bindings.ts";
 import type { AdapterReport, DispatchOrder } from "./messages.ts";
+import { framesFor } from "./memory-plan.ts";
 import { WEBGPU_DEVICE_OPS, putRecord } from "./mirror-ops.ts";
 import {
   type WebGpuDeviceOptions,
@@ -48,9 +50,11 @@ import {
   dispatchOptions,
   kernelOptions,
 } from "./options.ts";
+import { PRIVATE_PAGES_MAX, endPrivateMemory, makePrivateMemory } from "./private-memory.ts";
 import { WebGpuRecord, initRecord } from "./record.ts";
 import { type WebGpuStats, readStats } from "./stats.ts";
 import { OwnLink } from "./own-link.ts";
+import { FIRST_FRAME } from "./wgsl/layout.ts";
 import { type DeviceLink, WorkerLink } from "./worker-link.ts";
 
 /** What one dispatch of a kernel did, in numbers. */
@@ -138,7 +142,7 @@ export class WebGpuDevice implements Device<WebGpuKernelOptions> {
   static async create(space: AddressSpace, options: WebGpuDeviceOptions): Promise<WebGpuDevice> {
     checkArgument(refusalOf("device"), "space", space, anAddressSpace);
     const { name, worker, gpuDevice, ...given } = deviceOptions(options);
-    const owned = await openRecord(space);
+    const owned = await openRecord(space, privatePagesOf(given));
     const { driver, record } = owned;
     const start = { ...given, machine: driver.handle, recordAt: record.at };
     const machine = (): DriverHandle => driver.handle;
@@ -294,10 +298,16 @@ interface OwnedRecord {
   readonly record: WebGpuRecord;
 }
 
-async function openRecord(space: AddressSpace): Promise<OwnedRecord> {
+/** Pages of a device's private memory: as many as the pool may hold. */
+function privatePagesOf(options: Parameters<typeof framesFor>[0]): number {
+  if (!options.isPrivate) return 0;
+  return Math.min(framesFor(options).poolFrames - FIRST_FRAME, PRIVATE_PAGES_MAX);
+}
+
+async function openRecord(space: AddressSpace, privatePages: number): Promise<OwnedRecord> {
   const driver = DriverThread.open(space);
   try {
-    const record = await driver.runOnSpace(space, (mm) => makeRecord(driver, mm));
+    const record = await driver.runOnSpace(space, (mm) => makeRecord(driver, mm, privatePages));
     if (typeof record !== "number") return { driver, record };
     const remedy = "create the space with more heapBytes, or dispose of other devices";
     const why = `the core answered ${errnoName(record)}`;
@@ -309,19 +319,33 @@ async function openRecord(space: AddressSpace): Promise<OwnedRecord> {
 }
 
 /** On `mm`, of which the caller has a user. */
-function* makeRecord({ machine }: DriverThread, mm: Mm): Task<WebGpuRecord | Errno> {
+function* makeRecord(
+  { machine }: DriverThread,
+  mm: Mm,
+  privatePages: number,
+): Task<WebGpuRecord | Errno> {
   const at = yield* machine.heap.alloc(WebGpuRecord);
   if (at === 0) return ENOMEM;
   const record = WebGpuRecord.at(machine.memory, at);
   initRecord(record);
+  if (!(yield* makePrivateMemory(machine, record, privatePages))) {
+    yield* freeRecord(machine, record);
+    return ENOMEM;
+  }
   const mirror = new HmmMirror(machine, record.mirror.at);
   mirror.init(WEBGPU_DEVICE_OPS);
   yield* mm.mmapLock.downWrite();
   const errno = yield* hmmMirrorRegister(mirror, mm);
   yield* mm.mmapLock.upWrite();
   if (errno === 0) return record;
-  yield* machine.heap.free(WebGpuRecord, at);
+  yield* freeRecord(machine, record);
   return errno;
+}
+
+/** Of a device that nobody knows of yet. */
+function* freeRecord(machine: Machine, record: WebGpuRecord): Task<void> {
+  yield* endPrivateMemory(machine, record);
+  yield* machine.heap.free(WebGpuRecord, record.at);
 }
 
 /** Pairs with `openRecord`, in its thread. The Worker has ended, or never began. */

@@ -18,6 +18,7 @@ import { HmmError, SegmentationFault } from "../../sync/errors.ts";
 import { isAlerted } from "../../sync/death/panic.ts";
 import type { Task } from "../../sync/tasks/task.ts";
 import { faultFast } from "./anonymous.ts";
+import { explainDevice } from "./device-private.ts";
 import { handleMmFault } from "./fault.ts";
 import { FAULT_RETRY } from "./vm-fault.ts";
 import type { Mm } from "../mm-struct.ts";
@@ -249,8 +250,13 @@ function* throwFault(
     return;
   }
   if (result !== EFAULT) {
-    const reason = `its source, or the device that has it, cannot give it (${errnoName(result)})`;
-    const remedy = "look at what the source's read function threw, or at the device";
+    const explained = explainDevice(machine, yield* framePfn(machine, mm, page));
+    const reason =
+      explained ?? `its source, or the device that has it, cannot give it (${errnoName(result)})`;
+    const remedy =
+      explained === undefined
+        ? "look at what the source's read function threw, or at the device"
+        : "give those pages up with munmap or madvise, and make them anew";
     throw new SegmentationFault(address, isWrite ? "write" : "read", reason, "SIGBUS", remedy);
   }
   const refusal = yield* explainFault(machine, mm, page, isWrite);

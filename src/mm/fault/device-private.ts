@@ -31,6 +31,8 @@ export interface DeviceMemoryOps extends DeviceFrameOps {
    * it at almost any cost. Linux: `dev_pagemap_ops.migrate_to_ram`.
    */
   readonly migrateToRam: (fault: VmFault, device: DeviceMemory) => Task<Errno>;
+  /** Why a page of `device` cannot be brought back, in words, for the error of an access. */
+  readonly explain?: (device: DeviceMemory) => string;
 }
 
 const deviceMemoryOps: NameRegistry<DeviceMemoryOps> = new NameRegistry(
@@ -56,6 +58,13 @@ export function* devicePrivateFault(fault: VmFault): Task<Errno> {
   const result = yield* deviceMemoryOps.get(device.opsId).migrateToRam(fault, device);
   yield* machine.ram.refs.pagePut(pfn);
   return result;
+}
+
+/** What the driver of the device that frame `pfn` is in says of its failures, if it does. */
+export function explainDevice({ memory, ram }: Machine, pfn: number): string | undefined {
+  if (ram.sections.deviceKindOf(pfn) === 0) return undefined;
+  const device = DeviceMemory.at(memory, ram.sections.deviceOf(pfn));
+  return deviceMemoryOps.get(device.opsId).explain?.(device);
 }
 
 /**

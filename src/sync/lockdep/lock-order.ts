@@ -20,6 +20,7 @@ export const LOCK_ORDER: string = `
   lock mmapLock: rwsem: the vma tree of an address space; held for reading while it is walked or faulted in
   lock notifierSrcu: srcu: the memory of subscriptions while their callbacks run
   lock mirrorsSem: rwsem: the mirrors of an hmm; held for reading across driver callbacks
+  lock gpuLock: mutex: pages that only a GPU has, while it computes or they are read back
   lock driverLock: mutex: a driver's page table, and its use of translations
   lock pageTableLock: spinlock: that a private frame's users are judged and its entry made writable in one step; mm.hmm
   lock sourcesLock: spinlock: which files have a source, and that one is claimed or ends
@@ -39,6 +40,7 @@ export const LOCK_ORDER: string = `
 
   order mmapLock < notifierSrcu < mirrorsSem < driverLock
   order mmapLock < mmapLock
+  order gpuLock < driverLock
   order driverLock < mirrorClaim, mirrorOpsLock, deviceSpacesLock, migrationsLock
   order driverLock < pageTableLock, pageCacheLock, rangesLock, notifierLock, srcuQueueLock, slabLock, ramLock
   order sourcesLock < pageCacheLock

@@ -25,6 +25,8 @@ export interface ExactnessOptions {
   readonly isPure: boolean;
   /** The device works on a GPUDevice of this thread's. */
   readonly isOwn: boolean;
+  /** Pages that kernels have stored to stay on the GPU. Not with `isOwn`. */
+  readonly isPrivate: boolean;
 }
 
 export interface ExactnessReport {
@@ -170,7 +172,7 @@ function pieceOf(pages: number): number {
 }
 
 export async function checkExactness(options: ExactnessOptions): Promise<ExactnessReport> {
-  const { seed, devicePages, isDisturbed, isSplit, isPure, isOwn } = options;
+  const { seed, devicePages, isDisturbed, isSplit, isPure, isOwn, isPrivate } = options;
   const { code, workgroups, regions } = generateKernel(seed, isPure);
   const { starts, pages } = layoutOf(regions);
   await using space = await AddressSpace.create({ ramBytes: pages * PAGE_BYTES * 3 + 2 ** 23 });
@@ -186,6 +188,7 @@ export async function checkExactness(options: ExactnessOptions): Promise<Exactne
     ...(gpuDevice === undefined ? {} : { gpuDevice }),
     memoryBytes: (devicePages + 2 + rowPages) * PAGE_BYTES,
     rangeBytes: rowPages * PAGE_BYTES,
+    memory: isPrivate ? "private" : "ram",
     faultTimeoutMs: 30_000,
     ...(isSplit ? { bufferBytesMax: pieceOf(devicePages + 2) * PAGE_BYTES } : {}),
   });

@@ -6,7 +6,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { Worker } from "node:worker_threads";
-import { AddressSpace, HmmError } from "../../../src/index.ts";
+import { AddressSpace, HmmError, SegmentationFault } from "../../../src/index.ts";
 import { WebGpuDevice, type WebGpuDeviceOptions } from "../../../src/webgpu.ts";
 import { missingGpu } from "./find-gpu.ts";
 import {
@@ -47,10 +47,11 @@ function newControl(): Int32Array {
   return new Int32Array(new SharedArrayBuffer(CONTROL_WORDS * 4));
 }
 
-async function openStage(memoryBytes: number): Promise<Stage> {
+async function openStage(memoryBytes: number, memory: "ram" | "private" = "ram"): Promise<Stage> {
   const space = await AddressSpace.create({ ramBytes: 2 ** 24 });
   const control = newControl();
-  const device = await WebGpuDevice.create(space, { memoryBytes, worker: losing(control) });
+  const worker = losing(control);
+  const device = await WebGpuDevice.create(space, { memoryBytes, memory, worker });
   const end = async (): Promise<void> => {
     await device[Symbol.asyncDispose]();
     await space[Symbol.asyncDispose]();
@@ -106,6 +107,62 @@ test("lost at each step of a dispatch", { skip, timeout }, () => loseEverywhere(
 
 test("lost among evictions and chunks that are halved", { skip, timeout }, () =>
   loseEverywhere(6 * PAGE, 5),
+);
+
+/** Dispatches that follow each other without a load of the CPU. */
+const CHAIN = 3;
+
+/** A chain over pages that the GPU alone has; what it was lost with is said, and nothing else. */
+async function loseInChain({ space, device }: Stage, at: number, sum: number): Promise<void> {
+  await space.madvise(at, PAGES * PAGE, "dontneed");
+  await space.madvise(sum, PAGE, "dontneed");
+  const kernel = device.kernel({ code: CODE, entryPoint: "main" });
+  let runs = 0;
+  let isLost = false;
+  try {
+    for (; runs < CHAIN; runs++) await kernel.dispatch(PAGES, { args: [at, sum] });
+  } catch (error) {
+    assert.equal(codeOf(error), "EIO", String(error));
+    isLost = true;
+  }
+  let sigbus = 0;
+  for (let page = 0; page < PAGES; page++) {
+    try {
+      const value = space.u32.load(at + page * PAGE);
+      // Chunks of the dispatch that failed may have run.
+      assert.ok(value === runs || (isLost && value === runs + 1), `page ${page} has ${value}`);
+    } catch (error) {
+      assert.ok(error instanceof SegmentationFault && error.signal === "SIGBUS", String(error));
+      sigbus++;
+    }
+  }
+  assert.ok(!isLost || sigbus > 0 || runs < CHAIN);
+}
+
+async function loseChains(memoryBytes: number, stride: number): Promise<void> {
+  await using stage = await openStage(memoryBytes, "private");
+  const { space, control } = stage;
+  const at = await space.mmap(PAGES * PAGE);
+  const sum = await space.mmap(PAGE);
+  for (const isAfter of [0, 1]) {
+    for (let step = 1; ; step += stride) {
+      control[IS_AFTER] = isAfter;
+      control[STEPS_LEFT] = step;
+      await loseInChain(stage, at, sum);
+      const hasLost = (control[STEPS_LEFT] ?? 0) <= 0;
+      control[STEPS_LEFT] = 0;
+      if (!hasLost) break;
+    }
+  }
+  await loseInChain(stage, at, sum);
+}
+
+test("lost at steps of a chain whose pages stay on the GPU", { skip, timeout }, () =>
+  loseChains(2 ** 20, 3),
+);
+
+test("lost while such pages make room for others", { skip, timeout }, () =>
+  loseChains(8 * PAGE, 17),
 );
 
 test("lost at each step of a read and a write", { skip, timeout }, async () => {

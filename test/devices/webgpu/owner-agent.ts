@@ -7,11 +7,12 @@ import { WebGpuDevice } from "../../../src/webgpu.ts";
 export interface OwnerStart {
   readonly handle: AddressSpaceHandle;
   readonly at: number;
+  readonly memory?: "ram" | "private";
 }
 
-const { handle, at } = workerData as OwnerStart;
+const { handle, at, memory = "ram" } = workerData as OwnerStart;
 const space = await AddressSpace.attach(handle);
-const device = await WebGpuDevice.create(space, { memoryBytes: 2 ** 20 });
+const device = await WebGpuDevice.create(space, { memoryBytes: 2 ** 20, memory });
 const code = "@compute @workgroup_size(64) fn main() { _ = atomic_add_u32(arg_ptr(0), 1u); }";
 await device.kernel({ code, entryPoint: "main" }).dispatch(1, { args: [at] });
 parentPort?.postMessage("used");

@@ -46,6 +46,7 @@ export class ModelGpu implements Gpu {
   readonly #pool: Uint32Array<ArrayBuffer>;
   readonly #losses: Cell;
   readonly #number: number;
+  readonly #backups = new Map<number, Uint32Array<ArrayBuffer>>();
   #table = new Uint32Array(0);
 
   /** `number`: how many GPUs of the device were lost before. More in `losses`, and it is lost. */
@@ -118,13 +119,24 @@ export class ModelGpu implements Gpu {
     };
   }
 
+  backUp(frames: readonly number[], slots: readonly number[]): void {
+    for (const [i, frame] of frames.entries())
+      this.#backups.set(slots[i] ?? 0, this.#pageOf(frame).slice());
+  }
+
+  restore(frames: readonly number[], slots: readonly number[]): void {
+    for (const [i, frame] of frames.entries())
+      this.#pageOf(frame).set(this.#backups.get(slots[i] ?? 0) ?? []);
+  }
+
+  #pageOf(frame: number): Uint32Array<ArrayBuffer> {
+    return this.#pool.subarray(frame * PAGE_WORDS, (frame + 1) * PAGE_WORDS);
+  }
+
   *readFrames(frames: readonly number[]): Task<Uint8Array<ArrayBuffer> | Lost> {
     if (yield* this.#answersLost()) return LOST;
     const words = new Uint32Array(frames.length * PAGE_WORDS);
-    for (const [i, frame] of frames.entries()) {
-      const page = this.#pool.subarray(frame * PAGE_WORDS, (frame + 1) * PAGE_WORDS);
-      words.set(page, i * PAGE_WORDS);
-    }
+    for (const [i, frame] of frames.entries()) words.set(this.#pageOf(frame), i * PAGE_WORDS);
     return new Uint8Array(words.buffer);
   }
 

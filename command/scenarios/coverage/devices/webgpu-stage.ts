@@ -15,11 +15,18 @@ import { type ChunkOutcome, ChunkRunner } from "../../../../src/devices/webgpu/c
 import { FramePool } from "../../../../src/devices/webgpu/frame-pool.ts";
 import { WEBGPU_DEVICE_OPS } from "../../../../src/devices/webgpu/mirror-ops.ts";
 import { PageMap } from "../../../../src/devices/webgpu/page-map.ts";
+import {
+  PRIVATE_MEMORY_OPS,
+  makePrivateMemory,
+} from "../../../../src/devices/webgpu/private-memory.ts";
+import { PrivatePages } from "../../../../src/devices/webgpu/private-pages.ts";
 import { WebGpuRecord, initRecord, withDriverLock } from "../../../../src/devices/webgpu/record.ts";
 import type { HmmMirror } from "../../../../src/hmm/mirror-record.ts";
 import { registerMirrorOps } from "../../../../src/hmm/mirror/mirror-ops.ts";
-import { PAGE_BYTES } from "../../../../src/mm/pte.ts";
+import { KIND_DEVICE_PRIVATE, PAGE_BYTES, pteKind, ptePfn } from "../../../../src/mm/pte.ts";
 import { assert } from "../../../../src/sync/errors.ts";
+import { Completion } from "../../../../src/sync/primitives/completion.ts";
+import { liveAgent } from "../../../../src/sync/tasks/identity.ts";
 import type { Task } from "../../../../src/sync/tasks/task.ts";
 import { ModelGpu, type ModelProgram } from "./model-gpu.ts";
 import { setWordOf, wordOf } from "./stage.ts";
@@ -66,6 +73,11 @@ export interface Variant {
   readonly devices: number;
   /** Whether the pages of a lost GPU are dropped. */
   readonly dropsLost: boolean;
+  /** Frames of private memory, 0 for none; its code, its half in the Worker, and the pool's. */
+  readonly privateFrames: number;
+  readonly memoryOpsId: number;
+  readonly PrivatePages: typeof PrivatePages;
+  readonly Pool: typeof FramePool;
 }
 
 const SHIPPED: Variant = {
@@ -76,6 +88,10 @@ const SHIPPED: Variant = {
   frames: DEFAULT_FRAMES,
   devices: 1,
   dropsLost: true,
+  privateFrames: 0,
+  memoryOpsId: PRIVATE_MEMORY_OPS,
+  PrivatePages,
+  Pool: FramePool,
 };
 
 /** What a device's Worker has for itself: made anew by each execution. */
@@ -83,7 +99,7 @@ interface Own {
   readonly record: WebGpuRecord;
   readonly pool: FramePool;
   readonly map: PageMap;
-  readonly runner: ChunkRunner;
+  readonly privatePages: PrivatePages | undefined;
   gpu: ModelGpu;
   outcome: string;
   errno: number;
@@ -100,6 +116,8 @@ export interface World {
   readonly variant: Variant;
   /** GPUs that are to be lost, so far. */
   readonly losses: Cell;
+  /** Once for each task that may need a page home, when it does not any more. */
+  readonly served: Completion;
   /** What a CPU thread has loaded. */
   readonly seen: number[];
   child: number;
@@ -107,9 +125,12 @@ export interface World {
 
 export type Body = (world: World, harness: HmmHarness) => Task<unknown>;
 
-function makeDevice(harness: HmmHarness, opsId: number): ModelDevice {
+function makeDevice(harness: HmmHarness, variant: Variant): ModelDevice {
+  const { opsId, privateFrames, memoryOpsId } = variant;
   const record = harness.alloc(WebGpuRecord);
   initRecord(record);
+  const memory = makePrivateMemory(harness.machine, record, privateFrames, memoryOpsId);
+  assert(harness.run(memory), "there is room for its private memory");
   return { record, mirror: harness.register(record.mirror, opsId), own: undefined };
 }
 
@@ -117,38 +138,59 @@ function makeWorld(harness: HmmHarness, variant: Variant): World {
   setWordOf(harness, READ_PAGE, 0, BEFORE);
   setWordOf(harness, WRITTEN_PAGE, 0, 0);
   const { machine } = harness;
-  const devices = Array.from({ length: variant.devices }, () => makeDevice(harness, variant.opsId));
-  const losses = new Cell(machine.memory, harness.run(machine.heap.allocWords(512)), "losses");
-  return { devices, variant, losses, seen: [], child: 0 };
+  const devices = Array.from({ length: variant.devices }, () => makeDevice(harness, variant));
+  const words = harness.run(machine.heap.allocWords(512));
+  const losses = new Cell(machine.memory, words, "losses");
+  const served = new Completion(machine.memory, words + 1, { name: "served" });
+  return { devices, variant, losses, served, seen: [], child: 0 };
 }
 
-function* openOwn(
-  world: World,
-  device: ModelDevice,
-  { machine }: HmmHarness,
-): Task<[Own, Bringer]> {
+/** What the tasks of a device's Worker share: made by the one that comes first. */
+function ownOf(world: World, index: number, { machine }: HmmHarness): Own {
   const { variant, losses } = world;
-  const { record, mirror } = device;
+  const device = world.devices[index];
+  assert(device !== undefined, "there are so many devices");
+  if (device.own !== undefined) return device.own;
+  const { record } = device;
   const map = new PageMap(2, 256);
-  const pool = new FramePool(variant.frames, record, map);
-  let own: Own | undefined = undefined;
+  const pool = new variant.Pool(variant.frames, record, map);
   const first = new variant.Gpu(record, variant.frames, losses, 0);
-  const gpu = (): ModelGpu => own?.gpu ?? first;
-  const parts = { machine, mirror, record, pool, gpu };
-  const bringer = yield* variant.Bringer.open({ ...parts, timeoutMs: 2 ** 30 });
+  const gpu = (): ModelGpu => device.own?.gpu ?? first;
+  const privatePages =
+    variant.privateFrames === 0
+      ? undefined
+      : new variant.PrivatePages({ machine, record, pool, gpu, slots: variant.privateFrames });
+  device.own = { record, pool, map, privatePages, gpu: first, outcome: "not over", errno: 0 };
+  return device.own;
+}
+
+function* openRunner(
+  world: World,
+  index: number,
+  harness: HmmHarness,
+): Task<[ChunkRunner, Bringer]> {
+  const { machine } = harness;
+  const own = ownOf(world, index, harness);
+  const { record, pool, map, privatePages } = own;
+  const { mirror } = world.devices[index] ?? { mirror: undefined };
+  assert(mirror !== undefined, "there are so many devices");
+  const parts = { machine, mirror, record, pool, privatePages, gpu: (): ModelGpu => own.gpu };
+  const bringer = yield* world.variant.Bringer.open({ ...parts, timeoutMs: 2 ** 30 });
   assert(typeof bringer !== "number", "a range can be had");
-  const runner = new ChunkRunner({ ...parts, map, bringer });
-  const made: Own = { record, pool, map, runner, gpu: first, outcome: "not over", errno: 0 };
-  own = made;
-  return [made, bringer];
+  return [new ChunkRunner({ ...parts, map, bringer }), bringer];
 }
 
 /** A chunk of one workgroup; on another GPU, if one is lost. */
-function* runProgram(world: World, own: Own, program: ModelProgram): Task<ChunkOutcome> {
+function* runProgram(
+  world: World,
+  own: Own,
+  runner: ChunkRunner,
+  program: ModelProgram,
+): Task<ChunkOutcome> {
   const { variant, losses } = world;
   const groups = [1, 1, 1] as const;
   for (let lost = 1; ; lost++) {
-    const outcome = yield* own.runner.run({
+    const outcome = yield* runner.run({
       pass: { program, first: 0, end: 1, groups, args: [], window: 0, bound: undefined },
       fuel: 1,
       fuelMax: 1,
@@ -157,6 +199,7 @@ function* runProgram(world: World, own: Own, program: ModelProgram): Task<ChunkO
       isStopped: () => false,
     });
     if (outcome.kind !== "lost") return outcome;
+    if (own.privatePages !== undefined) yield* own.privatePages.loseAll();
     if (variant.dropsLost) yield* withDriverLock(own.record, () => own.pool.dropAll());
     own.map.forget();
     own.gpu = new variant.Gpu(own.record, variant.frames, losses, lost);
@@ -166,17 +209,44 @@ function* runProgram(world: World, own: Own, program: ModelProgram): Task<ChunkO
 /** The Worker of device `index`: runs the programs one after the other. */
 export function chunks(programs: readonly ModelProgram[], index: number = 0): Body {
   return function* (world, harness) {
-    const device = world.devices[index];
-    assert(device !== undefined, "there are so many devices");
-    const [own, bringer] = yield* openOwn(world, device, harness);
+    const own = ownOf(world, index, harness);
+    const [runner, bringer] = yield* openRunner(world, index, harness);
     for (const program of programs) {
-      const outcome = yield* runProgram(world, own, program);
+      const outcome = yield* runProgram(world, own, runner, program);
       own.outcome = outcome.kind;
       own.errno = outcome.kind === "fault" ? outcome.errno : 0;
     }
-    device.own = own;
     yield* bringer.close();
+    if (own.privatePages === undefined) return;
+    yield* world.served.wait();
+    yield* own.privatePages.leave();
   };
+}
+
+/** The task of the Worker that brings pages home for others. */
+export const server: Body = function* (world, harness) {
+  const { record, privatePages } = ownOf(world, 0, harness);
+  assert(privatePages !== undefined, "the device has private memory");
+  record.worker = liveAgent(harness.machine.memory);
+  yield* privatePages.serve();
+};
+
+/** Another task beside a device with private memory: it may need pages home. */
+export function beside(body: Body): Body {
+  return function* (world, harness) {
+    yield* body(world, harness);
+    yield* world.served.complete();
+  };
+}
+
+/** What a page holds: in RAM, or on the GPU alone. */
+export function contentOf(world: World, harness: HmmHarness, page: number, index: number): number {
+  const pte = harness.entryOf(page);
+  const own = world.devices[0]?.own;
+  const frame =
+    pteKind(pte) === KIND_DEVICE_PRIVATE ? own?.privatePages?.frameWith(ptePfn(pte)) : 0;
+  if (own === undefined || frame === undefined || frame === 0) return wordOf(harness, page, index);
+  return own.gpu.wordOf(frame, index);
 }
 
 export function outcomeOf({ devices }: World, index: number = 0): string {
@@ -200,7 +270,7 @@ export function requireCoherent({ devices }: World, harness: HmmHarness): void {
     if (own === undefined) continue;
     for (const page of [READ_PAGE, WRITTEN_PAGE]) {
       const frame = own.pool.frameOf(page);
-      if (frame === 0 || isNoted(record, page)) continue;
+      if (frame === 0 || isNoted(record, page) || own.pool.isKept(frame)) continue;
       const [held, word] = [own.gpu.wordOf(frame, 0), wordOf(harness, page, 0)];
       assert(held === word, `the device holds ${held} of page ${page}, and RAM has ${word}`);
     }
@@ -209,7 +279,7 @@ export function requireCoherent({ devices }: World, harness: HmmHarness): void {
 
 /** `read`: what the chunk may have read. */
 export function checkSum(world: World, harness: HmmHarness, read: readonly number[]): void {
-  const sum = wordOf(harness, WRITTEN_PAGE, 0);
+  const sum = contentOf(world, harness, WRITTEN_PAGE, 0);
   const outcome = outcomeOf(world);
   const sums = outcome === "done" ? read.map((value) => value + 1) : [0];
   assert(sums.includes(sum), `the chunk is ${outcome}, and the sum ${sum}`);
@@ -227,15 +297,22 @@ export interface Parts {
   readonly preemptions?: number;
   /** Pages of the space. Default 2. */
   readonly pages?: number;
+  /** The task that may die once. */
+  readonly killable?: string;
 }
 
 export function make(parts: Parts): AnyScenario {
   const { name, summary, tasks, check, variant, expects, preemptions = 1, pages = 2 } = parts;
+  const { killable } = parts;
+  const dying = killable === undefined ? {} : { killable: [killable] };
+  const deaths = killable === undefined ? {} : { deaths: 1 };
   return harnessScenario<World>({
     name: `coverage/devices/${name}`,
     summary,
-    exploration: { engine: "bounded", preemptions, timeouts: 0 },
-    mayRemain: ["table", "vma", "mm", "frame"],
+    exploration: { engine: "bounded", preemptions, timeouts: 0, ...deaths },
+    ...dying,
+    mayRemain:
+      killable === undefined ? ["table", "vma", "mm", "frame", "deviceSpaces"] : "anything",
     harness: { pages, arenaWords: 8192 },
     setup: (harness) => makeWorld(harness, { ...SHIPPED, ...variant }),
     reopen(world) {

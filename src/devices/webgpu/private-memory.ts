@@ -1,0 +1,340 @@
+/**
+ * @module devices/webgpu/private-memory
+ * Pages that only the GPU has: the device's private memory (mm/migrate), as every thread sees it.
+ * The Worker's half is private-pages.ts.
+ *
+ * A frame of the memory is 4 KiB of shared memory, which the threads reach. The GPU's copy of the
+ * page lies in a frame of the pool. What is right is said by the frame's state:
+ *
+ *     CURRENT --- a commit of a pass that stored to it ---> DIRTY
+ *        ^                                                    |
+ *        +------ its Worker has read it back (flush) ---------+--- the GPU is lost ---> LOST
+ *
+ *   Q1  Of a CURRENT frame the shared memory has the bytes. Of a DIRTY one the GPU alone has them,
+ *       in a frame of the pool that no other page gets. Of a LOST one nobody has.
+ *   Q2  The Worker alone makes a frame DIRTY, in a section of the driver lock in which the page was
+ *       the device's (V2 of chunk.ts): so after an invalidation of the page has returned, and
+ *       before the device has the page again, a frame does not become DIRTY.
+ *   Q3  Who moves a page home asks for its bytes when the page is isolated (Y4 of
+ *       mm/migrate/migrate-vma.ts). By Q2 the answer stands until the migration is over.
+ *
+ *       thread that touches                       the device's Worker
+ *       fault, mmap lock for reading
+ *         migration entry; invalidate: log        a pass may run, which holds gpuLock
+ *         state DIRTY:
+ *           driver lock: wanted += frame
+ *           wakes the Worker, waits               the pass is over: committed, or undone, for
+ *                                                   the page was struck; gpuLock
+ *                                                 reads the page back, into the shared memory
+ *                                                 state CURRENT; wakes who waits
+ *         copies the shared memory to RAM
+ *       entry is one of RAM
+ *
+ *   Q4  The touching thread holds the mmap lock while it waits. So the Worker never waits for that
+ *       lock while it holds gpuLock or the driver lock. Its task that serves (private-pages.ts) is
+ *       not the one that brings pages: it serves while that one waits for the mmap lock.
+ *   Q5  Who waits does so no longer than the Worker lives. What is DIRTY when the Worker has gone
+ *       is LOST.
+ *
+ * `pageFree` runs in any thread: the bytes of a free frame are of no account, so it is CURRENT. The
+ * Worker finds out by `freed`, and gives the frame of the pool to others.
+ */
+
+import {
+  DEVICE_MEMORY_PAGES_MAX,
+  DEVICE_PRIVATE,
+  DeviceMemory,
+  EIO,
+  HmmError,
+  PAGE_BYTES,
+  type Errno,
+  type Machine,
+  type SharedMemory,
+  type Struct,
+  type StructView,
+  type Task,
+  type VmFault,
+  atomicAdd,
+  atomicLoad,
+  deathsSoFar,
+  devicePageHint,
+  endDeviceMemory,
+  evictDeviceFrame,
+  hasAgentDied,
+  isDeviceFrameUsed,
+  makeDeviceMemory,
+  migrateFaultToRam,
+  pointer,
+  readWord,
+  registerDeviceMemoryOps,
+  struct,
+  toRam,
+  u32,
+  writeWord,
+} from "../../driver-interface.ts";
+import { CHUNKS_MAX, WANTED_MAX, WebGpuRecord } from "./record.ts";
+
+/** States of a frame: see the head. */
+export const CURRENT = 0;
+export const DIRTY = 1;
+const LOST = 2;
+
+/** A part of the memory: a device memory has at most DEVICE_MEMORY_PAGES_MAX frames. */
+export interface PrivateChunk extends StructView {
+  record: number;
+  device: number;
+  states: number;
+  freed: number;
+}
+
+export const PrivateChunk: Struct<PrivateChunk> = struct<PrivateChunk>("webgpuPrivateChunk", {
+  record: pointer("const", "the device's record, which stays as long as this"),
+  device: pointer("const", "its deviceMemory, whose `data` this is"),
+  states: pointer("const", "a word for each frame: CURRENT, DIRTY, LOST"),
+  freed: u32("atomic", "frames that were freed so far"),
+});
+
+const FREED: number = PrivateChunk.offset.freed;
+
+/** How long the end of a device waits for threads that are about to drop a page. */
+const END_WAIT_MS = 1000;
+
+/** Most frames of a device's private memory. */
+export const PRIVATE_PAGES_MAX: number = CHUNKS_MAX * DEVICE_MEMORY_PAGES_MAX;
+
+/** Words of the states: a size that the heap has. */
+function stateWords(pages: number): number {
+  let words = 512;
+  while (words < pages) words *= 2;
+  return words;
+}
+
+/** Number of the device as the owner of its private memory. */
+export function ownerOf({ at }: WebGpuRecord): number {
+  return at;
+}
+
+export function chunksOf(record: WebGpuRecord): PrivateChunk[] {
+  const { memory, chunks, chunkCount } = record;
+  return Array.from({ length: chunkCount }, (_, i) => PrivateChunk.at(memory, chunks.get(i)));
+}
+
+function deviceOf({ memory, device }: PrivateChunk): DeviceMemory {
+  return DeviceMemory.at(memory, device);
+}
+
+/** Index of the word with a frame's state. */
+function stateAt(device: DeviceMemory, pfn: number): number {
+  const { states } = PrivateChunk.at(device.memory, device.data);
+  return states + pfn - device.basePfn;
+}
+
+/**
+ * Of a frame that is used.
+ *
+ * @stepped state of a private frame
+ */
+export function stateOf(device: DeviceMemory, pfn: number): number {
+  return atomicLoad(device.memory.words, stateAt(device, pfn));
+}
+
+export function setState(device: DeviceMemory, pfn: number, state: number): Task<void> {
+  return writeWord(device.memory, stateAt(device, pfn), state, "state of a private frame");
+}
+
+/**
+ * Makes the memory of a device, before another thread knows of the record. False: ENOMEM;
+ * `endPrivateMemory` gives back what there is of it. A test gives other code.
+ */
+export function* makePrivateMemory(
+  machine: Machine,
+  record: WebGpuRecord,
+  pages: number,
+  opsId: number = PRIVATE_MEMORY_OPS,
+): Task<boolean> {
+  for (let left = pages; left > 0; left -= DEVICE_MEMORY_PAGES_MAX) {
+    const part = Math.min(left, DEVICE_MEMORY_PAGES_MAX);
+    if (!(yield* makeChunk(machine, record, part, opsId))) return false;
+  }
+  return true;
+}
+
+function* makeChunk(
+  machine: Machine,
+  record: WebGpuRecord,
+  pages: number,
+  opsId: number,
+): Task<boolean> {
+  const { heap, memory } = machine;
+  const at = yield* heap.alloc(PrivateChunk);
+  if (at === 0) return false;
+  const chunk = PrivateChunk.at(memory, at);
+  chunk.record = record.at;
+  chunk.states = yield* heap.allocWords(stateWords(pages));
+  if (chunk.states !== 0) {
+    memory.ensure(chunk.states + stateWords(pages));
+    memory.words.fill(CURRENT, chunk.states, chunk.states + pages);
+    const owner = ownerOf(record);
+    const type = DEVICE_PRIVATE;
+    const device = yield* makeDeviceMemory(machine, { pages, type, owner, opsId, data: at });
+    if (typeof device !== "number") {
+      chunk.device = device.at;
+      record.chunks.set(record.chunkCount, at);
+      record.chunkCount++;
+      return true;
+    }
+  }
+  yield* freeChunk(machine, chunk, pages);
+  return false;
+}
+
+function* freeChunk({ heap }: Machine, { at, states }: PrivateChunk, pages: number): Task<void> {
+  if (states !== 0) yield* heap.freeWords(states, stateWords(pages));
+  yield* heap.free(PrivateChunk, at);
+}
+
+/** What is DIRTY is LOST: the GPU has gone, or nobody serves any more (Q5). */
+export function* loseDirty(record: WebGpuRecord): Task<void> {
+  for (const chunk of chunksOf(record)) {
+    const device = deviceOf(chunk);
+    for (let pfn = device.basePfn; pfn < device.basePfn + device.pages; pfn++)
+      if (stateOf(device, pfn) === DIRTY) yield* setState(device, pfn, LOST);
+  }
+  yield* record.served.wakeAll();
+}
+
+function lostFrames(record: WebGpuRecord): [device: DeviceMemory, pfn: number][] {
+  const frames: [device: DeviceMemory, pfn: number][] = [];
+  for (const chunk of chunksOf(record)) {
+    const device = deviceOf(chunk);
+    for (let pfn = device.basePfn; pfn < device.basePfn + device.pages; pfn++)
+      if (stateOf(device, pfn) === LOST && isDeviceFrameUsed(device, pfn))
+        frames.push([device, pfn]);
+  }
+  return frames;
+}
+
+/** Ranges of addresses that an error names. */
+const NAMED_MAX = 16;
+
+/** The addresses of the pages that are lost, for an error; "" if there are none. */
+export function lostText(record: WebGpuRecord): string {
+  const pages = lostFrames(record).map(([device, pfn]) => devicePageHint(device, pfn));
+  pages.sort((a, b) => a - b);
+  const ranges: [start: number, end: number][] = [];
+  for (const page of pages) {
+    const last = ranges.at(-1);
+    if (last?.[1] === page) last[1]++;
+    else ranges.push([page, page + 1]);
+  }
+  const hex = (page: number): string => `0x${(page * PAGE_BYTES).toString(16)}`;
+  const texts = ranges.slice(0, NAMED_MAX).map(([start, end]) => `${hex(start)} to ${hex(end)}`);
+  const more = ranges.length - texts.length;
+  return texts.join(", ") + (more > 0 ? `, and ${more} more` : "");
+}
+
+/**
+ * The device ends; nobody uses its record any more. False: some pages cannot be brought back, since
+ * they are lost, or RAM is used up, or this thread lacks the memory's buffer. They stay, and the
+ * memory and the record with them. Holding no lock.
+ */
+export function* endPrivateMemory(machine: Machine, record: WebGpuRecord): Task<boolean> {
+  yield* loseDirty(record);
+  const lost = new Set(lostFrames(record).map(([{ at }]) => at));
+  let hasEnded = true;
+  for (const chunk of chunksOf(record))
+    if (!(yield* endChunk(machine, chunk, lost.has(chunk.device)))) hasEnded = false;
+  return hasEnded;
+}
+
+/** Of a chunk with pages that are lost, the others are brought back. */
+function* endChunk(machine: Machine, chunk: PrivateChunk, hasLost: boolean): Task<boolean> {
+  const device = deviceOf(chunk);
+  const { pages } = device;
+  try {
+    if (hasLost) {
+      yield* evictCurrent(machine, device);
+      return false;
+    }
+    if ((yield* endDeviceMemory(machine, device, END_WAIT_MS)) !== 0) return false;
+  } catch (error) {
+    if (error instanceof HmmError && error.code === "ENXIO") return false;
+    throw error;
+  }
+  yield* freeChunk(machine, chunk, pages);
+  return true;
+}
+
+function* evictCurrent(machine: Machine, device: DeviceMemory): Task<void> {
+  const { basePfn, pages } = device;
+  for (let pfn = basePfn; pfn < basePfn + pages; pfn++)
+    if (isDeviceFrameUsed(device, pfn) && stateOf(device, pfn) === CURRENT)
+      yield* evictDeviceFrame(machine, device, pfn);
+}
+
+/* The memory's code, in whichever thread. */
+
+/** The bytes of a frame cannot be had: the migration leaves its page where it is. */
+class Unreachable extends Error {}
+
+/** `migrateToRam`: the bytes are asked for while nobody reaches the page (Q3). */
+function* migrateToRam(fault: VmFault, device: DeviceMemory): Task<Errno> {
+  const { machine } = fault;
+  try {
+    return yield* migrateFaultToRam(fault, device, {
+      alloc: toRam(machine).alloc,
+      *copy(from, to) {
+        if (!(yield* haveBytes(device, from))) throw new Unreachable();
+        yield* machine.ram.copyFrame(from, to);
+      },
+    });
+  } catch (error) {
+    if (error instanceof Unreachable) return EIO;
+    throw error;
+  }
+}
+
+/** Waits until the shared memory has the bytes of a frame. False: it is lost. */
+function* haveBytes(device: DeviceMemory, pfn: number): Task<boolean> {
+  const { memory } = device;
+  const at = stateAt(device, pfn);
+  const record = WebGpuRecord.at(memory, PrivateChunk.at(memory, device.data).record);
+  for (;;) {
+    const state = yield* readWord(memory, at, "state of a private frame");
+    if (state !== DIRTY) return state === CURRENT;
+    const deaths = deathsSoFar(memory);
+    if (yield* hasAgentDied(memory, record.worker)) {
+      yield* loseDirty(record); // Q5: a reaper may not have done it yet
+      continue;
+    }
+    yield* want(record, pfn);
+    const isServed = (): boolean => atomicLoad(memory.words, at) !== DIRTY;
+    yield* record.served.waitEvent(isServed, Infinity, undefined, { at, words: 1 }, deaths);
+  }
+}
+
+/**
+ * Asks the Worker for the bytes of a frame. More than WANTED_MAX at once: the list is not whole,
+ * and it serves all.
+ */
+export function* want(record: WebGpuRecord, pfn: number): Task<void> {
+  yield* record.driverLock.lock();
+  const { wantedCount } = record;
+  if (wantedCount < WANTED_MAX) record.wanted.set(wantedCount, pfn);
+  record.wantedCount = Math.min(wantedCount + 1, WANTED_MAX + 1);
+  yield* record.driverLock.unlock();
+  yield* record.requested.complete();
+}
+
+export const PRIVATE_MEMORY_OPS: number = registerDeviceMemoryOps("hmm-ts WebGPU device memory", {
+  migrateToRam,
+  *pageFree(memory: SharedMemory, device: DeviceMemory, pfn: number) {
+    yield* setState(device, pfn, CURRENT);
+    atomicAdd(memory.words, device.data + FREED, 1);
+  },
+  explain(device) {
+    const { memory, data } = device;
+    const pages = lostText(WebGpuRecord.at(memory, PrivateChunk.at(memory, data).record));
+    return `its GPU was lost, and with it what kernels had stored to ${pages}`;
+  },
+});

@@ -1,0 +1,386 @@
+/**
+ * @module devices/webgpu/private-pages
+ * Pages that only the GPU has, as the device's Worker sees them: what becomes DIRTY, what of it is
+ * backed up before a pass, read back, given up. private-memory.ts has the other threads' half.
+ *
+ * A page that a chunk wants to store to is moved to a frame of the private memory (bring.ts). From
+ * there it is copied to the pool as from RAM. A commit makes the pages that the pass stored to
+ * DIRTY, and moves no byte. A frame of the pool with the only bytes of a page is *kept*:
+ *
+ *     free --- holds a page --- kept, holds a page --- kept, its page struck ---> free
+ *                 ^                    |                        read back, or its page was freed
+ *                 +--------------------+ read back (flush)
+ *
+ *   Q6  While gpuLock is free, a kept frame holds what was committed. A pass, with its undoing or
+ *       its commit, holds it.
+ *   Q7  A pass stores to a kept frame only if its bytes lie in a slot of the backups as well: what
+ *       a pass may not overwrite loses the right to be stored to, or is read back before. What is
+ *       not kept is undone from the shared memory (V1 of chunk.ts).
+ *   Q8  A kept frame is not evicted. When frames are short, some are read back first.
+ *
+ * Of the device's Worker; where it says so, holding gpuLock, and no lock else.
+ */
+
+import {
+  DeviceMemory,
+  type Machine,
+  PAGE_BYTES,
+  type PageMover,
+  type Task,
+  devicePageHint,
+  evictDeviceFrame,
+  isDeviceFrameUsed,
+  isDeviceMemoryFull,
+  pageCopiers,
+  plainLoad,
+  takeDeviceFrames,
+  usedDeviceFrames,
+  writeFrame,
+} from "../../driver-interface.ts";
+import { type FramePool, HOLD_PRIVATE } from "./frame-pool.ts";
+import { type Gpu, LOST, type Lost } from "./gpu.ts";
+import {
+  CURRENT,
+  DIRTY,
+  PrivateChunk,
+  chunksOf,
+  loseDirty,
+  setState,
+  stateOf,
+} from "./private-memory.ts";
+import { WANTED_MAX, type WebGpuRecord, drainLog } from "./record.ts";
+
+/** Pages beside one that is wanted home, on each side, whose bytes are read back with it. */
+const BESIDE_PAGES = 32;
+/** Pages that are read back at once, at least, when frames are short. */
+const FLUSH_MIN = 64;
+
+export interface PrivateParts {
+  readonly machine: Machine;
+  readonly record: WebGpuRecord;
+  readonly pool: FramePool;
+  /** The GPU of the moment. */
+  readonly gpu: () => Gpu;
+  /** Slots of the backups. */
+  readonly slots: number;
+}
+
+export class PrivatePages {
+  readonly counts: { backedUp: number; readBack: number; requests: number } = {
+    backedUp: 0,
+    readBack: 0,
+    requests: 0,
+  };
+  readonly #machine: Machine;
+  readonly #record: WebGpuRecord;
+  readonly #pool: FramePool;
+  readonly #gpu: () => Gpu;
+  readonly #devices: readonly DeviceMemory[];
+  /** The frame of the pool with the bytes of each DIRTY frame. */
+  readonly #kept = new Map<number, number>();
+  /** Slots of kept frames whose bytes they hold, and the others. */
+  readonly #slots = new Map<number, number>();
+  readonly #freeSlots: number[];
+  /** Commits so far; and that in which each frame was stored to last. */
+  #commits = 0;
+  readonly #storedAt = new Map<number, number>();
+  #freedSeen = 0;
+  #hand = 0;
+  #isLeaving = false;
+
+  constructor({ machine, record, pool, gpu, slots }: PrivateParts) {
+    this.#machine = machine;
+    this.#record = record;
+    this.#pool = pool;
+    this.#gpu = gpu;
+    this.#devices = chunksOf(record).map(({ device }) => DeviceMemory.at(record.memory, device));
+    this.#freeSlots = Array.from({ length: slots }, (_, i) => slots - 1 - i);
+  }
+
+  /** Of a frame of the private memory: the kept frame with its bytes, or 0. */
+  frameWith(pfn: number): number {
+    return this.#kept.get(pfn) ?? 0;
+  }
+
+  #deviceOf(pfn: number): DeviceMemory {
+    const { memory, ram } = this.#machine;
+    return DeviceMemory.at(memory, ram.sections.deviceOf(pfn));
+  }
+
+  /** Whether the bytes of a frame of the private memory are nowhere any more. */
+  isLost(pfn: number): boolean {
+    const state = stateOf(this.#deviceOf(pfn), pfn);
+    return state !== CURRENT && !(state === DIRTY && this.#kept.has(pfn));
+  }
+
+  /** Makes frames for pages that are moved to the device, and fills them. */
+  get mover(): PageMover {
+    return {
+      alloc: () => this.#allocOne(),
+      allocPages: (frames) => this.#alloc(frames),
+      ...pageCopiers(this.#machine),
+    };
+  }
+
+  *#allocOne(): Task<number> {
+    const frames = new Uint32Array(1);
+    yield* this.#alloc(frames);
+    return frames[0] ?? 0;
+  }
+
+  /** As many of `frames` as there are. Their pages may have been freed a moment ago. */
+  *#alloc(frames: Uint32Array): Task<void> {
+    let next = 0;
+    for (const device of this.#devices) {
+      if (next === frames.length) break;
+      if (!isDeviceMemoryFull(device)) next = yield* takeDeviceFrames(device, frames, next);
+    }
+    for (const pfn of frames.subarray(0, next)) this.#forget(pfn);
+  }
+
+  /** The bytes of a frame of the private memory are not needed any more, or elsewhere as well. */
+  #forget(pfn: number): void {
+    const frame = this.#kept.get(pfn);
+    if (frame === undefined) return;
+    this.#kept.delete(pfn);
+    this.#freeSlot(frame);
+    this.#storedAt.delete(frame);
+    this.#pool.release(frame);
+  }
+
+  #freeSlot(frame: number): void {
+    const slot = this.#slots.get(frame);
+    if (slot === undefined) return;
+    this.#slots.delete(frame);
+    this.#freeSlots.push(slot);
+  }
+
+  /** Forgets pages that were freed. Holding the driver lock. */
+  reclaim(): void {
+    let freed = 0;
+    for (const { memory, at } of chunksOf(this.#record))
+      freed += plainLoad(memory.words, at + PrivateChunk.offset.freed);
+    if (freed === this.#freedSeen) return;
+    this.#freedSeen = freed;
+    for (const pfn of this.#kept.keys())
+      if (stateOf(this.#deviceOf(pfn), pfn) !== DIRTY) this.#forget(pfn);
+  }
+
+  /**
+   * A pass that has stored to these frames is committed: their pages are DIRTY. Holding the driver
+   * lock, under which all frames hold their pages (Q2 of private-memory.ts), and gpuLock.
+   */
+  *commit(frames: readonly number[]): Task<void> {
+    this.#commits++;
+    for (const frame of frames) {
+      const pfn = this.#pool.pfnOf(frame);
+      this.#freeSlot(frame);
+      this.#storedAt.set(frame, this.#commits);
+      if (this.#kept.has(pfn)) continue;
+      this.#kept.set(pfn, frame);
+      this.#pool.keep(frame);
+      yield* setState(this.#deviceOf(pfn), pfn, DIRTY);
+    }
+  }
+
+  /** The page may be stored to by the next pass again, if only Q7 has forbidden it. */
+  resume(page: number): boolean {
+    const frame = this.#pool.frameOf(page);
+    if (frame === 0 || this.#pool.holdOf(frame) !== HOLD_PRIVATE) return false;
+    this.#pool.allowStores(frame, true);
+    return true;
+  }
+
+  /**
+   * Q7: backs up what the next pass may store to. What was stored to in the last commit is read
+   * back if there is no room for it, what is older may not be stored to. Holding gpuLock.
+   */
+  *backUp(): Task<Lost | undefined> {
+    const pool = this.#pool;
+    const storable: number[] = [];
+    for (const frame of this.#kept.values())
+      if (pool.mayBeStoredTo(frame)) storable.push(frame);
+      else this.#freeSlot(frame);
+    let missing = storable.filter((frame) => !this.#slots.has(frame));
+    let excess = missing.length - this.#freeSlots.length;
+    if (excess > 0) {
+      const ages = this.#storedAt;
+      storable.sort((a, b) => (ages.get(a) ?? 0) - (ages.get(b) ?? 0));
+      const flushed: number[] = [];
+      for (const frame of storable.slice(0, excess)) {
+        if ((ages.get(frame) ?? 0) === this.#commits || pool.isPinned(frame)) flushed.push(frame);
+        else pool.allowStores(frame, false);
+        this.#freeSlot(frame);
+      }
+      if ((yield* this.flush(flushed)) === LOST) return LOST;
+      missing = storable.slice(excess).filter((frame) => !this.#slots.has(frame));
+      excess = missing.length - this.#freeSlots.length;
+    }
+    const slots = missing.map(() => this.#freeSlots.pop() ?? 0);
+    for (const [i, frame] of missing.entries()) this.#slots.set(frame, slots[i] ?? 0);
+    if (missing.length > 0) this.#gpu().backUp(missing, slots);
+    this.counts.backedUp += missing.length;
+    return undefined;
+  }
+
+  /**
+   * Undoes what a pass has stored to kept frames among these. The others are returned. Holding
+   * gpuLock.
+   */
+  restore(frames: readonly number[]): number[] {
+    const backed = frames.filter((frame) => this.#slots.has(frame));
+    const slots = backed.map((frame) => this.#slots.get(frame) ?? 0);
+    if (backed.length > 0) this.#gpu().restore(backed, slots);
+    return frames.filter((frame) => !this.#slots.has(frame));
+  }
+
+  /** Reads kept frames back: their pages are CURRENT. Holding gpuLock. */
+  *flush(frames: readonly number[]): Task<Lost | undefined> {
+    if (frames.length === 0) return undefined;
+    const { driverLock } = this.#record;
+    const pfns = frames.map((frame) => this.#pool.pfnOf(frame));
+    const bytes = yield* this.#gpu().readFrames(frames);
+    if (bytes === LOST) {
+      yield* this.lose();
+      return LOST;
+    }
+    yield* driverLock.lock();
+    for (const [i, pfn] of pfns.entries()) {
+      const device = this.#deviceOf(pfn);
+      // Freed meanwhile: it may be another page's frame soon, but only this thread makes it so.
+      if (stateOf(device, pfn) === DIRTY) {
+        const page = bytes.subarray(i * PAGE_BYTES, (i + 1) * PAGE_BYTES);
+        yield* writeFrame(this.#machine, pfn, 0, page);
+        yield* setState(device, pfn, CURRENT);
+      }
+      this.#forget(pfn);
+    }
+    yield* driverLock.unlock();
+    this.counts.readBack += frames.length;
+    yield* this.#record.served.wakeAll();
+    return undefined;
+  }
+
+  /** The GPU is lost, and what only it had. Holding gpuLock. */
+  *lose(): Task<void> {
+    const { driverLock } = this.#record;
+    yield* driverLock.lock();
+    for (const pfn of this.#kept.keys()) this.#forget(pfn);
+    yield* loseDirty(this.#record);
+    yield* driverLock.unlock();
+  }
+
+  /** As `lose`, holding no lock. */
+  *loseAll(): Task<void> {
+    const { gpuLock } = this.#record;
+    yield* gpuLock.lock();
+    yield* this.lose();
+    yield* gpuLock.unlock();
+  }
+
+  /** Makes frames of the pool free that may be evicted then: `wanted`, as far as there are. */
+  *makeRoom(wanted: number): Task<void> {
+    const pool = this.#pool;
+    const lacking = wanted - pool.freeFrames - pool.evictable;
+    if (lacking <= 0) return;
+    const ages = this.#storedAt;
+    const frames = [...this.#kept.values()].filter((frame) => !pool.isPinned(frame));
+    frames.sort((a, b) => (ages.get(a) ?? 0) - (ages.get(b) ?? 0));
+    const { gpuLock } = this.#record;
+    yield* gpuLock.lock();
+    yield* this.flush(frames.slice(0, Math.max(lacking, FLUSH_MIN)));
+    yield* gpuLock.unlock();
+  }
+
+  /** Moves pages that are not in use to RAM, until there are `wanted` frames for others. */
+  *makeFrames(wanted: number): Task<void> {
+    let [total, used] = [0, 0];
+    for (const device of this.#devices) {
+      total += device.pages;
+      used += yield* usedDeviceFrames(device);
+    }
+    for (let tried = 0; tried < total && total - used < wanted; tried++) {
+      const pfn = this.#nextFrame(total);
+      const device = this.#deviceOf(pfn);
+      if (!isDeviceFrameUsed(device, pfn) || stateOf(device, pfn) !== CURRENT) continue;
+      const frame = this.#pool.frameOf(devicePageHint(device, pfn));
+      if (frame !== 0 && this.#pool.isPinned(frame)) continue;
+      if (yield* evictDeviceFrame(this.#machine, device, pfn)) used--;
+    }
+  }
+
+  #nextFrame(total: number): number {
+    let place = this.#hand++ % total;
+    for (const { basePfn, pages } of this.#devices) {
+      if (place < pages) return basePfn + place;
+      place -= pages;
+    }
+    return 0;
+  }
+
+  /** All that only the GPU has is read back, as far as it is there. */
+  *flushAll(): Task<void> {
+    const { gpuLock } = this.#record;
+    yield* gpuLock.lock();
+    yield* this.flush([...this.#kept.values()]);
+    yield* gpuLock.unlock();
+  }
+
+  /** Serves other threads until `leave`: a task of its own (Q4 of private-memory.ts). */
+  *serve(onServed: () => void = () => {}): Task<void> {
+    const { requested } = this.#record;
+    for (;;) {
+      yield* requested.wait();
+      if (this.#isLeaving) return;
+      yield* this.#serveWanted();
+      onServed();
+    }
+  }
+
+  *leave(): Task<void> {
+    this.#isLeaving = true;
+    yield* this.#record.requested.complete();
+  }
+
+  *#serveWanted(): Task<void> {
+    const { driverLock } = this.#record;
+    yield* this.lockToServe();
+    yield* driverLock.lock();
+    drainLog(this.#record, this.#pool.strike);
+    this.reclaim();
+    const frames = this.#takeWanted();
+    yield* driverLock.unlock();
+    yield* this.flush(frames);
+    yield* this.unlockToServe();
+  }
+
+  /** Q6. A test overrides it to show that it is needed. */
+  protected lockToServe(): Task<void> {
+    return this.#record.gpuLock.lock();
+  }
+
+  protected unlockToServe(): Task<void> {
+    return this.#record.gpuLock.unlock();
+  }
+
+  /** Kept frames with what is wanted, and some beside them. Holding the driver lock. */
+  #takeWanted(): number[] {
+    const { wanted, wantedCount } = this.#record;
+    this.#record.wantedCount = 0;
+    if (wantedCount > WANTED_MAX) return [...this.#kept.values()];
+    const frames = new Set<number>();
+    for (let i = 0; i < wantedCount; i++) {
+      const pfn = wanted.get(i) >>> 0;
+      const frame = this.#kept.get(pfn);
+      if (frame === undefined) continue;
+      this.counts.requests++;
+      frames.add(frame);
+      const page = devicePageHint(this.#deviceOf(pfn), pfn);
+      for (let at = page - BESIDE_PAGES; at <= page + BESIDE_PAGES; at++) {
+        const beside = this.#pool.frameOf(at);
+        if (beside !== 0 && this.#pool.isKept(beside)) frames.add(beside);
+      }
+    }
+    return [...frames].toSorted((a, b) => a - b);
+  }
+}
