@@ -391,8 +391,13 @@ function* takeDead(memory: SharedMemory, mm: Mm): Task<number> {
  * Takes the mmap lock for writing, for a caller that looks at entries. Linux: `mmap_write_lock`. No
  * entry is a migration's then (Q1).
  */
-export function* mmapWriteLock(machine: Machine, mm: Mm): Task<void> {
-  yield* mm.mmapLock.downWrite();
+export function mmapWriteLock(machine: Machine, mm: Mm): Task<void> {
+  const taking = mm.mmapLock.downWrite();
+  return taking === DONE ? endLeftMigrations(machine, mm) : awaitWriteLock(machine, mm, taking);
+}
+
+function* awaitWriteLock(machine: Machine, mm: Mm, taking: Task<void>): Task<void> {
+  yield* taking;
   yield* endLeftMigrations(machine, mm);
 }
 

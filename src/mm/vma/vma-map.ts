@@ -25,7 +25,7 @@ import {
   removeResourceUnder,
   resourceKind,
 } from "../../sync/death/resources.ts";
-import { DONE, type Task, doneNumber } from "../../sync/tasks/task.ts";
+import { DONE, DONE_FALSE, type Task, doneNumber } from "../../sync/tasks/task.ts";
 import { HUGE_PAGES, clearHuge } from "../huge.ts";
 import { undoField } from "../../memory/layout/undo-field.ts";
 import type { PlainField } from "../../memory/layout/struct.ts";
@@ -61,6 +61,7 @@ import {
 
 const VMA_COUNT: PlainField = undoField(Mm, "vmaCount");
 const MAPPED_PAGES: PlainField = undoField(Mm, "mappedPages");
+const SOURCE: PlainField = Vma.plain("source");
 
 /** Flags that say what a mapping's memory is, and not how it is used. */
 const SOURCE_FLAGS: number = VM_SHARED | VM_BUFFER | VM_BACKED | VM_SPECIAL;
@@ -212,7 +213,7 @@ export function* insertSpareVma(
  * Extends a neighbour of the same kind over the range, and drops the caller's reference of the
  * source. False: there is none, and nothing has changed.
  */
-function* mergeInto(machine: Machine, mm: Mm, range: PageRange, kind: VmaKind): Task<boolean> {
+function mergeInto(machine: Machine, mm: Mm, range: PageRange, kind: VmaKind): Task<boolean> {
   const { startPage, endPage } = range;
   const { memory } = machine;
   const below = vmaAt(memory, predecessor(memory, mm, startPage));
@@ -221,16 +222,32 @@ function* mergeInto(machine: Machine, mm: Mm, range: PageRange, kind: VmaKind): 
     below !== undefined && below.endPage === startPage && isSameKind(below, kind, startPage);
   const joinsAbove =
     above !== undefined && above.startPage === endPage && isSameKind(above, kind, startPage);
-  if (!joinsBelow && !joinsAbove) return false;
+  if (!joinsBelow && !joinsAbove) return DONE_FALSE;
+  const neighbours = {
+    below: joinsBelow ? below : undefined,
+    above: joinsAbove ? above : undefined,
+  };
+  return mergeWith(machine, mm, range, kind, neighbours);
+}
+
+/** `mergeInto` with one neighbour or both. */
+function* mergeWith(
+  machine: Machine,
+  mm: Mm,
+  { startPage, endPage }: PageRange,
+  kind: VmaKind,
+  { below, above }: { readonly below: Vma | undefined; readonly above: Vma | undefined },
+): Task<boolean> {
+  const { memory } = machine;
   beginVmaChange(memory, mm);
   MAPPED_PAGES.store(memory, mm.at, mm.mappedPages + endPage - startPage);
   let freed: SpareVma | undefined;
-  if (joinsBelow) {
-    const newEndPage = joinsAbove ? above.endPage : endPage;
-    if (joinsAbove) freed = unlinkVma(memory, mm, above);
+  if (below !== undefined) {
+    const newEndPage = above === undefined ? endPage : above.endPage;
+    if (above !== undefined) freed = unlinkVma(memory, mm, above);
     END_PAGE.store(memory, below.at, newEndPage);
     touchVma(memory, mm, below);
-  } else if (joinsAbove) {
+  } else if (above !== undefined) {
     OFFSET_PAGES.store(memory, above.at, kind.offsetPages);
     START_PAGE.store(memory, above.at, startPage);
     touchVma(memory, mm, above);
@@ -308,16 +325,23 @@ function touchVma(memory: SharedMemory, mm: Mm, vma: Vma): void {
 }
 
 /** The caller frees it, after `endVmaChange`. */
-function unlinkVma(memory: SharedMemory, mm: Mm, { at }: Vma): SpareVma {
-  treeRemove(memory, mm, Vma.at(memory, at));
+function unlinkVma(memory: SharedMemory, mm: Mm, vma: Vma): SpareVma {
+  const { at } = vma;
+  treeRemove(memory, mm, vma);
   VMA_COUNT.store(memory, mm.at, mm.vmaCount - 1);
   return { at, slot: addResourceUnder(memory, mm.mmapLock.at, VMA_RESOURCE, at) };
 }
 
 /** With its reference of its source, if it was linked. */
-export function* freeVma(machine: Machine, { at, slot }: SpareVma): Task<void> {
-  const kind = kindAt(Vma.at(machine.memory, at));
-  yield* machine.heap.free(Vma, at, slot);
+export function freeVma(machine: Machine, { at, slot }: SpareVma): Task<void> {
+  const { memory } = machine;
+  const kind = SOURCE.load(memory, at) === 0 ? undefined : kindAt(Vma.at(memory, at));
+  const freeing = machine.heap.free(Vma, at, slot);
+  return kind === undefined ? freeing : dropAfter(machine, freeing, kind);
+}
+
+function* dropAfter(machine: Machine, freeing: Task<void>, kind: VmaKind): Task<void> {
+  yield* freeing;
   yield* dropSource(machine, kind);
 }
 
@@ -340,30 +364,49 @@ export function splitAround(machine: Machine, mm: Mm, range: PageRange): Task<Er
  * lie in the range, with their references, and shortens those that extend into it. `first` is what
  * `findVma` finds at its start. Needs no memory and no limit. Holding the mmap lock for writing.
  */
-export function* removeVmas(machine: Machine, mm: Mm, range: PageRange, first: number): Task<void> {
-  const { startPage, endPage } = range;
+export function removeVmas(machine: Machine, mm: Mm, range: PageRange, first: number): Task<void> {
+  const { memory } = machine;
+  const vma = vmaAt(memory, first);
+  if (vma === undefined || vma.startPage >= range.endPage) return DONE;
+  if (vma.endPage < range.endPage) return removeEach(machine, mm, range, first);
+  const freed = removePart(memory, mm, range, vma);
+  return freed === undefined ? DONE : freeVma(machine, freed);
+}
+
+function* removeEach(machine: Machine, mm: Mm, range: PageRange, first: number): Task<void> {
   const { memory } = machine;
   let vma = vmaAt(memory, first);
-  while (vma !== undefined && vma.startPage < endPage) {
+  while (vma !== undefined && vma.startPage < range.endPage) {
     const next = vmaAt(memory, vma.next);
-    const gone = Math.min(vma.endPage, endPage) - Math.max(vma.startPage, startPage);
-    let freed: SpareVma | undefined;
-    beginVmaChange(memory, mm);
-    MAPPED_PAGES.store(memory, mm.at, mm.mappedPages - gone);
-    if (vma.startPage < startPage) {
-      END_PAGE.store(memory, vma.at, startPage);
-      touchVma(memory, mm, vma);
-    } else if (vma.endPage > endPage) {
-      OFFSET_PAGES.store(memory, vma.at, kindAt(vma, endPage).offsetPages);
-      START_PAGE.store(memory, vma.at, endPage);
-      touchVma(memory, mm, vma);
-    } else {
-      freed = unlinkVma(memory, mm, vma);
-    }
-    endVmaChange(memory, mm);
+    const freed = removePart(memory, mm, range, vma);
     if (freed !== undefined) yield* freeVma(machine, freed);
     vma = next;
   }
+}
+
+/** Removes from a vma what lies in the range. If that is all of it, the caller frees it. */
+function removePart(
+  memory: SharedMemory,
+  mm: Mm,
+  { startPage, endPage }: PageRange,
+  vma: Vma,
+): SpareVma | undefined {
+  const gone = Math.min(vma.endPage, endPage) - Math.max(vma.startPage, startPage);
+  let freed: SpareVma | undefined;
+  beginVmaChange(memory, mm);
+  MAPPED_PAGES.store(memory, mm.at, mm.mappedPages - gone);
+  if (vma.startPage < startPage) {
+    END_PAGE.store(memory, vma.at, startPage);
+    touchVma(memory, mm, vma);
+  } else if (vma.endPage > endPage) {
+    OFFSET_PAGES.store(memory, vma.at, kindAt(vma, endPage).offsetPages);
+    START_PAGE.store(memory, vma.at, endPage);
+    touchVma(memory, mm, vma);
+  } else {
+    freed = unlinkVma(memory, mm, vma);
+  }
+  endVmaChange(memory, mm);
+  return freed;
 }
 
 /**
