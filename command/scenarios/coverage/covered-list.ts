@@ -65,6 +65,7 @@ import { mmPairs } from "./mm/pairs.ts";
 import { protocols } from "./mm/protocols.ts";
 import { servedFiles } from "./mm/served-files.ts";
 import { filesAlone } from "./mm/file-alone.ts";
+import { fileViews } from "./mm/file-views.ts";
 import { serverDeaths } from "./mm/server-deaths.ts";
 import { transferDeaths } from "./mm/transfer-deaths.ts";
 import { filesWithoutMemory } from "./mm/no-memory-files.ts";
@@ -133,6 +134,7 @@ export const covered: readonly Covered[] = [
   ...files,
   ...servedFiles,
   ...filesAlone,
+  ...fileViews,
   ...serving,
   ...filesWithoutMemory,
   ...transferDeaths,

@@ -46,7 +46,7 @@ import {
   sync,
 } from "./store-stage.ts";
 
-type Body = (stage: StoreStage, harness: HmmHarness) => Task<unknown>;
+export type Body = (stage: StoreStage, harness: HmmHarness) => Task<unknown>;
 
 /** Of each page: d dirty, c clean, - absent. */
 function cached({ machine }: HmmHarness, stage: StoreStage): string {
@@ -62,12 +62,12 @@ function cached({ machine }: HmmHarness, stage: StoreStage): string {
   return marks.join("");
 }
 
-function requireCached(harness: HmmHarness, stage: StoreStage, wanted: string): void {
+export function requireCached(harness: HmmHarness, stage: StoreStage, wanted: string): void {
   const is = cached(harness, stage);
   assert(is === wanted, `the cache has ${is} instead of ${wanted}`);
 }
 
-function* requireWord(
+export function* requireWord(
   harness: HmmHarness,
   wanted: number | undefined,
   page = 0,
@@ -77,7 +77,7 @@ function* requireWord(
   assert(seen === wanted, `byte ${atBytes} of page ${page} reads ${seen} instead of ${wanted}`);
 }
 
-function* mustStore(harness: HmmHarness, value: number, page = 0, atBytes = 0): Task<void> {
+export function* mustStore(harness: HmmHarness, value: number, page = 0, atBytes = 0): Task<void> {
   const isDone = yield* storeWord(harness, value, page, harness.mm, atBytes);
   assert(isDone, `the store to page ${page} is refused`);
 }
@@ -253,7 +253,7 @@ const waitsForItself: Body = function* (stage, harness) {
 const unmapAll = ({ pages }: StoreStage, { machine, mm }: HmmHarness): Task<number> =>
   doMunmap(machine, mm, ADDRESS, pages * PAGE_BYTES);
 
-interface Alone {
+export interface Alone {
   readonly name: string;
   readonly summary: string;
   readonly pages: number;
@@ -265,7 +265,7 @@ interface Alone {
 
 const KINDS = /^(source|sourceServer|sourceIo|mapper|pageCache|mm|vma|words512)$/;
 
-function alone({ name, summary, pages, body, runs, isServed = true }: Alone): Covered {
+export function alone({ name, summary, pages, body, runs, isServed = true }: Alone): Covered {
   const scenario = harnessScenario<StoreStage>({
     name: `coverage/mm/file-alone/${name}`,
     summary,
@@ -291,8 +291,14 @@ function alone({ name, summary, pages, body, runs, isServed = true }: Alone): Co
   return { layer: "mm", scenario, twins: [], runs: { thread: runs } };
 }
 
-const READ = ["mm/source/bring-in.bringIn", "mm/source/transfer.readPages"];
-const WRITE = ["mm/source/write-back.syncPages", "mm/source/transfer.beginWrite"];
+export const READ: readonly string[] = [
+  "mm/source/bring-in.bringIn",
+  "mm/source/transfer.readPages",
+];
+export const WRITE: readonly string[] = [
+  "mm/source/write-back.syncPages",
+  "mm/source/transfer.beginWrite",
+];
 
 export const filesAlone: readonly Covered[] = [
   alone({

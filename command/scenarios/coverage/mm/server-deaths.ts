@@ -11,7 +11,7 @@ import { PAGE_BYTES } from "../../../../src/mm/pte.ts";
 import { beginWait } from "../../../../src/mm/source/bring-in.ts";
 import { ask, endWait } from "../../../../src/mm/source/requests.ts";
 import { SourceServer } from "../../../../src/mm/source/serve.ts";
-import { claim, dropClaim } from "../../../../src/mm/source/source-table.ts";
+import { claim, dropClaim, openSource } from "../../../../src/mm/source/source-table.ts";
 import { waitWhileWriting } from "../../../../src/mm/source/transfer.ts";
 import { PageCache, backingOf } from "../../../../src/mm/vma/page-cache.ts";
 import { vmaOf } from "../../../../src/mm/vma/vma.ts";
@@ -87,6 +87,32 @@ const asksTheLiving: Body = function* ({ cache, phase }, harness) {
   yield* dropClaim(machine, cache);
 };
 
+const FILE_SOURCE = {
+  lengthBytes: PAGE_BYTES,
+  isWritable: true,
+  file: { device: 1n, inode: 2n },
+} as const;
+
+/** Opens a file, and serves it. */
+function* open({ store: pager }: Shared, { machine }: HmmHarness): Task<SourceServer> {
+  const cache = yield* openSource(machine, FILE_SOURCE);
+  assert(cache > 0, `the source cannot be opened: ${cache}`);
+  const server = yield* SourceServer.begin(machine, cache, pager);
+  if (typeof server === "number") bug("the service cannot begin");
+  yield* dropClaim(machine, cache);
+  return server;
+}
+
+const opensAndEnds: Body = function* (shared, harness) {
+  yield* serveToEnd(yield* open(shared, harness));
+};
+
+/** Without waiting: the claim of a thread that died in `open` stays (docs/LIMITS.md). */
+const opensAndTries: Body = function* (shared, harness) {
+  const answer = yield* (yield* open(shared, harness)).end();
+  assert(answer === 0 || answer === EAGAIN, `the end answered ${answer}`);
+};
+
 /** Nothing maps the source; the one that will ask has a claim of it. */
 const claimAndUnmap: Body = function* ({ cache }, harness) {
   yield* claim(harness.machine, cache);
@@ -116,6 +142,7 @@ function requirePagesFirst(_shared: Shared, { machine }: HmmHarness): void {
 }
 
 const SERVE = ["mm/source/serve.begin", "mm/source/serve.serve", "mm/source/serve.end"];
+const OPEN = ["mm/source/source-table.openSource", ...SERVE];
 const ASK = ["mm/source/requests.ask", "mm/source/requests.endWait"];
 const ONE_AFTER_THE_OTHER: ScenarioExploration = { engine: "bounded", preemptions: 0 };
 
@@ -179,5 +206,16 @@ export const serverDeaths: readonly Covered[] = [
       ["mm/source/transfer.waitWhileWriting"],
       ["mm/source/transfer.waitWhileWriting"],
     ],
+  }),
+  death({
+    name: "server-of-file-vs-open",
+    summary: "A thread that serves a file dies while another one opens the file.",
+    dies: opensAndEnds,
+    others: [opensAndTries],
+    coders: [],
+    exploration: ONE_AFTER_THE_OTHER,
+    setup: unmaps,
+    check: () => {},
+    runs: [OPEN, OPEN],
   }),
 ];
