@@ -141,6 +141,10 @@ const floatPlaces = [
   ["IntegerAccess", 2, () => "ValueAccess"],
   ["  return value | 0;", 1, () => "  scratch[0] = value;\n  return scratch[0]!;"],
   ["  return value;\n}", 1, () => "  scratch[0] = value;\n  return scratchBits[0]!;\n}"],
+  // Of a record once, of the sum: it depends on every element, whatever it is.
+  ["bits |= bitsOf(value);", 2, () => "sum += value;"],
+  ["let bits = 0;", 2, () => "let sum = 0;"],
+  ["[bits & this.#zero]", 2, () => "[bitsOf(sum) & this.#zero]"],
   [
     "/** What a store writes.",
     1,
