@@ -7,7 +7,7 @@
 
 import { setTimeout as sleep } from "node:timers/promises";
 import { Worker } from "node:worker_threads";
-import { AddressSpace, HmmError, SoftwareDevice } from "../../src/index.ts";
+import { AddressSpace, SoftwareDevice } from "../../src/index.ts";
 import { inside } from "../inside.ts";
 import { CONTROL_WORDS, type LoadName, type LoadRequest, VICTIM_ROUNDS } from "../kills/loads.ts";
 import * as kills from "../kills/loads.ts";
@@ -243,6 +243,11 @@ async function soakOnce(
 
 const STOPPED_ROUND = { operations: 0, additions: 0, dispatches: 0, refused: 0, kills: 1 } as const;
 
+/** Whether a kill has stopped the machine. What a thread has thrown arrives as a plain Error. */
+export function isOwnerDead(error: unknown): boolean {
+  return error instanceof Error && "code" in error && error.code === "EOWNERDEAD";
+}
+
 /**
  * Soaks. Throws what was wrong: a byte, a sum, an error that nobody expects, something that is left
  * of a round without kills.
@@ -265,10 +270,9 @@ export async function soak({ seed, rounds, roundMs, onRound }: SoakOptions): Pro
         throw new Error(`left after a round (${kind}): ${JSON.stringify(left)}, seed ${seed}`);
       onRound({ ...played, left });
     } catch (error) {
-      const isStopped = error instanceof HmmError && error.code === "EOWNERDEAD";
-      if (!isStopped || kind !== "kills") throw error;
+      if (!isOwnerDead(error) || kind !== "kills") throw error;
       const sizes = { heapBytes: world.heapBytes, rssBytes: process.memoryUsage().rss };
-      onRound({ kind, ...STOPPED_ROUND, isStopped, left: {}, ...sizes });
+      onRound({ kind, ...STOPPED_ROUND, isStopped: true, left: {}, ...sizes });
       world = undefined;
     }
   }

@@ -29,8 +29,8 @@ interface Balance {
   value: number;
   lastStep: number;
   /** For each task: gets minus puts, now and at its lowest. */
-  readonly net: Int32Array;
-  readonly low: Int32Array;
+  readonly net: number[];
+  readonly low: number[];
   sumOfLow: number;
 }
 
@@ -126,8 +126,8 @@ export class CommutingWords {
       base,
       value: base,
       lastStep: -1,
-      net: new Int32Array(tasks),
-      low: new Int32Array(tasks),
+      net: Array.from({ length: tasks }, () => 0),
+      low: Array.from({ length: tasks }, () => 0),
       sumOfLow: 0,
     };
   }

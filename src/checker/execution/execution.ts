@@ -6,8 +6,8 @@
  *     created anew, because generators cannot be rewound. So a search repeats the beginning of an
  *     earlier execution. It checks that the beginning does the same again.
  * X2. A task that throws is over. What it threw is a finding; the other tasks go on.
- * X3. To suspend a task, and to resume it, costs as much as all that a step does besides: a dozen
- *     generators are left and entered again. So a task that is about to do its next operation asks
+ * X3. To suspend a task and to resume it, a dozen generators are left and entered again, and often
+ *     the scheduler chooses the same task. So a task that is about to do its next operation asks
  *     whether the same task is to go on ({@link Execution.step}). If it is, the step that runs ends
  *     there, and the next one begins, in the task. Both are recorded as always, so the trace and
  *     the schedule are the same. Only where nobody else needs the tasks to be suspended between two

@@ -26,8 +26,8 @@ import type { SharedMemory } from "../../sync/shared-memory.ts";
 import { Spinlock } from "../../sync/primitives/spinlock.ts";
 import { Srcu } from "../../sync/primitives/srcu.ts";
 import { isExploring } from "../../sync/runners/stepping.ts";
-import { TIMED_OUT, describe, park, step } from "../../sync/tasks/task.ts";
-import type { Task } from "../../sync/tasks/task.ts";
+import { TIMED_OUT, describe, goesOn, park, step } from "../../sync/tasks/task.ts";
+import type { Task, Wait, WaitKind } from "../../sync/tasks/task.ts";
 import { WaitQueue } from "../../sync/primitives/wait-queue.ts";
 import { notePlainAccess } from "../watch/plain-accesses.ts";
 
@@ -51,13 +51,15 @@ export class Cell {
 
   /** Reads the word. One step. */
   *load(): Task<number> {
-    if (isExploring(this.memory)) yield describe("read", this.memory, this.at, 1, this.label);
+    const wait = this.#offered("read");
+    if (wait !== undefined) yield wait;
     return atomicLoad(this.memory.words, this.at);
   }
 
   /** Writes the word, and wakes who waits for a change of it. One step. */
   *store(value: number): Task<void> {
-    if (isExploring(this.memory)) yield describe("write", this.memory, this.at, 1, this.label);
+    const wait = this.#offered("write");
+    if (wait !== undefined) yield wait;
     atomicStore(this.memory.words, this.at, value);
     this.#changed();
   }
@@ -73,7 +75,8 @@ export class Cell {
   /** As {@link compareExchange}, but returns the value from before. */
   *compareExchangeValue(expected: number, replacement: number): Task<number> {
     const { memory, at } = this;
-    if (isExploring(memory)) yield describe("compareExchange", memory, at, 1, this.label, expected);
+    const wait = this.#offered("compareExchange", expected);
+    if (wait !== undefined) yield wait;
     const before = atomicCompareExchange(memory.words, at, expected, replacement);
     if (before === expected) this.#changed();
     return before;
@@ -81,7 +84,8 @@ export class Cell {
 
   /** Stores, and returns the value from before. */
   *exchange(value: number): Task<number> {
-    if (isExploring(this.memory)) yield describe("update", this.memory, this.at, 1, this.label);
+    const wait = this.#offered("update");
+    if (wait !== undefined) yield wait;
     const before = atomicExchange(this.memory.words, this.at, value);
     this.#changed();
     return before;
@@ -89,7 +93,8 @@ export class Cell {
 
   /** Adds, and returns the value from before. */
   *fetchAdd(value: number): Task<number> {
-    if (isExploring(this.memory)) yield describe("update", this.memory, this.at, 1, this.label);
+    const wait = this.#offered("update");
+    if (wait !== undefined) yield wait;
     const before = atomicAdd(this.memory.words, this.at, value);
     this.#changed();
     return before;
@@ -99,7 +104,8 @@ export class Cell {
    * Adds, without a result. Two such additions commute, so they are explored in one order only.
    */
   *add(value: number): Task<void> {
-    if (isExploring(this.memory)) yield describe("add", this.memory, this.at, 1, this.label);
+    const wait = this.#offered("add");
+    if (wait !== undefined) yield wait;
     atomicAdd(this.memory.words, this.at, value);
     this.#changed();
   }
@@ -110,12 +116,21 @@ export class Cell {
    */
   *waitWhile(value: number): Task<number> {
     const { memory, at, label } = this;
-    if (isExploring(memory)) yield describe("waitWhile", memory, at, 1, label, value);
+    const wait = this.#offered("waitWhile", value);
+    if (wait !== undefined) yield wait;
     for (;;) {
       const found = atomicLoad(memory.words, at);
       if (found !== value) return found;
       yield park(memory, at, value, Infinity, label);
     }
+  }
+
+  /** The operation as a step to yield; undefined if it is none, or the task goes on at once. */
+  #offered(kind: WaitKind, expected: number = 0): Wait | undefined {
+    const { memory, at, label } = this;
+    if (!isExploring(memory)) return undefined;
+    const wait = describe(kind, memory, at, 1, label, expected);
+    return goesOn(wait) ? undefined : wait;
   }
 
   /** The value, outside any task or as an extra read in the current step. */

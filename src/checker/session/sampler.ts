@@ -11,8 +11,8 @@
  * another word of an object before it was freed, and a data race may be reported that is none: the
  * caller explores a finding anew before it believes it.
  *
- * Errors have no stacks meanwhile: a fault that a program expects would take longer than all of its
- * execution. (V8 alone has them to give up.)
+ * Errors have no stacks meanwhile: that of a fault which a program expects costs as much as twenty
+ * steps. (Where the host is V8: others make them as ever.)
  *
  * Which steps depend on each other (dependence.ts) is learnt for all programs together. An
  * execution that shows a dependence is not counted, and what was found in it is dropped: it may be
