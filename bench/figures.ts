@@ -291,6 +291,8 @@ export const figures: readonly Figure[] = [
     bound: { kind: "at most", ratio: 1.3 },
     method:
       "The same WGSL over a plain storage buffer and through `span_read`, 64 words a span, over 8 MiB, as often as it takes the plain one 25 ms, by 262,144 invocations; wall time of dispatch until it is over.",
+    lessons:
+      "[WEBGPU.md](WEBGPU.md#what-it-costs) has the figures of a real GPU, and what was tried. Each reading says which adapter gave it.",
     load: async () => {
       const { SPAN, measureAccess } = await import("./webgpu-access.ts");
       return measureAccess(SPAN);
@@ -374,7 +376,8 @@ export const figures: readonly Figure[] = [
     name: "webgpu-faults",
     title: "a dispatch of the WebGPU device with a batch of 256 faults, against one with none",
     bound: { kind: "at most", ratio: 3 },
-    method: "One span a page; its pages are taken from the device by mprotect before.",
+    method:
+      "One span a page; its pages are taken from the device by mprotect before. After 40 dispatches that do not count.",
     load: async () => (await import("./webgpu-paging.ts")).measureFaultBatch,
   },
   {

@@ -10,7 +10,7 @@ import { missingGpu } from "../test/devices/webgpu/find-gpu.ts";
 import type { MeasureOptions, Measurement } from "./figure.ts";
 import { measurePairs } from "./pairs.ts";
 import { roundCounter, roundsOf } from "./round-counter.ts";
-import { PlainDevice } from "./webgpu-plain.ts";
+import { PlainDevice, adapterName } from "./webgpu-plain.ts";
 
 const PAGE_BYTES = 4096;
 const MiB: number = 2 ** 20;
@@ -132,6 +132,8 @@ class Bed implements AsyncDisposable {
 
 /** Dispatches before the first that counts: a batch is a lot of code that is not compiled yet. */
 const WARM_DISPATCHES = 4;
+/** Those of few pages take so many before the compiler is through with it. */
+const WARM_BATCHES = 40;
 
 /** On-demand paging against upload and dispatch by hand; the ratio is how many times as fast. */
 async function againstUpload(
@@ -161,7 +163,7 @@ async function againstUpload(
   for (let i = 0; i < WARM_DISPATCHES; i++) await bed.cold();
   const rounds = options.isQuick ? 1 : 5;
   const reading = await measurePairs({
-    label,
+    label: `${label}, on ${adapterName(bed.device)}`,
     unit: "ms",
     ours: () => bed.cold(),
     plain: byHand,
@@ -209,9 +211,9 @@ export async function measureFaultBatch(options: MeasureOptions): Promise<Measur
   const job = { dataBytes, memoryBytes: 8 * MiB, count: BATCH_PAGES, stride: 1 };
   await using bed = await Bed.open(job);
   const rounds = roundsOf(options);
-  for (let i = 0; i < WARM_DISPATCHES; i++) await bed.cold();
+  for (let i = 0; i < WARM_BATCHES; i++) await bed.cold();
   const reading = await measurePairs({
-    label: `a dispatch that faults on ${BATCH_PAGES} pages, against one that faults on none`,
+    label: `a dispatch that faults on ${BATCH_PAGES} pages, against one that faults on none, on ${adapterName(bed.device)}`,
     unit: "ms",
     ours: () => bed.cold(),
     plain: async () => {

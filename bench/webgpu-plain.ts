@@ -3,7 +3,13 @@
  * The peer of the figures about the WebGPU device.
  */
 
+import type { WebGpuDevice } from "../src/webgpu.ts";
 import { plainGpu } from "../test/devices/webgpu/find-gpu.ts";
+
+/** Which adapter gave a figure. */
+export function adapterName({ adapter }: Pick<WebGpuDevice, "adapter">): string {
+  return adapter.architecture || adapter.device || adapter.description || adapter.vendor;
+}
 
 const STORAGE = 0x80;
 const COPY_DST = 0x8;

@@ -211,6 +211,39 @@ test("a write fault of pages that the device had copied invalidates its own rang
   close(set);
 });
 
+test("tracking the pages that are asked for leaves the others, and notifies of their runs alone", () => {
+  const set = setUp(64, { defaultFlags: READ });
+  const { harness, range, device } = set;
+  harness.map(16, 64);
+  harness.touch(16, 64);
+  const asked = new Uint8Array(64);
+  for (const i of [3, 4, 9, 63]) asked[i] = 1;
+  const copyable = new Uint8Array(64).fill(1);
+  const track = (): void => {
+    harness.reading(() => trackRange(harness.machine, harness.mm, 16, 80, copyable, asked));
+  };
+  device.calls.length = 0;
+  track();
+  assert.deepEqual(
+    device.calls.map(({ startPage, endPage }) => [startPage - 16, endPage - 16]),
+    [
+      [3, 5],
+      [9, 10],
+      [63, 64],
+    ],
+  );
+  assert.deepEqual(copyable, asked);
+  assert.equal(fault(set), 64);
+  assert.deepEqual(
+    kindsOf(range).map((kind) => kind === READ),
+    Array.from(asked, (one) => one === 1),
+  );
+  device.calls.length = 0;
+  track();
+  assert.equal(device.calls.length, 0, "none of them is writable any more");
+  close(set);
+});
+
 test("EBUSY while an invalidation is in flight: the lock is kept", () => {
   const set = setUp(4, { defaultFlags: READ });
   const { harness, range } = set;

@@ -136,6 +136,7 @@ export class Bringer {
   readonly #range: HmmRange;
   readonly #timeoutMs: number;
   readonly #request = new Uint32Array(REACH_PAGES);
+  readonly #asked = new Uint8Array(REACH_PAGES);
   readonly #copyable = new Uint8Array(REACH_PAGES);
   readonly #bytes = new Uint8Array(PIECE_PAGES * PAGE_BYTES);
   #failures: BringFailure[] = [];
@@ -306,23 +307,16 @@ export class Bringer {
     return EOPNOTSUPP;
   }
 
-  /** Write-protects what will be copied, run by run. True: that has notified. */
+  /** Write-protects what will be copied. True: that has notified. */
   *#track(pages: readonly number[]): Task<boolean> {
-    const { startPage, pfns } = this.#range;
-    const mm = mmOfRange(this.#range);
-    let hasNotified = false;
-    for (let i = 0; i < pages.length; i++) {
-      const from = pages[i] ?? 0;
-      if (!isOfRam(pfns[from - startPage])) continue;
-      let to = from + 1;
-      while (pages[i + 1] === to && isOfRam(pfns[to - startPage])) {
-        to++;
-        i++;
-      }
-      const copyable = this.#copyable.subarray(from - startPage, to - startPage);
-      if (yield* trackRange(this.#machine, mm, from, to, copyable)) hasNotified = true;
+    const { startPage, endPage, pfns } = this.#range;
+    this.#asked.fill(0, 0, endPage - startPage);
+    for (const page of pages) {
+      const i = page - startPage;
+      if (isOfRam(pfns[i])) this.#asked[i] = 1;
     }
-    return hasNotified;
+    const mm = mmOfRange(this.#range);
+    return yield* trackRange(this.#machine, mm, startPage, endPage, this.#copyable, this.#asked);
   }
 
   /** A test overrides it to show when it has to begin. */

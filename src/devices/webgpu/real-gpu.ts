@@ -79,7 +79,8 @@ export interface RealGpuOptions {
 
 /** A kernel's pipelines on a RealGpu. */
 export interface RealProgram extends GpuProgram {
-  pipeline(gpu: RealGpu, isRecording: boolean): Promise<GPUComputePipeline>;
+  /** A promise only while it is being compiled. */
+  pipeline(gpu: RealGpu, isRecording: boolean): Promise<GPUComputePipeline> | GPUComputePipeline;
 }
 
 /** Memory of a GPU that could not be had. */
@@ -226,7 +227,8 @@ export class RealGpu implements Gpu {
 
   *run(pass: GpuPass): Task<PassResult | Lost> {
     const program = pass.program as RealProgram; // this GPU's, made by its owner
-    const pipeline = yield* this.#await(program.pipeline(this, pass.isRecording));
+    const made = program.pipeline(this, pass.isRecording);
+    const pipeline = made instanceof Promise ? yield* this.#await(made) : made;
     if (pipeline === LOST || this.isLost || this.#group === undefined) return LOST;
     const { device } = this;
     const { queue } = device;

@@ -21,7 +21,7 @@ import { type Program, makeProgram } from "./wgsl/program.ts";
 interface Pipelines {
   readonly gpu: RealGpu;
   readonly table: TableLayout;
-  readonly made: Map<boolean, Promise<GPUComputePipeline>>;
+  readonly made: Map<boolean, Promise<GPUComputePipeline> | GPUComputePipeline>;
   /** Of the groups that are the user's. */
   readonly layouts: readonly GPUBindGroupLayout[];
 }
@@ -41,15 +41,20 @@ export class WgslProgram implements RealProgram {
     this.#program = makeProgram(code, entryPoint, isDeclaredPure);
   }
 
-  /** Rejects with WgslError when it does not compile. */
-  pipeline(gpu: RealGpu, isRecording: boolean): Promise<GPUComputePipeline> {
+  /**
+   * A promise only while it is being compiled: it rejects with WgslError when that fails. To wait
+   * takes a turn of the event loop, which each pass would need.
+   */
+  pipeline(gpu: RealGpu, isRecording: boolean): Promise<GPUComputePipeline> | GPUComputePipeline {
     const { made, layouts } = this.#pipelinesOn(gpu);
-    let pipeline = made.get(isRecording);
-    if (pipeline === undefined) {
-      pipeline = this.#make(gpu, isRecording, layouts);
+    const known = made.get(isRecording);
+    if (known !== undefined) return known;
+    const compiled = this.#make(gpu, isRecording, layouts).then((pipeline) => {
       made.set(isRecording, pipeline);
-    }
-    return pipeline;
+      return pipeline;
+    });
+    made.set(isRecording, compiled);
+    return compiled;
   }
 
   get isPure(): boolean {

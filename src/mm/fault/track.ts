@@ -41,9 +41,10 @@ import { PTE_PRESENT, PTE_TRACKED, PTE_WRITE, ptePfn } from "../pte.ts";
 import { VM_BACKED, VM_HUGETLB, VM_SHARED, partsIn } from "../vma/vma.ts";
 
 /**
- * Write-protects and tracks the present private pages of [startPage, endPage). `copyable[i]`
- * becomes 1 where page `startPage + i` may be copied now, 0 elsewhere. Holding the mmap lock at
- * least for reading, with a range registered over the pages whose sequence was noted before.
+ * Write-protects and tracks the present private pages of [startPage, endPage): all of them, or
+ * those with `asked[i]` not 0, page `startPage + i`. `copyable[i]` becomes 1 where that page may be
+ * copied now, 0 elsewhere. Holding the mmap lock at least for reading, with a range registered over
+ * the pages whose sequence was noted before.
  *
  * True: some entry was writable, so the notifiers were called (P2 of pte.ts), those of the caller,
  * too. Its range is stale. It faults and tracks again, and finds nothing writable then. Without the
@@ -56,6 +57,7 @@ export function* trackRange(
   startPage: number,
   endPage: number,
   copyable: Uint8Array,
+  asked: Uint8Array = ALL_ASKED,
 ): Task<boolean> {
   copyable.fill(0, 0, endPage - startPage);
   mm.mmapLock.assertHeld();
@@ -65,18 +67,77 @@ export function* trackRange(
     if ((part.vma.flags & (VM_SHARED | VM_BACKED | VM_HUGETLB)) !== 0) continue;
     for (let page = part.startPage; page < part.endPage;) {
       const to = Math.min(nextLeafPage(page), part.endPage);
-      yield* splitHuge(machine, mm, page);
-      const leaf = leafOf(memory, mm.pgd, page);
-      if (leaf !== 0 && trackLeaf(memory.words, leaf, page, to, copyable, page - startPage)) {
-        yield* takeWrite(machine, mm, leaf, page, to);
+      const marks = { asked, copyable, startPage };
+      const first = firstAsked(marks, page, to);
+      page = to;
+      if (first === to) continue;
+      yield* splitHuge(machine, mm, first);
+      const leaf = leafOf(memory, mm.pgd, first);
+      if (leaf !== 0 && trackLeaf(memory.words, leaf, first, to, marks)) {
+        for (const run of writableRuns(memory.words, leaf, first, to, marks))
+          yield* takeWrite(machine, mm, leaf, run.startPage, run.endPage);
         wasInvalidated = true;
       }
-      if (leaf !== 0 && !mm.pins.isEmpty())
-        leavePinned(machine, leaf, page, to, copyable, page - startPage);
-      page = to;
+      if (leaf !== 0 && !mm.pins.isEmpty()) leavePinned(machine, leaf, first, to, marks);
     }
   }
   return wasInvalidated;
+}
+
+/** Stands for a 1 for each page. */
+const ALL_ASKED: Uint8Array = new Uint8Array(0);
+
+interface PageRun {
+  readonly startPage: number;
+  readonly endPage: number;
+}
+
+/** What is asked for, and found, from `startPage` on. */
+interface Marks {
+  readonly asked: Uint8Array;
+  readonly copyable: Uint8Array;
+  readonly startPage: number;
+}
+
+function isAsked({ asked, startPage }: Marks, page: number): boolean {
+  return asked === ALL_ASKED || asked[page - startPage] !== 0;
+}
+
+/** The first page of [from, to) that is asked for, or `to`. */
+function firstAsked(marks: Marks, from: number, to: number): number {
+  let page = from;
+  while (page < to && !isAsked(marks, page)) page++;
+  return page;
+}
+
+/**
+ * Runs of pages that are asked for, some of which are writable. What lies between them is not to be
+ * invalidated. After trackLeaf has found a writable entry.
+ */
+function writableRuns(
+  words: Int32Array,
+  leaf: number,
+  from: number,
+  to: number,
+  marks: Marks,
+): PageRun[] {
+  if (marks.asked === ALL_ASKED) return [{ startPage: from, endPage: to }];
+  const runs: PageRun[] = [];
+  for (let page = from; page < to; page = firstAsked(marks, page, to)) {
+    const startPage = page;
+    while (page < to && isAsked(marks, page)) page++;
+    if (isAnyWritable(words, leaf, startPage, page)) runs.push({ startPage, endPage: page });
+  }
+  return runs;
+}
+
+/** @stepped pte */
+function isAnyWritable(words: Int32Array, leaf: number, from: number, to: number): boolean {
+  for (let page = from; page < to; page++) {
+    const pte = wordAt(words, pteIndex(leaf, page));
+    if ((pte & (PTE_PRESENT | PTE_WRITE)) === (PTE_PRESENT | PTE_WRITE)) return true;
+  }
+  return false;
 }
 
 /**
@@ -90,11 +151,10 @@ function leavePinned(
   leaf: number,
   from: number,
   to: number,
-  copyable: Uint8Array,
-  at: number,
+  { copyable, startPage }: Marks,
 ): void {
   for (let page = from; page < to; page++) {
-    const i = at + page - from;
+    const i = page - startPage;
     if (copyable[i] === 0) continue;
     const pfn = ptePfn(wordAt(memory.words, pteIndex(leaf, page)));
     if (ram.refs.pagePinnedFast(pfn)) copyable[i] = 0;
@@ -102,9 +162,9 @@ function leavePinned(
 }
 
 /**
- * Tracks the present entries of [from, to) that are not writable, and marks every present one in
- * `copyable`, which has page `from` at `at`. True: some entry is writable. A plain function,
- * because it runs for each page that a device copies.
+ * Tracks the present entries of [from, to) that are asked for and not writable, and marks every
+ * present one of them as copyable. True: some entry is writable. A plain function, because it runs
+ * for each page that a device copies.
  *
  * @stepped pte
  */
@@ -113,13 +173,14 @@ function trackLeaf(
   leaf: number,
   from: number,
   to: number,
-  copyable: Uint8Array,
-  at: number,
+  marks: Marks,
 ): boolean {
+  const { copyable, startPage } = marks;
   let isWritable = false;
   for (let page = from; page < to; page++) {
+    if (!isAsked(marks, page)) continue;
     const pte = trackEntry(words, pteIndex(leaf, page), PTE_WRITE);
-    if ((pte & PTE_PRESENT) !== 0) copyable[at + page - from] = 1;
+    if ((pte & PTE_PRESENT) !== 0) copyable[page - startPage] = 1;
     if ((pte & PTE_WRITE) !== 0) isWritable = true;
   }
   return isWritable;
