@@ -16,7 +16,7 @@ import { ViewHold } from "../../../../src/mm/view/view-hold.ts";
 import { viewClose, viewOpen } from "../../../../src/mm/view/view-open.ts";
 import { findStrayStore, watchView } from "../../../../src/mm/view/view-watch.ts";
 import { EBUSY } from "../../../../src/sync/errno.ts";
-import { assert } from "../../../../src/sync/errors.ts";
+import { assert, bug } from "../../../../src/sync/errors.ts";
 import { type Task, access } from "../../../../src/sync/tasks/task.ts";
 import type { Covered } from "../covered.ts";
 
@@ -140,7 +140,49 @@ function beside(
   };
 }
 
+/**
+ * A write view is open over the first of three pages when the read view of all is watched: what it
+ * stores is no stray store. One to the last page is, and is found behind a page without any.
+ */
+function* watchesThree(harness: HmmHarness): Task<void> {
+  const { machine, mm } = harness;
+  const writing = yield* viewOpen(machine, mm, HARNESS_PAGE, HARNESS_PAGE + 1, true);
+  const reading = yield* viewOpen(machine, mm, HARNESS_PAGE, HARNESS_PAGE + 3, false);
+  assert(writing > 0 && reading > 0, `the views answered ${writing} and ${reading}`);
+  const hold = ViewHold.at(machine.memory, reading);
+  const start = machine.ram.sections.wordIndex(hold.pfn) * 4;
+  const bytes = machine.ram.sections.of(hold.pfn).u8.subarray(start, start + 3 * PAGE_BYTES);
+  const watch = yield* watchView(machine, hold, bytes, 0);
+  if (watch === undefined) bug("nothing of the view is watched");
+  const requireFound = function* (wanted: number): Task<void> {
+    const found = yield* findStrayStore(machine, hold, bytes, 0, watch);
+    assert(found === wanted, `a stray store is found at byte ${found}, not ${wanted}`);
+  };
+  bytes[8] = 1;
+  yield* requireFound(-1);
+  bytes[2 * PAGE_BYTES + 8] = 1;
+  yield* requireFound(2 * PAGE_BYTES + 8);
+  yield* viewClose(machine, reading);
+  yield* viewClose(machine, writing);
+}
+
+const alone: Covered = {
+  layer: "mm",
+  scenario: harnessScenario<undefined>({
+    name: "coverage/mm/watched-view-alone",
+    summary:
+      "A stray store is found in the last page of a view, and those of a write view are none.",
+    harness: { pages: 3 },
+    balanced: true,
+    setup: () => undefined,
+    tasks: { thread: (_, harness) => watchesThree(harness) },
+  }),
+  twins: [],
+  runs: { thread: WATCH },
+};
+
 export const watchedViews: readonly Covered[] = [
+  alone,
   beside(
     "watched-view-vs-store",
     "A thread stores to the page of a read view while the view is watched.",
