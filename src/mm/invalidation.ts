@@ -29,7 +29,7 @@ import { awaitOperation, registerFinisher } from "../sync/death/recovery.ts";
 import type { SharedMemory } from "../sync/shared-memory.ts";
 import { DONE, type Task, doneNumber } from "../sync/tasks/task.ts";
 import { freeOperation } from "../sync/words/operations.ts";
-import { LEAF_WORDS } from "../mmu/radix-table.ts";
+import { LEAF_WORDS, MID_WORDS, type TableNotes } from "../mmu/radix-table.ts";
 import { splitHuge } from "./huge.ts";
 import { Mm } from "./mm-struct.ts";
 import { holdsFrame } from "./pte.ts";
@@ -40,6 +40,8 @@ const START_PAGE = 2;
 const END_PAGE = 3;
 const TABLE = 4;
 const GIVEN = 5;
+/** A mid table that is not linked yet; TABLE names a leaf, then. */
+const MID_TABLE = 6;
 const BATCH = 16;
 /** Entries whose frames are noted in the operation (K3). */
 export const BATCH_FEW = 16;
@@ -91,6 +93,11 @@ export function handOf(operation: number, i: number = 0): number {
   return operation + BATCH + i;
 }
 
+/** Where the operation notes a page table that is not linked yet. It has no table of frames. */
+export function tablesOf(operation: number): TableNotes {
+  return { leaf: operation + TABLE, mid: operation + MID_TABLE };
+}
+
 /** Puts the frames that the first `count` words note. */
 export function putHand(machine: Machine, operation: number, count: number = 1): Task<void> {
   return putBatch(machine, operation, { start: handOf(operation), end: handOf(operation, count) });
@@ -140,11 +147,12 @@ function* finish(memory: SharedMemory, at: number): Task<void> {
   yield* finishPages(machine, at);
   const table = memory.words[at + TABLE]!;
   memory.ensure(table + LEAF_WORDS);
-  const start = table === 0 ? at + BATCH : table;
-  const end = start + (table === 0 ? BATCH_FEW : LEAF_WORDS);
-  dropUnheld(memory.words, start, end);
-  yield* machine.ram.refs.putLeft(start, end, at + GIVEN);
+  // One of the two is empty: who has a table of frames uses that alone.
+  if (table !== 0) yield* putLeft(machine, at, table, table + LEAF_WORDS);
+  yield* putLeft(machine, at, at + BATCH, at + BATCH + BATCH_FEW);
   yield* closeBatch(machine, at);
+  const mid = memory.words[at + MID_TABLE]!;
+  if (mid !== 0) yield* machine.heap.freeWords(mid, MID_WORDS, at + MID_TABLE);
 }
 
 function* finishPages(machine: Machine, at: number): Task<void> {
@@ -157,6 +165,11 @@ function* finishPages(machine: Machine, at: number): Task<void> {
   // Of a huge page all entries change alike: who died in between has changed some (U1 of huge.ts).
   yield* splitHuge(machine, mm, startPage);
   yield* mm.shootdown.flush(startPage, endPage);
+}
+
+function putLeft({ memory, ram }: Machine, at: number, start: number, end: number): Task<void> {
+  dropUnheld(memory.words, start, end);
+  return ram.refs.putLeft(start, end, at + GIVEN);
 }
 
 /** An entry without a frame was noted, too, and its note not cleared yet. */

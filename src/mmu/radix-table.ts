@@ -42,7 +42,7 @@
  */
 
 import type { Machine } from "../memory/machine.ts";
-import { atomicCompareExchange, atomicStore } from "../sync/atomics.ts";
+import { atomicCompareExchange, atomicStore, compareExchangeNoted } from "../sync/atomics.ts";
 import type { SharedMemory } from "../sync/shared-memory.ts";
 import type { Shootdown } from "../sync/primitives/shootdown.ts";
 import { type Task, doneNumber } from "../sync/tasks/task.ts";
@@ -170,15 +170,31 @@ function nextMidPage(page: number): number {
   return ((page >>> MID_SHIFT) + 1) * MID_SPAN_PAGES;
 }
 
+/** Words that note a table which is not linked yet, in case that the thread dies. */
+export interface TableNotes {
+  /** Of a leaf; 0 none. */
+  readonly leaf: number;
+  /** Of a mid table; 0 none. */
+  readonly mid: number;
+}
+
+const NO_NOTES: TableNotes = { leaf: 0, mid: 0 };
+
 /**
  * The leaf that covers `page`, made if needed. 0 = ENOMEM. Holding the lock at least for reading.
  */
-export function* leafAlloc(machine: Machine, pgd: number, page: number): Task<number> {
+export function* leafAlloc(
+  machine: Machine,
+  pgd: number,
+  page: number,
+  notes: TableNotes = NO_NOTES,
+): Task<number> {
   const found = leafOf(machine.memory, pgd, page);
   if (found !== 0) return found;
-  const mid = yield* midAlloc(machine, pgd, page);
+  const mid = yield* midAlloc(machine, pgd, page, notes.mid);
   if (mid === 0) return 0;
-  return yield* tableAt(machine, mid + ((page >>> LEAF_SHIFT) & (MID_WORDS - 1)), LEAF_WORDS);
+  const index = mid + ((page >>> LEAF_SHIFT) & (MID_WORDS - 1));
+  return yield* tableAt(machine, index, LEAF_WORDS, notes.leaf);
 }
 
 /**
@@ -208,9 +224,16 @@ export function linkLeaf(memory: SharedMemory, pgd: number, page: number, leaf: 
  *
  * @stepped page table
  */
-export function midAlloc(machine: Machine, pgd: number, page: number): Task<number> {
+export function midAlloc(
+  machine: Machine,
+  pgd: number,
+  page: number,
+  note: number = 0,
+): Task<number> {
   const mid = midOf(machine.memory, pgd, page);
-  return mid === 0 ? tableAt(machine, pgd + (page >>> MID_SHIFT), MID_WORDS) : doneNumber(mid);
+  return mid === 0
+    ? tableAt(machine, pgd + (page >>> MID_SHIFT), MID_WORDS, note)
+    : doneNumber(mid);
 }
 
 /**
@@ -219,14 +242,24 @@ export function midAlloc(machine: Machine, pgd: number, page: number): Task<numb
  *
  * @stepped page table
  */
-export function* tableAt(machine: Machine, index: number, tableWords: number): Task<number> {
+export function* tableAt(
+  machine: Machine,
+  index: number,
+  tableWords: number,
+  note: number = 0,
+): Task<number> {
   const { memory, heap } = machine;
   let table = leafIn(wordAt(memory.words, index));
   if (table === 0) {
-    const fresh = yield* heap.allocWords(tableWords);
+    const fresh = yield* heap.allocWords(tableWords, note);
     if (fresh === 0) return 0;
-    const winner = leafIn(atomicCompareExchange(memory.words, index, 0, fresh));
-    if (winner !== 0) yield* heap.freeWords(fresh, tableWords);
+    const { words } = memory;
+    const before =
+      note === 0
+        ? atomicCompareExchange(words, index, 0, fresh)
+        : compareExchangeNoted(words, index, 0, fresh, words, note, 0);
+    const winner = leafIn(before);
+    if (winner !== 0) yield* heap.freeWords(fresh, tableWords, note);
     table = winner === 0 ? fresh : winner;
   }
   memory.ensure(table + tableWords);
@@ -284,8 +317,12 @@ export function* forEachLeaf(
   return 0;
 }
 
-/** Frees every table. The entries must be empty; the caller is alone (exit). */
-export function* freeTables(machine: Machine, pgd: number): Task<void> {
+/**
+ * Frees every table. The entries must be empty; the caller is alone (exit). What names a table
+ * becomes 0 in the step that frees it, for the top one the word `note`, if there is one: another
+ * thread goes on if this one dies.
+ */
+export function* freeTables(machine: Machine, pgd: number, note: number = 0): Task<void> {
   const { memory, heap } = machine;
   memory.ensure(pgd + PGD_WORDS);
   for (
@@ -297,12 +334,11 @@ export function* freeTables(machine: Machine, pgd: number): Task<void> {
     memory.ensure(mid + MID_WORDS);
     for (let i = 0; i < MID_WORDS; i++) {
       const leaf = leafIn(wordAt(memory.words, mid + i));
-      if (leaf !== 0) yield* heap.freeWords(leaf, LEAF_WORDS);
+      if (leaf !== 0) yield* heap.freeWords(leaf, LEAF_WORDS, mid + i);
     }
-    atomicStore(memory.words, pgd + top, 0);
-    yield* heap.freeWords(mid, MID_WORDS);
+    yield* heap.freeWords(mid, MID_WORDS, pgd + top);
   }
-  yield* heap.freeWords(pgd, PGD_WORDS);
+  yield* heap.freeWords(pgd, PGD_WORDS, note);
 }
 
 /** Leaves that one flush serves. Bounds what is unlinked at once and not yet given back. */

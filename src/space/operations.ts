@@ -5,7 +5,7 @@
  * each operation are in address-space.ts.
  */
 
-import { doFork } from "../mm/lifetime/fork.ts";
+import { forkListed } from "../mm/lifetime/fork.ts";
 import { doMadvise } from "../mm/calls/madvise.ts";
 import { type MmapRequest, doMmap } from "../mm/calls/mmap.ts";
 import { doMunmap } from "../mm/calls/munmap.ts";
@@ -40,7 +40,7 @@ export function* attachTask(seat: Seat, space: number): Task<SpaceHold> {
 
 /** A copy-on-write copy of the space. */
 export function* forkTask({ seat, mm }: SpaceHold): Task<SpaceHold> {
-  const child = unwrap("fork", yield* doFork(seat.machine, mm));
+  const child = unwrap("fork", yield* forkListed(seat.machine, mm));
   const hold = yield* enlistSpace(seat, child);
   if (typeof hold === "number") throw failure("fork", hold);
   return hold;

@@ -32,9 +32,10 @@
  */
 
 import { Machine } from "../memory/machine.ts";
+import { undoField } from "../memory/layout/undo-field.ts";
 import { BufferNotHere } from "../memory/frames/sections.ts";
 import type { TaskRunner } from "../mm/fault/cpu-fault.ts";
-import { mmget, mmput } from "../mm/lifetime/mm.ts";
+import { MM_USER, mmput } from "../mm/lifetime/mm.ts";
 import { Mm } from "../mm/mm-struct.ts";
 import {
   EBADF,
@@ -49,9 +50,13 @@ import type { HmmError } from "../sync/errors.ts";
 import { assertNoLockHeld } from "../sync/lockdep/held-locks.ts";
 import { declarePanic, hasPanicked } from "../sync/death/panic.ts";
 import {
-  addResource,
+  addResourceUnder,
+  changeResourceUnder,
+  findResource,
+  kindWord,
   registerReleaser,
-  removeResource,
+  removeResourceUnder,
+  reserveResource,
   resourceKind,
 } from "../sync/death/resources.ts";
 import { runAsync } from "../sync/runners/run-async.ts";
@@ -61,7 +66,7 @@ import type { Task } from "../sync/tasks/task.ts";
 import { type Syscall, customFailure, failure } from "./failures.ts";
 import type { Seat } from "./machine-seat.ts";
 import { requireBlocking } from "./requirements.ts";
-import { SpaceRecord, findSpaceTable, recordOfNumber } from "./space-table.ts";
+import { SpaceRecord, SpaceTable, findSpaceTable, recordOfNumber } from "./space-table.ts";
 
 const SPACE_RESOURCE: number = resourceKind("address space");
 
@@ -234,40 +239,54 @@ function stopIfLockIsHeld(memory: SharedMemory, error: unknown): void {
   }
 }
 
+/** A record that no list has. */
+const RECORD_RESOURCE: number = resourceKind("record of an address space");
+registerReleaser(RECORD_RESOURCE, (memory, at) => Machine.of(memory).heap.free(SpaceRecord, at));
+
+const HOLDERS = undoField(SpaceRecord, "holders");
+const LAST_NUMBER = undoField(SpaceTable, "lastNumber");
+
 /**
  * Lists a new mm. The hold owns its one user from now on; on ENOMEM and EMFILE the user is dropped.
+ * If the user is a resource of this thread (MM_USER), the hold takes its slot.
  */
 export function* enlistSpace(seat: Seat, mmAt: number): Task<SpaceHold | Errno> {
   const { machine, table } = seat;
-  const mm = Mm.at(machine.memory, mmAt);
-  const at = yield* machine.heap.alloc(SpaceRecord);
+  const { memory, heap } = machine;
+  const mm = Mm.at(memory, mmAt);
+  const userSlot = findResource(memory, MM_USER, mmAt);
+  const at = yield* heap.alloc(SpaceRecord, RECORD_RESOURCE);
   if (at === 0) {
-    yield* mmput(machine, mm);
+    yield* mmput(machine, mm, userSlot);
     return ENOMEM;
   }
-  const record = SpaceRecord.at(machine.memory, at);
+  const recordSlot = findResource(memory, RECORD_RESOURCE, at);
+  const record = SpaceRecord.at(memory, at);
   record.mm = mmAt;
   yield* table.lock.lock();
-  const slot = addHolder(machine, record);
+  const slot = addHolder(seat, record, userSlot);
   if (slot >= 0) {
-    table.lastNumber += 1;
+    LAST_NUMBER.store(memory, table.at, table.lastNumber + 1);
     record.number = table.lastNumber;
-    table.live.addTail(record.node);
+    table.live.addTail(record.node, table.lock.at);
+    if (recordSlot >= 0) removeResourceUnder(memory, table.lock.at, recordSlot);
   }
   yield* table.lock.unlock();
   if (slot >= 0) return new SpaceHold(seat, { mm, number: record.number, record: at, slot });
-  yield* machine.heap.free(SpaceRecord, at);
-  yield* mmput(machine, mm);
+  yield* heap.free(SpaceRecord, at, recordSlot);
+  yield* mmput(machine, mm, userSlot);
   return EMFILE;
 }
 
 /**
- * Counts a holder and lists it among this thread's resources (L3): the slot, or -1 when the list is
- * full. Holding spacesLock, and a user for the holder.
+ * Counts a holder and lists it among this thread's resources (L3), in the slot of its user if that
+ * has one: the slot, or -1 when the list is full. Holding spacesLock, and a user for the holder.
  */
-function addHolder(machine: Machine, record: SpaceRecord): number {
-  const slot = addResource(machine.memory, SPACE_RESOURCE, record.at);
-  if (slot >= 0) record.holders += 1;
+function addHolder({ machine, table }: Seat, record: SpaceRecord, userSlot: number): number {
+  const { memory } = machine;
+  memory.undoLock = table.lock.at;
+  const slot = changeResourceUnder(memory, table.lock.at, userSlot, SPACE_RESOURCE, record.at);
+  if (slot >= 0) HOLDERS.store(memory, record.at, record.holders + 1);
   return slot;
 }
 
@@ -284,12 +303,14 @@ export function* holdSpace(seat: Seat, number: number): Task<SpaceHold | Errno> 
  * spacesLock.
  */
 function* holdLocked(seat: Seat, number: number): Task<SpaceHold | Errno> {
+  const { memory } = seat.machine;
   const record = recordOfNumber(seat.table, number);
   if (record === undefined) return ESTALE;
-  const mm = Mm.at(seat.machine.memory, record.mm);
-  const slot = addHolder(seat.machine, record);
-  if (slot < 0) return EMFILE;
-  yield* mmget(mm);
+  const mm = Mm.at(memory, record.mm);
+  const userSlot = reserveResource(memory, mm.at);
+  if (userSlot < 0) return EMFILE;
+  yield* mm.users.get(kindWord(memory, userSlot), MM_USER);
+  const slot = addHolder(seat, record, userSlot);
   return new SpaceHold(seat, { mm, number, record: record.at, slot });
 }
 
@@ -300,26 +321,33 @@ function* holdLocked(seat: Seat, number: number): Task<SpaceHold | Errno> {
  */
 export function* releaseSpace({ seat, place }: SpaceHold): Task<HmmError | undefined> {
   const { machine, buffers, sources } = seat;
-  yield* dropHolder(machine, place.record, () => removeResource(machine.memory, place.slot));
+  yield* dropHolder(machine, place.record, place.slot);
   yield* buffers.sweep();
   return yield* sources.settle();
 }
 
-/** `disown` removes the hold from its thread's resources, directly before it is released. */
-function* dropHolder(machine: Machine, at: number, disown: () => void): Task<void> {
+/**
+ * `slot`: of the hold among this thread's resources; -1: the thread that had it has died. What is
+ * left of the hold after each step is a resource of this thread.
+ */
+function* dropHolder(machine: Machine, at: number, slot: number): Task<void> {
   const table = yield* findSpaceTable(machine);
   if (table === undefined) return;
-  const record = SpaceRecord.at(machine.memory, at);
-  const mm = Mm.at(machine.memory, record.mm);
+  const { memory, heap } = machine;
+  const record = SpaceRecord.at(memory, at);
+  const mm = Mm.at(memory, record.mm);
+  const lock = table.lock.at;
   yield* table.lock.lock();
-  disown();
-  record.holders -= 1;
+  memory.undoLock = lock;
+  const userSlot = changeResourceUnder(memory, lock, slot, MM_USER, mm.at);
+  HOLDERS.store(memory, at, record.holders - 1);
   const isLast = record.holders === 0;
-  if (isLast) record.node.del();
+  if (isLast) record.node.del(lock);
+  const recordSlot = isLast ? addResourceUnder(memory, lock, RECORD_RESOURCE, at) : -1;
   yield* table.lock.unlock();
-  if (isLast) yield* machine.heap.free(SpaceRecord, at);
-  yield* mmput(machine, mm);
+  if (isLast) yield* heap.free(SpaceRecord, at, recordSlot);
+  yield* mmput(machine, mm, userSlot);
 }
 
 /** L3. */
-registerReleaser(SPACE_RESOURCE, (memory, at) => dropHolder(Machine.of(memory), at, () => {}));
+registerReleaser(SPACE_RESOURCE, (memory, at) => dropHolder(Machine.of(memory), at, -1));

@@ -9,7 +9,8 @@
  *   T2  Numbers are given out once. A number that the table does not list names a space that is
  *       gone.
  *
- * Lock: spacesLock around the list and the holder counts.
+ * Lock: spacesLock around the list and the holder counts. Who dies with it has changed nothing
+ * (sync/words/undo-log.ts).
  */
 
 import { List } from "../memory/layout/list.ts";
@@ -34,7 +35,7 @@ export interface SpaceTable extends StructView {
   lastNumber: number;
 }
 
-const SpaceTable: Struct<SpaceTable> = struct<SpaceTable>("spaceTable", {
+export const SpaceTable: Struct<SpaceTable> = struct<SpaceTable>("spaceTable", {
   lock: embed(Spinlock, "the list of live spaces and their holder counts", "spacesLock"),
   live: embed(List, "head of the records"),
   idLow: u32("const", "the machine's id: random, so that another machine's handle is noticed"),

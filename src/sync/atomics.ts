@@ -223,18 +223,18 @@ export function incrementNoted(
 }
 
 /**
- * Subtracts 1, and stores 0 at `notes[note]`; not if 0 is left and `keepsLast`. Returns the value
- * from before.
+ * Subtracts 1, and stores `last` at `notes[note]` if 0 is left, else 0. Returns the value from
+ * before.
  */
 export function decrementNoted(
   words: Int32Array,
   index: number,
   notes: Int32Array,
   note: number,
-  keepsLast: boolean,
+  last: number,
 ): number {
   const before = Atomics.sub(words, index, 1);
-  if (before !== 1 || !keepsLast) notes[note] = 0;
+  notes[note] = before === 1 ? last : 0;
   return before;
 }
 

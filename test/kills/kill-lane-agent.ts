@@ -209,10 +209,17 @@ function isSumRight({ space, control }: World): boolean {
   return sum === counted || sum === counted + 1;
 }
 
+/** Nothing is mapped where victims map, and no page table is left there. */
+function clearArea(space: AddressSpace): void {
+  space.mmapSync(PAGE, { address: VICTIM_AREA, fixed: "replace" }); // else there is nothing to unmap
+  space.munmapSync(VICTIM_AREA, AREA_BYTES);
+}
+
 async function killOnce(world: World, order: KillOrder): Promise<Kill> {
   const { space } = world;
   await useSpace(space); // so that its page tables are there before they are counted
   await world.pauseBystander();
+  clearArea(space);
   const before = accountingOf(space);
   const threads = threadsOf(space).length;
   world.resumeBystander();
@@ -223,7 +230,7 @@ async function killOnce(world: World, order: KillOrder): Promise<Kill> {
   await useSpace(space);
   await stopDevice?.();
   await world.pauseBystander();
-  space.munmapSync(VICTIM_AREA, AREA_BYTES);
+  clearArea(space);
   const isRight = isSumRight(world);
   const now = accountingOf(space);
   world.resumeBystander();

@@ -158,7 +158,8 @@ export class FrameRefs {
   #dropNoted(pfn: number, note: number): number {
     const counts = this.#sections.countsOf(pfn);
     const { words } = this.memory;
-    return decrementNoted(counts.words, counts.index(pfn), words, note, counts.isOwned);
+    const last = counts.isOwned ? notedFrame(pfn) : 0;
+    return decrementNoted(counts.words, counts.index(pfn), words, note, last);
   }
 
   *#freeNoted(pfn: number, note: number): Task<void> {

@@ -26,11 +26,12 @@
 
 import type { Machine } from "../../memory/machine.ts";
 import { counterPlace } from "../../memory/space-counters.ts";
-import { leafAlloc, midEntryOf, pteIndex, wordAt } from "../../mmu/radix-table.ts";
+import { leafAlloc, leafOf, midEntryOf, pteIndex, wordAt } from "../../mmu/radix-table.ts";
 import { EFAULT, ENOMEM, ENXIO, type Errno } from "../../sync/errno.ts";
 import { bug } from "../../sync/errors.ts";
 import { type Task, doneNumber } from "../../sync/tasks/task.ts";
 import { isHugeAt } from "../huge.ts";
+import { beginHand, endInvalidation, tablesOf } from "../invalidation.ts";
 import type { Mm } from "../mm-struct.ts";
 import {
   KIND_DEVICE_EXCLUSIVE,
@@ -143,7 +144,7 @@ function* faultAsTask(
     const result = yield* hugeFault(machine, mm, vma, page, isWrite);
     if (result !== FAULT_SMALL) return result;
   }
-  const leaf = yield* leafAlloc(machine, mm.pgd, page);
+  const leaf = leafOf(machine.memory, mm.pgd, page) || (yield* makeLeaf(machine, mm, page));
   if (leaf === 0) return ENOMEM;
   // Another thread has linked a huge page since (U4 of mm/huge.ts): its entries are not for this
   // table.
@@ -155,6 +156,14 @@ function* faultAsTask(
   if (isOfDevice && (vma.flags & VM_SHARED) === 0 && !isBufferHere(machine, ptePfn(pte)))
     return ENXIO;
   return yield* handlerFor(mm, vma, pte)({ machine, mm, vma, page, isWrite, index, pte });
+}
+
+/** As `leafAlloc`, so that a thread that dies leaves no table that nobody knows. */
+function* makeLeaf(machine: Machine, mm: Mm, page: number): Task<number> {
+  const hand = yield* beginHand(mm);
+  const leaf = yield* leafAlloc(machine, mm.pgd, page, tablesOf(hand));
+  endInvalidation(mm, hand);
+  return leaf;
 }
 
 /** Of protection none: the vma allows access again, so the entry becomes present, read-only. */

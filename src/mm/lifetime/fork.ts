@@ -25,19 +25,14 @@ import {
   mmuNotifierInvalidateRangeEnd,
   mmuNotifierInvalidateRangeStart,
 } from "../../notifier/mmu-notifier.ts";
-import { Machine } from "../../memory/machine.ts";
-import { atomicExchange, atomicStore } from "../../sync/atomics.ts";
+import type { Machine } from "../../memory/machine.ts";
+import { atomicExchange, atomicStore, storeNoted } from "../../sync/atomics.ts";
 import { EMFILE, ENOMEM, type Errno } from "../../sync/errno.ts";
-import {
-  addResource,
-  registerReleaser,
-  removeResource,
-  resourceKind,
-} from "../../sync/death/resources.ts";
+import { findResource, removeResource } from "../../sync/death/resources.ts";
 import type { Task } from "../../sync/tasks/task.ts";
 import { mmapWriteLock } from "../migration.ts";
 import { Mm } from "../mm-struct.ts";
-import { type MmLimits, mmCreate, mmput } from "./mm.ts";
+import { MM_USER, type MmLimits, mmCreateListed, mmput } from "./mm.ts";
 import {
   TASK_SIZE_PAGES,
   forEachLeaf,
@@ -63,14 +58,10 @@ import {
 } from "../pte.ts";
 import { joinDeviceSpaces } from "../device-spaces.ts";
 import { beginHalfDone, beginWatched, endHalfDone } from "../half-done.ts";
-import { beginInvalidation, endInvalidation } from "../invalidation.ts";
+import { beginInvalidation, endInvalidation, handOf, tablesOf } from "../invalidation.ts";
 import { HUGE_LINKED, HUGE_PAGES, clearHuge, linkHuge, rewriteHuge } from "../huge.ts";
 import { getSource, insertVma, listSpace } from "../vma/vma-map.ts";
 import { VM_BACKED, VM_SHARED, type Vma, kindAt, vmasIn } from "../vma/vma.ts";
-
-/** A child that is being made, with its one user. */
-const CHILD_RESOURCE: number = resourceKind("address space being forked");
-registerReleaser(CHILD_RESOURCE, (memory, at) => mmput(Machine.of(memory), Mm.at(memory, at)));
 
 /**
  * A child address space with one user: its pointer; ENOMEM; EMFILE (the thread owns too much for it
@@ -78,17 +69,21 @@ registerReleaser(CHILD_RESOURCE, (memory, at) => mmput(Machine.of(memory), Mm.at
  * mends. Takes the mmap lock.
  */
 export function* doFork(machine: Machine, parent: Mm): Task<number> {
+  const at = yield* forkListed(machine, parent);
+  if (at > 0) removeResource(machine.memory, findResource(machine.memory, MM_USER, at));
+  return at;
+}
+
+/** As `doFork`; the child's user is a resource of this thread, of kind MM_USER. */
+export function* forkListed(machine: Machine, parent: Mm): Task<number> {
   yield* mmapWriteLock(machine, parent);
   // Made while the lock is held: a thread that dies while it waits for the lock leaves no child.
-  beginHalfDone(parent);
-  const at = yield* mmCreate(machine, limitsOf(parent));
-  const slot = at === 0 ? -1 : addResource(machine.memory, CHILD_RESOURCE, at);
-  endHalfDone(parent);
+  const at = yield* mmCreateListed(machine, limitsOf(parent));
+  const slot = at === 0 ? -1 : findResource(machine.memory, MM_USER, at);
   let result: Errno = at === 0 ? ENOMEM : slot < 0 ? EMFILE : 0;
   if (result === 0) result = yield* copyInto(machine, parent, Mm.at(machine.memory, at));
   yield* parent.mmapLock.upWrite();
-  if (slot >= 0) removeResource(machine.memory, slot);
-  if (result !== 0 && at !== 0) yield* mmput(machine, Mm.at(machine.memory, at));
+  if (result !== 0 && at !== 0) yield* mmput(machine, Mm.at(machine.memory, at), slot);
   return result === 0 ? at : result;
 }
 
@@ -158,10 +153,13 @@ function copyEntries(machine: Machine, parent: Mm, child: Mm, vma: Vma): Task<nu
       if (result === SMALL) result = 0;
       for (let page = first; page < smallEnd && result === 0; page++) {
         if (wordAt(memory.words, pteIndex(leaf, page)) === 0) continue;
-        if (childLeaf === 0) childLeaf = yield* leafAlloc(machine, child.pgd, page);
+        if (childLeaf === 0) {
+          childLeaf = yield* leafAlloc(machine, child.pgd, page, tablesOf(operation));
+        }
+        const [from, to] = [pteIndex(leaf, page), pteIndex(childLeaf, page)];
         if (childLeaf === 0) result = ENOMEM;
-        else if (!copyEntry(machine, pteIndex(leaf, page), pteIndex(childLeaf, page)))
-          result = yield* copyPinned(machine, pteIndex(leaf, page), pteIndex(childLeaf, page));
+        else if (!copyEntry(machine, from, to))
+          result = yield* copyPinned(machine, from, to, handOf(operation));
       }
       // After the flush every write of the parent faults. The child runs only after this.
       yield* parent.shootdown.flush(first, end);
@@ -237,17 +235,15 @@ function ordinary(pte: number): number {
 }
 
 /** @stepped pte */
-function* copyPinned(machine: Machine, from: number, to: number): Task<Errno> {
-  const pte = ordinary(wordAt(machine.memory.words, from));
+function* copyPinned(machine: Machine, from: number, to: number, note: number): Task<Errno> {
+  const { words } = machine.memory;
+  const pte = ordinary(wordAt(words, from));
   const pfn = ptePfn(pte);
-  const copy = yield* machine.ram.allocFrame(false);
+  const copy = yield* machine.ram.allocFrame(false, note);
   if (copy === 0) return ENOMEM;
   yield* machine.ram.copyFrame(pfn, copy);
   const present = makePte(copy, PTE_ACCESSED | PTE_DIRTY | (pte & PTE_WRITE));
-  atomicStore(
-    machine.memory.words,
-    to,
-    (pte & PTE_PRESENT) === 0 ? makeNonPresent(KIND_PROT_NONE, copy) : present,
-  );
+  const copied = (pte & PTE_PRESENT) === 0 ? makeNonPresent(KIND_PROT_NONE, copy) : present;
+  storeNoted(words, to, copied, words, note);
   return 0;
 }

@@ -13,7 +13,16 @@
  */
 
 import { notifierSrcu, mmuNotifierRelease } from "../../notifier/mmu-notifier.ts";
-import type { Machine } from "../../memory/machine.ts";
+import { Machine } from "../../memory/machine.ts";
+import {
+  addResource,
+  findResource,
+  kindWord,
+  registerReleaser,
+  removeResource,
+  reserveResource,
+  resourceKind,
+} from "../../sync/death/resources.ts";
 import { assertNoLockHeld } from "../../sync/lockdep/held-locks.ts";
 import type { Task } from "../../sync/tasks/task.ts";
 import { Mm } from "../mm-struct.ts";
@@ -36,14 +45,41 @@ export interface MmLimits {
   readonly hugeMode?: number;
 }
 
+/** A user of a space that a thread has in hand. */
+export const MM_USER: number = resourceKind("user of an address space");
+registerReleaser(MM_USER, (memory, at) => mmput(Machine.of(memory), Mm.at(memory, at)));
+
+/** A space that has no user yet: its struct, and perhaps its top table. */
+const MM_MAKING: number = resourceKind("address space being made");
+registerReleaser(MM_MAKING, (memory, at) => unmake(Machine.of(memory), at, -1));
+
+/** A space that has no user any more, and the count that the users had. */
+const MM_EXITING: number = resourceKind("address space being taken down");
+registerReleaser(MM_EXITING, function* (memory, at) {
+  const machine = Machine.of(memory);
+  const mm = Mm.at(memory, at);
+  const slot = addResource(memory, MM_EXITING, at);
+  // 0: the thread has died between its last put and the free.
+  if (mm.count.read() === 0) yield* machine.heap.free(Mm, at, slot);
+  else yield* mmExit(machine, mm, slot);
+});
+
 /** A new, empty address space with one user. 0 = ENOMEM. */
 export function* mmCreate(machine: Machine, limits: MmLimits = {}): Task<number> {
+  const at = yield* mmCreateListed(machine, limits);
+  const slot = at === 0 ? -1 : findResource(machine.memory, MM_USER, at);
+  if (slot >= 0) removeResource(machine.memory, slot);
+  return at;
+}
+
+/** As `mmCreate`; the user is a resource of this thread, of kind MM_USER, if the list has room. */
+export function* mmCreateListed(machine: Machine, limits: MmLimits): Task<number> {
   const { heap, memory } = machine;
-  const at = yield* heap.alloc(Mm);
+  const at = yield* heap.alloc(Mm, MM_MAKING);
   if (at === 0) return 0;
-  const pgd = yield* heap.allocWords(PGD_WORDS);
-  if (pgd === 0) {
-    yield* heap.free(Mm, at);
+  const slot = findResource(memory, MM_MAKING, at);
+  if ((yield* heap.allocWords(PGD_WORDS, at + Mm.offset.pgd)) === 0) {
+    yield* unmake(machine, at, slot);
     return 0;
   }
   const mm = Mm.at(memory, at);
@@ -58,14 +94,21 @@ export function* mmCreate(machine: Machine, limits: MmLimits = {}): Task<number>
   mm.migrations.init();
   mm.moving.init();
   mm.migrationsLock.init();
-  mm.pgd = pgd;
   mm.limitPages = Math.min(limits.pages ?? TASK_SIZE_PAGES, TASK_SIZE_PAGES);
   mm.limitVmas = limits.vmas ?? DEFAULT_LIMIT_VMAS;
   mm.hugeMode = limits.hugeMode ?? HUGE_MADVISE;
   // Made now, while no lock is held: the first walk of the notifiers must not fail for lack of
   // memory.
   yield* notifierSrcu(machine);
+  if (slot >= 0) memory.words[kindWord(memory, slot)] = MM_USER;
   return at;
+}
+
+function* unmake({ heap, memory }: Machine, at: number, slot: number): Task<void> {
+  const note = at + Mm.offset.pgd;
+  const pgd = memory.words[note]!;
+  if (pgd !== 0) yield* heap.freeWords(pgd, PGD_WORDS, note);
+  yield* heap.free(Mm, at, slot);
 }
 
 /** One more user. The caller has one already (M2). Pairs with `mmput`. */
@@ -82,15 +125,18 @@ export function mmgetNotZero(mm: Mm): Task<boolean> {
 
 /**
  * Drops a user. The last one runs the whole exit here, so the caller holds no lock and is in no
- * call-back.
+ * call-back. `slot`: of the user among this thread's resources, or -1. A thread that dies in the
+ * exit leaves a space that whoever finds it dead takes down.
  */
-export function* mmput(machine: Machine, mm: Mm): Task<void> {
+export function* mmput(machine: Machine, mm: Mm, slot: number = -1): Task<void> {
   assertNoLockHeld(
     mm.memory,
     "mmput",
     "dropping the last user takes the address space down, which takes every lock of it",
   );
-  if (yield* mm.users.put()) yield* mmExit(machine, mm);
+  const { memory } = machine;
+  const own = slot < 0 ? reserveResource(memory, mm.at) : slot;
+  if (yield* mm.users.put(kindWord(memory, own), MM_EXITING)) yield* mmExit(machine, mm, own);
 }
 
 /** Keeps the struct's memory (not the address space) until `mmdrop`. */
@@ -106,14 +152,19 @@ export function* mmdrop(machine: Machine, mm: Mm): Task<void> {
   if (yield* mm.count.put()) yield* machine.heap.free(Mm, mm.at);
 }
 
-/** M3. Linux: `__mmput` and `exit_mmap`. */
-function* mmExit(machine: Machine, mm: Mm): Task<void> {
-  yield* mmuNotifierRelease(machine, mm.notifiers);
-  yield* endLeftMigrations(machine, mm);
-  yield* zapEverything(machine, mm);
-  yield* leaveDeviceSpaces(machine, mm);
-  yield* freeAllVmas(machine, mm);
-  yield* freeTables(machine, mm.pgd);
-  mm.pgd = 0;
-  yield* mmdrop(machine, mm);
+/**
+ * M3. Linux: `__mmput` and `exit_mmap`. `slot`: of the space among this thread's resources, of kind
+ * MM_EXITING, or -1. Each part may be done again from its beginning, by who finds this thread dead.
+ */
+function* mmExit(machine: Machine, mm: Mm, slot: number): Task<void> {
+  if (mm.pgd !== 0) {
+    yield* mmuNotifierRelease(machine, mm.notifiers);
+    yield* endLeftMigrations(machine, mm);
+    yield* zapEverything(machine, mm);
+    yield* leaveDeviceSpaces(machine, mm);
+    yield* freeAllVmas(machine, mm);
+    yield* freeTables(machine, mm.pgd, mm.at + Mm.offset.pgd);
+  }
+  const note = kindWord(machine.memory, slot);
+  if (yield* mm.count.put(note, MM_EXITING)) yield* machine.heap.free(Mm, mm.at, slot);
 }

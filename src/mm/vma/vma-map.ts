@@ -21,8 +21,10 @@ import type { SharedMemory } from "../../sync/shared-memory.ts";
 import {
   addResourceUnder,
   findResource,
+  kindWord,
   registerReleaser,
   removeResourceUnder,
+  reserveResource,
   resourceKind,
 } from "../../sync/death/resources.ts";
 import { DONE, DONE_FALSE, type Task, doneNumber } from "../../sync/tasks/task.ts";
@@ -508,15 +510,20 @@ export function* splitAtBoth(
 
 /** Exit: frees every vma and its reference of its source. Alone. */
 export function* freeAllVmas(machine: Machine, mm: Mm): Task<void> {
-  for (let vma = vmaAt(machine.memory, mm.vmaFirst); vma !== undefined;) {
+  const { memory, heap } = machine;
+  for (let vma = vmaAt(memory, mm.vmaFirst); vma !== undefined;) {
     const { at, next } = vma;
     const kind = kindAt(vma);
-    yield* machine.heap.free(Vma, at);
+    // The vma is a resource in the step that takes it off (V4), unless the list is full.
+    const slot = reserveResource(memory, at);
+    const [listed, first] = [kindWord(memory, slot), mm.at + Mm.offset.vmaFirst];
+    if (listed !== 0) memory.words[listed] = VMA_RESOURCE;
+    memory.words[first] = next;
     yield* dropSource(machine, kind);
-    vma = vmaAt(machine.memory, next);
+    yield* heap.free(Vma, at, slot);
+    vma = vmaAt(memory, next);
   }
   mm.vmaRoot = 0;
-  mm.vmaFirst = 0;
   mm.vmaCount = 0;
   mm.mappedPages = 0;
 }

@@ -75,6 +75,46 @@ export function addResourceUnder(
   return -1;
 }
 
+/**
+ * A slot whose entry has its pointer and no kind yet: the caller lists the resource by a store at
+ * {@link kindWord}, in the step that gets it, before it waits for anything. -1 if the list is full.
+ */
+export function reserveResource(memory: SharedMemory, pointer: number): number {
+  const { words } = memory;
+  for (let tried = 0, slot = memory.resourceNext; tried < RESOURCE_LIMIT; tried++) {
+    const at = memory.record + AGENT_RESOURCES + slot * RESOURCE_WORDS;
+    if (words[at] === 0) {
+      words[at + 1] = pointer;
+      return slot;
+    }
+    slot = (slot + 1) % RESOURCE_LIMIT;
+  }
+  return -1;
+}
+
+/** The word of a slot that has its kind; of -1, 0. */
+export function kindWord({ record }: SharedMemory, slot: number): number {
+  return slot < 0 ? 0 : record + AGENT_RESOURCES + slot * RESOURCE_WORDS;
+}
+
+/**
+ * Makes another resource of one, as part of a change of what `lock` guards. `slot` -1: it was not
+ * listed, and is now. Returns its slot; -1 if the list is full. Holding the lock.
+ */
+export function changeResourceUnder(
+  memory: SharedMemory,
+  lock: number,
+  slot: number,
+  kind: number,
+  pointer: number,
+): number {
+  if (slot < 0) return addResourceUnder(memory, lock, kind, pointer);
+  const at = kindWord(memory, slot);
+  undoStore(memory, lock, at + 1, pointer);
+  undoStore(memory, lock, at, kind);
+  return slot;
+}
+
 /** Removes an entry that {@link addResource} made. */
 export function removeResource(memory: SharedMemory, slot: number): void {
   removeResourceUnder(memory, 0, slot);

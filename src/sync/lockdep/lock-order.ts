@@ -23,6 +23,7 @@ export const LOCK_ORDER: string = `
   lock gpuLock: mutex: pages that only a GPU has, while it computes or they are read back
   lock driverLock: mutex: a driver's page table, and its use of translations
   lock pageTableLock: spinlock: that a private frame's users are judged and its entry made writable in one step; mm.hmm
+  lock spacesLock: spinlock: the list of live spaces and their holder counts
   lock sourcesLock: spinlock: which files have a source, and that one is claimed or ends
   lock pageCacheLock: spinlock: the entries of a page cache, and that the frames they name stay; the source behind it
   lock rangesLock: spinlock: the ranges of an hmm and its in-flight invalidations
@@ -47,7 +48,7 @@ export const LOCK_ORDER: string = `
   order pageTableLock, rangesLock, notifierLock < slabLock, ramLock, deviceMemoryLock
   order slabLock < heapLock
 
-  undo mmapLock, slabLock, heapLock, ramLock
+  undo mmapLock, slabLock, heapLock, ramLock, spacesLock
 `;
 
 /** A declared lock class. */

@@ -20,6 +20,8 @@ import {
   atomicLoad,
   atomicStore,
   atomicSub,
+  decrementNoted,
+  incrementNoted,
 } from "../atomics.ts";
 import { bug } from "../errors.ts";
 import { noteExtraRead } from "../tasks/extra-reads.ts";
@@ -53,10 +55,13 @@ export class RefCount {
     atomicStore(this.memory.words, this.at, references);
   }
 
-  /** One more reference; the caller already has one. */
-  get(): Task<void> {
-    if (this.memory.mode !== REAL) return this.getInSteps();
-    this.increment();
+  /**
+   * One more reference; the caller already has one. In the same step the word `note` of the heap
+   * becomes `noted`, if there is such a word.
+   */
+  get(note: number = 0, noted: number = 0): Task<void> {
+    if (this.memory.mode !== REAL) return this.getInSteps(note, noted);
+    this.increment(note, noted);
     return DONE;
   }
 
@@ -66,10 +71,13 @@ export class RefCount {
     return doneBoolean(this.incrementNotZero());
   }
 
-  /** One reference less. True: that was the last one, and the caller frees the object. */
-  put(): Task<boolean> {
-    if (this.memory.mode !== REAL) return this.putInSteps();
-    return doneBoolean(this.decrement());
+  /**
+   * One reference less. True: that was the last one, and the caller frees the object. In the same
+   * step the word `note` of the heap becomes `last` then, else 0, if there is such a word.
+   */
+  put(note: number = 0, last: number = 0): Task<boolean> {
+    if (this.memory.mode !== REAL) return this.putInSteps(note, last);
+    return doneBoolean(this.decrement(note, last));
   }
 
   /** A momentary value, for reports and assertions. */
@@ -78,9 +86,9 @@ export class RefCount {
     return atomicLoad(this.memory.words, this.at);
   }
 
-  private *getInSteps(): Task<void> {
+  private *getInSteps(note: number, noted: number): Task<void> {
     yield* step(this.memory, "refGet", this.at, 1, "refcount");
-    this.increment();
+    this.increment(note, noted);
   }
 
   private *getNotZeroInSteps(): Task<boolean> {
@@ -88,14 +96,18 @@ export class RefCount {
     return this.incrementNotZero();
   }
 
-  private *putInSteps(): Task<boolean> {
+  private *putInSteps(note: number, last: number): Task<boolean> {
     yield* step(this.memory, "refPut", this.at, 1, "refcount");
-    return this.decrement();
+    return this.decrement(note, last);
   }
 
   /** @spelled refcount */
-  private increment(): void {
-    const before = atomicAdd(this.memory.words, this.at, 1);
+  private increment(note: number, noted: number): void {
+    const { words } = this.memory;
+    const before =
+      note === 0
+        ? atomicAdd(words, this.at, 1)
+        : incrementNoted(words, this.at, words, note, noted);
     if (before > 0 && before !== 0x7fffffff) return;
     atomicStore(this.memory.words, this.at, SATURATED);
     if (before === 0)
@@ -117,8 +129,10 @@ export class RefCount {
   }
 
   /** @spelled refcount */
-  private decrement(): boolean {
-    const before = atomicSub(this.memory.words, this.at, 1);
+  private decrement(note: number, last: number): boolean {
+    const { words } = this.memory;
+    const before =
+      note === 0 ? atomicSub(words, this.at, 1) : decrementNoted(words, this.at, words, note, last);
     if (before > 1) return false;
     if (before === 1) return true;
     atomicStore(this.memory.words, this.at, SATURATED);

@@ -284,11 +284,11 @@ export function* decrementNoted(
   index: number,
   notes: Int32Array,
   note: number,
-  keepsLast: boolean,
+  last: number,
 ): Task<number> {
   const wait = offered("update", label, words, index);
   if (wait !== undefined) yield wait;
-  return nativeDecrementNoted(words, index, notes, note, keepsLast);
+  return nativeDecrementNoted(words, index, notes, note, last);
 }
 
 export function* storeNoted(

@@ -1,22 +1,25 @@
 /**
- * @module A thread that dies at any point of forking, or of dropping the fork: the machine stops,
- * for it died with the parent's mmap lock, or the parent is as good as before. A child that nobody
- * has listed yet may stay behind; then no frame can be written by both.
+ * @module A thread that dies at any point of forking, or of dropping the fork: the parent is as good
+ * as before, and nothing is left of the child, however far it was made or taken down
+ * (mm/lifetime/mm.ts). Without a list of what it has, a child that nobody knows stays behind; then
+ * no frame can be written by both.
  */
 
 import { HARNESS_PAGE, harnessScenario } from "../../../../src/checker/harness/hmm-harness.ts";
 import type { HmmHarness } from "../../../../src/checker/harness/hmm-harness.ts";
+import type { AnyScenario } from "../../../../src/checker/scenario.ts";
 import { Cell } from "../../../../src/checker/primitives/program.ts";
 import { cpuFault } from "../../../../src/mm/fault/cpu-fault.ts";
-import { doFork } from "../../../../src/mm/lifetime/fork.ts";
+import { doFork, forkListed } from "../../../../src/mm/lifetime/fork.ts";
 import { Mm } from "../../../../src/mm/mm-struct.ts";
-import { mmput } from "../../../../src/mm/lifetime/mm.ts";
+import { MM_USER, mmput } from "../../../../src/mm/lifetime/mm.ts";
 import { MAP_FIXED_NOREPLACE, doMmap } from "../../../../src/mm/calls/mmap.ts";
 import { viewClose, viewOpen } from "../../../../src/mm/view/view-open.ts";
 import { VM_READ, VM_WRITE } from "../../../../src/mm/vma/vma.ts";
 import { leafOf, pteIndex } from "../../../../src/mmu/radix-table.ts";
-import { PAGE_BYTES, PTE_PRESENT, PTE_WRITE, ptePfn } from "../../../../src/mm/pte.ts";
+import { PAGE_BYTES, PTE_PRESENT, PTE_WRITE, holdsFrame, ptePfn } from "../../../../src/mm/pte.ts";
 import { atomicOr } from "../../../../src/sync/atomics.ts";
+import { findResource, removeResource } from "../../../../src/sync/death/resources.ts";
 import { assert } from "../../../../src/sync/errors.ts";
 import { type Task, access } from "../../../../src/sync/tasks/task.ts";
 import type { Covered } from "../covered.ts";
@@ -71,6 +74,65 @@ function check({ child }: World, harness: HmmHarness): void {
   const areShared = (other & PTE_PRESENT) !== 0 && ptePfn(other) === ptePfn(own);
   assert(!areShared || ((own | other) & PTE_WRITE) === 0, "a frame that both have can be written");
 }
+
+/** As `forkAndDrop`; the child is a resource of the thread all the time. */
+function* forkListedAndDrop(_world: World, { machine, mm }: HmmHarness): Task<void> {
+  const at = yield* forkListed(machine, mm);
+  assert(at > 0, `the fork answered ${at}`);
+  const slot = findResource(machine.memory, MM_USER, at);
+  yield* mmput(machine, Mm.at(machine.memory, at), slot);
+}
+
+/** Drops the fork without its slot: who dies before the put leaves it, and after that its user. */
+function* forkAndForget(_world: World, { machine, mm }: HmmHarness): Task<void> {
+  const at = yield* forkListed(machine, mm);
+  removeResource(machine.memory, findResource(machine.memory, MM_USER, at));
+  yield* mmput(machine, Mm.at(machine.memory, at));
+}
+
+/** The parent has its page, and nothing else is alive. */
+function checkNothingLeft(_world: World, harness: HmmHarness): void {
+  const { machine, mm } = harness;
+  assert(mm.users.read() === 1, `the parent has ${mm.users.read()} users`);
+  assert(machine.memory.words[mm.mmapLock.at] === 0, "somebody still holds the lock");
+  assert(holdsFrame(harness.entryOf(HARNESS_PAGE)), "the parent has lost its page");
+  const { usedPages } = machine.ram.usage();
+  assert(usedPages === 1, `${usedPages} frames are in use, and 1 is mapped`);
+  const spaces = live(harness, "mm");
+  assert(spaces === 1, `${spaces} spaces are alive, and 1 is known`);
+}
+
+function listed(name: string, summary: string, fork: Body, isTwin: boolean): AnyScenario {
+  return harnessScenario<World>({
+    name: `coverage/mm/death/${name}`,
+    summary,
+    exploration: { deaths: 1, engine: "bounded", preemptions: 1 },
+    ...(isTwin ? { expects: "assertion" as const } : {}),
+    killable: ["fork"],
+    mustSurvive: true,
+    harness: { pages: 1, arenaWords: 8192 },
+    setup: makeWorld,
+    tasks: { fork, write },
+    check: checkNothingLeft,
+  });
+}
+
+const forkIsListed: Covered = {
+  layer: "mm",
+  scenario: listed(
+    "fork-listed",
+    "A thread dies at any step of a fork, or of the end of the child, while another one writes: nothing is left.",
+    forkListedAndDrop,
+    false,
+  ),
+  twins: [
+    listed("fork-listed/forgotten", "The child is taken off the list first.", forkAndForget, true),
+  ],
+  runs: {
+    fork: ["mm/lifetime/fork.forkListed", "mm/lifetime/mm.mmExit", "sync/death/reaper.reapTask"],
+    write: ["mm/fault/cpu-fault.cpuFault"],
+  },
+};
 
 /** Holds the space's lock for a while. */
 function* hold(_world: World, { mm }: HmmHarness): Task<void> {
@@ -176,6 +238,7 @@ export const deathsInForks: readonly Covered[] = [
       write: ["mm/fault/cpu-fault.cpuFault"],
     },
   },
+  forkIsListed,
   forkWaits,
   mmapWaits,
   closeWaits,
