@@ -55,7 +55,7 @@ const accessModules = /** @type {Record<string, Record<string, string>>} */ ({
         "futexWake",
       ])
       .concat(["exchangeNoted", "compareExchangeNoted", "storeNoted"])
-      .concat(["incrementNoted", "decrementNoted"])
+      .concat(["incrementNoted", "decrementNoted", "storePairNoted"])
       .concat(["futexWaitAsync", "wakeAsyncWaiters"])
       .map((name) => [name, name]),
   ),

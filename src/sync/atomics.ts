@@ -238,6 +238,23 @@ export function decrementNoted(
   return before;
 }
 
+/**
+ * Stores two words in a row by plain stores, and counts that at `notes[note]`, unless `note` is 0.
+ * Nobody else may access the words.
+ */
+export function storePairNoted(
+  words: Int32Array,
+  index: number,
+  first: number,
+  second: number,
+  notes: Int32Array,
+  note: number,
+): void {
+  words[index + 1] = second;
+  words[index] = first;
+  if (note !== 0) notes[note] = (notes[note] as number) + 1; // in bounds by contract
+}
+
 /** Stores a word, and 0 at `notes[note]`. */
 export function storeNoted(
   words: Int32Array,

@@ -211,7 +211,8 @@ function isSumRight({ space, control }: World): boolean {
 
 /** Nothing is mapped where victims map, and no page table is left there. */
 function clearArea(space: AddressSpace): void {
-  space.mmapSync(PAGE, { address: VICTIM_AREA, fixed: "replace" }); // else there is nothing to unmap
+  // Else there is nothing to unmap.
+  space.mmapSync(PAGE, { address: VICTIM_AREA, fixed: "replace" });
   space.munmapSync(VICTIM_AREA, AREA_BYTES);
 }
 

@@ -322,8 +322,8 @@ test("without room for the watch the view opens, and nobody looks", () =>
     space.u32.store(p, 1);
     const { heap } = inside(space).machine;
     const alloc = heap.alloc.bind(heap);
-    heap.alloc = function* (info) {
-      return info.name === "viewWatch" ? 0 : yield* alloc(info);
+    heap.alloc = function* (info, kind) {
+      return info.name === "viewWatch" ? 0 : yield* alloc(info, kind);
     };
     const view = space.viewSync(p, PAGE, "read");
     heap.alloc = alloc;

@@ -31,6 +31,7 @@ import {
   compareExchangeNoted,
   decrementNoted,
   incrementNoted,
+  storePairNoted,
 } from "../../sync/atomics.ts";
 import { bug } from "../../sync/errors.ts";
 import { EXPLORED, REAL } from "../../sync/shared-memory.ts";
@@ -261,25 +262,46 @@ export class FrameRefs {
   /**
    * `pinRun` of frames of private memory, if all of them are exclusive (C1 of
    * mm/fault/copy-on-write.ts). Else none is pinned, and the answer is false. The caller holds the
-   * mmap lock for writing, and an entry has each of the frames (F5).
+   * mmap lock for writing, and an entry has each of the frames (F5). The word `note` of the heap
+   * counts the frames as they are pinned, in case that the thread dies.
    */
-  *pinRunIfExclusive(pfn: number, pages: number): Task<boolean> {
-    const pinned = this.#pinExclusive(this.#sections.countsOf(pfn), pfn, pages);
+  *pinRunIfExclusive(pfn: number, pages: number, note: number = 0): Task<boolean> {
+    const before = this.memory.words[note]!;
+    const pinned = this.#pinExclusive(this.#sections.countsOf(pfn), pfn, pages, note);
     if (pinned === pages) return true;
     yield* this.unpinRun(pfn, pinned);
+    if (note !== 0) this.memory.words[note] = before;
     return false;
   }
 
   /** `pageUnpin` of the same. */
-  *unpinRun(pfn: number, pages: number): Task<void> {
-    if (this.memory.mode === EXPLORED) {
-      for (let i = 0; i < pages; i++) yield* this.pageUnpin(pfn + i);
+  unpinRun(pfn: number, pages: number): Task<void> {
+    return this.#unpinRun(pfn, pages, 0);
+  }
+
+  /**
+   * `unpinRun` of as many frames as the word `note` of the heap counts, from the last to the first.
+   * Each leaves the count before its pin goes: a thread that dies in between loses one frame, and
+   * none is unpinned twice.
+   */
+  unpinNoted(pfn: number, note: number): Task<void> {
+    return this.#unpinRun(pfn, this.memory.words[note]!, note);
+  }
+
+  *#unpinRun(pfn: number, pages: number, note: number): Task<void> {
+    const { memory } = this;
+    if (memory.mode === EXPLORED) {
+      for (let i = pages - 1; i >= 0; i--) {
+        if (note !== 0) memory.words[note] = i;
+        yield* this.pageUnpin(pfn + i);
+      }
       return;
     }
     const counts = this.#sections.countsOf(pfn);
     const { words } = counts;
-    for (let i = 0; i < pages; i++) {
+    for (let i = pages - 1; i >= 0; i--) {
       const index = counts.index(pfn + i);
+      if (note !== 0) memory.words[note] = i;
       if (atomicSub(words, index + PINS_AFTER_COUNT, 1) <= 0)
         bug(`Cannot unpin frame ${pfn + i}: it has no pins; unpin once for each pin`);
       const count = atomicSub(words, index, 1);
@@ -475,16 +497,18 @@ export class FrameRefs {
   }
 
   /** How many frames from the first on were exclusive, and are pinned. @stepped frame pins */
-  #pinExclusive(counts: FrameCounts, pfn: number, pages: number): number {
+  #pinExclusive(counts: FrameCounts, pfn: number, pages: number, note: number): number {
     const { words } = counts;
+    const noted = this.memory.words;
     for (let i = 0; i < pages; i++) {
       const index = counts.index(pfn + i);
       if (words[index] === 1) {
-        words[index + PINS_AFTER_COUNT] = 1;
-        words[index] = 2;
+        storePairNoted(words, index, 2, 1, noted, note); // COUNT, PINS
       } else if (atomicLoad(words, index + PINS_AFTER_COUNT) > 0) {
+        // Who dies in here loses the frame.
         atomicAdd(words, index, 1);
         atomicAdd(words, index + PINS_AFTER_COUNT, 1);
+        if (note !== 0) noted[note]!++;
       } else {
         return i;
       }

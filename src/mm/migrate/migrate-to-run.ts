@@ -15,6 +15,7 @@ import { EVENT_CLEAR, invalidateRange } from "../../notifier/events.ts";
 import { atomicStore } from "../../sync/atomics.ts";
 import { EBUSY, ENOMEM, type Errno } from "../../sync/errno.ts";
 import { DONE, type Task } from "../../sync/tasks/task.ts";
+import { BATCH_FEW, beginHand, endInvalidation, handOf, putHand } from "../invalidation.ts";
 import type { Mm } from "../mm-struct.ts";
 import { PTE_ACCESSED, WRITTEN_RIGHTS, ZERO_PFN, holdsFrame, makePte, ptePfn } from "../pte.ts";
 import { CACHE_BUSY, cacheFrame, cacheMove } from "../vma/page-cache.ts";
@@ -38,6 +39,8 @@ interface Run {
   readonly pfn: number;
   /** 1 for each frame whose count is a page's now. */
   readonly taken: Uint8Array;
+  /** The word of this thread's operation that notes the first of few frames; of many: 0. */
+  readonly note: number;
 }
 
 /**
@@ -47,11 +50,21 @@ interface Run {
  * users' buffers.
  */
 export function* migrateToRun(machine: Machine, mm: Mm, range: PageRange): Task<number> {
+  const operation = yield* beginHand(mm);
+  const result = yield* moveToRun(machine, mm, range, operation);
+  // What no page has taken. Of many frames a thread that dies loses these.
+  yield* putHand(machine, operation, BATCH_FEW);
+  endInvalidation(mm, operation);
+  return result;
+}
+
+function* moveToRun(machine: Machine, mm: Mm, range: PageRange, operation: number): Task<number> {
   const { startPage, endPage } = range;
   const { ram } = machine;
-  const pfn = yield* prepare(machine, mm, range);
+  const note = endPage - startPage <= BATCH_FEW ? handOf(operation) : 0;
+  const pfn = yield* prepare(machine, mm, range, note);
   if (pfn < 0) return pfn;
-  const run = { startPage, pfn, taken: new Uint8Array(endPage - startPage) };
+  const run = { startPage, pfn, taken: new Uint8Array(endPage - startPage), note };
   let result: Errno = 0;
   for (const part of partsIn(machine.memory, mm, range)) {
     const isShared = (part.vma.flags & VM_SHARED) !== 0;
@@ -59,12 +72,18 @@ export function* migrateToRun(machine: Machine, mm: Mm, range: PageRange): Task<
     if (result !== 0) break;
   }
   for (const [i, isTaken] of run.taken.entries())
-    if (isTaken === 0) yield* ram.refs.pagePut(pfn + i);
+    if (isTaken === 0 && note === 0) yield* ram.refs.pagePut(pfn + i);
   return result === 0 ? pfn : result;
 }
 
+/** The frame of page `i` of the range is the page's now, or its migration's. */
+function take({ memory }: Machine, { taken, note }: Run, i: number): void {
+  taken[i] = 1;
+  if (note !== 0) memory.words[note + i] = 0;
+}
+
 /** First of the new frames, EBUSY or ENOMEM. */
-function* prepare(machine: Machine, mm: Mm, range: PageRange): Task<number> {
+function* prepare(machine: Machine, mm: Mm, range: PageRange, note: number): Task<number> {
   const { startPage, endPage } = range;
   const { ram } = machine;
   // Before the range is walked, which may be the whole address space.
@@ -73,7 +92,7 @@ function* prepare(machine: Machine, mm: Mm, range: PageRange): Task<number> {
   for (let page = startPage; page < endPage; page += LEAF_WORDS - (page % LEAF_WORDS)) {
     if ((yield* leafAlloc(machine, mm.pgd, page)) === 0) return ENOMEM;
   }
-  const run = yield* ram.allocRun(endPage - startPage, true);
+  const run = yield* ram.allocRun(endPage - startPage, true, false, note);
   return run === 0 ? ENOMEM : run;
 }
 
@@ -112,7 +131,7 @@ function* moveOwn(machine: Machine, mm: Mm, part: VmaPart, run: Run): Task<Errno
       if (from === ZERO_PFN && (vma.flags & VM_BACKED) !== 0)
         result = yield* copyCached(machine, vma, page, run.pfn + i);
       if (result !== 0) return 0;
-      run.taken[i] = 1;
+      take(machine, run, i);
       return run.pfn + i;
     },
     copy: (from, to) => (from === ZERO_PFN ? DONE : ram.copyFrame(from, to)),
@@ -149,7 +168,7 @@ function* moveCached(machine: Machine, mm: Mm, part: VmaPart, run: Run): Task<Er
     const pfn = run.pfn + i;
     const from = yield* cacheMove(machine, vma.source, offsetOf(vma, page), pfn);
     if (from < 0) return from === CACHE_BUSY ? EBUSY : from;
-    run.taken[i] = 1;
+    take(machine, run, i);
     const index = pteIndex(leafOf(memory, mm.pgd, page), page);
     atomicStore(memory.words, index, makePte(pfn, rights));
     if (from !== ZERO_PFN) yield* ram.refs.pagePut(from);

@@ -17,6 +17,10 @@
  *   W5  A pin for writing (pin.ts) keeps no device out, but is written without entries, too. So it
  *       is in `mm.pins` from its start to its end, and no pinned page of such a space is copied
  *       (fault/track.ts): devices use the frame itself.
+ *   W6  A thread that dies while it opens or closes a view leaves what its reaper closes: the view
+ *       is a resource from the step that gets its user, `pinned` counts the frames that it has,
+ *       and it is in `mm.holds` or not, for the list is undone with the mmap lock. Where frames
+ *       come new, or move, and where a device is told, the machine stops (mm/half-done.ts).
  */
 
 import { EVENT_CLEAR, type InvalidateRange, invalidateRange } from "../../notifier/events.ts";
@@ -39,6 +43,8 @@ import {
 } from "../../memory/layout/struct.ts";
 import type { SharedMemory } from "../../sync/shared-memory.ts";
 import type { Task } from "../../sync/tasks/task.ts";
+import { commitUndo } from "../../sync/words/undo-log.ts";
+import { beginWatched, endHalfDone } from "../half-done.ts";
 import type { Mm } from "../mm-struct.ts";
 import type { PageRange } from "../vma/vma.ts";
 
@@ -63,6 +69,7 @@ export interface ViewHold extends StructView {
   cache: number;
   offsetPages: number;
   watch: number;
+  pinned: number;
 }
 
 export const ViewHold: Struct<ViewHold> = struct<ViewHold>("viewHold", {
@@ -83,6 +90,10 @@ export const ViewHold: Struct<ViewHold> = struct<ViewHold>("viewHold", {
   watch: pointer(
     "const",
     "of a read view in a debug build: what finds stray stores (view-watch.ts), or 0",
+  ),
+  pinned: u32(
+    "owner, or the reaper of a dead one",
+    "of a view: how many frames from `pfn` on (W6)",
   ),
 });
 
@@ -137,14 +148,23 @@ function holdRange(mm: Mm, startPage: number, endPage: number): InvalidateRange 
 
 /** Starts the invalidation that lasts. Holding the mmap lock for writing (W2). */
 export function* beginHold(machine: Machine, mm: Mm, hold: ViewHold): Task<void> {
+  const isWatched = beginWatched(mm);
   yield* mmuNotifierInvalidateRangeStart(machine, holdRange(mm, hold.startPage, hold.endPage));
-  mm.holds.addTail(hold.node);
+  mm.holds.addTail(hold.node, mm.mmapLock.at);
+  if (!isWatched) return; // undone, if this thread dies with the lock
+  commitUndo(machine.memory, mm.mmapLock.at);
+  endHalfDone(mm);
 }
 
-/** Ends it. Holding the mmap lock for writing. */
+/** Ends it, if it has begun. Holding the mmap lock for writing. */
 export function* endHold(machine: Machine, mm: Mm, hold: ViewHold): Task<void> {
-  hold.node.del();
+  if (!hold.node.isListed()) return;
+  const isWatched = beginWatched(mm);
+  hold.node.del(mm.mmapLock.at);
   yield* mmuNotifierInvalidateRangeEnd(machine, holdRange(mm, hold.startPage, hold.endPage));
+  if (!isWatched) return;
+  commitUndo(machine.memory, mm.mmapLock.at);
+  endHalfDone(mm);
 }
 
 /**

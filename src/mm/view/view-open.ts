@@ -9,14 +9,16 @@ import { LEAF_WORDS, leafOf, nextLeafPage, pteAt, pteIndex } from "../../mmu/rad
 import { atomicStore } from "../../sync/atomics.ts";
 import {
   addResource,
+  findResource,
+  kindWord,
   registerReleaser,
-  removeResource,
+  reserveResource,
   resourceKind,
 } from "../../sync/death/resources.ts";
 import { EBUSY, EFAULT, EINVAL, EMFILE, ENOMEM, type Errno } from "../../sync/errno.ts";
 import type { SharedMemory } from "../../sync/shared-memory.ts";
 import type { Task } from "../../sync/tasks/task.ts";
-import { mmget, mmput } from "../lifetime/mm.ts";
+import { MM_USER, mmput } from "../lifetime/mm.ts";
 import { clearHuge } from "../huge.ts";
 import { bringToRam } from "../migrate/bring-to-ram.ts";
 import { migrateToRun } from "../migrate/migrate-to-run.ts";
@@ -64,7 +66,13 @@ import { closeWatch } from "./view-watch.ts";
 /** How often pages may leave their cache again before the view is opened. */
 const BRING_IN_TRIES_MAX = 100;
 
+/** A view, a pin, or one that is being opened: from the step on that gets its user (W6). */
 const VIEW_RESOURCE: number = resourceKind("view");
+/** The struct alone. */
+const HOLD_RESOURCE: number = resourceKind("view that is not open");
+registerReleaser(HOLD_RESOURCE, (memory, at) =>
+  freeHold(Machine.of(memory), ViewHold.at(memory, at), -1),
+);
 
 /**
  * Opens a view of [startPage, endPage): the hold's pointer, or EFAULT (a page is not mapped, or not
@@ -92,9 +100,10 @@ interface HoldRequest extends PageRange {
 /** As `viewOpen`, of any kind. */
 export function* openHold(machine: Machine, mm: Mm, request: HoldRequest): Task<number> {
   const { heap, memory } = machine;
-  const at = yield* heap.alloc(ViewHold);
+  const at = yield* heap.alloc(ViewHold, HOLD_RESOURCE);
   if (at === 0) return ENOMEM;
   const hold = ViewHold.at(memory, at);
+  hold.slot = findResource(memory, HOLD_RESOURCE, at);
   hold.mm = mm.at;
   hold.startPage = request.startPage;
   hold.endPage = request.endPage;
@@ -103,29 +112,31 @@ export function* openHold(machine: Machine, mm: Mm, request: HoldRequest): Task<
   let result: Errno = (yield* makeFrameTable(machine, hold)) ? VIEW_ABSENT : ENOMEM;
   for (let tries = 0; result === VIEW_ABSENT && tries < BRING_IN_TRIES_MAX; tries++) {
     yield* mmapWriteLock(machine, mm);
-    beginHalfDone(mm);
-    result = yield* openLocked(machine, mm, hold);
-    endHalfDone(mm);
+    const isPin = hold.kind !== HOLD_VIEW;
+    if (isPin) beginHalfDone(mm);
+    result = hold.slot < 0 ? EMFILE : yield* openLocked(machine, mm, hold);
+    if (isPin) endHalfDone(mm);
     yield* mm.mmapLock.upWrite();
     const brought = result === VIEW_ABSENT ? yield* bringRangeIn(machine, mm, hold) : 0;
     if (brought !== 0) result = brought;
   }
   if (result === 0) return at;
-  yield* freeHold(machine, hold);
+  yield* freeHold(machine, hold, hold.slot);
   return result === VIEW_ABSENT ? EBUSY : result;
 }
 
 /** False: no memory. */
 function* makeFrameTable({ heap }: Machine, hold: ViewHold): Task<boolean> {
   if (hold.kind === HOLD_VIEW) return true;
-  hold.frames = yield* heap.allocWords(frameTableWords(hold.endPage - hold.startPage));
-  return hold.frames !== 0;
+  const words = frameTableWords(hold.endPage - hold.startPage);
+  return (yield* heap.allocWords(words, hold.at + ViewHold.offset.frames)) !== 0;
 }
 
-function* freeHold({ heap }: Machine, hold: ViewHold): Task<void> {
+function* freeHold({ heap }: Machine, hold: ViewHold, slot: number): Task<void> {
   const { at, frames, startPage, endPage } = hold;
-  if (frames !== 0) yield* heap.freeWords(frames, frameTableWords(endPage - startPage));
-  yield* heap.free(ViewHold, at);
+  const note = at + ViewHold.offset.frames;
+  if (frames !== 0) yield* heap.freeWords(frames, frameTableWords(endPage - startPage), note);
+  yield* heap.free(ViewHold, at, slot);
 }
 
 /**
@@ -133,35 +144,47 @@ function* freeHold({ heap }: Machine, hold: ViewHold): Task<void> {
  * drop the last user of the address space.
  */
 export function viewClose(machine: Machine, at: number): Task<void> {
-  const { slot } = ViewHold.at(machine.memory, at);
-  return closeHold(machine, at, () => removeResource(machine.memory, slot));
+  return closeHold(machine, at, ViewHold.at(machine.memory, at).slot);
 }
 
-/**
- * `disown` removes the view from its thread's resources, directly before anything is given back.
- */
-function* closeHold(machine: Machine, at: number, disown: () => void): Task<void> {
-  const hold = ViewHold.at(machine.memory, at);
-  const mm = Mm.at(machine.memory, hold.mm);
+/** `slot`: of the view among this thread's resources. What is left to do is in the hold (W6). */
+function* closeHold(machine: Machine, at: number, slot: number): Task<void> {
+  const { memory, ram } = machine;
+  const hold = ViewHold.at(memory, at);
+  const mm = Mm.at(memory, hold.mm);
   yield* closeWatch(machine, hold);
   if (hold.isWrite !== 0) {
     yield* mm.mmapLock.downWrite();
-    beginHalfDone(mm);
-    disown();
     if (hold.kind === HOLD_VIEW) yield* endHold(machine, mm, hold);
-    else hold.node.del();
-    endHalfDone(mm);
+    else if (hold.node.isListed()) hold.node.del(mm.mmapLock.at);
     yield* mm.mmapLock.upWrite();
-  } else {
-    disown();
   }
   yield* markHoldDirty(machine, hold);
-  if (hold.kind === HOLD_VIEW)
-    yield* machine.ram.refs.unpinRun(hold.pfn, hold.endPage - hold.startPage);
+  if (hold.kind === HOLD_VIEW) yield* ram.refs.unpinNoted(hold.pfn, at + ViewHold.offset.pinned);
   else yield* unpinEach(machine, framesOf(hold));
-  if (hold.cache !== 0) yield* dropClaim(machine, hold.cache);
-  yield* freeHold(machine, hold);
-  yield* mmput(machine, mm);
+  const { cache } = hold;
+  hold.cache = 0;
+  if (cache !== 0) yield* dropClaim(machine, cache);
+  const freed = splitView(memory, slot, at, mm.at);
+  yield* freeHold(machine, hold, freed);
+  yield* mmput(machine, mm, slot);
+}
+
+/**
+ * Of a view that is closed the struct and the user are left: two resources, where it was one. No
+ * function is entered between the stores (H1 of sync/lockdep/held-locks.ts). Returns the slot of
+ * the struct.
+ */
+function splitView(memory: SharedMemory, slot: number, hold: number, mm: number): number {
+  const freed = reserveResource(memory, hold);
+  const [struct, user] = [kindWord(memory, freed), kindWord(memory, slot)];
+  const { words } = memory;
+  if (struct !== 0) words[struct] = HOLD_RESOURCE;
+  if (user !== 0) {
+    words[user + 1] = mm;
+    words[user] = MM_USER;
+  }
+  return freed;
 }
 
 /** W4 of view-hold.ts. */
@@ -177,25 +200,26 @@ function* markHoldDirty(machine: Machine, hold: ViewHold): Task<void> {
 }
 
 /** For the reaper: the thread that had opened the view has died. */
-registerReleaser(VIEW_RESOURCE, (memory, at) => closeHold(Machine.of(memory), at, () => {}));
+registerReleaser(VIEW_RESOURCE, (memory, at) =>
+  closeHold(Machine.of(memory), at, addResource(memory, VIEW_RESOURCE, at)),
+);
 
 /**
- * Holding the mmap lock for writing. The view becomes a resource first: a thread that dies in here
- * stops the machine, because it holds the lock, and the reaper of one that dies later finds the
- * view.
+ * Holding the mmap lock for writing. A view becomes a resource with its user, before it gets
+ * frames: the reaper finds it, whenever this thread dies (W6).
  */
 function* openLocked(machine: Machine, mm: Mm, hold: ViewHold): Task<Errno> {
+  const { memory } = machine;
   const { startPage, endPage } = hold;
-  hold.slot = addResource(machine.memory, VIEW_RESOURCE, hold.at);
-  if (hold.slot < 0) return EMFILE;
-  const pfn = yield* findAndPin(machine, mm, hold);
-  if (pfn < 0) {
-    removeResource(machine.memory, hold.slot);
-    return pfn;
-  }
-  hold.pfn = pfn;
+  const note = kindWord(memory, hold.slot);
   // The caller has a user (R2). This one is the view's own (W1 of view-hold.ts).
-  yield* mmget(mm);
+  yield* mm.users.get(note, VIEW_RESOURCE);
+  const result = yield* findAndPin(machine, mm, hold);
+  if (result !== 0) {
+    yield* mm.users.put(note); // not the last one
+    memory.words[note] = HOLD_RESOURCE;
+    return result;
+  }
   if (hold.isWrite === 0) return 0;
   if (hold.kind === HOLD_VIEW) {
     yield* beginHold(machine, mm, hold);
@@ -207,8 +231,11 @@ function* openLocked(machine: Machine, mm: Mm, hold: ViewHold): Task<Errno> {
   return 0;
 }
 
-/** First of the range's frames, which are in a row then, and pinned; or what `viewOpen` answers. */
-function* findAndPin(machine: Machine, mm: Mm, hold: ViewHold): Task<number> {
+/**
+ * Pins the frames: a view's are in a row then, and `pfn` is the first. 0, or what `viewOpen`
+ * answers; then none is pinned.
+ */
+function* findAndPin(machine: Machine, mm: Mm, hold: ViewHold): Task<Errno> {
   const { startPage } = hold;
   const isWrite = hold.isWrite !== 0;
   const refused = checkRange(machine, mm, hold);
@@ -216,16 +243,16 @@ function* findAndPin(machine: Machine, mm: Mm, hold: ViewHold): Task<number> {
   if (isAnyAbsent(machine, mm, hold)) return VIEW_ABSENT;
   const backed = wholeBacked(machine, mm, hold);
   if (backed === undefined && isWrite && hasSharedSource(machine, mm, hold)) return EINVAL;
-  const pfn = yield* hold.kind === HOLD_VIEW
+  const result = yield* hold.kind === HOLD_VIEW
     ? pinForView(machine, mm, hold, backed)
     : pinForPin(machine, mm, hold);
-  if (pfn < 0) return pfn;
+  if (result < 0) return result;
   if (backed !== undefined && isWrite && (backed.vma.flags & VM_SHARED) !== 0) {
     yield* claim(machine, backed.vma.source);
     hold.cache = backed.vma.source;
     hold.offsetPages = offsetOf(backed.vma, startPage);
   }
-  return pfn;
+  return 0;
 }
 
 function* pinForView(
@@ -234,11 +261,26 @@ function* pinForView(
   hold: ViewHold,
   backed: VmaPart | undefined,
 ): Task<number> {
-  const isWrite = hold.isWrite !== 0;
-  let pfn = backed === undefined ? NOT_PINNED : yield* pinCached(machine, mm, backed, isWrite);
-  if (pfn === NOT_PINNED) pfn = yield* populateRow(machine, mm, hold);
-  if (pfn === NOT_PINNED) pfn = yield* pinRow(machine, mm, hold);
-  return pfn;
+  if (backed !== undefined) {
+    const isWrite = hold.isWrite !== 0;
+    beginHalfDone(mm);
+    const pfn = yield* pinCached(machine, mm, backed, isWrite);
+    notePins(mm, hold, pfn);
+    if (pfn !== NOT_PINNED) return pfn;
+  }
+  const fresh = yield* populateRow(machine, mm, hold);
+  if (fresh === NOT_PINNED) return yield* pinRow(machine, mm, hold);
+  notePins(mm, hold, fresh);
+  return fresh;
+}
+
+/** The frames from `pfn` on are pinned, if there are any. Ends what is half done until then. */
+function notePins(mm: Mm, hold: ViewHold, pfn: number): void {
+  if (pfn > 0) {
+    hold.pfn = pfn;
+    hold.pinned = hold.endPage - hold.startPage;
+  }
+  endHalfDone(mm);
 }
 
 function pinForPin(machine: Machine, mm: Mm, hold: ViewHold): Task<number> {
@@ -252,6 +294,12 @@ function hasSharedSource({ memory }: Machine, mm: Mm, range: PageRange): boolean
   const shared = VM_SHARED | VM_BACKED;
   for (const { vma } of partsIn(memory, mm, range))
     if ((vma.flags & shared) === shared) return true;
+  return false;
+}
+
+/** Whether part of the range is shared memory. */
+function isAnyShared({ memory }: Machine, mm: Mm, range: PageRange): boolean {
+  for (const { vma } of partsIn(memory, mm, range)) if ((vma.flags & VM_SHARED) !== 0) return true;
   return false;
 }
 
@@ -276,15 +324,26 @@ function* pinRow(machine: Machine, mm: Mm, hold: ViewHold): Task<number> {
     const whole = oneSourceOf(memory, mm, hold);
     if (whole === undefined) return EINVAL;
     const first = whole.source + offsetOf(whole, startPage);
+    beginHalfDone(mm);
     yield* ram.refs.pinRun(first, endPage - startPage);
+    notePins(mm, hold, first);
     return first;
   }
   const failed = yield* bringToRam(machine, mm, { startPage, endPage });
   if (failed !== 0) return failed;
-  const inPlace = yield* pinInPlace(machine, mm, { startPage, endPage });
+  const inPlace = yield* pinInPlace(machine, mm, hold);
   if (inPlace !== NOT_PINNED) return inPlace;
+  // Of private memory a thread that dies leaves pages that have moved, or migrations that whoever
+  // comes next ends.
+  const isShared = isAnyShared(machine, mm, hold);
+  if (isShared) beginHalfDone(mm);
   const pfn = yield* migrateToRun(machine, mm, { startPage, endPage });
-  if (pfn > 0) yield* ram.refs.pinRun(pfn, endPage - startPage);
+  if (isShared) endHalfDone(mm);
+  const pinned = pfn < 0 ? pfn : yield* pinInPlace(machine, mm, hold);
+  if (pinned !== NOT_PINNED) return pinned;
+  beginHalfDone(mm);
+  yield* ram.refs.pinRun(pfn, endPage - startPage);
+  notePins(mm, hold, pfn);
   return pfn;
 }
 
@@ -293,20 +352,26 @@ function* pinRow(machine: Machine, mm: Mm, hold: ViewHold): Task<number> {
  * alone: the first of them, else NOT_PINNED. Holding the mmap lock for writing: entries stay, so
  * they hold the frames that are judged.
  */
-function* pinInPlace({ memory, ram }: Machine, mm: Mm, range: PageRange): Task<number> {
-  const { startPage, endPage } = range;
+function* pinInPlace({ memory, ram }: Machine, mm: Mm, hold: ViewHold): Task<number> {
+  const { startPage, endPage } = hold;
+  const range = { startPage, endPage };
+  const note = hold.at + ViewHold.offset.pinned;
   const pfn = ptePfn(pteAt(memory, mm.pgd, startPage));
   if (pfn === ZERO_PFN) return NOT_PINNED;
   const section = ram.sections.of(pfn);
   if (pfn + (endPage - startPage) > section.basePfn + section.pages) return NOT_PINNED;
   if (!areInRow(memory, mm.pgd, range, pfn)) return NOT_PINNED;
+  hold.pfn = pfn;
   for (const part of partsIn(memory, mm, range)) {
     const first = pfn + (part.startPage - startPage);
     const pages = part.endPage - part.startPage;
     if ((part.vma.flags & VM_SHARED) !== 0) {
+      beginHalfDone(mm);
       yield* ram.refs.pinRun(first, pages);
-    } else if (!(yield* ram.refs.pinRunIfExclusive(first, pages))) {
-      yield* ram.refs.unpinRun(pfn, part.startPage - startPage);
+      hold.pinned += pages;
+      endHalfDone(mm);
+    } else if (!(yield* ram.refs.pinRunIfExclusive(first, pages, note))) {
+      yield* ram.refs.unpinNoted(pfn, note);
       return NOT_PINNED;
     }
   }

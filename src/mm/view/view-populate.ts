@@ -29,6 +29,7 @@ import { atomicStore } from "../../sync/atomics.ts";
 import { ENOMEM } from "../../sync/errno.ts";
 import type { SharedMemory } from "../../sync/shared-memory.ts";
 import type { Task } from "../../sync/tasks/task.ts";
+import { beginHalfDone } from "../half-done.ts";
 import { HUGE_PAGES, clearHuge, mergeHuge } from "../huge.ts";
 import type { Mm } from "../mm-struct.ts";
 import { PTE_ACCESSED, WRITTEN_RIGHTS, makePte } from "../pte.ts";
@@ -50,7 +51,8 @@ const HAS_SOURCE: number = VM_SHARED | VM_BACKED | VM_BUFFER;
 /**
  * First of the range's new frames, in a row, pinned and zeroed; NOT_PINNED where somebody has
  * touched a page; or ENOMEM. Holding the mmap lock for writing (U1), over a range that is mapped
- * throughout.
+ * throughout. But for NOT_PINNED, nobody else can finish what this does (mm/half-done.ts): the
+ * caller ends that when it has noted the frames.
  */
 export function* populateRow(machine: Machine, mm: Mm, range: PageRange): Task<number> {
   const { startPage, endPage } = range;
@@ -58,6 +60,7 @@ export function* populateRow(machine: Machine, mm: Mm, range: PageRange): Task<n
   for (const { vma } of partsIn(memory, mm, range))
     if ((vma.flags & HAS_SOURCE) !== 0) return NOT_PINNED;
   if (!isUntouched(memory, mm.pgd, startPage, endPage)) return NOT_PINNED;
+  beginHalfDone(mm);
   // Before a table is made for each 2 MiB, of what may be the whole address space.
   if (endPage - startPage > ram.usage().totalPages) return ENOMEM;
   const leaves = yield* makeLeaves(machine, mm, range);

@@ -32,6 +32,7 @@ import {
   futexWake as nativeWake,
   incrementNoted as nativeIncrementNoted,
   storeNoted as nativeStoreNoted,
+  storePairNoted as nativeStorePairNoted,
   wakeAsyncWaiters as nativeWakeAsync,
 } from "../atomics.ts";
 import type { AtomicArray, FutexAsync } from "../atomics.ts";
@@ -101,12 +102,13 @@ function offered(
   array: Elements,
   index: number,
   expected: number = 0,
+  count: number = 1,
 ): Wait | undefined {
   const memory = explored;
   if (memory === undefined) return undefined;
   const number = numberOf(memory, array, index);
   if (number === undefined) return undefined;
-  const wait = describe(kind, memory, number, 1, label, expected);
+  const wait = describe(kind, memory, number, count, label, expected);
   return goesOn(wait) ? undefined : wait;
 }
 
@@ -289,6 +291,20 @@ export function* decrementNoted(
   const wait = offered("update", label, words, index);
   if (wait !== undefined) yield wait;
   return nativeDecrementNoted(words, index, notes, note, last);
+}
+
+export function* storePairNoted(
+  label: string,
+  words: Int32Array,
+  index: number,
+  first: number,
+  second: number,
+  notes: Int32Array,
+  note: number,
+): Task<void> {
+  const wait = offered("write", label, words, index, 0, 2);
+  if (wait !== undefined) yield wait;
+  nativeStorePairNoted(words, index, first, second, notes, note);
 }
 
 export function* storeNoted(

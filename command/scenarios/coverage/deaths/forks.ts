@@ -1,6 +1,6 @@
 /**
- * @module A thread that dies at any point of forking, or of dropping the fork: the parent is as good
- * as before, and nothing is left of the child, however far it was made or taken down
+ * @module A thread that dies at any point of forking, or of dropping the fork: the parent is as
+ * good as before, and nothing is left of the child, however far it was made or taken down
  * (mm/lifetime/mm.ts). Without a list of what it has, a child that nobody knows stays behind; then
  * no frame can be written by both.
  */
@@ -102,7 +102,7 @@ function checkNothingLeft(_world: World, harness: HmmHarness): void {
   assert(spaces === 1, `${spaces} spaces are alive, and 1 is known`);
 }
 
-function listed(name: string, summary: string, fork: Body, isTwin: boolean): AnyScenario {
+function listed(name: string, summary: string, body: Body, isTwin: boolean): AnyScenario {
   return harnessScenario<World>({
     name: `coverage/mm/death/${name}`,
     summary,
@@ -112,7 +112,7 @@ function listed(name: string, summary: string, fork: Body, isTwin: boolean): Any
     mustSurvive: true,
     harness: { pages: 1, arenaWords: 8192 },
     setup: makeWorld,
-    tasks: { fork, write },
+    tasks: { fork: body, write },
     check: checkNothingLeft,
   });
 }
