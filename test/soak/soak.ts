@@ -118,7 +118,7 @@ async function keepCounting(
   signal: AbortSignal,
   ready: () => void,
 ): Promise<number> {
-  const device = await SoftwareDevice.create(space, { memoryBytes: 16 * PAGE, threads: 1 });
+  await using device = await SoftwareDevice.create(space, { memoryBytes: 16 * PAGE, threads: 1 });
   const module = new URL("./count-kernel.js", import.meta.url);
   const kernel = device.kernel({ module, exportName: "count" });
   let dispatches = 0;
@@ -128,7 +128,6 @@ async function keepCounting(
     ready();
     await sleep(1);
   } while (!signal.aborted);
-  await device[Symbol.asyncDispose]();
   return dispatches;
 }
 
@@ -214,13 +213,16 @@ async function soakOnce(
       : kind === "exhaustion"
         ? keepExhausting(world, signal)
         : Promise.resolve();
-  const all = Promise.all([Promise.all(threads.map(({ answer }) => answer)), device, beside]);
+  const answering = threads.map(({ answer }) => answer);
+  const all = Promise.all([Promise.all(answering), device, beside]);
+  const ended = Promise.allSettled([...answering, device, beside]);
   // On a machine with much else to do, threads take longer to start than a round.
   const begun = Promise.all(threads.map(({ started }) => started));
   all.catch(() => {}); // awaited below
   await Promise.race([begun.then(async () => await sleep(roundMs)), all.catch(() => {})]);
   stopping.abort();
   Atomics.store(control, 0, 1);
+  await ended; // also where one has failed: the machine is given up next
   const [answers, dispatches, killed] = await all;
   const sum = (of: (answer: SoakAnswer) => number): number =>
     answers.reduce((total, answer) => total + of(answer), 0);
@@ -273,6 +275,7 @@ export async function soak({ seed, rounds, roundMs, onRound }: SoakOptions): Pro
       if (!isOwnerDead(error) || kind !== "kills") throw error;
       const sizes = { heapBytes: world.heapBytes, rssBytes: process.memoryUsage().rss };
       onRound({ kind, ...STOPPED_ROUND, isStopped: true, left: {}, ...sizes });
+      await world.space.dispose(); // it would keep its memory
       world = undefined;
     }
   }
