@@ -96,8 +96,7 @@ function* install({ table }: ServedDevice, range: HmmRange): Task<boolean> {
     if (index === 0) return false;
     table.setEntry(index, pfns[page - startPage]! | ENTRY_EXCLUSIVE | ENTRY_YOUNG);
   }
-  yield* table.unit.install(table, startPage, endPage);
-  return true;
+  return true; // the software device's unit need not hear of what is added
 }
 
 /** How many pages of the range the device has for itself now. */

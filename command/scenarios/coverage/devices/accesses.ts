@@ -9,6 +9,7 @@ import { Cell } from "../../../../src/checker/primitives/program.ts";
 import type { HmmHarness } from "../../../../src/checker/harness/hmm-harness.ts";
 import { HarnessCpu } from "../../../../src/checker/harness/harness-cpu.ts";
 import type { ScenarioExploration } from "../../../../src/checker/scenario.ts";
+import { viewDevice } from "../../../../src/devices/software/view-device.ts";
 import { doMunmap } from "../../../../src/mm/calls/munmap.ts";
 import { bug } from "../../../../src/sync/errors.ts";
 import { callInSteps } from "../../../../src/sync/runners/stepping.ts";
@@ -50,6 +51,14 @@ const loadTwice: Body = (world, harness) => load(world, harness, 2);
 export function* loadOnce(world: World, harness: HmmHarness): Task<void> {
   yield* load(world, harness, 1);
   world.seen.length = 0;
+}
+
+/** The device has a translation that was not used since. */
+function* loadOnceLongAgo(world: World, harness: HmmHarness): Task<void> {
+  yield* loadOnce(world, harness);
+  const { table } = viewDevice(harness.machine, world.software);
+  table.makeOld(PAGE);
+  yield* table.unit.flush(PAGE, PAGE + 1);
 }
 
 const store: Body = (world, harness) =>
@@ -177,6 +186,19 @@ export const deviceAccesses: readonly Covered[] = [
         { munmap: without(2, munmap) },
       ],
     ],
+  }),
+  playing({
+    name: "kernel-use-vs-munmap-of-leaf",
+    summary: "As before, and the hand has come by: the kernel first marks the entry as used.",
+    pages: LEAF_PAGES,
+    before: loadOnceLongAgo,
+    exploration: { engine: "bounded", preemptions: 1 },
+    tasks: {
+      kernel: [LOAD, loadOnce],
+      munmap: [[...LET_GO, "devices/service/device-table.freeLeaves"], munmap],
+    },
+    check: () => {},
+    twins: [],
   }),
   playing({
     name: "kernel-store-vs-discard",

@@ -9,6 +9,10 @@
 import { type HmmHarness, HARNESS_PAGE } from "../../../../src/checker/harness/hmm-harness.ts";
 import type { CommandOutcome } from "../../../../src/devices/software/command.ts";
 import { COMMANDS, type CommandName } from "../../../../src/devices/software/commands.ts";
+import {
+  countExclusive,
+  exclusiveCommand,
+} from "../../../../src/devices/software/exclusive-command.ts";
 import { readStats } from "../../../../src/devices/service/device-stats.ts";
 import { viewDevice } from "../../../../src/devices/software/view-device.ts";
 import {
@@ -21,7 +25,8 @@ import { doMunmap } from "../../../../src/mm/calls/munmap.ts";
 import { PAGE_BYTES, ptePfn } from "../../../../src/mm/pte.ts";
 import { ViewHold } from "../../../../src/mm/view/view-hold.ts";
 import { viewClose, viewOpen } from "../../../../src/mm/view/view-open.ts";
-import { EFAULT, ESRCH } from "../../../../src/sync/errno.ts";
+import { listedResources } from "../../../../src/sync/death/resources.ts";
+import { EBUSY, EFAULT, ESRCH } from "../../../../src/sync/errno.ts";
 import { assert } from "../../../../src/sync/errors.ts";
 import type { Task } from "../../../../src/sync/tasks/task.ts";
 import type { Covered } from "../covered.ts";
@@ -151,6 +156,51 @@ const writesLate: Body = function* (world, harness) {
 
 const exit: Body = (_world, { machine, mm }) => mmput(machine, mm);
 
+/** One page for the device alone, while the CPU stores to it. */
+const takesFirst: Body = function* ({ software }, { machine }) {
+  const service = yield* FaultService.open(viewDevice(machine, software));
+  if (typeof service === "number") throw new Error(`no service: ${service}`);
+  const bytes = new Uint8Array(0);
+  const request = { address: HARNESS_PAGE * PAGE_BYTES, lengthBytes: PAGE_BYTES, bytes };
+  const { errno } = yield* exclusiveCommand(service, request);
+  assert(errno === 0, `the command answered ${errno}`);
+  yield* service.close();
+};
+
+function requireExclusive(world: DeviceWorld, harness: HmmHarness, pages: number): Task<void> {
+  const device = viewDevice(harness.machine, world.software);
+  return (function* () {
+    const has = yield* countExclusive(device, HARNESS_PAGE, HARNESS_PAGE + PAGES);
+    assert(has === pages, `the device has ${has} pages for itself, not ${pages}`);
+  })();
+}
+
+/** Both pages for the device alone; what takes them back; and what it is told if it cannot. */
+const takesAlone: Body = function* (world, harness) {
+  const { machine, mm } = harness;
+  const none = new Uint8Array(0);
+  const take = (): Task<CommandOutcome> => command(world, harness, "exclusive", none);
+  yield* requireExclusive(world, harness, 0);
+  const first = yield* take();
+  assert(first.errno === 0 && first.pages === PAGES, `the command answered ${first.errno}`);
+  yield* requireExclusive(world, harness, PAGES);
+  yield* cpuFault(machine, mm, HARNESS_PAGE, true);
+  yield* requireExclusive(world, harness, 1);
+  yield* take();
+  yield* harness.discard(HARNESS_PAGE, PAGES);
+  yield* requireExclusive(world, harness, 0);
+
+  const view = yield* viewOpen(machine, mm, LAST, LAST + 1, true);
+  const beside = yield* take();
+  assert(beside.errno === EBUSY, `beside a view the command answered ${beside.errno}`);
+  yield* viewClose(machine, view);
+  yield* doMunmap(machine, mm, LAST * PAGE_BYTES, PAGE_BYTES);
+  const unmapped = yield* take();
+  assert(unmapped.errno === EFAULT, `without a mapping the command answered ${unmapped.errno}`);
+  const { memory } = machine;
+  assert(listedResources(memory, memory.record).length === 0, "the thread still owns something");
+};
+
 const SERVE = [
   "devices/service/fault-service.serveRange",
   "devices/service/span-service.serve",
@@ -158,7 +208,43 @@ const SERVE = [
 const VIEW = ["mm/view/view-open.viewOpen", "mm/view/view-open.viewClose"] as const;
 const parts = { frames: 2, pages: PAGES, before: stamp } as const;
 
+const EXCLUSIVE = ["devices/software/exclusive-command.exclusiveCommand"] as const;
+
 export const deviceCommands: readonly Covered[] = [
+  playing({
+    ...parts,
+    name: "alone/exclusive",
+    summary: "The device gets both pages for itself, loses them to the CPU, and cannot have them.",
+    tasks: {
+      take: [[...EXCLUSIVE, "devices/software/exclusive-command.countExclusive"], takesAlone],
+    },
+  }),
+  playing({
+    ...parts,
+    name: "command-exclusive-vs-store",
+    summary: "The device gets a page for itself while the CPU stores to it: one of the two has it.",
+    exploration: { ...BOUNDED, preemptions: 1, timeouts: 0 },
+    tasks: {
+      take: [EXCLUSIVE, takesFirst],
+      store: [
+        ["mm/fault/device-exclusive.deviceExclusiveFault"],
+        (_world, { machine, mm }) => cpuFault(machine, mm, HARNESS_PAGE, true),
+      ],
+    },
+  }),
+  playing({
+    ...parts,
+    name: "command-exclusive-vs-madvise",
+    summary: "The device gets a page for itself while the CPU discards it.",
+    exploration: { ...BOUNDED, preemptions: 1, timeouts: 0 },
+    tasks: {
+      take: [EXCLUSIVE, takesFirst],
+      madvise: [
+        ["mm/calls/madvise.doMadvise"],
+        (_world, harness) => harness.discard(HARNESS_PAGE, 1),
+      ],
+    },
+  }),
   playing({
     ...parts,
     name: "command-read-vs-madvise",

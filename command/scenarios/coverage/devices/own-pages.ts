@@ -8,10 +8,21 @@ import { HarnessCpu } from "../../../../src/checker/harness/harness-cpu.ts";
 import type { HmmHarness } from "../../../../src/checker/harness/hmm-harness.ts";
 import type { ScenarioExploration } from "../../../../src/checker/scenario.ts";
 import { takeAdvice } from "../../../../src/devices/service/device.ts";
-import { allocOwnMemory } from "../../../../src/devices/service/own-memory.ts";
+import {
+  allocOwnMemory,
+  endOwnMemory,
+  failNextAllocation,
+} from "../../../../src/devices/service/own-memory.ts";
+import { moveOwnPages } from "../../../../src/devices/service/own-pages.ts";
 import { ADVICE_PREFERRED } from "../../../../src/devices/policy/placement.ts";
 import { viewDevice } from "../../../../src/devices/software/view-device.ts";
 import { DEVICE_PRIVATE } from "../../../../src/memory/frames/device-frames.ts";
+import { MAP_FIXED_NOREPLACE, doMmap } from "../../../../src/mm/calls/mmap.ts";
+import { doMunmap } from "../../../../src/mm/calls/munmap.ts";
+import { KIND_DEVICE_PRIVATE, pteKind } from "../../../../src/mm/pte.ts";
+import { VM_READ, VM_WRITE } from "../../../../src/mm/vma/vma.ts";
+import { listedResources } from "../../../../src/sync/death/resources.ts";
+import { EINVAL } from "../../../../src/sync/errno.ts";
 import { assert } from "../../../../src/sync/errors.ts";
 import { callInSteps } from "../../../../src/sync/runners/stepping.ts";
 import type { Task } from "../../../../src/sync/tasks/task.ts";
@@ -88,7 +99,84 @@ const loads: Body = (world, harness) =>
 
 const cpuStores: Body = (_world, harness) => new HarnessCpu(harness).store(ADDRESS, 9);
 
+/** Pages that have been stored to by the CPU, and one before them; the device has room for two. */
+function* threeForTwo(world: World, harness: HmmHarness): Task<void> {
+  const { machine, mm } = harness;
+  const place = { address: ADDRESS - PAGE_BYTES, lengthBytes: PAGE_BYTES };
+  const kind = { protection: VM_READ | VM_WRITE, shared: false, bufferPfn: 0, offsetPages: 0 };
+  yield* doMmap(machine, mm, { ...place, ...kind, placement: MAP_FIXED_NOREPLACE });
+  for (const page of [PAGE + 1, PAGE + 2])
+    yield* new HarnessCpu(harness).store(page * PAGE_BYTES, BEFORE);
+  yield* owning(2)(world, harness);
+}
+
+/** Which of the three pages are the device's own. */
+function ownOf(harness: HmmHarness): string {
+  const pages = [PAGE, PAGE + 1, PAGE + 2];
+  return pages.map((page) => pteKind(harness.entryOf(page)) === KIND_DEVICE_PRIVATE).join();
+}
+
+function* moves(
+  world: World,
+  { machine }: HmmHarness,
+  [from, to]: readonly [from: number, to: number],
+  isToDevice: boolean = true,
+): Task<string> {
+  const device = viewDevice(machine, world.software);
+  const { errno, pages } = yield* moveOwnPages(device, from, to, isToDevice);
+  return `${errno}: ${pages}`;
+}
+
+function requireSame(what: string, is: string, shouldBe: string): void {
+  assert(is === shouldBe, `${what} ${is}, not ${shouldBe}`);
+}
+
+/** A page that is in use stays when another one needs room; one that is not leaves. */
+function* makesRoom(world: World, harness: HmmHarness): Task<void> {
+  const { machine, mm } = harness;
+  const { record } = world;
+  const wanted: readonly [number, number] = [PAGE + 2, PAGE + 3];
+  yield* storeBack(world, harness, PAGE, BEFORE);
+  requireSame("moving a page comes to", yield* moves(world, harness, [PAGE + 1, PAGE + 2]), "0: 1");
+  requireSame("the device owns", ownOf(harness), "true,true,false");
+  failNextAllocation(record);
+  requireSame("without an allocation it is", yield* moves(world, harness, wanted), "0: 0");
+  requireSame("without an allocation it owns", ownOf(harness), "true,false,false");
+  requireSame("moving one more comes to", yield* moves(world, harness, wanted), "0: 1");
+  requireSame("then it owns", ownOf(harness), "true,false,true");
+  const all = [PAGE, PAGE + 3] as const;
+  requireSame("moving back comes to", yield* moves(world, harness, all, false), "0: 2");
+  requireSame("at last it owns", ownOf(harness), "false,false,false");
+  const two = [PAGE - 1, PAGE + 1] as const; // in two pieces
+  requireSame("moving two pieces comes to", yield* moves(world, harness, two), "0: 2");
+  requireSame("and back to", yield* moves(world, harness, two, false), "0: 2");
+
+  yield* moves(world, harness, wanted);
+  yield* doMunmap(machine, mm, (PAGE + 1) * PAGE_BYTES, PAGE_BYTES);
+  requireSame("over a hole it comes to", yield* moves(world, harness, all), `${EINVAL}: 0`);
+  yield* endOwnMemory(machine, record);
+  requireSame("the device that has ended owns", ownOf(harness), "false,false,false");
+  const { memory } = machine;
+  assert(listedResources(memory, memory.record).length === 0, "the thread still owns something");
+}
+
 export const ownPages: readonly Covered[] = [
+  playing({
+    name: "alone/own-room",
+    summary:
+      "Pages move to the device's own memory and back; where room is needed, what is in use stays.",
+    pages: 3,
+    before: threeForTwo,
+    exploration: SHORT,
+    tasks: {
+      device: [
+        [...ROOM, "devices/service/own-memory.makeRoom", "devices/service/own-memory.endOwnMemory"],
+        makesRoom,
+      ],
+    },
+    check: () => {},
+    twins: [],
+  }),
   playing({
     name: "taking-store-vs-cpu-load",
     summary: "A kernel's store takes the page, while the CPU loads from it and brings it back.",

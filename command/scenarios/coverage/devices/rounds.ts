@@ -8,6 +8,7 @@
 import { HARNESS_PAGE, harnessScenario } from "../../../../src/checker/harness/hmm-harness.ts";
 import type { HmmHarness } from "../../../../src/checker/harness/hmm-harness.ts";
 import { COMMANDS } from "../../../../src/devices/software/commands.ts";
+import { REMOTE_LAPSE_MS, THRASH_EVENTS } from "../../../../src/devices/policy/thrash.ts";
 import { readStats } from "../../../../src/devices/service/device-stats.ts";
 import { ENTRY_LOCAL, ENTRY_WRITE } from "../../../../src/devices/service/device-table.ts";
 import { viewDevice } from "../../../../src/devices/software/view-device.ts";
@@ -112,6 +113,32 @@ function* thrashes(world: DeviceWorld, harness: HmmHarness): Task<void> {
     requireEntries(world, harness, "losing it three times", "r");
     const { thrashing } = readStats(world.record);
     assert(thrashing === 1, `${thrashing} pages thrash`);
+  });
+}
+
+/** Two pages thrash, one after the other: each is given up when its own time is up. */
+function* expires(world: DeviceWorld, harness: HmmHarness): Task<void> {
+  yield* withService(world, harness, function* ({ device }) {
+    const { thrash, table } = device;
+    const [first, second] = [HARNESS_PAGE, HARNESS_PAGE + 1];
+    const until = REMOTE_LAPSE_MS + 1;
+    yield* table.driverLock.lock();
+    for (const [i, page] of [first, second].entries())
+      for (let times = 1; times <= THRASH_EVENTS; times++)
+        assert(
+          thrash.noteLoss(page, 1 + i) === (times === THRASH_EVENTS),
+          `after ${times} losses a page thrashes too early, or too late`,
+        );
+    for (const [i, page] of [first, second].entries()) {
+      assert(!thrash.hasExpired(until + i - 1), "a page's time is up too early");
+      assert(thrash.hasExpired(until + i), "a page's time is never up");
+      const released: number[] = [];
+      thrash.expire(until + i, (one) => released.push(one));
+      assert(released.join() === `${page}`, `the time is up of pages ${released.join()}`);
+      assert(!thrash.isThrashing(page), "a page whose time was up still thrashes");
+    }
+    assert(!thrash.hasExpired(until + 2), "no page thrashes, and a time is up");
+    yield* table.driverLock.unlock();
   });
 }
 
@@ -266,6 +293,14 @@ export const rounds: readonly Covered[] = [
     frames: 1,
     body: thrashes,
     runs: [...RESOLVE, "devices/policy/thrash.noteLoss", "devices/policy/thrash.isThrashing"],
+  }),
+  alone({
+    name: "expiry",
+    summary: "Two pages thrash: each is given up when its own time is up.",
+    pages: 2,
+    frames: 2,
+    body: expires,
+    runs: ["devices/policy/thrash.expire", "devices/policy/thrash.hasExpired"],
   }),
   alone({
     name: "thrashed",

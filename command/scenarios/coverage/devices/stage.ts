@@ -11,6 +11,7 @@ import type { DeviceRecord } from "../../../../src/devices/service/device-record
 import { registerDevice } from "../../../../src/devices/service/device-parts.ts";
 import { createDevice } from "../../../../src/devices/software/device-state.ts";
 import {
+  ENTRY_EXCLUSIVE,
   ENTRY_LOCAL,
   ENTRY_WRITE,
   entryFrameNumber,
@@ -19,7 +20,15 @@ import { FRAME_FREE, FRAME_LOADING, FRAME_MAPPED } from "../../../../src/devices
 import { SOFTWARE_DEVICE_OPS } from "../../../../src/devices/software/mirror-ops.ts";
 import type { SoftwareRecord } from "../../../../src/devices/software/software-record.ts";
 import { viewDevice } from "../../../../src/devices/software/view-device.ts";
-import { PAGE_BYTES, PTE_PRESENT, PTE_WRITE, ptePfn } from "../../../../src/mm/pte.ts";
+import {
+  KIND_DEVICE_EXCLUSIVE,
+  PAGE_BYTES,
+  PTE_PRESENT,
+  PTE_WRITE,
+  endExclusive,
+  pteKind,
+  ptePfn,
+} from "../../../../src/mm/pte.ts";
 import { assert } from "../../../../src/sync/errors.ts";
 import type { Task } from "../../../../src/sync/tasks/task.ts";
 import type { Covered } from "../covered.ts";
@@ -66,6 +75,16 @@ export function setWordOf(harness: HmmHarness, page: number, index: number, valu
   section.i32[section.wordIndex(pfn) + index] = value;
 }
 
+/** An entry as the device has it that the page is exclusive to, if it is to one. */
+function entryOfTaker(pte: number, entry: number): number {
+  const isExclusive = pteKind(pte) === KIND_DEVICE_EXCLUSIVE;
+  assert(
+    isExclusive === ((entry & ENTRY_EXCLUSIVE) !== 0),
+    "a device and the space differ about who may use the page",
+  );
+  return isExclusive ? endExclusive(pte) : pte;
+}
+
 /** Nothing is in flight. */
 export function requireCoherent(
   { software, record }: DeviceWorld,
@@ -79,7 +98,7 @@ export function requireCoherent(
   for (let page = HARNESS_PAGE; page < HARNESS_PAGE + Math.max(2, pages); page++) {
     const entry = table.entryOf(page);
     if (entry === 0) continue;
-    const pte = mm.pgd === 0 ? 0 : entryOfCpu(page);
+    const pte = mm.pgd === 0 ? 0 : entryOfTaker(entryOfCpu(page), entry);
     assert((pte & PTE_PRESENT) !== 0, `the device has page ${page}, which the space has not`);
     const frame = entryFrameNumber(entry);
     if ((entry & ENTRY_LOCAL) === 0) {

@@ -230,6 +230,28 @@ function pair(way: Way, call: Call): Covered {
   });
 }
 
-export const migrationsBack: readonly Covered[] = ways.flatMap((way) =>
-  calls.map((call) => pair(way, call)),
-);
+/** The hint of the frame says where the page was (device-evict.ts). */
+const moved: Covered = migrating({
+  name: "evict-after-mremap",
+  summary: "A page has moved to another address since it came to the device: its frame is evicted.",
+  isThere: true,
+  tasks: {
+    evict: [
+      ["mm/migrate/device-evict.evictDeviceFrame", ...STEPS],
+      function* ({ memory }, { machine, mm }) {
+        const lengths = { oldLengthBytes: PAGE_BYTES, newLengthBytes: PAGE_BYTES };
+        const to = ADDRESS + 4 * PAGE_BYTES;
+        yield* doMremap(machine, mm, { address: ADDRESS, ...lengths, mayMove: true, to });
+        if (!(yield* evictDeviceFrame(machine, memory, memory.basePfn)))
+          bug("The frame is used all the same");
+      },
+    ],
+  },
+  check: () => {},
+  twins: [],
+});
+
+export const migrationsBack: readonly Covered[] = [
+  moved,
+  ...ways.flatMap((way) => calls.map((call) => pair(way, call))),
+];
