@@ -8,6 +8,7 @@ import {
   EBUSY,
   EFAULT,
   EINVAL,
+  EIO,
   EMFILE,
   ENODEV,
   ENOMEM,
@@ -42,8 +43,9 @@ export interface DeviceFaultFields {
  * (it may not be written), ENOMEM (RAM or kernel heap is used up), EBUSY (the mapping went on
  * changing until the device's fault timeout, or a write view stayed open), ESRCH (the address space
  * is gone), ENODEV (the device is gone), EINVAL (a hole where pages were to be moved), EOPNOTSUPP
- * (shared memory was to be the device's alone), or EMFILE (the thread owns as many things on the
- * machine as it may). `address` is the first that could not be had.
+ * (shared memory was to be the device's alone), EIO (another device had the page alone, and has lost
+ * it), or EMFILE (the thread owns as many things on the machine as it may). `address` is the first
+ * that could not be had.
  */
 export class DeviceFault extends HmmError {
   /** The first address that could not be had. */
@@ -86,6 +88,7 @@ const REASONS: ReadonlyMap<Errno, string> = new Map([
     "the range has a hole, or memory that no device can have; map it, or leave that part out",
   ],
   [EOPNOTSUPP, "only private memory can be a device's alone; map it without `shared`"],
+  [EIO, "a device had the page alone, and has lost it; unmap it, or discard it with madvise"],
   [EMFILE, "the thread owns as many spaces, views and ranges as it may; dispose of some"],
 ]);
 

@@ -164,6 +164,8 @@ function copyIn(request: Transfer, startPage: number, held: Uint8Array): void {
 export interface SnapshotRequest {
   readonly machine: Machine;
   readonly mirror: HmmMirror;
+  /** Of the device's private memory; 0: it has none. */
+  readonly owner: number;
   readonly startPage: number;
   readonly endPage: number;
   readonly timeoutMs: number;
@@ -171,10 +173,11 @@ export interface SnapshotRequest {
 
 /** What the CPU's page table says, page by page; or why it could not be read. */
 export function* snapshot(request: SnapshotRequest): Task<SnapshotPage[] | Outcome> {
-  const { machine, mirror, startPage, endPage, timeoutMs } = request;
+  const { machine, mirror, owner, startPage, endPage, timeoutMs } = request;
   const pages: SnapshotPage[] = [];
   const size = Math.min(endPage - startPage, SNAPSHOT_PAGES);
-  const range = yield* hmmRangeAlloc(machine, { pfns: new Uint32Array(size), holes: HOLES_MARK });
+  const pfns = new Uint32Array(size);
+  const range = yield* hmmRangeAlloc(machine, { pfns, owner, holes: HOLES_MARK });
   if (typeof range === "number") return { errno: range, page: startPage, pages: 0, faults: 0 };
   let errno: Errno = 0;
   for (let page = startPage; page < endPage && errno === 0; page += size) {
@@ -182,7 +185,7 @@ export function* snapshot(request: SnapshotRequest): Task<SnapshotPage[] | Outco
     const [from, to] = [page * PAGE_BYTES, end * PAGE_BYTES];
     errno = yield* withHmmRange(range, mirror, from, to, () => snapshotPart(range, timeoutMs));
     if (errno !== 0) break;
-    for (let i = 0; i < end - page; i++) pages.push(snapshotPage(machine, range.pfns[i] ?? 0));
+    for (let i = 0; i < end - page; i++) pages.push(snapshotPage(machine, pfns[i] ?? 0, owner));
   }
   yield* hmmRangeFree(range);
   const page = startPage + pages.length;
@@ -203,13 +206,14 @@ function* snapshotPart(range: HmmRange, timeoutMs: number): Task<Errno> {
   }
 }
 
-function snapshotPage(machine: Machine, entry: number): SnapshotPage {
+function snapshotPage(machine: Machine, entry: number, owner: number): SnapshotPage {
   if (!entryIsValid(entry, DEFAULT_ENCODING))
     return entry === DEFAULT_ENCODING.values.none ? "none" : "error";
   const isWritable = entryIsWritable(entry, DEFAULT_ENCODING);
   const pfn = entryPfn(entry, DEFAULT_ENCODING);
-  if (machine.ram.sections.deviceKindOf(pfn) !== 0)
-    return isWritable ? "other-write" : "other-read";
+  const kind = machine.ram.sections.deviceKindOf(pfn);
+  if (kind !== 0 && kind >>> 2 === owner) return isWritable ? "own-write" : "own-read";
+  if (kind !== 0) return isWritable ? "other-write" : "other-read";
   if (isWritable) return "write";
   return pfn === ZERO_PFN ? "zero" : "read";
 }

@@ -41,7 +41,7 @@ import type {
 import { framesFor } from "./memory-plan.ts";
 import { WORKER_RESOURCE, putRecord } from "./mirror-ops.ts";
 import { PageMap } from "./page-map.ts";
-import { lostText } from "./private-memory.ts";
+import { lostText, ownerOf } from "./private-memory.ts";
 import { PrivatePages } from "./private-pages.ts";
 import { GpuMemoryError, RealGpu } from "./real-gpu.ts";
 import type { PoolShape } from "./wgsl/layout.ts";
@@ -318,6 +318,7 @@ export class Session {
       snapshot({
         machine: this.driver.machine,
         mirror: this.#mirror,
+        owner: this.start.isPrivate ? ownerOf(this.record) : 0,
         startPage: address / PAGE_BYTES,
         endPage: Math.ceil((address + lengthBytes) / PAGE_BYTES),
         timeoutMs: this.start.faultTimeoutMs,

@@ -25,7 +25,10 @@ export interface ExactnessOptions {
   readonly isPure: boolean;
   /** The device works on a GPUDevice of this thread's. */
   readonly isOwn: boolean;
-  /** Pages that kernels have stored to stay on the GPU. Not with `isOwn`. */
+  /**
+   * Pages that kernels have stored to stay on the GPU, and the CPU uses them between two dispatches.
+   * Not with `isOwn`.
+   */
   readonly isPrivate: boolean;
 }
 
@@ -171,6 +174,27 @@ function pieceOf(pages: number): number {
   return 2 ** Math.floor(Math.log2(pages / 2));
 }
 
+/** Between two dispatches: loads words of some pages, each of which may be on the GPU alone. */
+function loadSome(space: AddressSpace, base: number, words: Uint32Array, seed: number): string {
+  const random = randomFrom(seed + 2);
+  for (let page = 0; page < words.length / PAGE_WORDS; page++) {
+    if (random(3) === 0) continue;
+    const i = page * PAGE_WORDS + random(1023);
+    const word = space.u32.load(base + i * 4);
+    if (word !== words[i]) return `word ${i} is ${word} between dispatches, not ${words[i]}`;
+  }
+  return "equal";
+}
+
+/** What the memory has at first; the last word of a page stays. */
+async function storeAnew(space: AddressSpace, base: number, words: Uint32Array): Promise<void> {
+  for (let at = 0; at < words.length; at += PAGE_WORDS) {
+    const part = words.subarray(at, at + PAGE_WORDS - 1);
+    const bytes = new Uint8Array(part.buffer, part.byteOffset, part.byteLength);
+    await space.write(base + at * 4, bytes);
+  }
+}
+
 export async function checkExactness(options: ExactnessOptions): Promise<ExactnessReport> {
   const { seed, devicePages, isDisturbed, isSplit, isPure, isOwn, isPrivate } = options;
   const { code, workgroups, regions } = generateKernel(seed, isPure);
@@ -210,6 +234,12 @@ export async function checkExactness(options: ExactnessOptions): Promise<Exactne
       lengthBytes: lengths[i] ?? 0,
     }));
     result = await kernel.dispatch(workgroups, { args, bindings, ranges });
+    if (isPrivate) {
+      outcome = loadSome(space, base, expected.words, seed);
+      await storeAnew(space, base, words);
+      await sums.write(new Uint8Array(BOUND_WORDS * 4));
+      result = await kernel.dispatch(workgroups, { args, bindings, ranges });
+    }
   } catch (error) {
     if (!(error instanceof HmmError) || error.code !== "ENOMEM") throw error;
     outcome = "too small";

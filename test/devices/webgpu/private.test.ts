@@ -139,7 +139,9 @@ test("mprotect, mremap, views, commands", { skip, timeout }, () =>
   withPrivate(2 ** 20, async (device, space) => {
     const at = await space.mmap(4 * PAGE);
     await count(device, at, 4);
+    assert.deepEqual(await device.snapshot(at, PAGE), ["own-write"]);
     await space.mprotect(at, PAGE, "read");
+    assert.deepEqual(await device.snapshot(at, PAGE), ["own-read"]);
     await assert.rejects(count(device, at, 4), { code: "EPERM" });
     await space.mprotect(at, PAGE, "read-write");
     await count(device, at, 4);
