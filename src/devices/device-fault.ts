@@ -43,9 +43,9 @@ export interface DeviceFaultFields {
  * (it may not be written), ENOMEM (RAM or kernel heap is used up), EBUSY (the mapping went on
  * changing until the device's fault timeout, or a write view stayed open), ESRCH (the address space
  * is gone), ENODEV (the device is gone), EINVAL (a hole where pages were to be moved), EOPNOTSUPP
- * (shared memory was to be the device's alone), EIO (another device had the page alone, and has lost
- * it), or EMFILE (the thread owns as many things on the machine as it may). `address` is the first
- * that could not be had.
+ * (shared memory was to be the device's alone), EIO (another device had the page alone, and has
+ * lost it), or EMFILE (the thread owns as many things on the machine as it may). `address` is the
+ * first that could not be had.
  */
 export class DeviceFault extends HmmError {
   /** The first address that could not be had. */

@@ -45,8 +45,10 @@ import {
   DEVICE_PRIVATE,
   DeviceMemory,
   EIO,
+  ENOMEM,
   HmmError,
   PAGE_BYTES,
+  SELECT_DEVICE_PRIVATE,
   type Errno,
   type Machine,
   type SharedMemory,
@@ -63,12 +65,11 @@ import {
   hasAgentDied,
   isDeviceFrameUsed,
   makeDeviceMemory,
-  migrateFaultToRam,
+  migrateRange,
   pointer,
   readWord,
   registerDeviceMemoryOps,
   struct,
-  toRam,
   u32,
   writeWord,
 } from "../../driver-interface.ts";
@@ -274,29 +275,36 @@ function* evictCurrent(machine: Machine, device: DeviceMemory): Task<void> {
 
 /* The memory's code, in whichever thread. */
 
-/** The bytes of a frame cannot be had: the migration leaves its page where it is. */
-class Unreachable extends Error {}
+/** Pages that a touch brings home together: those of the same 64 KiB that the device has. */
+const HOME_PAGES = 16;
 
-/** `migrateToRam`: the bytes are asked for while nobody reaches the page (Q3). */
-function* migrateToRam(fault: VmFault, device: DeviceMemory): Task<Errno> {
-  const { machine } = fault;
-  try {
-    return yield* migrateFaultToRam(fault, device, {
-      alloc: toRam(machine).alloc,
-      *copy(from, to) {
-        if (!(yield* haveBytes(device, from))) throw new Unreachable();
-        yield* machine.ram.copyFrame(from, to);
+/** `migrateToRam`: the bytes are asked for while nobody reaches the pages (Q3). */
+function* migrateToRam(fault: VmFault, { owner }: DeviceMemory): Task<Errno> {
+  const { machine, mm, vma, page: wanted } = fault;
+  const first = wanted - (wanted % HOME_PAGES);
+  const startPage = Math.max(first, vma.startPage);
+  const endPage = Math.min(first + HOME_PAGES, vma.endPage);
+  const select = SELECT_DEVICE_PRIVATE;
+  let failed: Errno = 0;
+  const result = yield* migrateRange(
+    { machine, mm, vma, startPage, endPage, owner, select },
+    {
+      // A page without a frame stays where it is.
+      *alloc(page, from) {
+        const hasBytes = yield* haveBytes(machine, from);
+        const frame = hasBytes ? yield* machine.ram.allocFrame(false) : 0;
+        if (page === wanted && frame === 0) failed = hasBytes ? ENOMEM : EIO;
+        return frame;
       },
-    });
-  } catch (error) {
-    if (error instanceof Unreachable) return EIO;
-    throw error;
-  }
+      copy: (from, to) => machine.ram.copyFrame(from, to),
+    },
+  );
+  return typeof result === "number" ? result : failed;
 }
 
 /** Waits until the shared memory has the bytes of a frame. False: it is lost. */
-function* haveBytes(device: DeviceMemory, pfn: number): Task<boolean> {
-  const { memory } = device;
+function* haveBytes({ memory, ram }: Machine, pfn: number): Task<boolean> {
+  const device = DeviceMemory.at(memory, ram.sections.deviceOf(pfn));
   const at = stateAt(device, pfn);
   const record = WebGpuRecord.at(memory, PrivateChunk.at(memory, device.data).record);
   for (;;) {

@@ -50,8 +50,8 @@ import {
 } from "./private-memory.ts";
 import { WANTED_MAX, type WebGpuRecord, drainLog } from "./record.ts";
 
-/** Pages beside one that is wanted home, on each side, whose bytes are read back with it. */
-const BESIDE_PAGES = 32;
+/** Frames of private memory beside one that is wanted, on each side, that are read back with it. */
+const BESIDE_FRAMES = 64;
 /** Pages that are read back at once, at least, when frames are short. */
 const FLUSH_MIN = 64;
 
@@ -202,7 +202,7 @@ export class PrivatePages {
       if (pool.mayBeStoredTo(frame)) storable.push(frame);
       else this.#freeSlot(frame);
     let missing = storable.filter((frame) => !this.#slots.has(frame));
-    let excess = missing.length - this.#freeSlots.length;
+    const excess = missing.length - this.#freeSlots.length;
     if (excess > 0) {
       const ages = this.#storedAt;
       storable.sort((a, b) => (ages.get(a) ?? 0) - (ages.get(b) ?? 0));
@@ -214,7 +214,6 @@ export class PrivatePages {
       }
       if ((yield* this.flush(flushed)) === LOST) return LOST;
       missing = storable.slice(excess).filter((frame) => !this.#slots.has(frame));
-      excess = missing.length - this.#freeSlots.length;
     }
     const slots = missing.map(() => this.#freeSlots.pop() ?? 0);
     for (const [i, frame] of missing.entries()) this.#slots.set(frame, slots[i] ?? 0);
@@ -283,11 +282,12 @@ export class PrivatePages {
     const pool = this.#pool;
     const lacking = wanted - pool.freeFrames - pool.evictable;
     if (lacking <= 0) return;
+    const { gpuLock } = this.#record;
+    yield* gpuLock.lock();
+    // What is kept may have changed until then.
     const ages = this.#storedAt;
     const frames = [...this.#kept.values()].filter((frame) => !pool.isPinned(frame));
     frames.sort((a, b) => (ages.get(a) ?? 0) - (ages.get(b) ?? 0));
-    const { gpuLock } = this.#record;
-    yield* gpuLock.lock();
     yield* this.flush(frames.slice(0, Math.max(lacking, FLUSH_MIN)));
     yield* gpuLock.unlock();
   }
@@ -363,7 +363,10 @@ export class PrivatePages {
     return this.#record.gpuLock.unlock();
   }
 
-  /** Kept frames with what is wanted, and some beside them. Holding the driver lock. */
+  /**
+   * Kept frames with what is wanted, and with what lies beside it in private memory: what was moved
+   * there together. Holding the driver lock.
+   */
   #takeWanted(): number[] {
     const { wanted, wantedCount } = this.#record;
     this.#record.wantedCount = 0;
@@ -371,14 +374,11 @@ export class PrivatePages {
     const frames = new Set<number>();
     for (let i = 0; i < wantedCount; i++) {
       const pfn = wanted.get(i) >>> 0;
-      const frame = this.#kept.get(pfn);
-      if (frame === undefined) continue;
+      if (!this.#kept.has(pfn)) continue;
       this.counts.requests++;
-      frames.add(frame);
-      const page = devicePageHint(this.#deviceOf(pfn), pfn);
-      for (let at = page - BESIDE_PAGES; at <= page + BESIDE_PAGES; at++) {
-        const beside = this.#pool.frameOf(at);
-        if (beside !== 0 && this.#pool.isKept(beside)) frames.add(beside);
+      for (let at = pfn - BESIDE_FRAMES; at <= pfn + BESIDE_FRAMES; at++) {
+        const frame = this.#kept.get(at);
+        if (frame !== undefined) frames.add(frame);
       }
     }
     return [...frames].toSorted((a, b) => a - b);

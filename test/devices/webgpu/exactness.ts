@@ -26,8 +26,8 @@ export interface ExactnessOptions {
   /** The device works on a GPUDevice of this thread's. */
   readonly isOwn: boolean;
   /**
-   * Pages that kernels have stored to stay on the GPU, and the CPU uses them between two dispatches.
-   * Not with `isOwn`.
+   * Pages that kernels have stored to stay on the GPU, and the CPU uses them between two
+   * dispatches. Not with `isOwn`.
    */
   readonly isPrivate: boolean;
 }

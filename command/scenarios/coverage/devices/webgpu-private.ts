@@ -11,11 +11,13 @@ import { FramePool } from "../../../../src/devices/webgpu/frame-pool.ts";
 import {
   DIRTY,
   PrivateChunk,
+  chunksOf,
   stateOf,
   want,
 } from "../../../../src/devices/webgpu/private-memory.ts";
 import { PrivatePages } from "../../../../src/devices/webgpu/private-pages.ts";
 import { WebGpuRecord } from "../../../../src/devices/webgpu/record.ts";
+import { DeviceMemory, isDeviceFrameUsed } from "../../../../src/memory/frames/device-frames.ts";
 import { registerDeviceMemoryOps } from "../../../../src/mm/fault/device-private.ts";
 import { doMunmap } from "../../../../src/mm/calls/munmap.ts";
 import { doFork } from "../../../../src/mm/lifetime/fork.ts";
@@ -200,8 +202,19 @@ const unmapped: Case = {
     const isFault = outcome === "fault" && errnoOfChunk(world) === EFAULT;
     assert(outcome === "done" || isFault, `the chunk is ${outcome}`);
     assert(harness.entryOf(WRITTEN_PAGE) === 0, "the page is mapped yet");
+    for (const { record } of world.devices) requireNoneDirty(record);
   },
 };
+
+/** Of what is free, nobody has the only bytes. */
+function requireNoneDirty(record: WebGpuRecord): void {
+  for (const { memory, device: at } of chunksOf(record)) {
+    const device = DeviceMemory.at(memory, at);
+    for (let pfn = device.basePfn; pfn < device.basePfn + device.pages; pfn++)
+      if (!isDeviceFrameUsed(device, pfn))
+        assert(stateOf(device, pfn) !== DIRTY, `frame ${pfn} is free, and DIRTY`);
+  }
+}
 
 /** The GPU is lost while a page may be on its way home. */
 const lost: Case = {
@@ -374,7 +387,6 @@ export const webGpuPrivate: readonly Covered[] = [
       name: "no-note",
       summary: "The invalidation leaves no note for the device.",
       variant: { opsId: FORGETFUL_OPS },
-      expects: "use-after-free",
     },
     { chunk: COMMIT, server: ["devices/webgpu/private-pages.serve"] },
   ),
