@@ -6,6 +6,8 @@
  */
 
 import "./host/consumer-types.ts";
+// Any thread may change mappings that a WebGPU device mirrors, also one that has never heard of it.
+import "./devices/webgpu-record/mirror-ops.ts";
 
 export { DeviceFault, KernelFailure, type DeviceAccess } from "./devices/device-fault.ts";
 export type {

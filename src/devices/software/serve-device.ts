@@ -13,6 +13,8 @@ import {
   type OptionRules,
 } from "../../driver-interface.ts";
 import { kernelLeftBehind } from "../device-fault.ts";
+// A WebGPU device may be on the same address space, and this thread changes mappings.
+import "../webgpu-record/mirror-ops.ts";
 import { DeviceThread } from "./device-thread.ts";
 import { type ServedKernels, findKernel } from "./kernel-module.ts";
 import "./mirror-ops.ts";

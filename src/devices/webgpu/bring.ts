@@ -18,7 +18,7 @@
  *
  * Under the driver lock the log is drained,
  * the range is found valid, and the pages are copied from RAM and entered in the same section: so a
- * copy is never of a frame that has got another page (N1 of record.ts).
+ * copy is never of a frame that has got another page (N1 of webgpu-record/record.ts).
  *
  * A page that cannot be had in one of these ways is had in the next one: moved, exclusive, shared.
  *
@@ -71,9 +71,9 @@ import {
   type Hold,
 } from "./frame-pool.ts";
 import type { Gpu } from "./gpu.ts";
-import { ownerOf } from "./private-memory.ts";
+import { ownerOf } from "../webgpu-record/private-memory.ts";
 import type { PrivatePages } from "./private-pages.ts";
-import { type WebGpuRecord, drainLog } from "./record.ts";
+import { type WebGpuRecord, drainLog } from "../webgpu-record/record.ts";
 
 /** Pages that are copied in one section of the driver lock. */
 export const PIECE_PAGES = 64;

@@ -67,7 +67,7 @@ import { type FramePool, HOLD_PRIVATE, HOLD_SHARED_WRITABLE } from "./frame-pool
 import { type Gpu, type GpuFault, type GpuPass, LOST, type PassResult } from "./gpu.ts";
 import type { PageMap } from "./page-map.ts";
 import type { PrivatePages } from "./private-pages.ts";
-import { type WebGpuRecord, drainLog, noteHeldHere } from "./record.ts";
+import { type WebGpuRecord, drainLog, noteHeldHere } from "../webgpu-record/record.ts";
 import { addPrefetch } from "./prefetch.ts";
 import { DIRTY, FIRST_FRAME, USED } from "./wgsl/layout.ts";
 

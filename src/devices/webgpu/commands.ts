@@ -34,7 +34,7 @@ import type { SnapshotPage } from "../driver.ts";
 import { type PageWant, WANT_READ, WANT_WRITE } from "./bring.ts";
 import type { ChunkParts, ChunkRunner } from "./chunk.ts";
 import { LOST, type Lost } from "./gpu.ts";
-import { drainLog } from "./record.ts";
+import { drainLog } from "../webgpu-record/record.ts";
 
 /** Pages that are moved at once. */
 const PART_PAGES = 256;

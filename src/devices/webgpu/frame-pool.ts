@@ -2,10 +2,10 @@
  * @module devices/webgpu/frame-pool
  * The frames of the GPU's pool: which page each holds, by which right, and which may leave. Of the
  * device's Worker alone; where it says so, under the driver lock, for the record's filter is
- * changed (N2 of record.ts). A frame is a copy, and what a pass wrote goes home when it is
- * committed. So a frame that leaves is forgotten, and nothing is moved. But for *kept* frames,
- * which have the only bytes of a page (private-pages.ts): they are not evicted, and a page that is
- * struck leaves its kept frame to nobody.
+ * changed (N2 of webgpu-record/record.ts). A frame is a copy, and what a pass wrote goes home when
+ * it is committed. So a frame that leaves is forgotten, and nothing is moved. But for *kept*
+ * frames, which have the only bytes of a page (private-pages.ts): they are not evicted, and a page
+ * that is struck leaves its kept frame to nobody.
  *
  *     free ---> held ---> free        brought; struck or evicted
  *                |  ^
@@ -15,7 +15,7 @@
 
 import { type ClockFrames, evictUnused } from "../policy/eviction.ts";
 import type { PageMap } from "./page-map.ts";
-import { type WebGpuRecord, countPage } from "./record.ts";
+import { type WebGpuRecord, countPage } from "../webgpu-record/record.ts";
 import { Rows, type WantedRow } from "./rows.ts";
 import { FIRST_FRAME, GPU_FRAME_SHIFT, GPU_READ, GPU_WRITE } from "./wgsl/layout.ts";
 

@@ -5,7 +5,7 @@
  *
  * Nothing of the driver may wait for the GPU while JavaScript of this thread waits for the driver:
  * the GPU answers by a promise, which is settled only when this thread is idle. What this thread
- * changes during a pass is therefore noted without a wait (mirror-ops.ts).
+ * changes during a pass is therefore noted without a wait (webgpu-record/mirror-ops.ts).
  */
 
 import { HmmError, type DriverHandle } from "../../driver-interface.ts";

@@ -47,8 +47,8 @@ import {
   loseDirty,
   setState,
   stateOf,
-} from "./private-memory.ts";
-import { WANTED_MAX, type WebGpuRecord, drainLog } from "./record.ts";
+} from "../webgpu-record/private-memory.ts";
+import { WANTED_MAX, type WebGpuRecord, drainLog } from "../webgpu-record/record.ts";
 
 /** Frames of private memory beside one that is wanted, on each side, that are read back with it. */
 const BESIDE_FRAMES = 64;

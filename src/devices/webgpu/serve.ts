@@ -4,6 +4,8 @@
  */
 
 import { enterWorker } from "../../driver-interface.ts";
+// A software device may be on the same address space, and this thread changes mappings.
+import "../software/mirror-ops.ts";
 import { Desk } from "./desk.ts";
 import {
   type OwnerMessage,

@@ -39,14 +39,14 @@ import type {
   WorkerStart,
 } from "./messages.ts";
 import { framesFor } from "./memory-plan.ts";
-import { WORKER_RESOURCE, putRecord } from "./mirror-ops.ts";
+import { WORKER_RESOURCE, putRecord } from "../webgpu-record/mirror-ops.ts";
 import { PageMap } from "./page-map.ts";
-import { lostText, ownerOf } from "./private-memory.ts";
+import { lostText, ownerOf } from "../webgpu-record/private-memory.ts";
 import { PrivatePages } from "./private-pages.ts";
 import { GpuMemoryError, RealGpu } from "./real-gpu.ts";
 import type { PoolShape } from "./wgsl/layout.ts";
 import { WgslProgram } from "./real-program.ts";
-import { WebGpuRecord, drainLog, withDriverLock } from "./record.ts";
+import { WebGpuRecord, drainLog, withDriverLock } from "../webgpu-record/record.ts";
 import { Resource } from "./bound-resources.ts";
 import { rowsFor } from "./ranges.ts";
 import type { Row } from "./rows.ts";

@@ -10,7 +10,7 @@ import type { BringCounts } from "./bring.ts";
 import type { ChunkCounts } from "./chunk.ts";
 import type { FramePool } from "./frame-pool.ts";
 import type { PrivatePages } from "./private-pages.ts";
-import { WebGpuRecord, invalidationsOf } from "./record.ts";
+import { WebGpuRecord, invalidationsOf } from "../webgpu-record/record.ts";
 
 /** What a WebGPU device has done, besides what every device counts. Times in milliseconds. */
 export interface WebGpuStats extends DeviceStats {

@@ -41,7 +41,7 @@ import {
 } from "./bindings.ts";
 import type { AdapterReport, DispatchOrder } from "./messages.ts";
 import { framesFor } from "./memory-plan.ts";
-import { WEBGPU_DEVICE_OPS, putRecord } from "./mirror-ops.ts";
+import { WEBGPU_DEVICE_OPS, putRecord } from "../webgpu-record/mirror-ops.ts";
 import {
   type WebGpuDeviceOptions,
   type WebGpuDispatchOptions,
@@ -50,8 +50,12 @@ import {
   dispatchOptions,
   kernelOptions,
 } from "./options.ts";
-import { PRIVATE_PAGES_MAX, endPrivateMemory, makePrivateMemory } from "./private-memory.ts";
-import { WebGpuRecord, initRecord } from "./record.ts";
+import {
+  PRIVATE_PAGES_MAX,
+  endPrivateMemory,
+  makePrivateMemory,
+} from "../webgpu-record/private-memory.ts";
+import { WebGpuRecord, initRecord } from "../webgpu-record/record.ts";
 import { type WebGpuStats, readStats } from "./stats.ts";
 import { OwnLink } from "./own-link.ts";
 import { FIRST_FRAME } from "./wgsl/layout.ts";

@@ -24,7 +24,7 @@ import {
   drainLog,
   initRecord,
   logRange,
-} from "../../../src/devices/webgpu/record.ts";
+} from "../../../src/devices/webgpu-record/record.ts";
 import { FramePool, HOLD_READ } from "../../../src/devices/webgpu/frame-pool.ts";
 import { PageMap } from "../../../src/devices/webgpu/page-map.ts";
 

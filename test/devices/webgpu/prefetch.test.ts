@@ -14,7 +14,7 @@ import {
 import { FramePool, HOLD_READ } from "../../../src/devices/webgpu/frame-pool.ts";
 import { PageMap } from "../../../src/devices/webgpu/page-map.ts";
 import { addPrefetch } from "../../../src/devices/webgpu/prefetch.ts";
-import { WebGpuRecord, initRecord } from "../../../src/devices/webgpu/record.ts";
+import { WebGpuRecord, initRecord } from "../../../src/devices/webgpu-record/record.ts";
 
 /** Calls `use` with a function that makes a pool which holds some pages. */
 async function withPools(

@@ -16,7 +16,7 @@ const orders: ReadonlyMap<string, readonly string[]> = new Map([
   ["src/memory/", ["layout", "heap", "frames", FILES]],
   ["src/mm/", [FILES, "vma", "lifetime", "source", "fault", "migrate", "view", "calls"]],
   ["src/hmm/", [FILES, "mirror", "range", "walk"]],
-  ["src/devices/", [FILES, "policy", "service", "software", "webgpu"]],
+  ["src/devices/", [FILES, "policy", "webgpu-record", "service", "software", "webgpu"]],
   [
     "src/checker/",
     [

@@ -13,7 +13,7 @@ import {
   type Lost,
   type PassResult,
 } from "../../../../src/devices/webgpu/gpu.ts";
-import type { WebGpuRecord } from "../../../../src/devices/webgpu/record.ts";
+import type { WebGpuRecord } from "../../../../src/devices/webgpu-record/record.ts";
 import {
   DIRTY,
   GPU_FRAME_SHIFT,

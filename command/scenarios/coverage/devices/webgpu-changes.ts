@@ -193,7 +193,7 @@ const NO_NOTE = {
   summary: "The invalidation leaves no note for the device.",
   variant: { opsId: FORGETFUL_OPS },
 };
-const NOTES = ["devices/webgpu/record.logRange"] as const;
+const NOTES = ["devices/webgpu-record/record.logRange"] as const;
 
 export const webGpuChanges: readonly Covered[] = [
   covered(

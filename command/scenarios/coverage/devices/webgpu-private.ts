@@ -14,9 +14,9 @@ import {
   chunksOf,
   stateOf,
   want,
-} from "../../../../src/devices/webgpu/private-memory.ts";
+} from "../../../../src/devices/webgpu-record/private-memory.ts";
 import { PrivatePages } from "../../../../src/devices/webgpu/private-pages.ts";
-import { WebGpuRecord } from "../../../../src/devices/webgpu/record.ts";
+import { WebGpuRecord } from "../../../../src/devices/webgpu-record/record.ts";
 import { DeviceMemory, isDeviceFrameUsed } from "../../../../src/memory/frames/device-frames.ts";
 import { registerDeviceMemoryOps } from "../../../../src/mm/fault/device-private.ts";
 import { doMunmap } from "../../../../src/mm/calls/munmap.ts";
@@ -298,10 +298,10 @@ function covered(
 const SERVE = ["devices/webgpu/private-pages.serve", "devices/webgpu/private-pages.flush"] as const;
 const COMMIT = [...CHUNK, "devices/webgpu/private-pages.commit"] as const;
 const COME_HOME = [
-  "devices/webgpu/private-memory.migrateToRam",
-  "devices/webgpu/private-memory.haveBytes",
+  "devices/webgpu-record/private-memory.migrateToRam",
+  "devices/webgpu-record/private-memory.haveBytes",
 ] as const;
-const TOUCH = [...COME_HOME, "devices/webgpu/private-memory.want"] as const;
+const TOUCH = [...COME_HOME, "devices/webgpu-record/private-memory.want"] as const;
 
 export const webGpuPrivate: readonly Covered[] = [
   covered(
@@ -402,7 +402,7 @@ export const webGpuPrivate: readonly Covered[] = [
     },
     {
       chunk: COMMIT,
-      server: [...SERVE, "devices/webgpu/private-memory.loseDirty"],
+      server: [...SERVE, "devices/webgpu-record/private-memory.loseDirty"],
       load: TOUCH,
     },
   ),

@@ -13,14 +13,18 @@ import type { AnyScenario } from "../../../../src/checker/scenario.ts";
 import { Bringer } from "../../../../src/devices/webgpu/bring.ts";
 import { type ChunkOutcome, ChunkRunner } from "../../../../src/devices/webgpu/chunk.ts";
 import { FramePool } from "../../../../src/devices/webgpu/frame-pool.ts";
-import { WEBGPU_DEVICE_OPS } from "../../../../src/devices/webgpu/mirror-ops.ts";
+import { WEBGPU_DEVICE_OPS } from "../../../../src/devices/webgpu-record/mirror-ops.ts";
 import { PageMap } from "../../../../src/devices/webgpu/page-map.ts";
 import {
   PRIVATE_MEMORY_OPS,
   makePrivateMemory,
-} from "../../../../src/devices/webgpu/private-memory.ts";
+} from "../../../../src/devices/webgpu-record/private-memory.ts";
 import { PrivatePages } from "../../../../src/devices/webgpu/private-pages.ts";
-import { WebGpuRecord, initRecord, withDriverLock } from "../../../../src/devices/webgpu/record.ts";
+import {
+  WebGpuRecord,
+  initRecord,
+  withDriverLock,
+} from "../../../../src/devices/webgpu-record/record.ts";
 import type { HmmMirror } from "../../../../src/hmm/mirror-record.ts";
 import { registerMirrorOps } from "../../../../src/hmm/mirror/mirror-ops.ts";
 import { KIND_DEVICE_PRIVATE, PAGE_BYTES, pteKind, ptePfn } from "../../../../src/mm/pte.ts";
@@ -42,7 +46,7 @@ const DEFAULT_FRAMES = 6;
 export const CHUNK = [
   "devices/webgpu/chunk.run",
   "devices/webgpu/bring.bring",
-  "devices/webgpu/record.drainLog",
+  "devices/webgpu-record/record.drainLog",
 ] as const;
 
 /** Adds the first word of one page to that of another, and one. */

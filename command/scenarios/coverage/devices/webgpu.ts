@@ -81,7 +81,7 @@ export const webGpuChunks: readonly Covered[] = [
         expects: "assertion",
       }),
     ],
-    runs: { chunk: CHUNK, store: ["devices/webgpu/record.logRange"] },
+    runs: { chunk: CHUNK, store: ["devices/webgpu-record/record.logRange"] },
   },
   {
     layer: "devices",
@@ -100,7 +100,7 @@ export const webGpuChunks: readonly Covered[] = [
         expects: "assertion",
       }),
     ],
-    runs: { chunk: CHUNK, store: ["devices/webgpu/record.logRange"] },
+    runs: { chunk: CHUNK, store: ["devices/webgpu-record/record.logRange"] },
   },
   {
     layer: "devices",
@@ -118,7 +118,7 @@ export const webGpuChunks: readonly Covered[] = [
         expects: "assertion",
       }),
     ],
-    runs: { chunk: CHUNK, store: ["devices/webgpu/record.logRange"] },
+    runs: { chunk: CHUNK, store: ["devices/webgpu-record/record.logRange"] },
   },
   {
     layer: "devices",
@@ -136,6 +136,6 @@ export const webGpuChunks: readonly Covered[] = [
         expects: "assertion",
       }),
     ],
-    runs: { chunk: CHUNK, discard: ["devices/webgpu/record.logRange"] },
+    runs: { chunk: CHUNK, discard: ["devices/webgpu-record/record.logRange"] },
   },
 ];

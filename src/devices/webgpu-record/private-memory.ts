@@ -1,5 +1,5 @@
 /**
- * @module devices/webgpu/private-memory
+ * @module devices/webgpu-record/private-memory
  * Pages that only the GPU has: the device's private memory (mm/migrate), as every thread sees it.
  * The Worker's half is private-pages.ts.
  *

@@ -1,5 +1,5 @@
 /**
- * @module devices/webgpu/record
+ * @module devices/webgpu-record/record
  * A WebGPU device as it lies in the kernel heap: all that the threads which change mappings must
  * know of it. Everything else belongs to the device's Worker alone (frame-pool.ts, page-map.ts).
  *

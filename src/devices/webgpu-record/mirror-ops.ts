@@ -1,5 +1,5 @@
 /**
- * @module devices/webgpu/mirror-ops
+ * @module devices/webgpu-record/mirror-ops
  * The WebGPU device's call-backs at hmm. Importing this module is what makes a thread fit to change
  * mappings that such a device mirrors. It takes nothing of WebGPU along.
  */
@@ -22,7 +22,7 @@ export function recordOf({ machine, at }: HmmMirror): WebGpuRecord {
 }
 
 /** Id of this code at hmm. */
-export const WEBGPU_DEVICE_OPS: number = registerMirrorOps("hmm-ts WebGPU device", {
+export const WEBGPU_DEVICE_OPS: number = registerMirrorOps("WebGPU device of hmm-ts/webgpu", {
   *invalidate(mirror, { startPage, endPage, blockable }) {
     const record = recordOf(mirror);
     const { driverLock } = record;
