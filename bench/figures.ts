@@ -373,12 +373,35 @@ export const figures: readonly Figure[] = [
     load: async () => (await import("./webgpu-paging.ts")).measurePureStream,
   },
   {
+    name: "webgpu-declared",
+    title: "data that are streamed as declared ranges, against upload and dispatch by hand",
+    bound: { kind: "at least", ratio: 0.9 },
+    method:
+      "256 MiB in shared memory, none of it on the device, in two dispatches with a range of 128 MiB each, as large as a binding may be by default; by hand: `writeBuffer` in parts of 4 MiB, and the same two dispatches. The ratio is by hand to ours.",
+    load: async () => (await import("./webgpu-ranges.ts")).measureDeclared,
+  },
+  {
+    name: "webgpu-tiles",
+    title: "data four times as large as the memory, as declared ranges, against tiles by hand",
+    bound: { kind: "at least", ratio: 0.8 },
+    method: "As `webgpu-declared`, over 128 MiB in four dispatches, with memory for one of them.",
+    load: async () => (await import("./webgpu-ranges.ts")).measureTiles,
+  },
+  {
     name: "webgpu-faults",
     title: "a dispatch of the WebGPU device with a batch of 256 faults, against one with none",
     bound: { kind: "at most", ratio: 3 },
     method:
       "One span a page; its pages are taken from the device by mprotect before. After 40 dispatches that do not count.",
     load: async () => (await import("./webgpu-paging.ts")).measureFaultBatch,
+  },
+  {
+    name: "webgpu-chase",
+    title: "pointers through a graph, half of it on the device: WebGPU against the software device",
+    bound: { kind: "at least", ratio: 10 },
+    method:
+      "1,024 chasers of 64 steps each through a graph of 256 MiB, each step to another page at random; both devices have 128 MiB, which are full. The ratio is the software device's time to that of the WebGPU device. Meant for a real GPU.",
+    load: async () => (await import("./webgpu-chase.ts")).measureChase,
   },
   {
     name: "webgpu-chain",
