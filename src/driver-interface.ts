@@ -83,6 +83,7 @@ export {
   hmmRangeDmaMap,
   hmmRangeDmaUnmap,
   readFrame,
+  readFrames,
   writeFrame,
   type DmaDevice,
 } from "./hmm/walk/dma.ts";

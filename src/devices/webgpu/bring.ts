@@ -47,7 +47,7 @@ import {
   hmmRangeWaitUntilValid,
   mmOfRange,
   monotonicMs,
-  readFrame,
+  readFrames,
   withHmmRange,
   EAGAIN,
   EIO,
@@ -332,20 +332,27 @@ export class Bringer {
   /** False: an invalidation has run since the pages were read, and nothing was done. */
   *#copyIfValid(pages: readonly number[], manner: Manner, isPrefetch: boolean): Task<boolean> {
     const { driverLock } = this.#record;
-    const frames: number[] = [];
+    let frames: readonly number[] = [];
     yield* driverLock.lock();
     drainLog(this.#record, this.#pool.strike);
     const isValid = yield* this.isStillValid(this.#range);
     const startMs = monotonicMs();
-    if (isValid) for (const page of pages) yield* this.#copyPage(page, manner, isPrefetch, frames);
+    if (isValid) {
+      const bound: number[] = [];
+      for (const page of pages) this.#bindPage(page, manner, isPrefetch, bound);
+      frames = yield* this.#copyPages(bound, isPrefetch);
+    }
     yield* driverLock.unlock();
     if (frames.length > 0) this.#gpu().writeFrames(frames, this.#bytes);
     this.counts.copyMs += monotonicMs() - startMs;
     return isValid;
   }
 
-  /** Holding the driver lock, under which the range was found valid. */
-  *#copyPage(page: number, manner: Manner, isPrefetch: boolean, frames: number[]): Task<void> {
+  /**
+   * Gives the page a frame, if there is one; `bound` gets it if its bytes are still to be copied.
+   * Holding the driver lock, under which the range was found valid.
+   */
+  #bindPage(page: number, manner: Manner, isPrefetch: boolean, bound: number[]): void {
     const pool = this.#pool;
     const i = page - this.#range.startPage;
     const entry = this.#range.pfns[i] ?? 0;
@@ -362,21 +369,46 @@ export class Bringer {
     const frame = pool.takeFor(page, !isPrefetch);
     if (frame === 0) {
       this.#isFull ||= !isPrefetch;
-      return;
-    }
-    const place = frames.length * PAGE_BYTES;
-    const bytes = this.#bytes.subarray(place, place + PAGE_BYTES);
-    const errno = yield* readFrame(this.#machine, pfn, 0, bytes);
-    if (errno !== 0 || !pool.bind(frame, page, pfn, hold)) {
+    } else if (!pool.bind(frame, page, pfn, hold)) {
       pool.give(frame);
-      if (!isPrefetch) this.#failures.push({ page, errno: errno === 0 ? ENOMEM : errno });
-      return;
+      if (!isPrefetch) this.#failures.push({ page, errno: ENOMEM });
+    } else {
+      if (!isPrefetch) pool.pin(frame);
+      bound.push(frame);
     }
-    if (hold === HOLD_SHARED_WRITABLE) pool.keepOriginal(frame, bytes);
-    if (!isPrefetch) pool.pin(frame);
-    frames.push(frame);
-    this.counts.pagesToDevice++;
-    if (isPrefetch) this.counts.prefetched++;
+  }
+
+  /**
+   * Copies what these frames hold, those that lie in a row in RAM at once. Returns the frames whose
+   * bytes are there; the others hold nothing any more. Holding the driver lock.
+   */
+  *#copyPages(bound: readonly number[], isPrefetch: boolean): Task<readonly number[]> {
+    const pool = this.#pool;
+    const copied: number[] = [];
+    for (let i = 0; i < bound.length;) {
+      const frame = bound[i] ?? 0;
+      const pfn = pool.pfnOf(frame);
+      let end = i + 1;
+      while (end < bound.length && pool.pfnOf(bound[end] ?? 0) === pfn + end - i) end++;
+      const bytes = this.#copyPlace(copied.length, end - i);
+      const pages = yield* readFrames(this.#machine, pfn, bytes);
+      for (let j = i; j < i + pages; j++) copied.push(bound[j] ?? 0);
+      if (pages < 0) {
+        if (!isPrefetch) this.#failures.push({ page: pool.pageOf(frame), errno: pages });
+        pool.drop(frame);
+      }
+      i += Math.max(pages, 1);
+    }
+    for (const [i, frame] of copied.entries())
+      if (pool.holdOf(frame) === HOLD_SHARED_WRITABLE)
+        pool.keepOriginal(frame, this.#copyPlace(i, 1));
+    this.counts.pagesToDevice += copied.length;
+    if (isPrefetch) this.counts.prefetched += copied.length;
+    return copied;
+  }
+
+  #copyPlace(at: number, pages: number): Uint8Array<ArrayBuffer> {
+    return this.#bytes.subarray(at * PAGE_BYTES, (at + pages) * PAGE_BYTES);
   }
 
   /** True: the page has a kept frame, or it is lost. Holding the driver lock. */

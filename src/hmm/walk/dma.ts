@@ -183,6 +183,19 @@ export function readFrame(
 }
 
 /**
+ * As {@link readFrame}, whole frames that lie in a row from `pfn` on, as many as `into` has room
+ * for, but for those of another section. Returns how many, at least one, or ENXIO.
+ */
+export function* readFrames(machine: Machine, pfn: number, into: Uint8Array): Task<number> {
+  const part = bytesOf(machine, pfn, 0, into.length);
+  if (part === undefined) return ENXIO;
+  const pages = part.length / PAGE_BYTES;
+  for (let i = 0; i < pages; i++) yield* dataStep(machine.memory, "read", pfn + i);
+  into.set(part);
+  return pages;
+}
+
+/**
  * As {@link readFrame}, from `from` into the frame. The entry in the driver's table is writable.
  * CPU threads may see the bytes of one value in part.
  */
@@ -214,7 +227,10 @@ function* transferFrame(
   return 0;
 }
 
-/** Bytes of the frame, or undefined when this thread lacks the buffer that they lie in. */
+/**
+ * Bytes of the frame, and of those behind it in the same section; undefined when this thread lacks
+ * the buffer that they lie in.
+ */
 function bytesOf(
   { ram }: Machine,
   pfn: number,
