@@ -19,7 +19,7 @@ export const handMade = [
   ],
   [
     "flush after the exchange of a copy-on-write",
-    "mm/fault/copy-on-write.replaceByCopy flush: ",
+    "mm/fault/copy-on-write.copyAndReplace flush: ",
     "coverage/mm/load-vs-copy-on-write",
   ],
   [
@@ -69,7 +69,7 @@ export const handMade = [
   ],
   [
     "frames given back before the flush (zap)",
-    "mm/zap.visit order: yield* ram.refs.pagePutAll(frames);",
+    "mm/zap.clearLeaf order: if (clearing.isCleared) yield* putBatch(",
     "coverage/mm/load-vs-munmap-of-leaf",
   ],
   [

@@ -128,8 +128,8 @@ function* clearLeaf(machine: Machine, mm: Mm, part: LeafPart): Task<number> {
     else if (isHuge && at === index) yield* clearHugeEntries(machine, mm, startPage, clearing);
     else clearEntries(machine.memory.words, clearing);
     at = clearing.index;
-    yield* mm.shootdown.flush(startPage, endPage);
     if (clearing.note < noteEnd) machine.memory.words[clearing.note] = 0; // of one without a frame
+    yield* mm.shootdown.flush(startPage, endPage);
     if (clearing.isCleared)
       yield* putBatch(machine, operation, { start: note, end: clearing.note });
   }

@@ -15,7 +15,7 @@ const smallest: Readonly<Record<string, Smallest>> = {
     sites: [],
     message: /^madvise has returned, and the page that was given up reads 7$/,
     preemptions: 2,
-    steps: 72,
+    steps: 71,
   },
   "moving/no-reference/before": {
     kind: "use-after-free",
@@ -36,7 +36,7 @@ const smallest: Readonly<Record<string, Smallest>> = {
     sites: [],
     message: /^What the device stored is lost$/,
     preemptions: 1,
-    steps: 118,
+    steps: 117,
   },
   "moving/none-for-a-moment/before": {
     kind: "assertion",

@@ -102,7 +102,7 @@ const goldens: Readonly<Partial<Record<FindingKind, Golden>>> = {
   "data-race": {
     message:
       "nothing orders two accesses to device table: look reads it holding no lock; discard writes it holding mmapLock, notifierSrcu, mirrorsSem, driverLock",
-    sites: ["look plain read array", "discard plain write device table"],
+    sites: ["look plain read device table", "discard plain write device table"],
     preemptions: 0,
     token: "h1-b9",
   },

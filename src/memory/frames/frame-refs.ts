@@ -139,7 +139,8 @@ export class FrameRefs {
       if (!isDropped && !this.#isFreed(pfn, this.#dropNoted(pfn, note))) continue;
       if (this.#sections.countsOf(pfn).device !== 0) {
         memory.words[note] = 0;
-        ofDevices.push(pfn);
+        if (memory.mode === REAL) ofDevices.push(pfn);
+        else yield* this.#freeInSteps(pfn);
       } else if (memory.mode === REAL) {
         freed.push(pfn);
         notes.push(note);
@@ -538,7 +539,10 @@ export class FrameRefs {
   }
 
   *#putExplored(pfn: number): Task<void> {
-    if (!this.#isFreed(pfn, this.#drop(pfn))) return;
+    if (this.#isFreed(pfn, this.#drop(pfn))) yield* this.#freeInSteps(pfn);
+  }
+
+  *#freeInSteps(pfn: number): Task<void> {
     // F2: not the counts.
     yield* access(this.memory, "free", frameWord(pfn, 0), FRAME_COUNT, "frame");
     yield* this.#free(pfn);

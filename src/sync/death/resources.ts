@@ -83,11 +83,13 @@ export function reserveResource(memory: SharedMemory, pointer: number): number {
   const { words } = memory;
   for (let tried = 0, slot = memory.resourceNext; tried < RESOURCE_LIMIT; tried++) {
     const at = memory.record + AGENT_RESOURCES + slot * RESOURCE_WORDS;
+    const next = (slot + 1) % RESOURCE_LIMIT;
     if (words[at] === 0) {
       words[at + 1] = pointer;
+      memory.resourceNext = next; // another task of this thread may reserve one meanwhile
       return slot;
     }
-    slot = (slot + 1) % RESOURCE_LIMIT;
+    slot = next;
   }
   return -1;
 }

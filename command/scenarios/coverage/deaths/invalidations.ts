@@ -160,7 +160,7 @@ export const deathsInInvalidations: readonly Covered[] = [
     ),
     runs: {
       dies: ["mm/calls/madvise.doMadvise", "sync/death/recovery.recover"],
-      store: ["mmu/i32-access.store"],
+      store: ["mmu/widths/u32-access.store"],
     },
   },
 ];

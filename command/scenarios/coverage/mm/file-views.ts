@@ -87,7 +87,7 @@ export const fileViews: readonly Covered[] = [
     summary: "A view of a file is written to, the file written back, and cut off under the view.",
     pages: 2,
     body: writesThroughView,
-    runs: [...READ, ...WRITE, ...VIEW, "mm/view/view-backed.markDirty"],
+    runs: ["mm/source/transfer.readPages", ...WRITE, ...VIEW, "mm/view/view-backed.markDirty"],
   }),
   alone({
     name: "view-of-two-rows",
