@@ -53,6 +53,17 @@ function describe(round: SoakRound, number: number, all: number): string {
   ].join("  ");
 }
 
+function summaryOf(played: readonly SoakRound[]): string {
+  const sum = (of: (round: SoakRound) => number): number =>
+    played.reduce((total, round) => total + of(round), 0);
+  const operations = sum((round) => round.operations).toLocaleString("en");
+  const stopped = sum((round) => (round.isStopped ? 1 : 0));
+  return (
+    `${played.length} rounds, ${operations} operations, ${sum(({ kills }) => kills)} kills, ` +
+    `of which ${stopped} stopped a machine: no wrong byte, nothing left, memory level`
+  );
+}
+
 const { seed, minutes, isJson } = readOptions();
 const all = Math.max(1, Math.round((minutes * 60_000) / ROUND_MS));
 const rounds: SoakRound[] = [];
@@ -68,6 +79,7 @@ try {
     },
   });
   if (!isLevel(rounds)) throw new Error("memory did not stay level");
+  if (!isJson) process.stdout.write(`${summaryOf(rounds)}\n`);
 } catch (error) {
   process.stderr.write(`npm run soak: ${error instanceof Error ? error.message : String(error)}\n`);
   process.exitCode = 1;
