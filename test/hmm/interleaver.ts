@@ -7,6 +7,7 @@
 
 import { enterTask, leaveTask, makeContext } from "../../src/sync/tasks/current-task.ts";
 import { isEnabled, mayTimeOut, wakesParked } from "../../src/sync/tasks/explored.ts";
+import { registerAgent, selectAgent, unregisterAgent } from "../../src/sync/runners/agents.ts";
 import { EXPLORED, type SharedMemory } from "../../src/sync/shared-memory.ts";
 import { TIMED_OUT, type Task, type Wait, type Wake, WOKEN } from "../../src/sync/tasks/task.ts";
 
@@ -15,6 +16,8 @@ const STEPS_SHOWN = 60;
 
 interface Thread {
   readonly name: string;
+  /** What it owns is listed in this agent's record. */
+  readonly agentId: number;
   readonly task: Task<unknown>;
   readonly context: ReturnType<typeof makeContext>;
   /** What it is about to do; undefined before its first step. */
@@ -38,26 +41,35 @@ export class Interleaver {
   readonly #memory: SharedMemory;
   readonly #random: () => number;
   readonly #stickiness: number;
+  readonly #areThreads: boolean;
   readonly #threads: Thread[] = [];
   readonly #steps: string[] = [];
 
-  constructor(memory: SharedMemory, seed: number) {
+  /**
+   * `areThreads`: each task is an agent of its own. Else they are tasks of this thread, which may
+   * own and use what this thread has made.
+   */
+  constructor(memory: SharedMemory, seed: number, areThreads: boolean = false) {
     this.#memory = memory;
+    this.#areThreads = areThreads;
     this.#random = randomFrom(seed);
     // Some runs switch at every step, others rarely: bugs of different depth like different runs.
     this.#stickiness = [0, 0.5, 0.9][seed % 3] ?? 0;
   }
 
   spawn(name: string, task: Task<unknown>): void {
-    const { mode } = this.#memory;
+    const { mode, agentId: own } = this.#memory;
+    const agentId = this.#areThreads ? this.#makeAgent(name) : own;
     this.#memory.mode = EXPLORED;
     this.#threads.push({
       name,
+      agentId,
       task,
       context: makeContext(this.#memory, name, false),
       pending: undefined,
       isWoken: false,
     });
+    selectAgent(this.#memory, own);
     this.#memory.mode = mode;
   }
 
@@ -75,6 +87,27 @@ export class Interleaver {
       throw new Error(`${text}\nlast steps:\n${this.#steps.join("\n")}`, { cause: error });
     } finally {
       this.#memory.mode = mode;
+    }
+    if (!this.#areThreads) return;
+    for (const { agentId } of this.#threads) this.#as(agentId, () => unregisterAgent(this.#memory));
+  }
+
+  #makeAgent(name: string): number {
+    this.#memory.agentId = -1; // another one is made
+    return registerAgent(this.#memory, { name });
+  }
+
+  /** Does something as one of the threads. */
+  #as<T>(agentId: number, work: () => T): T {
+    const memory = this.#memory;
+    const { agentId: own, mode } = memory;
+    if (agentId === own) return work();
+    selectAgent(memory, agentId);
+    try {
+      return work();
+    } finally {
+      selectAgent(memory, own);
+      memory.mode = mode;
     }
   }
 
@@ -107,7 +140,7 @@ export class Interleaver {
     const previous = enterTask(thread.context);
     let result: IteratorResult<Wait, unknown>;
     try {
-      result = thread.task.next(wake);
+      result = this.#as(thread.agentId, () => thread.task.next(wake));
     } finally {
       leaveTask(previous);
     }

@@ -263,7 +263,7 @@ function runOnce(type: typeof DEVICE_PRIVATE | typeof DEVICE_COHERENT, seed: num
   const world = new World(type, 20, 4);
   const { machine, mm } = world;
   const shared = world.map(SHARED_PAGES);
-  const interleaver = new Interleaver(machine.memory, seed);
+  const interleaver = new Interleaver(machine.memory, seed, true);
   for (let id = 0; id < THREADS; id++) {
     world.run(mmget(mm));
     const thread = new TestThread(world, id, shared, world.map(1), seed);
