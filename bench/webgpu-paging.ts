@@ -10,7 +10,7 @@ import { missingGpu } from "../test/devices/webgpu/find-gpu.ts";
 import type { MeasureOptions, Measurement } from "./figure.ts";
 import { measurePairs } from "./pairs.ts";
 import { roundCounter, roundsOf } from "./round-counter.ts";
-import { PlainDevice, adapterName } from "./webgpu-plain.ts";
+import { PlainDevice, adapterName, measureByHand } from "./webgpu-plain.ts";
 
 const PAGE_BYTES = 4096;
 const MiB: number = 2 ** 20;
@@ -161,18 +161,10 @@ async function againstUpload(
       }),
     );
   for (let i = 0; i < WARM_DISPATCHES; i++) await bed.cold();
-  const rounds = options.isQuick ? 1 : 5;
-  const reading = await measurePairs({
-    label: `${label}, on ${adapterName(bed.device)}`,
-    unit: "ms",
-    ours: () => bed.cold(),
-    plain: byHand,
-    ratioOf: (ours, hand) => hand / ours,
-    rounds,
-    onRound: roundCounter(rounds, options),
-  });
+  const named = `${label}, on ${adapterName(bed.device)}`;
+  const measurement = await measureByHand(named, () => bed.cold(), byHand, options);
   plain.destroy();
-  return { readings: [reading] };
+  return measurement;
 }
 
 /** As large as one plain binding can be without asking for more: what is larger goes in parts. */

@@ -5,6 +5,9 @@
 
 import type { WebGpuDevice } from "../src/webgpu.ts";
 import { plainGpu } from "../test/devices/webgpu/find-gpu.ts";
+import type { MeasureOptions, Measurement } from "./figure.ts";
+import { type Side, measurePairs } from "./pairs.ts";
+import { roundCounter } from "./round-counter.ts";
 
 /** Which adapter gave a figure. */
 export function adapterName({ adapter }: Pick<WebGpuDevice, "adapter">): string {
@@ -91,4 +94,24 @@ export class PlainDevice {
   destroy(): void {
     this.device.destroy();
   }
+}
+
+/** Ours in milliseconds against the same by hand; the ratio is how many times as fast ours is. */
+export async function measureByHand(
+  label: string,
+  ours: Side,
+  byHand: Side,
+  options: MeasureOptions,
+): Promise<Measurement> {
+  const rounds = options.isQuick ? 1 : 5;
+  const reading = await measurePairs({
+    label,
+    unit: "ms",
+    ours,
+    plain: byHand,
+    ratioOf: (oursMs, handMs) => handMs / oursMs,
+    rounds,
+    onRound: roundCounter(rounds, options),
+  });
+  return { readings: [reading] };
 }

@@ -8,9 +8,7 @@ import { AddressSpace } from "../src/index.ts";
 import { WebGpuDevice, type WebGpuKernel, type WebGpuRange } from "../src/webgpu.ts";
 import { missingGpu } from "../test/devices/webgpu/find-gpu.ts";
 import type { MeasureOptions, Measurement } from "./figure.ts";
-import { measurePairs } from "./pairs.ts";
-import { roundCounter } from "./round-counter.ts";
-import { PlainDevice, adapterName } from "./webgpu-plain.ts";
+import { PlainDevice, adapterName, measureByHand } from "./webgpu-plain.ts";
 
 const MiB: number = 2 ** 20;
 const PAGE_BYTES = 4096;
@@ -151,18 +149,10 @@ async function againstTiles(
   await bed.cold();
   const wrong = bed.wrong();
   if (wrong > 0) throw new Error(`${wrong} pages have another sum`);
-  const rounds = options.isQuick ? 1 : 5;
-  const reading = await measurePairs({
-    label: `${label}, on ${adapterName(bed.device)}`,
-    unit: "ms",
-    ours: () => bed.cold(),
-    plain: byHand,
-    ratioOf: (ours, hand) => hand / ours,
-    rounds,
-    onRound: roundCounter(rounds, options),
-  });
+  const named = `${label}, on ${adapterName(bed.device)}`;
+  const measurement = await measureByHand(named, () => bed.cold(), byHand, options);
   plain.destroy();
-  return { readings: [reading] };
+  return measurement;
 }
 
 /** All that one binding may have, in one dispatch, and as often as it takes for the data. */

@@ -59,7 +59,7 @@ function summaryOf(played: readonly SoakRound[]): string {
   const operations = sum((round) => round.operations).toLocaleString("en");
   const stopped = sum((round) => (round.isStopped ? 1 : 0));
   return (
-    `${played.length} rounds, ${operations} operations, ${sum(({ kills }) => kills)} kills, ` +
+    `Rounds: ${played.length}; ${operations} operations, ${sum(({ kills }) => kills)} kills, ` +
     `of which ${stopped} stopped a machine: no wrong byte, nothing left, memory level`
   );
 }
