@@ -27,7 +27,10 @@ export class Digests {
   readonly #memory: SharedMemory;
   /** The words when an execution begins. */
   readonly #initial: Int32Array;
-  /** The values that the digest counts. */
+  /**
+   * The values that the digest counts, each as its difference from the initial one. Most stay 0: a
+   * new array costs nothing where it is not written, and a copy of the memory does.
+   */
   #counted: Int32Array;
   /** The words whose counted value has changed in this execution. */
   readonly #changed: number[] = [];
@@ -39,13 +42,13 @@ export class Digests {
   constructor(memory: SharedMemory, tasks: number, initial: Int32Array) {
     this.#memory = memory;
     this.#initial = initial;
-    this.#counted = initial.slice();
+    this.#counted = new Int32Array(initial.length);
     this.#ofTasks = new Int32Array(tasks);
   }
 
   /** A new execution begins. */
   reset(): void {
-    for (const word of this.#changed) this.#counted[word] = this.#initial[word] ?? 0;
+    for (const word of this.#changed) this.#counted[word] = 0;
     this.#changed.length = 0;
     this.#stored.length = 0;
     this.#ofTasks.fill(0);
@@ -119,9 +122,10 @@ export class Digests {
   #count(word: number): void {
     if (word >= this.#counted.length) this.#grow(word);
     const value = this.#memory.words[word]!;
-    const before = this.#counted[word]!;
+    const initial = this.#initial[word] ?? 0;
+    const before = (initial + this.#counted[word]!) | 0;
     if (value === before) return;
-    this.#counted[word] = value;
+    this.#counted[word] = value - initial;
     this.#changed.push(word);
     this.value = (this.value + mix(word, value) - mix(word, before)) | 0;
   }

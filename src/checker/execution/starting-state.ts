@@ -67,8 +67,8 @@ export class StartingState {
     memory.words[AGENTS_USED] = Math.max(memory.words[AGENTS_USED]!, names.length + 1);
     memory.record = record;
     memory.refresh();
-    this.snapshot = Int32Array.from(memory.words);
     this.#lowWords = agentRecord(memory.words[AGENTS_USED]);
+    this.snapshot = snapshotOf(memory.words, this.#lowWords);
     this.#untouched = isSpelledOut ? undefined : watchers.get(memory)?.();
   }
 
@@ -143,4 +143,15 @@ export class StartingState {
     this.heldNext[task] = nextHeldSlot(memory);
     this.insideMark[task] = memory.words[record + AGENT_INSIDE]!;
   }
+}
+
+/**
+ * A copy of the words. The records of agents that no task has, most of a small memory, are zeros,
+ * as in every new array: so the host need not commit their pages, which a short search would feel.
+ */
+function snapshotOf(words: Int32Array, lowWords: number): Int32Array {
+  const copied = new Int32Array(words.length);
+  copied.set(words.subarray(0, lowWords));
+  copied.set(words.subarray(CONTROL_WORDS), CONTROL_WORDS);
+  return copied;
 }

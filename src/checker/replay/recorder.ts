@@ -77,7 +77,7 @@ export class Recorder implements Observer {
     this.#holds = new LockHolds();
     this.#written = new Map();
     this.#names = new ObjectNames(run.memory.words);
-    this.#words = Int32Array.from(run.memory.words);
+    this.#words = new Int32Array(run.memory.words);
     this.#tables = structuredClone(run.describeState());
     this.#start = this.#statesOf(run);
     this.#taskNames = run.names;
@@ -186,7 +186,7 @@ export class Recorder implements Observer {
       const before = at < this.#words.length ? this.#words[at]! : 0;
       if (words[at] !== before) changes.push({ at, before, after: words[at]! });
     }
-    if (words.length !== this.#words.length) this.#words = Int32Array.from(words);
+    if (words.length !== this.#words.length) this.#words = new Int32Array(words);
     else for (const { at, after } of changes) this.#words[at] = after;
     return changes;
   }
