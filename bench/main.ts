@@ -7,12 +7,13 @@
 import { fork } from "node:child_process";
 import { writeFileSync } from "node:fs";
 import { argv, exit, stderr, stdout } from "node:process";
-import { fileURLToPath } from "node:url";
-import { type Figure, type Measurement, median } from "./figure.ts";
+import type { Figure, Measurement } from "./figure.ts";
 import type { FigureMessage } from "./figure-process.ts";
 import { figures } from "./figures.ts";
 import { renderLoadPlot } from "./load-plot.ts";
-import { type Result, renderMarkdown, renderRow } from "./report.ts";
+import { renderPage } from "./page.ts";
+import { type Result, renderRow } from "./report.ts";
+import { formatResults, keepResults, readKept } from "./results.ts";
 
 interface Choice {
   readonly chosen: readonly Figure[];
@@ -69,6 +70,14 @@ function take(figure: Figure, isQuick: boolean): Promise<Measurement> {
   });
 }
 
+/** What is kept, as the page in docs/ and its plot. */
+function writePage(): void {
+  const kept = readKept();
+  writeFileSync(new URL("../../docs/BENCHMARKS.md", import.meta.url), renderPage(kept));
+  const plot = renderLoadPlot(kept.results);
+  if (plot !== undefined) writeFileSync(new URL("../../docs/load.svg", import.meta.url), plot);
+}
+
 async function main(): Promise<number> {
   const choice = choose(argv.slice(2));
   if (choice === undefined) return 2;
@@ -79,28 +88,10 @@ async function main(): Promise<number> {
     results.push(result);
     if (!choice.isJson) stdout.write(renderRow(result));
   }
-  const data = results.map(({ figure: { name, title, bound, method }, measurement }) => ({
-    name,
-    title,
-    bound,
-    method,
-    notMeasured: measurement.notMeasured,
-    readings: measurement.readings?.map((reading) => ({
-      ...reading,
-      median: median(reading.ratios),
-    })),
-  }));
-  const json = `${JSON.stringify(data, undefined, 2)}\n`;
-  if (choice.isJson) stdout.write(json);
+  if (choice.isJson) stdout.write(formatResults(results));
   if (!choice.isQuick && choice.chosen.length === figures.length) {
-    writeFileSync(fileURLToPath(new URL("../../bench/results.json", import.meta.url)), json);
-    writeFileSync(
-      fileURLToPath(new URL("../../docs/BENCHMARKS.md", import.meta.url)),
-      renderMarkdown(results),
-    );
-    const plot = renderLoadPlot(results);
-    if (plot !== undefined)
-      writeFileSync(fileURLToPath(new URL("../../docs/load.svg", import.meta.url)), plot);
+    keepResults(results);
+    writePage();
   }
   return 0;
 }

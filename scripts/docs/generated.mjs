@@ -158,6 +158,16 @@ async function renderInvariants() {
   ].join("\n");
 }
 
+/** Of what the last whole run of `npm run bench` has found. */
+async function renderBenchmarks() {
+  const [{ renderPage }, { readKept }] = await Promise.all(
+    ["page", "results"].map(
+      (name) => import(new URL(`../../.build/bench/${name}.js`, import.meta.url).href),
+    ),
+  );
+  return renderPage(readKept());
+}
+
 /** @type {Record<string, () => string | Promise<string>>} */
 const renderers = {
   "docs/LOCKING.md": renderLocking,
@@ -165,6 +175,7 @@ const renderers = {
   "docs/EXHIBITS.md": renderExhibits,
   "docs/EXPLORED.md": renderExplored,
   "docs/ERRORS.md": renderErrors,
+  "docs/BENCHMARKS.md": renderBenchmarks,
 };
 
 /**
