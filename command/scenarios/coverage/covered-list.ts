@@ -34,6 +34,7 @@ import { inFlight } from "./hmm/in-flight.ts";
 import { rangeTree } from "./hmm/range-tree.ts";
 import { pinnedInPlace } from "./mm/pinned-in-place.ts";
 import { hugePages } from "./mm/huge-pages.ts";
+import { hugeSplits } from "./mm/huge-splits.ts";
 import { untouchedView } from "./mm/untouched-view.ts";
 import { manyInvalidations } from "./hmm/many-invalidations.ts";
 import { mirrorsBesideEachOther } from "./hmm/mirrors.ts";
@@ -153,6 +154,7 @@ export const covered: readonly Covered[] = [
   ...rangeTree,
   ...untouchedView,
   ...hugePages,
+  ...hugeSplits,
   ...pinnedInPlace,
   ...manyInvalidations,
   ...driverCalls,

@@ -5,6 +5,7 @@
 
 import { harnessScenario } from "../../../src/checker/harness/hmm-harness.ts";
 import type { HmmHarness, HarnessScenario } from "../../../src/checker/harness/hmm-harness.ts";
+import type { ScenarioExploration } from "../../../src/checker/scenario.ts";
 import type { FindingKind } from "../../../src/checker/findings/finding.ts";
 import type { Task } from "../../../src/sync/tasks/task.ts";
 import type { Covered, Layer } from "./covered.ts";
@@ -20,6 +21,8 @@ export type HarnessTwin<S> = readonly [
   summary: string,
   expects: FindingKind,
   tasks: Readonly<Record<string, HarnessBody<S>>>,
+  /** Where less finds it. Default: that of the sound one. */
+  exploration?: ScenarioExploration,
 ];
 
 /** Without the name of its layer in its own. */
@@ -39,9 +42,10 @@ export function coveringOnHarness<S>(covering: HarnessCovering<S>): Covered {
   return {
     layer,
     scenario: harnessScenario<S>({ ...parts, name: fullName, summary, tasks: bodies }),
-    twins: twins.map(([twin, about, expects, own]) =>
+    twins: twins.map(([twin, about, expects, own, exploration = parts.exploration]) =>
       harnessScenario<S>({
         ...parts,
+        ...(exploration === undefined ? {} : { exploration }),
         name: `${fullName}/${twin}`,
         summary: about,
         expects,

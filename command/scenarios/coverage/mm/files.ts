@@ -330,6 +330,14 @@ const syncedBefore = (stage: StoreStage, harness: HmmHarness): void => {
   harness.run(sync(harness, stage));
 };
 
+/** The fault that has found the frame maps it after the truncation. */
+const cutsReading: Twin = {
+  name: "reading",
+  summary: "The truncation clears entries holding the mmap lock for reading.",
+  expects: "assertion",
+  second: (stage, harness) => readingOnly(cutsOff.body(stage, harness)),
+};
+
 export const files: readonly Covered[] = [
   pair({
     first: loads,
@@ -381,26 +389,31 @@ export const files: readonly Covered[] = [
     exploration: { engine: "bounded", preemptions: 1 },
   }),
   pair({ first: stores(8), second: stores(9), check: requireStored(8, 9), before: touched }),
-  pair({ first: loadsOrFaults, second: cutsOff, check: requireCutOff }),
+  pair({
+    first: loadsOrFaults,
+    second: cutsOff,
+    check: requireCutOff,
+    twin: cutsReading,
+  }),
   pair({
     first: loadsOrFaults,
     second: cutsOff,
     suffix: "/cached",
     check: requireCutOff,
     before: cachedUnmapped,
-    twin: {
-      name: "reading",
-      summary:
-        "The truncation clears entries holding the mmap lock for reading: a fault that has found the frame maps it after that.",
-      expects: "assertion",
-      second: (stage, harness) => readingOnly(cutsOff.body(stage, harness)),
-    },
+    twin: cutsReading,
   }),
   pair({
     first: stores(8),
     second: cutsOff,
     check: requireCutOff,
     before: touched,
+    twin: {
+      name: "writing",
+      summary: "The truncation takes the page from the cache before it takes its entries.",
+      expects: "assertion",
+      second: cutsOffWriting,
+    },
   }),
   pair({
     first: syncs,
@@ -475,6 +488,7 @@ export const files: readonly Covered[] = [
     check: requireNoStaleEntry,
     options: { shared: false },
     suffix: "/private",
-    before: touched,
+    before: cachedUnmapped,
+    twin: cutsReading,
   }),
 ];

@@ -15,6 +15,7 @@ import {
   START,
   changeAlone,
   contentsOf,
+  copiesEarly,
   discard,
   faultOfDevice,
   fork,
@@ -25,6 +26,7 @@ import {
   moveToDevice,
   pinAndStore,
   protectPage,
+  replaceAndStore,
   replaceUnnotified,
   requireStored,
   reuseBlindly,
@@ -69,7 +71,14 @@ export const hugePages: readonly Covered[] = [
         `the stores left ${seen.join(" and ")}`,
       );
     },
-    twins: [],
+    twins: [
+      [
+        "blind",
+        "One puts other frames in the place of what is there.",
+        "assertion",
+        { first: replaceAndStore(3) },
+      ],
+    ],
   }),
   huge({
     name: "store-vs-discard",
@@ -97,7 +106,14 @@ export const hugePages: readonly Covered[] = [
         discard(0, HUGE_PAGES),
       ],
     },
-    twins: [],
+    twins: [
+      [
+        "entry-by-entry",
+        "An entry is cleared, and the bit stays.",
+        "assertion",
+        { discarder: changeAlone(5, () => 0) },
+      ],
+    ],
   }),
   huge({
     name: "copy-vs-discard",
@@ -211,7 +227,14 @@ export const hugePages: readonly Covered[] = [
       storer: [STORE, store(5)],
     },
     check: (_world, harness) => requireStored(harness),
-    twins: [],
+    twins: [
+      [
+        "copied-early",
+        "The contents are copied before the entries are taken.",
+        "assertion",
+        { mover: copiesEarly(moveToDevice) },
+      ],
+    ],
   }),
   huge({
     name: "migrate-vs-discard",
@@ -234,7 +257,7 @@ export const hugePages: readonly Covered[] = [
       discarder: [ADVISE, discard(7, 1)],
     },
     check: (_world, harness) => requireStored(harness),
-    twins: [],
+    twins: [["unsplit", "The bit stays.", "assertion", { discarder: changeAlone(7, () => 0) }]],
   }),
   huge({
     name: "pin-vs-fork",

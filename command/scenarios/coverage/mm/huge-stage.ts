@@ -8,7 +8,7 @@ import { HarnessCpu } from "../../../../src/checker/harness/harness-cpu.ts";
 import type { FindingKind } from "../../../../src/checker/findings/finding.ts";
 import { harnessScenario } from "../../../../src/checker/harness/hmm-harness.ts";
 import type { HmmHarness, HarnessScenario } from "../../../../src/checker/harness/hmm-harness.ts";
-import type { AnyScenario } from "../../../../src/checker/scenario.ts";
+import type { AnyScenario, ScenarioExploration } from "../../../../src/checker/scenario.ts";
 import type { HmmRange } from "../../../../src/hmm/range/range.ts";
 import { hmmRangeValid, hmmRangeWaitUntilValid } from "../../../../src/hmm/range/valid.ts";
 import { hmmRangeFault } from "../../../../src/hmm/walk/fault.ts";
@@ -19,6 +19,7 @@ import {
   takeDeviceFrame,
   takeDeviceRun,
 } from "../../../../src/memory/frames/device-frames.ts";
+import { dataStep } from "../../../../src/memory/frames/page-data.ts";
 import { joinDeviceSpaces } from "../../../../src/mm/device-spaces.ts";
 import { registerDeviceMemoryOps } from "../../../../src/mm/fault/device-private.ts";
 import {
@@ -49,12 +50,15 @@ import { leafOf, midSlotOf, pteIndex } from "../../../../src/mmu/radix-table.ts"
 import { atomicExchange, atomicStore } from "../../../../src/sync/atomics.ts";
 import { SegmentationFault, assert, bug } from "../../../../src/sync/errors.ts";
 import { DONE, type Task, access, doneBoolean } from "../../../../src/sync/tasks/task.ts";
+import type { SharedMemory } from "../../../../src/sync/shared-memory.ts";
 import type { Covered } from "../covered.ts";
 import { coveringOnHarness } from "../on-harness.ts";
 import type { HarnessBody, HarnessTasks, HarnessTwin } from "../on-harness.ts";
 
 /** First page of the block of the scenarios. */
 export const START: number = HUGE_PAGES;
+/** Where mremap moves the block. */
+export const MOVED: number = START + HUGE_PAGES;
 export const BEFORE = 7;
 export const AFTER = 8;
 
@@ -62,6 +66,8 @@ export interface HugeWorld {
   child: number;
   /** What the child saw when it was made. */
   seenByChild: number;
+  /** The space is gone. */
+  hasEnded: boolean;
   /** References of frames, apart from the block's. */
   readonly referencesBefore: number;
   /** A device that mirrors the space. */
@@ -78,7 +84,7 @@ const addressOf = (page: number): number => (START + page) * PAGE_BYTES;
 type State = "untouched" | "zeros" | "written" | "forked" | "moved";
 
 /** Number of the device that moves pages. */
-const OWNER = 5;
+export const OWNER = 5;
 const OPS: number = registerDeviceMemoryOps("scenario huge memory", {
   migrateToRam: migrateFaultToRam,
 });
@@ -98,29 +104,36 @@ function setUp(harness: HmmHarness, state: State): HugeWorld {
   const memory = harness.run(makeDeviceMemory(machine, options));
   if (typeof memory === "number") bug(`Cannot make the device's memory: ${memory}`);
   harness.run(joinDeviceSpaces(machine, mm));
-  const world = { child, seenByChild: -1, referencesBefore, device, memory };
+  const world = { child, seenByChild: -1, hasEnded: false, referencesBefore, device, memory };
   if (state === "moved") harness.run(moveToDevice(world, harness));
   return world;
 }
 
 /** U1 and U4 of mm/huge.ts, and that each frame is counted as often as it is named. */
-function requireWhole(world: HugeWorld, harness: HmmHarness): void {
+function requireWhole(world: HugeWorld, harness: HmmHarness, heldByDead: number): void {
   const { machine, mm } = harness;
   const { memory, ram } = machine;
   let named = 0;
-  for (const space of world.child > 0 ? [mm, Mm.at(memory, world.child)] : [mm]) {
-    const leaf = leafOf(memory, space.pgd, START);
-    if (leaf === 0) continue;
-    const head = memory.words[leaf]!;
-    for (let i = 0; i < HUGE_PAGES; i++) {
-      const pte = memory.words[leaf + i]!;
-      if (holdsFrame(pte)) named++;
-      const isAlike = !isHugeAt(memory, space, START) || pte === hugePte(head, i);
-      assert(isAlike, `entry ${i} of a huge page is ${pte}, and entry 0 is ${head}`);
-    }
-  }
+  for (const space of world.child > 0 ? [mm, Mm.at(memory, world.child)] : [mm])
+    for (const start of [START, MOVED]) named += namedFrames(memory, space, start);
   const counted = ram.refs.total().references - world.referencesBefore;
-  assert(counted === named, `${named} entries name frames, which have ${counted} references`);
+  const isRight = counted >= named && counted <= named + heldByDead;
+  assert(isRight, `${named} entries name frames, which have ${counted} references`);
+}
+
+/** How many entries of a block name frames, after a look at each of them. */
+function namedFrames(memory: SharedMemory, space: Mm, start: number): number {
+  const leaf = leafOf(memory, space.pgd, start);
+  if (leaf === 0) return 0;
+  let named = 0;
+  const head = memory.words[leaf]!;
+  for (let i = 0; i < HUGE_PAGES; i++) {
+    const pte = memory.words[leaf + i]!;
+    if (holdsFrame(pte)) named++;
+    const isAlike = !isHugeAt(memory, space, start) || pte === hugePte(head, i);
+    assert(isAlike, `entry ${i} of a huge page is ${pte}, and entry 0 is ${head}`);
+  }
+  return named;
 }
 
 /** The first word of a page, as the space's entry says; no step. */
@@ -140,6 +153,10 @@ interface Stage {
 
 interface Parts extends Stage {
   readonly name: string;
+  /** The task that may die. What it had in hand may be lost. */
+  readonly killable?: string;
+  /** References of frames that it may have then. Default 0. */
+  readonly heldByDead?: number;
   readonly tasks: HarnessTasks<HugeWorld>;
   readonly twins: readonly HarnessTwin<HugeWorld>[];
 }
@@ -151,27 +168,38 @@ interface Alone extends Stage {
   readonly tasks: Readonly<Record<string, Body>>;
 }
 
+function explorationOf(sample: number, killable: string | undefined): ScenarioExploration {
+  const maxSteps = 40_000;
+  if (sample > 0) return { engine: "random", executions: sample, maxSteps };
+  if (killable === undefined) return { engine: "bounded", preemptions: 1, maxSteps };
+  return { engine: "bounded", preemptions: 0, deaths: 1, maxSteps };
+}
+
 /** A scenario with one huge page, but for its name and tasks. */
 function staged({
   summary,
   state,
   sample = 0,
+  killable,
+  heldByDead = 0,
   check,
-}: Stage): Omit<HarnessScenario<HugeWorld>, "name" | "tasks"> & { readonly summary: string } {
+}: Stage & Pick<Parts, "killable" | "heldByDead">): Omit<
+  HarnessScenario<HugeWorld>,
+  "name" | "tasks"
+> & { readonly summary: string } {
   return {
     summary,
     harness: { pages: 0, hugePages: 3, arenaWords: 16_384 },
-    exploration:
-      sample > 0
-        ? { engine: "random", executions: sample, maxSteps: 40_000 }
-        : { engine: "bounded", preemptions: 1, maxSteps: 40_000 },
+    ...(killable === undefined ? {} : { killable: [killable], mayRemain: "anything" }),
+    exploration: explorationOf(sample, killable),
     setup: (harness) => setUp(harness, state),
     reopen(world) {
       if (state !== "forked") world.child = 0;
       world.seenByChild = -1;
+      world.hasEnded = false;
     },
     check(world, harness) {
-      requireWhole(world, harness);
+      if (!world.hasEnded) requireWhole(world, harness, heldByDead);
       check?.(world, harness);
     },
   };
@@ -280,6 +308,26 @@ export function* replaceUnnotified(_world: HugeWorld, { machine, mm }: HmmHarnes
   rewriteHuge(machine.memory.words, leaf, makePte(pfn, WRITTEN_RIGHTS));
   yield* mm.shootdown.flush(START, START + HUGE_PAGES);
   yield* mm.mmapLock.upRead();
+}
+
+/** The same, and a store to a page of it. */
+export function replaceAndStore(page: number): Body {
+  return function* (world, harness) {
+    yield* replaceUnnotified(world, harness);
+    yield* store(page)(world, harness);
+  };
+}
+
+/** Keeps what page 5 holds before `body`, and writes it to the page after it. */
+export function copiesEarly(body: Body): Body {
+  return function* (world, harness) {
+    const { ram, memory } = harness.machine;
+    const kept = contentsOf(harness, 5);
+    yield* body(world, harness);
+    const pfn = ptePfn(harness.entryOf(START + 5));
+    yield* dataStep(memory, "write", pfn);
+    ram.sections.of(pfn).i32[ram.sections.wordIndex(pfn)] = kept;
+  };
 }
 
 /** Changes one entry, and leaves the bit. Breaks U4 of mm/huge.ts. */

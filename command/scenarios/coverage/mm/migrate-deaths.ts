@@ -20,6 +20,8 @@ import {
   ADDRESS,
   BEFORE,
   PAGE,
+  backToRam,
+  backUnlisted,
   childOf,
   contents,
   isOnDevice,
@@ -59,14 +61,10 @@ function dying(
   });
 }
 
+const UNLISTED = "The migration is not listed: nobody knows how to end it.";
 const unlisted = (
   expects: "lost-wakeup" | "assertion" | "deadlock",
-): HarnessTwin<MigrationWorld> => [
-  "unlisted",
-  "The migration is not listed: nobody knows how to end it.",
-  expects,
-  { migrate: toDeviceUnlisted },
-];
+): HarnessTwin<MigrationWorld> => ["unlisted", UNLISTED, expects, { migrate: toDeviceUnlisted }];
 
 function* fork(world: MigrationWorld, { machine, mm }: HmmHarness): Task<void> {
   world.child = yield* doFork(machine, mm);
@@ -101,6 +99,13 @@ function requireFrames(world: MigrationWorld, harness: HmmHarness, onDevice: num
   if (!world.hasEnded && isOnDevice(harness) && usedPages === 0) bug("A used frame is free");
 }
 
+/** No frame of RAM is used whose entry is gone: the migration's reference is put (Y3). */
+function requireRam({ framesBefore, memory }: MigrationWorld, { machine }: HmmHarness): void {
+  const { references } = machine.ram.refs.total();
+  if (references - memory.usedPages >= framesBefore)
+    bug("The old frame is used, and nobody has it");
+}
+
 export const deathsOfMigrations: readonly Covered[] = [
   dying("store", "another one stores to it", [WAITS, store], requireContents(BEFORE, 1), [
     unlisted("lost-wakeup"),
@@ -123,8 +128,9 @@ export const deathsOfMigrations: readonly Covered[] = [
     (world, harness) => {
       if (harness.entryOf(PAGE) !== 0) bug("The page is there after munmap");
       requireFrames(world, harness, 0);
+      requireRam(world, harness);
     },
-    [],
+    [unlisted("assertion")],
   ),
   dying(
     "mremap",
@@ -144,14 +150,14 @@ export const deathsOfMigrations: readonly Covered[] = [
     "another one opens a view of it",
     [["mm/view/view-open.viewOpen", ...ENDS], view],
     requireContents(BEFORE),
-    [],
+    [unlisted("assertion")],
   ),
   dying(
     "evict",
     "the device's memory is emptied",
     [["mm/migrate/device-evict.emptyDeviceMemory", ...ENDS], empty],
     requireContents(BEFORE),
-    [],
+    [unlisted("assertion")],
   ),
   migrating({
     name: "death-of-toucher",
@@ -165,7 +171,7 @@ export const deathsOfMigrations: readonly Covered[] = [
       other: [WAITS, load],
     },
     check: requireContents(BEFORE),
-    twins: [],
+    twins: [["unlisted", UNLISTED, "lost-wakeup", { dies: backUnlisted }]],
   }),
   migrating({
     name: "death-of-evictor",
@@ -181,7 +187,9 @@ export const deathsOfMigrations: readonly Covered[] = [
       store: [WAITS, store],
     },
     check: requireContents(BEFORE, 1),
-    twins: [],
+    twins: [
+      ["unlisted", UNLISTED, "lost-wakeup", { evict: backUnlisted }, { ...DYING, preemptions: 0 }],
+    ],
   }),
   migrating({
     name: "death-of-evictor-vs-exit",
@@ -197,6 +205,13 @@ export const deathsOfMigrations: readonly Covered[] = [
       exit: [["mm/lifetime/mm.mmput", "mm/migration.endLeftMigrations"], exit],
     },
     check: (world, harness) => requireFrames(world, harness, 0),
-    twins: [],
+    twins: [
+      [
+        "without-user",
+        "The evictor has no user of the space.",
+        "use-after-free",
+        { evict: backToRam },
+      ],
+    ],
   }),
 ];

@@ -18,6 +18,7 @@ import { MADV_DONTNEED, doMadvise } from "../../../../src/mm/calls/madvise.ts";
 import { doMprotect } from "../../../../src/mm/calls/mprotect.ts";
 import { doMremap } from "../../../../src/mm/calls/mremap.ts";
 import { doMunmap } from "../../../../src/mm/calls/munmap.ts";
+import { NOBODY, SELECT_ALL_SYSTEM } from "../../../../src/mm/migrate/migrate-vma.ts";
 import { evictDeviceFrame } from "../../../../src/mm/migrate/device-evict.ts";
 import { doFork } from "../../../../src/mm/lifetime/fork.ts";
 import {
@@ -52,6 +53,7 @@ import {
   toDevice,
   toDeviceBy,
   toDeviceUnlisted,
+  toRamAs,
 } from "./migrate-stage.ts";
 import type { Body, MigrationWorld } from "./migrate-stage.ts";
 
@@ -210,6 +212,11 @@ function* fork(world: MigrationWorld, { machine, mm }: HmmHarness): Task<void> {
   world.child = yield* doFork(machine, mm);
 }
 
+/** Moves the page to another frame of RAM, also if it is a device's alone. */
+function moveAnyway(_world: MigrationWorld, harness: HmmHarness): Task<void> {
+  return toRamAs(harness, SELECT_ALL_SYSTEM, NOBODY);
+}
+
 const EXCLUSIVE = [
   "hmm/walk/exclusive.hmmRangeExclusive",
   "mm/migrate/exclusive.makeDeviceExclusive",
@@ -224,6 +231,14 @@ const DEAF: HarnessTwin<MigrationWorld> = [
   "The device's driver does not end the access when it is notified.",
   "assertion",
   { device: exclusively(({ deaf }) => deaf ?? bug("no such device")) },
+];
+
+/** An exclusive page is not moved, so the device need not hear of it. */
+const MOVED_DEAF: HarnessTwin<MigrationWorld> = [
+  "moved",
+  "The page moves all the same, and the driver does not end the access when it is notified.",
+  "assertion",
+  { device: exclusively(({ deaf }) => deaf ?? bug("no such device")), call: moveAnyway },
 ];
 
 /** What ends the access of a device, and what the page holds then. */
@@ -401,8 +416,7 @@ export const migrationsBesideDevices: readonly Covered[] = [
         check(world, harness);
         requireAlone(world, harness);
       },
-      // An exclusive page is not moved, so the device need not hear of it.
-      twins: name === "migration" ? [] : [DEAF],
+      twins: [name === "migration" ? MOVED_DEAF : DEAF],
     }),
   ),
   migrating({

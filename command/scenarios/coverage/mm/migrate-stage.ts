@@ -43,7 +43,7 @@ import { type Vma, vmaOf } from "../../../../src/mm/vma/vma.ts";
 import { leafOf, pteIndex } from "../../../../src/mmu/radix-table.ts";
 import { atomicStore } from "../../../../src/sync/atomics.ts";
 import { SegmentationFault, bug } from "../../../../src/sync/errors.ts";
-import type { Task } from "../../../../src/sync/tasks/task.ts";
+import { DONE, type Task } from "../../../../src/sync/tasks/task.ts";
 import type { Covered } from "../covered.ts";
 import { coveringOnHarness } from "../on-harness.ts";
 import type { HarnessTasks, HarnessTwin } from "../on-harness.ts";
@@ -75,6 +75,8 @@ export interface MigrationWorld {
   deaf: HarnessDevice | undefined;
   /** What devices have added to the page's first word. */
   added: number;
+  /** References of frames when the threads begin. */
+  framesBefore: number;
 }
 
 export type Body = (world: MigrationWorld, harness: HmmHarness) => Task<unknown>;
@@ -100,6 +102,7 @@ export function makeWorld(
     device: undefined,
     deaf: undefined,
     added: 0,
+    framesBefore: 0,
   };
   harness.run(new HarnessCpu(harness).store(ADDRESS, BEFORE));
   // There and back: what is made once per machine is made here.
@@ -155,6 +158,7 @@ export function migrating(parts: Parts): Covered {
     setup(harness: HmmHarness): MigrationWorld {
       const world = makeWorld(harness, type, isThere, devicePages);
       prepare?.(world, harness);
+      world.framesBefore = harness.machine.ram.refs.total().references;
       return world;
     },
     reopen: forgetRun,
@@ -216,18 +220,27 @@ export const toDevice: Body = (world, harness) =>
 export const backToRam: Body = (_world, harness) =>
   locked(harness, () => move(harness, SELECT_DEVICE, toRam(harness.machine)));
 
+/** To other frames of RAM: the pages that `select` says, for `owner`. */
+export function toRamAs(harness: HmmHarness, select: number, owner: number): Task<void> {
+  return locked(harness, function* () {
+    const args = argumentsOf(harness, select);
+    if (args !== undefined) yield* migrateRange({ ...args, owner }, toRam(harness.machine));
+  });
+}
+
 /** The steps of `toDevice`, with `between` before the last. */
 export function* inSteps(
   world: MigrationWorld,
   harness: HmmHarness,
   between: () => Task<void>,
   args: MigrateArguments | undefined = argumentsOf(harness, SELECT_SYSTEM),
+  alloc: () => Task<number> = () => takeDeviceFrame(world.memory),
 ): Task<void> {
   const { machine } = harness;
   const migration = args === undefined ? 0 : yield* migrateVmaSetup(args);
   if (typeof migration === "number") return;
   if (isMarked(migration, 0)) {
-    const to = yield* takeDeviceFrame(world.memory);
+    const to = yield* alloc();
     migration.dst[0] = to;
     if (to !== 0) yield* machine.ram.copyFrame(sourcePfn(migration, 0), to);
   }
@@ -274,14 +287,23 @@ export const toDeviceUnlockedUnasked: Body = (world, harness) =>
 
 /** Broken: nobody finds the migration between its steps. */
 export const toDeviceUnlisted: Body = (world, harness) =>
-  locked(harness, () =>
-    inSteps(world, harness, () => {
-      const { moving } = harness.mm;
-      const node = new List(moving.memory, moving.first());
-      node.del();
-      return relist(harness, node);
-    }),
-  );
+  locked(harness, () => inSteps(world, harness, () => unlisted(harness)));
+
+/** Broken: the same of a page that comes back. */
+export const backUnlisted: Body = (world, harness) =>
+  locked(harness, () => {
+    const args = argumentsOf(harness, SELECT_DEVICE);
+    const alloc = (): Task<number> => harness.machine.ram.allocFrame(false);
+    return inSteps(world, harness, () => unlisted(harness), args, alloc);
+  });
+
+function unlisted(harness: HmmHarness): Task<void> {
+  const { moving } = harness.mm;
+  if (moving.isEmpty()) return DONE;
+  const node = new List(moving.memory, moving.first());
+  node.del();
+  return relist(harness, node);
+}
 
 /** At the next step, so that a death may come in between. */
 function* relist({ mm }: HmmHarness, node: List): Task<void> {
@@ -339,9 +361,9 @@ export function contents(
 
 /**
  * Broken: keeps the contents from before `body`, and writes them to the page after it, as a copy
- * that is made before the entry is taken would.
+ * that is made before the entry is taken would. `added`: to the first word.
  */
-export function copiesEarly(body: Body): Body {
+export function copiesEarly(body: Body, added: number = 0): Body {
   return function* (world, harness) {
     const { ram, memory } = harness.machine;
     const kept = contents(harness);
@@ -350,7 +372,7 @@ export function copiesEarly(body: Body): Body {
     if (!holdsFrame(pte)) return;
     const pfn = ptePfn(pte);
     yield* dataStep(memory, "write", pfn);
-    ram.sections.of(pfn).i32[ram.sections.wordIndex(pfn)] = kept;
+    ram.sections.of(pfn).i32[ram.sections.wordIndex(pfn)] = kept + added;
   };
 }
 

@@ -14,8 +14,8 @@ import { doMprotect } from "../../../../src/mm/calls/mprotect.ts";
 import { doMremap } from "../../../../src/mm/calls/mremap.ts";
 import { doMunmap } from "../../../../src/mm/calls/munmap.ts";
 import { doFork } from "../../../../src/mm/lifetime/fork.ts";
-import { mmput } from "../../../../src/mm/lifetime/mm.ts";
-import { endDeviceMemory } from "../../../../src/mm/migrate/device-evict.ts";
+import { mmgetNotZero, mmput } from "../../../../src/mm/lifetime/mm.ts";
+import { endDeviceMemory, evictDeviceFrame } from "../../../../src/mm/migrate/device-evict.ts";
 import { PAGE_BYTES, ptePfn, withoutWrite } from "../../../../src/mm/pte.ts";
 import { viewClose, viewOpen } from "../../../../src/mm/view/view-open.ts";
 import { VM_READ } from "../../../../src/mm/vma/vma.ts";
@@ -221,7 +221,14 @@ const againstAccesses: readonly Covered[] = [
     exploration: { engine: "bounded", preemptions: 2 },
     tasks: { one: [TOUCH, addTo(0)], other: [TOUCH, addTo(0)] },
     check: requireContents(BEFORE + 2),
-    twins: [],
+    twins: [
+      [
+        "copied-early",
+        "One keeps the contents from before its touch, and adds to those.",
+        "assertion",
+        { one: copiesEarly(load, 1) },
+      ],
+    ],
   }),
 ];
 
@@ -323,6 +330,7 @@ const againstOthers: readonly Covered[] = [
     exploration: { engine: "bounded", preemptions: 3 },
     tasks: { migrate: [STEPS, toDevice], back: [STEPS, backToRam] },
     check: requireContents(BEFORE),
+    // Its twin is that of to-device-vs-back-and-add: without a store the contents say nothing.
     twins: [],
   }),
   migrating({
@@ -335,7 +343,57 @@ const againstOthers: readonly Covered[] = [
       store: [ACCESS, store],
     },
     check: requireContents(1),
-    twins: [],
+    twins: [
+      [
+        "copied-early",
+        "The contents are copied before the entry is taken.",
+        "assertion",
+        { end: copiesEarly(endDevice) },
+      ],
+    ],
+  }),
+  migrating({
+    name: "to-device-vs-exit",
+    summary: "A page moves to a device while the last other user of the space goes.",
+    exploration: { engine: "bounded", preemptions: 1 },
+    prepare: getUser,
+    tasks: {
+      migrate: [[...STEPS, "mm/lifetime/mm.mmput"], moveAndPut],
+      exit: [["mm/lifetime/mm.mmput"], exit],
+    },
+    check({ memory }): void {
+      if (memory.usedPages !== 0) bug("A frame of the device is used");
+    },
+    twins: [
+      [
+        "put-first",
+        "The thread that moves the page has put its user before.",
+        "use-after-free",
+        { migrate: putAndMove },
+      ],
+    ],
+  }),
+  migrating({
+    name: "to-device-vs-evict",
+    summary: "A page moves to a frame of a device that another thread evicts.",
+    exploration: { engine: "bounded", preemptions: 2 },
+    tasks: {
+      migrate: [STEPS, toDevice],
+      evict: [["mm/migrate/device-evict.evictDeviceFrame", ...STEPS], evict],
+    },
+    check(world, harness): void {
+      requireContents(BEFORE)(world, harness);
+      if (world.memory.usedPages !== (isOnDevice(harness) ? 1 : 0))
+        bug(`${world.memory.usedPages} frames of the device are used`);
+    },
+    twins: [
+      [
+        "gives-up-unnamed",
+        "A used frame that no entry names is given back.",
+        "use-after-free",
+        { evict: evictUnnamed },
+      ],
+    ],
   }),
   migrating({
     name: "end-of-device-vs-fork",
@@ -389,6 +447,32 @@ function* backAndAdd(world: MigrationWorld, harness: HmmHarness): Task<void> {
 function* endDevice({ memory }: MigrationWorld, { machine }: HmmHarness): Task<void> {
   const answer = yield* endDeviceMemory(machine, memory, Infinity);
   if (answer !== 0) bug(`The end of the device answered ${answer}`);
+}
+
+/** As `prepare`: the thread that moves the page has a user of the space. */
+function getUser(_world: MigrationWorld, harness: HmmHarness): void {
+  if (!harness.run(mmgetNotZero(harness.mm))) bug("The space is gone");
+}
+
+function* moveAndPut(world: MigrationWorld, harness: HmmHarness): Task<void> {
+  yield* toDevice(world, harness);
+  yield* mmput(harness.machine, harness.mm);
+}
+
+/** Broken: the other way round. */
+function* putAndMove(world: MigrationWorld, harness: HmmHarness): Task<void> {
+  yield* mmput(harness.machine, harness.mm);
+  yield* toDevice(world, harness);
+}
+
+function evict(world: MigrationWorld, { machine }: HmmHarness): Task<boolean> {
+  return evictDeviceFrame(machine, world.memory, world.memory.basePfn);
+}
+
+/** Broken: takes a frame for lost that no entry names, and gives it back. */
+function* evictUnnamed(world: MigrationWorld, harness: HmmHarness): Task<void> {
+  if (yield* evict(world, harness)) return;
+  yield* harness.machine.ram.refs.pagePut(world.memory.basePfn);
 }
 
 function* exit(world: MigrationWorld, { machine, mm }: HmmHarness): Task<void> {

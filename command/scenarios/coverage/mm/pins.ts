@@ -78,7 +78,7 @@ export const pinsOfPages: readonly Covered[] = [
     exploration: { engine: "bounded", preemptions: 2 },
     tasks: { pin: [PIN, pinning(true)], migrate: [MOVE, backToRam] },
     check: requireContents(1),
-    twins: [],
+    twins: [["reference", REFERENCE, "assertion", { pin: referring }]],
   }),
   migrating({
     name: "short-pin-vs-back",
