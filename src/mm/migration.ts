@@ -297,6 +297,7 @@ function* endRow(
   const { memory, ram } = machine;
   const leaf = leafOf(memory, mm.pgd, startPage + first); // there since setup
   const surplus: number[] = [];
+  const left: number[] = [];
   let moved = 0;
   let toDevice = 0;
   let toRam = 0;
@@ -312,19 +313,19 @@ function* endRow(
     const fresh = isMarked ? newEntry(moving, i, to) : before;
     const from = ptePfn(before);
     const isMoved = replaceMigration(memory, pteIndex(leaf, startPage + i), before, fresh);
-    surplus.push(from); // the migration's (Y3)
     if (!isMoved || !isMarked) {
-      surplus.push(to);
+      surplus.push(from, to); // the migration's reference (Y3)
       continue;
     }
-    surplus.push(from); // the entry's count of it
+    left.push(from); // that and the entry's
     moved++;
     if (to >= ram.ownEndPfn) toDevice++;
     else if (from >= ram.ownEndPfn) toRam++;
   }
   if (toDevice > 0) mm.counters.add(PAGES_TO_DEVICE, toDevice);
   if (toRam > 0) mm.counters.add(PAGES_TO_RAM, toRam);
-  yield* ram.refs.pagePutAll(surplus);
+  if (surplus.length > 0) yield* ram.refs.pagePutAll(surplus);
+  yield* ram.refs.pagePutAll(left, 2);
   return moved;
 }
 

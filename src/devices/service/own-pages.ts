@@ -36,12 +36,14 @@ import {
   type PageMover,
   type Task,
 } from "../../driver-interface.ts";
+import { BLOCK_PAGES } from "../policy/prefetch.ts";
 import type { ServedDevice } from "./device.ts";
 import type { DeviceRecord } from "./device-record.ts";
 import { ENTRY_YOUNG, entryFrameNumber } from "./device-table.ts";
 import {
   isToFail,
   makeRoom,
+  ownFrames,
   ownerOf,
   takeOwnFrame,
   takeOwnFrames,
@@ -49,8 +51,16 @@ import {
 } from "./own-memory.ts";
 import { registerErrno } from "./span-service.ts";
 
-/** Pages that one migration moves at most: others wait no longer for a page of it. */
-const PIECE_PAGES = 512;
+/**
+ * Pages that one migration moves at most: others wait no longer for a page of it, and room is made
+ * for all of them at once. What a piece costs beside its pages (a range, the notifiers, a flush, a
+ * record) is as much as a third of what 2 MiB cost, so it is more than one huge page where the
+ * memory has room for several pieces.
+ */
+function piecePages(record: DeviceRecord): number {
+  const pages = Math.floor(ownFrames(record) / 4 / BLOCK_PAGES) * BLOCK_PAGES;
+  return Math.min(Math.max(pages, BLOCK_PAGES), 4 * BLOCK_PAGES);
+}
 
 /** What came of a move: up to where, and how many pages. */
 export interface MovedPages {
@@ -72,14 +82,16 @@ export function* moveOwnPages(
   isToDevice: boolean,
 ): Task<MovedPages> {
   const { machine, mirror, record } = device;
-  const range = yield* hmmRangeAlloc(machine, { pfns: new Uint32Array(PIECE_PAGES) });
+  const most = piecePages(record);
+  const pfns = new Uint32Array(Math.min(endPage - startPage, most));
+  const range = yield* hmmRangeAlloc(machine, { pfns });
   let page = startPage;
   if (typeof range === "number") return { errno: range, page, pages: 0 };
   let pages = 0;
   try {
     while (page < endPage) {
-      // A huge page lies in one piece.
-      const end = Math.min(page - (page % PIECE_PAGES) + PIECE_PAGES, endPage);
+      // A huge page lies in one piece, for pieces begin at multiples of their size.
+      const end = Math.min(page - (page % most) + most, endPage);
       if (isToDevice) yield* makeOwnRoom(device, end - page);
       let moved = 0;
       // The range keeps the address space alive meanwhile, and is not read.

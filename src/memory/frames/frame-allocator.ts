@@ -251,7 +251,8 @@ export class FrameAllocator {
   }
 
   *#giveRows(pfns: readonly number[], given: number): Task<void> {
-    const sorted = Int32Array.from(pfns).toSorted();
+    // They often come in order, and to sort them takes as long as to free them.
+    const sorted = isAscending(pfns) ? pfns : Int32Array.from(pfns).toSorted();
     yield* this.#lock.lock();
     this.#toBuddiesAsRows(sorted);
     if (given !== 0) this.#store(given, 1);
@@ -498,7 +499,7 @@ export class FrameAllocator {
   }
 
   /** Frees frames that are sorted: adjacent ones together. Holding ramLock. */
-  #toBuddiesAsRows(frames: Int32Array): void {
+  #toBuddiesAsRows(frames: ArrayLike<number>): void {
     for (let start = 0; start < frames.length;) {
       let end = start + 1;
       while (end < frames.length && frames[end] === frames[start]! + end - start) end++;
@@ -506,4 +507,9 @@ export class FrameAllocator {
       start = end;
     }
   }
+}
+
+function isAscending(pfns: readonly number[]): boolean {
+  for (let i = 1; i < pfns.length; i++) if (pfns[i]! < pfns[i - 1]!) return false;
+  return true;
 }

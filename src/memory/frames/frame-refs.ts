@@ -92,17 +92,17 @@ export class FrameRefs {
   /**
    * `pagePut` of many frames. Those that become free go back together: one by one they go through
    * the thread's free list, which costs three times as much. In other modes than REAL it is exactly
-   * that, with the checks and steps of each.
+   * that, with the checks and steps of each. `times`: of so many references of each frame.
    */
-  *pagePutAll(pfns: readonly number[]): Task<void> {
+  *pagePutAll(pfns: readonly number[], times: 1 | 2 = 1): Task<void> {
     if (this.memory.mode !== REAL) {
-      for (const pfn of pfns) yield* this.pagePut(pfn);
+      for (const pfn of pfns) for (let i = 0; i < times; i++) yield* this.pagePut(pfn);
       return;
     }
     const freed: number[] = [];
     const freedOfDevices: number[] = [];
     for (const pfn of pfns) {
-      if (pfn === ZERO_PFN || !this.#isFreed(pfn, this.#drop(pfn))) continue;
+      if (pfn === ZERO_PFN || !this.#isFreed(pfn, this.#drop(pfn, times) - times + 1)) continue;
       (this.#sections.countsOf(pfn).device === 0 ? freed : freedOfDevices).push(pfn);
     }
     yield* this.#allocator.giveAll(freed);
@@ -176,13 +176,11 @@ export class FrameRefs {
     for (let start = 0, end = 0; start < pfns.length; start = end) {
       const pfn = pfns[start]!;
       const { device } = this.#sections.countsOf(pfn);
+      const memory = DeviceMemory.at(this.memory, device);
+      const endPfn = memory.basePfn + memory.pages;
       end = start + 1;
-      while (
-        pfns[end] === pfn + (end - start) &&
-        this.#sections.countsOf(pfns[end]!).device === device
-      )
-        end++;
-      yield* giveDeviceFrames(DeviceMemory.at(this.memory, device), pfn, end - start);
+      while (pfns[end] === pfn + (end - start) && pfns[end]! < endPfn) end++;
+      yield* giveDeviceFrames(memory, pfn, end - start);
     }
   }
 
@@ -457,9 +455,9 @@ export class FrameRefs {
   }
 
   /** Returns the number from before. @stepped frame count */
-  #drop(pfn: number): number {
+  #drop(pfn: number, times: number = 1): number {
     const counts = this.#sections.countsOf(pfn);
-    return atomicSub(counts.words, counts.index(pfn), 1);
+    return atomicSub(counts.words, counts.index(pfn), times);
   }
 
   /**

@@ -177,7 +177,10 @@ export function* migrateVmaSetup(args: MigrateArguments): Task<Migration | Errno
   // Before the device's frames are taken, which a dead thread leaves (Y7).
   if (mayGoToDevice(args) && !(yield* joinDeviceSpaces(machine, mm))) return ENOMEM;
   const pages = yield* makeMigration(machine, mm, startPage, endPage - startPage);
-  const migration: Migration = { ...args, ...pages };
+  const { src, dst, old, recordAt } = pages;
+  const { select, owner, isByOwner = owner !== NOBODY } = args;
+  const whole = { machine, mm, vma, startPage, endPage };
+  const migration: Migration = { ...whole, select, owner, isByOwner, src, dst, old, recordAt };
   beginHalfDone(mm);
   if ((vma.flags & VM_SHARED) === 0) yield* collect(migration);
   yield* listMigration(migration);
