@@ -70,7 +70,7 @@ export class Lane {
    * @param {Pick<Mutant, "path" | "edits">} mutant
    */
   mutate({ path, edits }) {
-    this.write(path, applyEdits(this.#builtText(path), edits));
+    this.write(path, applyEdits(this.builtText(path), edits));
   }
 
   /**
@@ -79,11 +79,15 @@ export class Lane {
    * @param {string} path
    */
   restore(path) {
-    this.write(path, this.#builtText(path));
+    this.write(path, this.builtText(path));
   }
 
-  /** @param {string} path */
-  #builtText(path) {
+  /**
+   * As it was built.
+   *
+   * @param {string} path
+   */
+  builtText(path) {
     const text = this.#built.get(path) ?? readFileSync(`${this.build}${path}`, "utf8");
     this.#built.set(path, text);
     return text;

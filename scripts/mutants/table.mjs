@@ -3,7 +3,7 @@
  * makes text from data.
  */
 
-import { hasNoticed } from "./judge.mjs";
+import { NOT_RUN, hasNoticed, isNoticed } from "./judge.mjs";
 import { kinds } from "./kinds.mjs";
 import { handMadeOf } from "./hand-made.mjs";
 import { LAYERS } from "./find.mjs";
@@ -11,7 +11,12 @@ import { LAYERS } from "./find.mjs";
 /**
  * @typedef {import("./find.mjs").Mutant} Mutant
  * @typedef {import("./judge.mjs").Judgement} Judgement
- * @typedef {{ readonly mutant: Mutant, readonly judgement: Judgement | undefined }} Row
+ * @typedef {import("./results.mjs").Standing} Standing
+ *
+ * @typedef {object} Row
+ * @property {Mutant} mutant
+ * @property {Judgement | undefined} judgement
+ * @property {Standing} standing
  */
 
 /**
@@ -52,6 +57,7 @@ export function countsOf(rows, reviewed) {
   return {
     mutants: rows.length,
     judged: judged.length,
+    stale: rows.filter(({ standing }) => standing === "changed" || standing === "doubtful").length,
     check: byCheck.length,
     timeOuts: timeOuts.length,
     tests: byTests.length,
@@ -84,11 +90,15 @@ it hangs.
  * @param {string} name
  * @param {Counts} counts
  */
-function countRow(name, { mutants, judged, check, tests, equivalent, survivors, noticeable }) {
+function countRow(
+  name,
+  { mutants, judged, stale, check, tests, equivalent, survivors, noticeable },
+) {
   const cells = [
     name,
     mutants,
     judged,
+    stale,
     check,
     percent(check, noticeable),
     tests,
@@ -100,16 +110,17 @@ function countRow(name, { mutants, judged, check, tests, equivalent, survivors, 
 }
 
 const COUNT_HEAD = [
-  "| | mutants | tried | noticed by `hmm check` | | by tests alone | by either | equivalent | survivors |",
-  "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
+  "| | mutants | tried | stale | noticed by `hmm check` | | by tests alone | by either | equivalent | survivors |",
+  "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
 ];
 
 /** @param {Row} row */
 function survivorLine({ mutant, judgement }) {
   const { key, place, what } = mutant;
   const own = /^\S+/.exec(key)?.[0]?.split(".").slice(1).join(".") ?? "";
+  const { answer, tried, of } = judgement?.check ?? NOT_RUN;
   const reach =
-    judgement?.check.answer === "unreached" ? "no scenario reaches it" : "no scenario yet";
+    answer === "unreached" ? "no scenario reaches it" : `silent in ${tried} of ${of} scenarios`;
   return `- ${place.replace(/:\d+$/, "")}, \`${own}\`, ${mutant.kind}: ${code(what)}: ${reach}`;
 }
 
@@ -129,7 +140,9 @@ export function renderTable(rows, reviewed) {
     HEAD,
     "## By layer",
     "",
-    "Percentages are of those that were tried and can be noticed: all but those listed below as equivalent.",
+    "Percentages are of those that were tried and can be noticed: all but those listed below as",
+    "equivalent. *Stale*: tried before its function, or what could notice it, was changed. One whose",
+    "function has changed does not count as tried; one that nobody noticed counts as a survivor.",
     "",
     ...COUNT_HEAD,
     ...layers.map((layer) => countRow(layer, countsOf(under(layer), reviewed))),
@@ -169,7 +182,7 @@ export function renderTable(rows, reviewed) {
  */
 export function isSurvivor({ mutant, judgement }, reviewed) {
   if (judgement === undefined || reviewed[mutant.key] !== undefined) return false;
-  return !hasNoticed(judgement.check) && !hasNoticed(judgement.tests);
+  return !isNoticed(judgement);
 }
 
 /**

@@ -6,9 +6,9 @@
  */
 
 import { appendFileSync, existsSync, mkdirSync, readFileSync, rmSync } from "node:fs";
-import { parseArgs } from "node:util";
 import { ProgressBar } from "../../command/src/progress-bar.ts";
 import { makeTerminal } from "../../command/src/terminal.ts";
+import { CommandLine } from "../command-line.ts";
 import { carryOut, ordersOf, renderSummary, summarise } from "./campaign.ts";
 import type { Kill } from "./kill.ts";
 import { LOADS, type LoadName, isLoadName } from "./loads.ts";
@@ -24,23 +24,24 @@ interface Options {
   readonly isFresh: boolean;
 }
 
-function refuse(text: string): never {
-  process.stderr.write(`npm run kills: ${text}\n`);
-  process.exit(2);
-}
-
-function wholeNumber(name: string, text: string): number {
-  if (!/^\d{1,9}$/.test(text))
-    refuse(`--${name} is ${JSON.stringify(text)}; give a whole number below 10^9`);
-  return Number(text);
-}
+const commandLine = new CommandLine(
+  "npm run kills",
+  `
+npm run kills -- [options]: terminates threads at random moments, and counts what becomes of it
+  --each 100        kills of each load
+  --only map,fork   these loads
+  --seed 5          the moments of the deaths; results are kept by seed
+  --fresh           kept results do not count
+  --jobs 2          processes that kill at the same time
+  --json            the rows of the table, and each kill`,
+);
 
 function readLoads(text: string | undefined): LoadName[] {
   const names = text?.split(",") ?? Object.keys(LOADS);
   const loads = names.filter(isLoadName);
   const other = names.find((name) => !isLoadName(name));
   if (other !== undefined)
-    refuse(
+    commandLine.refuse(
       `no load is called ${JSON.stringify(other)}; there are ${Object.keys(LOADS).join(", ")}`,
     );
   return loads;
@@ -49,21 +50,23 @@ function readLoads(text: string | undefined): LoadName[] {
 function readOptions(): Options {
   const text = { type: "string" } as const;
   const flag = { type: "boolean", default: false } as const;
-  try {
-    const { values } = parseArgs({
-      options: { seed: text, each: text, jobs: text, only: text, json: flag, fresh: flag },
-    });
-    return {
-      seed: wholeNumber("seed", values.seed ?? String(Math.floor(Math.random() * 10 ** 9))),
-      each: wholeNumber("each", values.each ?? "100"),
-      jobs: Math.max(1, wholeNumber("jobs", values.jobs ?? "1")),
-      loads: readLoads(values.only),
-      isJson: values.json,
-      isFresh: values.fresh,
-    };
-  } catch (error) {
-    return refuse(error instanceof Error ? error.message : String(error));
-  }
+  const values = commandLine.read({
+    seed: text,
+    each: { ...text, default: "100" },
+    jobs: { ...text, default: "1" },
+    only: text,
+    json: flag,
+    fresh: flag,
+  });
+  const drawn = String(Math.floor(Math.random() * 10 ** 9));
+  return {
+    seed: commandLine.wholeNumber("seed", values.seed ?? drawn),
+    each: commandLine.wholeNumber("each", values.each),
+    jobs: Math.max(1, commandLine.wholeNumber("jobs", values.jobs)),
+    loads: readLoads(values.only),
+    isJson: values.json,
+    isFresh: values.fresh,
+  };
 }
 
 /** The kills of an earlier run with this seed. A line that was cut off is left out. */

@@ -4,39 +4,35 @@
  * 0: no difference; 1: one; 2: a bad option; 4: it cannot be done here.
  */
 
-import { parseArgs } from "node:util";
+import { CommandLine } from "../command-line.ts";
 import { type Comparison, compare } from "./comparison.ts";
 import { Mismatch } from "./play.ts";
 import { TraceProgram } from "./trace-program.ts";
 
-const DEFAULTS = { traces: 1000, steps: 200, first: 0 } as const;
-
-function refuse(text: string): never {
-  process.stderr.write(`npm run linux: ${text}\n`);
-  process.exit(2);
-}
+const commandLine = new CommandLine(
+  "npm run linux",
+  `
+npm run linux -- [options]: compares AddressSpace with the running kernel, call by call
+  --traces 1000   random traces
+  --steps 200     calls in each
+  --seed 5        what is drawn; default: another one each time
+  --first 0       the number of the first trace`,
+);
 
 function readOptions(): { seed: number; first: number; traces: number; steps: number } {
-  const number = (name: string, text: string | undefined, fallback: number): number => {
-    if (text === undefined) return fallback;
-    if (!/^\d{1,9}$/.test(text))
-      refuse(`--${name} is ${JSON.stringify(text)}; give a whole number below 10^9`);
-    return Number(text);
-  };
   const text = { type: "string" } as const;
-  try {
-    const { values } = parseArgs({
-      options: { seed: text, first: text, traces: text, steps: text },
-    });
-    return {
-      seed: number("seed", values.seed, Math.floor(Math.random() * 10 ** 9)),
-      first: number("first", values.first, DEFAULTS.first),
-      traces: number("traces", values.traces, DEFAULTS.traces),
-      steps: number("steps", values.steps, DEFAULTS.steps),
-    };
-  } catch (error) {
-    return refuse(error instanceof Error ? error.message : String(error));
-  }
+  const values = commandLine.read({
+    seed: { ...text, default: String(Math.floor(Math.random() * 10 ** 9)) },
+    first: { ...text, default: "0" },
+    traces: { ...text, default: "1000" },
+    steps: { ...text, default: "200" },
+  });
+  return {
+    seed: commandLine.wholeNumber("seed", values.seed),
+    first: commandLine.wholeNumber("first", values.first),
+    traces: commandLine.wholeNumber("traces", values.traces),
+    steps: commandLine.wholeNumber("steps", values.steps),
+  };
 }
 
 function tell({ kernel, traces, steps, kinds }: Comparison): void {

@@ -1,12 +1,12 @@
 /**
  * `npm run mutants`: what each kind finds, what a mutant does to a file, that who notices is told,
- * that nobody is told where nothing changes, and a sample of all mutants.
+ * that nobody is told where nothing changes, and a sample of all mutants. mutants-record.test.ts
+ * has what becomes of the results.
  */
 
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { after, describe, test } from "node:test";
-import { covered } from "../../command/scenarios/coverage/covered-list.ts";
 
 interface Edit {
   readonly start: number;
@@ -33,14 +33,23 @@ interface Opinion {
 
 interface Lane {
   readonly build: string;
+  restore(path: string): void;
   remove(): void;
 }
 
 interface Witness {
   readonly name: string;
   readonly seconds: number;
-  readonly reached: readonly string[];
-  readonly prepared: readonly string[];
+  readonly isPrepared: boolean;
+}
+
+interface Examiner {
+  end(): void;
+}
+
+interface Sayings {
+  readonly covered: readonly { readonly runs: Readonly<Record<string, readonly string[]>> }[];
+  readonly digests: ReadonlyMap<string, string>;
 }
 
 interface HandMade {
@@ -58,22 +67,33 @@ interface Tool {
   readonly digestOf: (text: string) => string;
   readonly buildPath: string;
   readonly Lane: new () => Lane;
-  readonly Likely: new (all: typeof covered) => {
+  readonly readSayings: () => Promise<Sayings>;
+  readonly Likely: new (sayings: Sayings) => {
     inOrder(mutant: Mutant, witnesses: readonly Witness[]): string[];
   };
-  readonly askCheck: (
+  readonly Examiner: new (
     lane: Lane,
-    mutant: Mutant,
+    path: string,
+    mutants: readonly Mutant[],
+    standstillSeconds?: number,
+  ) => Examiner;
+  readonly askCheck: (
+    examiner: Examiner,
+    mutant: Mutant | undefined,
     names: readonly string[],
-    standstill?: number,
+    budget: { readonly seconds: number; readonly scenarioSeconds: number },
   ) => Promise<Opinion>;
   readonly askTests: (
     lane: Lane,
     mutant: Mutant,
-    tests: readonly Witness[],
+    tests: readonly { readonly name: string; readonly seconds: number }[],
     seconds: number,
   ) => Promise<Opinion>;
-  readonly scenarioNames: () => Promise<readonly string[]>;
+  readonly switched: (
+    module: string,
+    text: string,
+    mutants: readonly Mutant[],
+  ) => { readonly text: string; readonly keys: readonly string[] };
   readonly kinds: readonly { readonly name: string }[];
   readonly shardOf: <T>(
     list: readonly T[],
@@ -88,7 +108,10 @@ interface Tool {
 
 async function load(): Promise<Tool> {
   const root = new URL("../../../scripts/mutants/", import.meta.url);
-  const names = "find hand-made judge kinds lane likely parts reach reviewed survey".split(" ");
+  const names =
+    "examiner find hand-made judge kinds lane likely parts reach reviewed sayings switched".split(
+      " ",
+    );
   const modules = await Promise.all(
     names.map(async (name) => (await import(new URL(`${name}.mjs`, root).href)) as object),
   );
@@ -249,6 +272,69 @@ test("parts have each mutant once, and are added up only when all of one run are
   );
 });
 
+describe("all mutants of a module in one text", () => {
+  const text = `
+    const done = [];
+    const note = function* (name) { done.push(name); };
+    export const table = { *release() { yield* note("r"); } };
+    export class Lock {
+      *lock() { done.push("lock"); }
+      *unlock() { done.push("unlock"); }
+    }
+    export function* both(lock) {
+      yield* lock.lock();
+      const inner = function* () { yield* note("a"); yield* note("b"); };
+      yield* inner();
+      yield* lock.unlock();
+    }
+    export function run() {
+      done.length = 0;
+      for (const _ of both(new Lock())); for (const _ of table.release());
+      return done.join(" ");
+    }`;
+  const mutants = tool.mutantsOfText("mm/a", text);
+  interface Loaded {
+    readonly run: () => string;
+    readonly chooseMutant$: (number: number) => void;
+  }
+  const loaded = async (code: string): Promise<Loaded> =>
+    (await import(`data:text/javascript,${encodeURIComponent(code)}`)) as Loaded;
+
+  test("each that is chosen does what it does alone, and none changes nothing", async () => {
+    const whole = tool.switched("mm/a", text, mutants);
+    assert.equal(whole.keys.length, mutants.length);
+    const both = await loaded(whole.text);
+    const plain = (await loaded(text)).run();
+    const results = new Set<string>();
+    for (const mutant of mutants) {
+      both.chooseMutant$(whole.keys.indexOf(mutant.key) + 1);
+      const alone = await loaded(tool.applyEdits(text, mutant.edits));
+      assert.equal(both.run(), alone.run(), mutant.key);
+      results.add(both.run());
+      both.chooseMutant$(0);
+      assert.equal(both.run(), plain);
+    }
+    assert.ok(results.size > 3 && mutants.length > 5, [...results].join(", "));
+  });
+
+  test("one that changes more than a function's body is left out", () => {
+    const [first] = mutants;
+    assert.ok(first !== undefined);
+    const wide = { ...first, edits: [{ start: 0, end: 1, text: "" }] };
+    assert.deepEqual(tool.switched("mm/a", text, [wide]).keys, []);
+  });
+
+  test("those of src/ are all in", () => {
+    const path = "src/mm/zap.js";
+    const own = all.filter((mutant) => mutant.path === path);
+    const built = readFileSync(`${tool.buildPath}${path}`, "utf8");
+    assert.deepEqual(
+      tool.switched(path, built, own).keys,
+      own.map(({ key }) => key),
+    );
+  });
+});
+
 describe("who notices", () => {
   const lane = new tool.Lane();
   after(() => lane.remove());
@@ -266,33 +352,47 @@ describe("who notices", () => {
     return { key: "made up", path, module, kind: "look", what: text, edits, at: {}, digest: "" };
   }
 
+  const budget = { seconds: 30, scenarioSeconds: 15 };
+  async function ask(
+    mutant: Mutant,
+    names: readonly string[],
+    standstillSeconds?: number,
+  ): Promise<Opinion> {
+    const examiner = new tool.Examiner(lane, mutant.path, [mutant], standstillSeconds);
+    try {
+      return await tool.askCheck(examiner, mutant, names, budget);
+    } finally {
+      examiner.end();
+    }
+  }
+
   const few = [
     "coverage/hmm/serve-vs-munmap",
     "coverage/hmm/madvise-vs-munmap",
     "holes/aba/before",
   ];
-  const sequenceTest = { name: "test/hmm/sequence.test.js", seconds: 1, reached: [], prepared: [] };
+  const sequenceTest = { name: "test/hmm/sequence.test.js", seconds: 1 };
 
   test("nobody, of a mutant that changes nothing: it survives", async () => {
     const nothing = madeUp(" if (machine === undefined) return; ");
-    assert.equal((await tool.askCheck(lane, nothing, few)).answer, "silent");
+    assert.equal((await ask(nothing, few)).answer, "silent");
     assert.equal((await tool.askTests(lane, nothing, [sequenceTest], 10)).answer, "silent");
   });
 
   test("nobody, where nothing runs it", async () => {
-    assert.equal((await tool.askCheck(lane, madeUp(""), [])).answer, "unreached");
+    assert.equal((await ask(madeUp(""), [])).answer, "unreached");
     assert.equal((await tool.askTests(lane, madeUp(""), [], 10)).answer, "unreached");
   });
 
   test("hmm check, by a scenario that it names", async () => {
-    const given = await tool.askCheck(lane, madeUp(" return; "), few);
+    const given = await ask(madeUp(" return; "), few);
     assert.deepEqual([given.answer, given.by], ["noticed", few[0]]);
   });
 
   test("hmm check, by a broken twin that is broken no longer", async () => {
     const twin = "holes/aba/before";
     const dead = madeUp(" throw new Error('no more'); ");
-    const given = await tool.askCheck(lane, dead, [twin]);
+    const given = await ask(dead, [twin]);
     assert.deepEqual([given.answer, given.by], ["noticed", twin]);
   });
 
@@ -303,7 +403,31 @@ describe("who notices", () => {
   });
 
   test("by time-out, of one that hangs", async () => {
-    assert.equal((await tool.askCheck(lane, madeUp(" for (;;); "), few, 1)).answer, "time-out");
+    assert.equal((await ask(madeUp(" for (;;); "), few, 4)).answer, "time-out");
+  });
+
+  test("after one that hangs another is judged, and the module as it was, by the same examiner", async () => {
+    const hangs = { ...madeUp(" for (;;); "), key: "hangs" };
+    const returns = { ...madeUp(" return; "), key: "returns" };
+    const examiner = new tool.Examiner(lane, hangs.path, [hangs, returns], 4);
+    try {
+      const answers = [];
+      for (const mutant of [returns, hangs, undefined, returns])
+        answers.push((await tool.askCheck(examiner, mutant, few, budget)).answer);
+      assert.deepEqual(answers, ["noticed", "time-out", "silent", "noticed"]);
+    } finally {
+      examiner.end();
+    }
+  });
+
+  test("nobody in too little time", async () => {
+    const examiner = new tool.Examiner(lane, "src/hmm/mirror/invalidate.js", []);
+    const none = { seconds: 0, scenarioSeconds: 0 };
+    try {
+      assert.equal((await tool.askCheck(examiner, undefined, few, none)).answer, "silent");
+    } finally {
+      examiner.end();
+    }
   });
 
   test("the lane is as it was afterwards", () => {
@@ -321,7 +445,7 @@ describe("who notices", () => {
 
   for (const { name, mutant, scenario } of tool.handMadeOf(all)) {
     test(`hmm check, of what people broke by hand: ${name}`, async () => {
-      const given = await tool.askCheck(lane, mutant, [scenario]);
+      const given = await ask(mutant, [scenario]);
       assert.deepEqual([given.answer, given.by], ["noticed", scenario], given.why);
     });
   }
@@ -333,9 +457,10 @@ describe("who notices", () => {
 
   test(`a sample of ${SAMPLE.mutants}, each tried on the ${SAMPLE.scenarios} likeliest scenarios`, async (t) => {
     const { seed, mutants, scenarios, percent } = SAMPLE;
-    const likely = new tool.Likely(covered);
+    const sayings = await tool.readSayings();
+    const likely = new tool.Likely(sayings);
     const named = new Set(
-      covered.flatMap(({ runs }) =>
+      sayings.covered.flatMap(({ runs }) =>
         Object.values(runs)
           .flat()
           .map((name) => name.replace(/\..*/, "")),
@@ -346,17 +471,14 @@ describe("who notices", () => {
       .map((mutant) => ({ mutant, at: tool.digestOf(`${seed} ${mutant.key}`) }))
       .toSorted((a, b) => (a.at < b.at ? -1 : 1))
       .slice(0, mutants);
-    const names = await tool.scenarioNames();
     let noticed = 0;
     for (const { mutant } of drawn) {
-      const witnesses = names.map((name) => ({
+      const witnesses = [...sayings.digests.keys()].map((name) => ({
         name,
         seconds: 1,
-        reached: [mutant.key],
-        prepared: [],
+        isPrepared: false,
       }));
-      const { answer, by } = await tool.askCheck(
-        lane,
+      const { answer, by } = await ask(
         mutant,
         likely.inOrder(mutant, witnesses).slice(0, scenarios),
       );

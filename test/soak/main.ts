@@ -4,40 +4,38 @@
  * option.
  */
 
-import { parseArgs } from "node:util";
+import { CommandLine } from "../command-line.ts";
 import { type SoakRound, isLevel, soak } from "./soak.ts";
 
 const ROUND_MS = 10_000;
 
-function refuse(text: string): never {
-  process.stderr.write(`npm run soak: ${text}\n`);
-  process.exit(2);
-}
+const commandLine = new CommandLine(
+  "npm run soak",
+  `
+npm run soak -- [options]: plays rounds on one machine, beside a model of its bytes
+  --minutes 30   how long
+  --seed 5       what is played; default: another one each time
+  --json         the rounds`,
+);
 
 function positive(name: string, text: string): number {
   if (!/^\d{1,9}(\.\d+)?$/.test(text) || Number(text) === 0)
-    refuse(`--${name} is ${JSON.stringify(text)}; give a number above 0`);
+    commandLine.refuse(`--${name} is ${JSON.stringify(text)}; give a number above 0`);
   return Number(text);
 }
 
 function readOptions(): { seed: number; minutes: number; isJson: boolean } {
-  try {
-    const { values } = parseArgs({
-      options: {
-        seed: { type: "string" },
-        minutes: { type: "string", default: "30" },
-        json: { type: "boolean", default: false },
-      },
-    });
-    const drawn = String(1 + Math.floor(Math.random() * 10 ** 8));
-    return {
-      seed: positive("seed", values.seed ?? drawn),
-      minutes: positive("minutes", values.minutes),
-      isJson: values.json,
-    };
-  } catch (error) {
-    return refuse(error instanceof Error ? error.message : String(error));
-  }
+  const values = commandLine.read({
+    seed: { type: "string" },
+    minutes: { type: "string", default: "30" },
+    json: { type: "boolean", default: false },
+  });
+  const drawn = String(1 + Math.floor(Math.random() * 10 ** 8));
+  return {
+    seed: positive("seed", values.seed ?? drawn),
+    minutes: positive("minutes", values.minutes),
+    isJson: values.json,
+  };
 }
 
 function describe(round: SoakRound, number: number, all: number): string {
