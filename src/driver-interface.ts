@@ -75,6 +75,12 @@ export {
 export { hmmRangeValid, hmmRangeWaitUntilValid } from "./hmm/range/valid.ts";
 export { hmmRangeFault, hmmRangeFaultUnlockedTimeout } from "./hmm/walk/fault.ts";
 export { hmmRangeSnapshot } from "./hmm/walk/snapshot.ts";
+export {
+  ADVICE_NORMAL,
+  ADVICE_RANDOM,
+  ADVICE_SEQUENTIAL,
+  hmmRangeAdvice,
+} from "./hmm/walk/advice.ts";
 export { trackRange } from "./mm/fault/track.ts";
 
 /* DMA: device addresses, and the bytes of a frame. */

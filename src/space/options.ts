@@ -69,12 +69,14 @@ export type Protection = "none" | "read" | "read-write";
  * Advice about memory for `AddressSpace.madvise`.
  *
  * - `"normal"`: nothing special; ends `"sequential"` and `"random"`.
- * - `"sequential"`, `"random"`: how pages of a source will be read. Much is read ahead, or nothing.
+ * - `"sequential"`, `"random"`: how pages will be used. Of a source much is read ahead, or nothing;
+ *   a WebGPU device brings much along, and evicts it before other pages, or brings nothing along.
  * - `"willneed"`: pages of a source are read now, into half of the free RAM at most.
  * - `"dontneed"`: the contents are not needed any more. Private memory reads as zeros afterwards,
  *   other memory as what is behind it.
  * - `"free"`: the same of private anonymous memory (EINVAL of other memory).
- * - `"cold"`: pages of a source are the first to go when RAM is short.
+ * - `"cold"`: pages of a source are the first to go when RAM is short. Devices give up what they
+ *   have of the pages.
  * - `"pageout"`: pages of a source are written back where they are newer, and go now.
  * - `"hugepage"`, `"nohugepage"`: private memory is to have huge pages, of 2 MiB, or none. They
  * come

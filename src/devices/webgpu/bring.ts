@@ -56,6 +56,7 @@ import {
   ESRCH,
   ZERO_PFN,
   bug,
+  hmmRangeAdvice,
   hmmRangeExclusive,
   hmmRangeMigrate,
   trackRange,
@@ -69,7 +70,9 @@ import {
   HOLD_SHARED,
   HOLD_SHARED_WRITABLE,
   type Hold,
+  type PageUse,
 } from "./frame-pool.ts";
+import { AdvisedPages } from "./advised-pages.ts";
 import type { Gpu } from "./gpu.ts";
 import { ownerOf } from "../webgpu-record/private-memory.ts";
 import type { PrivatePages } from "./private-pages.ts";
@@ -139,6 +142,8 @@ export class Bringer {
   readonly #asked = new Uint8Array(REACH_PAGES);
   readonly #copyable = new Uint8Array(REACH_PAGES);
   readonly #bytes = new Uint8Array(PIECE_PAGES * PAGE_BYTES);
+  /** Of what the last `bring` was asked for. */
+  readonly advised: AdvisedPages = new AdvisedPages();
   #failures: BringFailure[] = [];
   #isFull = false;
 
@@ -235,7 +240,9 @@ export class Bringer {
 
   #isThere(page: number, isWrite: boolean, isPrefetch: boolean): boolean {
     const isThere = this.#pool.allows(page, isWrite);
-    if (isThere && !isPrefetch) this.#pool.pin(this.#pool.frameOf(page));
+    const frame = this.#pool.frameOf(page);
+    if (frame !== 0 && !isPrefetch) this.#pool.noteUse(frame);
+    if (isThere && !isPrefetch) this.#pool.pin(frame);
     return isThere;
   }
 
@@ -271,6 +278,7 @@ export class Bringer {
   /** Holding the mmap lock for reading. 0: `pfns` has them. */
   *#read(pages: readonly number[], manner: Manner, isPrefetch: boolean): Task<Errno> {
     const range = this.#range;
+    if (!isPrefetch) hmmRangeAdvice(range, this.advised.note);
     if (manner === "exclusive") {
       const answer = yield* this.takeExclusive(range);
       return answer < 0 ? answer : 0;
@@ -369,13 +377,17 @@ export class Bringer {
     const frame = pool.takeFor(page, !isPrefetch);
     if (frame === 0) {
       this.#isFull ||= !isPrefetch;
-    } else if (!pool.bind(frame, page, pfn, hold)) {
+    } else if (!pool.bind(frame, page, pfn, hold, this.#useOf(page, isPrefetch))) {
       pool.give(frame);
       if (!isPrefetch) this.#failures.push({ page, errno: ENOMEM });
     } else {
       if (!isPrefetch) pool.pin(frame);
       bound.push(frame);
     }
+  }
+
+  #useOf(page: number, isPrefetched: boolean): PageUse {
+    return { isPrefetched, isSequential: this.advised.isSequential(page) };
   }
 
   /**

@@ -32,9 +32,10 @@ import {
 import type { DeviceAccess } from "../device-fault.ts";
 import type { SnapshotPage } from "../driver.ts";
 import { type PageWant, WANT_READ, WANT_WRITE } from "./bring.ts";
-import type { ChunkParts, ChunkRunner } from "./chunk.ts";
+import type { ChunkRunner } from "./chunk.ts";
+import type { ChunkParts } from "./chunk-parts.ts";
 import { LOST, type Lost } from "./gpu.ts";
-import { drainLog } from "../webgpu-record/record.ts";
+import { drainLog, withDriverLock } from "../webgpu-record/record.ts";
 
 /** Pages that are moved at once. */
 const PART_PAGES = 256;
@@ -95,6 +96,7 @@ function* transferPart(
       onFault();
       const want = isWrite ? WANT_WRITE : WANT_READ;
       const wants = new Map<number, PageWant>(pages.map((page) => [page, want]));
+      bringer.advised.clear();
       const { failures } = yield* bringer.bring(wants);
       const first = failures.toSorted((a, b) => a.page - b.page)[0];
       if (first !== undefined) return first;
@@ -112,6 +114,33 @@ function* transferPart(
     if (stored === LOST) return { errno: ENODEV, page: startPage };
     if (late) return { errno: EBUSY, page: startPage };
   }
+}
+
+/**
+ * Brings pages before a kernel asks for them, as many as the pool has frames; others are evicted
+ * for them.
+ */
+export function* prefetch(
+  { record, pool, bringer }: ChunkParts,
+  startPage: number,
+  endPage: number,
+): Task<Outcome> {
+  const end = Math.min(endPage, startPage + pool.usable);
+  let [pages, faults] = [0, 0];
+  for (let first = startPage; first < end; first += PART_PAGES) {
+    const last = Math.min(first + PART_PAGES, end);
+    yield* withDriverLock(record, () => drainLog(record, pool.strike));
+    const wants = new Map<number, PageWant>();
+    for (let page = first; page < last; page++) wants.set(page, WANT_READ);
+    if ([...wants.keys()].some((page) => !pool.allows(page, false))) faults++;
+    bringer.advised.clear();
+    const { failures } = yield* bringer.bring(wants);
+    pool.unpinAll();
+    const failed = failures.toSorted((a, b) => a.page - b.page)[0];
+    if (failed !== undefined) return { ...failed, pages: failed.page - startPage, faults };
+    for (const page of wants.keys()) if (pool.allows(page, false)) pages++;
+  }
+  return { errno: 0, page: end, pages, faults };
 }
 
 /** Of pages that are there, on the GPU. */
@@ -136,7 +165,7 @@ function* transferFrames(
   if (!pages.every((page) => pool.allows(page, true))) return "again";
   copyIn(request, startPage, held);
   gpu().writeFrames(frames, held);
-  return yield* runner.storeHome(frames);
+  return yield* runner.stored.commit(frames, false);
 }
 
 /** Bytes of the request that lie in a part: its place there, and in the request. */

@@ -66,6 +66,8 @@ export class Desk {
         return await session.write(order.address, order.bytes);
       case "snapshot":
         return await session.snapshot(order.address, order.lengthBytes);
+      case "prefetch":
+        return await session.prefetch(order.address, order.lengthBytes);
       case "make":
         await session.makeResource(order.resource, order.spec);
         return undefined;

@@ -6,7 +6,8 @@
  */
 
 import { type DriverThread, EIO, HmmError, PAGE_BYTES } from "../../driver-interface.ts";
-import type { ChunkOutcome, ChunkParts, ChunkRunner } from "./chunk.ts";
+import type { ChunkOutcome, ChunkRunner } from "./chunk.ts";
+import type { ChunkParts } from "./chunk-parts.ts";
 import { WebGpuFault } from "./errors.ts";
 import type { GpuBound, GpuFault, GpuProgram } from "./gpu.ts";
 import type { Answers, DispatchOrder, KernelOrder, WorkerStart } from "./messages.ts";

@@ -14,10 +14,11 @@
  */
 
 import { type ClockFrames, evictUnused } from "../policy/eviction.ts";
+import { EvictedPages } from "./evicted-pages.ts";
 import type { PageMap } from "./page-map.ts";
 import { type WebGpuRecord, countPage } from "../webgpu-record/record.ts";
 import { Rows, type WantedRow } from "./rows.ts";
-import { FIRST_FRAME, GPU_FRAME_SHIFT, GPU_READ, GPU_WRITE } from "./wgsl/layout.ts";
+import { FIRST_FRAME, GPU_FRAME_SHIFT, GPU_READ, GPU_WATCHED, GPU_WRITE } from "./wgsl/layout.ts";
 
 /** How a page is held. */
 export type Hold = 1 | 2 | 3 | 4 | 5 | 6;
@@ -41,6 +42,16 @@ function isWritable(hold: number): boolean {
   return hold === HOLD_EXCLUSIVE || hold === HOLD_SHARED_WRITABLE || hold === HOLD_PRIVATE;
 }
 
+/** What else is known of a page when it gets a frame. */
+export interface PageUse {
+  /** Nobody has asked for it: whether it is used is to be found out. */
+  readonly isPrefetched: boolean;
+  /** It will be used once, in the order of addresses. */
+  readonly isSequential: boolean;
+}
+
+const ASKED: PageUse = { isPrefetched: false, isSequential: false };
+
 export class FramePool implements ClockFrames {
   readonly frames: number;
   hand: number = FIRST_FRAME;
@@ -51,16 +62,24 @@ export class FramePool implements ClockFrames {
   readonly #holds: Uint8Array;
   readonly #pins: Uint8Array;
   readonly #accessed: Uint8Array;
+  /** 1: its page is not in use because it was used. */
+  readonly #sequential: Uint8Array;
+  /** Frames of prefetched pages that are not known to have been used. */
+  readonly #watched = new Set<number>();
+  #isWatching = false;
   /** 1: it has the only bytes of a page. */
   readonly #kept: Uint8Array;
   /** Free frames; the lowest is taken first, so that what is brought together lies together. */
   #free: number[] = [];
   #isSorted = true;
-  #evicted: number[] = [];
+  #claimed: number[] = [];
   /** What the frames of HOLD_SHARED_WRITABLE held when they were brought. */
   readonly #originals = new Map<number, Uint8Array<ArrayBuffer>>();
   readonly #scratch = new Int32Array(1);
+  /** Prefetched pages that were used. */
+  prefetchedUsed = 0;
   evictions = 0;
+  readonly evictedPages: EvictedPages;
   pinned = 0;
   struck = 0;
   /** Frames with a copy for one dispatch. */
@@ -85,6 +104,8 @@ export class FramePool implements ClockFrames {
     this.#holds = new Uint8Array(all);
     this.#pins = new Uint8Array(all);
     this.#accessed = new Uint8Array(all);
+    this.#sequential = new Uint8Array(all);
+    this.evictedPages = new EvictedPages(frames);
     this.#kept = new Uint8Array(all);
     for (let frame = frames - 1; frame >= FIRST_FRAME; frame--) this.#free.push(frame);
   }
@@ -182,7 +203,38 @@ export class FramePool implements ClockFrames {
   }
 
   isAccessed(frame: number): boolean {
-    return this.#accessed[frame] === 1;
+    return this.#accessed[frame] === 1 && this.#sequential[frame] === 0;
+  }
+
+  /** Prefetched pages that are not known to have been used. */
+  get hasWatched(): boolean {
+    return this.#watched.size > 0;
+  }
+
+  /** The next pass is to tell which of them it uses, or cannot. */
+  watch(isWatching: boolean): void {
+    if (isWatching === this.#isWatching) return;
+    this.#isWatching = isWatching;
+    for (const frame of this.#watched) this.#mark(frame, isWatching);
+  }
+
+  #mark(frame: number, isWatched: boolean): void {
+    const page = this.pageOf(frame);
+    const entry = this.#map.entryOf(page);
+    this.#map.set(page, isWatched ? entry | GPU_WATCHED : entry & ~GPU_WATCHED);
+  }
+
+  /** What a pass says of frames: those of them that it has used were prefetched for good. */
+  noteUses(flags: Uint32Array): void {
+    for (const frame of this.#watched) if ((flags[frame] ?? 0) !== 0) this.noteUse(frame);
+  }
+
+  /** The page of the frame was used, or asked for. */
+  noteUse(frame: number): void {
+    if (!this.#watched.delete(frame)) return;
+    this.prefetchedUsed++;
+    this.#accessed[frame] = 1;
+    this.#mark(frame, false);
   }
 
   spare(frame: number): void {
@@ -191,7 +243,7 @@ export class FramePool implements ClockFrames {
 
   claim(frame: number): void {
     this.evictions++;
-    this.#evicted.push(frame);
+    this.#claimed.push(frame);
   }
 
   /** Pages that others took from the device, or that made room, so far. */
@@ -228,8 +280,11 @@ export class FramePool implements ClockFrames {
   take(mayEvict: boolean): number {
     if (this.#free.length === 0 && mayEvict) {
       evictUnused(this, this.#scratch, 0, 1);
-      for (const frame of this.#evicted) this.drop(frame);
-      this.#evicted = [];
+      for (const frame of this.#claimed) {
+        this.evictedPages.add(this.pageOf(frame));
+        this.drop(frame);
+      }
+      this.#claimed = [];
     }
     if (!this.#isSorted) {
       this.#free.sort((a, b) => b - a);
@@ -246,14 +301,17 @@ export class FramePool implements ClockFrames {
   }
 
   /** A taken frame holds `page` from now on. False: the table is full. Driver lock. */
-  bind(frame: number, page: number, pfn: number, hold: Hold): boolean {
+  bind(frame: number, page: number, pfn: number, hold: Hold, use: PageUse = ASKED): boolean {
     const isInRow = frame >= this.frames; // W4 of rows.ts
     const rights = isInRow ? 0 : isWritable(hold) ? GPU_READ | GPU_WRITE : GPU_READ;
-    if (!this.#map.set(page, (frame << GPU_FRAME_SHIFT) | rights)) return false;
+    const watched = use.isPrefetched && this.#isWatching ? GPU_WATCHED : 0;
+    if (!this.#map.set(page, (frame << GPU_FRAME_SHIFT) | rights | watched)) return false;
+    if (use.isPrefetched) this.#watched.add(frame);
+    this.#sequential[frame] = use.isSequential ? 1 : 0;
     this.#pages[frame] = page;
     this.#pfns[frame] = pfn;
     this.#holds[frame] = hold;
-    this.#accessed[frame] = 1;
+    this.#accessed[frame] = use.isPrefetched ? 0 : 1;
     if (isShared(hold)) this.#shared++;
     if (isInRow) this.#rowPages++;
     countPage(this.#record, page, 1);
@@ -280,6 +338,7 @@ export class FramePool implements ClockFrames {
     this.#holds[frame] = 0;
     this.#pins[frame] = 0;
     this.#originals.delete(frame);
+    this.#watched.delete(frame);
     if (frame >= this.frames) {
       this.#rowPages--;
       this.#isRowOpen = true;

@@ -34,10 +34,12 @@ export interface GpuPass {
   readonly groups: readonly [number, number, number];
   /** Lists what missed; else notes only that something missed. */
   readonly isRecording: boolean;
-  /** Notes which frames were used. Only where it is recording. */
+  /** Notes which frames were used; else only those with GPU_WATCHED. Where it is recording. */
   readonly isUseNoted: boolean;
   /** No store reaches a page. */
   readonly isTouch: boolean;
+  /** Workgroups that run, in place of all; each of the chunk. Of a pure program's list pass. */
+  readonly replay: Uint32Array<ArrayBuffer> | undefined;
   /** Rounds of loops that each invocation may make. */
   readonly fuel: number;
   readonly args: readonly number[];
@@ -65,6 +67,11 @@ export interface PassResult {
    * next pass.
    */
   readonly flags: Uint32Array;
+  /**
+   * Of a pure program's recording pass, if they are not too many: the workgroups with an invocation
+   * that missed, or ran out of fuel. One may be named twice.
+   */
+  readonly missedGroups: Uint32Array<ArrayBuffer> | undefined;
 }
 
 /** The device was lost. All that it held is gone. */

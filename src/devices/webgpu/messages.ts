@@ -107,6 +107,7 @@ export type Order =
   | { readonly kind: "read"; readonly address: number; readonly lengthBytes: number }
   | { readonly kind: "write"; readonly address: number; readonly bytes: Uint8Array<ArrayBuffer> }
   | { readonly kind: "snapshot"; readonly address: number; readonly lengthBytes: number }
+  | { readonly kind: "prefetch"; readonly address: number; readonly lengthBytes: number }
   /** `resource`: a number that its owner gives it. */
   | { readonly kind: "make"; readonly resource: number; readonly spec: ResourceSpec }
   | {
@@ -143,6 +144,7 @@ export interface Answers {
   };
   readonly write: { readonly pages: number; readonly faults: number };
   readonly snapshot: readonly SnapshotPage[];
+  readonly prefetch: { readonly pages: number; readonly faults: number };
   readonly make: undefined;
   readonly fill: undefined;
   readonly fetch: Uint8Array<ArrayBuffer>;

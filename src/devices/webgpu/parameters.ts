@@ -8,11 +8,13 @@ const asFloats = new Float32Array(words.buffer);
 
 /** Scratch of this thread: valid until the next call. */
 export function parameterWords(pass: GpuPass, frames: number): Uint32Array<ArrayBuffer> {
-  const { first, end, fuel, isTouch, isUseNoted, groups, window, args } = pass;
+  const { replay, fuel, isTouch, isUseNoted, groups, window, args } = pass;
+  const [first, end] = replay === undefined ? [pass.first, pass.end] : [0, replay.length];
   words.fill(0);
   words.set([first, end, fuel, isTouch ? 1 : 0, ...groups, frames]);
   putAddress(8, window);
   words[10] = isUseNoted ? 1 : 0;
+  words[11] = replay === undefined ? 0 : 1;
   for (const [i, value] of args.entries()) {
     const at = PARAMETER_HEAD_WORDS + i * 4;
     if (Number.isInteger(value)) putAddress(at, value);

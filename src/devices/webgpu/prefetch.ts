@@ -1,8 +1,10 @@
 /**
  * @module devices/webgpu/prefetch
- * Adds to the pages that a pass has missed those that are worth bringing with them, as far as
- * frames are free: prefetching evicts nothing.
+ * Which pages are worth bringing with those that a pass has missed, as far as frames are free:
+ * prefetching evicts nothing.
  *
+ * - Advice of the program (madvise) comes first: random, and nothing is brought along; sequential,
+ *   and each fault brings what follows it, up to the end of the mapping.
  * - Faults that follow each other: a run of pages, faulted or there, is doubled. So a kernel that
  *   goes through memory in order has twice as much with each batch.
  * - Faults that lie close together: a part of 64 KiB a quarter of which is wanted or there is taken
@@ -14,6 +16,7 @@
 
 import { BLOCK_PAGES, GROWN_PAGES, growBlock } from "../policy/prefetch.ts";
 import { type PageWant, WANT_PREFETCH, WANT_READ } from "./bring.ts";
+import type { AdvisedPages } from "./advised-pages.ts";
 import type { FramePool } from "./frame-pool.ts";
 
 const wanted = new Uint8Array(BLOCK_PAGES);
@@ -22,28 +25,44 @@ const grown = new Uint8Array(BLOCK_PAGES);
 
 /** Pages of 64 KiB that must be wanted or there for the others to be taken. */
 const GROWN_MIN = 4;
+/** What is added at least where pages are used in order (madvise): 256 KiB. */
+const SEQUENTIAL_PAGES = 64;
 /** Pages of a run that is doubled, at least; and what is added to it at most. */
 const RUN_MIN = 2;
 const RUN_ADDED_MAX = 8192;
 
-export function addPrefetch(wants: Map<number, PageWant>, pool: FramePool): void {
-  let room = pool.freeFrames - wants.size;
-  if (room <= 0) return;
-  const reads = [...wants.keys()].filter((page) => wants.get(page) === WANT_READ);
+/** What a batch that asks for `wants` brings along, beside frames for those that are not there. */
+export function prefetchFor(
+  wants: ReadonlyMap<number, PageWant>,
+  pool: FramePool,
+  advised: AdvisedPages,
+): Map<number, PageWant> {
+  const early = new Map<number, PageWant>();
+  let room = pool.freeFrames;
+  for (const page of wants.keys()) if (pool.frameOf(page) === 0) room--;
+  const reads = [...wants.keys()].filter(
+    (page) => wants.get(page) === WANT_READ && !advised.isRandom(page),
+  );
+  if (room <= 0 || reads.length === 0) return early;
   reads.sort((a, b) => a - b);
-  room = growParts(reads, wants, pool, room);
-  doubleRuns(reads, wants, pool, room);
+  const plan: Plan = { wants, early, pool, advised, room };
+  growParts(reads, plan);
+  doubleRuns(reads, plan);
+  return early;
 }
 
-/** What is left of `room`. */
-function growParts(
-  reads: readonly number[],
-  wants: Map<number, PageWant>,
-  pool: FramePool,
-  room: number,
-): number {
-  let left = room;
-  for (let i = 0; i < reads.length && left > 0;) {
+/** What is prefetched for one batch. */
+interface Plan {
+  readonly wants: ReadonlyMap<number, PageWant>;
+  readonly early: Map<number, PageWant>;
+  readonly pool: FramePool;
+  readonly advised: AdvisedPages;
+  /** Free frames that are left. */
+  room: number;
+}
+
+function growParts(reads: readonly number[], plan: Plan): void {
+  for (let i = 0; i < reads.length && plan.room > 0;) {
     const block = partOf(reads[i] ?? 0, BLOCK_PAGES);
     let isDense = false;
     wanted.fill(0);
@@ -51,43 +70,37 @@ function growParts(
       const part = partOf(reads[i] ?? 0, GROWN_PAGES);
       const first = i;
       while (i < reads.length && partOf(reads[i] ?? 0, GROWN_PAGES) === part) i++;
-      let there = i - first;
-      for (let page = part; page < part + GROWN_PAGES && there < GROWN_MIN; page++)
-        if (pool.frameOf(page) !== 0) there++;
-      if (there < GROWN_MIN) continue;
+      const asked = reads.slice(first, i);
+      if (!isDensePart(part, asked, plan)) continue;
       isDense = true;
-      for (const page of reads.slice(first, i)) wanted[page - block] = 1;
+      for (const page of asked) wanted[page - block] = 1;
     }
-    if (isDense) left = growOne(block, wants, pool, left);
+    if (isDense) growOne(block, plan);
   }
-  return left;
 }
 
-/** By `wanted`, of this block. What is left of `room`. */
-function growOne(
-  block: number,
-  wants: Map<number, PageWant>,
-  pool: FramePool,
-  room: number,
-): number {
-  let left = room;
+/** Whether enough of 64 KiB is asked for, or there. */
+function isDensePart(part: number, asked: readonly number[], { pool }: Plan): boolean {
+  let there = asked.length;
+  for (let page = part; page < part + GROWN_PAGES && there < GROWN_MIN; page++)
+    if (pool.frameOf(page) !== 0 && !asked.includes(page)) there++;
+  return there >= GROWN_MIN;
+}
+
+/** By `wanted`, of this block. */
+function growOne(block: number, plan: Plan): void {
+  const { pool } = plan;
   for (let i = 0; i < BLOCK_PAGES; i++) resident[i] = pool.frameOf(block + i) === 0 ? 0 : 1;
   growBlock(wanted, resident, grown, true);
-  for (let i = 0; i < BLOCK_PAGES && left > 0; i++)
-    if (grown[i] === 1 && prefetchPage(block + i, wants)) left--;
-  return left;
+  for (let i = 0; i < BLOCK_PAGES; i++) if (grown[i] === 1) prefetchPage(block + i, plan);
 }
 
-function doubleRuns(
-  reads: readonly number[],
-  wants: Map<number, PageWant>,
-  pool: FramePool,
-  room: number,
-): void {
-  let left = room;
+function doubleRuns(reads: readonly number[], plan: Plan): void {
+  const { wants, early, pool, advised } = plan;
   let [start, end] = [0, 0];
-  const isThere = (page: number): boolean => wants.has(page) || pool.frameOf(page) !== 0;
-  for (let i = 0; i < reads.length && left > 0; i++) {
+  const isThere = (page: number): boolean =>
+    wants.has(page) || early.has(page) || pool.frameOf(page) !== 0;
+  for (let i = 0; i < reads.length && plan.room > 0; i++) {
     const first = reads[i] ?? 0;
     if (first < end) continue; // of the run before
     const endBefore = end;
@@ -96,17 +109,21 @@ function doubleRuns(
     if (from > endBefore || endBefore === 0) start = from;
     end = first + 1;
     while (end - first < RUN_ADDED_MAX && isThere(end)) end++;
-    if (end - start < RUN_MIN) continue;
-    const addedEnd = end + Math.min(end - start, RUN_ADDED_MAX);
-    for (; end < addedEnd && left > 0; end++) if (!isThere(end) && prefetchPage(end, wants)) left--;
+    const isSequential = advised.isSequential(first);
+    if (end - start < RUN_MIN && !isSequential) continue;
+    const least = isSequential ? SEQUENTIAL_PAGES : 0;
+    const added = Math.min(Math.max(end - start, least), RUN_ADDED_MAX);
+    const addedEnd = Math.min(end + added, advised.endOf(first));
+    for (; end < addedEnd && plan.room > 0; end++) prefetchPage(end, plan);
   }
 }
 
-/** False: it is wanted anyway. */
-function prefetchPage(page: number, wants: Map<number, PageWant>): boolean {
-  if (wants.has(page)) return false;
-  wants.set(page, WANT_PREFETCH);
-  return true;
+function prefetchPage(page: number, plan: Plan): void {
+  const { wants, early, pool, advised } = plan;
+  if (plan.room === 0 || wants.has(page) || early.has(page) || pool.frameOf(page) !== 0) return;
+  if (advised.isRandom(page)) return;
+  early.set(page, WANT_PREFETCH);
+  plan.room--;
 }
 
 function partOf(page: number, pages: number): number {

@@ -35,6 +35,9 @@ import {
   FAULT_LIST,
   FAULT_WORDS,
   FLAGS,
+  GROUPS,
+  GROUPS_MAX,
+  GROUP_LIST,
   LIBRARY_GROUP,
   MISSED,
   PARAMETERS_BINDING,
@@ -47,6 +50,7 @@ import {
   controlWords,
   framesByBuffer,
   poolBinding,
+  replayAt,
 } from "./wgsl/layout.ts";
 
 /** Pages that are read back in one go. */
@@ -234,14 +238,17 @@ export class RealGpu implements Gpu {
     const { queue } = device;
     queue.writeBuffer(this.#parameters, 0, parameterWords(pass, this.frames));
     const encoder = device.createCommandEncoder();
-    encoder.clearBuffer(this.#control);
+    const replayBytesAt = replayAt(this.frames) * 4;
+    encoder.clearBuffer(this.#control, 0, replayBytesAt);
+    const { replay } = pass;
+    if (replay !== undefined) queue.writeBuffer(this.#control, replayBytesAt, replay);
     const bound = pass.bound as Bound | undefined; // made for this GPU
     bound?.begin(encoder);
     const compute = encoder.beginComputePass();
     compute.setPipeline(pipeline);
     bound?.groups.forEach((group, i) => compute.setBindGroup(i, group));
     compute.setBindGroup(LIBRARY_GROUP, this.#group);
-    const cells = pass.end - pass.first;
+    const cells = replay?.length ?? pass.end - pass.first;
     const row = 2 ** ROW_SHIFT;
     compute.dispatchWorkgroups(Math.min(cells, row), Math.ceil(cells / row));
     compute.end();
@@ -281,11 +288,14 @@ export class RealGpu implements Gpu {
     const flagsAt = isRecording ? FLAGS : HEAD_WORDS;
     this.#flags.set(words.subarray(flagsAt, flagsAt + this.frames));
     const count = isRecording ? Math.min(words[FAULTS] ?? 0, FAULTS_MAX) : 0;
+    const groups = isRecording ? (words[GROUPS] ?? 0) : 0;
+    const isListed = groups > 0 && groups <= GROUPS_MAX;
     return {
       missed: words[MISSED] !== 0,
       spent: words[SPENT] !== 0,
       faults: Array.from({ length: count }, (_, i) => faultAt(words, FAULT_LIST + i * FAULT_WORDS)),
       flags: this.#flags,
+      missedGroups: isListed ? words.slice(GROUP_LIST, GROUP_LIST + groups) : undefined,
     };
   }
 

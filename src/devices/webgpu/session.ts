@@ -26,8 +26,9 @@ import type { SnapshotPage } from "../driver.ts";
 import { type Acquired, acquireDevice, useDevice } from "./adapter.ts";
 import type { Bound } from "./bound.ts";
 import { Bringer } from "./bring.ts";
-import { type ChunkParts, ChunkRunner } from "./chunk.ts";
-import { type Outcome, snapshot, transfer } from "./commands.ts";
+import { ChunkRunner } from "./chunk.ts";
+import type { ChunkParts } from "./chunk-parts.ts";
+import { type Outcome, prefetch, snapshot, transfer } from "./commands.ts";
 import { LOSSES_MAX, runDispatch } from "./dispatch.ts";
 import { FramePool } from "./frame-pool.ts";
 import type {
@@ -326,6 +327,17 @@ export class Session {
     );
     if (Array.isArray(result)) return result;
     const { errno, page } = result;
+    throw new DeviceFault({ errno, address: page * PAGE_BYTES, access: "read", item: undefined });
+  }
+
+  async prefetch(address: number, lengthBytes: number): Promise<Answers["prefetch"]> {
+    if (this.gpu.isLost) await this.replaceGpu();
+    const startPage = Math.floor(address / PAGE_BYTES);
+    const endPage = Math.ceil((address + lengthBytes) / PAGE_BYTES);
+    const outcome = await this.driver.run(prefetch(this.parts, startPage, endPage));
+    const { errno, page, pages, faults } = outcome;
+    if (errno === 0) return { pages, faults };
+    if (errno === EIO) throw this.pagesLost("prefetch");
     throw new DeviceFault({ errno, address: page * PAGE_BYTES, access: "read", item: undefined });
   }
 

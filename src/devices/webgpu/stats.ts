@@ -7,7 +7,7 @@
 import { PAGE_BYTES, plainLoad } from "../../driver-interface.ts";
 import type { DeviceStats } from "../driver.ts";
 import type { BringCounts } from "./bring.ts";
-import type { ChunkCounts } from "./chunk.ts";
+import type { ChunkCounts } from "./chunk-parts.ts";
 import type { FramePool } from "./frame-pool.ts";
 import type { PrivatePages } from "./private-pages.ts";
 import { WebGpuRecord, invalidationsOf } from "../webgpu-record/record.ts";
@@ -18,6 +18,10 @@ export interface WebGpuStats extends DeviceStats {
   readonly passes: number;
   /** Of them, those that missed, or ran out of fuel, and were undone. */
   readonly failedPasses: number;
+  /** Prefetched pages that were used, as far as passes have told by now. */
+  readonly prefetchedUsed: number;
+  /** Pages that were missed again soon after they had been evicted. */
+  readonly refaults: number;
   /** Faults that named a page which had come meanwhile. */
   readonly validFaults: number;
   /** Commits that failed because a page that the pass wrote was taken away meanwhile. */
@@ -38,6 +42,8 @@ export interface WebGpuStats extends DeviceStats {
   readonly collectMs: number;
   /** In copying pages to device memory. */
   readonly copyMs: number;
+  /** In handing changes of its page table to the GPU. */
+  readonly bindMs: number;
   /** Until the GPU had answered. */
   readonly runMs: number;
   /** In copying back what chunks had stored. */
@@ -73,6 +79,10 @@ const NAMES = [
   "pagesReadBack",
   "homeRequests",
   "pagesBackedUp",
+  "prefetchedUsed",
+  "refaults",
+  "bindUs",
+  "replays",
 ] as const;
 type Name = (typeof NAMES)[number];
 
@@ -115,6 +125,10 @@ export function publishStats(record: WebGpuRecord, sources: StatsSources): void 
     pagesReadBack: readBack,
     homeRequests: requests,
     pagesBackedUp: backedUp,
+    prefetchedUsed: pool.prefetchedUsed,
+    refaults: pool.evictedPages.refaults,
+    bindUs: chunk.bindMs * 1000,
+    replays: chunk.replays,
   };
   for (const [i, name] of NAMES.entries()) record.counters.set(i, values[name]);
 }
@@ -137,11 +151,13 @@ export function readStats(record: WebGpuRecord): WebGpuStats {
     remoteMaps: 0,
     thrashing: 0,
     items: value("items"),
-    replays: value("failedPasses"),
+    replays: value("replays"),
     stalls: 0,
     residentPages: value("residentPages"),
     memoryPages: value("memoryPages"),
     passes: value("passes"),
+    prefetchedUsed: value("prefetchedUsed"),
+    refaults: value("refaults"),
     failedPasses: value("failedPasses"),
     validFaults: value("validFaults"),
     staleCommits: value("staleCommits"),
@@ -153,6 +169,7 @@ export function readStats(record: WebGpuRecord): WebGpuStats {
     pagesBackedUp: value("pagesBackedUp"),
     collectMs: value("collectUs") / 1000,
     copyMs: value("copyUs") / 1000,
+    bindMs: value("bindUs") / 1000,
     runMs: value("runUs") / 1000,
     commitMs: value("commitUs") / 1000,
     restoreMs: value("restoreUs") / 1000,

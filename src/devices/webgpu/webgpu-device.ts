@@ -240,6 +240,18 @@ export class WebGpuDevice implements Device<WebGpuKernelOptions> {
     return await this.#link.ask({ kind: "write", address, bytes });
   }
 
+  /**
+   * Brings pages to the device before a kernel asks for them, in place of others: as many as there
+   * are frames. It is what `"willneed"` of madvise cannot say, which knows of no device. `pages` of
+   * the result: how many are there. `address` is a multiple of 4096. Rejects with DeviceFault at
+   * the first page that cannot be had.
+   */
+  async prefetch(address: number, lengthBytes: number): Promise<CommandResult> {
+    checkPages("prefetch", address, lengthBytes);
+    this.#check("prefetch");
+    return await this.#link.ask({ kind: "prefetch", address, lengthBytes });
+  }
+
   async snapshot(address: number, lengthBytes: number): Promise<SnapshotPage[]> {
     checkPages("snapshot", address, lengthBytes);
     this.#check("snapshot");

@@ -9,10 +9,18 @@
  *     cold       of the cache: cleared     stays; whoever needs RAM takes first what nobody maps
  *     pageout    of the cache: cleared     dirty pages are written, then pages that nobody maps go
  *
+ * Devices give up what they have of pages that are cold, also of memory without a source: so their
+ * frames are free for others. Linux leaves that to each driver's own advice.
+ *
  * What other spaces map they keep. Holding no lock; the caller holds an mm user.
  */
 
 import type { Machine } from "../../memory/machine.ts";
+import { EVENT_CLEAR, invalidateRange } from "../../notifier/events.ts";
+import {
+  mmuNotifierInvalidateRangeEnd,
+  mmuNotifierInvalidateRangeStart,
+} from "../../notifier/mmu-notifier.ts";
 import { EINVAL, ENOMEM, type Errno } from "../../sync/errno.ts";
 import type { Task } from "../../sync/tasks/task.ts";
 import { beginHalfDone, endHalfDone } from "../half-done.ts";
@@ -72,10 +80,17 @@ export function* pageOut(machine: Machine, mm: Mm, range: PageRange): Task<Errno
 function* unmapSources(machine: Machine, mm: Mm, range: PageRange): Task<Errno> {
   for (const part of partsIn(machine.memory, mm, range)) {
     if ((part.vma.flags & VM_SPECIAL) !== 0) return EINVAL;
-    if ((part.vma.flags & VM_BACKED) === 0) continue;
-    yield* unmapCached(machine, mm, part.vma.source, part);
+    if ((part.vma.flags & VM_BACKED) === 0) yield* tellDevices(machine, mm, part);
+    else yield* unmapCached(machine, mm, part.vma.source, part);
   }
   return isFullyMapped(machine.memory, mm, range) ? 0 : ENOMEM;
+}
+
+/** An invalidation in which no entry changes. Holding the mmap lock. */
+function* tellDevices(machine: Machine, mm: Mm, part: PageRange): Task<void> {
+  const range = invalidateRange(mm, part.startPage, part.endPage, EVENT_CLEAR);
+  yield* mmuNotifierInvalidateRangeStart(machine, range); // it may wait, so it is not refused
+  yield* mmuNotifierInvalidateRangeEnd(machine, range);
 }
 
 /**

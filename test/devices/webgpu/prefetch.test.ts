@@ -5,6 +5,7 @@ import { test } from "node:test";
 import { array, assert as check, integer, property, uniqueArray } from "fast-check";
 import { AddressSpace } from "../../../src/index.ts";
 import { DriverThread } from "../../../src/driver.ts";
+import { AdvisedPages } from "../../../src/devices/webgpu/advised-pages.ts";
 import {
   type PageWant,
   WANT_PREFETCH,
@@ -13,7 +14,7 @@ import {
 } from "../../../src/devices/webgpu/bring.ts";
 import { FramePool, HOLD_READ } from "../../../src/devices/webgpu/frame-pool.ts";
 import { PageMap } from "../../../src/devices/webgpu/page-map.ts";
-import { addPrefetch } from "../../../src/devices/webgpu/prefetch.ts";
+import { prefetchFor } from "../../../src/devices/webgpu/prefetch.ts";
 import { WebGpuRecord, initRecord } from "../../../src/devices/webgpu-record/record.ts";
 
 /** Calls `use` with a function that makes a pool which holds some pages. */
@@ -34,11 +35,16 @@ async function withPools(
   await driver.run(heap.free(WebGpuRecord, at));
 }
 
-function prefetched(pool: FramePool, missed: readonly number[], want: PageWant): number[] {
+function prefetched(
+  pool: FramePool,
+  missed: readonly number[],
+  want: PageWant,
+  advised: AdvisedPages = new AdvisedPages(),
+): number[] {
   const wants = new Map(missed.map((page) => [page, want]));
-  addPrefetch(wants, pool);
-  const pages = [...wants.keys()].filter((page) => wants.get(page) === WANT_PREFETCH);
-  return pages.toSorted((a, b) => a - b);
+  const early = prefetchFor(wants, pool, advised);
+  for (const one of early.values()) assert.equal(one, WANT_PREFETCH);
+  return [...early.keys()].toSorted((a, b) => a - b);
 }
 
 const row = (from: number, end: number): number[] =>

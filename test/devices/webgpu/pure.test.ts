@@ -46,6 +46,43 @@ for (const pages of [60, 24]) {
   );
 }
 
+/** Workgroup g loads from page g, and stores beside what the others do. */
+const COPY = `
+@compute @workgroup_size(64) fn main(@builtin(workgroup_id) g: vec3u,
+  @builtin(local_invocation_index) i: u32) {
+  let x = load_u32(ptr_add(ptr_at(arg_ptr(0), g.x, 4096u), i * 4u));
+  store_u32(ptr_at(arg_ptr(1), g.x * 64u + i, 4u), x);
+}`;
+
+for (const isPure of [true, false]) {
+  const which = isPure ? "only those that missed" : "all";
+  test(
+    `workgroups of a ${isPure ? "" : "not "}pure kernel: ${which} run again`,
+    { skip, timeout },
+    () =>
+      withDevice(200 * PAGE, async (device, space) => {
+        const groups = 60;
+        const from = await space.mmap(groups * PAGE);
+        await space.madvise(from, groups * PAGE, "random");
+        const out = await space.mmap(4 * PAGE);
+        const words = new Uint32Array((groups * PAGE) / 4).map((_, i) => i * 3);
+        await space.write(from, new Uint8Array(words.buffer));
+        const kernel = device.kernel({ code: COPY, entryPoint: "main", pure: isPure });
+        await kernel.dispatch(groups, { args: [from, out] });
+        for (const page of [7, 31, 32]) space.u32.store(from + page * PAGE + 8, page);
+        const { replays, passes } = await kernel.dispatch(groups, { args: [from, out] });
+        assert.deepEqual([passes, replays], [2, isPure ? 3 : groups]);
+        for (let page = 0; page < groups; page++) {
+          const changed = [7, 31, 32].includes(page);
+          for (const i of [0, 2, 63]) {
+            const word = space.u32.load(out + (page * 64 + i) * 4);
+            assert.equal(word, changed && i === 2 ? page : (page * 1024 + i) * 3, `page ${page}`);
+          }
+        }
+      }),
+  );
+}
+
 test("what is stored without fuel, or before a fault, does not show", { skip, timeout }, () =>
   withDevice(64 * PAGE, async (device, space) => {
     const out = await space.mmap(PAGE);

@@ -18,6 +18,7 @@ import {
   DIRTY,
   GPU_FRAME_SHIFT,
   GPU_READ,
+  GPU_WATCHED,
   GPU_WRITE,
   SINK_FRAME,
   USED,
@@ -36,6 +37,8 @@ export interface ModelAccess {
 
 /** A kernel for the model. */
 export interface ModelProgram extends GpuProgram {
+  /** Default 1. */
+  readonly workgroups?: number;
   readonly workgroup: (access: ModelAccess, workgroup: number) => void;
 }
 
@@ -83,7 +86,7 @@ export class ModelGpu implements Gpu {
     if (yield* this.#answersLost()) return LOST;
     const flags = new Uint32Array(this.frames);
     const faults: GpuFault[] = [];
-    for (let workgroup = pass.first; workgroup < pass.end; workgroup++)
+    for (const workgroup of pass.replay ?? workgroupsOf(pass))
       (pass.program as ModelProgram).workgroup(
         this.#access(pass, workgroup, flags, faults),
         workgroup,
@@ -93,6 +96,7 @@ export class ModelGpu implements Gpu {
       spent: false,
       faults: pass.isRecording ? faults : [],
       flags,
+      missedGroups: pass.isRecording ? missedGroups(faults) : undefined,
     };
   }
 
@@ -108,11 +112,15 @@ export class ModelGpu implements Gpu {
     return {
       load: (address) => {
         const frame = frameFor(address, false);
-        if (pass.isUseNoted) flags[frame] = (flags[frame] ?? 0) | USED;
+        const entry = this.#table[Math.floor(address / PAGE_BYTES)] ?? 0;
+        if (pass.isUseNoted || (entry & GPU_WATCHED) !== 0)
+          flags[frame] = (flags[frame] ?? 0) | USED;
         return this.#pool[at(frame, address)] ?? 0;
       },
       store: (address, value) => {
         const frame = frameFor(address, true);
+        // what the shader of a pure program does (V5 of chunk.ts)
+        if (pass.program.isPure === true && faults.at(-1)?.workgroup === workgroup) return;
         flags[frame] = (flags[frame] ?? 0) | USED | (pass.isTouch ? 0 : DIRTY);
         if (!pass.isTouch) this.#pool[at(frame, address)] = value;
       },
@@ -148,4 +156,12 @@ export class ModelGpu implements Gpu {
     this.isLost ||= (yield* this.#losses.load()) > this.#number;
     return this.isLost;
   }
+}
+
+function workgroupsOf({ first, end }: GpuPass): number[] {
+  return Array.from({ length: end - first }, (_, i) => first + i);
+}
+
+function missedGroups(faults: readonly GpuFault[]): Uint32Array<ArrayBuffer> {
+  return Uint32Array.from(new Set(faults.map(({ workgroup }) => workgroup)));
 }

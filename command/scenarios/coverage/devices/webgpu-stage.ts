@@ -37,6 +37,8 @@ import { setWordOf, wordOf } from "./stage.ts";
 
 export const READ_PAGE: number = HARNESS_PAGE;
 export const WRITTEN_PAGE: number = HARNESS_PAGE + 1;
+/** Of scenarios with six pages: it is not brought along with the two. */
+export const LATE_PAGE: number = HARNESS_PAGE + 5;
 /** What the page that is read holds at first, and what the CPU stores to it. */
 export const BEFORE = 7;
 export const AFTER = 8;
@@ -184,7 +186,7 @@ function* openRunner(
   return [new ChunkRunner({ ...parts, map, bringer }), bringer];
 }
 
-/** A chunk of one workgroup; on another GPU, if one is lost. */
+/** A chunk of all workgroups; on another GPU, if one is lost. */
 function* runProgram(
   world: World,
   own: Own,
@@ -192,10 +194,11 @@ function* runProgram(
   program: ModelProgram,
 ): Task<ChunkOutcome> {
   const { variant, losses } = world;
-  const groups = [1, 1, 1] as const;
+  const end = program.workgroups ?? 1;
+  const groups = [end, 1, 1] as const;
   for (let lost = 1; ; lost++) {
     const outcome = yield* runner.run({
-      pass: { program, first: 0, end: 1, groups, args: [], window: 0, bound: undefined },
+      pass: { program, first: 0, end, groups, args: [], window: 0, bound: undefined },
       fuel: 1,
       fuelMax: 1,
       isLikelyResident: false,

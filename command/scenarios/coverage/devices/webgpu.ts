@@ -6,10 +6,12 @@
 
 import { HarnessCpu } from "../../../../src/checker/harness/harness-cpu.ts";
 import { Bringer } from "../../../../src/devices/webgpu/bring.ts";
+import { FramePool } from "../../../../src/devices/webgpu/frame-pool.ts";
 import { PAGE_BYTES } from "../../../../src/mm/pte.ts";
 import { assert } from "../../../../src/sync/errors.ts";
 import type { Task } from "../../../../src/sync/tasks/task.ts";
 import type { Covered } from "../covered.ts";
+import type { ModelProgram } from "./model-gpu.ts";
 import { wordOf } from "./stage.ts";
 import {
   ADD,
@@ -18,12 +20,14 @@ import {
   type Body,
   CHUNK,
   FORGETFUL_OPS,
+  LATE_PAGE,
   type Parts,
   READ_PAGE,
   WRITTEN_PAGE,
   checkSum,
   chunks,
   make,
+  requireCoherent,
 } from "./webgpu-stage.ts";
 
 /** What the CPU stores beside the kernel's word, in the page that the kernel writes. */
@@ -45,6 +49,40 @@ const storeTo =
     new HarnessCpu(harness).store(page * PAGE_BYTES + index * 4, value);
 
 const discard: Body = (_world, harness) => harness.discard(READ_PAGE, 1);
+
+/**
+ * Two workgroups store what they have loaded, beside each other. The second one finds out late that
+ * it needs a third page: the first need not run again.
+ */
+const COPY: ModelProgram = {
+  name: "copy",
+  isPure: true,
+  workgroups: 2,
+  workgroup: (memory, workgroup) => {
+    const value = memory.load(READ_PAGE * PAGE_BYTES);
+    if (workgroup === 1 && value !== 0) memory.load(LATE_PAGE * PAGE_BYTES);
+    memory.store(WRITTEN_PAGE * PAGE_BYTES + workgroup * 4, value);
+  },
+};
+
+/** It does not say that pages have gone. */
+class HidesLosses extends FramePool {
+  override get lostPages(): number {
+    return 0;
+  }
+}
+
+const storeReplayed: Omit<Parts, "name" | "summary"> = {
+  tasks: { chunk: chunks([COPY]), store: storeTo(READ_PAGE, 0, AFTER) },
+  check(world, harness) {
+    const [first, second] = [wordOf(harness, WRITTEN_PAGE, 0), wordOf(harness, WRITTEN_PAGE, 1)];
+    const isOne = first === second && (first === BEFORE || first === AFTER);
+    assert(isOne, `the workgroups have stored ${first} and ${second}`);
+    requireCoherent(world, harness);
+  },
+  pages: 6,
+  variant: { frames: 8 },
+};
 
 const storeBeside: Omit<Parts, "name" | "summary"> = {
   tasks: { chunk, store: storeTo(WRITTEN_PAGE, 1, OWN) },
@@ -137,5 +175,24 @@ export const webGpuChunks: readonly Covered[] = [
       }),
     ],
     runs: { chunk: CHUNK, discard: ["devices/webgpu-record/record.logRange"] },
+  },
+  {
+    layer: "devices",
+    scenario: make({
+      name: "webgpu-replay-vs-store",
+      summary:
+        "One of two pure workgroups runs again alone; the CPU stores to what both have read.",
+      ...storeReplayed,
+    }),
+    twins: [
+      make({
+        name: "webgpu-replay-vs-store/keeps-what-is-old",
+        summary: "What the other has stored stands, although what it has read is gone.",
+        ...storeReplayed,
+        variant: { frames: 8, Pool: HidesLosses },
+        expects: "assertion",
+      }),
+    ],
+    runs: { chunk: CHUNK, store: ["devices/webgpu-record/record.logRange"] },
   },
 ];

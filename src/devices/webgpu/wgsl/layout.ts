@@ -49,6 +49,8 @@ export const DIRECTORY_WORDS: number = 2 ** 18;
 /** The page may be loaded from; and stored to. */
 export const GPU_READ = 1;
 export const GPU_WRITE = 2;
+/** A recording pass is to note whether the page is used. A fast pass sees no such entry. */
+export const GPU_WATCHED = 4;
 export const GPU_FRAME_SHIFT = 12;
 /** Frames, those of rows included, have numbers below this. */
 export const GPU_FRAMES_MAX: number = 2 ** (32 - GPU_FRAME_SHIFT);
@@ -64,30 +66,42 @@ export const FIRST_FRAME = 2;
  *     0       MISSED   not 0: some access missed; the pass is undone
  *     1       FAULTS   faults that were noted, also those beyond the list
  *     2       SPENT    not 0: some invocation ran out of fuel
+ *     3       GROUPS   workgroups that missed and were noted, also those beyond their list
  *     16      list of faults, FAULT_WORDS each: address (2), access, workgroup
+ *     behind it GROUPS_MAX words, the list of those workgroups
  *     FLAGS   a word for each frame: USED, DIRTY
- *     behind them SEEN_WORDS, by which a fault is noted once
+ *     behind them SEEN_WORDS, by which a fault is noted once, and GROUPS_MAX, by which a workgroup
+ *     is; at the end GROUPS_MAX words that the host writes: the workgroups that a pass is to run
  */
 export const MISSED = 0;
 export const FAULTS = 1;
 export const SPENT = 2;
+export const GROUPS = 3;
 export const FAULT_LIST = 16;
 export const FAULT_WORDS = 4;
 export const FAULTS_MAX = 4096;
-export const FLAGS: number = FAULT_LIST + FAULT_WORDS * FAULTS_MAX;
+export const GROUP_LIST: number = FAULT_LIST + FAULT_WORDS * FAULTS_MAX;
+/** Workgroups of a pure program that run again alone, at most: a power of two. */
+export const GROUPS_MAX = 4096;
+export const FLAGS: number = GROUP_LIST + GROUPS_MAX;
 export const SEEN_WORDS: number = 2 ** 13;
 
-/** Of a frame: some invocation has used it (noted by passes that are told to), or stored to it. */
+/** Of a frame: some invocation has used it (noted where that is asked for), or stored to it. */
 export const USED = 1;
 export const DIRTY = 2;
 
+/** Where the workgroups stand that a pass is to run; what is before them is zero at its begin. */
+export function replayAt(frames: number): number {
+  return FLAGS + frames + SEEN_WORDS + GROUPS_MAX;
+}
+
 export function controlWords(frames: number): number {
-  return FLAGS + frames + SEEN_WORDS;
+  return replayAt(frames) + GROUPS_MAX;
 }
 
 /** Arguments of a dispatch, 16 bytes each: low and high word, the number as f32, 0. */
 export const ARGUMENTS_MAX = 32;
-/** first, end, fuel, touch; groups (3), frames; window (2), notes use, 0. */
+/** first, end, fuel, touch; groups (3), frames; window (2), notes use, is replay. */
 export const PARAMETER_HEAD_WORDS = 12;
 export const PARAMETER_WORDS: number = PARAMETER_HEAD_WORDS + ARGUMENTS_MAX * 4;
 

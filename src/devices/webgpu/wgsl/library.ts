@@ -25,6 +25,10 @@ import {
   ARGUMENTS_MAX,
   GPU_FRAME_SHIFT,
   GPU_READ,
+  GPU_WATCHED,
+  GROUPS,
+  GROUPS_MAX,
+  GROUP_LIST,
   GPU_WRITE,
   LEAF_ENTRIES,
   LEAF_SHIFT,
@@ -40,6 +44,7 @@ import {
   framesByBuffer,
   isLow,
   poolBinding,
+  replayAt,
 } from "./layout.ts";
 
 /**
@@ -89,6 +94,7 @@ export function libraryText(options: LibraryOptions): string {
     ...options.specialForms.map(specialText),
     entryText(options.table),
     options.isRecording ? recordingText(options) : fastText(options),
+    groupsText(options),
     access(options),
     ...SCALARS.map((scalar) => scalarText(scalar)),
     ...SCALARS.flatMap((scalar) => [2, 3, 4].map((width) => vectorText(scalar, width))),
@@ -100,7 +106,12 @@ export function libraryText(options: LibraryOptions): string {
 }
 
 function declarations(options: LibraryOptions): string {
-  const { isRecording, usesAtomics, table, pool } = options;
+  const { isRecording, isGated, usesAtomics, table, pool } = options;
+  const finish = isRecording
+    ? isGated
+      ? `if (${GATE}) { hmm_note_group(); }`
+      : ""
+    : "if (hmm_wrong() != 0u) { atomicStore(&hmm_control[0], 1u); }";
   const word = usesAtomics ? "atomic<u32>" : "u32";
   const buffers = framesByBuffer(pool).map(
     (frames, i) => `@group(${LIBRARY_GROUP}) @binding(${poolBinding(i)})
@@ -110,7 +121,7 @@ var<storage, read_write> hmm_pool${i}: array<${word}, ${frames * 1024}>;`,
 struct hmm_parameters {
   first: u32, end: u32, fuel: u32, touch: u32,
   groups: vec3u, frames: u32,
-  window: vec2u, notes_use: u32, spare: u32,
+  window: vec2u, notes_use: u32, is_replay: u32,
   args: array<vec4u, ${ARGUMENTS_MAX}>,
 }
 @group(${LIBRARY_GROUP}) @binding(${PARAMETERS_BINDING}) var<uniform> hmm_u: hmm_parameters;
@@ -128,7 +139,7 @@ fn hmm_spent() -> bool {
 }
 fn hmm_finish() {
   if (hmm_fuel == 0u) { atomicStore(&hmm_control[2], 1u); }
-  ${isRecording ? "" : "if (hmm_wrong() != 0u) { atomicStore(&hmm_control[0], 1u); }"}
+  ${finish}
 }
 ${ARGUMENTS.map(({ type, is, value }) => `fn arg_${type}(i: u32) -> ${is} { return ${value}; }`).join("\n")}`;
 }
@@ -255,11 +266,11 @@ fn hmm_load_at(p: vec2u) -> u32 {
     hmm_note(p, 0u);
     return (p.x >> 2u) & 1023u;
   }
-  if (hmm_u.notes_use != 0u) {
+  if ((hmm_u.notes_use | (entry & ${GPU_WATCHED}u)) != 0u) {
     let flags = ${FLAGS}u + (entry >> ${GPU_FRAME_SHIFT}u);
     if (atomicLoad(&hmm_control[flags]) == 0u) { atomicOr(&hmm_control[flags], ${USED}u); }
   }
-  return ${WORD_AT};
+  return ((entry & ~4095u) + (p.x & 4095u)) >> 2u;
 }
 fn hmm_store_at(p: vec2u) -> u32 {
   let entry = hmm_entry(p);
@@ -276,6 +287,27 @@ fn hmm_store_at(p: vec2u) -> u32 {
     }
   }
   return (frame << 10u) | ((p.x >> 2u) & 1023u);
+}`;
+}
+
+/**
+ * Which workgroup an index of a pass means; where the host can run a part of them, which of them
+ * have missed, or run out of fuel.
+ */
+function groupsText({ isRecording, isGated, pool }: LibraryOptions): string {
+  if (!isRecording || !isGated) return `fn hmm_group_at(place: u32) -> u32 { return place; }`;
+  return `
+fn hmm_group_at(place: u32) -> u32 {
+  if (hmm_u.is_replay == 0u) { return place; }
+  return atomicLoad(&hmm_control[${replayAt(pool.frames)}u + place]);
+}
+fn hmm_note_group() {
+  let seen = ${replayAt(pool.frames) - GROUPS_MAX}u + (hmm_group & ${GROUPS_MAX - 1}u);
+  let tag = hmm_group + 1u;
+  if (atomicLoad(&hmm_control[seen]) == tag) { return; }
+  if (atomicExchange(&hmm_control[seen], tag) == tag) { return; }
+  let slot = atomicAdd(&hmm_control[${GROUPS}], 1u);
+  if (slot < ${GROUPS_MAX}u) { atomicStore(&hmm_control[${GROUP_LIST}u + slot], hmm_group); }
 }`;
 }
 

@@ -296,8 +296,9 @@ function wrapperOf(wgsl: WgslText, entry: WgslFunction): string {
 @compute @workgroup_size(${size})
 fn hmm_main(@builtin(workgroup_id) hmm_cell: vec3u, @builtin(local_invocation_id) hmm_lid: vec3u,
   @builtin(local_invocation_index) hmm_index: u32${extras.join("")}) {
-  let hmm_group_index = hmm_u.first + hmm_cell.x + (hmm_cell.y << 15u);
-  if (hmm_group_index >= hmm_u.end) { return; }
+  let hmm_place = hmm_u.first + hmm_cell.x + (hmm_cell.y << 15u);
+  if (hmm_place >= hmm_u.end) { return; }
+  let hmm_group_index = hmm_group_at(hmm_place);
   let hmm_row = hmm_group_index / hmm_u.groups.x;
   let hmm_wid = vec3u(hmm_group_index % hmm_u.groups.x, hmm_row % hmm_u.groups.y,
     hmm_row / hmm_u.groups.y);

@@ -1,0 +1,133 @@
+/**
+ * @module devices/webgpu/stored-pages
+ * What becomes of the pages that a pass has stored to (V1, V2 of chunk.ts): they are committed, all
+ * at once, or undone. Of the device's Worker. Holding gpuLock, if there is one, and no lock else
+ * but where it says so.
+ */
+
+import {
+  type Machine,
+  PAGE_BYTES,
+  type Task,
+  monotonicMs,
+  readFrame,
+  writeFrame,
+} from "../../driver-interface.ts";
+import { type ChunkCounts, type ChunkParts, noteHeld, unlockHeld } from "./chunk-parts.ts";
+import { HOLD_PRIVATE, HOLD_SHARED_WRITABLE } from "./frame-pool.ts";
+import { LOST, type Lost } from "./gpu.ts";
+import { drainLog } from "../webgpu-record/record.ts";
+import { DIRTY, FIRST_FRAME } from "./wgsl/layout.ts";
+
+export class StoredPages {
+  readonly #parts: ChunkParts;
+  readonly #counts: ChunkCounts;
+
+  constructor(parts: ChunkParts, counts: ChunkCounts) {
+    this.#parts = parts;
+    this.#counts = counts;
+  }
+
+  /**
+   * V1 of chunk.ts: brings pages that a pass has stored to from RAM again; those that were struck
+   * meanwhile are gone. False: the GPU is lost.
+   */
+  *restore(stored: readonly number[]): Task<boolean> {
+    const { machine, record, pool, privatePages } = this.#parts;
+    const dirty = privatePages?.restore(stored) ?? stored;
+    if (dirty.length === 0) return true;
+    const startMs = monotonicMs();
+    const bytes = new Uint8Array(dirty.length * PAGE_BYTES);
+    const frames: number[] = [];
+    yield* record.driverLock.lock();
+    drainLog(record, pool.strike);
+    for (const frame of dirty) {
+      if (pool.pageOf(frame) < 0) continue;
+      const place = frames.length * PAGE_BYTES;
+      const page = bytes.subarray(place, place + PAGE_BYTES);
+      const errno = yield* readFrame(machine, pool.pfnOf(frame), 0, page);
+      if (errno !== 0) {
+        pool.drop(frame);
+        continue;
+      }
+      if (pool.holdOf(frame) === HOLD_SHARED_WRITABLE) pool.keepOriginal(frame, page);
+      frames.push(frame);
+    }
+    yield* record.driverLock.unlock();
+    const gpu = this.#parts.gpu();
+    if (frames.length > 0) gpu.writeFrames(frames, bytes);
+    this.#counts.restoreMs += monotonicMs() - startMs;
+    return !gpu.isLost;
+  }
+
+  /**
+   * V2 of chunk.ts: what was stored to these frames becomes their pages' content, all of it or
+   * nothing. "again": a page was struck meanwhile, and all of them are undone. Drops the driver
+   * lock, if it is held.
+   */
+  *commit(dirty: readonly number[], isLocked: boolean): Task<"done" | "again" | Lost> {
+    const { record, pool, privatePages } = this.#parts;
+    const [home, stay] = [[] as number[], [] as number[]];
+    for (const frame of dirty) (pool.holdOf(frame) === HOLD_PRIVATE ? stay : home).push(frame);
+    const startMs = monotonicMs();
+    const bytes = home.length === 0 ? undefined : yield* this.#parts.gpu().readFrames(home);
+    if (bytes === LOST) {
+      if (isLocked) yield* unlockHeld(this.#parts);
+      return LOST;
+    }
+    if (isLocked) noteHeld(this.#parts, false);
+    else yield* record.driverLock.lock();
+    const pages = dirty.map((frame) => pool.pageOf(frame));
+    drainLog(record, pool.strike);
+    const isWhole = pages.every((page, i) => pool.frameOf(page) === dirty[i]);
+    if (isWhole && bytes !== undefined) yield* this.#writeHome(home, bytes);
+    if (isWhole && privatePages !== undefined) yield* privatePages.commit(stay);
+    yield* record.driverLock.unlock();
+    this.#counts.commitMs += monotonicMs() - startMs;
+    if (isWhole) return "done";
+    this.#counts.stale++;
+    return (yield* this.restore(dirty)) ? "again" : LOST;
+  }
+
+  /** Holding the driver lock; all frames hold their pages. */
+  *#writeHome(dirty: readonly number[], bytes: Uint8Array<ArrayBuffer>): Task<void> {
+    const { machine, pool } = this.#parts;
+    for (const [i, frame] of dirty.entries()) {
+      const page = bytes.subarray(i * PAGE_BYTES, (i + 1) * PAGE_BYTES);
+      const original = pool.originalOf(frame);
+      if (original === undefined) yield* writeFrame(machine, pool.pfnOf(frame), 0, page);
+      else yield* writeChanged(machine, pool.pfnOf(frame), page, original);
+    }
+    this.#counts.pagesToHost += dirty.length;
+  }
+}
+
+/** Others may write the frame meanwhile: only the words that the GPU has changed are stored. */
+function* writeChanged(
+  machine: Machine,
+  pfn: number,
+  page: Uint8Array<ArrayBuffer>,
+  original: Uint8Array<ArrayBuffer>,
+): Task<void> {
+  for (let at = 0; at < PAGE_BYTES; at += 4) {
+    if (isSameWord(page, original, at)) continue;
+    let end = at + 4;
+    while (end < PAGE_BYTES && !isSameWord(page, original, end)) end += 4;
+    yield* writeFrame(machine, pfn, at, page.subarray(at, end));
+    original.set(page.subarray(at, end), at);
+    at = end - 4;
+  }
+}
+
+function isSameWord(a: Uint8Array, b: Uint8Array, at: number): boolean {
+  return (
+    a[at] === b[at] && a[at + 1] === b[at + 1] && a[at + 2] === b[at + 2] && a[at + 3] === b[at + 3]
+  );
+}
+
+export function dirtyFrames(flags: Uint32Array): number[] {
+  const dirty: number[] = [];
+  for (let frame = FIRST_FRAME; frame < flags.length; frame++)
+    if (((flags[frame] ?? 0) & DIRTY) !== 0) dirty.push(frame);
+  return dirty;
+}
