@@ -31,6 +31,8 @@ import { CHOOSE } from "./switched.mjs";
  * @typedef {import("./explored-build.mjs").Finding} Finding
  */
 
+const REASON_LENGTH = 120;
+
 /** @type {Loading} */
 const loading = JSON.parse(process.argv[2] ?? "");
 const signs = new Signs(loading.standstillSeconds);
@@ -68,8 +70,9 @@ function judge(scenario, untilSeconds) {
     const [first] = exploration.findings;
     return { surprise: expects === undefined ? (first?.kind ?? "") : `no ${expects}`, isCut };
   } catch (error) {
-    const reason = error instanceof Error ? error.message.slice(0, 120) : String(error);
-    return { surprise: `cannot be explored: ${reason}`, isCut: false };
+    const reason = error instanceof Error ? error.message : String(error);
+    const short = reason.replaceAll(/\s+/g, " ").slice(0, REASON_LENGTH);
+    return { surprise: `cannot be explored: ${short}`, isCut: false };
   }
 }
 

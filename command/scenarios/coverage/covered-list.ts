@@ -33,6 +33,7 @@ import { driverCalls } from "./hmm/driver-calls.ts";
 import { inFlight } from "./hmm/in-flight.ts";
 import { rangeTree } from "./hmm/range-tree.ts";
 import { pinnedInPlace } from "./mm/pinned-in-place.ts";
+import { hugeCalls } from "./mm/huge-calls.ts";
 import { hugePages } from "./mm/huge-pages.ts";
 import { hugeSplits } from "./mm/huge-splits.ts";
 import { untouchedView } from "./mm/untouched-view.ts";
@@ -154,6 +155,7 @@ export const covered: readonly Covered[] = [
   ...rangeTree,
   ...untouchedView,
   ...hugePages,
+  ...hugeCalls,
   ...hugeSplits,
   ...pinnedInPlace,
   ...manyInvalidations,

@@ -29,7 +29,9 @@ import {
   pageCopiers,
 } from "../../../../src/mm/migrate/migrate-vma.ts";
 import { MADV_DONTNEED, MADV_HUGEPAGE, doMadvise } from "../../../../src/mm/calls/madvise.ts";
+import { MAP_FIXED_NOREPLACE, doMmap } from "../../../../src/mm/calls/mmap.ts";
 import { doMprotect } from "../../../../src/mm/calls/mprotect.ts";
+import { collapseRange } from "../../../../src/mm/calls/collapse.ts";
 import { doMunmap } from "../../../../src/mm/calls/munmap.ts";
 import { cpuFault } from "../../../../src/mm/fault/cpu-fault.ts";
 import { allocHuge } from "../../../../src/mm/fault/huge-fault.ts";
@@ -45,9 +47,9 @@ import {
   withWrite,
 } from "../../../../src/mm/pte.ts";
 import { viewClose, viewOpen } from "../../../../src/mm/view/view-open.ts";
-import { VM_READ, vmaOf } from "../../../../src/mm/vma/vma.ts";
-import { leafOf, midSlotOf, pteIndex } from "../../../../src/mmu/radix-table.ts";
-import { atomicExchange, atomicStore } from "../../../../src/sync/atomics.ts";
+import { VM_READ, VM_WRITE, vmaOf } from "../../../../src/mm/vma/vma.ts";
+import { MID_HUGE, leafOf, midSlotOf, pteIndex } from "../../../../src/mmu/radix-table.ts";
+import { atomicExchange, atomicOr, atomicStore } from "../../../../src/sync/atomics.ts";
 import { SegmentationFault, assert, bug } from "../../../../src/sync/errors.ts";
 import { DONE, type Task, access, doneBoolean } from "../../../../src/sync/tasks/task.ts";
 import type { SharedMemory } from "../../../../src/sync/shared-memory.ts";
@@ -68,6 +70,8 @@ export interface HugeWorld {
   seenByChild: number;
   /** The space is gone. */
   hasEnded: boolean;
+  /** What a call answered; -1: none has. */
+  answer: number;
   /** References of frames, apart from the block's. */
   readonly referencesBefore: number;
   /** A device that mirrors the space. */
@@ -81,7 +85,14 @@ type Body = HarnessBody<HugeWorld>;
 const addressOf = (page: number): number => (START + page) * PAGE_BYTES;
 
 /** How the block is at the beginning. */
-type State = "untouched" | "zeros" | "written" | "forked" | "moved";
+type State =
+  | "untouched"
+  | "zeros"
+  | "written"
+  | "forked"
+  | "moved"
+  | "explicit"
+  | "explicit-forked";
 
 /** Number of the device that moves pages. */
 export const OWNER = 5;
@@ -89,22 +100,37 @@ const OPS: number = registerDeviceMemoryOps("scenario huge memory", {
   migrateToRam: migrateFaultToRam,
 });
 
+/** Maps the block as MAP_HUGETLB does: its frames are there at once. */
+function mapExplicit(harness: HmmHarness): void {
+  const { machine, mm } = harness;
+  const place = { address: addressOf(0), placement: MAP_FIXED_NOREPLACE };
+  const kind = { protection: VM_READ | VM_WRITE, shared: false, huge: true } as const;
+  const size = { lengthBytes: HUGE_PAGES * PAGE_BYTES, bufferPfn: 0, offsetPages: 0 };
+  const answer = harness.run(doMmap(machine, mm, { ...place, ...kind, ...size }));
+  if (answer !== addressOf(0)) bug(`the mapping answered ${answer}`);
+}
+
 function setUp(harness: HmmHarness, state: State): HugeWorld {
   const { machine, mm } = harness;
-  harness.map(START, HUGE_PAGES);
-  const bytes = HUGE_PAGES * PAGE_BYTES;
-  harness.run(doMadvise(machine, mm, addressOf(0), bytes, MADV_HUGEPAGE));
+  const isExplicit = state === "explicit" || state === "explicit-forked";
   const referencesBefore = machine.ram.refs.total().references;
+  if (isExplicit) mapExplicit(harness);
+  else {
+    harness.map(START, HUGE_PAGES);
+    const bytes = HUGE_PAGES * PAGE_BYTES;
+    harness.run(doMadvise(machine, mm, addressOf(0), bytes, MADV_HUGEPAGE));
+  }
   const cpu = new HarnessCpu(harness);
   if (state === "zeros") harness.run(cpu.load(addressOf(0)));
   if (state !== "untouched" && state !== "zeros") harness.run(cpu.store(addressOf(5), BEFORE));
-  const child = state === "forked" ? harness.run(doFork(machine, mm)) : 0;
+  const child = state.endsWith("forked") ? harness.run(doFork(machine, mm)) : 0;
   const device = HarnessDevice.registered(harness);
   const options = { pages: HUGE_PAGES, type: DEVICE_PRIVATE, owner: OWNER, opsId: OPS } as const;
   const memory = harness.run(makeDeviceMemory(machine, options));
   if (typeof memory === "number") bug(`Cannot make the device's memory: ${memory}`);
   harness.run(joinDeviceSpaces(machine, mm));
-  const world = { child, seenByChild: -1, hasEnded: false, referencesBefore, device, memory };
+  const before = { child, seenByChild: -1, hasEnded: false, answer: -1, referencesBefore };
+  const world = { ...before, device, memory };
   if (state === "moved") harness.run(moveToDevice(world, harness));
   return world;
 }
@@ -149,6 +175,8 @@ interface Stage {
   /** Each execution has thousands of steps on the same words: a sample of orders is explored. */
   readonly sample?: number;
   readonly check?: (world: HugeWorld, harness: HmmHarness) => void;
+  /** What the set-up does at last. */
+  readonly prepare?: Body;
 }
 
 interface Parts extends Stage {
@@ -183,6 +211,7 @@ function staged({
   killable,
   heldByDead = 0,
   check,
+  prepare,
 }: Stage & Pick<Parts, "killable" | "heldByDead">): Omit<
   HarnessScenario<HugeWorld>,
   "name" | "tasks"
@@ -192,10 +221,15 @@ function staged({
     harness: { pages: 0, hugePages: 3, arenaWords: 16_384 },
     ...(killable === undefined ? {} : { killable: [killable], mayRemain: "anything" }),
     exploration: explorationOf(sample, killable),
-    setup: (harness) => setUp(harness, state),
+    setup(harness) {
+      const world = setUp(harness, state);
+      if (prepare !== undefined) harness.run(prepare(world, harness));
+      return world;
+    },
     reopen(world) {
-      if (state !== "forked") world.child = 0;
+      if (!state.endsWith("forked")) world.child = 0;
       world.seenByChild = -1;
+      world.answer = -1;
       world.hasEnded = false;
     },
     check(world, harness) {
@@ -297,7 +331,28 @@ function* use(harness: HmmHarness, { pfns }: HmmRange, pages: number): Task<void
   }
 }
 
+/** Makes a huge page of the block, and notes the answer. */
+export function* collapse(world: HugeWorld, { machine, mm }: HmmHarness): Task<void> {
+  const range = { startPage: START, endPage: START + HUGE_PAGES };
+  world.answer = yield* collapseRange(machine, mm, range);
+}
+
+/** The block is one huge page now, if the call says so. */
+export function requireCollapsed({ answer }: HugeWorld, { machine, mm }: HmmHarness): void {
+  const isHuge = isHugeAt(machine.memory, mm, START);
+  assert((answer === 0) === isHuge, `the collapse answered ${answer}, and it is ${isHuge}`);
+}
+
 /* What is broken. */
+
+/** Breaks U1 of mm/huge.ts: sets the bit without a look at the entries. */
+export function* collapseBlindly(world: HugeWorld, { machine, mm }: HmmHarness): Task<void> {
+  const { memory } = machine;
+  yield* mm.mmapLock.downWrite();
+  atomicOr(memory.words, midSlotOf(memory, mm.pgd, START), MID_HUGE);
+  yield* mm.mmapLock.upWrite();
+  world.answer = 0;
+}
 
 /** Breaks P2 of mm/pte.ts: other frames, and no notifier is called. */
 export function* replaceUnnotified(_world: HugeWorld, { machine, mm }: HmmHarness): Task<void> {
