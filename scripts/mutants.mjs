@@ -18,7 +18,7 @@ import { reviewed, staleReviews } from "./mutants/reviewed.mjs";
 import { judgeAll } from "./mutants/run.mjs";
 import { readSayings } from "./mutants/sayings.mjs";
 import { buildDigest, survey } from "./mutants/survey.mjs";
-import { countsOf, isSurvivor, renderTable } from "./mutants/table.mjs";
+import { FULL_SECONDS, countsOf, isSurvivor, renderTable } from "./mutants/table.mjs";
 
 /**
  * @typedef {import("./mutants/find.mjs").Mutant} Mutant
@@ -59,7 +59,7 @@ function readOptions() {
       tests: { type: "string", default: "survivors" },
       "test-seconds": { type: "string", default: "60" },
       most: { type: "string" },
-      seconds: { type: "string", default: "30" },
+      seconds: { type: "string", default: String(FULL_SECONDS) },
       survey: { type: "boolean", default: false },
       again: { type: "boolean", default: false },
       list: { type: "boolean", default: false },

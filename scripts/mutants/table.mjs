@@ -64,12 +64,27 @@ export function countsOf(rows, reviewed) {
     equivalent: equivalent.length,
     unreached: unreached.length,
     survivors: left.length - equivalent.length,
+    begun: left.filter(isBegun).length,
     /** Of those that can be noticed at all. */
     noticeable: judged.length - equivalent.length,
   };
 }
 
 /** @typedef {ReturnType<typeof countsOf>} Counts */
+
+/** What a whole run gives each mutant: the default of `--seconds`. */
+export const FULL_SECONDS = 30;
+
+/**
+ * Nobody has noticed it so far, but not all that may notice it was asked for as long as a whole run
+ * does.
+ *
+ * @param {Pick<Row, "judgement">} row
+ */
+function isBegun({ judgement }) {
+  const { answer, tried, of, seconds } = judgement?.check ?? NOT_RUN;
+  return answer === "silent" && tried < of && seconds < FULL_SECONDS;
+}
 
 const HEAD = `# Which checks notice a missing line
 
@@ -124,6 +139,16 @@ function survivorLine({ mutant, judgement }) {
   return `- ${place.replace(/:\d+$/, "")}, \`${own}\`, ${mutant.kind}: ${code(what)}: ${reach}`;
 }
 
+/** @param {Counts} all */
+function sumLine({ mutants, judged, timeOuts, begun }) {
+  const unknown = mutants - judged;
+  return [
+    `${timeOuts} of those noticed by \`hmm check\` were noticed by time-out.`,
+    `${begun} of those that nobody noticed had less than ${FULL_SECONDS} s of processor time so far.`,
+    ...(unknown === 0 ? [] : [`${unknown} have not been tried yet, or not since they changed.`]),
+  ].join(" ");
+}
+
 /**
  * @param {readonly Row[]} rows All mutants.
  * @param {Readonly<Record<string, string>>} reviewed
@@ -135,20 +160,20 @@ export function renderTable(rows, reviewed) {
   /** @param {string} start */
   const under = (start) =>
     rows.filter(({ mutant }) => mutant.module === start || mutant.module.startsWith(`${start}/`));
-  const unknown = all.mutants - all.judged;
   return [
     HEAD,
     "## By layer",
     "",
     "Percentages are of those that were tried and can be noticed: all but those listed below as",
     "equivalent. *Stale*: tried before its function, or what could notice it, was changed. One whose",
-    "function has changed does not count as tried; one that nobody noticed counts as a survivor.",
+    "function has changed does not count as tried. One that nobody has noticed counts as a survivor,",
+    "also if it is stale or was tried for a short time only.",
     "",
     ...COUNT_HEAD,
     ...layers.map((layer) => countRow(layer, countsOf(under(layer), reviewed))),
     countRow("**all**", all),
     "",
-    `${all.timeOuts} of those noticed by \`hmm check\` were noticed by time-out.${unknown === 0 ? "" : ` ${unknown} mutants have not been tried yet, so the percentages are of a sample.`}`,
+    sumLine(all),
     "",
     "## The kinds",
     "",
@@ -191,15 +216,15 @@ export function isSurvivor({ mutant, judgement }, reviewed) {
  */
 function kindLines(rows, reviewed) {
   const head = [
-    "| kind | what is done | why | mutants | by `hmm check` | by either |",
+    "| kind | what is done | why | tried | by `hmm check` | by either |",
     "| --- | --- | --- | ---: | ---: | ---: |",
   ];
   const lines = kinds.map(({ name, does, reason }) => {
-    const { mutants, check, tests, noticeable } = countsOf(
+    const { judged, check, tests, noticeable } = countsOf(
       rows.filter(({ mutant }) => mutant.kind === name),
       reviewed,
     );
-    return `| ${name} | ${does} | ${reason} | ${mutants} | ${percent(check, noticeable)} | ${percent(check + tests, noticeable)} |`;
+    return `| ${name} | ${does} | ${reason} | ${judged} | ${percent(check, noticeable)} | ${percent(check + tests, noticeable)} |`;
   });
   return [...head, ...lines];
 }

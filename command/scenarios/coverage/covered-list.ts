@@ -36,6 +36,7 @@ import { pinnedInPlace } from "./mm/pinned-in-place.ts";
 import { hugeCalls } from "./mm/huge-calls.ts";
 import { hugePages } from "./mm/huge-pages.ts";
 import { hugeSplits } from "./mm/huge-splits.ts";
+import { memoryUse } from "./mm/memory-use.ts";
 import { untouchedView } from "./mm/untouched-view.ts";
 import { manyInvalidations } from "./hmm/many-invalidations.ts";
 import { mirrorsBesideEachOther } from "./hmm/mirrors.ts";
@@ -156,6 +157,7 @@ export const covered: readonly Covered[] = [
   ...untouchedView,
   ...hugePages,
   ...hugeCalls,
+  ...memoryUse,
   ...hugeSplits,
   ...pinnedInPlace,
   ...manyInvalidations,
