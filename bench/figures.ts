@@ -411,4 +411,21 @@ export const figures: readonly Figure[] = [
       'Two devices, `memory: "private"` and `"ram"`, each with room for all pages and backups.',
     load: async () => (await import("./webgpu-chain.ts")).measureChain,
   },
+  {
+    name: "webgpu-backups",
+    title: "a kernel that stores to all of its pages, against the same without a way back",
+    bound: { kind: "at most", ratio: 1.3 },
+    method:
+      'In place over 8 MiB, all resident, `memory: "private"`: each dispatch copies the pages aside on the GPU. By hand: the fast pass of the same kernel through a page table, and a map of its verdict. For orientation, with `memory: "ram"`, where RAM has the backups, and what was stored is read back.',
+    load: async () => (await import("./webgpu-backups.ts")).measureBackups,
+  },
+  {
+    name: "webgpu-memory",
+    title:
+      "the host's memory while the WebGPU device works on data larger than its own, over the data",
+    bound: { kind: "at most", ratio: 1.2 },
+    method:
+      "256 MiB are read and changed through 16 MiB; the most that the process has had, less what it had before the data, when the device and all of its memory were there.",
+    load: async () => (await import("./webgpu-memory.ts")).measureHostMemory,
+  },
 ];

@@ -205,6 +205,14 @@ export const questions: readonly Question[] = [
         name: "webgpu-chain",
         means: "Several dispatches on the same data, where what they write stays on the GPU.",
       },
+      {
+        name: "webgpu-backups",
+        means: "What it costs that a pass over pages that stay on the GPU can be undone.",
+      },
+      {
+        name: "webgpu-memory",
+        means: "How much memory of the host it takes to work on data larger than the GPU's memory.",
+      },
     ],
   },
   {

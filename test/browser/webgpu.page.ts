@@ -39,3 +39,41 @@ pageTest("a kernel follows the page's pointers, within a budget", async () => {
   await device[Symbol.asyncDispose]();
   await space.dispose();
 });
+
+pageTest("private memory: pages stay on the GPU until the page's thread wants them", async () => {
+  const space = await AddressSpace.create({ ramBytes: 2 ** 22 });
+  const device = await WebGpuDevice.create(space, { memoryBytes: 64 * PAGE, memory: "private" });
+  const pages = 8;
+  const from = await space.mmap(pages * PAGE);
+  const code = `
+    @compute @workgroup_size(64) fn main(@builtin(global_invocation_id) id: vec3u) {
+      let p = ptr_at(arg_ptr(0), id.x, 4u);
+      store_u32(p, load_u32(p) + id.x);
+    }`;
+  const kernel = device.kernel({ code, entryPoint: "main" });
+  const groups = (pages * PAGE) / 256;
+  for (let i = 0; i < 3; i++) await kernel.dispatch(groups, { args: [from] });
+  checkEqual(device.statsSync().pagesReadBack, 0, "pages read back by then");
+  // It may not block: a load that takes too long is refused, and the page is there later.
+  const load = async (address: number): Promise<number> => {
+    for (let tries = 0; ; tries++) {
+      try {
+        return space.u32.load(address);
+      } catch (error) {
+        if (tries === 50 || (error as { code?: string }).code !== "EAGAIN") throw error;
+        await new Promise((resolve) => setTimeout(resolve, 100));
+      }
+    }
+  };
+  let wrong = 0;
+  for (let word = 0; word < pages * 1024; word += 97)
+    if ((await load(from + word * 4)) !== 3 * word) wrong++;
+  checkEqual(wrong, 0, "wrong words");
+  check(device.statsSync().pagesReadBack >= pages, "they came home from the GPU");
+  space.u32.store(from, 5);
+  await kernel.dispatch(groups, { args: [from] });
+  checkEqual(await load(from), 5, "what the CPU stored since");
+  await device[Symbol.asyncDispose]();
+  checkEqual(await load(from + 4), 4, "what the device had when it was disposed of");
+  await space.dispose();
+});

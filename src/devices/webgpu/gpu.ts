@@ -91,6 +91,8 @@ export interface Gpu {
   backUp(frames: readonly number[], slots: readonly number[]): void;
   /** And back. */
   restore(frames: readonly number[], slots: readonly number[]): void;
-  /** The pages of frames, in their order, as the last pass left them. */
+  /**
+   * The pages of frames, in their order, as the last pass left them. Valid until others are read.
+   */
   readFrames(frames: readonly number[]): Task<Uint8Array<ArrayBuffer> | Lost>;
 }

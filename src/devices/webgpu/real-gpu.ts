@@ -54,7 +54,7 @@ import {
 } from "./wgsl/layout.ts";
 
 /** Pages that are read back in one go. */
-const READ_PAGES = 4096;
+const READ_PAGES = 2048;
 /** Words of the control block's head. */
 const HEAD_WORDS = FAULT_LIST;
 
@@ -110,6 +110,8 @@ export class RealGpu implements Gpu {
   #group: GPUBindGroup | undefined;
   readonly #layout: GPUBindGroupLayout;
   readonly #flags: Uint32Array;
+  /** What readFrames answers: the host commits fresh memory page by page, which takes its time. */
+  #bytesRead = new Uint8Array(0);
 
   private constructor(options: RealGpuOptions) {
     const { device, isOwn, shape, rowFrames, slots, driver, answered } = options;
@@ -325,7 +327,9 @@ export class RealGpu implements Gpu {
   }
 
   *readFrames(frames: readonly number[]): Task<Uint8Array<ArrayBuffer> | Lost> {
-    const bytes = new Uint8Array(frames.length * PAGE_BYTES);
+    const length = frames.length * PAGE_BYTES;
+    if (this.#bytesRead.length < length) this.#bytesRead = new Uint8Array(length);
+    const bytes = this.#bytesRead.subarray(0, length);
     for (let first = 0; first < frames.length; first += READ_PAGES) {
       const part = frames.slice(first, first + READ_PAGES);
       const into = bytes.subarray(first * PAGE_BYTES);

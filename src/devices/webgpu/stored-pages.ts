@@ -22,6 +22,8 @@ import { DIRTY, FIRST_FRAME } from "./wgsl/layout.ts";
 export class StoredPages {
   readonly #parts: ChunkParts;
   readonly #counts: ChunkCounts;
+  /** What pages are undone with: scratch. */
+  #bytes = new Uint8Array(0);
 
   constructor(parts: ChunkParts, counts: ChunkCounts) {
     this.#parts = parts;
@@ -37,7 +39,9 @@ export class StoredPages {
     const dirty = privatePages?.restore(stored) ?? stored;
     if (dirty.length === 0) return true;
     const startMs = monotonicMs();
-    const bytes = new Uint8Array(dirty.length * PAGE_BYTES);
+    const length = dirty.length * PAGE_BYTES;
+    if (this.#bytes.length < length) this.#bytes = new Uint8Array(length);
+    const bytes = this.#bytes.subarray(0, length);
     const frames: number[] = [];
     yield* record.driverLock.lock();
     drainLog(record, pool.strike);
