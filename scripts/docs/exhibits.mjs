@@ -103,13 +103,14 @@ const CHAPTERS = [
   },
   {
     title: "Memory that moves",
-    text: "Pages move to a device and back, and huge pages as one. These bugs are of Linux's migration, pins and huge pages.",
+    text: "Pages move to a device and back, and huge pages as one. These bugs are of Linux's migration, pins, huge pages and exclusive access.",
     ids: [
       "moving/late-flush",
       "moving/no-reference",
       "moving/counted-references",
       "moving/pinned-fork",
       "moving/none-for-a-moment",
+      "moving/waits-unreferenced",
     ],
   },
 ];

@@ -45,6 +45,13 @@ const smallest: Readonly<Record<string, Smallest>> = {
     preemptions: 1,
     steps: 39,
   },
+  "moving/waits-unreferenced/before": {
+    kind: "use-after-free",
+    sites: ["other free frame", "one update frame lock"],
+    message: /^one uses frame lock, which other freed$/,
+    preemptions: 1,
+    steps: 82,
+  },
 };
 
 for (const { id, title, before, after } of movingExhibits) {

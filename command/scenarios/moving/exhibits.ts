@@ -6,6 +6,7 @@ import { lateFlush } from "./late-flush.ts";
 import { noReference } from "./no-reference.ts";
 import { noneForAMoment } from "./none-for-a-moment.ts";
 import { pinnedFork } from "./pinned-fork.ts";
+import { waitsUnreferenced } from "./waits-unreferenced.ts";
 
 export const movingExhibits: readonly Exhibit[] = [
   lateFlush,
@@ -13,4 +14,5 @@ export const movingExhibits: readonly Exhibit[] = [
   countedReferences,
   pinnedFork,
   noneForAMoment,
+  waitsUnreferenced,
 ];

@@ -30,16 +30,20 @@ interface Parts extends Own {
   /** The page is on the device at the beginning. Default false. */
   readonly isThere?: boolean;
   readonly prepare?: (harness: HmmHarness) => void;
+  /** After the page was put where it is. */
+  readonly prepareLast?: (harness: HmmHarness) => void;
 }
 
 /** A scenario about one page that is in RAM, or in a device's private memory. */
-export function moving({ isThere = false, prepare, ...own }: Parts): AnyScenario {
+export function moving({ isThere = false, prepare, prepareLast, ...own }: Parts): AnyScenario {
   return harnessScenario<MigrationWorld>({
     ...own,
     harness: MIGRATION_HARNESS,
     setup(harness) {
       prepare?.(harness);
-      return makeWorld(harness, DEVICE_PRIVATE, isThere);
+      const world = makeWorld(harness, DEVICE_PRIVATE, isThere);
+      prepareLast?.(harness);
+      return world;
     },
     reopen: forgetRun,
   });
@@ -50,16 +54,21 @@ export function entryIndex({ machine, mm }: HmmHarness): number {
   return pteIndex(leafOf(machine.memory, mm.pgd, PAGE), PAGE);
 }
 
+/** The fault of a page in private memory, or undefined: it is not there. */
+export function devicePageFault(harness: HmmHarness): Task<VmFault | undefined> {
+  return pageFaultOf(harness, KIND_DEVICE_PRIVATE);
+}
+
 /**
- * Reads the page's entry as a fault does: the fault, or undefined if the page is not in private
- * memory. Holding the mmap lock.
+ * Reads the page's entry as a fault does: the fault, or undefined if it is not of that kind.
+ * Holding the mmap lock.
  */
-export function* devicePageFault(harness: HmmHarness): Task<VmFault | undefined> {
+export function* pageFaultOf(harness: HmmHarness, kind: number): Task<VmFault | undefined> {
   const { machine, mm } = harness;
   const vma = vmaOf(machine.memory, mm, PAGE);
   const index = entryIndex(harness);
   yield* access(machine.memory, "read", index, 1, "pte");
   const pte = atomicLoad(machine.memory.words, index);
-  if (vma === undefined || pteKind(pte) !== KIND_DEVICE_PRIVATE) return undefined;
+  if (vma === undefined || pteKind(pte) !== kind) return undefined;
   return { machine, mm, vma, page: PAGE, isWrite: false, index, pte };
 }
