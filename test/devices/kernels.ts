@@ -142,3 +142,9 @@ export function sumOf(memory: TypedAccess, _item: number, args: readonly number[
   for (const page of pages) total += memory.u32.load(data + page * PAGE);
   memory.u32.store(target, total);
 }
+
+/** Stores to the first word of every `step`th page. */
+export function storeEach(memory: TypedAccess, _item: number, args: readonly number[]): void {
+  const [data, pages, step] = args as readonly [number, number, number];
+  for (let page = 0; page < pages; page += step) memory.u32.store(data + page * PAGE, page + 1001);
+}

@@ -66,6 +66,28 @@ for (const memory of ["private", "coherent"] as const) {
     assert.equal(space.statsSync().residentBytes, pages * PAGE);
   });
 
+  test(`${memory}: pages that a kernel stores to in order come together; others come alone`, async () => {
+    await using space = await AddressSpace.create({ ramBytes: 32 * MIB, debug: true });
+    await using device = await SoftwareDevice.create(space, { memoryBytes: 4 * MIB, memory });
+    const pages = 64;
+    const storeEach = device.kernel({ module: KERNELS, exportName: "storeEach" });
+    const take = async (step: number): Promise<{ own: number; faults: number }> => {
+      const address = await filled(space, pages);
+      const before = device.statsSync();
+      await storeEach.dispatch(1, { args: [address, pages, step] });
+      const shown = await device.snapshot(address, pages * PAGE);
+      const own = shown.filter((page) => page === "own-write").length;
+      const after = device.statsSync();
+      for (let i = 0; i < pages; i++)
+        assert.equal(space.u32.load(address + i * PAGE), i % step === 0 ? i + 1001 : i + 1);
+      return { own, faults: after.faults - before.faults };
+    };
+    assert.deepEqual(await take(4), { own: pages / 4, faults: pages / 4 });
+    const inOrder = await take(1);
+    assert.equal(inOrder.own, pages);
+    assert.ok(inOrder.faults < pages / 4, `${inOrder.faults} faults`);
+  });
+
   test(`${memory}: a fork has its own pages, and outlives the device`, async () => {
     await using space = await AddressSpace.create({ ramBytes: 32 * MIB, debug: true });
     const pages = 4;

@@ -27,15 +27,15 @@ import {
   type Task,
 } from "../../driver-interface.ts";
 import { ADVICE_ACCESSED_BY, ADVICE_NORMAL, isTaken } from "../policy/placement.ts";
-import { BLOCK_PAGES } from "../policy/prefetch.ts";
+import { BLOCK_PAGES, GROWN_PAGES } from "../policy/prefetch.ts";
 import { BlockService, blockOf } from "./block-service.ts";
 import { type ServedDevice, adviceTable } from "./device.ts";
 import type { DeviceRecord } from "./device-record.ts";
 import { count } from "./device-stats.ts";
-import { entryAllows } from "./device-table.ts";
+import { ENTRY_YOUNG, entryAllows, entryFrameNumber } from "./device-table.ts";
 import { FaultBatch } from "./fault-batch.ts";
 import { FaultRing } from "./fault-ring.ts";
-import { ownFrames, ownerOf } from "./own-memory.ts";
+import { ownFrames, ownRoomAhead, ownerOf } from "./own-memory.ts";
 import { moveOwnPages } from "./own-pages.ts";
 import {
   SERVED_BY_ANOTHER,
@@ -44,7 +44,14 @@ import {
   resignServiceOwner,
 } from "./service-owner.ts";
 import { SpanService, allocServiceRange, registerErrno } from "./span-service.ts";
-import { type Brought, type PageFailure, WANT_READ, WANT_REMOTE, WANT_WRITE } from "./wants.ts";
+import {
+  type Brought,
+  type PageFailure,
+  WANT_PREFETCH,
+  WANT_READ,
+  WANT_REMOTE,
+  WANT_WRITE,
+} from "./wants.ts";
 
 /** Makes the service of spans; tests pass broken ones. */
 export type SpanServiceClass = new (
@@ -242,9 +249,9 @@ export class FaultService {
 
   /**
    * Of the batch's faults from index `first` to `end` those pages move to the device's own memory
-   * that its policy wants there, but for `stayPage`. What cannot be moved is served where it is. A
-   * batch takes half of the memory at most, as B4 says of copies. Returns the pages that are not to
-   * be copied.
+   * that its policy wants there, but for `stayPage`, and what is behind them (`#pagesAhead`). What
+   * cannot be moved is served where it is. A batch takes half of the memory at most, as B4 says of
+   * copies. Returns the pages that are not to be copied.
    */
   *#placePages(first: number, end: number, stayPage: number): Task<ReadonlySet<number>> {
     const { record, table, thrash } = this.device;
@@ -253,6 +260,7 @@ export class FaultService {
     const known = adviceTable(this.device);
     if (record.ownType === 0 && known === undefined) return staying;
     const { driverLock } = table;
+    const room = record.ownType === 0 ? 0 : yield* ownRoomAhead(record);
     yield* driverLock.lock();
     for (let i = first; i < end; i++) {
       const page = this.#batch.pageAt(i);
@@ -262,16 +270,53 @@ export class FaultService {
       const isWanted = record.ownType !== 0 && taken.length < this.#takesLeft && page !== stayPage;
       if (isWanted && isTaken(advice, isWrite, thrash.isThrashing(page))) taken.push(page);
     }
-    yield* driverLock.unlock();
     this.#takesLeft -= taken.length;
+    const isNear = (page: number): boolean => known?.of(page) !== ADVICE_ACCESSED_BY;
+    const ahead = this.#pagesAhead(taken, Math.min(room, this.#takesLeft), isNear);
+    yield* driverLock.unlock();
+    this.#takesLeft -= ahead.size;
     for (let i = 0; i < taken.length;) {
       const page = taken[i]!;
-      let last = i + 1;
-      while (last < taken.length && taken[last] === page + (last - i)) last++;
-      yield* moveOwnPages(this.device, page, page + (last - i), true);
+      let [last, endPage] = [i + 1, page + 1];
+      for (; ahead.has(endPage) || taken[last] === endPage; endPage++)
+        if (taken[last] === endPage) last++;
+      yield* moveOwnPages(this.device, page, endPage, true);
       i = last;
     }
+    for (const page of ahead) this.#block.want(page, WANT_PREFETCH);
     return staying;
+  }
+
+  /**
+   * Pages that move together with those that are `taken`, which ascend, at most `room`: where the
+   * device goes on behind pages that it uses, the rest of the same 64 KiB. Not those around a page
+   * that it takes at random: what it does not use would come back one by one, as the CPU touches
+   * it. Holding the driver lock.
+   */
+  #pagesAhead(
+    taken: readonly number[],
+    room: number,
+    mayMove: (page: number) => boolean,
+  ): ReadonlySet<number> {
+    const { table, thrash } = this.device;
+    const ahead = new Set<number>();
+    for (const [i, page] of taken.entries()) {
+      if (taken[i - 1] !== page - 1 && !this.#isUsed(page - 1)) continue;
+      for (let next = page + 1; next % GROWN_PAGES !== 0 && ahead.size < room; next++) {
+        if (next === taken[i + 1]) break;
+        if (table.entryOf(next) === 0 && !thrash.isThrashing(next) && mayMove(next))
+          ahead.add(next);
+        else break;
+      }
+    }
+    return ahead;
+  }
+
+  /** Whether the page is in the device's own memory, and in use there (own-pages.ts). */
+  #isUsed(page: number): boolean {
+    const { machine, table } = this.device;
+    const entry = page < 0 ? 0 : table.entryOf(page);
+    return (entry & ENTRY_YOUNG) !== 0 && entryFrameNumber(entry) >= machine.ram.ownEndPfn;
   }
 
   /**

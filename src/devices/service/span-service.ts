@@ -371,9 +371,11 @@ export class SpanService {
       else this.#copiesLeft--;
       return;
     }
-    if ((entry & ENTRY_PRESENT) === 0 || want === WANT_PREFETCH) return;
+    if ((entry & ENTRY_PRESENT) === 0) return;
+    if (want === WANT_PREFETCH && !this.#isOwn(entry)) return;
     if (this.#copyable[i] === 1) return; // no frame was left: it faults again
     if (old !== 0 && want !== WANT_WRITE) return;
+    if (want === WANT_PREFETCH) count(record, "prefetched");
     // A page with a copy cannot be written (P1): making it writable notifies the device, which
     // drops the copy first.
     assert((old & ENTRY_LOCAL) === 0, "a page that may be written has a copy on the device");
