@@ -35,6 +35,7 @@ import {
   type Machine,
   type Task,
 } from "../../driver-interface.ts";
+import { GROWN_PAGES } from "../policy/prefetch.ts";
 import { DeviceRecord, OWN_CHUNKS_MAX } from "./device-record.ts";
 
 /** Most bytes of pages that are a device's own. */
@@ -94,10 +95,14 @@ export function ownFrames(record: DeviceRecord): number {
   return chunksOf(record).reduce((frames, { pages }) => frames + pages, 0);
 }
 
-/** How many frames may be taken for pages that nobody has asked for: a quarter of the free ones. */
+/**
+ * How many frames may be taken for pages that nobody has asked for: a quarter of the free ones, and
+ * none where that is less than 64 KiB.
+ */
 export function* ownRoomAhead(record: DeviceRecord): Task<number> {
   const { total, used } = yield* ownUsage(record);
-  return Math.floor((total - used) / 4);
+  const room = Math.floor((total - used) / 4);
+  return room < GROWN_PAGES ? 0 : room;
 }
 
 /** A free frame with one reference, or 0. */
