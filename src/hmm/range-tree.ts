@@ -56,6 +56,7 @@ export function overlappingRanges(hmm: Hmm, startPage: number, endPage: number):
   return found;
 }
 
+/** Only where ranges on both sides of a node may have such pages does it call itself. */
 function collect(
   memory: SharedMemory,
   root: number,
@@ -63,9 +64,15 @@ function collect(
   endPage: number,
   found: number[],
 ): void {
-  for (let at = root; tree.highestOf(memory, at) > startPage; at = RIGHT.load(memory, at)) {
-    collect(memory, LEFT.load(memory, at), startPage, endPage, found);
-    if (START.load(memory, at) >= endPage) return;
+  for (let at = root; tree.highestOf(memory, at) > startPage;) {
+    const left = LEFT.load(memory, at);
+    if (START.load(memory, at) >= endPage) {
+      at = left;
+      continue;
+    }
+    if (tree.highestOf(memory, left) > startPage)
+      collect(memory, left, startPage, endPage, found);
     if (END.load(memory, at) > startPage) found.push(at);
+    at = RIGHT.load(memory, at);
   }
 }

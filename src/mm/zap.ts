@@ -22,11 +22,12 @@ import {
 import {
   mmuNotifierInvalidateRangeEnd,
   mmuNotifierInvalidateRangeStart,
+  noteInvalidationOf,
 } from "../notifier/mmu-notifier.ts";
 import type { Machine } from "../memory/machine.ts";
 import { exchangeNoted } from "../sync/atomics.ts";
 import type { Errno } from "../sync/errno.ts";
-import type { Task } from "../sync/tasks/task.ts";
+import { type Task, doneNumber } from "../sync/tasks/task.ts";
 import { beginHalfDone, beginWatched, endHalfDone } from "./half-done.ts";
 import { HUGE_PAGES, clearHuge } from "./huge.ts";
 import {
@@ -42,9 +43,13 @@ import type { Mm } from "./mm-struct.ts";
 import {
   LEAF_WORDS,
   type LeafVisitor,
+  MID_HUGE,
   TASK_SIZE_PAGES,
   forEachLeaf,
   freeEmptyLeaves,
+  leafIn,
+  midEntryOf,
+  nextLeafPage,
   pteIndex,
   wordAt,
 } from "../mmu/radix-table.ts";
@@ -94,23 +99,34 @@ interface LeafPart {
 }
 
 /**
- * Clears the range's entries and gives the frames back, inside an invalidation. Holding the mmap
- * lock; for reading is enough, because faults change entries by compare-and-swap. Or `isAlone`: no
- * other task reaches the entries, so clearing them is no scheduling point.
+ * Clears the range's entries and gives the frames back, inside an invalidation. The result is 0.
+ * Holding the mmap lock; for reading is enough, because faults change entries by compare-and-swap.
+ * Most ranges lie within one leaf: then there is nothing to begin where nobody has touched it.
+ *
+ * @stepped page table
  */
-function* clearRange(
+function clearRange(machine: Machine, mm: Mm, startPage: number, endPage: number): Task<Errno> {
+  if (endPage > nextLeafPage(startPage)) return clearLeaves(machine, mm, startPage, endPage, false);
+  const entry = midEntryOf(machine.memory, mm.pgd, startPage);
+  if (entry === 0) return doneNumber(0);
+  const isHuge = (entry & MID_HUGE) !== 0;
+  const index = pteIndex(leafIn(entry), startPage);
+  return clearLeaf(machine, mm, { startPage, endPage, index, isHuge, isAlone: false });
+}
+
+/** `isAlone`: no other task reaches the entries, so clearing them is no scheduling point. */
+function clearLeaves(
   machine: Machine,
   mm: Mm,
   startPage: number,
   endPage: number,
-  isAlone: boolean = false,
-): Task<void> {
-  const { memory } = machine;
+  isAlone: boolean,
+): Task<Errno> {
   const visit: LeafVisitor = (leaf, first, end, isHuge) => {
     const part = { startPage: first, endPage: end, index: pteIndex(leaf, first), isHuge, isAlone };
     return clearLeaf(machine, mm, part);
   };
-  yield* forEachLeaf(memory, mm.pgd, startPage, endPage, visit, isAlone);
+  return forEachLeaf(machine.memory, mm.pgd, startPage, endPage, visit, isAlone);
 }
 
 /** Returns 0: the next leaf is to be visited. */
@@ -172,19 +188,33 @@ function* clearHugeEntries(
  * too (EVENT_UNMAP), else at least for reading. EAGAIN only if not blockable; then nothing has
  * changed. With `keepsTables`, tables stay that are empty then: the caller fills them, and must not
  * fail.
+ *
+ * @stepped page table
  */
-export function* zapRange(
+export function zapRange(
   machine: Machine,
   mm: Mm,
   range: InvalidateRange,
   keepsTables: boolean = false,
 ): Task<Errno> {
+  const freesTables = range.event === EVENT_UNMAP && !keepsTables && hasWholeLeaf(range);
+  if (freesTables || !mm.notifiers.isEmptyFast()) return zapTold(machine, mm, range, freesTables);
+  noteInvalidationOf(range);
+  return clearRange(machine, mm, range.startPage, range.endPage);
+}
+
+/** The same if any notifier is to be told, or tables become free. */
+function* zapTold(
+  machine: Machine,
+  mm: Mm,
+  range: InvalidateRange,
+  freesTables: boolean,
+): Task<Errno> {
   const isWatched = beginWatched(mm);
   const answer = yield* mmuNotifierInvalidateRangeStart(machine, range);
   if (answer === 0) {
     yield* clearRange(machine, mm, range.startPage, range.endPage);
-    if (range.event === EVENT_UNMAP && !keepsTables && hasWholeLeaf(range))
-      yield* freeLeaves(machine, mm, range);
+    if (freesTables) yield* freeLeaves(machine, mm, range);
     yield* mmuNotifierInvalidateRangeEnd(machine, range);
   }
   if (isWatched) endHalfDone(mm);
@@ -210,20 +240,17 @@ function hasWholeLeaf({ startPage, endPage }: InvalidateRange): boolean {
  * would have to wait; then nothing has changed. Linux: `__oom_reap_task_mm`. Holding the mmap lock
  * at least for reading.
  */
-export function zapNonBlocking(
+export function* zapNonBlocking(
   machine: Machine,
   mm: Mm,
   startPage: number,
   endPage: number,
 ): Task<Errno> {
-  return zapRange(
-    machine,
-    mm,
-    invalidateRange(mm, startPage, endPage, EVENT_CLEAR, { blockable: false }),
-  );
+  const range = invalidateRange(mm, startPage, endPage, EVENT_CLEAR, { blockable: false });
+  return yield* zapRange(machine, mm, range);
 }
 
 /** Exit: everything. No notifier is left to call. */
-export function zapEverything(machine: Machine, mm: Mm): Task<void> {
-  return clearRange(machine, mm, 0, TASK_SIZE_PAGES, true);
+export function zapEverything(machine: Machine, mm: Mm): Task<Errno> {
+  return clearLeaves(machine, mm, 0, TASK_SIZE_PAGES, true);
 }

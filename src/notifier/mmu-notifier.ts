@@ -162,8 +162,13 @@ export function mmuNotifierInvalidateRangeStart(
   machine: Machine,
   range: InvalidateRange,
 ): Task<Errno> {
-  range.counters.add(INVALIDATIONS);
+  noteInvalidationOf(range);
   return range.subscriptions.isEmptyFast() ? doneNumber(0) : startAll(machine, range);
+}
+
+/** Of an invalidation that no notifier is told of: all of its start, and there is no end. */
+export function noteInvalidationOf({ counters }: InvalidateRange): void {
+  counters.add(INVALIDATIONS);
 }
 
 function* startAll(machine: Machine, range: InvalidateRange): Task<Errno> {

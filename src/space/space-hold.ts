@@ -127,7 +127,12 @@ export class SpaceHold implements TaskRunner {
   runSync<T>(syscall: Syscall, makeTask: () => Task<T>): T {
     this.requireOpen(syscall);
     requireBlocking(syscall);
-    return runBlocking(this.#memory, this.#counted(makeTask()), syscall);
+    this.#inside++;
+    try {
+      return runBlocking(this.#memory, makeTask(), syscall, stopIfLockIsHeld);
+    } finally {
+      this.#leave();
+    }
   }
 
   /**
@@ -199,10 +204,14 @@ export class SpaceHold implements TaskRunner {
       stopIfLockIsHeld(this.#memory, error);
       throw error;
     } finally {
-      this.#inside--;
-      // Not from in here: this task is still running.
-      if (this.#inside === 0 && this.#onEmpty !== undefined) queueMicrotask(this.#onEmpty);
+      this.#leave();
     }
+  }
+
+  #leave(): void {
+    this.#inside--;
+    // Not from in here: the task may still be running.
+    if (this.#inside === 0 && this.#onEmpty !== undefined) queueMicrotask(this.#onEmpty);
   }
 }
 

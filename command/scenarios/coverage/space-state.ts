@@ -21,7 +21,7 @@ import {
   ptePfn,
 } from "../../../src/mm/pte.ts";
 import { PageCache, cacheEntryPfn } from "../../../src/mm/vma/page-cache.ts";
-import { isBeyondSource } from "../../../src/mm/vma/vma-map.ts";
+import { isBeyondSource } from "../../../src/mm/vma/vma-source.ts";
 import {
   VM_BUFFER,
   VM_READ,

@@ -101,6 +101,7 @@ const LIVE = undoField(CacheRecord, "live");
 const FIRST_FREE = undoField(Slab, "firstFree");
 const CARVED = undoField(Slab, "carved");
 const SLAB_LIVE = undoField(Slab, "live");
+const CACHE = Slab.plain("cache");
 
 /** Where the first object lies in its slab. Even, and so is the stride: so are all objects. */
 const FIRST_SLOT: number = Math.ceil((Slab.sizeWords + HEADER_WORDS) / 2) * 2;
@@ -188,7 +189,7 @@ export class SlabCache {
   allocNow(kind: number = 0): number {
     if (this.#lock.tryLock() !== DONE_TRUE) return 0;
     const slabAt = this.#record.partial.first();
-    const at = slabAt === 0 ? 0 : this.#take(Slab.at(this.memory, slabAt), kind);
+    const at = slabAt === 0 ? 0 : this.#take(slabAt, kind);
     this.#lock.unlock();
     if (at !== 0) this.#clear(at);
     return at;
@@ -199,10 +200,12 @@ export class SlabCache {
    * nothing has changed. Only in REAL mode, as `allocNow`.
    */
   freeNow(at: number, slot: number = -1): boolean {
+    const { memory } = this;
     const slab = this.#slabOf(at);
-    if (slab.live === 1 || this.#lock.tryLock() !== DONE_TRUE) return false;
+    if (SLAB_LIVE.load(memory, slab) === 1 || this.#lock.tryLock() !== DONE_TRUE) return false;
     const isPut =
-      slab.live > 1 && this.memory.words[at - HEADER_WORDS] === (this.info.tag | HEADER_LIVE);
+      SLAB_LIVE.load(memory, slab) > 1 &&
+      memory.words[at - HEADER_WORDS] === (this.info.tag | HEADER_LIVE);
     if (isPut) this.#put(slab, at, slot);
     this.#lock.unlock();
     return isPut;
@@ -216,7 +219,7 @@ export class SlabCache {
     const { memory, info } = this;
     yield* this.#lock.lock();
     const slabAt = this.#record.partial.first() || (yield* this.#newSlab());
-    const at = slabAt === 0 ? 0 : this.#take(Slab.at(memory, slabAt), kind);
+    const at = slabAt === 0 ? 0 : this.#take(slabAt, kind);
     yield* this.#lock.unlock();
     if (at === 0) return 0;
     yield* access(memory, "alloc", at, info.sizeWords, info.name);
@@ -244,7 +247,7 @@ export class SlabCache {
     const emptied = isLive && this.#put(slab, at, slot);
     yield* this.#lock.unlock();
     if (!isLive) throwBadObject(info.name, info.tag, at, header, "free");
-    if (emptied) yield* this.#pages.free(slab.at / HEAP_PAGE_WORDS, this.#shape.slabOrder);
+    if (emptied) yield* this.#pages.free(slab / HEAP_PAGE_WORDS, this.#shape.slabOrder);
   }
 
   /**
@@ -284,27 +287,28 @@ export class SlabCache {
   }
 
   /** A slot of a slab that has one. Holding slabLock. */
-  #take(slab: Slab, kind: number): number {
+  #take(slab: number, kind: number): number {
     // Another thread may have grown the heap: the slab may reach beyond the end of this thread's
     // view.
-    this.memory.ensure(slab.at + HEAP_PAGE_WORDS * 2 ** this.#shape.slabOrder);
+    this.memory.ensure(slab + HEAP_PAGE_WORDS * 2 ** this.#shape.slabOrder);
     const { memory } = this;
     const record = this.#record;
-    const { live, carved } = slab;
-    let at = slab.firstFree;
+    const live = SLAB_LIVE.load(memory, slab);
+    let at = FIRST_FREE.load(memory, slab);
     this.#beginChange();
     if (at === 0) {
-      at = slab.at + FIRST_SLOT + carved * this.#shape.strideWords;
-      CARVED.store(memory, slab.at, carved + 1);
+      const carved = CARVED.load(memory, slab);
+      at = slab + FIRST_SLOT + carved * this.#shape.strideWords;
+      CARVED.store(memory, slab, carved + 1);
     } else {
-      FIRST_FREE.store(memory, slab.at, memory.words[at]! ^ POISON_FREE);
+      FIRST_FREE.store(memory, slab, memory.words[at]! ^ POISON_FREE);
       if (memory.debug) this.#checkPoison(at);
     }
     undoStore(memory, this.#lock.at, at - HEADER_WORDS, this.info.tag | HEADER_LIVE);
     if (live === 0) EMPTY_SLABS.store(memory, record.at, record.emptySlabs - 1);
-    SLAB_LIVE.store(memory, slab.at, live + 1);
+    SLAB_LIVE.store(memory, slab, live + 1);
     LIVE.store(memory, record.at, record.live + 1);
-    if (live + 1 === this.#shape.slotsPerSlab) slab.node.del(this.#lock.at);
+    if (live + 1 === this.#shape.slotsPerSlab) Slab.at(memory, slab).node.del(this.#lock.at);
     if (kind !== 0) {
       // Whoever gives back what a dead thread had reads the object: its contents come first.
       undoStore(memory, this.#lock.at, at, 0);
@@ -318,24 +322,25 @@ export class SlabCache {
    * Returns true when the slab became empty and was removed from the cache: the caller frees its
    * pages. Holding slabLock.
    */
-  #put(slab: Slab, at: number, slot: number): boolean {
+  #put(slab: number, at: number, slot: number): boolean {
     const { memory } = this;
     const record = this.#record;
     const lock = this.#lock.at;
-    const { live } = slab;
+    const live = SLAB_LIVE.load(memory, slab);
     this.#beginChange();
     if (slot >= 0) removeResourceUnder(memory, lock, slot);
     undoStore(memory, lock, at - HEADER_WORDS, this.info.tag | HEADER_FREE);
-    undoStore(memory, lock, at, slab.firstFree ^ POISON_FREE);
-    FIRST_FREE.store(memory, slab.at, at);
-    if (live === this.#shape.slotsPerSlab) record.partial.add(slab.node, lock);
-    SLAB_LIVE.store(memory, slab.at, live - 1);
+    undoStore(memory, lock, at, FIRST_FREE.load(memory, slab) ^ POISON_FREE);
+    FIRST_FREE.store(memory, slab, at);
+    if (live === this.#shape.slotsPerSlab)
+      record.partial.add(Slab.at(memory, slab).node, lock);
+    SLAB_LIVE.store(memory, slab, live - 1);
     LIVE.store(memory, record.at, record.live - 1);
     let isEmpty = false;
     if (live === 1) {
       EMPTY_SLABS.store(memory, record.at, record.emptySlabs + 1);
       isEmpty = record.emptySlabs > 1;
-      if (isEmpty) dropSlab(record, slab);
+      if (isEmpty) dropSlab(record, Slab.at(memory, slab));
     }
     this.#poison(at);
     return isEmpty;
@@ -379,16 +384,15 @@ export class SlabCache {
   }
 
   /**
-   * The slab of a pointer that was passed to `free`. Throws when the pointer lies in no slab of
-   * this cache, or not at the start of a slot.
+   * The pointer of the slab of a pointer that was passed to `free`. Throws when that lies in no slab
+   * of this cache, or not at the start of a slot.
    */
-  #slabOf(at: number): Slab {
+  #slabOf(at: number): number {
     const page = Math.floor(at / HEAP_PAGE_WORDS);
     const kind = this.#pages.kindOf(page);
     if (kind === KIND_SLAB || kind === KIND_TAIL) {
       this.memory.ensure(at + this.info.sizeWords);
       const slabAt = this.#pages.ownerOf(page) * HEAP_PAGE_WORDS;
-      const slab = Slab.at(this.memory, slabAt);
       const offset = at - slabAt - FIRST_SLOT;
       // Without slabLock: it only rises, so every slot that was ever allocated is below it.
       const carved = atomicLoad(this.memory.words, slabAt + Slab.offset.carved);
@@ -396,7 +400,7 @@ export class SlabCache {
         offset >= 0 &&
         offset % this.#shape.strideWords === 0 &&
         offset / this.#shape.strideWords < carved;
-      if (slab.cache === this.#record.at && isSlot) return slab;
+      if (CACHE.load(this.memory, slabAt) === this.#record.at && isSlot) return slabAt;
     }
     return bug(
       `Cannot free ${this.info.name} at ${formatPointer(at)}: it is no object of this cache; it was freed already, or the pointer is foreign`,

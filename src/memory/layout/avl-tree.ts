@@ -139,12 +139,11 @@ export class AvlTree {
   #settle(memory: SharedMemory, at: number, left: number, right: number, height: number): boolean {
     const sides = Math.max(this.highestOf(memory, left), this.highestOf(memory, right));
     const highest = Math.max(this.#shape.ownNumber(memory, at), sides);
-    const isSame =
-      height === this.#height.load(memory, at) && highest === this.#highest.load(memory, at);
-    if (isSame) return false;
-    this.#height.store(memory, at, height);
-    this.#highest.store(memory, at, highest);
-    return true;
+    const isHeight = height === this.#height.load(memory, at);
+    const isHighest = highest === this.#highest.load(memory, at);
+    if (!isHeight) this.#height.store(memory, at, height);
+    if (!isHighest) this.#highest.store(memory, at, highest);
+    return !isHeight || !isHighest;
   }
 
   #rotateRight(memory: SharedMemory, at: number): number {

@@ -348,7 +348,7 @@ export function struct<T extends StructView>(
       const { offset, kind } = infos.find((info) => info.name === field)!; // a name of the table
       if (kind !== "u32" && kind !== "pointer")
         bug(`Cannot access ${name}.${field} as a plain word: its kind is ${kind}; use a view`);
-      return plainField(declared, offset, `${name}.${field}`);
+      return new PlainWord(declared, offset, `${name}.${field}`);
     },
     containerOf(fieldPointer, field) {
       return fieldPointer - declared.offset[field];
@@ -358,26 +358,41 @@ export function struct<T extends StructView>(
   return declared;
 }
 
-/** S4. A memory that is checked or watched has either `debug` or `plainWatch`. */
-function plainField(info: StructInfo, offset: number, label: string): PlainField {
-  const { sizeWords } = info;
-  const check = (memory: SharedMemory, at: number, isStore: boolean): void => {
-    if (at === 0) bug(`Cannot use ${info.name} at null: check the pointer before using it`);
-    if (memory.debug) checkLive(memory, info, at);
-    memory.plainWatch?.note(at + offset, isStore, label);
-  };
-  return {
-    load(memory, at) {
-      if (at + sizeWords > memory.words.length) memory.ensure(at + sizeWords);
-      if (memory.debug || memory.plainWatch !== undefined) check(memory, at, false);
-      return memory.words[at + offset]! >>> 0;
-    },
-    store(memory, at, value) {
-      if (at + sizeWords > memory.words.length) memory.ensure(at + sizeWords);
-      if (memory.debug || memory.plainWatch !== undefined) check(memory, at, true);
-      memory.words[at + offset] = value;
-    },
-  };
+/**
+ * S4. A memory that is checked or watched has either `debug` or `plainWatch`. A class, and no
+ * functions made for each field: those V8 does not put into the loops that call them.
+ */
+class PlainWord implements PlainField {
+  readonly #info: StructInfo;
+  readonly #offset: number;
+  readonly #sizeWords: number;
+  readonly #label: string;
+
+  constructor(info: StructInfo, offset: number, label: string) {
+    this.#info = info;
+    this.#offset = offset;
+    this.#sizeWords = info.sizeWords;
+    this.#label = label;
+  }
+
+  load(memory: SharedMemory, at: number): number {
+    if (at + this.#sizeWords > memory.words.length) memory.ensure(at + this.#sizeWords);
+    if (memory.debug || memory.plainWatch !== undefined) this.#check(memory, at, false);
+    return memory.words[at + this.#offset]! >>> 0;
+  }
+
+  store(memory: SharedMemory, at: number, value: number): void {
+    if (at + this.#sizeWords > memory.words.length) memory.ensure(at + this.#sizeWords);
+    if (memory.debug || memory.plainWatch !== undefined) this.#check(memory, at, true);
+    memory.words[at + this.#offset] = value;
+  }
+
+  #check(memory: SharedMemory, at: number, isStore: boolean): void {
+    const { name } = this.#info;
+    if (at === 0) bug(`Cannot use ${name} at null: check the pointer before using it`);
+    if (memory.debug) checkLive(memory, this.#info, at);
+    memory.plainWatch?.note(at + this.#offset, isStore, this.#label);
+  }
 }
 
 type ViewClass = new (memory: SharedMemory, at: number) => Parts;

@@ -5,21 +5,33 @@
  * waits for nothing before the change is made.
  */
 
+import type { SharedMemory } from "../../sync/shared-memory.ts";
 import { noteUndo } from "../../sync/words/undo-log.ts";
 import type { PlainField, Struct, StructView } from "./struct.ts";
+
+class UndoWord implements PlainField {
+  readonly #plain: PlainField;
+  readonly #offset: number;
+
+  constructor(plain: PlainField, offset: number) {
+    this.#plain = plain;
+    this.#offset = offset;
+  }
+
+  load(memory: SharedMemory, at: number): number {
+    return this.#plain.load(memory, at);
+  }
+
+  store(memory: SharedMemory, at: number, value: number): void {
+    noteUndo(memory, memory.undoLock, at + this.#offset, this.#plain.load(memory, at) | 0);
+    this.#plain.store(memory, at, value);
+  }
+}
 
 /** The field as a plain word, of which each store can be undone. */
 export function undoField<T extends StructView>(
   info: Struct<T>,
   name: Parameters<Struct<T>["plain"]>[0],
 ): PlainField {
-  const plain = info.plain(name);
-  const offset = info.offset[name];
-  return {
-    load: (memory, at) => plain.load(memory, at),
-    store(memory, at, value) {
-      noteUndo(memory, memory.undoLock, at + offset, plain.load(memory, at) | 0);
-      plain.store(memory, at, value);
-    },
-  };
+  return new UndoWord(info.plain(name), info.offset[name]);
 }

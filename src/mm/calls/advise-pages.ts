@@ -13,8 +13,9 @@ import { VM_BACKED, VM_BUFFER, VM_HUGETLB, VM_SHARED, type VmaPart } from "../vm
 import { zapRange } from "../zap.ts";
 
 /** MADV_DONTNEED. */
-export function dropPages(machine: Machine, mm: Mm, part: VmaPart): Task<Errno> {
-  return zapRange(machine, mm, invalidateRange(mm, part.startPage, part.endPage, EVENT_CLEAR));
+export function* dropPages(machine: Machine, mm: Mm, part: VmaPart): Task<Errno> {
+  const range = invalidateRange(mm, part.startPage, part.endPage, EVENT_CLEAR);
+  return yield* zapRange(machine, mm, range);
 }
 
 /**

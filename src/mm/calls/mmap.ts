@@ -14,17 +14,9 @@ import { mmapWriteLock } from "../migration.ts";
 import type { Mm } from "../mm-struct.ts";
 import { PAGE_BYTES } from "../pte.ts";
 import { cacheCreate } from "../vma/page-cache.ts";
-import {
-  allocVma,
-  countWith,
-  dropSource,
-  freeVma,
-  getSource,
-  insertSpareVma,
-  insertVma,
-  isReadOnlySource,
-  listSpace,
-} from "../vma/vma-map.ts";
+import { allocVma, freeVma, spareOf } from "../vma/vma-link.ts";
+import { countWith, insertSpareVma, insertVma } from "../vma/vma-map.ts";
+import { dropSource, getSource, isReadOnlySource, listSpace } from "../vma/vma-source.ts";
 import { wantsHuge } from "../vma/huge-vma.ts";
 import { FIRST_PAGE, findAlignedArea, findFreeArea } from "../vma/vma-tree.ts";
 import {
@@ -198,8 +190,8 @@ function* populateNow(
  */
 function* replaceRange(machine: Machine, mm: Mm, range: PageRange, kind: VmaKind): Task<Errno> {
   const isAllowed = countWith(machine.memory, mm, range, kind) <= mm.limitVmas;
-  const spare = isAllowed ? yield* allocVma(machine) : undefined;
-  const isSpare = spare !== undefined && spare.at !== 0;
+  const spare = spareOf(machine, isAllowed ? yield* allocVma(machine) : 0);
+  const isSpare = spare.at !== 0;
   const result = !isSpare ? ENOMEM : yield* munmapLocked(machine, mm, range);
   if (result === 0 && isSpare) {
     yield* insertSpareVma(machine, mm, range, kind, spare);

@@ -47,15 +47,12 @@ import {
   type SpareVma,
   allocVma,
   freeVma,
-  getSource,
   linkVma,
-  mergeVmas,
   relocateVma,
-  splitAround,
-  splitAtBoth,
-  splitVmaAt,
-  flushPlace,
-} from "../vma/vma-map.ts";
+  spareOf,
+} from "../vma/vma-link.ts";
+import { getSource, flushPlace } from "../vma/vma-source.ts";
+import { mergeVmas, splitAround, splitAtBoth, splitVmaAt } from "../vma/vma-map.ts";
 import { findFreeArea } from "../vma/vma-tree.ts";
 import { type PageRange, kindAt, mappedPagesIn, partsIn, vmaOf } from "../vma/vma.ts";
 import { unmapSplit } from "./munmap.ts";
@@ -159,7 +156,7 @@ function* prepare(machine: Machine, mm: Mm, move: Move, spares: SpareVma[]): Tas
   if (keepsOld) {
     if (mm.vmaCount + pieces.length > mm.limitVmas) return ENOMEM;
     while (spares.length < pieces.length) {
-      const spare = yield* allocVma(machine);
+      const spare = spareOf(machine, yield* allocVma(machine));
       if (spare.at === 0) return ENOMEM;
       spares.push(spare);
     }

@@ -41,7 +41,8 @@ import {
 } from "../pte.ts";
 import { cutsHuge } from "../vma/huge-vma.ts";
 import { changeFlags } from "../vma/vma-flags.ts";
-import { isReadOnlySource, mergeVmas } from "../vma/vma-map.ts";
+import { isReadOnlySource } from "../vma/vma-source.ts";
+import { mergeVmas } from "../vma/vma-map.ts";
 import {
   type PageRange,
   VM_BACKED,

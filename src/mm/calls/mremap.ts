@@ -15,7 +15,8 @@ import type { Mm } from "../mm-struct.ts";
 import { PAGE_BYTES } from "../pte.ts";
 import { overlapsHold } from "../view/view-hold.ts";
 import { cutsHuge } from "../vma/huge-vma.ts";
-import { getSource, insertVma } from "../vma/vma-map.ts";
+import { getSource } from "../vma/vma-source.ts";
+import { insertVma } from "../vma/vma-map.ts";
 import {
   type PageRange,
   VM_HUGETLB,

@@ -32,7 +32,7 @@ import {
 } from "../../mmu/radix-table.ts";
 import { PTE_PRESENT, PTE_WRITE, ZERO_PFN, holdsFrame, isAccessible, ptePfn } from "../pte.ts";
 import { beginSizeWait, beginWait, bringIn } from "../source/bring-in.ts";
-import { isBeyondSource } from "../vma/vma-map.ts";
+import { isBeyondSource } from "../vma/vma-source.ts";
 import { VM_BACKED, VM_READ, VM_WRITE, Vma, findVma, offsetOf, vmaOf } from "../vma/vma.ts";
 
 /**

@@ -60,7 +60,8 @@ import { joinDeviceSpaces } from "../device-spaces.ts";
 import { beginHalfDone, beginWatched, endHalfDone } from "../half-done.ts";
 import { beginInvalidation, endInvalidation, handOf, tablesOf } from "../invalidation.ts";
 import { HUGE_LINKED, HUGE_PAGES, clearHuge, linkHuge, rewriteHuge } from "../huge.ts";
-import { getSource, insertVma, listSpace } from "../vma/vma-map.ts";
+import { getSource, listSpace } from "../vma/vma-source.ts";
+import { insertVma } from "../vma/vma-map.ts";
 import { VM_BACKED, VM_SHARED, type Vma, kindAt, vmasIn } from "../vma/vma.ts";
 
 /**

@@ -29,7 +29,7 @@ import { Mm } from "../mm-struct.ts";
 import { PGD_WORDS, TASK_SIZE_PAGES, freeTables } from "../../mmu/radix-table.ts";
 import { leaveDeviceSpaces } from "../device-spaces.ts";
 import { HUGE_MADVISE } from "../vma/huge-vma.ts";
-import { freeAllVmas } from "../vma/vma-map.ts";
+import { freeAllVmas } from "../vma/vma-link.ts";
 import { endLeftMigrations } from "../migration.ts";
 import { zapEverything } from "../zap.ts";
 

@@ -27,7 +27,7 @@ import {
   isFile,
   makeSource,
 } from "../vma/source.ts";
-import { dropSource, getSource } from "../vma/vma-map.ts";
+import { dropSource, getSource } from "../vma/vma-source.ts";
 import { VM_BACKED, type VmaKind } from "../vma/vma.ts";
 
 export interface SourceTable extends StructView {

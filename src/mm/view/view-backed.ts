@@ -25,7 +25,7 @@ import {
   rowLength,
   slotIfThere,
 } from "../vma/page-cache.ts";
-import { oneSourceOf } from "../vma/vma-map.ts";
+import { oneSourceOf } from "../vma/vma-source.ts";
 import {
   type PageRange,
   VM_BACKED,

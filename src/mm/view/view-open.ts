@@ -27,7 +27,7 @@ import { mmapWriteLock } from "../migration.ts";
 import { Mm } from "../mm-struct.ts";
 import { PTE_PRESENT, ZERO_PFN, isOfFrame, isWritten, ptePfn, withWrite } from "../pte.ts";
 import { claim, dropClaim } from "../source/source-table.ts";
-import { isBeyondSource, oneSourceOf } from "../vma/vma-map.ts";
+import { isBeyondSource, oneSourceOf } from "../vma/vma-source.ts";
 import {
   type PageRange,
   VM_BACKED,

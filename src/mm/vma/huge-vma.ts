@@ -59,10 +59,15 @@ export function mayCollapse(flags: number): boolean {
 
 /**
  * Whether the range begins or ends inside a page of an explicit huge mapping: the call is EINVAL.
- * Holding the mmap lock. Linux: `hugetlb_vm_op_split`.
+ * `first` is what `findVma` finds at its start. Holding the mmap lock. Linux:
+ * `hugetlb_vm_op_split`.
  */
-export function cutsHuge(memory: SharedMemory, mm: Mm, { startPage, endPage }: PageRange): boolean {
-  const first = findVma(memory, mm, startPage);
+export function cutsHuge(
+  memory: SharedMemory,
+  mm: Mm,
+  { startPage, endPage }: PageRange,
+  first: number = findVma(memory, mm, startPage),
+): boolean {
   if (first === 0) return false;
   const isLast = END_PAGE.load(memory, first) >= endPage;
   const last = isLast ? first : findVma(memory, mm, endPage);

@@ -10,7 +10,8 @@ import { ENOMEM, type Errno } from "../../sync/errno.ts";
 import type { SharedMemory } from "../../sync/shared-memory.ts";
 import type { Task } from "../../sync/tasks/task.ts";
 import type { Mm } from "../mm-struct.ts";
-import { isSameSource, splitAtBoth } from "./vma-map.ts";
+import { isSameSource } from "./vma-source.ts";
+import { splitAtBoth } from "./vma-map.ts";
 import { beginVmaChange } from "./vma-tree.ts";
 import { FLAGS, type PageRange, type Vma, vmasIn } from "./vma.ts";
 

@@ -74,10 +74,14 @@ export function endVmaChange(memory: SharedMemory, mm: Mm): void {
   if (hasUndo(memory)) commitUndo(memory, mm.mmapLock.at);
 }
 
+/** The vma behind one in the list, or 0. */
+export function nextVma(memory: SharedMemory, at: number): number {
+  return NEXT.load(memory, at);
+}
+
 /** Links a vma whose range is free (V1 of vma-map.ts): list and tree. */
-export function treeInsert(memory: SharedMemory, mm: Mm, vma: Vma): void {
-  const { at, startPage } = vma;
-  const prev = predecessor(memory, mm, startPage);
+export function treeInsert(memory: SharedMemory, mm: Mm, at: number): void {
+  const prev = predecessor(memory, mm, START.load(memory, at));
   const next = prev === 0 ? mm.vmaFirst : NEXT.load(memory, prev);
   beginVmaChange(memory, mm);
   PREV.store(memory, at, prev);
@@ -90,24 +94,28 @@ export function treeInsert(memory: SharedMemory, mm: Mm, vma: Vma): void {
 }
 
 /** Unlinks a vma from list and tree. */
-export function treeRemove(memory: SharedMemory, mm: Mm, vma: Vma): void {
-  const { prev, next } = vma;
+export function treeRemove(memory: SharedMemory, mm: Mm, at: number): void {
+  const prev = PREV.load(memory, at);
+  const next = NEXT.load(memory, at);
   beginVmaChange(memory, mm);
   if (prev === 0) FIRST.store(memory, mm.at, next);
   else NEXT.store(memory, prev, next);
   if (next !== 0) PREV.store(memory, next, prev);
-  ROOT.store(memory, mm.at, tree.remove(memory, mm.vmaRoot, vma.at));
+  ROOT.store(memory, mm.at, tree.remove(memory, mm.vmaRoot, at));
+  if (next !== 0) updateNode(memory, mm, next);
+}
+
+/** After the bounds of a vma have changed in place: so have the holes around it. */
+export function treeUpdate(memory: SharedMemory, mm: Mm, at: number): void {
+  updateNode(memory, mm, at);
+  const next = NEXT.load(memory, at);
   if (next !== 0) updateNode(memory, mm, next);
 }
 
 /** Restores the widest holes on the path to a vma whose own hole has changed. */
-export function treeUpdate(memory: SharedMemory, mm: Mm, vma: Vma): void {
-  updateNode(memory, mm, vma.at);
-}
-
-function updateNode(memory: SharedMemory, mm: Mm, vma: number): void {
+function updateNode(memory: SharedMemory, mm: Mm, at: number): void {
   beginVmaChange(memory, mm);
-  const root = tree.update(memory, mm.vmaRoot, vma);
+  const root = tree.update(memory, mm.vmaRoot, at);
   if (root !== mm.vmaRoot) ROOT.store(memory, mm.at, root);
 }
 

@@ -46,34 +46,57 @@ const PUMP_SLICE_MS = 1;
  */
 const SPIN_LIMIT_MS = 180;
 
+/** Learns what a task has thrown, while what it holds is still known to be its own. */
+type OnThrow = (memory: SharedMemory, error: unknown) => void;
+
 /**
  * Runs `task` and returns its result. Throws what the task throws, or the machine's error if the
- * machine has stopped.
+ * machine has stopped. `onThrow` is told before.
  */
-export function runBlocking<T>(memory: SharedMemory, task: Task<T>, name: string = "blocking"): T {
+export function runBlocking<T>(
+  memory: SharedMemory,
+  task: Task<T>,
+  name: string = "blocking",
+  onThrow?: OnThrow,
+): T {
   if (atomicLoad(memory.words, ALERT) !== 0) {
     const kept = keepTask(task);
     checkPanic(memory);
     reapBlocking(memory);
-    return runNow(memory, kept, name);
+    return runNow(memory, kept, name, onThrow);
   }
-  return runNow(memory, task, name);
+  return runNow(memory, task, name, onThrow);
 }
 
-function runNow<T>(memory: SharedMemory, task: Task<T>, name: string): T {
+function runNow<T>(memory: SharedMemory, task: Task<T>, name: string, onThrow?: OnThrow): T {
   letGoOfMark(memory);
   const context = makeContext(memory, name, true);
   const previous = enterTask(context);
+  try {
+    const result = runSteps(memory, task, context, onThrow);
+    if (context.held.length > 0) throw heldAtEnd(context);
+    return result;
+  } finally {
+    leaveTask(previous);
+  }
+}
+
+function runSteps<T>(
+  memory: SharedMemory,
+  task: Task<T>,
+  context: TaskContext,
+  onThrow?: OnThrow,
+): T {
   try {
     let result = task.next(WOKEN);
     while (result.done !== true) {
       const outcome = waitOrFail(result.value, task, context);
       result = typeof outcome === "number" ? task.next(outcome) : task.throw(outcome.error);
     }
-    if (context.held.length > 0) throw heldAtEnd(context);
     return result.value;
-  } finally {
-    leaveTask(previous);
+  } catch (error) {
+    onThrow?.(memory, error);
+    throw error;
   }
 }
 

@@ -1,0 +1,129 @@
+/**
+ * @module mm/vma/vma-source
+ * What the memory of a mapping is: none but the space's own, a page cache, or a user's buffer; and
+ * who has references of it (V3 of vma-map.ts).
+ */
+
+import type { Machine } from "../../memory/machine.ts";
+import type { Errno } from "../../sync/errno.ts";
+import type { SharedMemory } from "../../sync/shared-memory.ts";
+import { DONE, doneNumber, type Task } from "../../sync/tasks/task.ts";
+import type { Mm } from "../mm-struct.ts";
+import { PageCache, backingOf, cacheGet, cachePages, cachePut } from "./page-cache.ts";
+import { addMapper, countMapping } from "./source.ts";
+import {
+  VM_BACKED,
+  VM_BUFFER,
+  VM_SHARED,
+  VM_SPECIAL,
+  type Vma,
+  offsetOf,
+  vmasIn,
+  type PageRange,
+  type VmaKind,
+} from "./vma.ts";
+
+/** Flags that say what a mapping's memory is, and not how it is used. */
+const SOURCE_FLAGS: number = VM_SHARED | VM_BUFFER | VM_BACKED | VM_SPECIAL;
+
+/** True if both are private, or have one source at consecutive offsets. */
+export function goesOnIn(vma: Vma, kind: VmaKind, kindStartPage: number): boolean {
+  if (vma.source !== kind.source) return false;
+  return kind.source === 0 || vma.offsetPages - vma.startPage === kind.offsetPages - kindStartPage;
+}
+
+/** True if two neighbours differ at most in their flags (V2). Holding the mmap lock. */
+export function isSameSource(vma: Vma, next: Vma): boolean {
+  return goesOnIn(vma, next, next.startPage);
+}
+
+/**
+ * The first mapping of the range, if all others go on in its source where the one before ends: they
+ * differ in rights and advice, and `offsetOf` the first is right for all. The range is mapped
+ * throughout. Holding the mmap lock.
+ */
+export function oneSourceOf(
+  memory: SharedMemory,
+  mm: Mm,
+  { startPage, endPage }: PageRange,
+): Vma | undefined {
+  let first: Vma | undefined;
+  let before: Vma | undefined;
+  for (const vma of vmasIn(memory, mm, startPage, endPage)) {
+    const isOther = before !== undefined && ((before.flags ^ vma.flags) & SOURCE_FLAGS) !== 0;
+    if (before !== undefined && (isOther || !isSameSource(before, vma))) return undefined;
+    first ??= vma;
+    before = vma;
+  }
+  return first;
+}
+
+/** Gives back the caller's reference of the source (V3). */
+export function dropSource(machine: Machine, kind: VmaKind): Task<void> {
+  return kind.source === 0 ? DONE : putSource(machine, kind);
+}
+
+function* putSource(machine: Machine, { flags, source }: VmaKind): Task<void> {
+  if ((flags & VM_BUFFER) !== 0) yield* machine.ram.refs.pagePut(source);
+  else {
+    if ((flags & VM_BACKED) !== 0) yield* countMappingOf(machine, source, -1);
+    yield* cachePut(machine, source);
+  }
+}
+
+/** One more reference of the source, for a second vma over it (V3). */
+export function* getSource(machine: Machine, { flags, source }: VmaKind): Task<void> {
+  if (source === 0) return;
+  if ((flags & VM_BUFFER) !== 0) yield* machine.ram.refs.pageGet(source);
+  else {
+    yield* cacheGet(machine, source);
+    if ((flags & VM_BACKED) !== 0) yield* countMappingOf(machine, source, 1);
+  }
+}
+
+/**
+ * Before a space gets its first mapping of a source: the source knows the space from now on (B3 of
+ * source.ts). 0 or ENOMEM.
+ */
+export function listSpace(machine: Machine, mm: Mm, { flags, source }: VmaKind): Task<Errno> {
+  const backing = (flags & VM_BACKED) === 0 ? undefined : backingOf(machine, source);
+  if (backing === undefined) return doneNumber(0);
+  return addMapper(machine, PageCache.at(machine.memory, source), backing, mm);
+}
+
+/** Whether a source has no way to write pages back. The caller has a reference of its cache. */
+export function isReadOnlySource(machine: Machine, cache: number): boolean {
+  return backingOf(machine, cache)?.isWritable === 0;
+}
+
+function* countMappingOf(machine: Machine, at: number, change: 1 | -1): Task<void> {
+  const backing = backingOf(machine, at);
+  if (backing !== undefined) yield* countMapping(PageCache.at(machine.memory, at), backing, change);
+}
+
+/**
+ * True where a mapping extends past the end of its source: an access is SIGBUS there. Holding the
+ * mmap lock.
+ */
+export function isBeyondSource(machine: Machine, vma: Vma, page: number): boolean {
+  const { flags, source } = vma;
+  if (source === 0) return false;
+  const pages =
+    (flags & VM_BUFFER) === 0 ? cachePages(machine, source) : machine.ram.sections.pagesAt(source);
+  return offsetOf(vma, page) >= pages;
+}
+
+/**
+ * Before pages of a user's buffer, or of a device's memory, are mapped at a place: threads forget
+ * what they remember of frames there (X6 of mmu/soft-tlb.ts), since the buffer's frames may have
+ * had other contents under the same numbers. Holding the mmap lock for writing.
+ */
+export function flushPlace(
+  mm: Mm,
+  { startPage, endPage }: PageRange,
+  { flags }: VmaKind,
+): Task<void> {
+  return (flags & VM_BUFFER) !== 0 || mm.isDeviceSpace !== 0
+    ? mm.shootdown.flush(startPage, endPage)
+    : DONE;
+}
