@@ -81,11 +81,12 @@ const places = [
   ["& small & 3]", 2, ({ bytes }) => (bytes === 1 ? "& this.#zero]" : `& small & ${bytes - 1}]`)],
   // Of a byte the 1 in the word of a page at home counts (src/mmu/page-words.ts).
   ["(word + small)", 1, ({ bytes }) => (bytes === 1 ? "(word + small - 1)" : "(word + small)")],
-  ["(address, 4, this)", 4, ({ bytes }) => `(address, ${bytes}, this)`],
+  ["(address, 4, this)", 3, ({ bytes }) => `(address, ${bytes}, this)`],
+  ["(address, 4, this, tries)", 1, ({ bytes }) => `(address, ${bytes}, this, tries)`],
   ["PAGE_BYTES / 4", 1, ({ bytes }) => `PAGE_BYTES / ${bytes}`],
   [
     "(address - page * PAGE_BYTES) / 4",
-    3,
+    2,
     ({ bytes }) => `(address - page * PAGE_BYTES) / ${bytes}`,
   ],
   [".section!.i32", 1, ({ name, field = name }) => `.section!.${field}`],
@@ -239,9 +240,9 @@ const convertPointers = (
 /** An integer that depends on the value`,
   ],
   [
-    'import { checkRetry, checkTarget, pageOf, throwNoAddress, throwNoValue } from "./address.ts";',
+    'import { checkTarget, throwNoAddress, throwNoValue } from "./address.ts";',
     1,
-    () => `import { checkRetry, checkTarget, pageOf, throwNoAddress } from "./address.ts";
+    () => `import { checkTarget, throwNoAddress } from "./address.ts";
 import { throwNotPointer, throwTooHigh } from "./pointer.ts";`,
   ],
 ];
@@ -279,6 +280,8 @@ function withoutIntegers(text) {
     throw new Error("src/mmu/i32-access.ts does not say where what only integers have begins");
   return `${text.slice(0, end)}\n}\n`
     .replace(/import \{\n {2}atomicAdd,[^}]*\} from "\.\.\/sync\/atomics\.ts";\n/, "")
+    .replace(/import \{ accessDone, accessFrom \}.*\n/, "")
+    .replace("import { checkRetry, checkTarget, pageOf,", "import { checkTarget,")
     .replace('import { generationIndex } from "../sync/primitives/shootdown.ts";\n', "")
     .replace(/import type \{ AtomicArray \}.*\n/, "")
     .replace(/type Modify = .*\n\n/, "")

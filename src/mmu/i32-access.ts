@@ -179,17 +179,13 @@ export class I32Access
    * @stepped data
    */
   #aim(address: number, tries: number): number {
-    checkRetry(tries, address);
-    const page = pageOf(address, 4, this);
     const tlb = this.#tlb;
-    accessFrom(this);
-    this.#epoch = tlb.aim(page, address);
-    accessDone();
-    const index = tlb.arraysFrame * PAGE_ELEMENTS;
-    this.#lastBase = page * PAGE_BYTES;
+    const index = tlb.aim(address, 4, this, tries);
+    this.#epoch = tlb.aimedEpoch;
+    this.#lastBase = tlb.aimedBase;
     this.#lastData = tlb.arrays!.i32; // set by aim
-    this.#lastIndex = index;
-    return index + (address - page * PAGE_BYTES) / 4;
+    this.#lastIndex = tlb.arraysFrame * PAGE_ELEMENTS;
+    return index;
   }
 
   /**
