@@ -248,6 +248,7 @@ export {
   type Releaser,
 } from "./sync/death/resources.ts";
 export { hasPanicked } from "./sync/death/panic.ts";
+export { registerRepairer, type Repairer } from "./sync/death/repair.ts";
 export {
   agentRecordsLeft,
   listAgents,

@@ -74,7 +74,7 @@ export const handMade = [
   ],
   [
     "an unregistered range keeps its mm user",
-    "hmm/range/range.leaveRegistration reference: yield* mmput(",
+    "hmm/range/range.dropUser reference: yield* mmput(",
     "coverage/hmm/whole-life",
   ],
   [

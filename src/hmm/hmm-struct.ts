@@ -17,6 +17,8 @@
  *       one may exist beside it for a while, with a notifier of its own (patch 4).
  *   H5  `notifiers` = starts that returned 0 and have not ended, plus starts that have not returned
  *       yet (patch 12).
+ *   H6  A thread that dies with rangesLock has changed nothing but sequences, which may be newer
+ *       than they need (V6 of mirror/invalidate.ts): what it changed is undone.
  *
  * Locks: rangesLock (leaf spinlock) guards ranges, their sequences, notifiers and the record of
  * in-flight invalidations. mirrorsSem guards the list of mirrors: read to call them, write to

@@ -16,12 +16,16 @@
  *       there is none, one of the overflow. Equal intervals invalidate equal ranges, so it does not
  *       matter which one.
  *
+ *   I4  What rangesLock guards here is undone, if a thread dies with the lock
+ *       (sync/words/undo-log.ts): an invalidation has begun or ended as a whole.
+ *
  * Everything but `growInFlight` is called with rangesLock held.
  */
 
 import type { Machine } from "../memory/machine.ts";
 import type { Task } from "../sync/tasks/task.ts";
-import { type Hmm, IN_FLIGHT_INLINE, IN_FLIGHT_WORDS } from "./hmm-struct.ts";
+import { undoStore } from "../sync/words/undo-log.ts";
+import { Hmm, IN_FLIGHT_INLINE, IN_FLIGHT_WORDS } from "./hmm-struct.ts";
 
 /** Sizes of the tables that replace the inline records: sizes that the heap has for page tables. */
 const TABLE_WORDS: readonly number[] = [512, 2048, 4096];
@@ -42,10 +46,22 @@ export function inFlightIsFull(hmm: Hmm): boolean {
   return hmm.inFlightCount === hmm.inFlightCapacity;
 }
 
+/** I4. */
+function store(hmm: Hmm, index: number, value: number): void {
+  undoStore(hmm.memory, hmm.rangesLock.at, index, value);
+}
+
+const NOTIFIERS = Hmm.offset.notifiers;
+const COUNT = Hmm.offset.inFlightCount;
+const CAPACITY = Hmm.offset.inFlightCapacity;
+const TABLE = Hmm.offset.inFlightTable;
+const OVERFLOW = Hmm.offset.overflow;
+
 /** Records an invalidation. False: there is no room, so it is counted (I2). */
 export function recordInFlight(hmm: Hmm, startPage: number, endPage: number): boolean {
+  store(hmm, hmm.at + NOTIFIERS, hmm.notifiers + 1);
   if (inFlightIsFull(hmm)) {
-    hmm.overflow++;
+    store(hmm, hmm.at + OVERFLOW, hmm.overflow + 1);
     hmm.overflows++;
     return false;
   }
@@ -53,7 +69,7 @@ export function recordInFlight(hmm: Hmm, startPage: number, endPage: number): bo
   const at = recordsAt(hmm) + count * IN_FLIGHT_WORDS;
   hmm.memory.words[at] = startPage;
   hmm.memory.words[at + 1] = endPage;
-  hmm.inFlightCount = count + 1;
+  store(hmm, hmm.at + COUNT, count + 1);
   return true;
 }
 
@@ -72,13 +88,15 @@ export function forgetInFlight(hmm: Hmm, startPage: number, endPage: number): Fo
   const last = first + (hmm.inFlightCount - 1) * IN_FLIGHT_WORDS;
   for (let at = first; at <= last; at += IN_FLIGHT_WORDS) {
     if (words[at]! >>> 0 !== startPage || words[at + 1]! >>> 0 !== endPage) continue;
-    words[at] = words[last]!;
-    words[at + 1] = words[last + 1]!;
-    hmm.inFlightCount--;
+    store(hmm, at, words[last]!);
+    store(hmm, at + 1, words[last + 1]!);
+    store(hmm, hmm.at + COUNT, hmm.inFlightCount - 1);
+    store(hmm, hmm.at + NOTIFIERS, hmm.notifiers - 1);
     return WAS_RECORDED;
   }
   if (hmm.overflow === 0) return NOT_IN_FLIGHT;
-  hmm.overflow--;
+  store(hmm, hmm.at + OVERFLOW, hmm.overflow - 1);
+  store(hmm, hmm.at + NOTIFIERS, hmm.notifiers - 1);
   return WAS_COUNTED;
 }
 
@@ -123,8 +141,8 @@ export function* growInFlight(machine: Machine, hmm: Hmm, fullCapacity: number):
   if (isLarger) {
     const from = recordsAt(hmm);
     machine.memory.words.copyWithin(fresh, from, from + hmm.inFlightCount * IN_FLIGHT_WORDS);
-    hmm.inFlightTable = fresh;
-    hmm.inFlightCapacity = tableWords / IN_FLIGHT_WORDS;
+    store(hmm, hmm.at + TABLE, fresh);
+    store(hmm, hmm.at + CAPACITY, tableWords / IN_FLIGHT_WORDS);
   }
   yield* hmm.rangesLock.unlock();
 

@@ -83,7 +83,6 @@ export interface HmmRangeRecord extends StructView {
   endPage: number;
   pageShift: number;
   sequence: number;
-  invalidators: number;
   owns: number;
   left: number;
   right: number;
@@ -101,7 +100,6 @@ export const HmmRangeRecord: Struct<HmmRangeRecord> = struct<HmmRangeRecord>("hm
     "rangesLock to write; read atomically without",
     "sequence and invalid bit (S1 to S4)",
   ),
-  invalidators: u32("rangesLock", "recorded invalidations in flight that overlap"),
   owns: u32("rangesLock; its user", "what a reaper drops"),
   left: pointer("rangesLock", "tree: lower addresses"),
   right: pointer("rangesLock", "tree: higher addresses"),
@@ -144,16 +142,8 @@ export function nextSequence(sequence: number): number {
   return next === SEQUENCE_ORPHANED ? SEQUENCE_INVALID : next;
 }
 
-/**
- * S1. Holding rangesLock. `isRecorded`: the invalidation has a record. `keepsNumber`: the range's
- * user makes it.
- */
-export function* invalidateSequence(
-  record: HmmRangeRecord,
-  isRecorded: boolean,
-  keepsNumber: boolean,
-): Task<void> {
-  if (isRecorded) record.invalidators++;
+/** S1. Holding rangesLock. `keepsNumber`: the range's user makes the invalidation. */
+export function* invalidateSequence(record: HmmRangeRecord, keepsNumber: boolean): Task<void> {
   const sequence = readSequence(record);
   if (sequence === SEQUENCE_ORPHANED) return;
   yield* writeSequence(record, keepsNumber ? sequence | SEQUENCE_INVALID : nextSequence(sequence));
@@ -174,14 +164,15 @@ export function* settleSequence(hmm: Hmm, record: HmmRangeRecord): Task<boolean>
  * registration equals it. Holding rangesLock.
  */
 export function* startSequence(hmm: Hmm, record: HmmRangeRecord): Task<void> {
-  record.invalidators = countInFlight(hmm, record.startPage, record.endPage);
   const old = readSequence(record);
   const sequence = nextSequence(old === SEQUENCE_ORPHANED ? 0 : old);
   yield* writeSequence(record, settledSequence(hmm, record, sequence));
 }
 
+/** By what is in flight, and not by a count of its own, which a death might leave wrong. */
 function settledSequence(hmm: Hmm, record: HmmRangeRecord, sequence: number): number {
-  const isValid = record.invalidators === 0 && hmm.overflow === 0;
+  const { startPage, endPage } = record;
+  const isValid = hmm.overflow === 0 && countInFlight(hmm, startPage, endPage) === 0;
   return isValid ? sequence & ~SEQUENCE_INVALID : sequence | SEQUENCE_INVALID;
 }
 

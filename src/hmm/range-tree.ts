@@ -8,26 +8,29 @@
  *       pointers. Both are const while a range is registered.
  *   N2  `lastEndPage` is the highest `endPage` of the subtree. So a subtree in which all ranges end
  *       at or below a page is skipped by a search from that page on.
+ *   N3  A change is in the undo log of rangesLock (H6 of hmm-struct.ts).
  *
  * Everything here holds rangesLock and waits for nothing. A walk collects pointers first: its
  * caller yields between two ranges. The ranges stay, for who removes one takes rangesLock.
  */
 
 import { AvlTree } from "../memory/layout/avl-tree.ts";
+import { undoField } from "../memory/layout/undo-field.ts";
 import type { SharedMemory } from "../sync/shared-memory.ts";
-import type { Hmm } from "./hmm-struct.ts";
+import { Hmm } from "./hmm-struct.ts";
 import { HmmRangeRecord } from "./range-record.ts";
 
 const START = HmmRangeRecord.plain("startPage");
 const END = HmmRangeRecord.plain("endPage");
-const LEFT = HmmRangeRecord.plain("left");
-const RIGHT = HmmRangeRecord.plain("right");
+const LEFT = undoField(HmmRangeRecord, "left");
+const RIGHT = undoField(HmmRangeRecord, "right");
+const ROOT = undoField(Hmm, "ranges");
 
 const tree: AvlTree = new AvlTree({
   left: LEFT,
   right: RIGHT,
-  height: HmmRangeRecord.plain("height"),
-  highest: HmmRangeRecord.plain("lastEndPage"),
+  height: undoField(HmmRangeRecord, "height"),
+  highest: undoField(HmmRangeRecord, "lastEndPage"),
   isBefore(memory, a, b) {
     const [startPage, otherStartPage] = [START.load(memory, a), START.load(memory, b)];
     return startPage === otherStartPage ? a < b : startPage < otherStartPage;
@@ -37,11 +40,15 @@ const tree: AvlTree = new AvlTree({
 
 /** Adds a range that is not registered; its pages are set. */
 export function addRange(hmm: Hmm, { at }: HmmRangeRecord): void {
-  hmm.ranges = tree.insert(hmm.memory, hmm.ranges, at);
+  const { memory } = hmm;
+  memory.undoLock = hmm.rangesLock.at;
+  ROOT.store(memory, hmm.at, tree.insert(memory, hmm.ranges, at));
 }
 
 export function removeRange(hmm: Hmm, { at }: HmmRangeRecord): void {
-  hmm.ranges = tree.remove(hmm.memory, hmm.ranges, at);
+  const { memory } = hmm;
+  memory.undoLock = hmm.rangesLock.at;
+  ROOT.store(memory, hmm.at, tree.remove(memory, hmm.ranges, at));
 }
 
 /** Pointers of all registered ranges, by address. */

@@ -2,9 +2,8 @@
  * @module mm/half-done
  * Changes that must not be left half done, and that nobody else can finish: a death in between
  * stops the machine. From the first entry that is changed to the flush behind it another thread
- * finishes what a dead one has begun (mm/invalidation.ts). It cannot where a device is told of an
- * invalidation, from its start to its end: which devices wait for the end, only the dead thread
- * knew.
+ * finishes what a dead one has begun (mm/invalidation.ts), and so it does from the start of an
+ * invalidation to its end (notifier/notice.ts).
  *
  * The same holds of a thread that has the mmap lock for writing. What it changes of the vmas is
  * undone (vma/vma-map.ts), and then the lock is released. What is not ready for that is half done
@@ -29,16 +28,6 @@ const tag = heldTag(lockClass("invalidation"), HELD_CALLBACK);
  */
 export function beginHalfDone(mm: Mm): void {
   enterCritical(mm.memory, mm.at, tag);
-}
-
-/**
- * As {@link beginHalfDone}, if any notifier is told of the invalidation. Returns whether; then it
- * pairs with {@link endHalfDone}. Holding the mmap lock.
- */
-export function beginWatched(mm: Mm): boolean {
-  const isWatched = mm.notifiers.mayHaveAny();
-  if (isWatched) beginHalfDone(mm);
-  return isWatched;
 }
 
 /** After its end; after its start, if that failed and so changed nothing. */

@@ -142,7 +142,7 @@ export function putBatch({ ram }: Machine, operation: number, { start, end }: Ba
  * Of a dead thread. Between two steps of {@link closeBatch} and {@link openBatch} there is a table
  * that is all 0.
  */
-function* finish(memory: SharedMemory, at: number): Task<void> {
+function* finish(memory: SharedMemory, at: number): Task<boolean> {
   const machine = Machine.of(memory);
   yield* finishPages(machine, at);
   const table = memory.words[at + TABLE]!;
@@ -153,6 +153,7 @@ function* finish(memory: SharedMemory, at: number): Task<void> {
   yield* closeBatch(machine, at);
   const mid = memory.words[at + MID_TABLE]!;
   if (mid !== 0) yield* machine.heap.freeWords(mid, MID_WORDS, at + MID_TABLE);
+  return true;
 }
 
 function* finishPages(machine: Machine, at: number): Task<void> {

@@ -28,7 +28,7 @@ import type { Machine } from "../memory/machine.ts";
 import { exchangeNoted } from "../sync/atomics.ts";
 import type { Errno } from "../sync/errno.ts";
 import { type Task, doneNumber } from "../sync/tasks/task.ts";
-import { beginHalfDone, beginWatched, endHalfDone } from "./half-done.ts";
+import { beginHalfDone, endHalfDone } from "./half-done.ts";
 import { HUGE_PAGES, clearHuge } from "./huge.ts";
 import {
   BATCH_FEW,
@@ -210,14 +210,12 @@ function* zapTold(
   range: InvalidateRange,
   freesTables: boolean,
 ): Task<Errno> {
-  const isWatched = beginWatched(mm);
   const answer = yield* mmuNotifierInvalidateRangeStart(machine, range);
   if (answer === 0) {
     yield* clearRange(machine, mm, range.startPage, range.endPage);
     if (freesTables) yield* freeLeaves(machine, mm, range);
     yield* mmuNotifierInvalidateRangeEnd(machine, range);
   }
-  if (isWatched) endHalfDone(mm);
   return answer;
 }
 

@@ -55,6 +55,8 @@ export interface InvalidateRange {
   readonly subscriptions: NotifierSubscriptions;
   /** The counters of the address space. */
   readonly counters: SpaceCounters;
+  /** Word index of the address space's mmap lock. */
+  readonly lock: number;
   /** The first virtual page number. */
   readonly startPage: number;
   /** The virtual page number after the last. */
@@ -67,6 +69,8 @@ export interface InvalidateRange {
   readonly owner: number;
   /** The range of hmm whose user makes the change, and may go on after the end; or 0. */
   readonly exceptRange: number;
+  /** Where this thread has noted how far it is (notice.ts), or 0. */
+  notice: number;
 }
 
 /**
@@ -74,7 +78,11 @@ export interface InvalidateRange {
  * they are.
  */
 export function invalidateRange(
-  space: { readonly notifiers: NotifierSubscriptions; readonly counters: SpaceCounters },
+  space: {
+    readonly notifiers: NotifierSubscriptions;
+    readonly counters: SpaceCounters;
+    readonly mmapLock: { readonly at: number };
+  },
   startPage: number,
   endPage: number,
   event: number,
@@ -85,6 +93,17 @@ export function invalidateRange(
   } = {},
 ): InvalidateRange {
   const { blockable = true, owner = 0, exceptRange = 0 } = options;
-  const { notifiers: subscriptions, counters } = space;
-  return { subscriptions, counters, startPage, endPage, event, blockable, owner, exceptRange };
+  const { notifiers: subscriptions, counters, mmapLock } = space;
+  return {
+    subscriptions,
+    counters,
+    lock: mmapLock.at,
+    startPage,
+    endPage,
+    event,
+    blockable,
+    owner,
+    exceptRange,
+    notice: 0,
+  };
 }

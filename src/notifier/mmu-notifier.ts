@@ -8,7 +8,8 @@
  *
  *   N3  Every start and every end is called holding the mmap lock, for reading or writing. Only
  *       exit holds none: it is alone. Registration holds the lock for writing, so no notifier is
- *       linked between a start and its end, and none gets an end whose start it missed. An
+ *       linked between a start and its end, and none gets an end whose start it missed. If the
+ *       thread dies in between, another one brings the invalidation to its end (notice.ts). An
  *       invalidation that lasts longer than its caller holds the lock (a write view) is replayed to
  *       a new notifier by the thread that registers it.
  *   N4  A start that fails has been undone: the notifiers that had returned 0 got their end, in no
@@ -24,15 +25,40 @@
  * `notifierSrcu` around walks.
  */
 
-import type { Machine } from "../memory/machine.ts";
+import { Machine } from "../memory/machine.ts";
 import { counterPlace } from "../memory/space-counters.ts";
 import { type Struct, type StructView, embed, struct } from "../memory/layout/struct.ts";
+import { registerNoticeFinisher } from "../sync/death/recovery.ts";
 import { EAGAIN, type Errno } from "../sync/errno.ts";
 import { bug } from "../sync/errors.ts";
+import { lockClass } from "../sync/lock-class.ts";
+import {
+  HELD_CALLBACK,
+  enterCritical,
+  heldTag,
+  leaveCritical,
+} from "../sync/lockdep/held-locks.ts";
 import { NameRegistry } from "../sync/name-registry.ts";
 import { Srcu } from "../sync/primitives/srcu.ts";
+import type { SharedMemory } from "../sync/shared-memory.ts";
 import { DONE, type Task, doneNumber } from "../sync/tasks/task.ts";
 import { type InvalidateRange, eventName } from "./events.ts";
+import {
+  ENDED,
+  ENDING,
+  RETURNED,
+  STARTED,
+  STARTING,
+  beginNotice,
+  deadRecordOf,
+  endNotice,
+  nodeOf,
+  notePhase,
+  noteProgress,
+  noticedRange,
+  phaseOf,
+  progressOf,
+} from "./notice.ts";
 import { MmuNotifier, type NotifierSubscriptions } from "./subscriptions.ts";
 
 /**
@@ -53,6 +79,11 @@ export interface MmuNotifierOps {
     range: InvalidateRange,
   ) => Task<void>;
   readonly release?: (machine: Machine, notifier: number) => Task<void>;
+  /**
+   * Start and end may be called again if a thread died in them, for the same invalidation: they
+   * note what must not be done twice (W2 of notice.ts). Default: a death in them stops the machine.
+   */
+  readonly isRepeatable?: boolean;
 }
 
 const notifierOps: NameRegistry<MmuNotifierOps> = new NameRegistry(
@@ -67,6 +98,9 @@ const notifierOps: NameRegistry<MmuNotifierOps> = new NameRegistry(
 export function registerNotifierOps(name: string, ops: MmuNotifierOps): number {
   return notifierOps.register(name, ops);
 }
+
+/** Sections in which a death stops the machine: a call-back that cannot be done again. */
+const callTag = heldTag(lockClass("notifier call-back"), HELD_CALLBACK);
 
 function opsOf(node: MmuNotifier): MmuNotifierOps {
   return notifierOps.get(node.opsId());
@@ -121,10 +155,12 @@ export function* mmuNotifierUnregister(
   node: MmuNotifier,
 ): Task<void> {
   const srcu = yield* notifierSrcu(machine);
+  enterCritical(machine.memory, subscriptions.headAt, callTag);
   const section = yield* srcu.readLock();
   yield* releaseOnce(machine, node);
   yield* mmuNotifierUnregisterNoRelease(subscriptions, node);
   yield* srcu.readUnlock(section);
+  leaveCritical(machine.memory, subscriptions.headAt, callTag);
   yield* srcu.synchronize();
 }
 
@@ -175,33 +211,59 @@ function* startAll(machine: Machine, range: InvalidateRange): Task<Errno> {
   const { subscriptions } = range;
   if ((yield* subscriptions.first()) === 0) return 0;
   const srcu = yield* notifierSrcu(machine);
+  beginNotice(range, STARTING);
   const section = yield* srcu.readLock();
-  let failed: Errno = 0;
   const agreed: number[] = [];
-  for (let at = yield* subscriptions.first(); at !== 0 && failed === 0;) {
-    const node = new MmuNotifier(machine.memory, at);
-    const start = opsOf(node).invalidateRangeStart;
-    const answer = start === undefined ? 0 : yield* start(machine, at, range);
-    if (answer === 0) agreed.push(at);
-    else checkRefusal(range, answer);
-    failed = answer;
-    at = yield* node.next();
-  }
+  const failed = yield* startFrom(machine, range, yield* subscriptions.first(), agreed);
   if (failed !== 0) yield* endThose(machine, range, agreed);
   yield* srcu.readUnlock(section);
+  if (failed !== 0) endNotice(range);
   return failed;
+}
+
+/** Calls the notifiers from `first` on, in a read section; lists in `agreed` who answered 0. */
+function* startFrom(
+  machine: Machine,
+  range: InvalidateRange,
+  first: number,
+  agreed: number[],
+): Task<Errno> {
+  for (let at = first; at !== 0;) {
+    notePhase(range, STARTING, at);
+    const failed = yield* startOne(machine, range, at);
+    if (failed !== 0) return failed;
+    agreed.push(at);
+    at = yield* new MmuNotifier(machine.memory, at).next();
+  }
+  notePhase(range, STARTED, 0);
+  return 0;
+}
+
+/** Calls one notifier, or goes on where a dead thread was. W2 and W3 of notice.ts. */
+function* startOne(machine: Machine, range: InvalidateRange, at: number): Task<Errno> {
+  const ops = opsOf(new MmuNotifier(machine.memory, at));
+  const start = ops.invalidateRangeStart;
+  if (start === undefined || progressOf(range) === RETURNED) return 0;
+  if (ops.isRepeatable === true) return checkRefusal(range, yield* start(machine, at, range));
+  enterCritical(machine.memory, at, callTag);
+  const answer = checkRefusal(range, yield* start(machine, at, range));
+  noteProgress(range, RETURNED);
+  leaveCritical(machine.memory, at, callTag);
+  return answer;
 }
 
 /**
  * A notifier that refuses where it may wait, or with another code, is defective, and there is no
- * safe way to go on.
+ * safe way to go on. Who goes on for a dead thread may be refused. Returns the answer.
  */
-function checkRefusal(range: InvalidateRange, answer: Errno): void {
-  if (range.blockable || answer !== EAGAIN) {
+function checkRefusal(range: InvalidateRange, answer: Errno): Errno {
+  const mayRefuse = !range.blockable || deadRecordOf(range) !== 0;
+  if (answer !== 0 && (!mayRefuse || answer !== EAGAIN)) {
     bug(
       `an mmu notifier answered ${answer} to a ${range.blockable ? "blockable" : "non-blockable"} start (${eventName(range.event)}); only EAGAIN to a non-blockable one is allowed`,
     );
   }
+  return answer;
 }
 
 /**
@@ -231,22 +293,84 @@ export function mmuNotifierInvalidateRangeEnd(
   machine: Machine,
   range: InvalidateRange,
 ): Task<void> {
-  return range.subscriptions.isEmptyFast() ? DONE : endAll(machine, range);
+  const isUntold = range.notice === 0 && range.subscriptions.isEmptyFast();
+  return isUntold ? DONE : endAll(machine, range);
 }
 
 function* endAll(machine: Machine, range: InvalidateRange): Task<void> {
   const { subscriptions } = range;
-  if ((yield* subscriptions.first()) === 0) return;
+  if (range.notice === 0 && (yield* subscriptions.first()) === 0) return;
   const srcu = yield* notifierSrcu(machine);
+  if (range.notice === 0) beginNotice(range, ENDING);
   const section = yield* srcu.readLock();
-  for (let at = yield* subscriptions.first(); at !== 0;) {
-    const node = new MmuNotifier(machine.memory, at);
-    const end = opsOf(node).invalidateRangeEnd;
-    if (end !== undefined) yield* end(machine, at, range);
-    at = yield* node.next();
-  }
+  notePhase(range, ENDING, 0);
+  yield* endFrom(machine, range, yield* subscriptions.first());
   yield* srcu.readUnlock(section);
+  endNotice(range);
 }
+
+/** Calls the notifiers from `first` on, in a read section. */
+function* endFrom(machine: Machine, range: InvalidateRange, first: number): Task<void> {
+  for (let at = first; at !== 0;) {
+    notePhase(range, ENDING, at);
+    yield* endOne(machine, range, at);
+    at = yield* new MmuNotifier(machine.memory, at).next();
+  }
+  notePhase(range, ENDED, 0);
+}
+
+function* endOne(machine: Machine, range: InvalidateRange, at: number): Task<void> {
+  const ops = opsOf(new MmuNotifier(machine.memory, at));
+  const end = ops.invalidateRangeEnd;
+  if (end === undefined || progressOf(range) === RETURNED) return;
+  const isCritical = ops.isRepeatable !== true;
+  if (isCritical) enterCritical(machine.memory, at, callTag);
+  yield* end(machine, at, range);
+  if (!isCritical) return;
+  noteProgress(range, RETURNED);
+  leaveCritical(machine.memory, at, callTag);
+}
+
+/**
+ * Brings the invalidation of a dead thread's notice to its end. Its entries are flushed by now
+ * (W1 of notice.ts). False: a call-back has to wait for what this thread cannot wait for now.
+ */
+function* finishNotice(memory: SharedMemory, notice: number): Task<boolean> {
+  const machine = Machine.of(memory);
+  const range = noticedRange(memory, notice);
+  const srcu = yield* notifierSrcu(machine);
+  const section = yield* srcu.readLock(); // within the dead thread's own: W4 of notice.ts
+  const isFinished = yield* finishStart(machine, range);
+  if (isFinished) yield* finishEnd(machine, range);
+  yield* srcu.readUnlock(section);
+  return isFinished;
+}
+
+/** True: no start is left to be called. */
+function* finishStart(machine: Machine, range: InvalidateRange): Task<boolean> {
+  const { memory } = machine;
+  if (phaseOf(memory, range.notice) !== STARTING) return true;
+  const at = nodeOf(memory, range.notice);
+  if (at === 0) {
+    notePhase(range, ENDED, 0); // nobody was told
+    return true;
+  }
+  if ((yield* startOne(machine, range, at)) !== 0) return false;
+  const next = yield* new MmuNotifier(memory, at).next();
+  return (yield* startFrom(machine, range, next, [])) === 0;
+}
+
+function* finishEnd(machine: Machine, range: InvalidateRange): Task<void> {
+  const { memory } = machine;
+  const phase = phaseOf(memory, range.notice);
+  if (phase === ENDED) return;
+  const at = phase === ENDING ? nodeOf(memory, range.notice) : 0;
+  if (at !== 0) yield* endOne(machine, range, at);
+  const next = at === 0 ? range.subscriptions.first() : new MmuNotifier(memory, at).next();
+  yield* endFrom(machine, range, yield* next);
+}
+
+registerNoticeFinisher(finishNotice);
 
 /**
  * Starts an invalidation that lasts, at one new notifier (N3). Holding the mmap lock for writing.
@@ -259,7 +383,7 @@ export function* mmuNotifierReplayStart(
   const start = opsOf(node).invalidateRangeStart;
   if (start === undefined) return;
   const answer = yield* start(machine, node.at, range);
-  if (answer !== 0) checkRefusal(range, answer);
+  checkRefusal(range, answer);
 }
 
 /**
@@ -273,6 +397,7 @@ export function* mmuNotifierRelease(
 ): Task<void> {
   if ((yield* subscriptions.first()) === 0) return;
   const srcu = yield* notifierSrcu(machine);
+  enterCritical(machine.memory, subscriptions.headAt, callTag);
   const section = yield* srcu.readLock();
   for (let at = yield* subscriptions.first(); at !== 0; at = yield* subscriptions.first()) {
     const node = new MmuNotifier(machine.memory, at);
@@ -282,5 +407,6 @@ export function* mmuNotifierRelease(
     yield* mmuNotifierUnregisterNoRelease(subscriptions, node);
   }
   yield* srcu.readUnlock(section);
+  leaveCritical(machine.memory, subscriptions.headAt, callTag);
   yield* srcu.synchronize();
 }

@@ -37,6 +37,11 @@ export class NotifierSubscriptions {
     this.lock = new Spinlock(memory, at, lockedBy);
   }
 
+  /** Where the list begins: a word of its own, in which no lock lives. */
+  get headAt(): number {
+    return this.at + HEAD_WORD;
+  }
+
   init(): void {
     this.lock.init();
     atomicStore(this.memory.words, this.at + HEAD_WORD, 0);

@@ -9,7 +9,7 @@ import { HmmRangeRecord } from "../../src/hmm/range-record.ts";
 import { hmmRangeAlloc } from "../../src/hmm/range/range.ts";
 import { hmmStatistics } from "../../src/hmm/mirror/statistics.ts";
 import type { StructInfo } from "../../src/memory/layout/struct.ts";
-import { EVENT_CLEAR, invalidateRange } from "../../src/notifier/events.ts";
+import { EVENT_CLEAR, type InvalidateRange, invalidateRange } from "../../src/notifier/events.ts";
 import {
   mmuNotifierInvalidateRangeEnd,
   mmuNotifierInvalidateRangeStart,
@@ -79,28 +79,24 @@ test("a blockable start that finds no memory for a larger record is counted and 
   const harness = new Harness();
   const device = FakeDevice.registered(harness);
   const scarcity = new Scarcity(harness);
-  const change = invalidateRange(harness.mm, 16, 17, EVENT_CLEAR);
   const overflowNow = (): number =>
     harness.run(hmmStatistics(harness.machine, harness.mm))?.overflow ?? -1;
+  const started: InvalidateRange[] = [];
+  const start = (): void => {
+    const change = invalidateRange(harness.mm, 16, 17, EVENT_CLEAR);
+    started.push(change);
+    const task = (): Task<number> => mmuNotifierInvalidateRangeStart(harness.machine, change);
+    assert.equal(harness.run(withMmapWrite(harness.mm, task)), 0);
+  };
   for (let i = 0; i < 40; i++) {
     scarcity.failAt(0);
-    assert.equal(
-      harness.run(
-        withMmapWrite(harness.mm, () => mmuNotifierInvalidateRangeStart(harness.machine, change)),
-      ),
-      0,
-    );
+    start();
   }
   assert.equal(overflowNow(), 8);
   scarcity.failAt(-1);
-  assert.equal(
-    harness.run(
-      withMmapWrite(harness.mm, () => mmuNotifierInvalidateRangeStart(harness.machine, change)),
-    ),
-    0,
-  );
+  start();
   assert.equal(overflowNow(), 8, "with memory the next one is recorded");
-  for (let i = 0; i < 41; i++)
+  for (const change of started)
     harness.run(
       withMmapWrite(harness.mm, () => mmuNotifierInvalidateRangeEnd(harness.machine, change)),
     );

@@ -36,7 +36,7 @@ const smallest: Readonly<Record<string, Smallest>> = {
     sites: [],
     message: /^the address space has 2 users, and one thread that uses it$/,
     preemptions: 1,
-    steps: 37,
+    steps: 36,
   },
   "holes/never-registered/before": {
     kind: "assertion",
@@ -66,21 +66,21 @@ const smallest: Readonly<Record<string, Smallest>> = {
     sites: ["open park wait queue"],
     message: /^open waits for ever/,
     preemptions: 2,
-    steps: 33,
+    steps: 32,
   },
   "holes/read-held/before": {
     kind: "lock-misuse",
     sites: ["reap upRead mmapLock"],
     message: /^task "reap" ended while it held regionsSem/,
     preemptions: 1,
-    steps: 10,
+    steps: 9,
   },
   "holes/read-held/open/before": {
     kind: "deadlock",
     sites: ["open downWrite regionsSem"],
     message: /^open waits for ever \(downWrite of regionsSem\), which reap holds$/,
     preemptions: 1,
-    steps: 12,
+    steps: 11,
     also: ["lock-misuse"],
   },
 };

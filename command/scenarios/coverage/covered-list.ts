@@ -8,6 +8,7 @@ import { orphans } from "./deaths/orphans.ts";
 import { deathsInInvalidations } from "./deaths/invalidations.ts";
 import { deathsOfOwners } from "./deaths/owners.ts";
 import { deathsOfReaders } from "./deaths/readers.ts";
+import { deathsInToldInvalidations } from "./deaths/told.ts";
 import { deathsOfWriters } from "./deaths/writers.ts";
 import { deathsInSections } from "./deaths/sections.ts";
 import { deviceAccesses } from "./devices/accesses.ts";
@@ -189,6 +190,7 @@ export const covered: readonly Covered[] = [
   ...joining,
   ...deathsInSections,
   ...deathsInInvalidations,
+  ...deathsInToldInvalidations,
   ...deathsOfOwners,
   ...deathsOfReaders,
   ...deathsOfWriters,

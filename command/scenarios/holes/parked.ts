@@ -6,7 +6,7 @@
 import { HARNESS_PAGE, harnessScenario } from "../../../src/checker/harness/hmm-harness.ts";
 import type { HmmHarness, HarnessScenario } from "../../../src/checker/harness/hmm-harness.ts";
 import { countInFlight } from "../../../src/hmm/in-flight.ts";
-import { settleSequence, startSequence } from "../../../src/hmm/range-record.ts";
+import { invalidateSequence, startSequence } from "../../../src/hmm/range-record.ts";
 import { addRange } from "../../../src/hmm/range-tree.ts";
 import { hmmRangeRegister, hmmRangeUnregister } from "../../../src/hmm/range/range.ts";
 import { hmmRangeWaitUntilValid } from "../../../src/hmm/range/valid.ts";
@@ -40,8 +40,7 @@ function* registerInTwoSteps(
   record.endPage = HARNESS_PAGE + 1;
   addRange(hmm, record);
   yield* startSequence(hmm, record);
-  record.invalidators = seen;
-  yield* settleSequence(hmm, record);
+  if (seen > 0) yield* invalidateSequence(record, true);
   yield* hmm.rangesLock.unlock();
 }
 

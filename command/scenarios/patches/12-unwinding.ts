@@ -53,11 +53,10 @@ interface Shared {
  */
 function* raise(hmm: Hmm, { startPage, endPage }: InvalidateRange): Task<void> {
   yield* hmm.rangesLock.lock();
-  hmm.notifiers++;
   recordInFlight(hmm, startPage, endPage);
   for (const at of rangesOf(hmm)) {
     const range = HmmRangeRecord.at(hmm.memory, at);
-    yield* invalidateSequence(range, true, false);
+    yield* invalidateSequence(range, false);
   }
   yield* hmm.rangesLock.unlock();
 }

@@ -113,13 +113,14 @@ export class AdviceTable {
 
   #store(ranges: readonly AdvisedRange[]): void {
     const { words } = this.#memory;
-    words[this.#at] = ranges.length;
+    words[this.#at] = 0; // what a thread leaves that dies in here
     let at = this.#at + 1;
     for (const { startPage, endPage, advice } of ranges) {
       words[at++] = startPage;
       words[at++] = endPage;
       words[at++] = advice;
     }
+    words[this.#at] = ranges.length;
   }
 }
 

@@ -109,6 +109,13 @@ export class ThrashTable {
     words[this.#expiryAt] = nextMs;
   }
 
+  /** No page thrashes. */
+  forget(): void {
+    const { words } = this.#memory;
+    words.fill(0, this.#at, this.#at + THRASH_WORDS);
+    words[this.#expiryAt] = 0;
+  }
+
   #entryOf(page: number): number {
     // Multiplicative hashing: neighbours get entries of their own, and so do equal offsets in
     // different blocks.

@@ -21,6 +21,9 @@
  *       afterwards knows that the device does not use what is not in the table.
  *   D3  A local entry and the frame that it names lead to each other, under the driver lock:
  *       frame.page is the page of the entry.
+ *
+ * If a thread dies with the driver lock, who finds it dead has the device forget all entries before
+ * anybody gets the lock (repair-device.ts).
  */
 
 import {
@@ -40,6 +43,9 @@ import {
   type StructView,
   type WordArray,
 } from "../../driver-interface.ts";
+
+/** The class of the driver lock. If its holder dies, it is repaired (repair-device.ts). */
+export const DEVICE_LOCK = "deviceLock";
 
 /** Threads of one device at most, each with a fault ring. */
 export const THREADS_MAX = 32;
@@ -96,7 +102,7 @@ export const DeviceRecord: Struct<DeviceRecord> = struct<DeviceRecord>(
   "device",
   {
     mirror: embedStruct(HmmMirrorRecord, "hmm", "its place among the address space's listeners"),
-    driverLock: embed(Mutex, "page table, frames, advice, thrash table", "driverLock"),
+    driverLock: embed(Mutex, "page table, frames, advice, thrash table", DEVICE_LOCK),
     refs: embed(
       RefCount,
       "1 for the mirror's registration, 1 for each thread of the device; at 0 all is freed",
@@ -112,11 +118,11 @@ export const DeviceRecord: Struct<DeviceRecord> = struct<DeviceRecord>(
     firstPfn: u32("const", "what a frame of device memory 0 is called in entries of the table"),
     frames: u32("const", "frames of device memory: the budget"),
     freeFrames: u32(
-      "atomic: written holding driverLock, read without as a hint",
+      "atomic: written holding deviceLock, read without as a hint",
       "frames on the free list",
     ),
-    freeHead: u32("driverLock", "first of the free list, plus 1; 0 at its end"),
-    hand: u32("driverLock", "where the clock's hand stands"),
+    freeHead: u32("deviceLock", "first of the free list, plus 1; 0 at its end"),
+    hand: u32("deviceLock", "where the clock's hand stands"),
     prefetchScore: i32(
       "none: a hint",
       "below 0: of the pages prefetched lately, too few were used (policy/prefetch.ts)",
@@ -131,11 +137,11 @@ export const DeviceRecord: Struct<DeviceRecord> = struct<DeviceRecord>(
     ownerQueue: embed(WaitQueue, "those who wait to become it"),
     rings: array(THREADS_MAX, "const", "fault rings, by device thread"),
     advice: pointer(
-      "driverLock, once; read without",
+      "deviceLock, once; read without",
       "what was advised (policy/placement.ts); 0: nothing yet",
     ),
     thrash: pointer("const", "table of pages that thrash (policy/thrash.ts)"),
-    thrashExpiryMs: u32("driverLock", "when the next of them may be tried again; 0 none"),
+    thrashExpiryMs: u32("deviceLock", "when the next of them may be tried again; 0 none"),
     ownType: u32("const", "pages that are the device's own: 0 none, else a DeviceMemoryType"),
     ownChunks: u32("const", "device memories for them (own-memory.ts)"),
     ownHand: u32("atomic", "where the search for a frame to evict stands"),

@@ -32,6 +32,7 @@ import {
   PGD_WORDS,
   pteIndex,
   speculativeAtomicLoad,
+  TASK_SIZE_PAGES,
   wordAt,
   type LeafVisitor,
   type Machine,
@@ -215,6 +216,28 @@ export class DeviceTable {
     if (dropped.pages > 0) yield* this.unit.flush(dropped.startPage, dropped.endPage);
     count(this.record, "dropped", dropped.pages);
     return dropped.pages;
+  }
+
+  /**
+   * Clears every entry and leaves the frames as they are. Returns how many there were. The caller
+   * flushes, and sees to the frames. Of a thread that died with the driver lock.
+   *
+   * @stepped device entry
+   */
+  *forget(): Task<number> {
+    let entries = 0;
+    const { memory } = this.machine;
+    const visit: LeafVisitor = function* (leaf, from, to): Task<number> {
+      for (let page = from; page < to; page++) {
+        const index = pteIndex(leaf, page);
+        if (wordAt(memory.words, index) === 0) continue;
+        atomicStore(memory.words, index, 0);
+        entries++;
+      }
+      return 0;
+    };
+    yield* forEachLeaf(memory, this.pgd, 0, TASK_SIZE_PAGES, visit, true);
+    return entries;
   }
 
   *#dropLeaf(

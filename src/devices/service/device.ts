@@ -84,7 +84,7 @@ export function* takeAdvice(
   const { machine, record, table } = device;
   const { driverLock } = table;
   yield* driverLock.lock();
-  if (record.advice === 0) record.advice = yield* machine.heap.allocWords(ADVICE_WORDS);
+  if (record.advice === 0) yield* machine.heap.allocWords(ADVICE_WORDS, record.at + ADVICE);
   const known = adviceTable(device);
   let result: Errno = known === undefined ? ENOMEM : ENOSPC;
   if (known?.set(startPage, endPage, advice)) {

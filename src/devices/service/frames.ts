@@ -129,6 +129,15 @@ export class Frames {
     record.freeFrames++;
   }
 
+  /** No frame holds a page: all are free but those that are loading, whatever the list was. */
+  forget(): void {
+    const { words } = this.#memory;
+    this.record.freeHead = 0;
+    this.record.freeFrames = 0;
+    for (let frame = this.frames - 1; frame >= 0; frame--)
+      if (plainLoad(words, this.#wordOf(frame) + STATE) !== FRAME_LOADING) this.give(frame);
+  }
+
   /** A loading frame now holds `page`, whose entry names it. */
   bind(frame: number, page: number, wasAskedFor: boolean): void {
     const { words } = this.#memory;

@@ -5,10 +5,13 @@
  */
 
 import { registerMirrorOps } from "../../driver-interface.ts";
-import { deviceMirrorOps, deviceOf } from "../service/mirror-ops.ts";
+import { type ViewDevice, deviceMirrorOps, deviceOf } from "../service/mirror-ops.ts";
+import { registerDeviceRepairer } from "../service/repair-device.ts";
 import { forgetDead } from "./device-state.ts";
 import { softwareRecordOf } from "./software-record.ts";
 import { viewDevice } from "./view-device.ts";
+
+const view: ViewDevice = (machine, device) => viewDevice(machine, softwareRecordOf(device));
 
 /**
  * Id of this code at hmm. When the owner's thread has died, device threads that are not gone yet
@@ -16,8 +19,7 @@ import { viewDevice } from "./view-device.ts";
  */
 export const SOFTWARE_DEVICE_OPS: number = registerMirrorOps(
   "hmm-ts software device",
-  deviceMirrorOps(
-    (machine, device) => viewDevice(machine, softwareRecordOf(device)),
-    (mirror) => forgetDead(mirror.machine, softwareRecordOf(deviceOf(mirror))),
-  ),
+  deviceMirrorOps(view, (mirror) => forgetDead(mirror.machine, softwareRecordOf(deviceOf(mirror)))),
 );
+
+registerDeviceRepairer(view);

@@ -9,25 +9,42 @@ import { Machine } from "../../memory/machine.ts";
 import { Mm } from "../../mm/mm-struct.ts";
 import { mmdrop } from "../../mm/lifetime/mm.ts";
 import { mmuNotifierUnregisterNoRelease, notifierSrcu } from "../../notifier/mmu-notifier.ts";
+import { lockClass } from "../../sync/lock-class.ts";
+import {
+  HELD_CALLBACK,
+  enterCritical,
+  heldTag,
+  leaveCritical,
+} from "../../sync/lockdep/held-locks.ts";
 import type { SharedMemory } from "../../sync/shared-memory.ts";
 import { registerSrcuCallback } from "../../sync/primitives/srcu-callbacks.ts";
 import type { Task } from "../../sync/tasks/task.ts";
 import { Hmm } from "../hmm-struct.ts";
 import { freeInFlight } from "../in-flight.ts";
 
+const freeTag = heldTag(lockClass("end of an hmm"), HELD_CALLBACK);
+
 /**
  * Drops a reference; the last one ends the hmm. Legal inside a call-back: nothing here waits for
- * SRCU. Linux: `hmm_put`.
+ * SRCU. `note`: a word that is not 0 while there is the reference, for who finds this thread dead;
+ * when the last one is dropped, it is `last` until the hmm is gone. Linux: `hmm_put`.
  */
-export function* hmmPut(machine: Machine, hmm: Hmm): Task<void> {
-  if (yield* hmm.refs.put()) yield* hmmFree(machine, hmm);
+export function* hmmPut(
+  machine: Machine,
+  hmm: Hmm,
+  note: number = 0,
+  last: number = hmm.at,
+): Task<void> {
+  const isDropped = note !== 0 && hmm.refs.read() === 0; // by who died
+  if (isDropped || (yield* hmm.refs.put(note, last))) yield* hmmFree(machine, hmm, note);
 }
 
 /**
  * Patch 4's order: clear `mm.hmm`, so that nobody finds it; unlink the notifier, so that nobody is
  * called; free the memory after a grace period. Linux: `hmm_free`.
  */
-function* hmmFree(machine: Machine, hmm: Hmm): Task<void> {
+function* hmmFree(machine: Machine, hmm: Hmm, note: number): Task<void> {
+  if (note !== 0) enterCritical(hmm.memory, hmm.at, freeTag); // none of it can be done twice
   const mm = Mm.at(machine.memory, hmm.mm); // H3 of hmm-struct.ts: we hold the mmgrab
   yield* mm.pageTableLock.lock();
   if (mm.hmm === hmm.at) mm.hmm = 0; // a successor may already stand there (H4)
@@ -37,6 +54,9 @@ function* hmmFree(machine: Machine, hmm: Hmm): Task<void> {
   const srcu = yield* notifierSrcu(machine);
   // H1 of hmm-struct.ts: a call-back may still be reading it
   yield* srcu.call(HMM_FREE_RCU, hmm.rcu.at);
+  if (note === 0) return;
+  machine.memory.words[note] = 0;
+  leaveCritical(machine.memory, hmm.at, freeTag);
 }
 
 /**

@@ -16,6 +16,12 @@
  *       call (patch 11 for release).
  *   V5  A range that is excepted keeps its number: its user makes the change, and has begun to read
  *       before it (hmm/walk/exclusive.ts). Until the end it is invalid as the others are.
+ *   V6  A thread that dies in a start or an end has not changed the accounting, or has changed all
+ *       of it: what rangesLock guards is undone (sync/words/undo-log.ts), and with it MARKED or
+ *       UNMARKED of the notice (notifier/notice.ts), which tell the recoverer. Sequences are not
+ *       undone: a range with a newer number than it needs makes its user read again, and a
+ *       recoverer sets or clears bit 0 by what is in flight. Drivers are called again. The notice
+ *       knows of the hmm's reference, too.
  *
  * None of start, end and release takes the mmap lock or drops the last mm user. Each may drop the
  * last reference of the hmm.
@@ -24,10 +30,13 @@
 import type { Machine } from "../../memory/machine.ts";
 import type { InvalidateRange } from "../../notifier/events.ts";
 import { registerNotifierOps } from "../../notifier/mmu-notifier.ts";
+import { deadRecordOf, heldNote, noteProgress, progressOf } from "../../notifier/notice.ts";
 import { EAGAIN, ENOTRECOVERABLE, type Errno } from "../../sync/errno.ts";
 import { bug } from "../../sync/errors.ts";
 import { hasPanicked, panic } from "../../sync/death/panic.ts";
+import { heldSlots, sharesBeneath } from "../../sync/lockdep/held-locks.ts";
 import { DONE, type Task } from "../../sync/tasks/task.ts";
+import { NOTICE_ALSO } from "../../sync/words/operations.ts";
 import { Hmm } from "../hmm-struct.ts";
 import { hmmPut } from "./hmm.ts";
 import {
@@ -43,6 +52,10 @@ import { HmmMirror, HmmMirrorRecord } from "../mirror-record.ts";
 import { HmmRangeRecord, invalidateSequence, settleSequence } from "../range-record.ts";
 import { overlappingRanges, rangesOf } from "../range-tree.ts";
 
+/** PROGRESS of a notice: the accounting of a start, and of an end, is done. */
+const MARKED = 1;
+const UNMARKED = 2;
+
 /** Pages are about to change. 0, or EAGAIN when the range is not blockable (V3). */
 export function* hmmInvalidateRangeStart(
   machine: Machine,
@@ -51,23 +64,28 @@ export function* hmmInvalidateRangeStart(
 ): Task<Errno> {
   const hmm = Hmm.at(machine.memory, notifier); // its memory: H1 of hmm-struct.ts
   // H2 of hmm-struct.ts: it is being freed, so no mirror is left to notify
-  if (!(yield* hmm.refs.getNotZero())) return 0;
-  yield* markRanges(machine, hmm, range);
+  if (!(yield* holdHmm(hmm, range))) return 0;
+  if (progressOf(range) !== MARKED) yield* markRanges(machine, hmm, range);
   const answer = yield* callMirrors(machine, hmm, range);
   if (answer !== 0) {
+    if (deadRecordOf(range) !== 0) return answer; // later: V6
     yield* notifiersDecrement(hmm, range);
     yield* count(hmm, "refusals");
   }
-  yield* hmmPut(machine, hmm);
+  yield* hmmPut(machine, hmm, heldNote(range));
   return answer;
 }
 
+/** A reference, unless the dead thread of the notice has left one. False: the hmm is dying. */
+function* holdHmm(hmm: Hmm, range: InvalidateRange): Task<boolean> {
+  const note = heldNote(range);
+  if (note !== 0 && hmm.memory.words[note] !== 0) return true;
+  return yield* hmm.refs.getNotZero(note, hmm.at);
+}
+
 /** V1: marks the ranges, before any driver is called. */
-function* markRanges(
-  machine: Machine,
-  hmm: Hmm,
-  { startPage, endPage, blockable, exceptRange }: InvalidateRange,
-): Task<void> {
+function* markRanges(machine: Machine, hmm: Hmm, range: InvalidateRange): Task<void> {
+  const { startPage, endPage, blockable, exceptRange } = range;
   yield* hmm.rangesLock.lock();
   if (blockable && inFlightIsFull(hmm)) {
     const capacity = hmm.inFlightCapacity;
@@ -75,11 +93,11 @@ function* markRanges(
     yield* growInFlight(machine, hmm, capacity); // if it does not succeed, the coarse rule holds
     yield* hmm.rangesLock.lock();
   }
-  hmm.notifiers++;
+  noteProgress(range, MARKED, hmm.rangesLock.at);
   hmm.starts++;
   const isRecorded = recordInFlight(hmm, startPage, endPage);
   for (const at of overlappingRanges(hmm, startPage, endPage))
-    yield* invalidateSequence(HmmRangeRecord.at(hmm.memory, at), isRecorded, at === exceptRange);
+    yield* invalidateSequence(HmmRangeRecord.at(hmm.memory, at), at === exceptRange);
   // The coarse rule (I2 of hmm/in-flight.ts): no range is valid. Of those above it changes nothing.
   if (!isRecorded)
     for (const at of rangesOf(hmm)) yield* settleSequence(hmm, HmmRangeRecord.at(hmm.memory, at));
@@ -91,8 +109,8 @@ function* markRanges(
  * called before it have dropped translations for nothing, which is harmless.
  */
 function* callMirrors(machine: Machine, hmm: Hmm, range: InvalidateRange): Task<Errno> {
-  if (range.blockable) yield* hmm.mirrorsSem.downRead();
-  else if (!(yield* hmm.mirrorsSem.tryDownRead())) return EAGAIN;
+  const shelter = yield* enterMirrors(hmm, range);
+  if (shelter === REFUSED) return EAGAIN;
   let refusal: Errno = 0;
   for (const mirror of mirrorsOf(machine, hmm)) {
     const answer = yield* guarded(mirror, "invalidate", () =>
@@ -105,8 +123,40 @@ function* callMirrors(machine: Machine, hmm: Hmm, range: InvalidateRange): Task<
     }
     yield* count(hmm, "mirrorErrors");
   }
-  yield* hmm.mirrorsSem.upRead();
+  if (shelter === OWN) yield* leaveMirrors(hmm, range);
   return refusal;
+}
+
+/** How a walk of the mirrors has mirrorsSem: not, in its own right, or by another's. */
+const REFUSED = 0;
+const OWN = 1;
+const LENT = 2;
+
+/**
+ * Takes mirrorsSem for reading, unless this thread, which goes on for a dead one, may not wait for
+ * it. It need not where the dead thread has it, which keeps it until all is finished, nor where
+ * this thread itself has it, in whose wait it goes on for the other.
+ */
+function* enterMirrors({ mirrorsSem }: Hmm, range: InvalidateRange): Task<number> {
+  const { memory, at } = mirrorsSem;
+  const dead = deadRecordOf(range);
+  if (dead !== 0) {
+    const isLent =
+      heldSlots(memory, dead).some((slot) => slot.at === at) || sharesBeneath(memory, at);
+    if (isLent) return LENT;
+  }
+  if (dead === 0 && range.blockable) {
+    if (range.notice > 0) memory.words[range.notice + NOTICE_ALSO] = at;
+    yield* mirrorsSem.downRead();
+    return OWN;
+  }
+  return (yield* mirrorsSem.tryDownRead()) ? OWN : REFUSED;
+}
+
+function* leaveMirrors({ mirrorsSem }: Hmm, range: InvalidateRange): Task<void> {
+  yield* mirrorsSem.upRead();
+  if (range.notice > 0 && deadRecordOf(range) === 0)
+    mirrorsSem.memory.words[range.notice + NOTICE_ALSO] = 0;
 }
 
 /** The registered mirrors. Holding mirrorsSem. */
@@ -138,9 +188,10 @@ export function* hmmInvalidateRangeEnd(
   range: InvalidateRange,
 ): Task<void> {
   const hmm = Hmm.at(machine.memory, notifier);
-  if (!(yield* hmm.refs.getNotZero())) return; // H2 of hmm-struct.ts
-  yield* notifiersDecrement(hmm, range);
-  yield* hmmPut(machine, hmm);
+  if (!(yield* holdHmm(hmm, range))) return; // H2 of hmm-struct.ts
+  if (progressOf(range) !== UNMARKED) yield* notifiersDecrement(hmm, range);
+  else yield* hmm.wq.wakeAll(); // the dead thread may not have
+  yield* hmmPut(machine, hmm, heldNote(range));
 }
 
 /**
@@ -149,18 +200,16 @@ export function* hmmInvalidateRangeEnd(
  * when the count reaches 0; here a range becomes valid with the end of the last invalidation that
  * overlaps it.
  */
-function* notifiersDecrement(hmm: Hmm, { startPage, endPage }: InvalidateRange): Task<void> {
+function* notifiersDecrement(hmm: Hmm, range: InvalidateRange): Task<void> {
+  const { startPage, endPage } = range;
   let becameValid = false;
   yield* hmm.rangesLock.lock();
   const forgotten = forgetInFlight(hmm, startPage, endPage);
   if (forgotten !== NOT_IN_FLIGHT) {
-    hmm.notifiers--;
+    noteProgress(range, UNMARKED, hmm.rangesLock.at);
     const wasRecorded = forgotten === WAS_RECORDED;
-    for (const at of wasRecorded ? overlappingRanges(hmm, startPage, endPage) : rangesOf(hmm)) {
-      const record = HmmRangeRecord.at(hmm.memory, at);
-      if (wasRecorded) record.invalidators--;
-      if (yield* settleSequence(hmm, record)) becameValid = true;
-    }
+    for (const at of wasRecorded ? overlappingRanges(hmm, startPage, endPage) : rangesOf(hmm))
+      if (yield* settleSequence(hmm, HmmRangeRecord.at(hmm.memory, at))) becameValid = true;
   }
   yield* hmm.rangesLock.unlock();
   if (forgotten === NOT_IN_FLIGHT) {
@@ -205,4 +254,5 @@ export const HMM_NOTIFIER_OPS: number = registerNotifierOps("hmm", {
   invalidateRangeStart: hmmInvalidateRangeStart,
   invalidateRangeEnd: hmmInvalidateRangeEnd,
   release: hmmRelease,
+  isRepeatable: true, // V6
 });

@@ -41,8 +41,8 @@ export interface HmmMirrorOps {
    * them by an old translation any more. It takes the driver lock, under which the driver calls
    * `hmmRangeValid`. That lock is never held into a call that may change a mapping. If the range is
    * not blockable, it may answer EAGAIN instead of waiting, and then has changed nothing (R3). Any
-   * other answer is counted as a defect of the driver and taken for 0. Linux:
-   * `sync_cpu_device_pagetables`.
+   * other answer is counted as a defect of the driver and taken for 0. If the thread dies in it,
+   * another one calls it again for the same pages. Linux: `sync_cpu_device_pagetables`.
    */
   readonly invalidate: (mirror: HmmMirror, range: InvalidateRange) => Task<Errno>;
   /**

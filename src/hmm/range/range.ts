@@ -20,15 +20,22 @@
 import { Machine } from "../../memory/machine.ts";
 import { formatPointer } from "../../memory/layout/poison.ts";
 import { Mm } from "../../mm/mm-struct.ts";
-import { mmgetNotZero, mmput } from "../../mm/lifetime/mm.ts";
+import { MM_USER, mmgetNotZero, mmput } from "../../mm/lifetime/mm.ts";
 import { endWait } from "../../mm/source/requests.ts";
 import { TASK_SIZE_PAGES } from "../../mmu/radix-table.ts";
 import { PAGE_BYTES, PAGE_SHIFT } from "../../mm/pte.ts";
 import { EFAULT, EINVAL, EMFILE, ENODEV, ENOMEM, type Errno } from "../../sync/errno.ts";
 import { bug } from "../../sync/errors.ts";
 import { assertNoLockHeld } from "../../sync/lockdep/held-locks.ts";
-import { addResource, registerReleaser, removeResource } from "../../sync/death/resources.ts";
+import {
+  addResource,
+  kindWord,
+  registerReleaser,
+  removeResource,
+  reserveResource,
+} from "../../sync/death/resources.ts";
 import type { Task } from "../../sync/tasks/task.ts";
+import { undoStore } from "../../sync/words/undo-log.ts";
 import { DEFAULT_ENCODING, type HmmEncoding, checkEncoding } from "../entry.ts";
 import { Hmm } from "../hmm-struct.ts";
 import { hmmPut } from "../mirror/hmm.ts";
@@ -243,16 +250,28 @@ export function* hmmRangeRegister(
   record.endPage = end / PAGE_BYTES;
   record.pageShift = pageShift;
 
-  // All that the range owns is taken in one critical section: a thread that dies in it stops the
-  // machine, and leaks nothing.
+  record.hmm = hmm.at;
+  const errno = yield* joinRegistration(range, mirror, hmm, mm);
+  if (errno === 0) return 0;
+  if (record.owns !== OWNS_NOTHING) yield* leaveRegistration(machine, record);
+  record.hmm = 0;
+  return errno;
+}
+
+/**
+ * Gets what a registered range owns (G1). Each is noted in the step in which it is got, and the
+ * place in the tree is undone if this thread dies with the lock: so a reaper drops what there is.
+ */
+function* joinRegistration(range: HmmRange, mirror: HmmMirror, hmm: Hmm, mm: Mm): Task<Errno> {
+  const { record } = range;
+  const note = record.at + HmmRangeRecord.offset.owns;
   yield* hmm.rangesLock.lock();
   const hasMirror = mirrorStatus(mirror.record) === MIRROR_REGISTERED; // K4
-  // pairs with the mmput in hmmRangeUnregister
-  const isAlive = hasMirror && (yield* mmgetNotZero(mm));
+  if (hasMirror) yield* hmm.refs.get(note, OWNS_HMM); // pairs with the hmmPut of leaveRegistration
+  // pairs with the mmput of leaveRegistration
+  const isAlive = hasMirror && (yield* mmgetNotZero(mm, note, OWNS_USER));
   if (isAlive) {
-    yield* hmm.refs.get(); // pairs with the hmmPut in hmmRangeUnregister
-    record.hmm = hmm.at;
-    record.owns = OWNS_REGISTRATION;
+    undoStore(hmm.memory, hmm.rangesLock.at, note, OWNS_REGISTRATION);
     addRange(hmm, record);
     yield* startSequence(hmm, record);
     range.notifierSeq = readSequence(record); // an invalid one equals none that is valid
@@ -297,23 +316,33 @@ export function* hmmRangeUnregister(range: HmmRange): Task<void> {
   yield* leaveRegistration(machine, record);
 }
 
-/** Unregisters the record; for a thread that died in here, goes on where it ended. */
+/**
+ * Unregisters the record; for a thread that died in here, goes on where it ended. `owns` is lowered
+ * in the step in which something is dropped, or in which it becomes a resource of its own.
+ */
 function* leaveRegistration(machine: Machine, record: HmmRangeRecord): Task<void> {
   const hmm = Hmm.at(machine.memory, record.hmm); // our reference keeps it until the hmmPut below
+  const note = record.at + HmmRangeRecord.offset.owns;
   if (record.owns === OWNS_REGISTRATION) {
     yield* hmm.rangesLock.lock();
     removeRange(hmm, record);
-    record.owns = OWNS_USER;
+    undoStore(hmm.memory, hmm.rangesLock.at, note, OWNS_USER);
     yield* hmm.rangesLock.unlock();
   }
-  if (record.owns === OWNS_USER) {
-    record.owns = OWNS_HMM;
-    // before the hmm, through which the mm is reached
-    yield* mmput(machine, Mm.at(machine.memory, hmm.mm));
-  }
-  record.owns = OWNS_NOTHING;
+  // before the hmm, through which the mm is reached
+  if (record.owns === OWNS_USER) yield* dropUser(machine, Mm.at(machine.memory, hmm.mm), note);
+  yield* hmmPut(machine, hmm, note, OWNS_HMM);
   record.hmm = RANGE_POISON;
-  yield* hmmPut(machine, hmm);
+}
+
+function* dropUser(machine: Machine, mm: Mm, note: number): Task<void> {
+  const { memory } = machine;
+  const slot = reserveResource(memory, mm.at);
+  const kindAt = kindWord(memory, slot);
+  const { words } = memory;
+  if (slot >= 0) words[kindAt] = MM_USER; // in a row (H1 of sync/lockdep/held-locks.ts)
+  words[note] = OWNS_HMM;
+  yield* mmput(machine, mm, slot);
 }
 
 /** G3. Throws AssertionFailure that names the range and `verb`, what the caller wanted. */

@@ -19,7 +19,6 @@ import type { Machine } from "../../memory/machine.ts";
 import { atomicExchange } from "../../sync/atomics.ts";
 import { EACCES, EINVAL, ENOMEM, type Errno } from "../../sync/errno.ts";
 import type { Task } from "../../sync/tasks/task.ts";
-import { beginWatched, endHalfDone } from "../half-done.ts";
 import { HUGE_PAGES, clearHuge } from "../huge.ts";
 import { beginInvalidation, endInvalidation } from "../invalidation.ts";
 import { mmapWriteLock } from "../migration.ts";
@@ -117,7 +116,6 @@ function* takeRights(machine: Machine, mm: Mm, pages: PageRange, protection: num
   const { startPage, endPage } = pages;
   const { memory } = machine;
   const range = invalidateRange(mm, startPage, endPage, EVENT_PROTECTION_VMA);
-  const isWatched = beginWatched(mm);
   yield* mmuNotifierInvalidateRangeStart(machine, range);
   yield* forEachLeaf(
     memory,
@@ -135,7 +133,6 @@ function* takeRights(machine: Machine, mm: Mm, pages: PageRange, protection: num
     },
   );
   yield* mmuNotifierInvalidateRangeEnd(machine, range);
-  if (isWatched) endHalfDone(mm);
 }
 
 /**

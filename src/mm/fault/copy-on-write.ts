@@ -43,7 +43,6 @@ import {
 import { ENOMEM, type Errno } from "../../sync/errno.ts";
 import type { Task } from "../../sync/tasks/task.ts";
 import { PTE_TRACKED, WRITTEN_RIGHTS, ZERO_PFN, makePte, ptePfn, withWrite } from "../pte.ts";
-import { beginWatched, endHalfDone } from "../half-done.ts";
 import { beginInvalidation, endInvalidation, handOf, putHand } from "../invalidation.ts";
 import { VM_BACKED } from "../vma/vma.ts";
 import {
@@ -122,11 +121,9 @@ function isOfCache({ machine, vma, pte }: VmFault): boolean {
 function* notifyAndReuse(fault: VmFault): Task<void> {
   const { machine, mm, page, pte } = fault;
   const range = invalidateRange(mm, page, page + 1, EVENT_PROTECTION_PAGE);
-  const isWatched = beginWatched(mm);
   yield* mmuNotifierInvalidateRangeStart(machine, range);
   yield* countingFrame(machine, ptePfn(pte), () => reuseIfExclusive(fault));
   yield* mmuNotifierInvalidateRangeEnd(machine, range);
-  if (isWatched) endHalfDone(mm);
 }
 
 /** @stepped pte */
@@ -161,7 +158,6 @@ function* copyAndReplace(fault: VmFault, operation: number): Task<Errno> {
   if (copy === 0) return ENOMEM;
   if (pfn !== ZERO_PFN) yield* machine.ram.copyFrame(pfn, copy);
   const range = invalidateRange(mm, page, page + 1, EVENT_CLEAR);
-  const isWatched = beginWatched(mm);
   yield* mmuNotifierInvalidateRangeStart(machine, range);
   const fresh = makePte(copy, WRITTEN_RIGHTS);
   const replaced = yield* replacePteNoted(fault, fresh, hand, pfn === ZERO_PFN ? 0 : pte);
@@ -169,7 +165,6 @@ function* copyAndReplace(fault: VmFault, operation: number): Task<Errno> {
   // has, and everybody sees a store that is made through the new one.
   if (replaced) yield* mm.shootdown.flush(page, page + 1);
   yield* mmuNotifierInvalidateRangeEnd(machine, range);
-  if (isWatched) endHalfDone(mm);
   mm.counters.add(pfn === ZERO_PFN ? ANONYMOUS_FAULTS : COPY_FAULTS);
   return 0;
 }

@@ -32,7 +32,6 @@ import {
 } from "../../notifier/mmu-notifier.ts";
 import { atomicCompareExchange } from "../../sync/atomics.ts";
 import type { Task } from "../../sync/tasks/task.ts";
-import { beginWatched, endHalfDone } from "../half-done.ts";
 import { splitHuge } from "../huge.ts";
 import { beginInvalidation, endInvalidation } from "../invalidation.ts";
 import type { Mm } from "../mm-struct.ts";
@@ -194,7 +193,6 @@ function trackLeaf(
  */
 function* takeWrite(machine: Machine, mm: Mm, leaf: number, from: number, to: number): Task<void> {
   const range = invalidateRange(mm, from, to, EVENT_PROTECTION_PAGE);
-  const isWatched = beginWatched(mm);
   const operation = yield* beginInvalidation(mm, from, to);
   yield* mmuNotifierInvalidateRangeStart(machine, range);
   for (let page = from; page < to; page++)
@@ -202,7 +200,6 @@ function* takeWrite(machine: Machine, mm: Mm, leaf: number, from: number, to: nu
   yield* mm.shootdown.flush(from, to);
   endInvalidation(mm, operation);
   yield* mmuNotifierInvalidateRangeEnd(machine, range);
-  if (isWatched) endHalfDone(mm);
 }
 
 /**

@@ -57,7 +57,7 @@ import {
   withoutWrite,
 } from "../pte.ts";
 import { joinDeviceSpaces } from "../device-spaces.ts";
-import { beginHalfDone, beginWatched, endHalfDone } from "../half-done.ts";
+import { beginHalfDone, endHalfDone } from "../half-done.ts";
 import { beginInvalidation, endInvalidation, handOf, tablesOf } from "../invalidation.ts";
 import { HUGE_LINKED, HUGE_PAGES, clearHuge, linkHuge, rewriteHuge } from "../huge.ts";
 import { getSource, listSpace } from "../vma/vma-source.ts";
@@ -94,14 +94,12 @@ function limitsOf({ limitPages, limitVmas, hugeMode }: Mm): MmLimits {
 
 function* copyInto(machine: Machine, parent: Mm, child: Mm): Task<Errno> {
   const range = invalidateRange(parent, 0, TASK_SIZE_PAGES, EVENT_PROTECTION_PAGE);
-  const isWatched = beginWatched(parent);
   yield* mmuNotifierInvalidateRangeStart(machine, range);
   // Under the mmap lock, the parent's entries name a device's frames only if it is listed (J1 of
   // device-spaces.ts).
   if (parent.isDeviceSpace !== 0) yield* joinDeviceSpaces(machine, child);
   const result = yield* copyVmas(machine, parent, child);
   yield* mmuNotifierInvalidateRangeEnd(machine, range);
-  if (isWatched) endHalfDone(parent);
   return result;
 }
 

@@ -117,10 +117,11 @@ export function mmget(mm: Mm): Task<void> {
 }
 
 /**
- * A user, unless exit has begun; then false, for ever. The caller has a count. Pairs with `mmput`.
+ * A user, unless exit has begun; then false, for ever. The caller has a count. In the same step the
+ * word `note` becomes `noted`, if there is such a word. Pairs with `mmput`.
  */
-export function mmgetNotZero(mm: Mm): Task<boolean> {
-  return mm.users.getNotZero();
+export function mmgetNotZero(mm: Mm, note: number = 0, noted: number = 0): Task<boolean> {
+  return mm.users.getNotZero(note, noted);
 }
 
 /**

@@ -15,7 +15,6 @@ import {
 import { atomicCompareExchange } from "../../sync/atomics.ts";
 import { EIO, type Errno } from "../../sync/errno.ts";
 import type { Task } from "../../sync/tasks/task.ts";
-import { beginWatched, endHalfDone } from "../half-done.ts";
 import { beginInvalidation, endInvalidation } from "../invalidation.ts";
 import type { Mm } from "../mm-struct.ts";
 import { PTE_PRESENT, PTE_WRITE } from "../pte.ts";
@@ -116,7 +115,6 @@ function* cleanEntries(
 function* protectPages(machine: Machine, mm: Mm, pages: PageRange): Task<void> {
   const { startPage, endPage } = pages;
   const range = invalidateRange(mm, startPage, endPage, EVENT_PROTECTION_PAGE);
-  const isWatched = beginWatched(mm);
   yield* mmuNotifierInvalidateRangeStart(machine, range);
   yield* forEachLeaf(
     machine.memory,
@@ -133,7 +131,6 @@ function* protectPages(machine: Machine, mm: Mm, pages: PageRange): Task<void> {
     },
   );
   yield* mmuNotifierInvalidateRangeEnd(machine, range);
-  if (isWatched) endHalfDone(mm);
 }
 
 /** Faults of other threads may add rights meanwhile. @stepped pte */

@@ -41,10 +41,10 @@ import {
   struct,
   u32,
 } from "../../memory/layout/struct.ts";
+import { beginEndUnder, handOverUnder, handedOver } from "../../notifier/notice.ts";
 import type { SharedMemory } from "../../sync/shared-memory.ts";
 import type { Task } from "../../sync/tasks/task.ts";
 import { commitUndo } from "../../sync/words/undo-log.ts";
-import { beginWatched, endHalfDone } from "../half-done.ts";
 import type { Mm } from "../mm-struct.ts";
 import type { PageRange } from "../vma/vma.ts";
 
@@ -148,23 +148,24 @@ function holdRange(mm: Mm, startPage: number, endPage: number): InvalidateRange 
 
 /** Starts the invalidation that lasts. Holding the mmap lock for writing (W2). */
 export function* beginHold(machine: Machine, mm: Mm, hold: ViewHold): Task<void> {
-  const isWatched = beginWatched(mm);
-  yield* mmuNotifierInvalidateRangeStart(machine, holdRange(mm, hold.startPage, hold.endPage));
+  const range = holdRange(mm, hold.startPage, hold.endPage);
+  yield* mmuNotifierInvalidateRangeStart(machine, range);
   mm.holds.addTail(hold.node, mm.mmapLock.at);
-  if (!isWatched) return; // undone, if this thread dies with the lock
+  if (range.notice === 0) return; // undone, if this thread dies with the lock
+  handOverUnder(range);
   commitUndo(machine.memory, mm.mmapLock.at);
-  endHalfDone(mm);
+  handedOver(range);
 }
 
 /** Ends it, if it has begun. Holding the mmap lock for writing. */
 export function* endHold(machine: Machine, mm: Mm, hold: ViewHold): Task<void> {
   if (!hold.node.isListed()) return;
-  const isWatched = beginWatched(mm);
+  const range = holdRange(mm, hold.startPage, hold.endPage);
+  const isWatched = mm.notifiers.mayHaveAny();
+  if (isWatched) beginEndUnder(range);
   hold.node.del(mm.mmapLock.at);
-  yield* mmuNotifierInvalidateRangeEnd(machine, holdRange(mm, hold.startPage, hold.endPage));
-  if (!isWatched) return;
-  commitUndo(machine.memory, mm.mmapLock.at);
-  endHalfDone(mm);
+  if (isWatched) commitUndo(machine.memory, mm.mmapLock.at);
+  yield* mmuNotifierInvalidateRangeEnd(machine, range);
 }
 
 /**

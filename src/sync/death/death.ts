@@ -5,7 +5,7 @@
  * 1. It changes the record from live to dead by a compare-exchange. So only one finder does the
  *    rest.
  * 2. If the dead thread held a lock for writing whose changes are not logged (`undo` of
- *    lockdep/lock-order.ts), or was in a read section of an Srcu, or in a section that no other
+ *    lockdep/lock-order.ts) and that nobody repairs (repair.ts), or was in a section that no other
  *    thread can finish, it stops the machine (panic.ts): what that guards may be half changed.
  *    Otherwise it takes back what was changed under the locks (words/undo-log.ts), and releases
  *    them.
@@ -16,7 +16,8 @@
  *    done when it dies: see enterCritical of lockdep/held-locks.ts for those that do.
  *
  * A semaphore under which the dead thread had begun an operation that another one finishes stays
- * its own until then: recovery.ts.
+ * its own until then: recovery.ts. So does a lock that is to be repaired, and a read section of an
+ * Srcu, in which the operation may have been.
  *
  * What the thread owned is released later, by a task that holds no lock: reaper.ts.
  *
@@ -71,6 +72,7 @@ import {
   ENTERING_WRITE,
   HELD_EXCLUSIVE,
   HELD_SHARED,
+  HELD_SRCU,
   type HeldSlot,
   QUEUED_READ,
   QUEUED_WRITE,
@@ -81,7 +83,7 @@ import {
 import { undoneKind } from "../lockdep/lock-order.ts";
 import { releaseOfDead } from "../primitives/lock-word.ts";
 import { declarePanic } from "./panic.ts";
-import { hasOperationUnder } from "../words/operations.ts";
+import { isKept, isRepaired } from "./kept.ts";
 import { undoAll } from "../words/undo-log.ts";
 import { clearReaderWord } from "../words/reader-word.ts";
 import {
@@ -131,9 +133,10 @@ function giveUpPlaces(memory: SharedMemory, agentId: number): void {
     const message = ownerDeadMessage(memory, agentId, heldClassName(fatal.tag));
     declarePanic(memory, EOWNERDEAD, message, fatal.at, agentId);
   }
-  for (const { slot, at, tag, count } of held) {
+  for (const one of held) {
+    const { slot, at, tag, count } = one;
     const mode = heldMode(tag);
-    if (mode <= HELD_SHARED && hasOperationUnder(words, record, at)) continue;
+    if (isKept(memory, record, one)) continue;
     if (mode >= QUEUED_READ || mode === HELD_SHARED) memory.ensure(at + RWSEM_WORDS);
     if (slot === 0) clearReaderWord(words, record);
     else if (mode === HELD_SHARED) leaveAsReaders(memory.words, at, count, slot);
@@ -151,10 +154,11 @@ function giveUpPlaces(memory: SharedMemory, agentId: number): void {
   }
 }
 
-/** A reader, or a place in a queue: it has changed nothing. */
-function isHarmless({ tag }: HeldSlot): boolean {
-  const mode = heldMode(tag);
-  return mode === HELD_SHARED || mode >= QUEUED_READ;
+/** A reader, or a place in a queue, has changed nothing; what can be repaired will be. */
+function isHarmless(slot: HeldSlot): boolean {
+  const mode = heldMode(slot.tag);
+  const isReader = mode === HELD_SHARED || mode === HELD_SRCU;
+  return isReader || mode >= QUEUED_READ || isRepaired(slot);
 }
 
 /** What the dead thread changed under the lock is as it was before. False: it is not. */

@@ -101,6 +101,11 @@ export function noteCounted(memory: SharedMemory, slot: number): void {
   if (slot === memory.heldNext) useSlot(memory, slot);
 }
 
+/** The caller has just stored the first word and the count of `slot` (H1). */
+export function noteUsed(memory: SharedMemory, slot: number): void {
+  if (slot === memory.heldNext) useSlot(memory, slot);
+}
+
 /** The slot in which this agent holds the lock at `at` in the mode of `tag`; 0 if it does not. */
 export function findHeld(memory: SharedMemory, at: number, tag: number): number {
   const words = memory.words;

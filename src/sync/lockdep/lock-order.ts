@@ -22,6 +22,7 @@ export const LOCK_ORDER: string = `
   lock mirrorsSem: rwsem: the mirrors of an hmm; held for reading across driver callbacks
   lock gpuLock: mutex: pages that only a GPU has, while it computes or they are read back
   lock driverLock: mutex: a driver's page table, and its use of translations
+  lock deviceLock: mutex: the same of a device that our service serves, which can be made anew
   lock pageTableLock: spinlock: that a private frame's users are judged and its entry made writable in one step; mm.hmm
   lock spacesLock: spinlock: the list of live spaces and their holder counts
   lock sourcesLock: spinlock: which files have a source, and that one is claimed or ends
@@ -39,16 +40,17 @@ export const LOCK_ORDER: string = `
   lock deviceSpacesLock: spinlock: the address spaces that may have pages in a device's memory
   lock migrationsLock: spinlock: the migrations that are under way in an address space
 
-  order mmapLock < notifierSrcu < mirrorsSem < driverLock
+  order mmapLock < notifierSrcu < mirrorsSem < driverLock, deviceLock
   order mmapLock < mmapLock
   order gpuLock < driverLock
-  order driverLock < mirrorClaim, mirrorOpsLock, deviceSpacesLock, migrationsLock
-  order driverLock < pageTableLock, pageCacheLock, rangesLock, notifierLock, srcuQueueLock, slabLock, ramLock
+  order driverLock, deviceLock < mirrorClaim, mirrorOpsLock, deviceSpacesLock, migrationsLock
+  order driverLock, deviceLock < pageTableLock, pageCacheLock, rangesLock, notifierLock
+  order driverLock, deviceLock < srcuQueueLock, slabLock, ramLock
   order sourcesLock < pageCacheLock
   order pageTableLock, rangesLock, notifierLock < slabLock, ramLock, deviceMemoryLock
   order slabLock < heapLock
 
-  undo mmapLock, slabLock, heapLock, ramLock, spacesLock
+  undo mmapLock, slabLock, heapLock, ramLock, spacesLock, rangesLock
 `;
 
 /** A declared lock class. */

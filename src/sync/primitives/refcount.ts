@@ -20,6 +20,7 @@ import {
   atomicLoad,
   atomicStore,
   atomicSub,
+  compareExchangeNoted,
   decrementNoted,
   incrementNoted,
 } from "../atomics.ts";
@@ -65,10 +66,13 @@ export class RefCount {
     return DONE;
   }
 
-  /** One more reference, unless the count is 0. False: the object is being freed. */
-  getNotZero(): Task<boolean> {
-    if (this.memory.mode !== REAL) return this.getNotZeroInSteps();
-    return doneBoolean(this.incrementNotZero());
+  /**
+   * One more reference, unless the count is 0. False: the object is being freed. With it, in the
+   * same step, the word `note` of the heap becomes `noted`, if there is such a word.
+   */
+  getNotZero(note: number = 0, noted: number = 0): Task<boolean> {
+    if (this.memory.mode !== REAL) return this.getNotZeroInSteps(note, noted);
+    return doneBoolean(this.incrementNotZero(note, noted));
   }
 
   /**
@@ -91,9 +95,9 @@ export class RefCount {
     this.increment(note, noted);
   }
 
-  private *getNotZeroInSteps(): Task<boolean> {
+  private *getNotZeroInSteps(note: number, noted: number): Task<boolean> {
     yield* step(this.memory, "refGetNotZero", this.at, 1, "refcount");
-    return this.incrementNotZero();
+    return this.incrementNotZero(note, noted);
   }
 
   private *putInSteps(note: number, last: number): Task<boolean> {
@@ -115,13 +119,16 @@ export class RefCount {
   }
 
   /** @spelled refcount */
-  private incrementNotZero(): boolean {
+  private incrementNotZero(note: number, noted: number): boolean {
     const { at } = this;
     const words = this.memory.words;
     for (let seen = atomicLoad(words, at); seen !== 0;) {
-      if (seen < 0) return true;
+      if (seen < 0 && note === 0) return true;
       const next = seen === 0x7fffffff ? SATURATED : seen + 1;
-      const before = atomicCompareExchange(words, at, seen, next);
+      const before =
+        note === 0
+          ? atomicCompareExchange(words, at, seen, next)
+          : compareExchangeNoted(words, at, seen, next, words, note, noted);
       if (before === seen) return true;
       seen = before;
     }

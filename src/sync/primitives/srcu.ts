@@ -19,6 +19,10 @@
  * No thread exists only to advance grace periods. The thread that requests one advances it; so does
  * the last reader that it waits for. A deferred call is a critical section: a thread that dies
  * inside one stops the machine.
+ *
+ * The read sections of a thread that dies go on until a recoverer ends them (death/recovery.ts). So
+ * who finishes what the thread was doing finds all that it could see. The count of the held table
+ * tells both indexes apart: bits 0.. are sections of index 0, bits 16.. of index 1.
  */
 
 import { atomicAdd, atomicLoad, atomicSub, futexWake } from "../atomics.ts";
@@ -34,7 +38,7 @@ import {
   findHeld,
   heldTag,
   leaveCritical,
-  noteCounted,
+  noteUsed,
   popShared,
   pushShared,
   sharesBeneath,
@@ -71,6 +75,8 @@ import type { Task } from "../tasks/task.ts";
 
 const unnamed = lockClass("srcu");
 const queueLockClass = lockClass("srcuQueueLock");
+/** From the bits that count sections of index 0 to those of index 1. */
+const INDEX_SHIFT = 16;
 
 /**
  * Readers that may wait, and grace periods: what a reader finds in its read section stays allocated
@@ -194,9 +200,11 @@ export class Srcu {
     const words = memory.words;
     const slot = countedSlot(memory, at, this.tag);
     const index = readerIndex(atomicLoad(words, at + STATE));
+    const one = 1 << (index * INDEX_SHIFT);
     atomicAdd(words, at + ACTIVE + index, 1);
-    words[slot] = at; // H1 of held-locks.ts
-    noteCounted(memory, slot);
+    words[slot + COUNT]! += one; // H1 of held-locks.ts
+    words[slot] = at;
+    noteUsed(memory, slot);
     pushShared(memory, at);
     return index;
   }
@@ -212,11 +220,34 @@ export class Srcu {
     const slot = findHeld(memory, at, this.tag);
     if (slot === 0)
       bug(`a read section of ${this.lockClass.name} is ended by a thread that is in none`);
+    const one = 1 << (index * INDEX_SHIFT);
     const before = atomicSub(words, at + ACTIVE + index, 1);
-    if (--words[slot + COUNT]! === 0) words[slot] = 0; // H1 of held-locks.ts
+    if ((words[slot + COUNT]! -= one) === 0) words[slot] = 0; // H1 of held-locks.ts
     dropHeld(memory, slot);
     popShared(memory, at);
     return before === 1 && !isIdle(atomicLoad(words, at + STATE));
+  }
+
+  /**
+   * Ends the read sections that a dead thread has left, of which `slot` of its held table has the
+   * `count`. May run deferred calls. May be done again, by who finds the caller dead.
+   */
+  *endForDead(slot: number, count: number): Task<void> {
+    for (const index of [0, 1]) {
+      const sections = (count >>> (index * INDEX_SHIFT)) & (2 ** INDEX_SHIFT - 1);
+      if (sections === 0) continue;
+      yield* step(this.memory, "srcuReadUnlock", this.at, WANTED, this.lockClass.name);
+      this.leaveForDead(index, sections, slot);
+    }
+    yield* this.runReadyCalls();
+  }
+
+  /** @spelled srcu */
+  private leaveForDead(index: number, sections: number, slot: number): void {
+    const { words } = this.memory;
+    atomicSub(words, this.at + ACTIVE + index, sections);
+    if ((words[slot + COUNT]! -= sections << (index * INDEX_SHIFT)) === 0) words[slot] = 0;
+    advanceGracePeriods(words, this.at);
   }
 
   private *readLockChecked(): Task<number> {

@@ -16,9 +16,9 @@ import {
 import type { SharedMemory } from "../shared-memory.ts";
 import { type Task, access } from "./task.ts";
 
-/** The generation of an agent's record, and its number: one word. */
+/** The generation of an agent's record, and its number: one word. Not 0: that is nobody's name. */
 function nameOf(state: number, agentId: number): number {
-  return ((state >>> 2) * AGENT_LIMIT + agentId) >>> 0;
+  return ((state >>> 2) * AGENT_LIMIT + agentId + 1) >>> 0;
 }
 
 /** The calling thread, for {@link hasAgentDied}. */
@@ -28,7 +28,7 @@ export function liveAgent({ words, record, agentId }: SharedMemory): number {
 
 /** Whether the thread with this name has been found dead, or has left. */
 export function* hasAgentDied(memory: SharedMemory, name: number): Task<boolean> {
-  const agentId = name % AGENT_LIMIT;
+  const agentId = ((name - 1) >>> 0) % AGENT_LIMIT;
   const at = agentRecord(agentId) + AGENT_STATE;
   yield* access(memory, "read", at, 1, "whether a thread lives");
   const state = atomicLoad(memory.words, at);

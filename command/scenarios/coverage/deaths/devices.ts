@@ -1,23 +1,27 @@
 /**
- * @module A thread of the software device that dies at any point of serving a fault. A lock that it
- * holds stops the machine. Else it is replaced as the service owner, and the frames that it was
- * filling and its ranges are freed; another thread of the device, or a CPU that discards the page,
- * goes on.
+ * @module A thread of the software device that dies at any point of serving a fault, or one of the
+ * CPU in an invalidation of which a device is told. If it holds the driver lock, who finds it dead
+ * has the device forget all entries (devices/service/repair-device.ts). A thread of the device is
+ * replaced as the service owner, and the frames that it was filling and its ranges are freed;
+ * another thread of the device, or a CPU that discards the page, goes on.
  */
 
 import { type HmmHarness, HARNESS_PAGE } from "../../../../src/checker/harness/hmm-harness.ts";
 import type { ScenarioExploration } from "../../../../src/checker/scenario.ts";
 import { joinDevice, leaveDevice } from "../../../../src/devices/software/device-state.ts";
 import type { DeviceRecord } from "../../../../src/devices/service/device-record.ts";
+import { DEVICE_LOCK } from "../../../../src/devices/service/device-record.ts";
 import { Frames } from "../../../../src/devices/service/frames.ts";
 import {
   resignServiceOwner,
   becomeServiceOwner,
 } from "../../../../src/devices/service/service-owner.ts";
 import { mmput } from "../../../../src/mm/lifetime/mm.ts";
+import { registerRepairer, repairerOf } from "../../../../src/sync/death/repair.ts";
 import { selectAgent } from "../../../../src/sync/runners/agents.ts";
 import { assert } from "../../../../src/sync/errors.ts";
-import type { Task } from "../../../../src/sync/tasks/task.ts";
+import type { SharedMemory } from "../../../../src/sync/shared-memory.ts";
+import { DONE, type Task } from "../../../../src/sync/tasks/task.ts";
 import type { Covered } from "../covered.ts";
 import { resolve } from "../devices/service.ts";
 import { type Body, type DeviceWorld, playing } from "../devices/stage.ts";
@@ -37,6 +41,18 @@ const serveUnlisted: Body = (world, harness) => resolve(world, harness, HARNESS_
 const write: Body = (world, harness) => resolve(world, harness, HARNESS_PAGE + 1, true);
 const exit: Body = (_world, { machine, mm }) => mmput(machine, mm);
 const discard: Body = (_world, harness) => harness.discard(HARNESS_PAGE, 1);
+
+/** Machines on which a driver lock is released as the dead thread has left it. */
+const unrepaired = new WeakSet<SharedMemory>();
+const repair = repairerOf(DEVICE_LOCK);
+registerRepairer(DEVICE_LOCK, (memory, lock) =>
+  unrepaired.has(memory) ? DONE : (repair?.(memory, lock) ?? DONE),
+);
+
+const serveUnrepaired: Body = (world, harness) => {
+  unrepaired.add(harness.machine.memory);
+  return serve(world, harness);
+};
 
 /**
  * By record: where the list of what the first task's thread owns says that it is one of the
@@ -98,6 +114,24 @@ function checkReferences({ record }: DeviceWorld): void {
 
 export const deathsOfDeviceThreads: readonly Covered[] = [
   playing({
+    name: "death/invalidating-vs-read",
+    summary:
+      "A thread dies at any step of a discard, while a device that has a copy of the page serves a fault on it.",
+    frames: 1,
+    pages: 1,
+    before: (world, harness) => resolve(world, harness, HARNESS_PAGE, false),
+    exploration: ONE_DEATH_BETWEEN,
+    killable: ["madvise"],
+    mustSurvive: true,
+    tasks: {
+      madvise: [
+        ["mm/calls/madvise.doMadvise", "devices/service/repair-device.repairDevice"],
+        discard,
+      ],
+      read: [["devices/service/fault-service.resolve"], serveUnlisted],
+    },
+  }),
+  playing({
     name: "death/serving-vs-write",
     summary: "A thread of the device dies while it serves a fault; another one serves one, too.",
     frames: 1,
@@ -115,6 +149,11 @@ export const deathsOfDeviceThreads: readonly Covered[] = [
         "The thread does not list that it is one of the device's: nobody replaces it as the service owner.",
         { serve: serveUnlisted },
         "lost-wakeup",
+      ],
+      [
+        "unrepaired",
+        "The driver lock is released as the dead thread has left it: a frame is nobody's.",
+        { serve: serveUnrepaired },
       ],
     ],
   }),

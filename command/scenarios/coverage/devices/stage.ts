@@ -165,6 +165,8 @@ export interface Parts {
   readonly exploration?: ScenarioExploration;
   /** Tasks that may die, where `exploration` says that one does. */
   readonly killable?: readonly string[];
+  /** A death must not stop the machine, nor may it leave anything half done on the device. */
+  readonly mustSurvive?: boolean;
   /** Further things to be true in the end. */
   readonly check?: (world: DeviceWorld, harness: HmmHarness) => void;
   readonly tasks: Readonly<Record<string, readonly [runs: readonly string[], body: Body]>>;
@@ -180,6 +182,7 @@ export function playing(parts: Parts): Covered {
     before,
     exploration = BOUNDED,
     killable,
+    mustSurvive = false,
     tasks,
     twins = [],
     check,
@@ -199,7 +202,7 @@ export function playing(parts: Parts): Covered {
       // The device's page table grows with what it maps; a thread that dies may lose what it was
       // about to write down.
       mayRemain: killable === undefined ? ["table"] : "anything",
-      ...(killable === undefined ? {} : { killable }),
+      ...(killable === undefined ? {} : { killable, mustSurvive }),
       ...(expects === undefined ? {} : { expects }),
       harness: { pages },
       setup: (harness) => {
