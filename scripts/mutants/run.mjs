@@ -113,10 +113,8 @@ class Run {
     try {
       let cases = mutants.map((mutant) => this.#caseOf(mutant));
       for (const [i, share] of ROUNDS.entries()) {
-        const budget = {
-          seconds: seconds * share,
-          scenarioSeconds: seconds * share * SCENARIO_SHARE,
-        };
+        const spent = Math.round(seconds * share * 10) / 10;
+        const budget = { seconds: spent, scenarioSeconds: spent * SCENARIO_SHARE };
         const groups = groupsOf(cases, ({ mutant }) => mutant.path);
         await this.#share(lanes, groups, (lane, group) => this.#round(lane, group, budget));
         const isOpen = (/** @type {Case} */ { check, open, mutant }) =>

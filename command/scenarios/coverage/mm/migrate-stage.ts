@@ -42,7 +42,7 @@ import {
 import { type Vma, vmaOf } from "../../../../src/mm/vma/vma.ts";
 import { leafOf, pteIndex } from "../../../../src/mmu/radix-table.ts";
 import { atomicStore } from "../../../../src/sync/atomics.ts";
-import { SegmentationFault, bug } from "../../../../src/sync/errors.ts";
+import { SegmentationFault, assert, bug } from "../../../../src/sync/errors.ts";
 import { DONE, type Task } from "../../../../src/sync/tasks/task.ts";
 import type { Covered } from "../covered.ts";
 import { coveringOnHarness } from "../on-harness.ts";
@@ -77,6 +77,8 @@ export interface MigrationWorld {
   added: number;
   /** References of frames when the threads begin. */
   framesBefore: number;
+  /** Users of the space then. */
+  usersBefore: number;
 }
 
 export type Body = (world: MigrationWorld, harness: HmmHarness) => Task<unknown>;
@@ -103,6 +105,7 @@ export function makeWorld(
     deaf: undefined,
     added: 0,
     framesBefore: 0,
+    usersBefore: 0,
   };
   harness.run(new HarnessCpu(harness).store(ADDRESS, BEFORE));
   // There and back: what is made once per machine is made here.
@@ -143,6 +146,12 @@ interface Parts {
   readonly killable?: string;
 }
 
+/** Who looks into a space to evict its pages holds a user meanwhile, and no longer. */
+function requireSameUsers({ usersBefore }: MigrationWorld, { mm }: HmmHarness): void {
+  const users = mm.users.read();
+  assert(users === usersBefore, `the space has ${users} users, and had ${usersBefore}`);
+}
+
 /** `coverage/mm/migrate/<name>`. */
 export function migrating(parts: Parts): Covered {
   const { name, summary, type = DEVICE_PRIVATE, isThere = false, prepare, exploration } = parts;
@@ -159,12 +168,14 @@ export function migrating(parts: Parts): Covered {
       const world = makeWorld(harness, type, isThere, devicePages);
       prepare?.(world, harness);
       world.framesBefore = harness.machine.ram.refs.total().references;
+      world.usersBefore = harness.mm.users.read();
       return world;
     },
     reopen: forgetRun,
     tasks,
     check(world, harness): void {
       check(world, harness);
+      if (!world.hasEnded && killable === undefined) requireSameUsers(world, harness);
       // One of a dead thread stays until somebody meets it.
       const isLeft = killable !== undefined && !world.hasEnded && !harness.mm.moving.isEmpty();
       if (!world.hasEnded && !isLeft) requireNoMigration(world, harness);
