@@ -32,7 +32,7 @@ export class CommandLine {
       process.exit(0);
     }
     try {
-      return parseArgs({ args, options }).values as Values<T>;
+      return parseArgs({ args, options }).values;
     } catch (error) {
       return this.refuse(error instanceof Error ? (error.message.split("\n")[0] ?? "") : "");
     }
