@@ -77,8 +77,7 @@ function collect(
       at = left;
       continue;
     }
-    if (tree.highestOf(memory, left) > startPage)
-      collect(memory, left, startPage, endPage, found);
+    if (tree.highestOf(memory, left) > startPage) collect(memory, left, startPage, endPage, found);
     if (END.load(memory, at) > startPage) found.push(at);
     at = RIGHT.load(memory, at);
   }

@@ -95,6 +95,7 @@
 import type { Machine } from "../memory/machine.ts";
 import { type FrameArrays, PAGE_BYTES, type RamSection } from "../memory/frames/ram-section.ts";
 import { atomicLoad, speculativeLoad } from "../sync/atomics.ts";
+import { accessDone, accessFrom } from "../sync/call-place.ts";
 import { EXPLORED } from "../sync/shared-memory.ts";
 import type { SharedMemory } from "../sync/shared-memory.ts";
 import {
@@ -104,7 +105,6 @@ import {
   letGoIfAsked,
   letGoOfMark,
 } from "../sync/primitives/shootdown.ts";
-import { accessDone, accessFrom } from "../sync/call-place.ts";
 import { checkRetry, pageOf } from "./address.ts";
 import { NEAR_PAGES, PageWords } from "./page-words.ts";
 import {
@@ -213,8 +213,8 @@ export class SoftTlb {
 
   /**
    * Finds what a load of `widthBytes` at `address`, by a method of `accessor`, may read: the index
-   * of its element in `arrays`. The page word is set. Takes the fault if there is none. `tries`: how
-   * often that has been done for this access already.
+   * of its element in `arrays`. The page word is set. Takes the fault if there is none. `tries`:
+   * how often that has been done for this access already.
    *
    * All of this is one function, so long that V8 does not put it into loops of loads. There, of
    * several calls on the way that is not taken each one took registers from the way that is: in

@@ -332,8 +332,7 @@ export class SlabCache {
     undoStore(memory, lock, at - HEADER_WORDS, this.info.tag | HEADER_FREE);
     undoStore(memory, lock, at, FIRST_FREE.load(memory, slab) ^ POISON_FREE);
     FIRST_FREE.store(memory, slab, at);
-    if (live === this.#shape.slotsPerSlab)
-      record.partial.add(Slab.at(memory, slab).node, lock);
+    if (live === this.#shape.slotsPerSlab) record.partial.add(Slab.at(memory, slab).node, lock);
     SLAB_LIVE.store(memory, slab, live - 1);
     LIVE.store(memory, record.at, record.live - 1);
     let isEmpty = false;
@@ -384,8 +383,8 @@ export class SlabCache {
   }
 
   /**
-   * The pointer of the slab of a pointer that was passed to `free`. Throws when that lies in no slab
-   * of this cache, or not at the start of a slot.
+   * The slab of a pointer that was passed to `free`, as a pointer. Throws when that lies in no
+   * slab of this cache, or not at the start of a slot.
    */
   #slabOf(at: number): number {
     const page = Math.floor(at / HEAP_PAGE_WORDS);

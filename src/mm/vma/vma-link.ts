@@ -26,7 +26,10 @@ const VMA_COUNT: PlainField = undoField(Mm, "vmaCount");
 export const MAPPED_PAGES: PlainField = undoField(Mm, "mappedPages");
 const SOURCE: PlainField = Vma.plain("source");
 
-/** A vma that is not linked: its pointer, or 0, and its slot among the thread's resources (V4). */
+/**
+ * A vma that is not linked: its pointer, or 0, and its slot among the thread's resources (V4 of
+ * vma-map.ts).
+ */
 export interface SpareVma {
   readonly at: number;
   readonly slot: number;
@@ -48,8 +51,8 @@ export function spareOf({ memory }: Machine, at: number): SpareVma {
 }
 
 /**
- * Makes a mapping of a vma. Does not merge (the caller restores V2) and checks no limit. Owns the
- * caller's reference of the source.
+ * Makes a mapping of a vma. Does not merge (the caller restores V2 of vma-map.ts) and checks no
+ * limit. Owns the caller's reference of the source.
  */
 export function linkVma(
   machine: Machine,
@@ -93,7 +96,7 @@ function* dropAfter(machine: Machine, freeing: Task<void>, kind: VmaKind): Task<
 
 /**
  * Moves a whole vma to a range, and leaves its source and offset as they are. The caller moves the
- * entries. The place is free, apart from the vma itself. Does not merge (the caller restores V2).
+ * entries. The place is free, apart from the vma itself. Does not merge (V2 of vma-map.ts).
  * Holding the mmap lock for writing.
  */
 export function relocateVma(
@@ -117,7 +120,7 @@ export function* freeAllVmas(machine: Machine, mm: Mm): Task<void> {
   for (let vma = vmaAt(memory, mm.vmaFirst); vma !== undefined;) {
     const { at, next } = vma;
     const kind = kindAt(vma);
-    // The vma is a resource in the step that takes it off (V4), unless the list is full.
+    // V4 of vma-map.ts: a resource in the step that takes it off, unless the list is full.
     const slot = reserveResource(memory, at);
     const [listed, first] = [kindWord(memory, slot), mm.at + Mm.offset.vmaFirst];
     if (listed !== 0) memory.words[listed] = VMA_RESOURCE;

@@ -1,8 +1,8 @@
 /**
  * @module mm/vma/vma-map
  * Changes of the set of vmas: insert, split, merge, remove. Follows the functions of these names in
- * Linux `mm/vma.c`; one vma in or out is vma-link.ts. Everything here holds the mmap lock for writing; only exit, which is alone,
- * does not.
+ * Linux `mm/vma.c`; one vma in or out is vma-link.ts. Everything here holds the mmap lock for
+ * writing; only exit, which is alone, does not.
  *
  *   V1  Vmas of a space do not overlap and are not empty. `next` and `prev` follow the addresses.
  *   V2  Neighbours of one kind are merged: same flags, same source, consecutive offsets. But for

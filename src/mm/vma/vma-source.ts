@@ -32,7 +32,7 @@ export function goesOnIn(vma: Vma, kind: VmaKind, kindStartPage: number): boolea
   return kind.source === 0 || vma.offsetPages - vma.startPage === kind.offsetPages - kindStartPage;
 }
 
-/** True if two neighbours differ at most in their flags (V2). Holding the mmap lock. */
+/** Whether neighbours differ at most in their flags (V2 of vma-map.ts). Holding the mmap lock. */
 export function isSameSource(vma: Vma, next: Vma): boolean {
   return goesOnIn(vma, next, next.startPage);
 }
@@ -58,7 +58,7 @@ export function oneSourceOf(
   return first;
 }
 
-/** Gives back the caller's reference of the source (V3). */
+/** Gives back the caller's reference of the source (V3 of vma-map.ts). */
 export function dropSource(machine: Machine, kind: VmaKind): Task<void> {
   return kind.source === 0 ? DONE : putSource(machine, kind);
 }
@@ -71,7 +71,7 @@ function* putSource(machine: Machine, { flags, source }: VmaKind): Task<void> {
   }
 }
 
-/** One more reference of the source, for a second vma over it (V3). */
+/** One more reference of the source, for a second vma over it (V3 of vma-map.ts). */
 export function* getSource(machine: Machine, { flags, source }: VmaKind): Task<void> {
   if (source === 0) return;
   if ((flags & VM_BUFFER) !== 0) yield* machine.ram.refs.pageGet(source);
