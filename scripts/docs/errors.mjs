@@ -89,7 +89,7 @@ export const codes = [
   [
     "ENODEV",
     "The device, or its driver, is gone.",
-    "A thread of the device has ended; `attach` in a thread that has not loaded a driver in use; `mmap` of what is no regular file.",
+    "A thread of the device has ended; `attach` in a thread that has not loaded a driver in use, or any operation there if the driver came into use later; `mmap` of what is no regular file.",
     "Make a new device; import the driver's module before attaching.",
   ],
   ["ENOENT", "There is no such file.", "`mmap` of a file; a kernel's module.", "Check the path."],

@@ -13,6 +13,7 @@ import {
   EINVAL,
   EIO,
   EMFILE,
+  ENODEV,
   ENOMEM,
   ENOSPC,
   ENXIO,
@@ -218,6 +219,13 @@ export function customFailure(
   const where = isAddress ? ` at ${formatAddress(Number(address))}` : "";
   const message = `Cannot ${VERBS[syscall]}${where}: ${text}`;
   return new HmmError(errno, syscall, message, isAddress ? address : undefined);
+}
+
+/** This thread may not change mappings: it cannot call the drivers that are to be told. */
+export function lacksDrivers(syscall: Syscall, names: readonly string[], when: string): HmmError {
+  const quoted = names.map((name) => `"${name}"`).join(", ");
+  const why = `this thread lacks the code of drivers that are in use there (${quoted})`;
+  return customFailure(syscall, ENODEV, `${why}; import their modules ${when}`);
 }
 
 /** Makes the EINVAL of an operation for an argument that its rule refuses. */

@@ -14,17 +14,17 @@
 import { SectionChannel, type ThreadPort } from "../host/section-channel.ts";
 import { hostThreadId, randomWords, threadName } from "../host/thread-identity.ts";
 import { watchWorkerExits } from "../host/worker-exits.ts";
-import { missingMirrorOps } from "../hmm/mirror/mirror-ops.ts";
+import { DriverCode, driverDirectorySlot, missingMirrorOps } from "../hmm/mirror/mirror-ops.ts";
 import { Machine, type MachineHandle } from "../memory/machine.ts";
 // Loaded for its notifier: any thread may change a mapping that a debug build watches.
 import "../mm/view/view-watch.ts";
 import { agentDied } from "../sync/runners/agents.ts";
-import { EINVAL, ENODEV } from "../sync/errno.ts";
+import { EINVAL } from "../sync/errno.ts";
 import { HmmError } from "../sync/errors.ts";
 import { hasPanicked } from "../sync/death/panic.ts";
 import { probeAndReapAsync } from "../sync/runners/run-async.ts";
 import { runBlocking } from "../sync/runners/run-blocking.ts";
-import { customFailure } from "./failures.ts";
+import { customFailure, lacksDrivers } from "./failures.ts";
 import { type SpaceTable, createSpaceTable, findSpaceTable, machineIdOf } from "./space-table.ts";
 import { Sources } from "./sources.ts";
 import { UserBuffers } from "./user-buffers.ts";
@@ -43,6 +43,8 @@ export interface Seat {
   readonly buffers: UserBuffers;
   /** The sources that this thread has mapped and serves. */
   readonly sources: Sources;
+  /** What this thread has of the code of drivers. */
+  readonly driverCode: DriverCode;
   /** One user less; the last one takes the thread off the machine (S1). Pairs with `use`. */
   drop(): void;
   /**
@@ -65,6 +67,7 @@ export class MachineSeat implements Seat {
   readonly table: SpaceTable;
   readonly buffers: UserBuffers;
   readonly sources: Sources;
+  readonly driverCode: DriverCode;
   readonly #channel: SectionChannel;
   readonly #stopWatching: () => void;
   #users = 0;
@@ -75,6 +78,7 @@ export class MachineSeat implements Seat {
     this.table = table;
     this.machineId = machineIdOf(table);
     this.buffers = new UserBuffers(machine);
+    this.driverCode = new DriverCode(machine, runBlocking(memory, driverDirectorySlot(machine)));
     this.sources = new Sources(
       machine,
       () => this.use(),
@@ -132,7 +136,8 @@ export class MachineSeat implements Seat {
           "its handle names another machine; pass on space.handle as it was given",
         );
       }
-      requireDrivers(runBlocking(machine.memory, missingMirrorOps(machine), "attach"));
+      const missing = runBlocking(machine.memory, missingMirrorOps(machine), "attach");
+      if (missing.length > 0) throw lacksDrivers("attach", missing, "before attaching");
       return new MachineSeat(machine, table);
     });
   }
@@ -197,16 +202,6 @@ function attachMachine(handle: MachineHandle): Machine {
     damaged.cause = error;
     throw damaged;
   }
-}
-
-function requireDrivers(missing: readonly string[]): void {
-  if (missing.length === 0) return;
-  const names = missing.map((name) => `"${name}"`).join(", ");
-  throw customFailure(
-    "attach",
-    ENODEV,
-    `this thread lacks the code of drivers that are in use there (${names}); import their modules before attaching`,
-  );
 }
 
 function detachIfThrown(machine: Machine, open: () => MachineSeat): MachineSeat {

@@ -63,7 +63,7 @@ import { runAsync } from "../sync/runners/run-async.ts";
 import { runBlocking } from "../sync/runners/run-blocking.ts";
 import type { SharedMemory } from "../sync/shared-memory.ts";
 import type { Task } from "../sync/tasks/task.ts";
-import { type Syscall, customFailure, failure } from "./failures.ts";
+import { type Syscall, customFailure, failure, lacksDrivers } from "./failures.ts";
 import type { Seat } from "./machine-seat.ts";
 import { requireBlocking } from "./requirements.ts";
 import { SpaceRecord, SpaceTable, findSpaceTable, recordOfNumber } from "./space-table.ts";
@@ -103,7 +103,7 @@ export class SpaceHold implements TaskRunner {
    */
   async run<T>(syscall: Syscall, makeTask: () => Task<T>): Promise<T> {
     this.requireOpen(syscall);
-    return runAsync(this.#memory, this.#counted(makeTask()), syscall);
+    return runAsync(this.#memory, this.#counted(syscall, makeTask()), syscall);
   }
 
   /**
@@ -129,6 +129,8 @@ export class SpaceHold implements TaskRunner {
     requireBlocking(syscall);
     this.#inside++;
     try {
+      if (this.seat.driverCode.mayLack)
+        runBlocking(this.#memory, this.#requireDrivers(syscall), syscall);
       return runBlocking(this.#memory, makeTask(), syscall, stopIfLockIsHeld);
     } finally {
       this.#leave();
@@ -152,7 +154,7 @@ export class SpaceHold implements TaskRunner {
    * the same, then throws EAGAIN. Not after `end`: the translator has been closed (L5).
    */
   runToEnd<T>(task: Task<T>): T {
-    return runBlocking(this.#memory, this.#counted(task), "access");
+    return runBlocking(this.#memory, this.#counted("access", task), "access");
   }
 
   /** Throws EBADF once `end` has been called. */
@@ -196,9 +198,10 @@ export class SpaceHold implements TaskRunner {
   }
 
   /** The body begins with the runner's first step: a task that never begins never counts. */
-  *#counted<T>(task: Task<T>): Task<T> {
+  *#counted<T>(syscall: Syscall, task: Task<T>): Task<T> {
     this.#inside++;
     try {
+      if (this.seat.driverCode.mayLack) yield* this.#requireDrivers(syscall);
       return yield* task;
     } catch (error) {
       stopIfLockIsHeld(this.#memory, error);
@@ -206,6 +209,12 @@ export class SpaceHold implements TaskRunner {
     } finally {
       this.#leave();
     }
+  }
+
+  /** Throws ENODEV if this thread could not tell every driver of a change. */
+  *#requireDrivers(syscall: Syscall): Task<void> {
+    const missing = yield* this.seat.driverCode.lacking();
+    if (missing.length > 0) throw lacksDrivers(syscall, missing, "in this thread first");
   }
 
   #leave(): void {

@@ -385,3 +385,26 @@ test("a thread without the code of a driver that is in use cannot attach, and sa
     assert.equal(await startWorker(space, "visit", 0, 1).result, 1);
   });
 });
+
+test("a thread that attached before a driver came into use, without its code, changes nothing", async () => {
+  await withSpace(async (space) => {
+    space.mmapSync(4 * PAGE, { address: FAR });
+    const noop = function* (): Generator<never, number> {
+      return 0;
+    };
+    const id = registerMirrorOps("driver of this test", { invalidate: noop });
+    const { machine } = inside(space);
+    const gate = new Int32Array(new SharedArrayBuffer(4));
+    const late = startWorker(space, "late", 0, 2, gate);
+    await late.next("said");
+    await inside(space).run(useMirrorOps(machine, id));
+    const refused = late.next("said");
+    gate[0] = 1;
+    Atomics.notify(gate, 0);
+    assert.equal(await refused, 3);
+    await inside(space).run(dropMirrorOps(machine, id));
+    gate[0] = 2;
+    Atomics.notify(gate, 0);
+    assert.equal(await late.result, 3, "once the driver is gone, the thread may");
+  });
+});

@@ -7,6 +7,7 @@ import { parentPort, workerData } from "node:worker_threads";
 import {
   AddressSpace,
   type AddressSpaceHandle,
+  HmmError,
   SegmentationFault,
   type View,
 } from "../../src/index.ts";
@@ -34,6 +35,34 @@ const parts = {
   visit: (space: AddressSpace, { rounds }: PartRequest): number => {
     for (let i = 0; i < rounds; i++) space.u32.atomicAdd(FAR, 1);
     return rounds;
+  },
+
+  /**
+   * Stores to a new page, unmaps it, and opens a view: how many of the three are refused since the
+   * thread lacks a driver's code. It attached before the driver came into use.
+   */
+  late: (space: AddressSpace, { gate, index, rounds }: PartRequest): number => {
+    let refused = 0;
+    for (let round = 0; round < rounds; round++) {
+      if (gate !== undefined) Atomics.wait(gate, 0, round); // round 0 has begun already
+      const page = FAR + (1 + index) * PAGE;
+      const attempts = [
+        () => space.u32.store(page, 1),
+        () => space.munmapSync(page, PAGE),
+        () => space.viewSync(FAR, PAGE, "write")[Symbol.dispose](),
+      ];
+      for (const attempt of attempts) {
+        try {
+          attempt();
+        } catch (error) {
+          if (!(error instanceof HmmError) || error.code !== "ENODEV") throw error;
+          if (!error.message.includes('"driver of this test"')) throw error;
+          refused++;
+        }
+      }
+      parentPort?.postMessage({ said: refused });
+    }
+    return refused;
   },
 
   /** Adds to the common counters at FAR while it maps, protects, forks and unmaps beside them. */

@@ -21,7 +21,7 @@ import {
   u32,
 } from "../../memory/layout/struct.ts";
 import type { InvalidateRange } from "../../notifier/events.ts";
-import { atomicLoad } from "../../sync/atomics.ts";
+import { atomicLoad, plainLoad } from "../../sync/atomics.ts";
 import { ENOMEM, type Errno } from "../../sync/errno.ts";
 import { HmmError, bug } from "../../sync/errors.ts";
 import { NameRegistry } from "../../sync/name-registry.ts";
@@ -107,6 +107,7 @@ const DIRECTORY: NameTableShape = {
 
 interface MirrorOpsDirectory extends StructView {
   readonly lock: Spinlock;
+  changes: number;
   readonly entries: WordArray;
 }
 
@@ -114,9 +115,12 @@ const MirrorOpsDirectory: Struct<MirrorOpsDirectory> = struct<MirrorOpsDirectory
   "mirrorOpsDirectory",
   {
     lock: embed(Spinlock, "the drivers in use", "mirrorOpsLock"),
+    changes: u32("mirrorOpsLock", "uses that began so far; DriverCode reads it without the lock"),
     entries: array(NameTable.wordsFor(DIRECTORY), "mirrorOpsLock", "driverUse by name"),
   },
 );
+
+const CHANGES: number = MirrorOpsDirectory.offset.changes;
 
 function namesOf({ memory, entries }: MirrorOpsDirectory): NameTable {
   return new NameTable(memory, entries.at, DIRECTORY);
@@ -163,7 +167,10 @@ export function* useDriverCode(machine: Machine, name: string): Task<Errno> {
   const isUnused = (use: number): boolean => DriverUse.at(memory, use).users === 0;
   yield* directory.lock.lock();
   const at = yield* namesOf(directory).add(name, undefined, isUnused);
-  if (at !== 0) DriverUse.at(memory, at).users += 1;
+  if (at !== 0) {
+    DriverUse.at(memory, at).users += 1;
+    directory.changes += 1;
+  }
   yield* directory.lock.unlock();
   return at === 0 ? ENOMEM : 0;
 }
@@ -202,4 +209,51 @@ export function* missingMirrorOps(machine: Machine): Task<string[]> {
   return inUse
     .map(({ name }) => name)
     .filter((name) => !mirrorOps.has(name) && !furtherCode.has(name));
+}
+
+/** Where a machine keeps the pointer of its directory: for DriverCode. */
+export function driverDirectorySlot({ heap }: Machine): Task<number> {
+  return heap.root(MirrorOpsDirectory.name);
+}
+
+/**
+ * Whether this thread has the code of every driver in use on one machine, which a thread that
+ * changes a mapping calls. A driver may come into use after the thread has attached: so the thread
+ * asks before each operation.
+ */
+export class DriverCode {
+  readonly #machine: Machine;
+  readonly #slot: number;
+  #seen = 0;
+
+  /** `slot`: what driverDirectorySlot answers; 0 if it is not to look. */
+  constructor(machine: Machine, slot: number) {
+    this.#machine = machine;
+    this.#slot = slot;
+  }
+
+  get #changes(): number {
+    const { memory } = this.#machine;
+    const at = this.#slot === 0 ? 0 : plainLoad(memory.words, this.#slot);
+    if (at === 0) return 0;
+    memory.ensure(at + MirrorOpsDirectory.sizeWords);
+    return plainLoad(memory.words, at + CHANGES);
+  }
+
+  /**
+   * Whether a driver may have come into use since this thread had the code of all. A hint, read
+   * without a lock: one that comes into use while the operation runs stops the machine, if its code
+   * is not here (hmm/mirror/invalidate.ts).
+   */
+  get mayLack(): boolean {
+    return this.#changes !== this.#seen;
+  }
+
+  /** Names of the drivers that it lacks. */
+  *lacking(): Task<string[]> {
+    const changes = this.#changes;
+    const missing = yield* missingMirrorOps(this.#machine);
+    if (missing.length === 0) this.#seen = changes;
+    return missing;
+  }
 }

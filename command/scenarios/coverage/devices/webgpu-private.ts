@@ -42,7 +42,6 @@ import {
   type World,
   beside,
   chunks,
-  chunksAndEnd,
   contentOf,
   errnoOfChunk,
   make,
@@ -74,20 +73,6 @@ const TRUSTING_OPS: number = registerDeviceMemoryOps("scenario trusting private 
       yield* want(record, ptePfn(fault.pte));
       yield* record.served.waitEvent(isServed, Infinity);
     }
-    return yield* migrateFaultToRam(fault, device);
-  },
-});
-
-/** It waits for the end of the pass itself, with the lock of the pass. */
-const LOCKING_OPS: number = registerDeviceMemoryOps("scenario locking private memory", {
-  *migrateToRam(fault, device) {
-    const { memory } = device;
-    const record = WebGpuRecord.at(memory, PrivateChunk.at(memory, device.data).record);
-    yield* record.gpuLock.lock();
-    yield* want(record, ptePfn(fault.pte));
-    yield* record.gpuLock.unlock();
-    const isServed = (): boolean => stateOf(device, ptePfn(fault.pte)) !== DIRTY;
-    yield* record.served.waitEvent(isServed, Infinity);
     return yield* migrateFaultToRam(fault, device);
   },
 });
@@ -263,21 +248,6 @@ const orphaned: Case = {
   },
 };
 
-/**
- * Who waits for a page dies: it holds the mmap lock then, and its migration has left an entry,
- * which the second chunk may meet.
- */
-const forsaken: Case = {
-  tasks: { chunk: chunksAndEnd([ADD, ADD]), server, load },
-  variant: PRIVATE,
-  killable: "load",
-  preemptions: 0,
-  check(world, harness) {
-    requireDone(world, harness, 2 * SUM);
-    requireSeen(world, [0, SUM, 2 * SUM]);
-  },
-};
-
 /** What was read back is wrong if a pass runs: nobody waits for its end. */
 class DoesNotWait extends PrivatePages {
   protected override *lockToServe(): Task<void> {}
@@ -445,19 +415,6 @@ export const webGpuPrivate: readonly Covered[] = [
       summary: "Who waits for it does not ask whether it lives.",
       variant: { memoryOpsId: TRUSTING_OPS },
       expects: "lost-wakeup",
-    },
-    { chunk: COMMIT, server: ["devices/webgpu/private-pages.serve"], load: TOUCH },
-  ),
-  covered(
-    "chunk-vs-dead-load",
-    "The thread that waits for the page dies.",
-    forsaken,
-    {
-      name: "takes-the-lock",
-      summary:
-        "It waits for the end of the pass with the pass's own lock, which it would die with.",
-      variant: { memoryOpsId: LOCKING_OPS },
-      expects: "lock-order",
     },
     { chunk: COMMIT, server: ["devices/webgpu/private-pages.serve"], load: TOUCH },
   ),

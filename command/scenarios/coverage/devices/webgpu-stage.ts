@@ -226,17 +226,7 @@ export function chunks(programs: readonly ModelProgram[], index: number = 0): Bo
     yield* bringer.close();
     if (own.privatePages === undefined) return;
     yield* world.served.wait();
-    yield* own.privatePages.flushAll();
     yield* own.privatePages.leave();
-  };
-}
-
-/** The same, and then the device ends: what only the GPU has is read back, and nobody serves. */
-export function chunksAndEnd(programs: readonly ModelProgram[]): Body {
-  const run = chunks(programs);
-  return function* (world, harness) {
-    yield* world.served.complete();
-    yield* run(world, harness);
   };
 }
 

@@ -5,6 +5,7 @@
  */
 
 import type { HmmHarness } from "../../../../src/checker/harness/hmm-harness.ts";
+import { DriverCode } from "../../../../src/hmm/mirror/mirror-ops.ts";
 import type { Machine } from "../../../../src/memory/machine.ts";
 import { MAP_ANYWHERE, MAP_FIXED_REPLACE } from "../../../../src/mm/calls/mmap.ts";
 import type { MmapRequest } from "../../../../src/mm/calls/mmap.ts";
@@ -37,6 +38,7 @@ export type Body = (stage: Stage, harness: HmmHarness) => Task<unknown>;
 /** A thread's seat without a host: no message arrives, and the thread never leaves. */
 export function makeSeat(machine: Machine, table: SpaceTable): Seat {
   return {
+    driverCode: new DriverCode(machine, 0), // all tasks are of one thread
     machine,
     table,
     buffers: new UserBuffers(machine),
