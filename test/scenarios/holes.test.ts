@@ -15,7 +15,7 @@ const smallest: Readonly<Record<string, Smallest>> = {
     sites: ["discard update pte", "fault read translation"],
     message: /^the device reaches frame \d+ for page 64, which has no frame any more$/,
     preemptions: 1,
-    steps: 50,
+    steps: 49,
   },
   "holes/two-notifiers/before": {
     kind: "assertion",

@@ -28,7 +28,7 @@ const golden: Readonly<Record<string, Golden>> = {
     ["close free hmm", "invalidate refGetNotZero refcount"],
     /which close freed/,
   ],
-  "patches/02/before": [0, 66, [], STALE],
+  "patches/02/before": [0, 65, [], STALE],
   "patches/03/before": [0, 19, ["close free mm", "close lock pageTableLock"], /which close freed/],
   "patches/04/two-creators/before": [1, 14, ["openToo free hmm"], /^register answers ENOMEM/],
   "patches/04/dying/before": [
@@ -69,7 +69,7 @@ const golden: Readonly<Record<string, Golden>> = {
     ["close free hmm", "closeToo queueWrite mirrorsSem"],
     /which close freed/,
   ],
-  "patches/10/silent/before": [1, 51, [], STALE],
+  "patches/10/silent/before": [1, 50, [], STALE],
   "patches/10/noticed/before": [
     0,
     13,
@@ -83,7 +83,7 @@ const golden: Readonly<Record<string, Golden>> = {
     /which close freed/,
   ],
   "patches/12/leaked-count/before": [1, 22, [], /^1 invalidation is counted, none is in flight/],
-  "patches/12/swallowed-eagain/before": [1, 49, [], STALE],
+  "patches/12/swallowed-eagain/before": [1, 48, [], STALE],
 };
 
 function checkBefore(scenario: AnyScenario): void {

@@ -124,10 +124,7 @@ export const deathsOfDeviceThreads: readonly Covered[] = [
     killable: ["madvise"],
     mustSurvive: true,
     tasks: {
-      madvise: [
-        ["mm/calls/madvise.doMadvise", "devices/service/repair-device.repairDevice"],
-        discard,
-      ],
+      madvise: [["mm/calls/madvise.doMadvise"], discard],
       read: [["devices/service/fault-service.resolve"], serveUnlisted],
     },
   }),
