@@ -43,7 +43,7 @@ const smallest: Readonly<Record<string, Smallest>> = {
     sites: [],
     message: /^madvise has returned, and the page holds what it held$/,
     preemptions: 1,
-    steps: 38,
+    steps: 37,
   },
   "moving/waits-unreferenced/before": {
     kind: "use-after-free",

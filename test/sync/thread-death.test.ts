@@ -38,7 +38,6 @@ async function untilAlone({ memory, queue }: Fixture): Promise<void> {
 const holders: readonly (readonly [RoleName, string, (fixture: Fixture) => Task<unknown>])[] = [
   ["holdMutex", "testMutex", ({ mutex }) => mutex.lock()],
   ["holdWrite", "testRwSem", ({ rwsem }) => rwsem.downRead()],
-  ["holdSrcu", "testSrcu", ({ srcu }) => srcu.synchronize()],
 ];
 
 for (const [role, lockName, operation] of holders) {
@@ -97,6 +96,24 @@ for (const role of ["holdRead", "holdTwoRead"] as const) {
       assert.deepEqual([memory.load(rwsem.at), memory.load(otherRwsem.at)], [0, 0]);
     });
   }
+}
+
+for (const runner of ["blocking", "async"] as const) {
+  test(`holdSrcu, terminated: a ${runner} thread that waits for its read section goes on`, async () => {
+    const fixture = makeFixture();
+    const { memory, srcu, done } = fixture;
+    const holder = startThread(memory, "holdSrcu", 0, "the holder");
+    const bystander = startThread(memory, "holdNothing", 0, "a bystander");
+    assert.equal(await holder.said, "holding");
+    assert.equal(await bystander.said, "holding");
+    await holder.worker.terminate();
+    if (runner === "blocking") runBlocking(memory, srcu.synchronize());
+    else await runAsync(memory, srcu.synchronize());
+    runBlocking(memory, done.complete());
+    assert.equal((await bystander.report).error, undefined);
+    await untilAlone(fixture);
+    assert.equal(hasPanicked(memory), false);
+  });
 }
 
 test("a thread that ends itself with a lock is noticed by one that is blocked all the while", async () => {
