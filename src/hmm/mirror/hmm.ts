@@ -35,7 +35,10 @@ export function* hmmPut(
   note: number = 0,
   last: number = hmm.at,
 ): Task<void> {
-  const isDropped = note !== 0 && hmm.refs.read() === 0; // by who died
+  const { memory } = machine;
+  // Only who goes on for a dead thread may find that it has dropped the last one.
+  const mayBeDropped = note !== 0 && (memory.recovering || memory.reaping);
+  const isDropped = mayBeDropped && (yield* hmm.refs.isZero());
   if (isDropped || (yield* hmm.refs.put(note, last))) yield* hmmFree(machine, hmm, note);
 }
 
