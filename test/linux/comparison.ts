@@ -67,13 +67,12 @@ export async function compare(
     const printed = program.run(seed, first + done, Math.min(CHUNK, traces - done), steps);
     if (typeof printed === "string") return printed;
     ({ kernel } = printed);
+    const { windowPages, zerosHaveFrames } = printed;
+    const ofKernel = { version: versionOf(kernel), windowPages, zerosHaveFrames };
     for (const trace of printed.traces) {
       count += trace.steps.length;
       try {
-        replay(
-          { trace, version: versionOf(kernel), windowPages: printed.windowPages, kinds },
-          alter,
-        );
+        replay({ trace, ...ofKernel, kinds }, alter);
       } catch (error) {
         if (!(error instanceof Mismatch)) throw error;
         const again = replayLine(seed, trace.number, steps);

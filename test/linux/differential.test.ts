@@ -162,6 +162,12 @@ const BROKEN: readonly (readonly [what: string, alter: Alteration])[] = [
   ],
 ];
 
+/** What cannot be seen where the kernel gives a page that is only loaded from a frame. */
+const ABOUT_ZEROS: ReadonlySet<string> = new Set([
+  "populating for stores gives no frames",
+  "a page that was only read has a frame of its own",
+]);
+
 describe("the running kernel", () => {
   const obstacle = TraceProgram.obstacle();
   if (obstacle !== undefined) {
@@ -186,6 +192,8 @@ describe("the running kernel", () => {
       const run = (): Promise<unknown> => compare(program, WANTED, () => {}, alter);
       const first = program.run(WANTED.seed, 0, 1, 1);
       if (typeof first === "string") return t.skip(`not here: ${first}`);
+      if (first.zerosHaveFrames && ABOUT_ZEROS.has(what))
+        return t.skip("not here: the kernel has no page of zeros");
       await assert.rejects(run, (error) => error instanceof Mismatch && AGAIN.test(error.message));
     });
   }

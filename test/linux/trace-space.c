@@ -139,25 +139,43 @@ struct region {
 };
 enum { IS_PRESENT = 1 << 3, IS_SWAPPED = 1 << 4, IS_ZERO_PAGE = 1 << 5 };
 
-/* Which pages of the window have a frame that is not the page of zeros. */
-static int64_t read_frames(char *frames) {
-  struct region regions[WINDOW];
-  struct scan scan = {.size = sizeof scan, .start = BASE, .end = BASE + WINDOW * PAGE};
+/* The runs of pages of [start, start + pages) that have a frame; -errno. */
+static int scan_pages(uint64_t start, int pages, struct region *regions) {
+  struct scan scan = {.size = sizeof scan, .start = start, .end = start + (uint64_t)pages * PAGE};
   scan.regions = (uint64_t)regions;
-  scan.region_count = WINDOW;
+  scan.region_count = (uint64_t)pages;
   scan.any_of = IS_PRESENT | IS_SWAPPED;
   scan.returned = IS_PRESENT | IS_SWAPPED | IS_ZERO_PAGE;
   int fd = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
   if (fd < 0) return -errno;
   int count = ioctl(fd, _IOWR('f', 16, struct scan), &scan);
+  int failed = errno;
   close(fd);
-  if (count < 0) return -errno;
+  return count < 0 ? -failed : count;
+}
+
+/* Which pages of the window have a frame that is not the page of zeros. */
+static int64_t read_frames(char *frames) {
+  struct region regions[WINDOW];
+  int count = scan_pages(BASE, WINDOW, regions);
+  if (count < 0) return count;
   memset(frames, '.', WINDOW);
   for (int i = 0; i < count; i++) {
     if ((regions[i].categories & IS_ZERO_PAGE) != 0) continue;
     memset(frames + (regions[i].start - BASE) / PAGE, 'f', (regions[i].end - regions[i].start) / PAGE);
   }
   return 0;
+}
+
+/* Whether pages that were only loaded from have a frame each: some kernels have no page of zeros. */
+bool zeros_have_frames(void) {
+  struct region region;
+  char *page = mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  if (page == MAP_FAILED) give_up("a page");
+  (void)*(volatile char *)page;
+  int count = scan_pages((uint64_t)page, 1, &region);
+  munmap(page, PAGE);
+  return count == 1 && (region.categories & IS_ZERO_PAGE) == 0;
 }
 
 /* RLIMIT_AS so that `pages` more can be mapped. */

@@ -33,6 +33,7 @@ export interface Trace {
 export interface Traces {
   readonly kernel: string;
   readonly windowPages: number;
+  readonly zerosHaveFrames: boolean;
   readonly traces: readonly Trace[];
 }
 
@@ -68,7 +69,10 @@ function parseStep(line: string): Step {
 
 export function parseTraces(text: string): Traces {
   const [head, ...lines] = text.trimEnd().split("\n");
-  const [, kernel, windowPages] = expectMatch(head ?? "", /^kernel (\S+) window (\d+)$/);
+  const [, kernel, windowPages, zeros] = expectMatch(
+    head ?? "",
+    /^kernel (\S+) window (\d+) zeros (shared|own)$/,
+  );
   const traces: (Trace & { readonly steps: Step[] })[] = [];
   for (const line of lines) {
     const begins = /^trace (\d+) of seed (\d+), limit (none|pages|mappings) (\d+)$/.exec(line);
@@ -80,5 +84,6 @@ export function parseTraces(text: string): Traces {
       traces.at(-1)?.steps.push(parseStep(line));
     }
   }
-  return { kernel: kernel ?? "", windowPages: Number(windowPages), traces };
+  const zerosHaveFrames = zeros === "own";
+  return { kernel: kernel ?? "", windowPages: Number(windowPages), zerosHaveFrames, traces };
 }

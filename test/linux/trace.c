@@ -463,7 +463,8 @@ int main(int argc, char **argv) {
   end_of_addresses = find_end_of_addresses();
   struct utsname name;
   uname(&name);
-  printf("kernel %s window %d\n", name.release, WINDOW);
+  const char *zeros = zeros_have_frames() ? "own" : "shared";
+  printf("kernel %s window %d zeros %s\n", name.release, WINDOW, zeros);
   for (int i = 0; i < traces; i++) run_trace(seed, first + i, steps);
   fflush(stdout);
   return 0;

@@ -47,3 +47,4 @@ void write_all(int fd, const void *from, size_t length);
 void serve(int space) __attribute__((noreturn));
 /* As many mappings as a process may have; 0 = so many that they cannot be used up here. */
 int mappings_max(void);
+bool zeros_have_frames(void);
