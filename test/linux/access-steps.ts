@@ -52,12 +52,12 @@ export function playCopy(play: Play): void {
 
 /** Which private pages have a frame of their own. */
 export function playFrames(play: Play): void {
-  const { windowPages, zerosHaveFrames } = play.scene;
+  const { windowPages } = play.scene;
   const { letters } = play.ours;
   const entries = play.space.pagemapSync(BASE, windowPages * PAGE_BYTES);
   const frames = entries.map(({ pfn, zero }, page) => {
     if ("NRW".includes(letters[page] ?? ".")) return "-";
-    return pfn >= 0 && (zerosHaveFrames || !zero) ? "f" : ".";
+    return pfn >= 0 && !zero ? "f" : ".";
   });
   play.expect(frames.join(""));
 }

@@ -67,8 +67,8 @@ export async function compare(
     const printed = program.run(seed, first + done, Math.min(CHUNK, traces - done), steps);
     if (typeof printed === "string") return printed;
     ({ kernel } = printed);
-    const { windowPages, zerosHaveFrames } = printed;
-    const ofKernel = { version: versionOf(kernel), windowPages, zerosHaveFrames };
+    const { windowPages } = printed;
+    const ofKernel = { version: versionOf(kernel), windowPages };
     for (const trace of printed.traces) {
       count += trace.steps.length;
       try {

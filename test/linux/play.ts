@@ -25,8 +25,6 @@ export interface Scene {
   /** The kernel's version as a number: 6.17. */
   readonly version: number;
   readonly windowPages: number;
-  /** The kernel has no page of zeros: what was only loaded from has a frame of its own. */
-  readonly zerosHaveFrames: boolean;
   /** How often each kind of difference was met. */
   readonly kinds: Map<string, number>;
 }

@@ -33,6 +33,7 @@ export interface Trace {
 export interface Traces {
   readonly kernel: string;
   readonly windowPages: number;
+  /** The kernel has no page of zeros: which pages have a frame is not printed. */
   readonly zerosHaveFrames: boolean;
   readonly traces: readonly Trace[];
 }
