@@ -52,16 +52,21 @@ function range(harness: HmmHarness, page: number, blockable: boolean = true): In
   return invalidateRange(harness.mm, page, page + 1, EVENT_CLEAR, { blockable });
 }
 
-function* start(harness: HmmHarness, page: number, blockable?: boolean): Task<void> {
-  const answer = yield* mmuNotifierInvalidateRangeStart(
-    harness.machine,
-    range(harness, page, blockable),
-  );
+/** The invalidation, for its end by the same thread. */
+function* start(harness: HmmHarness, page: number, blockable?: boolean): Task<InvalidateRange> {
+  const started = range(harness, page, blockable);
+  const answer = yield* mmuNotifierInvalidateRangeStart(harness.machine, started);
   assert(answer === 0, `a start was answered ${answer}`);
+  return started;
 }
 
-function end(harness: HmmHarness, page: number): Task<void> {
-  return mmuNotifierInvalidateRangeEnd(harness.machine, range(harness, page));
+function end({ machine }: HmmHarness, started: InvalidateRange): Task<void> {
+  return mmuNotifierInvalidateRangeEnd(machine, started);
+}
+
+/** Of an invalidation that the setup has started. */
+function endFar(harness: HmmHarness, page: number): Task<void> {
+  return end(harness, range(harness, page));
 }
 
 function registered(harness: HmmHarness, device: HarnessDevice, page: number): HmmRange {
@@ -123,13 +128,13 @@ const GROWN_AGAIN = 1024;
 function* growAndExit(world: World, harness: HmmHarness): Task<void> {
   const { machine, mm } = harness;
   const count = world.hmm.inFlightCount;
-  yield* start(harness, HARNESS_PAGE);
+  const started = yield* start(harness, HARNESS_PAGE);
   requireAccounting(world, count + 1, 0, count === GROWN ? GROWN_AGAIN : GROWN);
   assert(validity(world) === "invalid, valid", `the ranges are ${validity(world)}`);
-  yield* end(harness, FAR);
-  yield* end(harness, FAR + count - 1);
+  yield* endFar(harness, FAR);
+  yield* endFar(harness, FAR + count - 1);
   assert(validity(world) === "invalid, valid", `the ranges are ${validity(world)}`);
-  yield* end(harness, HARNESS_PAGE);
+  yield* end(harness, started);
   requireAccounting(world, count - 2, 0, count === GROWN ? GROWN_AGAIN : GROWN);
   assert(validity(world) === "valid, valid", `the ranges are ${validity(world)}`);
   for (const one of world.ranges) yield* hmmRangeUnregister(one);
@@ -148,7 +153,7 @@ function* growAndExit(world: World, harness: HmmHarness): Task<void> {
 /** A non-blockable invalidation finds the table full. */
 function* countOnly(world: World, harness: HmmHarness): Task<void> {
   const count = world.hmm.inFlightCount;
-  yield* start(harness, FAR - 1, false);
+  const started = yield* start(harness, FAR - 1, false);
   requireAccounting(world, count + 1, 1, IN_FLIGHT_INLINE);
   assert(validity(world) === "invalid, invalid", `the ranges are ${validity(world)}`);
   const [first] = world.ranges;
@@ -162,16 +167,16 @@ function* countOnly(world: World, harness: HmmHarness): Task<void> {
   );
   assert(errno === 0, `registering answered ${errno}`);
   assert(validity(world) === "invalid, invalid", `the ranges are ${validity(world)}`);
-  yield* end(harness, FAR);
+  yield* endFar(harness, FAR);
   requireAccounting(world, count, 1, IN_FLIGHT_INLINE);
   assert(validity(world) === "invalid, invalid", `the ranges are ${validity(world)}`);
-  yield* end(harness, FAR - 1);
+  yield* end(harness, started);
   requireAccounting(world, count - 1, 0, IN_FLIGHT_INLINE);
   assert(validity(world) === "valid, valid", `the ranges are ${validity(world)}`);
 }
 
 function* startAndEnd(world: World, harness: HmmHarness, page: number): Task<void> {
-  yield* start(harness, page);
+  const started = yield* start(harness, page);
   const record = world.ranges
     .map(({ record: { at } }) => at)
     .map((at) => HmmRangeRecord.at(harness.machine.memory, at));
@@ -182,7 +187,7 @@ function* startAndEnd(world: World, harness: HmmHarness, page: number): Task<voi
     "a range is valid whose pages are being changed",
   );
   yield* world.hmm.rangesLock.unlock();
-  yield* end(harness, page);
+  yield* end(harness, started);
 }
 
 const START = [
