@@ -46,8 +46,9 @@ export function inFlightIsFull(hmm: Hmm): boolean {
   return hmm.inFlightCount === hmm.inFlightCapacity;
 }
 
-/** I4. */
+/** I4. Watched as a store to a field is. */
 function store(hmm: Hmm, index: number, value: number): void {
+  hmm.memory.plainWatch?.note(index, true, "invalidations in flight");
   undoStore(hmm.memory, hmm.rangesLock.at, index, value);
 }
 
