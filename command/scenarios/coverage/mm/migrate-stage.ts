@@ -79,6 +79,8 @@ export interface MigrationWorld {
   framesBefore: number;
   /** Users of the space then. */
   usersBefore: number;
+  /** The thread that moves the page has replaced its entry, and has not returned. */
+  isPutting: boolean;
 }
 
 export type Body = (world: MigrationWorld, harness: HmmHarness) => Task<unknown>;
@@ -106,6 +108,7 @@ export function makeWorld(
     added: 0,
     framesBefore: 0,
     usersBefore: 0,
+    isPutting: false,
   };
   harness.run(new HarnessCpu(harness).store(ADDRESS, BEFORE));
   // There and back: what is made once per machine is made here.
@@ -123,6 +126,7 @@ export function forgetRun(world: MigrationWorld): void {
   world.child = 0;
   world.hasEnded = false;
   world.added = 0;
+  world.isPutting = false;
 }
 
 interface Parts {
