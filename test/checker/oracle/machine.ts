@@ -26,7 +26,9 @@ export const TIMEOUT: Choice = 1;
 export const SPURIOUS: Choice = 2;
 export const DEATH: Choice = 3;
 export const RECHECK: Choice = 4;
-export const WAKE: Choice = 5;
+/** Nothing that the task does: it is dead, and the reaper ends read sections of it. */
+export const RECOVERY: Choice = 5;
+export const WAKE: Choice = 6;
 
 export interface Step {
   readonly task: number;
@@ -101,9 +103,10 @@ export class Machine {
     if (state.stopped) return found;
     for (let task = 0; task < state.tasks.length; task++) {
       const next = this.next(state, task);
-      if (next === undefined) continue;
       const own = taskOf(state, task);
       const add = (choice: Choice): void => void found.push({ task, choice });
+      if (own.status === "dead" && own.sections.length > 0) add(RECOVERY);
+      if (next === undefined) continue;
       if (this.program.wakeAny && next.does === "wake" && !next.all) {
         const sleepers = lineAt(state, next.at).filter((other) => taskOf(state, other).asleep);
         for (const other of sleepers) add(WAKE + other);
@@ -154,6 +157,10 @@ export class Machine {
   after(before: State, { task, choice }: Step): State {
     const state = copy(before);
     const own = taskOf(state, task);
+    if (choice === RECOVERY) {
+      this.#recover(state, own);
+      return state;
+    }
     const next = this.next(state, task);
     if (next === undefined) throw new Error("a task that is over does nothing");
     own.plain = [];
@@ -186,14 +193,22 @@ export class Machine {
 
   #die(state: State, task: number, next: Instruction): void {
     const own = taskOf(state, task);
-    const holds = state.mutexes.includes(task) || state.writer === task || own.sections.length > 0;
-    if (holds) state.stopped = true;
+    if (state.mutexes.includes(task) || state.writer === task) state.stopped = true;
     state.readers -= own.reads;
     if (next.does === "downWrite") state.queuedWriters--;
     unline(state, next.at, task);
     own.asleep = false;
     own.status = "dead";
     state.deaths++;
+  }
+
+  /** All sections of one index end at once: first those of index 0, then those of index 1. */
+  #recover({ srcu }: State, own: TaskState): void {
+    const index = Math.min(...own.sections);
+    const others = own.sections.filter((other) => other !== index);
+    srcu.active[index]! -= own.sections.length - others.length; // 0 or 1
+    own.sections = others;
+    push(srcu);
   }
 
   #run(state: State, task: number, next: Instruction, choice: Choice): void {

@@ -14,7 +14,7 @@ export interface TaskState {
   looked: number;
   /** The grace period that it waits for. */
   target: number;
-  /** Index of each read section that it is in. */
+  /** Index of each read section that it is in; if it is dead, until the reaper ends it. */
   sections: number[];
   /** References that it took, less those that it gave back: now, and at the lowest. */
   net: number;
@@ -53,7 +53,7 @@ export interface State {
   timeouts: number;
   spurious: number;
   deaths: number;
-  /** Somebody died who held something. */
+  /** Somebody died who held a mutex, or the semaphore for writing. */
   stopped: boolean;
 }
 
