@@ -115,7 +115,8 @@ const toDeviceNoted: Body = function* (world, harness) {
 
 /**
  * No frame of RAM is used whose entry is gone: the migration's reference is put (Y3). Of a thread
- * that died after it had replaced the entry, that and the entry's may be lost (Q4).
+ * that died after it had replaced the entry, that and the entry's may be lost (Q4 of
+ * mm/migration.ts).
  */
 function requireRam(world: MigrationWorld, { machine }: HmmHarness): void {
   const { framesBefore, memory, isPutting } = world;
