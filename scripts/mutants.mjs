@@ -343,7 +343,7 @@ try {
   await main();
 } catch (error) {
   process.stderr.write(
-    `npm run mutants: ${error instanceof Error ? error.message.split("\n")[0] : String(error)}\n`,
+    `npm run mutants: ${error instanceof Error ? error.message.split(/\n|\. To specify/)[0] : String(error)}\n`,
   );
   process.exitCode = 2;
 }
