@@ -22,6 +22,8 @@ export interface PoolHearing {
 
 /** How often the words are looked at. */
 const LOOK_MS = 100;
+/** How long a Worker may take to load our own code. A busy machine takes seconds. */
+const WORKER_START_MS = 60_000;
 /** How long a Worker without a pulse may take to stop. */
 const STOP_MS = 400;
 
@@ -36,7 +38,7 @@ export class ExplorePool {
   #cancelledMs = Infinity;
   #next = 0;
 
-  /** `patienceSeconds`: how long one execution may take. */
+  /** `patienceSeconds`: how long an import or one execution may take. */
   constructor(jobs: readonly ExploreJob[], hearing: PoolHearing, patienceSeconds: number) {
     this.#jobs = jobs;
     this.#hearing = hearing;
@@ -105,7 +107,9 @@ export class ExplorePool {
       seen = word[0];
       const quietMs = nowMs - sinceMs;
       const isStopping = quietMs >= STOP_MS && nowMs - this.#cancelledMs >= STOP_MS;
-      if (isStopping || quietMs >= this.#patienceMs) {
+      // 0: the Worker has not begun. The user's patience is for the user's code alone.
+      const patienceMs = seen === 0 ? WORKER_START_MS : this.#patienceMs;
+      if (isStopping || quietMs >= patienceMs) {
         const text = `its code did not come back in ${this.#patienceMs / 1000} s (--load-seconds): a loop without \`yield*\`, at import, in its setup or in a task`;
         end(new NoPulse(text));
       }

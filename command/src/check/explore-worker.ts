@@ -12,7 +12,7 @@ import type { Progress } from "../../../src/checker/explore.ts";
 export interface ExploreWorkerInput {
   /** One word: not 0 once everything shall stop. */
   readonly cancelled: SharedArrayBuffer;
-  /** One word: another number with each execution. */
+  /** One word: 0 until the Worker has loaded, then another number with each execution. */
   readonly pulse: SharedArrayBuffer;
 }
 
@@ -25,11 +25,14 @@ await answerCall<void>(async ({ cancelled, pulse }: ExploreWorkerInput, call) =>
   const flag = new Int32Array(cancelled);
   const beats = new Int32Array(pulse);
   const beat = (): void => {
+    // Never 0 again: as a signed word it would need 2^32 executions of one Worker.
     beats[0] = ((beats[0] ?? 0) + 1) | 0;
   };
+  beat();
   for (;;) {
     const job = (await call.nextMessage()) as ExploreJob | undefined;
     if (job === undefined) return;
+    beat();
     const outcome = await doJob(job, {
       onProgress: (progress) =>
         call.report({ kind: "progress", progress } satisfies ExploreWorkerReport),

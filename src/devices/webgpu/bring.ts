@@ -86,6 +86,13 @@ const REACH_PAGES = 8192;
 /** Times that a range that is longer than PIECE_PAGES may be found stale. */
 const REACH_TRIES = 4;
 
+/**
+ * Prefetched pages are tried this often, and wait so long for an invalidation each time. Not to a
+ * deadline: on a busy machine it would pass between their write protection and their copy.
+ */
+const PREFETCH_TRIES = 3;
+const PREFETCH_WAIT_MS = 1;
+
 /** Times that pages are tried to be had exclusively. */
 const EXCLUSIVE_TRIES = 3;
 /** Times that pages are tried to be moved: one that a fork shares is copied in RAM first. */
@@ -250,10 +257,11 @@ export class Bringer {
   *#tryUntilValid(pages: readonly number[], manner: Manner, isPrefetch: boolean): Task<Errno> {
     const range = this.#range;
     const mm = mmOfRange(range);
-    const deadlineMs = monotonicMs() + (isPrefetch ? 1 : this.#timeoutMs);
+    const deadlineMs = monotonicMs() + this.#timeoutMs;
     const isWide = range.endPage - range.startPage > PIECE_PAGES;
-    for (let tries = 0, collisions = 0; ;) {
-      const leftMs = deadlineMs - monotonicMs();
+    for (let tries = 0, collisions = 0, rounds = 0; ;) {
+      if (isPrefetch && rounds++ === PREFETCH_TRIES) return EBUSY;
+      const leftMs = isPrefetch ? PREFETCH_WAIT_MS : deadlineMs - monotonicMs();
       if (leftMs <= 0 || !(yield* hmmRangeWaitUntilValid(range, leftMs))) return EBUSY;
       yield* mm.mmapLock.downRead();
       let answer: number;

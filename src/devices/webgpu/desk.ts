@@ -2,28 +2,44 @@
  * @module devices/webgpu/desk
  * Carries out the orders of a device's owner, one after the other. Of the device's Worker, or of
  * the owner's thread where the GPUDevice is its own.
+ *
+ * Import it with `import()`, there only. With it comes the whole driver, which a page whose device
+ * has a Worker, as is usual, then neither fetches nor parses: an eighth of such a page's code.
  */
 
 import {
+  type AdapterReport,
   type Answers,
   type Order,
   type OwnerMessage,
   type WorkerMessage,
+  type WorkerStart,
   packFailure,
 } from "./messages.ts";
-import type { Session } from "./session.ts";
+import { Session } from "./session.ts";
 
 /** Takes orders and answers them. */
 export class Desk {
+  readonly adapter: AdapterReport;
   readonly #session: Session;
   readonly #post: (message: WorkerMessage) => void;
   readonly #aborted = new Set<number>();
   #isLeaving = false;
   #last: Promise<void> = Promise.resolve();
 
-  constructor(session: Session, post: (message: WorkerMessage) => void) {
+  private constructor(session: Session, post: (message: WorkerMessage) => void) {
+    this.adapter = session.adapter;
     this.#session = session;
     this.#post = post;
+  }
+
+  /** Opens the device; its answers go to `post`. `own`: the program's GPUDevice. */
+  static async open(
+    start: WorkerStart,
+    post: (message: WorkerMessage) => void,
+    own?: GPUDevice,
+  ): Promise<Desk> {
+    return new this(await Session.open(start, own), post);
   }
 
   hear(message: OwnerMessage): void {

@@ -17,8 +17,7 @@ import {
   type WorkerStart,
   unpackFailure,
 } from "./messages.ts";
-import { Desk } from "./desk.ts";
-import { Session } from "./session.ts";
+import type { Desk } from "./desk.ts";
 import type { DeviceLink } from "./worker-link.ts";
 
 export class OwnLink implements DeviceLink {
@@ -34,13 +33,14 @@ export class OwnLink implements DeviceLink {
   }
 
   async #open(start: WorkerStart, device: GPUDevice): Promise<{ adapter: AdapterReport }> {
-    const session = await Session.open(start, device);
-    this.#desk = new Desk(session, (message) => {
+    const { Desk } = await import("./desk.ts");
+    const hear = (message: WorkerMessage): void => {
       if (message.kind !== "answer") return;
       this.#answered.get(message.id)?.(message);
       this.#answered.delete(message.id);
-    });
-    return session;
+    };
+    this.#desk = await Desk.open(start, hear, device);
+    return this.#desk;
   }
 
   /** There is no Worker that would keep a process alive. */

@@ -6,14 +6,12 @@
 import { enterWorker } from "../../driver-interface.ts";
 // A software device may be on the same address space, and this thread changes mappings.
 import "../software/mirror-ops.ts";
-import { Desk } from "./desk.ts";
 import {
   type OwnerMessage,
   type WorkerMessage,
   type WorkerStart,
   packFailure,
 } from "./messages.ts";
-import { Session } from "./session.ts";
 
 let isServing = false;
 
@@ -27,10 +25,10 @@ export function serveWebGpuDevice(): void {
   isServing = true;
   const post = (message: WorkerMessage): void => scope.post(message);
   const begin = async (): Promise<void> => {
-    const session = await Session.open((await scope.start) as WorkerStart);
-    const desk = new Desk(session, post);
+    const [start, { Desk }] = await Promise.all([scope.start, import("./desk.ts")]);
+    const desk = await Desk.open(start as WorkerStart, post);
     scope.onMessage((message) => desk.hear(message as OwnerMessage));
-    post({ kind: "ready", adapter: session.adapter });
+    post({ kind: "ready", adapter: desk.adapter });
   };
   begin().catch((error: unknown) => post({ kind: "failed", failure: packFailure(error) }));
 }
