@@ -20,6 +20,10 @@
  * E5. A death writes the state of the record and ALERT, which other tasks read as steps: a writer
  *     that looks at reader words, the reaper where it is spelled out. If it did not name them, the
  *     searches would miss the order of the two.
+ * E6. A recheck depends on deaths, and on nothing else that is written to DEATHS: recovery adds to
+ *     that word for the reaper's sake, and no recheck looks at it. So deaths and rechecks have a
+ *     place of their own. Were it the word, an order of two steps that commute would make classes,
+ *     and the races of a recheck (engines/races.ts), which know of deaths alone, would miss some.
  */
 
 import {
@@ -129,7 +133,7 @@ export class Deaths {
     ];
     if (isInside) pairs.push([agentRecord(task + 1) + AGENT_INSIDE, WRITE]);
     if (isQueued) pairs.push([wait.index, code === PARK ? QUEUE : WRITE]);
-    const made = this.#footprints.touching([...pairs, ...givenUp]);
+    const made = this.#footprints.dying([...pairs, ...givenUp]);
     if (givenUp.length === 0) this.#known.set(full, made);
     return made;
   }

@@ -12,7 +12,7 @@
  * object conflicts with each use of any part of it.
  */
 
-import { CONTROL_WORDS, DEATHS } from "../../sync/control-block.ts";
+import { CONTROL_WORDS } from "../../sync/control-block.ts";
 import type { Wait, WordRange } from "../../sync/tasks/task.ts";
 import { ALL } from "./dependence.ts";
 import type { Dependence } from "./dependence.ts";
@@ -90,6 +90,9 @@ export class Footprints {
   /** The budget of timeouts; 0 if it is infinite. */
   readonly #timeoutPlace: number;
 
+  /** Which threads have died: written by deaths alone (E6 of deaths.ts). */
+  readonly #deathPlace: number;
+
   constructor(words: number, options: FootprintOptions) {
     this.#placeOf = new Int32Array(words);
     const { ordering, scans } = options.dependence;
@@ -101,6 +104,7 @@ export class Footprints {
     this.#spuriousPlace = options.spuriousWakesAreScarce ? this.#places++ : 0;
     for (const ranges of options.watched) this.#watched.push({ place: this.#places++, ranges });
     this.#timeoutPlace = options.timeoutsAreScarce ? this.#places++ : 0;
+    this.#deathPlace = this.#places++;
   }
 
   /** Whether place 0 is in use: some task tests conditions. */
@@ -204,13 +208,14 @@ export class Footprints {
     const place = this.placeOf(wait.index);
     return this.#intern([
       [place, code === PARK ? QUEUE : READ],
-      [this.placeOf(DEATHS), READ],
+      [this.#deathPlace, READ],
     ]);
   }
 
-  /** The footprint of touching these words. */
-  touching(words: readonly (readonly [number, AccessMode])[]): number {
-    return this.#intern(words.map(([word, mode]) => [this.placeOf(word), mode]));
+  /** The footprint of a death that touches these words. */
+  dying(words: readonly (readonly [number, AccessMode])[]): number {
+    const pairs = words.map(([word, mode]): [number, AccessMode] => [this.placeOf(word), mode]);
+    return this.#intern([[this.#deathPlace, WRITE], ...pairs]);
   }
 
   conflict(a: number, b: number): boolean {
