@@ -114,7 +114,7 @@ export const stages = [
     needsBuild: false,
     run: async () => [await checkTool("oxfmt", "oxfmt", ["--check"])],
   },
-  testStage("tidy", { concurrency: 2, timeoutMs: minuteMs }),
+  testStage("tidy", { concurrency: 2, timeoutMs: 5 * minuteMs }),
   testStage("unit", { concurrency: 2, timeoutMs: 10 * minuteMs }),
   testStage("threads", { concurrency: 1, timeoutMs: 10 * minuteMs }),
   testStage("browser", { concurrency: 1, timeoutMs: 5 * minuteMs }),

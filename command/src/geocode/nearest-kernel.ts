@@ -68,6 +68,11 @@ const PENDING_LIMIT = 64;
 /** Above the square of the longest chord, 2. */
 const FARTHER_THAN_ALL = 5;
 
+/** What is to be loaded: a node, the head of a leaf (up to its points), or the points of a leaf. */
+const NODE = 0;
+const HEAD = 1;
+const PLACES = 2;
+
 /** Doubles of a node, and of a leaf up to its points. */
 const NODE_NUMBERS: number = NODE_BYTES / 8;
 const LEAF_NUMBERS: number = LEAF_POINTS / 8;
@@ -78,20 +83,19 @@ const POINT_NUMBERS: number = 3 * POINTS;
 // Scratch of this thread: a work item never waits for another one of the same thread.
 const pendingPlaces = new Float64Array(PENDING_LIMIT);
 const pendingSquares = new Float64Array(PENDING_LIMIT);
-const pendingLeaves = new Uint8Array(PENDING_LIMIT);
+const pendingKinds = new Uint8Array(PENDING_LIMIT);
 const place = new Float64Array(3);
 /**
- * A node, or a leaf up to its points, as doubles, which are half as many as words; and the same
- * bytes as what they are. No eight bytes of a node are a NaN, the one kind of double that may
- * change on its way.
+ * A node, or a leaf, as doubles, which are half as many as words; and the same bytes as what they
+ * are. No eight bytes of a node are a NaN, the one kind of double that may change on its way.
  */
-const record = new Float64Array(NODE_NUMBERS);
+const record = new Float64Array(LEAF_NUMBERS + POINT_NUMBERS);
 const words = new Uint32Array(record.buffer);
 const box = new Float32Array(record.buffer, BOX, 6);
 const planes = new Float64Array(record.buffer, NODE_PLANES, 3);
 const axes = new Uint8Array(record.buffer, NODE_AXES, 3);
 const bytes = new Uint8Array(record.buffer);
-const points = new Float64Array(POINT_NUMBERS);
+const points = new Float64Array(record.buffer, LEAF_POINTS, POINT_NUMBERS);
 /** Not a constant, which a compiler would make use of. */
 const always0 = new Int32Array(1);
 
@@ -138,38 +142,21 @@ export function nearest(memory: KernelMemory, item: number, args: readonly numbe
  * The other three quarters wait, each with the square of its distance as far as the planes tell;
  * most are never read. When the turn of one has come, its box tells the distance more closely,
  * before it is entered.
+ *
+ * There is one load, of whatever comes next, and what waits is written here and not in a function:
+ * so V8 puts all that is called into this loop (920 bytes of bytecode, of which a load is 368). An
+ * address or a square that is passed in a call is a double, and would be allocated.
  */
 export function nearestCity({ f64 }: SearchMemory, root: number, at: Float64Array): number {
   let nearestYet = 0;
   let bestSquare = FARTHER_THAN_ALL;
   let pending = 0;
-  let node = root;
-  let isLeaf = 0;
+  let next = root;
+  let kind = NODE;
   for (;;) {
-    f64.loadInto(node, record, 0, isLeaf === 0 ? NODE_NUMBERS : LEAF_NUMBERS);
-    if (boxSquare(at) < bestSquare) {
-      if (isLeaf === 0) {
-        isLeaf = bytes[NODE_ABOVE_LEAVES]!;
-        const childBytes = isLeaf === 0 ? NODE_BYTES : LEAF_BYTES;
-        // How far the point is beyond the plane between the halves, and those within them.
-        const whole = beyond(at, 0);
-        const half = whole < 0 ? 0 : 1;
-        const own = beyond(at, 1 + half);
-        const other = beyond(at, 2 - half);
-        const near = pointerAt(words, NODE_CHILDREN_WORD) + 2 * half * childBytes;
-        const far = near + (2 - 4 * half) * childBytes;
-        const farSquare = whole * whole;
-        const farthestSquare = Math.max(farSquare, other * other);
-        if (farthestSquare < bestSquare)
-          pending = wait(pending, other < 0 ? far + childBytes : far, isLeaf, farthestSquare);
-        if (farSquare < bestSquare)
-          pending = wait(pending, other < 0 ? far : far + childBytes, isLeaf, farSquare);
-        if (own * own < bestSquare)
-          pending = wait(pending, own < 0 ? near + childBytes : near, isLeaf, own * own);
-        node = own < 0 ? near : near + childBytes;
-        continue;
-      }
-      f64.loadInto(node + LEAF_POINTS, points, 0, POINT_NUMBERS);
+    const count = kind === NODE ? NODE_NUMBERS : kind === HEAD ? LEAF_NUMBERS : POINT_NUMBERS;
+    f64.loadInto(next, record, kind === PLACES ? LEAF_NUMBERS : 0, count);
+    if (kind === PLACES) {
       for (let i = 0; i < POINTS; i++) {
         const square = squareTo(at, 3 * i);
         if (square < bestSquare) {
@@ -177,22 +164,53 @@ export function nearestCity({ f64 }: SearchMemory, root: number, at: Float64Arra
           nearestYet = pointerAt(words, LEAF_CITIES_WORD) + i * CITY_BYTES;
         }
       }
+    } else if (boxSquare(at) < bestSquare) {
+      if (kind === HEAD) {
+        next += LEAF_POINTS;
+        kind = PLACES;
+        continue;
+      }
+      const childKind = bytes[NODE_ABOVE_LEAVES]!; // NODE or HEAD
+      const childBytes = childKind === NODE ? NODE_BYTES : LEAF_BYTES;
+      // How far the point is beyond the plane between the halves, and those within them.
+      const whole = beyond(at, 0);
+      const half = whole < 0 ? 0 : 1;
+      const own = beyond(at, 1 + half);
+      const other = beyond(at, 2 - half);
+      const near = pointerAt(words, NODE_CHILDREN_WORD) + 2 * half * childBytes;
+      const far = near + (2 - 4 * half) * childBytes;
+      const farSquare = whole * whole;
+      const farthestSquare = Math.max(farSquare, other * other);
+      // The other three wait, the nearest on top.
+      if (farthestSquare < bestSquare) {
+        pendingPlaces[pending] = other < 0 ? far + childBytes : far;
+        pendingKinds[pending] = childKind;
+        pendingSquares[pending] = farthestSquare;
+        pending++;
+      }
+      if (farSquare < bestSquare) {
+        pendingPlaces[pending] = other < 0 ? far : far + childBytes;
+        pendingKinds[pending] = childKind;
+        pendingSquares[pending] = farSquare;
+        pending++;
+      }
+      if (own * own < bestSquare) {
+        pendingPlaces[pending] = own < 0 ? near + childBytes : near;
+        pendingKinds[pending] = childKind;
+        pendingSquares[pending] = own * own;
+        pending++;
+      }
+      next = own < 0 ? near : near + childBytes;
+      kind = childKind;
+      continue;
     }
     do {
       if (pending === 0) return nearestYet;
       pending--;
     } while (pendingSquares[pending]! >= bestSquare);
-    node = pendingPlaces[pending]!;
-    isLeaf = pendingLeaves[pending]!;
+    next = pendingPlaces[pending]!;
+    kind = pendingKinds[pending]!;
   }
-}
-
-/** The node or leaf at `address` waits, on top of `pending` others. Returns how many wait. */
-function wait(pending: number, address: number, isLeaf: number, square: number): number {
-  pendingPlaces[pending] = address;
-  pendingLeaves[pending] = isLeaf;
-  pendingSquares[pending] = square;
-  return pending + 1;
 }
 
 /** How far the point is beyond a plane of the node; negative: short of it. */

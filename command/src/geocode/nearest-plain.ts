@@ -1,6 +1,6 @@
 /**
  * @module The same search over plain typed arrays: what a program would write that has everything
- * in SharedArrayBuffers and no device. The baseline of the benchmark, kept line by line like the
+ * in SharedArrayBuffers and no device. The baseline of the benchmark: the same steps as the
  * kernel's search. It needs no records: it reads each number where it is.
  */
 
