@@ -86,7 +86,7 @@ async function renderLocking() {
     "",
     "An invalidation of which a device is told is brought to its end by whoever finds its thread dead (`src/notifier/notice.ts`). Until then the dead thread keeps what it held: the mmap lock, its read sections of `notifierSrcu`, and `mirrorsSem` for reading. What it changed under `rangesLock` is undone at once: it has begun the accounting of a start or an end, or has not.",
     "",
-    "`deviceLock` is repaired: the device forgets its page table, which it can learn again, and then the lock is released (`src/sync/death/repair.ts`, `src/devices/service/repair-device.ts`). A driver of yours may do so with a class of locks of its own.",
+    "`deviceLock` is repaired: the device forgets its page table, which it can learn again, and then the lock is released (`src/sync/death/repair.ts`, `src/devices/service/repair-device.ts`). So is `webgpuDriverLock`: the device is told that every page has changed; and `gpuLock`, which its Worker alone takes (`src/devices/webgpu-record/repair-record.ts`). A driver of yours may do so with a class of locks of its own.",
     "",
     "A death in between stops the machine, as a death with any other lock that is held exclusively does.",
     "",

@@ -9,6 +9,7 @@ import { deathsInInvalidations } from "./deaths/invalidations.ts";
 import { deathsOfOwners } from "./deaths/owners.ts";
 import { deathsOfReaders } from "./deaths/readers.ts";
 import { deathsInToldInvalidations } from "./deaths/told.ts";
+import { deathsBesideWebGpu } from "./deaths/webgpu.ts";
 import { deathsOfWriters } from "./deaths/writers.ts";
 import { deathsInSections } from "./deaths/sections.ts";
 import { deviceAccesses } from "./devices/accesses.ts";
@@ -198,4 +199,5 @@ export const covered: readonly Covered[] = [
   ...deathsOfLeaving,
   ...deathsInForks,
   ...deathsOfDeviceThreads,
+  ...deathsBesideWebGpu,
 ];

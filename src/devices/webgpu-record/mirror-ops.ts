@@ -16,6 +16,7 @@ import {
 } from "../../driver-interface.ts";
 import { endPrivateMemory, loseDirty } from "./private-memory.ts";
 import { WebGpuRecord, isHeldHere, logRange } from "./record.ts";
+import "./repair-record.ts";
 
 export function recordOf({ machine, at }: HmmMirror): WebGpuRecord {
   return WebGpuRecord.at(machine.memory, WebGpuRecord.containerOf(at, "mirror"));

@@ -26,7 +26,8 @@
  *       brought, until it is struck or evicted. An invalidation of pages that are not counted needs
  *       no note.
  *   N3  A full log grows its last entry over the new range: it then names pages that did not
- *       change, never fewer.
+ *       change, never fewer. So it does when a thread has died with the driver lock
+ *       (repair-record.ts).
  */
 
 import {
@@ -44,8 +45,13 @@ import {
   u32,
   plainLoad,
   RefCount,
+  TASK_SIZE_PAGES,
   WaitQueue,
 } from "../../driver-interface.ts";
+
+/** The classes of its locks. If the holder dies, they are repaired (repair-record.ts). */
+export const DRIVER_LOCK = "webgpuDriverLock";
+export const GPU_LOCK = "gpuLock";
 
 /** Entries of the log. */
 export const LOG_MAX = 64;
@@ -81,10 +87,10 @@ export interface WebGpuRecord extends StructView {
 
 export const WebGpuRecord: Struct<WebGpuRecord> = struct<WebGpuRecord>("webgpuDevice", {
   mirror: embedStruct(HmmMirrorRecord, "hmm", "its place among the address space's listeners"),
-  driverLock: embed(Mutex, "log, filter; RAM while it is copied for the device", "driverLock"),
+  driverLock: embed(Mutex, "log, filter; RAM while it is copied for the device", DRIVER_LOCK),
   refs: embed(RefCount, "1 for the mirror's registration, 1 for its Worker; at 0 it is freed"),
   answered: embed(Completion, "the GPU has answered what its Worker waits for"),
-  gpuLock: embed(Mutex, "DIRTY pages: held during a pass, and while they are read", "gpuLock"),
+  gpuLock: embed(Mutex, "DIRTY pages: held during a pass, and while they are read", GPU_LOCK),
   requested: embed(Completion, "its Worker is to bring pages home"),
   served: embed(WaitQueue, "waits for the state of a private frame"),
   worker: u32("atomic", "the thread that serves (liveAgent)"),
@@ -133,6 +139,14 @@ export function logRange(record: WebGpuRecord, startPage: number, endPage: numbe
   const last = (LOG_MAX - 1) * 2;
   log.set(last, Math.min(log.get(last) >>> 0, startPage)); // N3
   log.set(last + 1, Math.max(log.get(last + 1) >>> 0, endPage));
+}
+
+/** Notes that any page may have changed: more than is true. Holding the driver lock. */
+export function noteAll(record: WebGpuRecord): void {
+  const { log } = record;
+  log.set(0, 0);
+  log.set(1, TASK_SIZE_PAGES);
+  record.logged = 1;
 }
 
 /**

@@ -9,7 +9,8 @@
  *   P2  It waits for no semaphore, and takes no lock that may be held while this one is waited for.
  *       It may flush: threads inside a store end it, or are dead and found so.
  *   P3  A thread that waits for such a lock holds no spinlock, and no other lock of such a class.
- *       So it may repair it (`mayRecover`).
+ *       So it may repair it (`mayRecover`). One whose tasks wait asynchronously may hold others: it
+ *       recovers in a task of its own, which needs none of them.
  */
 
 import type { SharedMemory } from "../shared-memory.ts";

@@ -23,6 +23,7 @@ export const LOCK_ORDER: string = `
   lock gpuLock: mutex: pages that only a GPU has, while it computes or they are read back
   lock driverLock: mutex: a driver's page table, and its use of translations
   lock deviceLock: mutex: the same of a device that our service serves, which can be made anew
+  lock webgpuDriverLock: mutex: what a WebGPU device is told of changes, and RAM while it is copied for the device
   lock pageTableLock: spinlock: that a private frame's users are judged and its entry made writable in one step; mm.hmm
   lock spacesLock: spinlock: the list of live spaces and their holder counts
   lock sourcesLock: spinlock: which files have a source, and that one is claimed or ends
@@ -40,12 +41,12 @@ export const LOCK_ORDER: string = `
   lock deviceSpacesLock: spinlock: the address spaces that may have pages in a device's memory
   lock migrationsLock: spinlock: the migrations that are under way in an address space
 
-  order mmapLock < notifierSrcu < mirrorsSem < driverLock, deviceLock
+  order mmapLock < notifierSrcu < mirrorsSem < driverLock, deviceLock, webgpuDriverLock
   order mmapLock < mmapLock
-  order gpuLock < driverLock
-  order driverLock, deviceLock < mirrorClaim, mirrorOpsLock, deviceSpacesLock, migrationsLock
-  order driverLock, deviceLock < pageTableLock, pageCacheLock, rangesLock, notifierLock
-  order driverLock, deviceLock < srcuQueueLock, slabLock, ramLock
+  order gpuLock < webgpuDriverLock
+  order driverLock, deviceLock, webgpuDriverLock < mirrorClaim, mirrorOpsLock, deviceSpacesLock, migrationsLock
+  order driverLock, deviceLock, webgpuDriverLock < pageTableLock, pageCacheLock, rangesLock, notifierLock
+  order driverLock, deviceLock, webgpuDriverLock < srcuQueueLock, slabLock, ramLock
   order sourcesLock < pageCacheLock
   order pageTableLock, rangesLock, notifierLock < slabLock, ramLock, deviceMemoryLock
   order slabLock < heapLock

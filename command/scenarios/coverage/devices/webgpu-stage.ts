@@ -30,8 +30,8 @@ import { registerMirrorOps } from "../../../../src/hmm/mirror/mirror-ops.ts";
 import { KIND_DEVICE_PRIVATE, PAGE_BYTES, pteKind, ptePfn } from "../../../../src/mm/pte.ts";
 import { assert } from "../../../../src/sync/errors.ts";
 import { Completion } from "../../../../src/sync/primitives/completion.ts";
-import { liveAgent } from "../../../../src/sync/tasks/identity.ts";
-import type { Task } from "../../../../src/sync/tasks/task.ts";
+import { deathsSoFar, liveAgent } from "../../../../src/sync/tasks/identity.ts";
+import { DONE, type Task } from "../../../../src/sync/tasks/task.ts";
 import { ModelGpu, type ModelProgram } from "./model-gpu.ts";
 import { setWordOf, wordOf } from "./stage.ts";
 
@@ -218,15 +218,46 @@ export function chunks(programs: readonly ModelProgram[], index: number = 0): Bo
   return function* (world, harness) {
     const own = ownOf(world, index, harness);
     const [runner, bringer] = yield* openRunner(world, index, harness);
-    for (const program of programs) {
-      const outcome = yield* runProgram(world, own, runner, program);
-      own.outcome = outcome.kind;
-      own.errno = outcome.kind === "fault" ? outcome.errno : 0;
-    }
+    for (const program of programs) yield* runOne(world, own, runner, program);
     yield* bringer.close();
     if (own.privatePages === undefined) return;
     yield* world.served.wait();
     yield* own.privatePages.leave();
+  };
+}
+
+function* runOne(world: World, own: Own, runner: ChunkRunner, program: ModelProgram): Task<void> {
+  const outcome = yield* runProgram(world, own, runner, program);
+  own.outcome = outcome.kind;
+  own.errno = outcome.kind === "fault" ? outcome.errno : 0;
+}
+
+/**
+ * The Worker of a device with private memory: runs a program before another task touches the page,
+ * and one when that task is over, or dead.
+ */
+export function chunkAndChunk(before: ModelProgram, after: ModelProgram): Body {
+  return function* (world, harness) {
+    const own = ownOf(world, 0, harness);
+    const { record, privatePages } = own;
+    const [runner, bringer] = yield* openRunner(world, 0, harness);
+    yield* runOne(world, own, runner, before);
+    const deaths = deathsSoFar(record.memory);
+    yield* world.served.complete();
+    const isOver = (): boolean => world.seen.length > 0;
+    yield* record.served.waitEvent(isOver, Infinity, undefined, undefined, deaths);
+    yield* runOne(world, own, runner, after);
+    yield* bringer.close();
+    yield* privatePages?.leave() ?? DONE;
+  };
+}
+
+/** Pairs with `chunkAndChunk`. */
+export function between(touch: (harness: HmmHarness) => Task<number>): Body {
+  return function* ({ devices, served, seen }, harness) {
+    yield* served.wait();
+    seen.push(yield* touch(harness));
+    for (const { record } of devices) yield* record.served.wakeAll();
   };
 }
 
@@ -267,7 +298,7 @@ export function errnoOfChunk({ devices }: World): number {
 /** Whether the device has been told that the page has changed, and has not looked yet. */
 function isNoted({ log, logged }: WebGpuRecord, page: number): boolean {
   for (let i = 0; i < logged; i++)
-    if (page >= log.get(i * 2) && page < log.get(i * 2 + 1)) return true;
+    if (page >= log.get(i * 2) >>> 0 && page < log.get(i * 2 + 1) >>> 0) return true;
   return false;
 }
 
@@ -304,14 +335,15 @@ export interface Parts {
   readonly preemptions?: number;
   /** Pages of the space. Default 2. */
   readonly pages?: number;
-  /** The task that may die once. */
+  /** The task that may die once, and stops nobody by that, unless it says so. */
   readonly killable?: string;
+  readonly mayStop?: boolean;
 }
 
 export function make(parts: Parts): AnyScenario {
   const { name, summary, tasks, check, variant, expects, preemptions = 1, pages = 2 } = parts;
-  const { killable } = parts;
-  const dying = killable === undefined ? {} : { killable: [killable] };
+  const { killable, mayStop = false } = parts;
+  const dying = killable === undefined ? {} : { killable: [killable], mustSurvive: !mayStop };
   const deaths = killable === undefined ? {} : { deaths: 1 };
   return harnessScenario<World>({
     name: `coverage/devices/${name}`,
