@@ -60,7 +60,9 @@ import { copiesOnWrite } from "./mm/copy-on-write.ts";
 import { pinsOfPages } from "./mm/pins.ts";
 import { migrationsBack } from "./mm/migrate-back.ts";
 import { migrationsWithoutRoom } from "./mm/migrate-full.ts";
+import { besideMigrationsBack } from "./mm/migrate-beside-back.ts";
 import { deathsOfMigrations } from "./mm/migrate-deaths.ts";
+import { besideDeaths } from "./mm/migrate-other-deaths.ts";
 import { migrationsBesideDevices } from "./mm/migrate-devices.ts";
 import { migrations } from "./mm/migrations.ts";
 import { files } from "./mm/files.ts";
@@ -129,9 +131,11 @@ export const covered: readonly Covered[] = [
   ...migrations,
   ...migrationsBesideDevices,
   ...migrationsBack,
+  ...besideMigrationsBack,
   ...migrationsWithoutRoom,
   ...pinsOfPages,
   ...deathsOfMigrations,
+  ...besideDeaths,
   ...mmPairs,
   ...protocols,
   ...accesses,

@@ -41,14 +41,15 @@ const STEPS = [
   "mm/migrate/migrate-vma.migrateVmaFinalize",
 ] as const;
 
-interface Way {
+export interface Way {
   readonly name: string;
   readonly why: string;
   readonly runs: readonly string[];
   readonly body: Body;
 }
 
-const ways: readonly Way[] = [
+/** Why a page comes back. */
+export const ways: readonly Way[] = [
   { name: "back", why: "the device gives it up", runs: STEPS, body: backToRam },
   {
     name: "touch",
@@ -65,26 +66,26 @@ const ways: readonly Way[] = [
 ];
 
 /** What is broken about a copy. */
-interface Fault {
+export interface Fault {
   readonly name: string;
   readonly summary: string;
   readonly dropsLock: boolean;
   readonly claims: boolean;
 }
 
-const UNLOCKED: Fault = {
+export const UNLOCKED: Fault = {
   name: "without-lock",
   summary: "The mmap lock is dropped for the copy.",
   dropsLock: true,
   claims: false,
 };
-const UNASKED: Fault = {
+export const UNASKED: Fault = {
   name: "without-look",
   summary: "The entry is taken for the migration's own after the copy.",
   dropsLock: false,
   claims: true,
 };
-const BOTH: Fault = {
+export const BOTH: Fault = {
   name: "without-lock-and-look",
   summary: "The mmap lock is dropped for the copy, and the entry taken for the migration's own.",
   dropsLock: true,
@@ -92,7 +93,7 @@ const BOTH: Fault = {
 };
 
 /** `body` with broken copies; those of other tasks are as they are. */
-function broken({ dropsLock, claims }: Fault, body: Body): Body {
+export function broken({ dropsLock, claims }: Fault, body: Body): Body {
   return function* (world, harness) {
     const { ram } = harness.machine;
     function* copy(from: number, to: number): Task<void> {

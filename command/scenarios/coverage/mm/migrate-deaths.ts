@@ -5,19 +5,25 @@
  */
 
 import type { HmmHarness } from "../../../../src/checker/harness/hmm-harness.ts";
-import { doMremap } from "../../../../src/mm/calls/mremap.ts";
-import { doMunmap } from "../../../../src/mm/calls/munmap.ts";
-import { doFork } from "../../../../src/mm/lifetime/fork.ts";
-import { mmput } from "../../../../src/mm/lifetime/mm.ts";
-import { emptyDeviceMemory, evictDeviceFrame } from "../../../../src/mm/migrate/device-evict.ts";
-import { PAGE_BYTES, ptePfn } from "../../../../src/mm/pte.ts";
-import { viewClose, viewOpen } from "../../../../src/mm/view/view-open.ts";
+import { emptyDeviceMemory } from "../../../../src/mm/migrate/device-evict.ts";
+import { ptePfn, withoutWrite } from "../../../../src/mm/pte.ts";
 import { bug } from "../../../../src/sync/errors.ts";
-import { type Task, WOKEN } from "../../../../src/sync/tasks/task.ts";
+import { WOKEN } from "../../../../src/sync/tasks/task.ts";
 import type { Covered } from "../covered.ts";
 import type { HarnessTwin } from "../on-harness.ts";
 import {
-  ADDRESS,
+  MOVED,
+  discard,
+  evict,
+  exit,
+  fork,
+  munmap,
+  protect,
+  remap,
+  view,
+} from "./migrate-calls.ts";
+import { deviceOf, mirroring, serveAndAdd } from "./migrate-devices.ts";
+import {
   BEFORE,
   PAGE,
   backToRam,
@@ -30,9 +36,11 @@ import {
   requireContents,
   store,
   toDevice,
+  toDeviceUnasked,
   toDeviceUnlisted,
 } from "./migrate-stage.ts";
 import type { Body, MigrationWorld } from "./migrate-stage.ts";
+import { pinning } from "./pins.ts";
 
 const DYING = { engine: "bounded", preemptions: 1, deaths: 1 } as const;
 const STEPS = [
@@ -62,35 +70,12 @@ function dying(
   });
 }
 
+const UNASKED = "The entry is taken for the migration's own at the end.";
 const UNLISTED = "The migration is not listed: nobody knows how to end it.";
 const unlisted = (
   expects: "lost-wakeup" | "assertion" | "deadlock",
 ): HarnessTwin<MigrationWorld> => ["unlisted", UNLISTED, expects, { migrate: toDeviceUnlisted }];
 
-function* fork(world: MigrationWorld, { machine, mm }: HmmHarness): Task<void> {
-  world.child = yield* doFork(machine, mm);
-}
-
-function* view(_world: MigrationWorld, { machine, mm }: HmmHarness): Task<void> {
-  const at = yield* viewOpen(machine, mm, PAGE, PAGE + 1, true);
-  if (at < 0) bug(`A view of a page that can be moved answered ${at}`);
-  yield* viewClose(machine, at);
-}
-
-function* exit(world: MigrationWorld, { machine, mm }: HmmHarness): Task<void> {
-  world.hasEnded = true;
-  yield* mmput(machine, mm);
-}
-
-const munmap: Body = (_world, { machine, mm }) => doMunmap(machine, mm, ADDRESS, PAGE_BYTES);
-const remap: Body = (_world, { machine, mm }) =>
-  doMremap(machine, mm, {
-    address: ADDRESS,
-    oldLengthBytes: PAGE_BYTES,
-    newLengthBytes: PAGE_BYTES,
-    mayMove: true,
-    to: ADDRESS + 4 * PAGE_BYTES,
-  });
 const empty: Body = ({ memory }, { machine }) => emptyDeviceMemory(machine, memory);
 
 /** Of the frames that the migration took, at most one of the device is lost. */
@@ -158,7 +143,7 @@ export const deathsOfMigrations: readonly Covered[] = [
     [["mm/calls/mremap.doMremap", ...ENDS], remap],
     (_world, harness) => {
       if (harness.entryOf(PAGE) !== 0) bug("The page is at its old place");
-      const pfn = ptePfn(harness.entryOf(PAGE + 4));
+      const pfn = ptePfn(harness.entryOf(MOVED));
       const { ram } = harness.machine;
       const value = ram.sections.of(pfn).i32[ram.sections.wordIndex(pfn)];
       if (value !== BEFORE) bug(`At its new place the page holds ${value}`);
@@ -179,6 +164,61 @@ export const deathsOfMigrations: readonly Covered[] = [
     requireContents(BEFORE),
     [unlisted("assertion")],
   ),
+  dying(
+    "mprotect",
+    "another one protects it",
+    [["mm/calls/mprotect.doMprotect", ...ENDS], protect],
+    (world, harness) => {
+      requireContents(BEFORE)(world, harness);
+      const pte = harness.entryOf(PAGE);
+      if (withoutWrite(pte) !== pte) bug("The page may be written after mprotect");
+    },
+    [unlisted("assertion")],
+  ),
+  dying(
+    "discard",
+    "another one gives it up",
+    [["mm/zap.zapRange"], discard],
+    (world, harness) => {
+      requireContents(0)(world, harness);
+      requireFrames(world, harness, 1);
+    },
+    [["without-look", UNASKED, "assertion", { migrate: toDeviceUnasked }]],
+  ),
+  dying(
+    "to-device",
+    "another one moves it, too",
+    [STEPS, toDevice],
+    (world, harness) => {
+      requireContents(BEFORE)(world, harness);
+      requireFrames(world, harness, 1);
+    },
+    [unlisted("assertion")],
+  ),
+  dying(
+    "pin",
+    "another one pins it, and stores through the pin",
+    [["mm/view/pin.pinUserPages", ...WAITS], pinning(false)],
+    requireContents(1),
+    [unlisted("assertion")],
+  ),
+  migrating({
+    name: "death-vs-serve",
+    summary:
+      "A thread dies at any point of moving a page to a device, while another device faults on it.",
+    exploration: { ...DYING, preemptions: 0 },
+    killable: "migrate",
+    prepare: mirroring(undefined, false),
+    tasks: {
+      migrate: [STEPS, toDevice],
+      other: [["hmm/walk/fault.hmmRangeFault", ...WAITS], serveAndAdd],
+    },
+    check(world, harness) {
+      deviceOf(world).requireCoherent();
+      requireContents(BEFORE + 1)(world, harness);
+    },
+    twins: [unlisted("lost-wakeup")],
+  }),
   migrating({
     name: "death-of-toucher",
     summary:
@@ -200,10 +240,7 @@ export const deathsOfMigrations: readonly Covered[] = [
     exploration: DYING,
     killable: "evict",
     tasks: {
-      evict: [
-        ["mm/migrate/device-evict.evictDeviceFrame", ...STEPS],
-        ({ memory }, { machine }) => evictDeviceFrame(machine, memory, memory.basePfn),
-      ],
+      evict: [["mm/migrate/device-evict.evictDeviceFrame", ...STEPS], evict],
       store: [WAITS, store],
     },
     check: requireContents(BEFORE, 1),
@@ -218,10 +255,7 @@ export const deathsOfMigrations: readonly Covered[] = [
     exploration: DYING,
     killable: "evict",
     tasks: {
-      evict: [
-        ["mm/migrate/device-evict.evictDeviceFrame", ...STEPS],
-        ({ memory }, { machine }) => evictDeviceFrame(machine, memory, memory.basePfn),
-      ],
+      evict: [["mm/migrate/device-evict.evictDeviceFrame", ...STEPS], evict],
       exit: [["mm/lifetime/mm.mmput", "mm/migration.endLeftMigrations"], exit],
     },
     check: (world, harness) => requireFrames(world, harness, 0),

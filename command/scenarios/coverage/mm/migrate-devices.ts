@@ -24,6 +24,7 @@ import { doFork } from "../../../../src/mm/lifetime/fork.ts";
 import {
   KIND_DEVICE_EXCLUSIVE,
   PAGE_BYTES,
+  makeNonPresent,
   pteKind,
   ptePfn,
   withoutWrite,
@@ -31,10 +32,12 @@ import {
 import { viewClose, viewOpen } from "../../../../src/mm/view/view-open.ts";
 import { VM_READ } from "../../../../src/mm/vma/vma.ts";
 import { EVENT_MIGRATE } from "../../../../src/notifier/events.ts";
+import { leafOf, pteIndex } from "../../../../src/mmu/radix-table.ts";
+import { atomicStore } from "../../../../src/sync/atomics.ts";
 import { EBUSY, EFAULT, ENOMEM, EPERM } from "../../../../src/sync/errno.ts";
 import type { Errno } from "../../../../src/sync/errno.ts";
 import { bug } from "../../../../src/sync/errors.ts";
-import { DONE_TRUE } from "../../../../src/sync/tasks/task.ts";
+import { DONE_TRUE, access } from "../../../../src/sync/tasks/task.ts";
 import type { Task } from "../../../../src/sync/tasks/task.ts";
 import type { Covered } from "../covered.ts";
 import type { HarnessTwin } from "../on-harness.ts";
@@ -46,8 +49,10 @@ import {
   PAGE,
   addTo,
   childOf,
+  claimEntry,
   contents,
   copiesEarly,
+  locked,
   migrating,
   ontoDevice,
   toDevice,
@@ -87,12 +92,12 @@ function* sweep(
   yield* record.driverLock.unlock();
 }
 
-function deviceOf({ device }: MigrationWorld): HarnessDevice {
+export function deviceOf({ device }: MigrationWorld): HarnessDevice {
   return device ?? bug("The scenario has no device");
 }
 
 /** As `prepare`: a device that mirrors the page, writable if `isWrite`. */
-function mirroring(opsId: number | undefined, isWrite: boolean, isDeafTwin = false) {
+export function mirroring(opsId: number | undefined, isWrite: boolean, isDeafTwin = false) {
   return (world: MigrationWorld, harness: HmmHarness): void => {
     world.device = HarnessDevice.registered(harness, opsId);
     if (isDeafTwin) world.deaf = HarnessDevice.registered(harness, DEAF_OPS);
@@ -121,7 +126,7 @@ function* addByDevice(
   yield* device.driverLock.unlock();
 }
 
-function requireSum(byCpu: number): (world: MigrationWorld, harness: HmmHarness) => void {
+export function requireSum(byCpu: number): (world: MigrationWorld, harness: HmmHarness) => void {
   return (world, harness) => {
     const now = contents(harness);
     const expected = BEFORE + byCpu + world.added;
@@ -141,19 +146,19 @@ function requireAlone({ device, deaf }: MigrationWorld, harness: HmmHarness): vo
   }
 }
 
-function* serve(world: MigrationWorld): Task<void> {
+export function* serve(world: MigrationWorld): Task<void> {
   yield* requireAnswer(deviceOf(world).serve(PAGE, 1), [0, EBUSY]);
 }
 
 /** The device reaches the page, which brings it back; then its thread adds. */
-function* serveAndAdd(world: MigrationWorld, harness: HmmHarness): Task<void> {
+export function* serveAndAdd(world: MigrationWorld, harness: HmmHarness): Task<void> {
   yield* serve(world);
   yield* addTo(0)(world, harness);
 }
 
 const evict: Body = ({ memory }, { machine }) => evictDeviceFrame(machine, memory, memory.basePfn);
 
-function* serveUnchecked(world: MigrationWorld): Task<void> {
+export function* serveUnchecked(world: MigrationWorld): Task<void> {
   const isValid = (): Task<boolean> => DONE_TRUE;
   yield* requireAnswer(deviceOf(world).serve(PAGE, 1, { isValid }), [0, EBUSY]);
 }
@@ -207,6 +212,21 @@ function* take({ mm }: HmmHarness, device: HarnessDevice, range: HmmRange): Task
   yield* device.driverLock.unlock();
   return isGood ? 0 : EBUSY;
 }
+
+/** Broken: for a moment the page is nobody's, and no migration is listed. */
+const takesInTwo: Body = (_world, harness) =>
+  locked(harness, function* () {
+    const { machine, mm } = harness;
+    const { memory } = machine;
+    const pfn = ptePfn(harness.entryOf(PAGE));
+    const index = pteIndex(leafOf(memory, mm.pgd, PAGE), PAGE);
+    yield* access(memory, "write", index, 1, "pte");
+    claimEntry(harness, pfn);
+    yield* mm.shootdown.flush(PAGE, PAGE + 1);
+    yield* access(memory, "write", index, 1, "pte");
+    atomicStore(memory.words, index, makeNonPresent(KIND_DEVICE_EXCLUSIVE, pfn));
+    yield* mm.migrations.wakeAll();
+  });
 
 function* fork(world: MigrationWorld, { machine, mm }: HmmHarness): Task<void> {
   world.child = yield* doFork(machine, mm);
@@ -445,6 +465,13 @@ export const migrationsBesideDevices: readonly Covered[] = [
     prepare: mirroring(undefined, false),
     tasks: { device: [EXCLUSIVE, exclusively()], cpu: [ACCESS, addTo(0)] },
     check: requireSum(1),
-    twins: [],
+    twins: [
+      [
+        "in-two",
+        "The entry is taken from the CPU, and says only a step later whose the page is.",
+        "lost-wakeup",
+        { device: takesInTwo },
+      ],
+    ],
   }),
 ];

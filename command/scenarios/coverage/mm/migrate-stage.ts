@@ -43,7 +43,7 @@ import { type Vma, vmaOf } from "../../../../src/mm/vma/vma.ts";
 import { leafOf, pteIndex } from "../../../../src/mmu/radix-table.ts";
 import { atomicStore } from "../../../../src/sync/atomics.ts";
 import { SegmentationFault, assert, bug } from "../../../../src/sync/errors.ts";
-import { DONE, type Task } from "../../../../src/sync/tasks/task.ts";
+import { DONE, type Task, access } from "../../../../src/sync/tasks/task.ts";
 import type { Covered } from "../covered.ts";
 import { coveringOnHarness } from "../on-harness.ts";
 import type { HarnessTasks, HarnessTwin } from "../on-harness.ts";
@@ -290,6 +290,20 @@ export const toDeviceUnasked: Body = (world, harness) =>
     });
   });
 
+/** Broken: the same of a page that comes back, whose entry was read before the first step. */
+export const backUnasked: Body = (world, harness) =>
+  locked(harness, function* () {
+    const { memory } = harness.machine;
+    yield* access(memory, "read", pteIndex(leafOf(memory, harness.mm.pgd, PAGE), PAGE), 1, "pte");
+    const pfn = ptePfn(harness.entryOf(PAGE));
+    const args = argumentsOf(harness, SELECT_DEVICE);
+    const alloc = (): Task<number> => harness.machine.ram.allocFrame(false);
+    function* claim(): Task<void> {
+      if (pteKind(harness.entryOf(PAGE)) === KIND_MIGRATION) claimEntry(harness, pfn);
+    }
+    yield* inSteps(world, harness, claim, args, alloc);
+  });
+
 /** Broken: both. */
 export const toDeviceUnlockedUnasked: Body = (world, harness) =>
   locked(harness, () => {
@@ -338,9 +352,9 @@ export const toDeviceWithOldRights: Body = (world, harness) =>
     return inSteps(world, harness, () => dropLock(harness), { ...args, vma });
   });
 
-function* orFaulted<T>(access: Task<T>): Task<T | typeof FAULTED> {
+function* orFaulted<T>(task: Task<T>): Task<T | typeof FAULTED> {
   try {
-    return yield* access;
+    return yield* task;
   } catch (error) {
     if (error instanceof SegmentationFault) return FAULTED;
     throw error;

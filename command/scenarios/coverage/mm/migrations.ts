@@ -9,26 +9,33 @@
 
 import type { HmmHarness } from "../../../../src/checker/harness/hmm-harness.ts";
 import { DEVICE_COHERENT } from "../../../../src/memory/frames/device-frames.ts";
-import { MADV_DONTNEED, doMadvise } from "../../../../src/mm/calls/madvise.ts";
-import { doMprotect } from "../../../../src/mm/calls/mprotect.ts";
-import { doMremap } from "../../../../src/mm/calls/mremap.ts";
-import { doMunmap } from "../../../../src/mm/calls/munmap.ts";
-import { doFork } from "../../../../src/mm/lifetime/fork.ts";
-import { mmgetNotZero, mmput } from "../../../../src/mm/lifetime/mm.ts";
-import { endDeviceMemory, evictDeviceFrame } from "../../../../src/mm/migrate/device-evict.ts";
-import { PAGE_BYTES, ptePfn, withoutWrite } from "../../../../src/mm/pte.ts";
-import { viewClose, viewOpen } from "../../../../src/mm/view/view-open.ts";
-import { VM_READ } from "../../../../src/mm/vma/vma.ts";
+import { endDeviceMemory } from "../../../../src/mm/migrate/device-evict.ts";
+import { ptePfn, withoutWrite } from "../../../../src/mm/pte.ts";
 import { bug } from "../../../../src/sync/errors.ts";
 import type { Task } from "../../../../src/sync/tasks/task.ts";
 import type { Covered } from "../covered.ts";
 import { withoutFlush } from "./left-out.ts";
 import {
-  ADDRESS,
+  MOVED,
+  afterPut,
+  discard,
+  evict,
+  evictUnnamed,
+  exit,
+  fork,
+  getUser,
+  munmap,
+  protect,
+  remap,
+  thenPut,
+  view,
+} from "./migrate-calls.ts";
+import {
   BEFORE,
   PAGE,
   addTo,
   backToRam,
+  backUnasked,
   childOf,
   contents,
   isOnDevice,
@@ -55,30 +62,6 @@ const TOUCH = ["mm/fault/device-private.devicePrivateFault", ...STEPS] as const;
 
 function without(left: number, body: Body): Body {
   return (world, harness) => withoutFlush(left, body(world, harness));
-}
-
-const discard: Body = (_world, { machine, mm }) =>
-  doMadvise(machine, mm, ADDRESS, PAGE_BYTES, MADV_DONTNEED);
-const munmap: Body = (_world, { machine, mm }) => doMunmap(machine, mm, ADDRESS, PAGE_BYTES);
-const protect: Body = (_world, { machine, mm }) =>
-  doMprotect(machine, mm, ADDRESS, PAGE_BYTES, VM_READ);
-const remap: Body = (_world, { machine, mm }) =>
-  doMremap(machine, mm, {
-    address: ADDRESS,
-    oldLengthBytes: PAGE_BYTES,
-    newLengthBytes: PAGE_BYTES,
-    mayMove: true,
-    to: ADDRESS + 4 * PAGE_BYTES,
-  });
-
-function* fork(world: MigrationWorld, { machine, mm }: HmmHarness): Task<void> {
-  world.child = yield* doFork(machine, mm);
-}
-
-function* view(_world: MigrationWorld, { machine, mm }: HmmHarness): Task<void> {
-  const at = yield* viewOpen(machine, mm, PAGE, PAGE + 1, true);
-  if (at < 0) bug(`A view of a page that can be moved answered ${at}`);
-  yield* viewClose(machine, at);
 }
 
 /** A call that holds the mmap lock for writing, against a migration to the device. */
@@ -140,7 +123,7 @@ function requireReadOnly(world: MigrationWorld, harness: HmmHarness): void {
 
 function requireMoved(_world: MigrationWorld, harness: HmmHarness): void {
   if (harness.entryOf(PAGE) !== 0) bug("The page is at its old place");
-  const pfn = ptePfn(harness.entryOf(PAGE + 4));
+  const pfn = ptePfn(harness.entryOf(MOVED));
   const { ram } = harness.machine;
   const value = ram.sections.of(pfn).i32[ram.sections.wordIndex(pfn)];
   if (value !== BEFORE) bug(`At its new place the page holds ${value}`);
@@ -330,8 +313,14 @@ const againstOthers: readonly Covered[] = [
     exploration: { engine: "bounded", preemptions: 3 },
     tasks: { migrate: [STEPS, toDevice], back: [STEPS, backToRam] },
     check: requireContents(BEFORE),
-    // Its twin is that of to-device-vs-back-and-add: without a store the contents say nothing.
-    twins: [],
+    twins: [
+      [
+        "without-look",
+        "Who brings it back takes for its own the entry that it saw before its first step.",
+        "assertion",
+        { back: backUnasked },
+      ],
+    ],
   }),
   migrating({
     name: "end-of-device-vs-store",
@@ -358,7 +347,7 @@ const againstOthers: readonly Covered[] = [
     exploration: { engine: "bounded", preemptions: 1 },
     prepare: getUser,
     tasks: {
-      migrate: [[...STEPS, "mm/lifetime/mm.mmput"], moveAndPut],
+      migrate: [[...STEPS, "mm/lifetime/mm.mmput"], thenPut(toDevice)],
       exit: [["mm/lifetime/mm.mmput"], exit],
     },
     check({ memory }): void {
@@ -369,7 +358,7 @@ const againstOthers: readonly Covered[] = [
         "put-first",
         "The thread that moves the page has put its user before.",
         "use-after-free",
-        { migrate: putAndMove },
+        { migrate: afterPut(toDevice) },
       ],
     ],
   }),
@@ -447,37 +436,6 @@ function* backAndAdd(world: MigrationWorld, harness: HmmHarness): Task<void> {
 function* endDevice({ memory }: MigrationWorld, { machine }: HmmHarness): Task<void> {
   const answer = yield* endDeviceMemory(machine, memory, Infinity);
   if (answer !== 0) bug(`The end of the device answered ${answer}`);
-}
-
-/** As `prepare`: the thread that moves the page has a user of the space. */
-function getUser(_world: MigrationWorld, harness: HmmHarness): void {
-  if (!harness.run(mmgetNotZero(harness.mm))) bug("The space is gone");
-}
-
-function* moveAndPut(world: MigrationWorld, harness: HmmHarness): Task<void> {
-  yield* toDevice(world, harness);
-  yield* mmput(harness.machine, harness.mm);
-}
-
-/** Broken: the other way round. */
-function* putAndMove(world: MigrationWorld, harness: HmmHarness): Task<void> {
-  yield* mmput(harness.machine, harness.mm);
-  yield* toDevice(world, harness);
-}
-
-function evict(world: MigrationWorld, { machine }: HmmHarness): Task<boolean> {
-  return evictDeviceFrame(machine, world.memory, world.memory.basePfn);
-}
-
-/** Broken: takes a frame for lost that no entry names, and gives it back. */
-function* evictUnnamed(world: MigrationWorld, harness: HmmHarness): Task<void> {
-  if (yield* evict(world, harness)) return;
-  yield* harness.machine.ram.refs.pagePut(world.memory.basePfn);
-}
-
-function* exit(world: MigrationWorld, { machine, mm }: HmmHarness): Task<void> {
-  world.hasEnded = true;
-  yield* mmput(machine, mm);
 }
 
 export const migrations: readonly Covered[] = [

@@ -12,9 +12,11 @@ import { pinUserPages, unpinUserPages } from "../../../../src/mm/view/pin.ts";
 import { bug } from "../../../../src/sync/errors.ts";
 import type { Task } from "../../../../src/sync/tasks/task.ts";
 import type { Covered } from "../covered.ts";
+import { evict } from "./migrate-calls.ts";
 import {
   BEFORE,
   PAGE,
+  addTo,
   backToRam,
   childOf,
   contents,
@@ -36,7 +38,7 @@ function* storeTo(world: MigrationWorld, { machine }: HmmHarness, pfn: number): 
   sections.of(pfn).i32[sections.wordIndex(pfn)] = 1;
 }
 
-function pinning(longTerm: boolean): Body {
+export function pinning(longTerm: boolean): Body {
   return function* (world, harness) {
     const { machine, mm } = harness;
     const options = { write: true, longTerm };
@@ -48,7 +50,7 @@ function pinning(longTerm: boolean): Body {
 }
 
 /** Broken: keeps the frame alive, and does not pin it. */
-function* referring(world: MigrationWorld, harness: HmmHarness): Task<void> {
+export function* referring(world: MigrationWorld, harness: HmmHarness): Task<void> {
   const { refs } = harness.machine.ram;
   let pfn = 0;
   yield* locked(harness, function* () {
@@ -59,7 +61,7 @@ function* referring(world: MigrationWorld, harness: HmmHarness): Task<void> {
   yield* refs.pagePut(pfn);
 }
 
-const REFERENCE = "The frame has a reference, and no pin.";
+export const REFERENCE = "The frame has a reference, and no pin.";
 
 export const pinsOfPages: readonly Covered[] = [
   migrating({
@@ -88,6 +90,34 @@ export const pinsOfPages: readonly Covered[] = [
     exploration: { engine: "bounded", preemptions: 2 },
     tasks: { pin: [PIN, pinning(false)], migrate: [MOVE, backToRam] },
     check: requireContents(1),
+    twins: [["reference", REFERENCE, "assertion", { pin: referring }]],
+  }),
+  migrating({
+    name: "pin-vs-evict",
+    summary: "A page in coherent memory is pinned for long, while its frame is evicted.",
+    type: DEVICE_COHERENT,
+    isThere: true,
+    exploration: { engine: "bounded", preemptions: 1 },
+    tasks: {
+      pin: [PIN, pinning(true)],
+      evict: [["mm/migrate/device-evict.evictDeviceFrame", ...MOVE], evict],
+    },
+    check: requireContents(1),
+    twins: [["reference", REFERENCE, "assertion", { pin: referring }]],
+  }),
+  migrating({
+    name: "pin-vs-touch",
+    summary: "A page in private memory is pinned, which brings it back, as does a touch meanwhile.",
+    isThere: true,
+    exploration: { engine: "bounded", preemptions: 1 },
+    tasks: {
+      pin: [PIN, pinning(false)],
+      touch: [["mm/fault/device-private.devicePrivateFault", ...MOVE], addTo(1)],
+    },
+    check(world, harness) {
+      requireContents(1)(world, harness);
+      if (contents(harness, harness.mm, 1) !== 1) bug("The CPU's store is lost");
+    },
     twins: [["reference", REFERENCE, "assertion", { pin: referring }]],
   }),
   migrating({
