@@ -36,7 +36,7 @@ import {
   ZERO_PFN,
 } from "./frames/ram-section.ts";
 import type { RamSection, RamSectionHandle } from "./frames/ram-section.ts";
-import { FrameRefs } from "./frames/frame-refs.ts";
+import { FramePins } from "./frames/frame-pins.ts";
 import { copyPage, copyPages, dataStep, zeroPage } from "./frames/page-data.ts";
 import { RamSnapshot } from "./frames/ram-snapshot.ts";
 import { GRANULE_PAGES, SECTION_RECORDS_WORDS, roundUpGranule } from "./frames/section-records.ts";
@@ -78,7 +78,7 @@ export class Ram {
   readonly memory: SharedMemory;
   readonly sections: Sections;
   readonly allocator: FrameAllocator;
-  readonly refs: FrameRefs;
+  readonly refs: FramePins;
   /** Frames of the machine's own have numbers below this; those of users' buffers have others. */
   readonly ownEndPfn: number;
   readonly #totalPages: number;
@@ -90,7 +90,7 @@ export class Ram {
     this.ownEndPfn = GRANULE_PAGES + roundUpGranule(core.totalPages);
     this.sections = new Sections(core.memory, core.lock, core.records);
     this.allocator = new FrameAllocator(core.memory, core.lock, core.freeLists, core.totalPages);
-    this.refs = new FrameRefs(core.memory, this.sections, this.allocator);
+    this.refs = new FramePins(core.memory, this.sections, this.allocator);
   }
 
   /**
@@ -173,9 +173,9 @@ export class Ram {
 
   /**
    * The first of `pages` contiguous frames, each with a count of 1, and if asked with a pin besides
-   * (F3 of frame-refs.ts). Returns 0 also when enough frames are free, but not in one aligned block
-   * of the next power of two. With a `note` the words of the heap from there on note the frames
-   * (`FrameRefs.putLeft`), from a moment after they are taken.
+   * (P1 of frames/frame-pins.ts). Returns 0 also when enough frames are free, but not in one
+   * aligned block of the next power of two. With a `note` the words of the heap from there on note
+   * the frames (`FrameRefs.putLeft`), from a moment after they are taken.
    */
   *allocRun(
     pages: number,
@@ -300,13 +300,13 @@ export class Ram {
       (yield* this.sections.make(SECTION_OWNED, totalPages));
     if (errno !== 0) return errno;
     if (this.sections.of(ZERO_PFN).owned) bug("Cannot make the RAM: frame 0 is taken");
-    for (const section of this.#setZones()) this.allocator.fill(section);
+    for (const section of this.#setZones()) this.allocator.zones.fill(section);
     return 0;
   }
 
   #setZones(): RamSection[] {
     const owned = this.sections.known().filter((section) => section.owned);
-    this.allocator.setZones(owned);
+    this.allocator.zones.set(owned);
     return owned;
   }
 

@@ -145,7 +145,7 @@ test("after everything was allocated and freed in any order, the buddy system is
   const dice = diceOf(seed);
   const machine = makeMachine({ ramPages: 128 }); // below the size at which threads keep freeLists
   const { ram } = machine;
-  const before = ram.allocator.freeBlocks();
+  const before = ram.allocator.zones.freeBlocks();
   assert.deepEqual(
     before.map(({ order }) => order),
     [7],
@@ -155,7 +155,7 @@ test("after everything was allocated and freed in any order, the buddy system is
     const [pfn] = frames.splice(dice(frames.length), 1);
     if (pfn !== undefined) run(machine, ram.refs.pagePut(pfn));
   }
-  assert.deepEqual(ram.allocator.freeBlocks(), before, `seed ${seed}`);
+  assert.deepEqual(ram.allocator.zones.freeBlocks(), before, `seed ${seed}`);
 });
 
 test("a run is contiguous, of any length, and each of its frames is freed by itself", () => {

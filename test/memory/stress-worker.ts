@@ -119,7 +119,7 @@ function allocatorWithoutLock(machine: Machine): FrameAllocator {
     machine.memory.words[(coreAt ?? 0) + 2]!,
     0,
   );
-  allocator.setZones(
+  allocator.zones.set(
     machine.handle.sections
       .map(({ basePfn }) => machine.ram.sections.of(basePfn))
       .filter((section) => section.owned),

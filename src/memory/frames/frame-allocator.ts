@@ -1,8 +1,8 @@
 /**
  * @module memory/frames/frame-allocator
  * Which frames of the machine's own RAM are free (Linux `mm/page_alloc.c`, with its per-cpu page
- * lists): a buddy system for each section under one lock, and before it a free list for each
- * thread, so that threads which fault at the same time do not contend for the lock.
+ * lists): a buddy system for each section under one lock (frame-zones.ts), and before it a free list
+ * for each thread, so that threads which fault at the same time do not contend for the lock.
  *
  * A free list is a row of words, one for each thread of the machine: TOP (a hint that only its
  * owner writes), slots that hold a frame or 0, and LAST (the end of its last refill, written and
@@ -44,13 +44,12 @@ import { AGENTS_USED, AGENT_LIMIT } from "../../sync/control-block.ts";
 import { EXPLORED, REAL } from "../../sync/shared-memory.ts";
 import type { SharedMemory } from "../../sync/shared-memory.ts";
 import { bug } from "../../sync/errors.ts";
-import { UNDO_FRAME, undoStore } from "../../sync/words/undo-log.ts";
+import { undoStore } from "../../sync/words/undo-log.ts";
 import type { Spinlock } from "../../sync/primitives/spinlock.ts";
 import { DONE, DONE_TRUE, doneNumber } from "../../sync/tasks/task.ts";
 import type { Task } from "../../sync/tasks/task.ts";
-import { Buddy, orderFor } from "../heap/buddy.ts";
-import { FRAME_WORDS, SectionRecord } from "./ram-section.ts";
-import type { RamSection } from "./ram-section.ts";
+import { orderFor } from "../heap/buddy.ts";
+import { FrameZones } from "./frame-zones.ts";
 import type { Shortage } from "../heap/shortage.ts";
 
 /** A row: TOP, up to 62 slots, and LAST. */
@@ -71,11 +70,6 @@ function freeListSlots(totalPages: number): number {
   return Math.min(SLOTS_MAX, Math.floor(totalPages / SLOTS_SHARE));
 }
 
-interface Zone {
-  readonly section: RamSection;
-  readonly buddy: Buddy;
-}
-
 /** Of a word that notes a frame: as an entry of a page table has it. */
 export const NOTED_PFN_SHIFT = 8;
 const NOTED_BITS = 1;
@@ -92,7 +86,8 @@ export class FrameAllocator {
   readonly #slots: number;
   /** A4: rows 1 to this are stocked. */
   #stocked = 0;
-  #zones: readonly Zone[] = [];
+  /** The frames that are in no row. */
+  readonly zones: FrameZones;
   /** Checked before each allocation of a task with a stocked row, if there is one. */
   shortage: Shortage | undefined;
 
@@ -101,45 +96,7 @@ export class FrameAllocator {
     this.#lock = lock;
     this.#freeListsAt = freeListsAt;
     this.#slots = freeListSlots(totalPages);
-  }
-
-  /** The sections to allocate from, in this order. Set once, when the thread attaches. */
-  setZones(owned: readonly RamSection[]): void {
-    this.#zones = owned.map((section) => {
-      const record = SectionRecord.at(this.#memory, section.handle.recordAt);
-      const table = { words: section.frames };
-      return {
-        section,
-        buddy: new Buddy({
-          heads: this.#memory,
-          headsAt: record.buddy.at,
-          table,
-          tableAt: 0,
-          strideWords: FRAME_WORDS,
-          debug: this.#memory.debug,
-          undo: {
-            memory: this.#memory,
-            lock: this.#lock.at,
-            tablePlace: UNDO_FRAME + section.basePfn * FRAME_WORDS,
-          },
-        }),
-      };
-    });
-    this.#memory.storeFrameWord = (number, value) => this.#storeFrameWord(number, value);
-  }
-
-  /** Of any frame of the machine's own RAM, by its number in the undo log. False: there is none. */
-  #storeFrameWord(number: number, value: number): boolean {
-    const pfn = Math.floor(number / FRAME_WORDS);
-    const zone = this.#zoneOf(pfn);
-    if (zone === undefined) return false;
-    zone.section.frames[number - zone.section.basePfn * FRAME_WORDS] = value;
-    return true;
-  }
-
-  /** Makes all frames of a new section free, before another thread knows of it. */
-  fill(section: RamSection): void {
-    for (const zone of this.#zones) if (zone.section === section) zone.buddy.extend(section.pages);
+    this.zones = new FrameZones(memory, lock);
   }
 
   /**
@@ -189,7 +146,7 @@ export class FrameAllocator {
     for (let row = 1; row <= count; row++) {
       const at = this.#freeListsAt + row * ROW_WORDS;
       for (let slot = pages; slot > 0; slot--) {
-        const pfn = this.#fromBuddies((buddy) => buddy.allocBlock(0));
+        const pfn = this.zones.take((buddy) => buddy.allocBlock(0));
         words[at + slot] = pfn;
         isEnough &&= pfn !== 0;
       }
@@ -203,8 +160,8 @@ export class FrameAllocator {
   *takeRun(pages: number): Task<number> {
     if (this.#isStocked() && this.shortage !== undefined && (yield* this.shortage.isOn())) return 0;
     yield* this.#lock.lock();
-    let pfn = this.#fromBuddies((buddy) => buddy.allocRun(pages));
-    if (pfn === 0 && this.#collectRows()) pfn = this.#fromBuddies((buddy) => buddy.allocRun(pages));
+    let pfn = this.zones.take((buddy) => buddy.allocRun(pages));
+    if (pfn === 0 && this.#collectRows()) pfn = this.zones.take((buddy) => buddy.allocRun(pages));
     yield* this.#lock.unlock();
     return pfn;
   }
@@ -254,7 +211,7 @@ export class FrameAllocator {
     // They often come in order, and to sort them takes as long as to free them.
     const sorted = isAscending(pfns) ? pfns : Int32Array.from(pfns).toSorted();
     yield* this.#lock.lock();
-    this.#toBuddiesAsRows(sorted);
+    this.zones.giveRows(sorted);
     if (given !== 0) this.#store(given, 1);
     yield* this.#lock.unlock();
   }
@@ -262,8 +219,7 @@ export class FrameAllocator {
   /** Exact while nobody allocates. */
   freePages(): number {
     const { words } = this.#memory;
-    let pages = 0;
-    for (const { buddy } of this.#zones) pages += buddy.freePages;
+    let pages = this.zones.freePages();
     for (let i = 0; i < FREE_LISTS_WORDS; i++)
       if (i % ROW_WORDS !== 0 && i % ROW_WORDS !== LAST && words[this.#freeListsAt + i] !== 0)
         pages++;
@@ -274,20 +230,13 @@ export class FrameAllocator {
     return pages;
   }
 
-  /** Free blocks outside the threads' free lists. For tests and reports. */
-  freeBlocks(): { pfn: number; order: number }[] {
-    return this.#zones.flatMap(({ section: { basePfn }, buddy }) =>
-      buddy.freeBlocks().map(({ page, order }) => ({ pfn: basePfn + page, order })),
-    );
-  }
-
   *#popUnless(shortage: Shortage, note: number): Task<number> {
     return (yield* shortage.isOn()) ? 0 : this.#pop(note);
   }
 
   *#takeLocked(note: number): Task<number> {
     yield* this.#lock.lock();
-    let pfn = this.#hasRow() ? this.#refill() : this.#fromBuddies((buddy) => buddy.allocBlock(0));
+    let pfn = this.#hasRow() ? this.#refill() : this.zones.take((buddy) => buddy.allocBlock(0));
     if (pfn === 0) pfn = this.#steal();
     this.#note(pfn, note);
     yield* this.#lock.unlock();
@@ -297,7 +246,7 @@ export class FrameAllocator {
   *#giveLocked(pfn: number, note: number): Task<void> {
     yield* this.#lock.lock();
     if (this.#hasRow()) this.#lower(this.#slots >> 1);
-    if (!this.#hasRow() || !this.#pushLocked(pfn)) this.#toBuddy(pfn, pfn + 1);
+    if (!this.#hasRow() || !this.#pushLocked(pfn)) this.zones.give(pfn, pfn + 1);
     if (note !== 0) this.#store(note, 0);
     yield* this.#lock.unlock();
   }
@@ -321,7 +270,7 @@ export class FrameAllocator {
     // Highest first, so that frames leave the free list in rising order: adjacent frames then go to
     // adjacent pages.
     for (let next = pfn + 2 ** (order + 1) - 1; next > pfn; next--)
-      if (!this.#pushLocked(next)) this.#toBuddy(next, next + 1);
+      if (!this.#pushLocked(next)) this.zones.give(next, next + 1);
     return pfn;
   }
 
@@ -329,8 +278,8 @@ export class FrameAllocator {
   #blockApart(order: number): number {
     const last = this.#memory.words[this.#row() + LAST]!;
     const isInside = (last & (2 ** APART_ORDER - 1)) !== 0 && (last & (2 ** order - 1)) === 0;
-    if (isInside && this.#takeAt(last, order)) return last;
-    return this.#fromBuddies((buddy, basePfn) => {
+    if (isInside && this.zones.takeAt(last, order)) return last;
+    return this.zones.take((buddy, basePfn) => {
       const next = buddy.nextBlock(order);
       const isApart = next < 0 || !this.#isOfAnother((basePfn + next) >>> APART_ORDER);
       const page = isApart ? -1 : buddy.allocBlock(order, Math.max(order, APART_ORDER));
@@ -346,36 +295,6 @@ export class FrameAllocator {
       if (last !== 0 && row !== agentId && (last - 1) >>> APART_ORDER === block) return true;
     }
     return false;
-  }
-
-  /** Takes the 2^order frames at `pfn` if they are free. */
-  #takeAt(pfn: number, order: number): boolean {
-    const zone = this.#zoneOf(pfn);
-    return zone?.buddy.takeBlock(pfn - zone.section.basePfn, order) ?? false;
-  }
-
-  #zoneOf(pfn: number): Zone | undefined {
-    return this.#zones.find(
-      ({ section: { basePfn, pages } }) => pfn >= basePfn && pfn < basePfn + pages,
-    );
-  }
-
-  #fromBuddies(alloc: (buddy: Buddy, basePfn: number) => number): number {
-    for (const { section, buddy } of this.#zones) {
-      if (buddy.freePages === 0) continue;
-      const page = alloc(buddy, section.basePfn);
-      if (page >= 0) return section.basePfn + page;
-    }
-    return 0;
-  }
-
-  /** Frees frames [startPfn, endPfn), which may lie in neighbouring sections. Holding ramLock. */
-  #toBuddy(startPfn: number, endPfn: number): void {
-    for (const { section, buddy } of this.#zones) {
-      const start = Math.max(startPfn - section.basePfn, 0);
-      const end = Math.min(endPfn - section.basePfn, section.pages);
-      if (start < end) buddy.freeRange(start, end);
-    }
   }
 
   /**
@@ -406,7 +325,7 @@ export class FrameAllocator {
   #collectRows(): boolean {
     let found = false;
     for (let pfn = this.#steal(); pfn !== 0; pfn = this.#steal()) {
-      this.#toBuddy(pfn, pfn + 1);
+      this.zones.give(pfn, pfn + 1);
       found = true;
     }
     return found;
@@ -495,17 +414,7 @@ export class FrameAllocator {
     const frames = words.slice(row + keep + 1, row + top + 1).toSorted();
     for (let slot = row + keep + 1; slot <= row + top; slot++) this.#store(slot, 0);
     this.#store(row, keep);
-    this.#toBuddiesAsRows(frames);
-  }
-
-  /** Frees frames that are sorted: adjacent ones together. Holding ramLock. */
-  #toBuddiesAsRows(frames: ArrayLike<number>): void {
-    for (let start = 0; start < frames.length;) {
-      let end = start + 1;
-      while (end < frames.length && frames[end] === frames[start]! + end - start) end++;
-      if (frames[start] !== 0) this.#toBuddy(frames[start]!, frames[start]! + end - start);
-      start = end;
-    }
+    this.zones.giveRows(frames);
   }
 }
 

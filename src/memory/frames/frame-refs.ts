@@ -1,7 +1,7 @@
 /**
  * @module memory/frames/frame-refs
- * References to page frames, and pins (Linux `include/linux/mm.h`: get_page, put_page,
- * pin_user_pages). Where the counts lie is frame-counts.ts.
+ * References to page frames (Linux `include/linux/mm.h`: get_page, put_page). Those that are pins
+ * are in frame-pins.ts. Where the counts lie is frame-counts.ts.
  *
  *   F1  A frame of the machine's RAM is free exactly when its count is 0. Whoever allocates it has
  *       the first reference; whoever drops the last one frees it, in the same step. `pagePutAll`
@@ -11,16 +11,8 @@
  *       raises no count of 0. To read a count needs no reference: the counts stay where they are,
  *       also those of a free frame. What the number means depends on what else the caller knows of
  *       the frame.
- *   F3  A pin is a reference that is also counted as a pin: the frame must not be moved, replaced
- *       or taken away meanwhile.
- *   F4  Frame 0 is the page of zeros: never written, not counted, always there. Frames of a user's
+ *   F3  Frame 0 is the page of zeros: never written, not counted, always there. Frames of a user's
  *       buffer are counted all together, and a count of 0 frees none of them.
- *   F5  The counts of a frame with one reference, which an entry has, may be written plainly by who
- *       holds the mmap lock of that entry for writing: nobody else has the frame, and nobody can
- *       find it but through the entry. They may be read plainly, too: who has a second reference
- *       got it under that lock. An atomic operation takes 4 to 10 ns where the frame table is not
- *       in the processor's caches, two a page for a pin, and a page was looked at before; so pages
- *       of private memory that lie in a row took 27 ns, and take 9.
  */
 
 import {
@@ -31,7 +23,6 @@ import {
   compareExchangeNoted,
   decrementNoted,
   incrementNoted,
-  storePairNoted,
 } from "../../sync/atomics.ts";
 import { bug } from "../../sync/errors.ts";
 import { EXPLORED, REAL } from "../../sync/shared-memory.ts";
@@ -40,19 +31,19 @@ import { DONE, access, doneBoolean } from "../../sync/tasks/task.ts";
 import type { Task } from "../../sync/tasks/task.ts";
 import { DeviceMemory, giveDeviceFrames } from "./device-frames.ts";
 import { type FrameAllocator, NOTED_PFN_SHIFT, notedFrame } from "./frame-allocator.ts";
-import { type FrameCounts, PINS_AFTER_COUNT } from "./frame-counts.ts";
+import { PINS_AFTER_COUNT } from "./frame-counts.ts";
 import { poisonPage } from "./page-data.ts";
 import { FRAME_COUNT, FRAME_MAPPING, ZERO_PFN, frameWord } from "./ram-section.ts";
 import type { Sections } from "./sections.ts";
 
 export class FrameRefs {
   readonly memory: SharedMemory;
-  readonly #sections: Sections;
+  protected readonly sections: Sections;
   readonly #allocator: FrameAllocator;
 
   constructor(memory: SharedMemory, sections: Sections, allocator: FrameAllocator) {
     this.memory = memory;
-    this.#sections = sections;
+    this.sections = sections;
     this.#allocator = allocator;
   }
 
@@ -82,11 +73,11 @@ export class FrameRefs {
     return yield* this.pageGetNotZero(pfn);
   }
 
-  /** Drops a reference. The last one frees the frame (F1, F4). */
+  /** Drops a reference. The last one frees the frame (F1, F3). */
   pagePut(pfn: number): Task<void> {
     if (pfn === ZERO_PFN) return DONE;
     if (this.memory.mode === EXPLORED) return this.#putExplored(pfn);
-    return this.#isFreed(pfn, this.#drop(pfn)) ? this.#free(pfn) : DONE;
+    return this.isFreed(pfn, this.#drop(pfn)) ? this.free(pfn) : DONE;
   }
 
   /**
@@ -102,8 +93,8 @@ export class FrameRefs {
     const freed: number[] = [];
     const freedOfDevices: number[] = [];
     for (const pfn of pfns) {
-      if (pfn === ZERO_PFN || !this.#isFreed(pfn, this.#drop(pfn, times) - times + 1)) continue;
-      (this.#sections.countsOf(pfn).device === 0 ? freed : freedOfDevices).push(pfn);
+      if (pfn === ZERO_PFN || !this.isFreed(pfn, this.#drop(pfn, times) - times + 1)) continue;
+      (this.sections.countsOf(pfn).device === 0 ? freed : freedOfDevices).push(pfn);
     }
     yield* this.#allocator.giveAll(freed);
     if (freedOfDevices.length > 0) yield* this.#giveToDevices(freedOfDevices);
@@ -136,8 +127,8 @@ export class FrameRefs {
       const pfn = memory.words[note]! >>> NOTED_PFN_SHIFT;
       if (pfn === ZERO_PFN) continue;
       const isDropped = isLeft && this.#isUnused(pfn);
-      if (!isDropped && !this.#isFreed(pfn, this.#dropNoted(pfn, note))) continue;
-      if (this.#sections.countsOf(pfn).device !== 0) {
+      if (!isDropped && !this.isFreed(pfn, this.#dropNoted(pfn, note))) continue;
+      if (this.sections.countsOf(pfn).device !== 0) {
         memory.words[note] = 0;
         if (memory.mode === REAL) ofDevices.push(pfn);
         else yield* this.#freeInSteps(pfn);
@@ -152,13 +143,13 @@ export class FrameRefs {
 
   /** @stepped frame count */
   #isUnused(pfn: number): boolean {
-    const counts = this.#sections.countsOf(pfn);
+    const counts = this.sections.countsOf(pfn);
     return counts.isOwned && atomicLoad(counts.words, counts.index(pfn)) === 0;
   }
 
   /** Returns the number from before. @stepped frame count */
   #dropNoted(pfn: number, note: number): number {
-    const counts = this.#sections.countsOf(pfn);
+    const counts = this.sections.countsOf(pfn);
     const { words } = this.memory;
     const last = counts.isOwned ? notedFrame(pfn) : 0;
     return decrementNoted(counts.words, counts.index(pfn), words, note, last);
@@ -175,7 +166,7 @@ export class FrameRefs {
   *#giveToDevices(pfns: readonly number[]): Task<void> {
     for (let start = 0, end = 0; start < pfns.length; start = end) {
       const pfn = pfns[start]!;
-      const { device } = this.#sections.countsOf(pfn);
+      const { device } = this.sections.countsOf(pfn);
       const memory = DeviceMemory.at(this.memory, device);
       const endPfn = memory.basePfn + memory.pages;
       end = start + 1;
@@ -199,20 +190,11 @@ export class FrameRefs {
    * @stepped frame count
    */
   pageGetNoted(pfn: number, note: number, noted: number): void {
-    const counts = this.#sections.countsOf(pfn);
+    const counts = this.sections.countsOf(pfn);
     const { words } = this.memory;
     const count = incrementNoted(counts.words, counts.index(pfn), words, note, noted);
     if (count <= 0 && counts.isOwned)
       bug(`Cannot get frame ${pfn}: it is free; hold a reference while using it`);
-  }
-
-  /**
-   * As `pagePinned`, for code that is not a task.
-   *
-   * @stepped
-   */
-  pagePinnedFast(pfn: number): boolean {
-    return this.#pins(pfn) > 0;
   }
 
   /**
@@ -224,7 +206,7 @@ export class FrameRefs {
    */
   pageCount(pfn: number): number {
     if (pfn === ZERO_PFN) return 1;
-    const counts = this.#sections.countsOf(pfn);
+    const counts = this.sections.countsOf(pfn);
     return atomicLoad(counts.words, counts.index(pfn));
   }
 
@@ -234,87 +216,13 @@ export class FrameRefs {
     return doneBoolean(this.pageCount(pfn) === references);
   }
 
-  /** How many of the references are pins; the number may be old. */
-  pagePins(pfn: number): number {
-    return this.#pins(pfn);
-  }
-
-  /** Adds a reference that is a pin (F3). The caller holds a reference. Pairs with `pageUnpin`. */
-  *pagePin(pfn: number): Task<void> {
-    if (pfn === ZERO_PFN) return;
-    yield* this.pageGet(pfn);
-    this.#pin(pfn);
-  }
-
-  *pageUnpin(pfn: number): Task<void> {
-    if (pfn === ZERO_PFN) return;
-    const pins = this.#unpin(pfn);
-    if (pins <= 0) bug(`Cannot unpin frame ${pfn}: it has no pins; unpin once for each pin`);
-    yield* this.pagePut(pfn);
-  }
-
-  /** `pagePin` of `pages` frames from `pfn` on, which lie in one section. */
-  *pinRun(pfn: number, pages: number): Task<void> {
-    this.#pinEach(this.#sections.countsOf(pfn), pfn, pages);
-  }
-
-  /**
-   * `pinRun` of frames of private memory, if all of them are exclusive (C1 of
-   * mm/fault/copy-on-write.ts). Else none is pinned, and the answer is false. The caller holds the
-   * mmap lock for writing, and an entry has each of the frames (F5). The word `note` of the heap
-   * counts the frames as they are pinned, in case that the thread dies.
-   */
-  *pinRunIfExclusive(pfn: number, pages: number, note: number = 0): Task<boolean> {
-    const before = this.memory.words[note]!;
-    const pinned = this.#pinExclusive(this.#sections.countsOf(pfn), pfn, pages, note);
-    if (pinned === pages) return true;
-    yield* this.unpinRun(pfn, pinned);
-    if (note !== 0) this.memory.words[note] = before;
-    return false;
-  }
-
-  /** `pageUnpin` of the same. */
-  unpinRun(pfn: number, pages: number): Task<void> {
-    return this.#unpinRun(pfn, pages, 0);
-  }
-
-  /**
-   * `unpinRun` of as many frames as the word `note` of the heap counts, from the last to the first.
-   * Each leaves the count before its pin goes: a thread that dies in between loses one frame, and
-   * none is unpinned twice.
-   */
-  unpinNoted(pfn: number, note: number): Task<void> {
-    return this.#unpinRun(pfn, this.memory.words[note]!, note);
-  }
-
-  *#unpinRun(pfn: number, pages: number, note: number): Task<void> {
-    const { memory } = this;
-    if (memory.mode === EXPLORED) {
-      for (let i = pages - 1; i >= 0; i--) {
-        if (note !== 0) memory.words[note] = i;
-        yield* this.pageUnpin(pfn + i);
-      }
-      return;
-    }
-    const counts = this.#sections.countsOf(pfn);
-    const { words } = counts;
-    for (let i = pages - 1; i >= 0; i--) {
-      const index = counts.index(pfn + i);
-      if (note !== 0) memory.words[note] = i;
-      if (atomicSub(words, index + PINS_AFTER_COUNT, 1) <= 0)
-        bug(`Cannot unpin frame ${pfn + i}: it has no pins; unpin once for each pin`);
-      const count = atomicSub(words, index, 1);
-      if (count <= 1 && this.#isFreed(pfn + i, count)) yield* this.#free(pfn + i);
-    }
-  }
-
   /** `pageGet` of `pages` frames from `pfn` on, which lie in one section. */
   *getRun(pfn: number, pages: number): Task<void> {
     if (this.memory.mode === EXPLORED) {
       for (let i = 0; i < pages; i++) yield* this.pageGet(pfn + i);
       return;
     }
-    const counts = this.#sections.countsOf(pfn);
+    const counts = this.sections.countsOf(pfn);
     for (let i = 0; i < pages; i++)
       if (atomicAdd(counts.words, counts.index(pfn + i), 1) <= 0 && counts.isOwned)
         bug(`Cannot get frame ${pfn + i}: it is free; hold a reference while using it`);
@@ -326,53 +234,15 @@ export class FrameRefs {
       for (let i = 0; i < pages * times; i++) yield* this.pagePut(pfn + (i % pages));
       return;
     }
-    const counts = this.#sections.countsOf(pfn);
+    const counts = this.sections.countsOf(pfn);
     const { words } = counts;
     const freed: number[] = [];
     for (let i = 0; i < pages; i++) {
       const count = atomicSub(words, counts.index(pfn + i), times) - times + 1;
-      if (count <= 1 && this.#isFreed(pfn + i, count)) freed.push(pfn + i);
+      if (count <= 1 && this.isFreed(pfn + i, count)) freed.push(pfn + i);
     }
     if (counts.device === 0) yield* this.#allocator.giveAll(freed);
     else yield* this.#giveToDevices(freed);
-  }
-
-  /** Whether any of `pages` frames from `pfn` on, in one section, has pins. */
-  *isAnyPinned(pfn: number, pages: number): Task<boolean> {
-    if (this.memory.mode === EXPLORED) {
-      for (let i = 0; i < pages; i++) if (yield* this.pagePinned(pfn + i)) return true;
-      return false;
-    }
-    const counts = this.#sections.countsOf(pfn);
-    for (let i = 0; i < pages; i++)
-      if (atomicLoad(counts.words, counts.index(pfn + i) + PINS_AFTER_COUNT) > 0) return true;
-    return false;
-  }
-
-  /** Whether `pageAnonExclusive` is true of all `pages` frames from `pfn` on, in one section. */
-  *isRunExclusive(pfn: number, pages: number): Task<boolean> {
-    if (this.memory.mode === EXPLORED) {
-      for (let i = 0; i < pages; i++) if (!(yield* this.pageAnonExclusive(pfn + i))) return false;
-      return true;
-    }
-    const counts = this.#sections.countsOf(pfn);
-    const { words } = counts;
-    for (let i = 0; i < pages; i++) {
-      const index = counts.index(pfn + i);
-      if (atomicLoad(words, index) === 1) continue;
-      if (atomicLoad(words, index + PINS_AFTER_COUNT) <= 0) return false;
-    }
-    return true;
-  }
-
-  /**
-   * Whether the caller's page-table entry is the only one that has a frame of private memory. So it
-   * is if the frame has one reference, or pins: a frame is pinned only while it has one entry, and
-   * fork shares no pinned frame. The answer may be no while another thread holds a reference for a
-   * short time; it is never yes by mistake.
-   */
-  *pageAnonExclusive(pfn: number): Task<boolean> {
-    return (yield* this.pagePinned(pfn)) || (yield* this.pageHas(pfn, 1));
   }
 
   /**
@@ -382,20 +252,14 @@ export class FrameRefs {
    */
   mappingOf(pfn: number): number {
     if (pfn === ZERO_PFN) return 0;
-    const section = this.#sections.of(pfn);
+    const section = this.sections.of(pfn);
     return section.owned ? section.frames[section.frameIndex(pfn) + FRAME_MAPPING]! : 0;
   }
 
   /** Of a frame that has just been allocated, before another thread can find it. */
   setMapping(pfn: number, mapping: number): void {
-    const section = this.#sections.of(pfn);
+    const section = this.sections.of(pfn);
     section.frames[section.frameIndex(pfn) + FRAME_MAPPING] = mapping;
-  }
-
-  /** Whether the frame has pins; the answer may be old. */
-  pagePinned(pfn: number): Task<boolean> {
-    if (this.memory.mode === EXPLORED && pfn !== ZERO_PFN) return this.#pinnedExplored(pfn);
-    return doneBoolean(this.#pins(pfn) > 0);
   }
 
   /**
@@ -414,23 +278,9 @@ export class FrameRefs {
     yield* this.putNoted(note, note + 1, 0);
   }
 
-  /** References to all frames, pins included, and pins. Exact while they do not change. */
-  total(): { references: number; pins: number } {
-    let references = 0;
-    let pins = 0;
-    for (const { basePfn, pages, counts } of this.#sections.known()) {
-      if (basePfn === ZERO_PFN) continue;
-      for (let pfn = basePfn; pfn < basePfn + (counts.areShared ? 1 : pages); pfn++) {
-        references += counts.words[counts.index(pfn)]!;
-        pins += counts.words[counts.index(pfn) + PINS_AFTER_COUNT]!;
-      }
-    }
-    return { references, pins };
-  }
-
   /** @stepped frame count */
   #get(pfn: number): void {
-    const counts = this.#sections.countsOf(pfn);
+    const counts = this.sections.countsOf(pfn);
     const count = atomicAdd(counts.words, counts.index(pfn), 1);
     if (count <= 0 && counts.isOwned)
       bug(`Cannot get frame ${pfn}: it is free; hold a reference while using it`);
@@ -439,7 +289,7 @@ export class FrameRefs {
   /** @stepped frame count */
   #getNotZero(pfn: number, note: number): boolean {
     if (pfn === ZERO_PFN) return true;
-    const counts = this.#sections.countsOf(pfn);
+    const counts = this.sections.countsOf(pfn);
     const { words } = counts;
     const index = counts.index(pfn);
     const noted = notedFrame(pfn);
@@ -456,80 +306,21 @@ export class FrameRefs {
 
   /** Returns the number from before. @stepped frame count */
   #drop(pfn: number, times: number = 1): number {
-    const counts = this.#sections.countsOf(pfn);
+    const counts = this.sections.countsOf(pfn);
     return atomicSub(counts.words, counts.index(pfn), times);
   }
 
   /**
    * Whether the caller, who has dropped one of `count` references, must free the frame.
    */
-  #isFreed(pfn: number, count: number): boolean {
+  protected isFreed(pfn: number, count: number): boolean {
     if (count > 1) return false;
     if (count <= 0) bug(`Cannot put frame ${pfn}: it is free already; put once for each get`);
-    const counts = this.#sections.countsOf(pfn);
+    const counts = this.sections.countsOf(pfn);
     if (!counts.isOwned) return false;
     if (atomicLoad(counts.words, counts.index(pfn) + PINS_AFTER_COUNT) > 0)
       bug(`Cannot free frame ${pfn}: it is pinned; unpin before the last put`);
     return true;
-  }
-
-  /** @stepped frame pins */
-  #pin(pfn: number): void {
-    const counts = this.#sections.countsOf(pfn);
-    atomicAdd(counts.words, counts.index(pfn) + PINS_AFTER_COUNT, 1);
-  }
-
-  /** @stepped frame pins */
-  #pinEach(counts: FrameCounts, pfn: number, pages: number): void {
-    const { words } = counts;
-    if (counts.areShared) {
-      atomicAdd(words, counts.index(pfn), pages);
-      atomicAdd(words, counts.index(pfn) + PINS_AFTER_COUNT, pages);
-      return;
-    }
-    for (let i = 0; i < pages; i++) {
-      const index = counts.index(pfn + i);
-      if (atomicAdd(words, index, 1) <= 0 && counts.isOwned)
-        bug(`Cannot pin frame ${pfn + i}: it is free; hold a reference while using it`);
-      atomicAdd(words, index + PINS_AFTER_COUNT, 1);
-    }
-  }
-
-  /** How many frames from the first on were exclusive, and are pinned. @stepped frame pins */
-  #pinExclusive(counts: FrameCounts, pfn: number, pages: number, note: number): number {
-    const { words } = counts;
-    const noted = this.memory.words;
-    for (let i = 0; i < pages; i++) {
-      const index = counts.index(pfn + i);
-      if (words[index] === 1) {
-        storePairNoted(words, index, 2, 1, noted, note); // COUNT, PINS
-      } else if (atomicLoad(words, index + PINS_AFTER_COUNT) > 0) {
-        // Who dies in here loses the frame.
-        atomicAdd(words, index, 1);
-        atomicAdd(words, index + PINS_AFTER_COUNT, 1);
-        if (note !== 0) noted[note]!++;
-      } else {
-        return i;
-      }
-    }
-    return pages;
-  }
-
-  /** Returns the number from before. @stepped frame pins */
-  #unpin(pfn: number): number {
-    const counts = this.#sections.countsOf(pfn);
-    return atomicSub(counts.words, counts.index(pfn) + PINS_AFTER_COUNT, 1);
-  }
-
-  /** @stepped frame pins */
-  #pins(pfn: number): number {
-    if (pfn === ZERO_PFN) return 0;
-    const counts = this.#sections.countsOf(pfn);
-    return atomicLoad(counts.words, counts.index(pfn) + PINS_AFTER_COUNT);
-  }
-
-  *#pinnedExplored(pfn: number): Task<boolean> {
-    return this.#pins(pfn) > 0;
   }
 
   *#hasExplored(pfn: number, references: number): Task<boolean> {
@@ -537,13 +328,13 @@ export class FrameRefs {
   }
 
   *#putExplored(pfn: number): Task<void> {
-    if (this.#isFreed(pfn, this.#drop(pfn))) yield* this.#freeInSteps(pfn);
+    if (this.isFreed(pfn, this.#drop(pfn))) yield* this.#freeInSteps(pfn);
   }
 
   *#freeInSteps(pfn: number): Task<void> {
     // F2: not the counts.
     yield* access(this.memory, "free", frameWord(pfn, 0), FRAME_COUNT, "frame");
-    yield* this.#free(pfn);
+    yield* this.free(pfn);
   }
 
   /**
@@ -553,13 +344,13 @@ export class FrameRefs {
    * @stepped
    */
   #poison(pfn: number): void {
-    if (this.memory.mode !== REAL && this.#sections.isReached(pfn))
-      poisonPage(this.#sections.of(pfn), pfn);
+    if (this.memory.mode !== REAL && this.sections.isReached(pfn))
+      poisonPage(this.sections.of(pfn), pfn);
   }
 
   /** @stepped */
-  #free(pfn: number): Task<void> {
-    const { device } = this.#sections.countsOf(pfn);
+  protected free(pfn: number): Task<void> {
+    const { device } = this.sections.countsOf(pfn);
     this.#poison(pfn);
     return device === 0
       ? this.#allocator.give(pfn)

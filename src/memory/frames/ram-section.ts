@@ -35,7 +35,7 @@ import { array, pointer, struct, u32 } from "../layout/struct.ts";
 export const PAGE_BYTES = 4096;
 /** 32-bit words of a page. */
 export const PAGE_WORDS = 1024;
-/** The page of zeros (F4 of frame-refs.ts). */
+/** The page of zeros (F3 of frame-refs.ts). */
 export const ZERO_PFN = 0;
 export const SECTION_PAGES_MAX: number = 2 ** 18;
 /** Of a buffer that sections share: a multiple of SECTION_PAGES_MAX. */

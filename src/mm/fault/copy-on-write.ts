@@ -3,7 +3,7 @@
  * A write to private memory whose entry is read-only. Follows Linux `do_wp_page` and `wp_page_copy`
  * in `mm/memory.c`.
  *
- *   C1  A frame is exclusive (`FrameRefs.pageAnonExclusive`) when the entry is its only user. Only
+ *   C1  A frame is exclusive (`FramePins.pageAnonExclusive`) when the entry is its only user. Only
  *       fork adds an entry, holding the mmap lock for writing; so a frame that is found exclusive
  *       stays so while F1 of vm-fault.ts holds. Other references than entries (C3) come and go.
  *       They may cause a copy that was not necessary, which does no harm.

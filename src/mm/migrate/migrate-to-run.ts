@@ -98,8 +98,8 @@ function* prepare(machine: Machine, mm: Mm, range: PageRange, note: number): Tas
 
 /**
  * True when a private frame of the range is pinned: who pinned it looks at the frame itself. A
- * frame that is shared since a fork has no pins (Ram.pageAnonExclusive) and is copied, and so is
- * one of a page cache. Of shared memory `cacheMove` decides.
+ * frame that is shared since a fork has no pins (FramePins.pageAnonExclusive) and is copied, and so
+ * is one of a page cache. Of shared memory `cacheMove` decides.
  */
 function* hasPinned(machine: Machine, mm: Mm, range: PageRange): Task<boolean> {
   const { memory } = machine;

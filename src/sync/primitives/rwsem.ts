@@ -1,9 +1,9 @@
 /**
  * @module Reader-writer semaphore: many readers or one writer, fair in both directions.
- * rwsem-words.ts has the words, the states, the fairness rule and the races. The model is
- * kernel/locking/rwsem.c. Callers rely on two of its rules: a queued writer stops new readers (so
- * taking it for reading twice in one task can deadlock), and downgrade admits the waiting readers
- * at once.
+ * rwsem-words.ts has the words, the states, the fairness rule and the races; rwsem-steps.ts has what
+ * needs no waiting. The model is kernel/locking/rwsem.c. Callers rely on two of its rules: a queued
+ * writer stops new readers (so taking it for reading twice in one task can deadlock), and downgrade
+ * admits the waiting readers at once.
  *
  * A reader enters by the reader word of its thread (words/reader-word.ts): two atomic operations on
  * words of its own, and reads of STATE. Only if that word is in use for another semaphore does it
@@ -19,51 +19,25 @@
  * one in which the writer queued later.
  */
 
-import { atomicAdd, atomicCompareExchange, atomicLoad, atomicSub } from "../atomics.ts";
+import { atomicLoad } from "../atomics.ts";
 import { EDEADLK } from "../errno.ts";
-import { HmmError, assert, bug } from "../errors.ts";
-import {
-  ENTERING_WRITE,
-  HELD_EXCLUSIVE,
-  HELD_SHARED,
-  QUEUED_READ,
-  QUEUED_WRITE,
-  TAG,
-  COUNT,
-  countedSlot,
-  dropHeld,
-  heldBeneath,
-  findHeld,
-  heldTag,
-  noteCounted,
-  noteExclusive,
-  popShared,
-  pushShared,
-} from "../lockdep/held-locks.ts";
+import { HmmError, bug } from "../errors.ts";
+import { HELD_EXCLUSIVE, HELD_SHARED, TAG, dropHeld, heldBeneath } from "../lockdep/held-locks.ts";
 import { lockClass } from "../lock-class.ts";
 import type { LockClass } from "../lock-class.ts";
 import { afterAcquire, beforeAcquire, beforeRelease, requireHeld } from "../lockdep/lockdep.ts";
-import { enterWithWord, leaveWithWord, nextReader, readsOf } from "../words/reader-word.ts";
-import { commitUndo, hasUndo } from "../words/undo-log.ts";
+import { nextReader, readsOf } from "../words/reader-word.ts";
+import { RwSemSteps } from "./rwsem-steps.ts";
 import {
-  NOBODY,
-  QUEUED_READERS,
-  QUEUED_WRITER,
-  QUEUED_WRITERS_MASK,
   READER,
   READERS_MASK,
   READER_SEQUENCE,
   RWSEM_WORDS,
-  STATE,
   WRITER,
   WRITER_SEQUENCE,
   endEmptyPhase,
   isQueueFull,
-  leaveAsWriter,
   leaveReaderQueue,
-  mayRead,
-  mayWrite,
-  wakeForState,
 } from "../words/rwsem-words.ts";
 import { DEBUG, DETACHED, EXPLORED, REAL } from "../shared-memory.ts";
 import type { SharedMemory } from "../shared-memory.ts";
@@ -75,37 +49,14 @@ const unnamed = lockClass("rwsem");
 /**
  * Many readers or one writer, who may wait while they hold it. A queued writer stops new readers.
  */
-export class RwSem {
+export class RwSem extends RwSemSteps {
   /** Words that one takes. */
   static readonly WORDS: number = RWSEM_WORDS;
-  /** The memory that it lies in. */
-  readonly memory: SharedMemory;
-  /** Index of its first word. */
-  readonly at: number;
-  /** Its role, for reports and for the order of locks. */
-  readonly lockClass: LockClass;
   /** Who holds it may sleep. */
   readonly isSpinlock = false;
-  private readonly sharedTag: number;
-  private readonly exclusiveTag: number;
-  private readonly enteringTag: number;
-  private readonly queuedReadTag: number;
-  private readonly queuedWriteTag: number;
 
   constructor(memory: SharedMemory, at: number, ofClass: LockClass = unnamed) {
-    this.memory = memory;
-    this.at = at;
-    this.lockClass = ofClass;
-    this.sharedTag = heldTag(ofClass, HELD_SHARED);
-    this.exclusiveTag = heldTag(ofClass, HELD_EXCLUSIVE);
-    this.enteringTag = heldTag(ofClass, ENTERING_WRITE);
-    this.queuedReadTag = heldTag(ofClass, QUEUED_READ);
-    this.queuedWriteTag = heldTag(ofClass, QUEUED_WRITE);
-  }
-
-  /** Free. Only while nobody else can know the words. */
-  init(): void {
-    this.memory.words.fill(0, this.at, this.at + RWSEM_WORDS);
+    super(memory, at, ofClass);
   }
 
   /** Enters as a reader; waits while a writer is inside or queued. */
@@ -198,80 +149,6 @@ export class RwSem {
     return this.memory.mode === DEBUG || this.memory.mode === EXPLORED;
   }
 
-  /** @spelled semaphore */
-  private state(): number {
-    return atomicLoad(this.memory.words, this.at + STATE);
-  }
-
-  /** @spelled semaphore */
-  private tryEnterRead(): boolean {
-    const { memory, at } = this;
-    const { words, record } = memory;
-    const reads = readsOf(words, record);
-    if ((reads !== 0 && reads !== at) || memory.mode === EXPLORED) return this.tryCountRead();
-    if (!enterWithWord(words, record, at, this.sharedTag)) return false;
-    pushShared(memory, at);
-    return true;
-  }
-
-  /**
-   * Enters as a reader that STATE counts.
-   *
-   * @spelled semaphore
-   */
-  private tryCountRead(): boolean {
-    const { memory, at } = this;
-    const words = memory.words;
-    const slot = countedSlot(memory, at, this.sharedTag);
-    for (let state = atomicLoad(words, at); mayRead(state);) {
-      const seen = atomicCompareExchange(words, at, state, withReader(state));
-      if (seen === state) {
-        words[slot] = at; // H1 of held-locks.ts
-        noteCounted(memory, slot);
-        pushShared(memory, at);
-        return true;
-      }
-      state = seen;
-    }
-    return false;
-  }
-
-  /** Enters as the writer without waiting. @spelled semaphore */
-  private tryEnterWrite(): boolean {
-    if (!this.tryClaim()) return false;
-    if (this.tryEnterClaimed()) return true;
-    this.dropClaim();
-    return false;
-  }
-
-  /**
-   * Sets WRITER, unless STATE counts somebody.
-   *
-   * @spelled semaphore
-   */
-  private tryClaim(): boolean {
-    const { memory, at } = this;
-    const words = memory.words;
-    words[memory.heldNext + TAG] = this.enteringTag;
-    if (atomicCompareExchange(words, at, NOBODY, WRITER) !== NOBODY) return false;
-    words[memory.heldNext] = at; // H1 of held-locks.ts
-    noteExclusive(memory);
-    return true;
-  }
-
-  /**
-   * Directly after WRITER was set: enters, unless a thread is inside by its reader word.
-   *
-   * @spelled semaphore
-   */
-  private tryEnterClaimed(): boolean {
-    const { memory, at } = this;
-    if (memory.mode !== EXPLORED && nextReader(memory.words, at) !== 0) return false;
-    // The newest slot is the highest one in use (H2 of held-locks.ts).
-    memory.words[memory.heldNext - 1 + TAG] = this.exclusiveTag;
-    return true;
-  }
-
   /**
    * After WRITER was set: waits until no thread is inside by its reader word, and enters.
    *
@@ -288,86 +165,6 @@ export class RwSem {
       word = nextReader(memory.words, at, word);
     }
     memory.words[this.slotOf(this.enteringTag) + TAG] = this.exclusiveTag;
-  }
-
-  /** Gives up WRITER before it has entered. @spelled semaphore */
-  private dropClaim(): void {
-    const { memory, at } = this;
-    const slot = this.slotOf(this.enteringTag);
-    const state = leaveAsWriter(memory.words, at, slot);
-    dropHeld(memory, slot);
-    wakeForState(memory.words, at, state);
-  }
-
-  /** The slot of this agent's held table with this tag. */
-  private slotOf(tag: number): number {
-    const slot = findHeld(this.memory, this.at, tag);
-    if (slot === 0)
-      bug(
-        `${this.lockClass.name} is released by a ${tag === this.sharedTag ? "reader" : "writer"} that does not hold it`,
-      );
-    return slot;
-  }
-
-  /**
-   * A waiting reader counts itself in QUEUED_READERS before it reads STATE.
-   *
-   * @spelled semaphore
-   */
-  private enterReaderQueue(): void {
-    const { memory, at } = this;
-    const words = memory.words;
-    const place = countedSlot(memory, at, this.queuedReadTag);
-    atomicAdd(words, at + QUEUED_READERS, 1);
-    words[place] = at; // H1 of held-locks.ts
-    noteCounted(memory, place);
-  }
-
-  /**
-   * A writer takes a place in the queue. False: the queue is full.
-   *
-   * @spelled semaphore
-   */
-  private tryQueueWrite(): boolean {
-    const { memory, at } = this;
-    const words = memory.words;
-    const place = countedSlot(memory, at, this.queuedWriteTag);
-    for (let state = atomicLoad(words, at); !isQueueFull(state);) {
-      const seen = atomicCompareExchange(words, at, state, state + QUEUED_WRITER);
-      if (seen === state) {
-        words[place] = at; // H1 of held-locks.ts
-        noteCounted(memory, place);
-        return true;
-      }
-      state = seen;
-    }
-    return false;
-  }
-
-  /**
-   * A queued writer sets WRITER if STATE allows it. Then it must see whether readers are inside.
-   *
-   * @spelled semaphore
-   */
-  private tryEnterQueued(): boolean {
-    const { memory, at } = this;
-    const words = memory.words;
-    const place = findHeld(memory, at, this.queuedWriteTag);
-    if (place === 0)
-      bug(`${this.lockClass.name} is entered from the queue by a thread that is not in it`);
-    for (let state = atomicLoad(words, at); mayWrite(state);) {
-      const seen = atomicCompareExchange(words, at, state, state - QUEUED_WRITER + WRITER);
-      if (seen === state) {
-        words[memory.heldNext + TAG] = this.enteringTag;
-        // H1 of held-locks.ts; it holds for giving up the place in the queue, too
-        words[memory.heldNext] = at;
-        if (--words[place + COUNT]! === 0) words[place] = 0;
-        noteExclusive(memory);
-        return true;
-      }
-      state = seen;
-    }
-    return false;
   }
 
   private *downReadSlow(): Task<void> {
@@ -477,45 +274,6 @@ export class RwSem {
     return describe(kind, this.memory, this.at, RWSEM_WORDS, this.lockClass.name);
   }
 
-  /** @spelled semaphore */
-  private leaveRead(): void {
-    const { memory, at } = this;
-    const { words, record } = memory;
-    if (readsOf(words, record) === at) {
-      leaveWithWord(words, record, at);
-      popShared(memory, at);
-      return;
-    }
-    const slot = this.slotOf(this.sharedTag);
-    const state = atomicSub(words, at, READER) - READER;
-    if (--words[slot + COUNT]! === 0) words[slot] = 0; // H1 of held-locks.ts
-    dropHeld(memory, slot);
-    popShared(memory, at);
-    // Only the last reader may have to wake a waiter: readers wait only for writers.
-    if ((state & QUEUED_WRITERS_MASK) !== 0 && mayWrite(state)) wakeForState(words, at, state);
-  }
-
-  /**
-   * `stay`: READER to remain inside as a reader that STATE counts, 0 to leave. Waiting readers get
-   * a reader phase.
-   *
-   * @spelled semaphore
-   */
-  private leaveWrite(stay: number): void {
-    const { memory, at } = this;
-    const words = memory.words;
-    const slot = this.slotOf(this.exclusiveTag);
-    if (hasUndo(memory)) commitUndo(memory, at);
-    const readerSlot = stay === 0 ? 0 : countedSlot(memory, at, this.sharedTag);
-    const state = leaveAsWriter(words, at, slot, stay, readerSlot);
-    if (stay !== 0) {
-      noteCounted(memory, readerSlot);
-      pushShared(memory, at);
-    }
-    dropHeld(memory, slot);
-    wakeForState(words, at, state);
-  }
-
   private refuseSelfWait(): void {
     if (!heldBeneath(this.memory, this.at)) return;
     const { name } = this.lockClass;
@@ -530,13 +288,4 @@ export class RwSem {
     if (this.memory.mode === DETACHED)
       bug("this thread is not registered on the machine: call registerAgent first");
   }
-}
-
-/** STATE with one more reader. There is room for 32767; more mean that read locks leak. */
-function withReader(state: number): number {
-  assert(
-    (state & READERS_MASK) !== READERS_MASK,
-    "too many readers inside a reader-writer semaphore",
-  );
-  return state + READER;
 }

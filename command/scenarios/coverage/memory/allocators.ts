@@ -188,7 +188,7 @@ const acts: readonly Act[] = [
   },
   {
     name: "pin",
-    runs: ["memory/frames/frame-refs.pagePin", "memory/frames/frame-refs.pageUnpin"],
+    runs: ["memory/frames/frame-pins.pagePin", "memory/frames/frame-pins.pageUnpin"],
     body: pin,
   },
   { name: "try", runs: ["memory/frames/frame-refs.pageGetNotZero"], body: tryGet },

@@ -198,7 +198,7 @@ export const deathsOfMigrations: readonly Covered[] = [
   dying(
     "pin",
     "another one pins it, and stores through the pin",
-    [["mm/view/pin.pinUserPages", ...WAITS], pinning(false)],
+    [["mm/view/pin.pinUserPages", ...ENDS], pinning(false)],
     requireContents(1),
     [unlisted("assertion")],
   ),

@@ -1,6 +1,6 @@
 /**
  * @module Two views open over one page that has a frame: its counts are plain words for who holds
- * the mmap lock for writing (F5 of memory/frames/frame-refs.ts). The twin holds it for reading.
+ * the mmap lock for writing (P2 of memory/frames/frame-pins.ts). The twin holds it for reading.
  */
 
 import { HARNESS_PAGE, harnessScenario } from "../../../../src/checker/harness/hmm-harness.ts";
@@ -27,7 +27,7 @@ function* open(_world: World, { machine, mm }: HmmHarness): Task<void> {
   yield* viewClose(machine, at);
 }
 
-/** F5 broken: another thread, which holds the lock for reading too, pins the frame as well. */
+/** P2 broken: another thread, which holds the lock for reading too, pins the frame as well. */
 function* pinForReading(_world: World, { machine, mm }: HmmHarness): Task<void> {
   const { memory, ram } = machine;
   const pfn = ptePfn(pteAt(memory, mm.pgd, HARNESS_PAGE));
@@ -74,7 +74,7 @@ export const pinnedInPlace: readonly Covered[] = [
       ),
     ],
     runs: {
-      one: ["mm/view/view-open.viewOpen", "memory/frames/frame-refs.pinRunIfExclusive"],
+      one: ["mm/view/view-open.viewOpen", "memory/frames/frame-pins.pinRunIfExclusive"],
       other: ["mm/view/view-open.viewClose"],
     },
   },

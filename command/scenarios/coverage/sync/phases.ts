@@ -104,15 +104,15 @@ function nobodyIsLeft(phases: Phases): void {
 
 const READ = [
   "sync/primitives/rwsem.queueRead",
-  "sync/primitives/rwsem.enterReaderQueue",
+  "sync/primitives/rwsem-steps.enterReaderQueue",
   "sync/words/rwsem-words.leaveReaderQueue",
 ] as const;
 const WAKE = ["sync/words/rwsem-words.wakeForState"] as const;
 const WRITE = [
   "sync/primitives/rwsem.queueWrite",
-  "sync/primitives/rwsem.tryQueueWrite",
-  "sync/primitives/rwsem.tryEnterQueued",
-  "sync/primitives/rwsem.leaveWrite",
+  "sync/primitives/rwsem-steps.tryQueueWrite",
+  "sync/primitives/rwsem-steps.tryEnterQueued",
+  "sync/primitives/rwsem-steps.leaveWrite",
 ] as const;
 
 /** A writer that never leaves shows as the lock that it holds. */

@@ -161,10 +161,10 @@ const READ = [
   "sync/words/reader-word.enterWithWord",
   "sync/words/reader-word.leaveWithWord",
 ] as const;
-const COUNT = ["sync/primitives/rwsem.tryCountRead"] as const;
+const COUNT = ["sync/primitives/rwsem-steps.tryCountRead"] as const;
 const WRITE = [
-  "sync/primitives/rwsem.tryClaim",
-  "sync/primitives/rwsem.tryEnterClaimed",
+  "sync/primitives/rwsem-steps.tryClaim",
+  "sync/primitives/rwsem-steps.tryEnterClaimed",
   "sync/words/reader-word.nextReader",
   "sync/words/rwsem-words.leaveAsWriter",
 ] as const;
@@ -241,7 +241,7 @@ const trying = covering<Words>({
     reader: { runs: READ, body: read },
     writer: { runs: [...WRITE, ...WAIT], body: write },
     trying: {
-      runs: ["sync/primitives/rwsem.tryEnterWrite", "sync/primitives/rwsem.dropClaim"],
+      runs: ["sync/primitives/rwsem-steps.tryEnterWrite", "sync/primitives/rwsem-steps.dropClaim"],
       *body(words) {
         if (!(yield* words.sem.tryDownWrite())) return;
         yield* beWriter(words);
@@ -331,7 +331,7 @@ const diedCounted = covering<Words>({
         yield* sem.upRead();
       },
     },
-    writer: { runs: ["sync/primitives/rwsem.tryEnterQueued"], body: writeAlone },
+    writer: { runs: ["sync/primitives/rwsem-steps.tryEnterQueued"], body: writeAlone },
   },
   check: nobodyIsLeftAlive,
   twins: [halfDone],

@@ -45,13 +45,13 @@ const spelled: Readonly<Record<string, readonly [ScenarioExploration, readonly s
     [
       "sync/primitives/rwsem.queueRead",
       "sync/primitives/rwsem.queueWrite",
-      "sync/primitives/rwsem.leaveWrite",
+      "sync/primitives/rwsem-steps.leaveWrite",
       "sync/words/rwsem-words.wakeForState",
     ],
   ],
   "coverage/sync/rwsem-try": [
     COMPLETE,
-    ["sync/primitives/rwsem.tryEnterRead", "sync/primitives/rwsem.tryEnterWrite"],
+    ["sync/primitives/rwsem-steps.tryEnterRead", "sync/primitives/rwsem-steps.tryEnterWrite"],
   ],
   "coverage/sync/wait-queue": [
     BOUNDED,
