@@ -1,8 +1,8 @@
 /**
  * @module memory/frames/frame-allocator
  * Which frames of the machine's own RAM are free (Linux `mm/page_alloc.c`, with its per-cpu page
- * lists): a buddy system for each section under one lock (frame-zones.ts), and before it a free list
- * for each thread, so that threads which fault at the same time do not contend for the lock.
+ * lists): a buddy system for each section under one lock (frame-zones.ts), and before it a free
+ * list for each thread, so that threads which fault at the same time do not contend for the lock.
  *
  * A free list is a row of words, one for each thread of the machine: TOP (a hint that only its
  * owner writes), slots that hold a frame or 0, and LAST (the end of its last refill, written and

@@ -1,7 +1,7 @@
 /**
  * @module memory/frames/frame-pins
- * References to page frames (frame-refs.ts) that are pins (Linux `pin_user_pages`): of one frame, or
- * of many that lie in a row.
+ * References to page frames (frame-refs.ts) that are pins (Linux `pin_user_pages`): of one frame,
+ * or of many that lie in a row.
  *
  *   P1  A pin is a reference that is also counted as a pin: the frame must not be moved, replaced
  *       or taken away meanwhile.

@@ -1,6 +1,6 @@
 /**
  * @module Reader-writer semaphore: many readers or one writer, fair in both directions.
- * rwsem-words.ts has the words, the states, the fairness rule and the races; rwsem-steps.ts has what
+ * rwsem-words.ts has the words, the states, the fairness rule and the races; rwsem-steps.ts what
  * needs no waiting. The model is kernel/locking/rwsem.c. Callers rely on two of its rules: a queued
  * writer stops new readers (so taking it for reading twice in one task can deadlock), and downgrade
  * admits the waiting readers at once.
