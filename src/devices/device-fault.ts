@@ -36,6 +36,8 @@ export interface DeviceFaultFields {
   readonly access: DeviceAccess;
   /** The work item that made the access; undefined for a command of the host. */
   readonly item: number | undefined;
+  /** Why, in words, where the device knows more than `errno` says. */
+  readonly reason?: string;
 }
 
 /**
@@ -59,7 +61,7 @@ export class DeviceFault extends HmmError {
 
   constructor(fields: DeviceFaultFields) {
     const { errno, address, access, item } = fields;
-    const reason = reasonOf(errno);
+    const reason = fields.reason ?? reasonOf(errno);
     const where = `${access} address 0x${address.toString(16)}`;
     const who = item === undefined ? "from the device" : `in work item ${item}`;
     super(errno, `device ${access}`, `Cannot ${where} ${who}: ${reason}`, address);

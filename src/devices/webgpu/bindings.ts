@@ -213,9 +213,10 @@ export async function makeBuffer(
   const refuse = refusalOf("make the buffer");
   const options = takeOptions<WebGpuBufferOptions>(refuse, given, BUFFER_RULES);
   const bytes = options.bytes === undefined ? undefined : copyOf(options.bytes);
-  const { name = "buffer", lengthBytes = bytes?.length ?? 0 } = options;
+  const { name = "buffer", lengthBytes = bytes?.length } = options;
   if (bytes !== undefined && lengthBytes !== bytes.length)
     throw refuse(`lengthBytes is ${lengthBytes}, and bytes has ${bytes.length}; give one of them`);
+  if (lengthBytes === undefined) throw refuse("it has no length; give lengthBytes, or bytes");
   checkArgument(refuse, "its length", lengthBytes, wholeNumber(4, BUFFER_BYTES_MAX));
   const id = await make(desk, { kind: "buffer", name, lengthBytes, bytes });
   return new WebGpuBuffer(desk, id, name, lengthBytes);

@@ -50,7 +50,7 @@
  * Of the device's Worker. Holding no lock.
  */
 
-import { type Errno, ESRCH, type Task, monotonicMs } from "../../driver-interface.ts";
+import { type Errno, ESRCH, PAGE_BYTES, type Task, monotonicMs } from "../../driver-interface.ts";
 import {
   type ChunkCounts,
   type ChunkParts,
@@ -87,7 +87,15 @@ export type ChunkOutcome =
   | { readonly kind: "out of fuel" }
   /** Nothing has happened: this thread itself has taken pages away, time and again. */
   | { readonly kind: "disturbed" }
-  | { readonly kind: "fault"; readonly errno: Errno; readonly fault: GpuFault };
+  /** Nothing has happened: something has missed, and the GPU does not say what. */
+  | { readonly kind: "unnamed miss" }
+  | {
+      readonly kind: "fault";
+      readonly errno: Errno;
+      readonly fault: GpuFault;
+      /** A pointer has reached a page of a direct range (W4 of rows.ts). */
+      readonly isIntoRange?: boolean;
+    };
 
 /** What of a pass the chunk decides, from one to the next. */
 type PassKind = "isRecording" | "isUseNoted" | "isTouch" | "fuel" | "replay";
@@ -278,12 +286,17 @@ export class ChunkRunner {
   }
 
   *#serveMissed({ faults, undone }: Wanted & { readonly kind: "missed" }): Task<Passed> {
+    if (faults.length === 0) return { kind: "unnamed miss" };
     const { evictions } = this.#parts.pool;
     const { prefetched } = this.#parts.bringer.counts;
     const served = yield* this.#missed.serve(faults);
     this.#hasPrefetched ||= this.#parts.bringer.counts.prefetched !== prefetched;
     if (served.kind === "too large") return served;
-    if (served.kind === "failed" && this.#phase !== "touch") return { ...served, kind: "fault" };
+    if (served.kind === "failed" && this.#phase !== "touch") {
+      const page = Math.floor(served.fault.address / PAGE_BYTES);
+      const isIntoRange = this.#parts.pool.rows.frameFor(page) !== 0;
+      return { ...served, kind: "fault", isIntoRange };
+    }
     const isShort = this.#parts.pool.evictions !== evictions;
     if (served.kind === "failed") this.#enter("real"); // V4
     else if (this.#phase === "list" && (isShort || undone > UNDONE_MAX)) this.#enter("touch");

@@ -5,11 +5,11 @@
  * which WebGPU may run them. Of the device's Worker.
  */
 
-import { type DriverThread, EIO, HmmError, PAGE_BYTES } from "../../driver-interface.ts";
+import { type DriverThread, EIO, HmmError, PAGE_BYTES, bug } from "../../driver-interface.ts";
 import type { ChunkOutcome, ChunkRunner } from "./chunk.ts";
 import type { ChunkParts } from "./chunk-parts.ts";
 import { WebGpuFault } from "./errors.ts";
-import type { GpuBound, GpuFault, GpuProgram } from "./gpu.ts";
+import type { GpuBound, GpuProgram } from "./gpu.ts";
 import type { Answers, DispatchOrder, KernelOrder, WorkerStart } from "./messages.ts";
 
 /** What a dispatch needs of the device that runs it. */
@@ -164,9 +164,11 @@ function failureOf(
   switch (outcome.kind) {
     case "fault":
       if (outcome.errno === EIO) return session.pagesLost("dispatch");
-      return faultError(outcome.errno, outcome.fault, groups, committed, total);
-    case "stopped":
-      return new HmmError("ECANCELED", "dispatch", `Cannot finish the dispatch: ${done}`);
+      return faultError(outcome, groups, committed, total);
+    case "stopped": {
+      const why = `its signal was raised, or the device disposed of (${done})`;
+      return new HmmError("ECANCELED", "dispatch", `Cannot finish the dispatch: ${why}`);
+    }
     case "out of fuel": {
       const rounds = session.start.loopRoundsMax;
       const why = `an invocation made more than ${rounds} rounds of its loops (${done})`;
@@ -187,20 +189,27 @@ function failureOf(
       const text = `Cannot run workgroup ${committed}: ${why}; give the device more memoryBytes`;
       return new HmmError("ENOMEM", "dispatch", text);
     }
+    case "unnamed miss": {
+      const why = `the GPU misses a page, and does not say which (${done})`;
+      const text = `Cannot finish the dispatch: ${why}; check the graphics driver`;
+      return new HmmError("EIO", "dispatch", text);
+    }
     default:
-      return new HmmError("EIO", "dispatch", `Cannot finish the dispatch: ${outcome.kind}`);
+      return bug(`Cannot say why a dispatch has failed: its chunk is ${outcome.kind}`);
   }
 }
 
 function faultError(
-  errno: number,
-  { address, isWrite, workgroup }: GpuFault,
+  { errno, fault, isIntoRange = false }: ChunkOutcome & { readonly kind: "fault" },
   [x, y]: readonly [number, number, number],
   committedWorkgroups: number,
   workgroups: number,
 ): WebGpuFault {
+  const { address, isWrite, workgroup } = fault;
   const row = Math.floor(workgroup / x);
+  const reason = isIntoRange ? INTO_RANGE : address % 4 === 0 ? undefined : MISALIGNED;
   return new WebGpuFault({
+    ...(reason === undefined ? {} : { reason }),
     errno,
     address,
     access: isWrite ? "write" : "read",
@@ -210,6 +219,10 @@ function faultError(
     workgroups,
   });
 }
+
+const INTO_RANGE =
+  "it lies in a direct range of the dispatch, which no pointer reaches; use the range's variable";
+const MISALIGNED = "it is no multiple of 4; pointers of kernels mean whole words";
 
 function lostTooOften(losses: number, committed: number, total: number): HmmError {
   const why = `the GPU was lost ${losses} times (${committed} of ${total} workgroups have run)`;

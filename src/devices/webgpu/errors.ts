@@ -32,7 +32,7 @@ export class WebGpuFault extends DeviceFault {
 
   constructor(fields: WebGpuFaultFields) {
     super(fields);
-    const { workgroup, committedWorkgroups, workgroups, address } = fields;
+    const { workgroup, committedWorkgroups, workgroups } = fields;
     this.workgroups = workgroups;
     this.workgroup = workgroup;
     this.committedWorkgroups = committedWorkgroups;
@@ -40,8 +40,7 @@ export class WebGpuFault extends DeviceFault {
       committedWorkgroups === 0
         ? "nothing of the dispatch has happened"
         : `the first ${committedWorkgroups} of ${workgroups} workgroups have run`;
-    const misaligned = address % 4 === 0 ? "" : "; the address is no multiple of 4";
-    this.message += ` (workgroup ${workgroup.join(", ")}; ${committed}${misaligned})`;
+    this.message += ` (workgroup ${workgroup.join(", ")}; ${committed})`;
   }
 
   static {

@@ -195,9 +195,11 @@ export function packFailure(error: unknown): Failure {
 }
 
 function packWebGpuFault(error: WebGpuFault): WebGpuFaultFields {
-  const { code, address, access, item, workgroup, committedWorkgroups, workgroups } = error;
+  const { code, address, access, item, reason } = error;
+  const { workgroup, committedWorkgroups, workgroups } = error;
   const errno = errnoOf(code) ?? EFAULT;
-  return { errno, address, access, item, workgroup, committedWorkgroups, workgroups };
+  const where = { workgroup, committedWorkgroups, workgroups };
+  return { errno, address, access, item, reason, ...where };
 }
 
 export function unpackFailure(failure: Failure): HmmError {

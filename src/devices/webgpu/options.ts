@@ -240,7 +240,7 @@ export function kernelOptions(given: WebGpuKernelOptions): KernelOrder {
 }
 
 const someWorkgroups = ruleOf(
-  "a whole number of workgroups, or an array of one to three",
+  "a whole number of workgroups from 0 on, or an array of one to three such numbers",
   (value) => {
     const numbers: readonly unknown[] = Array.isArray(value) ? value : [value];
     const areNumbers = numbers.every((one) => Number.isSafeInteger(one) && Number(one) >= 0);

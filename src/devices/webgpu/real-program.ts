@@ -127,10 +127,14 @@ export class WgslProgram implements RealProgram {
       });
     } catch (error) {
       if (gpu.isLost || !(error instanceof Error)) throw error;
-      throw new WgslError([{ ...this.#program.entry, message: error.message }]);
+      const message = error.message.replace(WHILE, "").trim();
+      throw new WgslError([{ ...this.#program.entry, message }]);
     }
   }
 }
+
+/** What Dawn adds of its own objects. */
+const WHILE = /\n *- While [^\n]*/gu;
 
 /** What an adapter may have too few of, and how many the library takes. */
 const COUNTED: readonly {

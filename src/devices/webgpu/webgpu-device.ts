@@ -150,16 +150,17 @@ export class WebGpuDevice implements Device<WebGpuKernelOptions> {
     const { driver, record } = owned;
     const start = { ...given, machine: driver.handle, recordAt: record.at };
     const machine = (): DriverHandle => driver.handle;
-    const link =
-      gpuDevice === undefined
-        ? new WorkerLink(start, name, worker, machine)
-        : new OwnLink(start, gpuDevice as GPUDevice, machine); // checked with the options
+    let link: DeviceLink | undefined;
     try {
+      link =
+        gpuDevice === undefined
+          ? new WorkerLink(start, name, worker, machine)
+          : new OwnLink(start, gpuDevice as GPUDevice, machine); // checked with the options
       const { adapter } = await link.ready;
       link.unref();
       return new WebGpuDevice(name, owned, link, adapter);
     } catch (error) {
-      await link.end();
+      await link?.end();
       await driver.run(putRecord(driver.machine, record)); // that of the Worker
       await closeRecord(owned);
       throw error;

@@ -7,6 +7,8 @@
 import {
   HmmError,
   adoptWorker,
+  formatValue,
+  isHostWorker,
   spawnWorker,
   watchConstruction,
   whyNotStarted,
@@ -14,6 +16,7 @@ import {
   type HostWorker,
   type SpawnedWorker,
 } from "../../driver-interface.ts";
+import { refusalOf } from "../software/options.ts";
 import {
   type AdapterReport,
   type Answers,
@@ -52,6 +55,7 @@ export class WorkerLink implements DeviceLink {
   #lastId = 0;
   #lost: HmmError | undefined;
 
+  /** Throws EINVAL when `make` makes no Worker. */
   constructor(
     start: WorkerStart,
     name: string,
@@ -70,6 +74,10 @@ export class WorkerLink implements DeviceLink {
       this.#worker = spawnWorker(url, start, { name });
     } else {
       const { made, url } = watchConstruction(make);
+      if (!isHostWorker(made)) {
+        const text = `\`worker\` returned ${formatValue(made)}; return a Worker that calls serveWebGpuDevice`;
+        throw refusalOf("device")(text);
+      }
       this.#url = url;
       this.#worker = adoptWorker(made, start);
     }

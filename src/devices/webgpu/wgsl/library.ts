@@ -248,7 +248,7 @@ fn hmm_note(p: vec2u, is_write: u32) {
   hmm_missed = 1u;
   atomicStore(&hmm_control[0], 1u);
   let page = (p.y << 20u) | (p.x >> 12u);
-  let tag = ((page << 1u) | is_write) + 1u;
+  let tag = max(((page << 1u) | is_write) + 1u, 1u); // 0: nobody has noted anything
   let seen = ${FLAGS}u + hmm_u.frames + ((page * 2654435761u) >> 19u) % ${SEEN_WORDS}u;
   if (atomicLoad(&hmm_control[seen]) == tag) { return; }
   if (atomicExchange(&hmm_control[seen], tag) == tag) { return; }
