@@ -17,6 +17,8 @@ const copied = /^(?:src|command|test|bench)\/.*(?<!\.joined)\.js$/;
 const derived =
   /^src\/(?:(?:sync|memory|mmu|mm|notifier|hmm|host|space|devices)\/|driver-interface\.js$)/;
 const RUNTIME = "src/sync/runners/stepping.js";
+/** What it is made of. No stepping form is derived of that. */
+const forms = /^src\/sync\/runners\/stepping(?:\/|\.js$)/;
 
 export class SteppedGraph {
   /** Every module of the graph, from the built root. @type {readonly string[]} */
@@ -61,7 +63,7 @@ export class SteppedGraph {
    */
   piecesOf(path, text) {
     const known = this.#modules.get(path);
-    if (known === undefined || path === RUNTIME) return undefined;
+    if (known === undefined || forms.test(path)) return undefined;
     const facts = text === undefined ? known : factsOf(path, text);
     if (facts !== known) this.#followImports(facts);
     return rewrite(facts, this.#marked, relativeTo(path, RUNTIME));

@@ -29,7 +29,7 @@ import { VM_READ, VM_WRITE } from "../../src/mm/vma/vma.ts";
 import { zapNonBlocking } from "../../src/mm/zap.ts";
 import { transfer } from "../../src/space/transfer.ts";
 import { SegmentationFault } from "../../src/sync/errors.ts";
-import { callInSteps } from "../../src/sync/runners/stepping.ts";
+import { callInSteps } from "../../src/sync/runners/stepping/calls.ts";
 import type { Task } from "../../src/sync/tasks/task.ts";
 import { exploreEveryAccess } from "./every-access.ts";
 

@@ -10,7 +10,7 @@ import type { Machine } from "../../src/memory/machine.ts";
 import type { Struct, StructView } from "../../src/memory/layout/struct.ts";
 import { struct, u32 } from "../../src/memory/layout/struct.ts";
 import { EXPLORED } from "../../src/sync/shared-memory.ts";
-import { exploreSteps } from "../../src/sync/runners/stepping.ts";
+import { exploreSteps } from "../../src/sync/runners/stepping/offered.ts";
 import { type Task, WOKEN } from "../../src/sync/tasks/task.ts";
 import { makeMachine, run } from "./harness.ts";
 

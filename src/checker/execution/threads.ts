@@ -11,7 +11,7 @@ import { TAG, heldClassName } from "../../sync/lockdep/held-locks.ts";
 import { heldAtEnd } from "../../sync/lockdep/lockdep.ts";
 import { hasPanicked, panicError } from "../../sync/death/panic.ts";
 import type { SharedMemory } from "../../sync/shared-memory.ts";
-import { exploreSteps } from "../../sync/runners/stepping.ts";
+import { exploreSteps } from "../../sync/runners/stepping/offered.ts";
 import { TIMED_OUT, WOKEN } from "../../sync/tasks/task.ts";
 import type { Task, Wait } from "../../sync/tasks/task.ts";
 import { RECHECK, TIMEOUT } from "../steps/trace.ts";

@@ -24,7 +24,7 @@
 import { CpuTranslator } from "../../mm/fault/cpu-fault.ts";
 import type { Mm } from "../../mm/mm-struct.ts";
 import { TypedMemory } from "../../mmu/typed-memory.ts";
-import { SteppingRunner, callInSteps } from "../../sync/runners/stepping.ts";
+import { SteppingRunner, callInSteps } from "../../sync/runners/stepping/calls.ts";
 import type { Task } from "../../sync/tasks/task.ts";
 import type { HmmHarness } from "./hmm-harness.ts";
 

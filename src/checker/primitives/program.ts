@@ -25,7 +25,7 @@ import { SeqCount } from "../../sync/primitives/seqcount.ts";
 import type { SharedMemory } from "../../sync/shared-memory.ts";
 import { Spinlock } from "../../sync/primitives/spinlock.ts";
 import { Srcu } from "../../sync/primitives/srcu.ts";
-import { isExploring } from "../../sync/runners/stepping.ts";
+import { isExploring } from "../../sync/runners/stepping/offered.ts";
 import { TIMED_OUT, describe, goesOn, park, step } from "../../sync/tasks/task.ts";
 import type { Task, Wait, WaitKind } from "../../sync/tasks/task.ts";
 import { WaitQueue } from "../../sync/primitives/wait-queue.ts";

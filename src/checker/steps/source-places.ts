@@ -61,7 +61,7 @@ export function placesOf(stack: string): SourcePlace[] {
     if (
       watching.test(`/${place.file}`) ||
       call === "describe" ||
-      /\/sync\/runners\/stepping\.[jt]s$/.test(`/${place.file}`)
+      /\/sync\/runners\/stepping\/\w+\.[jt]s$/.test(`/${place.file}`)
     )
       continue;
     places.push({ ...place, call: call.replace(/^(?:Object|Array)\.|\.next$|\.?\$steps/g, "") });

@@ -8,7 +8,7 @@
  * explored. If plain stores change words under a lock, the invariant names the lock's word.
  */
 
-import { clearAsyncWaiters } from "../../sync/runners/stepping.ts";
+import { clearAsyncWaiters } from "../../sync/runners/stepping/futexes.ts";
 import type { Wait } from "../../sync/tasks/task.ts";
 import type { Invariant, Scenario } from "../scenario.ts";
 import { MAY_BLOCK, kindCode } from "../steps/kinds.ts";

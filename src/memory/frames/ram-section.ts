@@ -26,7 +26,7 @@
  */
 
 import type { SharedMemory } from "../../sync/shared-memory.ts";
-import { numberWords } from "../../sync/runners/stepping.ts";
+import { numberWords } from "../../sync/runners/stepping/offered.ts";
 import { Buddy } from "../heap/buddy.ts";
 import { FrameCounts, PINS_AFTER_COUNT } from "./frame-counts.ts";
 import type { Struct, StructView, WordArray } from "../layout/struct.ts";

@@ -12,7 +12,7 @@ import type { ScenarioExploration } from "../../../../src/checker/scenario.ts";
 import { viewDevice } from "../../../../src/devices/software/view-device.ts";
 import { doMunmap } from "../../../../src/mm/calls/munmap.ts";
 import { bug } from "../../../../src/sync/errors.ts";
-import { callInSteps } from "../../../../src/sync/runners/stepping.ts";
+import { callInSteps } from "../../../../src/sync/runners/stepping/calls.ts";
 import type { Task } from "../../../../src/sync/tasks/task.ts";
 import type { Covered } from "../covered.ts";
 import { coveringOnHarness } from "../on-harness.ts";

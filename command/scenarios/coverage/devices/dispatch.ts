@@ -13,7 +13,7 @@ import type { Kernel } from "../../../../src/devices/software/kernel.ts";
 import { readStats } from "../../../../src/devices/service/device-stats.ts";
 import { beginDispatch } from "../../../../src/devices/software/dispatch-state.ts";
 import { assert } from "../../../../src/sync/errors.ts";
-import { callInSteps } from "../../../../src/sync/runners/stepping.ts";
+import { callInSteps } from "../../../../src/sync/runners/stepping/calls.ts";
 import type { Task } from "../../../../src/sync/tasks/task.ts";
 import type { Covered } from "../covered.ts";
 import { asThread, steppingKernel } from "./kernel.ts";

@@ -15,7 +15,7 @@ import { beginDispatch, stopDispatch } from "../../../../src/devices/software/di
 import { cpuFault } from "../../../../src/mm/fault/cpu-fault.ts";
 import { assert } from "../../../../src/sync/errors.ts";
 import { listedResources } from "../../../../src/sync/death/resources.ts";
-import { callInSteps } from "../../../../src/sync/runners/stepping.ts";
+import { callInSteps } from "../../../../src/sync/runners/stepping/calls.ts";
 import type { Task } from "../../../../src/sync/tasks/task.ts";
 import type { Covered } from "../covered.ts";
 import { asThread, steppingKernel } from "./kernel.ts";

@@ -10,7 +10,7 @@ import type { HmmHarness } from "../../../../src/checker/harness/hmm-harness.ts"
 import { COMMANDS } from "../../../../src/devices/software/commands.ts";
 import { EFAULT } from "../../../../src/sync/errno.ts";
 import { assert, bug } from "../../../../src/sync/errors.ts";
-import { callInSteps } from "../../../../src/sync/runners/stepping.ts";
+import { callInSteps } from "../../../../src/sync/runners/stepping/calls.ts";
 import type { Task } from "../../../../src/sync/tasks/task.ts";
 import type { Covered } from "../covered.ts";
 import {

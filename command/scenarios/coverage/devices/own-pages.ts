@@ -24,7 +24,7 @@ import { VM_READ, VM_WRITE } from "../../../../src/mm/vma/vma.ts";
 import { listedResources } from "../../../../src/sync/death/resources.ts";
 import { EINVAL } from "../../../../src/sync/errno.ts";
 import { assert } from "../../../../src/sync/errors.ts";
-import { callInSteps } from "../../../../src/sync/runners/stepping.ts";
+import { callInSteps } from "../../../../src/sync/runners/stepping/calls.ts";
 import type { Task } from "../../../../src/sync/tasks/task.ts";
 import type { Covered } from "../covered.ts";
 import { ADDRESS, BEFORE, PAGE, discard, onlySaw, playing, without } from "./accesses.ts";

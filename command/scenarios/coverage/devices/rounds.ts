@@ -19,7 +19,7 @@ import { SpanService } from "../../../../src/devices/service/span-service.ts";
 import { prefetchPays } from "../../../../src/devices/policy/prefetch.ts";
 import type { HmmRange } from "../../../../src/hmm/range/range.ts";
 import { assert } from "../../../../src/sync/errors.ts";
-import { callInSteps } from "../../../../src/sync/runners/stepping.ts";
+import { callInSteps } from "../../../../src/sync/runners/stepping/calls.ts";
 import type { Task } from "../../../../src/sync/tasks/task.ts";
 import type { Covered } from "../covered.ts";
 import { withService } from "./kernel.ts";

@@ -18,7 +18,7 @@ import { mmput } from "../../../../src/mm/lifetime/mm.ts";
 import { zapNonBlocking } from "../../../../src/mm/zap.ts";
 import { EAGAIN, EBUSY, EFAULT, ESRCH } from "../../../../src/sync/errno.ts";
 import { assert } from "../../../../src/sync/errors.ts";
-import { callInSteps } from "../../../../src/sync/runners/stepping.ts";
+import { callInSteps } from "../../../../src/sync/runners/stepping/calls.ts";
 import type { Task } from "../../../../src/sync/tasks/task.ts";
 import { DONE_TRUE } from "../../../../src/sync/tasks/task.ts";
 import type { Covered } from "../covered.ts";

@@ -11,7 +11,7 @@ import { struct, u32 } from "../../../../src/memory/layout/struct.ts";
 import type { Struct, StructView } from "../../../../src/memory/layout/struct.ts";
 import { assert } from "../../../../src/sync/errors.ts";
 import { runBlocking } from "../../../../src/sync/runners/run-blocking.ts";
-import { callInSteps } from "../../../../src/sync/runners/stepping.ts";
+import { callInSteps } from "../../../../src/sync/runners/stepping/calls.ts";
 import type { Task } from "../../../../src/sync/tasks/task.ts";
 import { covering } from "../covered.ts";
 import type { Covered } from "../covered.ts";

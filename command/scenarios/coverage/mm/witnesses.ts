@@ -34,7 +34,7 @@ import type { InvalidateRange } from "../../../../src/notifier/events.ts";
 import { mmuNotifierRegister, registerNotifierOps } from "../../../../src/notifier/mmu-notifier.ts";
 import { MmuNotifier } from "../../../../src/notifier/subscriptions.ts";
 import { SegmentationFault, assert, bug } from "../../../../src/sync/errors.ts";
-import { SteppingRunner, callInSteps } from "../../../../src/sync/runners/stepping.ts";
+import { SteppingRunner, callInSteps } from "../../../../src/sync/runners/stepping/calls.ts";
 import type { SharedMemory } from "../../../../src/sync/shared-memory.ts";
 import type { Task } from "../../../../src/sync/tasks/task.ts";
 import { type Attempt, leave, requireNothingLeft } from "../attempts.ts";

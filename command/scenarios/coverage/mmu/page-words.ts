@@ -16,7 +16,7 @@ import { NEAR_PAGES } from "../../../../src/mmu/page-words.ts";
 import { leafOf, pteIndex } from "../../../../src/mmu/radix-table.ts";
 import { SegmentationFault, bug } from "../../../../src/sync/errors.ts";
 import { GENERATIONS } from "../../../../src/sync/primitives/shootdown.ts";
-import { atomicStore } from "../../../../src/sync/runners/stepping.ts";
+import { atomicStore } from "../../../../src/sync/runners/stepping/accesses.ts";
 import type { Task } from "../../../../src/sync/tasks/task.ts";
 import type { Covered } from "../covered.ts";
 import { coveringOnHarness } from "../on-harness.ts";

@@ -10,7 +10,7 @@ import { PAGE_BYTES } from "../../../../src/memory/ram.ts";
 import type { TypedAccess } from "../../../../src/mmu/access.ts";
 import { ptePfn } from "../../../../src/mm/pte.ts";
 import { assert } from "../../../../src/sync/errors.ts";
-import { callInSteps } from "../../../../src/sync/runners/stepping.ts";
+import { callInSteps } from "../../../../src/sync/runners/stepping/calls.ts";
 import type { Task } from "../../../../src/sync/tasks/task.ts";
 import type { Covered } from "../covered.ts";
 import { coveringOnHarness } from "../on-harness.ts";

@@ -9,7 +9,7 @@ import type { Cell } from "../../../../src/checker/primitives/program.ts";
 import { assert } from "../../../../src/sync/errors.ts";
 import { REAL } from "../../../../src/sync/shared-memory.ts";
 import type { SharedMemory } from "../../../../src/sync/shared-memory.ts";
-import { callInSteps } from "../../../../src/sync/runners/stepping.ts";
+import { callInSteps } from "../../../../src/sync/runners/stepping/calls.ts";
 import type { Task } from "../../../../src/sync/tasks/task.ts";
 import { WaitQueue } from "../../../../src/sync/primitives/wait-queue.ts";
 import { covering } from "../covered.ts";

@@ -27,7 +27,7 @@ import {
 } from "../../../../src/sync/death/resources.ts";
 import type { SharedMemory } from "../../../../src/sync/shared-memory.ts";
 import { Shootdown, enterStore, leaveStore } from "../../../../src/sync/primitives/shootdown.ts";
-import { runInSteps } from "../../../../src/sync/runners/stepping.ts";
+import { runInSteps } from "../../../../src/sync/runners/stepping/calls.ts";
 import type { Task } from "../../../../src/sync/tasks/task.ts";
 import { covering } from "../covered.ts";
 import type { Covered } from "../covered.ts";

@@ -21,7 +21,7 @@ import {
 } from "../../../../src/sync/control-block.ts";
 import { assert } from "../../../../src/sync/errors.ts";
 import type { SharedMemory } from "../../../../src/sync/shared-memory.ts";
-import { runInSteps } from "../../../../src/sync/runners/stepping.ts";
+import { runInSteps } from "../../../../src/sync/runners/stepping/calls.ts";
 import type { Task } from "../../../../src/sync/tasks/task.ts";
 import { covering } from "../covered.ts";
 import type { Covered } from "../covered.ts";

@@ -23,7 +23,7 @@ import {
 import { assert } from "../../../../src/sync/errors.ts";
 import { disarmLiveness, probeAgents } from "../../../../src/sync/death/liveness.ts";
 import type { SharedMemory } from "../../../../src/sync/shared-memory.ts";
-import { runInSteps } from "../../../../src/sync/runners/stepping.ts";
+import { runInSteps } from "../../../../src/sync/runners/stepping/calls.ts";
 import type { Task } from "../../../../src/sync/tasks/task.ts";
 import { covering } from "../covered.ts";
 import type { Covered } from "../covered.ts";

@@ -18,7 +18,7 @@ import { RwSem } from "../../../../src/sync/primitives/rwsem.ts";
 import { QUEUED_READERS, READERS_PHASE, STATE } from "../../../../src/sync/words/rwsem-words.ts";
 import { DEBUG } from "../../../../src/sync/shared-memory.ts";
 import type { SharedMemory } from "../../../../src/sync/shared-memory.ts";
-import { runInSteps } from "../../../../src/sync/runners/stepping.ts";
+import { runInSteps } from "../../../../src/sync/runners/stepping/calls.ts";
 import { WOKEN } from "../../../../src/sync/tasks/task.ts";
 import type { Task } from "../../../../src/sync/tasks/task.ts";
 import { covering } from "../covered.ts";

@@ -26,7 +26,7 @@ import {
 } from "../../../../src/sync/lockdep/held-locks.ts";
 import { RwSem } from "../../../../src/sync/primitives/rwsem.ts";
 import { registerAgent } from "../../../../src/sync/runners/agents.ts";
-import { runInSteps } from "../../../../src/sync/runners/stepping.ts";
+import { runInSteps } from "../../../../src/sync/runners/stepping/calls.ts";
 import type { SharedMemory } from "../../../../src/sync/shared-memory.ts";
 import { park } from "../../../../src/sync/tasks/task.ts";
 import type { Task } from "../../../../src/sync/tasks/task.ts";

@@ -26,7 +26,7 @@ import {
   panicInfo,
 } from "../../../../src/sync/death/panic.ts";
 import type { SharedMemory } from "../../../../src/sync/shared-memory.ts";
-import { runInSteps } from "../../../../src/sync/runners/stepping.ts";
+import { runInSteps } from "../../../../src/sync/runners/stepping/calls.ts";
 import { park, step } from "../../../../src/sync/tasks/task.ts";
 import type { Task } from "../../../../src/sync/tasks/task.ts";
 import { covering } from "../covered.ts";

@@ -20,7 +20,7 @@ import { assert } from "../../../../src/sync/errors.ts";
 import { livenessWord } from "../../../../src/sync/death/liveness.ts";
 import { EXPLORED, SharedMemory } from "../../../../src/sync/shared-memory.ts";
 import type { Mode } from "../../../../src/sync/shared-memory.ts";
-import { asyncWaitersAt, setAsyncWaiters } from "../../../../src/sync/runners/stepping.ts";
+import { asyncWaitersAt, setAsyncWaiters } from "../../../../src/sync/runners/stepping/futexes.ts";
 
 /** The record of a thread that registers before the tasks' threads. */
 export const FIRST = 0;

@@ -9,7 +9,7 @@ import { Completion } from "../../../../src/sync/primitives/completion.ts";
 import { assert } from "../../../../src/sync/errors.ts";
 import { SeqCount } from "../../../../src/sync/primitives/seqcount.ts";
 import type { SharedMemory } from "../../../../src/sync/shared-memory.ts";
-import { runInSteps } from "../../../../src/sync/runners/stepping.ts";
+import { runInSteps } from "../../../../src/sync/runners/stepping/calls.ts";
 import type { Task } from "../../../../src/sync/tasks/task.ts";
 import { WaitQueue } from "../../../../src/sync/primitives/wait-queue.ts";
 import {
