@@ -7,6 +7,8 @@ import { HARNESS_PAGE, harnessScenario } from "../../src/checker/harness/hmm-har
 import type { HmmHarness } from "../../src/checker/harness/hmm-harness.ts";
 import { HarnessDevice, HarnessDeviceRecord } from "../../src/checker/harness/harness-device.ts";
 import type { AnyScenario } from "../../src/checker/scenario.ts";
+import { Hmm } from "../../src/hmm/hmm-struct.ts";
+import { hmmRangeAlloc, hmmRangeRegister } from "../../src/hmm/range/range.ts";
 import { MADV_DONTNEED, doMadvise } from "../../src/mm/calls/madvise.ts";
 import { PAGE_BYTES, ptePfn } from "../../src/mm/pte.ts";
 import { DONE_TRUE, type Task } from "../../src/sync/tasks/task.ts";
@@ -194,6 +196,42 @@ function looksAtTheHmm(locks: boolean): AnyScenario {
     },
   });
 }
+
+/** `owns` of a range is stored through the undo log, past the accessor of its field. */
+function looksAtARange(locks: boolean): AnyScenario {
+  return harnessScenario({
+    name: "harness/race-of-owns",
+    harness: { pages: 1 },
+    mayRemain: "anything",
+    setup(harness) {
+      const device = HarnessDevice.registered(harness);
+      const range = harness.run(hmmRangeAlloc(harness.machine, { pfns: new Uint32Array(1) }));
+      assert.ok(typeof range === "object");
+      return { device, range };
+    },
+    tasks: {
+      *registers({ device, range }) {
+        const [start, end] = [HARNESS_PAGE * PAGE_BYTES, (HARNESS_PAGE + 1) * PAGE_BYTES];
+        assert.equal(yield* hmmRangeRegister(range, device.mirror, start, end), 0);
+      },
+      *looks({ range }, { machine, mm }) {
+        const { rangesLock } = Hmm.at(machine.memory, mm.hmm);
+        if (locks) yield* rangesLock.lock();
+        assert.ok(range.record.owns >= 0);
+        if (locks) yield* rangesLock.unlock();
+      },
+    },
+  });
+}
+
+test("what a range owns is watched for races, though it is stored through the undo log", () => {
+  assert.deepEqual(explore(looksAtARange(true)).findings, []);
+  const { findings } = explore(looksAtARange(false));
+  assert.deepEqual(
+    findings.map(({ kind, sites }) => `${kind} of ${sites[0]?.label ?? ""}`),
+    ["data-race of hmmRange.owns"],
+  );
+});
 
 test("a field of a shipped struct that is read without its lock is a data race", () => {
   const { findings } = explore(looksAtTheHmm(false));

@@ -271,7 +271,7 @@ function* joinRegistration(range: HmmRange, mirror: HmmMirror, hmm: Hmm, mm: Mm)
   // pairs with the mmput of leaveRegistration
   const isAlive = hasMirror && (yield* mmgetNotZero(mm, note, OWNS_USER));
   if (isAlive) {
-    undoStore(hmm.memory, hmm.rangesLock.at, note, OWNS_REGISTRATION);
+    storeOwns(hmm, record, OWNS_REGISTRATION);
     addRange(hmm, record);
     yield* startSequence(hmm, record);
     range.notifierSeq = readSequence(record); // an invalid one equals none that is valid
@@ -279,6 +279,16 @@ function* joinRegistration(range: HmmRange, mirror: HmmMirror, hmm: Hmm, mm: Mm)
   yield* hmm.rangesLock.unlock();
   if (!hasMirror) return ENODEV;
   return isAlive ? 0 : EFAULT;
+}
+
+/**
+ * Undone if this thread dies with the lock. The log stores past the field's accessor, so the watch
+ * for races is told here. What `refs.get`, `mmgetNotZero` and `hmmPut` note is in their own steps.
+ */
+function storeOwns({ memory, rangesLock }: Hmm, record: HmmRangeRecord, owns: number): void {
+  const at = record.at + HmmRangeRecord.offset.owns;
+  memory.plainWatch?.note(at, true, "hmmRange.owns");
+  undoStore(memory, rangesLock.at, at, owns);
 }
 
 function isGoodSpan(range: HmmRange, start: number, end: number, pageShift: number): boolean {
@@ -326,7 +336,7 @@ function* leaveRegistration(machine: Machine, record: HmmRangeRecord): Task<void
   if (record.owns === OWNS_REGISTRATION) {
     yield* hmm.rangesLock.lock();
     removeRange(hmm, record);
-    undoStore(hmm.memory, hmm.rangesLock.at, note, OWNS_USER);
+    storeOwns(hmm, record, OWNS_USER);
     yield* hmm.rangesLock.unlock();
   }
   // before the hmm, through which the mm is reached
@@ -340,6 +350,7 @@ function* dropUser(machine: Machine, mm: Mm, note: number): Task<void> {
   const slot = reserveResource(memory, mm.at);
   const kindAt = kindWord(memory, slot);
   const { words } = memory;
+  memory.plainWatch?.note(note, true, "hmmRange.owns");
   if (slot >= 0) words[kindAt] = MM_USER; // in a row (H1 of sync/lockdep/held-locks.ts)
   words[note] = OWNS_HMM;
   yield* mmput(machine, mm, slot);
