@@ -65,6 +65,21 @@ function* loadPointer(world: World, harness: HmmHarness): Task<void> {
   world.seen.push(yield* callInSteps(memoryOf(harness).ptr, "load", ADDRESS));
 }
 
+/** Every atomic operation on an address, by one thread: each does what it says. */
+function* usePointers(_world: World, harness: HmmHarness): Task<void> {
+  const { ptr } = memoryOf(harness);
+  const require = (is: number, wanted: number, what: string): void =>
+    assert(is === wanted, `${what} of ptr gave ${is}, not ${wanted}`);
+  yield* callInSteps(ptr, "atomicStore", ADDRESS, POINTER);
+  require(yield* callInSteps(ptr, "load", ADDRESS), POINTER, "load");
+  require(yield* callInSteps(ptr, "atomicLoad", ADDRESS), POINTER, "atomicLoad");
+  require(yield* callInSteps(ptr, "atomicExchange", ADDRESS, 7), POINTER, "atomicExchange");
+  const swap = "atomicCompareExchange";
+  require(yield* callInSteps(ptr, swap, ADDRESS, POINTER, 1), 7, swap);
+  require(yield* callInSteps(ptr, swap, ADDRESS, 7, POINTER), 7, swap);
+  require(yield* callInSteps(ptr, "atomicLoad", ADDRESS), POINTER, "atomicLoad");
+}
+
 /** As two words: what comes between sees half of it. */
 function* storeHalves(_world: World, harness: HmmHarness): Task<void> {
   const { u32 } = memoryOf(harness);
@@ -176,5 +191,19 @@ export const wide: readonly Covered[] = [
     twins: [
       ["in-halves", "The address is stored as two words.", "assertion", { store: storeHalves }],
     ],
+  }),
+  made({
+    name: "alone/addresses",
+    summary: "One thread stores, loads and exchanges an address atomically.",
+    tasks: {
+      task: [
+        ["atomicStore", "atomicLoad", "atomicExchange", "atomicCompareExchange"].map(
+          (name) => `mmu/pointer-access.${name}`,
+        ),
+        usePointers,
+      ],
+    },
+    check: () => {},
+    twins: [],
   }),
 ];
