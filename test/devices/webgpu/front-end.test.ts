@@ -89,6 +89,52 @@ test("a loop of a few rounds, by its numbers alone, needs no fuel", () => {
     assert.equal(fueled(loop), true, loop);
 });
 
+/** How many loops of the text are counted. */
+function fuelsOf(text: string): number {
+  const made = makeProgram(text, "main").text(true, TABLE, POOL);
+  return made.split("if (hmm_spent())").length - 1;
+}
+
+test("short loops in each other are counted if they add up to a long one", () => {
+  const main = (body: string): string =>
+    `@compute @workgroup_size(1) fn main() { var n = 0u; ${body} }`;
+  const loop = (name: string, rounds: number, body: string): string =>
+    `for (var ${name} = 0u; ${name} < ${rounds}u; ${name}++) { ${body} }`;
+  const cube = (rounds: number): string =>
+    loop("i", rounds, loop("j", rounds, loop("k", rounds, "n++;")));
+  assert.equal(fuelsOf(main(cube(16))), 0, "4096 rounds");
+  assert.equal(fuelsOf(main(cube(17))), 1, "the innermost one");
+  assert.equal(fuelsOf(main(cube(4096))), 2, "those that add up to more");
+  assert.equal(fuelsOf(main(loop("i", 64, "n++;") + loop("j", 4096, "n++;"))), 0, "one by one");
+  const inner = `fn inner() -> u32 { var n = 0u; ${loop("i", 64, "n++;")} return n; }`;
+  const outer = `fn outer() -> u32 { return inner(); }`;
+  const calls = `${inner} ${outer} ${main(loop("i", 4, "n += outer();"))}`;
+  assert.equal(fuelsOf(calls), 1, "a short loop that calls a function with another");
+});
+
+const placesOf = (text: string): string => {
+  try {
+    makeProgram(text, "main");
+  } catch (error) {
+    assert.ok(error instanceof WgslError);
+    return error.message;
+  }
+  return "";
+};
+
+test("a bracket that is not closed is named, not the end of the library", () => {
+  const head = "@compute @workgroup_size(1)\nfn main() {\n";
+  assert.equal(placesOf(`${head}  let a = (1u + 2u);`), '2:11: this "{" is not closed');
+  assert.equal(placesOf(`${head}  if (true) {\n}\nfn g() {}`), '2:11: this "{" is not closed');
+  assert.equal(placesOf(`${head}  // {\n  /* ( */ }`), "");
+  assert.equal(placesOf(`${head}  let a = (1u; }`), "", "the compiler says it better");
+});
+
+test("an argument that no dispatch has is refused", () => {
+  const text = "@compute @workgroup_size(1)\nfn main() { store_u32(arg_ptr(0), arg_u32(32u)); }";
+  assert.match(placesOf(text), /^2:35: a dispatch has 32 arguments at most, .*there is no 32$/);
+});
+
 test("the real entry point has the user's size, and shifts the ids", () => {
   const text = makeProgram(KERNEL, "main").text(true, TABLE, POOL);
   assert.match(text, /@compute @workgroup_size\(SIZE, 2\)\nfn hmm_main/u);
@@ -154,13 +200,13 @@ test("a pool has one buffer where it can, else pieces of a power of two", () => 
 test("calls with a number have special forms, which only what is served gets, and no column moves", () => {
   const call = "ptr_at(arg_ptr(1), arg_u32(i), 4096u)";
   const code = `@compute @workgroup_size(1) fn main() { let i = 2u; var p = ${call};
-p = ptr_at(p, (1 + 4), 12u); p = ptr_at(ptr_at(p, 1, 4), 7u, i); p = arg_ptr(99); }`;
+p = ptr_at(p, (1 + 4), 12u); p = ptr_at(ptr_at(p, 1, 4), 7u, i); p = arg_ptr(i); }`;
   const program = makeProgram(code, "main");
   const [first, second] = program.text(false, TABLE, POOL).split("\n");
   assert.match(first ?? "", /var p = ptr_at_12\(arg_ptr_1\(1\), arg_u32\(i\), 4096u\);/);
   assert.equal(
     second,
-    "p = ptr_at(p, (1 + 4), 12u); p = ptr_at(ptr_at_2(p, 1, 4), 7u, i); p = arg_ptr(99); }",
+    "p = ptr_at(p, (1 + 4), 12u); p = ptr_at(ptr_at_2(p, 1, 4), 7u, i); p = arg_ptr(i); }",
   );
   const message = "no matching call to 'ptr_at_2(u32)'";
   const linePos = (second?.indexOf("i); p") ?? 0) + 1;

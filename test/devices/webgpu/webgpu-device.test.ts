@@ -136,6 +136,16 @@ test("a loop that does not end is ended, and undone", { skip, timeout }, async (
     (error) => codeOf(error) === "ETIMEDOUT",
   );
   assert.equal(space.u32.load(at), 0);
+  const nested = `
+@compute @workgroup_size(1) fn main() {
+  for (var i = 0u; i < 4096u; i++) { for (var j = 0u; j < 4096u; j++) {
+    for (var k = 0u; k < 4096u; k++) { store_u32(arg_ptr(0), k); } } }
+}`;
+  await assert.rejects(
+    device.kernel({ code: nested, entryPoint: "main" }).dispatch(1, { args: [at] }),
+    (error) => codeOf(error) === "ETIMEDOUT",
+  );
+  assert.equal(space.u32.load(at), 0);
 });
 
 test("a signal, and disposal, end a dispatch between two passes", { skip, timeout }, async () => {

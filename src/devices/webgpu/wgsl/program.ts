@@ -7,24 +7,24 @@
  * stay legal, and what the compiler says of a place in the text is true of the user's file
  * (diagnostics.ts takes what was inserted out of the columns).
  *
- * Fuel: each invocation counts the rounds of its loops, and leaves when it has used up what the
- * pass gave it; the pass is undone then. A loop that has a barrier inside cannot be left by some
- * invocations only: it gets no fuel.
+ * Fuel: each invocation counts the rounds of its loops (fuel.ts), and leaves when it has used up
+ * what the pass gave it; the pass is undone then.
  */
 
 import { type SpecialForm, libraryText } from "./library.ts";
 import { ARGUMENTS_MAX, type PoolShape, type TableLayout } from "./layout.ts";
 import { isLibraryName } from "./names.ts";
 import { type BoundVariable, boundVariables } from "./bindings.ts";
+import { MEETING, type TextInsertion, fuelOf } from "./fuel.ts";
 import { takeImports } from "./imports.ts";
 import { type ProgramError, type UserText, WgslError, placeOf } from "./diagnostics.ts";
 import {
   type Field,
-  type Loop,
   type Token,
   type WgslFunction,
   type WgslText,
   scanWgsl,
+  unclosedToken,
 } from "./scan.ts";
 
 /** What is compiled, and what its places mean. */
@@ -48,6 +48,7 @@ export function makeProgram(
 ): Program {
   const code = takeImports(given);
   const wgsl = scanWgsl(code);
+  refuseUnclosed(wgsl);
   refuseNames(wgsl);
   const entry = wgsl.functions.find(
     ({ name, attributes }) => name === entryPoint && attributes.some((a) => a.name === "compute"),
@@ -105,6 +106,14 @@ function noEntry({ functions }: WgslText, entryPoint: string): ProgramError {
   return { line: 1, column: 1, message };
 }
 
+/** The compiler would miss what closes it behind the library. */
+function refuseUnclosed(wgsl: WgslText): void {
+  const token = unclosedToken(wgsl);
+  if (token === undefined) return;
+  const message = `this "${token.text}" is not closed`;
+  throw new WgslError([{ ...placeOf(wgsl.text, token.at), message }]);
+}
+
 function refuseNames({ text, declared }: WgslText): void {
   const errors: ProgramError[] = [];
   for (const [name, token] of declared) {
@@ -127,13 +136,7 @@ function blank(code: string, { attributes, parameters }: WgslFunction): string {
   return text;
 }
 
-/** What is put into the user's text. */
-interface Insertion {
-  readonly at: number;
-  readonly text: string;
-}
-
-function insert(code: string, insertions: readonly Insertion[]): string {
+function insert(code: string, insertions: readonly TextInsertion[]): string {
   let text = "";
   let done = 0;
   for (const insertion of insertions) {
@@ -144,20 +147,24 @@ function insert(code: string, insertions: readonly Insertion[]): string {
 }
 
 /** A call that a special form of the library can serve. */
-interface Special extends Insertion {
+interface Special extends TextInsertion {
   readonly form: SpecialForm;
 }
 
 /** `ptr_at(p, i, 4u)` becomes `ptr_at_2(p, i, 4u)`, and `arg_ptr(3)` `arg_ptr_3(3)`. */
-function specialsOf({ tokens }: WgslText): Special[] {
+function specialsOf({ text, tokens }: WgslText): Special[] {
   const specials: Special[] = [];
-  for (const [i, { text: name, end }] of tokens.entries()) {
+  for (const [i, { text: name, at, end }] of tokens.entries()) {
     if (tokens[i + 1]?.text !== "(") continue;
     const isElement = name === "ptr_at";
     if (!isElement && !/^arg_(?:u32|i32|f32|ptr)$/u.test(name)) continue;
     const last = lastNumberOf(tokens, i + 1);
     const number = isElement ? Math.log2(last) : last;
-    const isServed = isElement ? number > 0 && number < 16 : number < ARGUMENTS_MAX;
+    if (!isElement && number >= ARGUMENTS_MAX) {
+      const message = `a dispatch has ${ARGUMENTS_MAX} arguments at most, from 0 on: there is no ${number}`;
+      throw new WgslError([{ ...placeOf(text, at), message }]);
+    }
+    const isServed = isElement ? number > 0 && number < 16 : true;
     if (Number.isInteger(number) && isServed)
       specials.push({ at: end, text: `_${number}`, form: { name, number } });
   }
@@ -178,92 +185,6 @@ function lastNumberOf(tokens: readonly Token[], open: number): number {
     }
   }
   return Number.NaN;
-}
-
-/** Functions in which all invocations must meet. */
-const MEETING = /^(?:\w+Barrier|workgroupUniformLoad|subgroup\w+|quad\w+|dpd\w+)$/u;
-
-function fuelOf(wgsl: WgslText): Insertion[] {
-  const meeting = meetingFunctions(wgsl);
-  const fuels: Insertion[] = [];
-  for (const found of wgsl.functions) {
-    for (const loop of found.loops) {
-      if (meets(wgsl, loop.firstToken, loop.endToken, meeting) || isShort(wgsl, loop)) continue;
-      fuels.push({ at: loop.bodyAt, text: ` if (hmm_spent()) { ${exitOf(loop, found)} }` });
-    }
-  }
-  return fuels;
-}
-
-/** Rounds of a loop that needs no fuel: those around it are counted. */
-const SHORT_ROUNDS = 4096;
-const LITERAL = /^\d+[ui]?$/u;
-
-/** Whether it is `for (var i = 0; i < 64; i++)`, with numbers, and `i` is not changed inside. */
-function isShort({ tokens }: WgslText, { keyword, token, firstToken, endToken }: Loop): boolean {
-  if (keyword !== "for") return false;
-  const header = tokens.slice(token + 2, firstToken - 2).map(({ text }) => text);
-  const name = header[1] ?? "";
-  const [start = "", end = ""] = [header[3], header[7]];
-  const steps = header.slice(9).join(" ");
-  const isCounted =
-    header.slice(0, 9).join(" ") === `var ${name} = ${start} ; ${name} < ${end} ;` &&
-    LITERAL.test(start) &&
-    LITERAL.test(end) &&
-    Number.parseInt(end, 10) <= SHORT_ROUNDS &&
-    (steps === `${name} + +` || new RegExp(`^${name} \\+ = [1-9]\\d*[ui]?$`, "u").test(steps));
-  if (!isCounted) return false;
-  for (let i = firstToken; i < endToken; i++) {
-    if (tokens[i]?.text !== name) continue;
-    const before = tokens[i - 1]?.text ?? "";
-    const after = tokens.slice(i + 1, i + 3).map(({ text }) => text);
-    if (before === "&" || changes(after)) return false;
-  }
-  return true;
-}
-
-/** Whether what follows a name changes it: `=`, `+=`, `++` and their like, not `==`. */
-function changes([first = "", second = ""]: readonly string[]): boolean {
-  if (first === "=") return second !== "=";
-  if (!"+-*/%&|^<>".includes(first)) return false;
-  return second === "="
-    ? first !== "<" && first !== ">"
-    : second === first && "+-<>".includes(first);
-}
-
-/**
- * A `loop` that is left by `return` alone needs nothing behind it. With a `break` in it, a function
- * that returns something would lack its `return`.
- */
-function exitOf({ keyword }: Loop, { returns }: WgslFunction): string {
-  return keyword === "loop" && returns !== "" ? `return ${returns}();` : "break;";
-}
-
-/** The user's functions that call one of MEETING, by way of others too. */
-function meetingFunctions(wgsl: WgslText): Set<string> {
-  const meeting = new Set<string>();
-  for (let grew = true; grew;) {
-    grew = false;
-    for (const { name, firstToken, endToken } of wgsl.functions) {
-      if (meeting.has(name) || !meets(wgsl, firstToken, endToken, meeting)) continue;
-      meeting.add(name);
-      grew = true;
-    }
-  }
-  return meeting;
-}
-
-function meets(
-  { tokens }: WgslText,
-  first: number,
-  end: number,
-  meeting: ReadonlySet<string>,
-): boolean {
-  for (let i = first; i < end; i++) {
-    const { text } = tokens[i] ?? { text: "" };
-    if (MEETING.test(text) || meeting.has(text)) return true;
-  }
-  return false;
 }
 
 /** Of the built-in values, those that a chunk of a dispatch changes. */

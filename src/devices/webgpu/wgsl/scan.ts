@@ -123,6 +123,8 @@ const CLOSING: ReadonlyMap<string, string> = new Map([
   ["[", "]"],
 ]);
 
+const CLOSES: ReadonlySet<string> = new Set(CLOSING.values());
+
 /** Index of the token that closes the one at `index`; the number of tokens if none does. */
 function closingOf(tokens: readonly Token[], index: number): number {
   const opens = tokens[index]?.text ?? "";
@@ -133,6 +135,18 @@ function closingOf(tokens: readonly Token[], index: number): number {
     else if (tokens[i]?.text === closes && --depth === 0) return i;
   }
   return tokens.length;
+}
+
+/** The first bracket that nothing closes, in a text that is right but for that. */
+export function unclosedToken({ tokens }: WgslText): Token | undefined {
+  const open: Token[] = [];
+  for (const token of tokens) {
+    if (CLOSING.has(token.text)) open.push(token);
+    else if (CLOSES.has(token.text)) {
+      if (CLOSING.get(open.pop()?.text ?? "") !== token.text) return undefined;
+    }
+  }
+  return open[0];
 }
 
 export function scanWgsl(text: string): WgslText {
