@@ -89,6 +89,7 @@ function* useAll(_shared: undefined, harness: HmmHarness): Task<void> {
     const at = ADDRESS + 64;
     const require = (is: number, wanted: number, what: string): void =>
       assert(is === wanted, `${what} of ${width} gave ${is}, not ${wanted}`);
+    require(yield* callInSteps(access, "atomicLoad", at), 0, "the first atomicLoad");
     yield* callInSteps(access, "atomicStore", at, 5);
     require(yield* callInSteps(access, "load", at), 5, "load");
     require(yield* callInSteps(access, "atomicLoad", at), 5, "atomicLoad");
@@ -109,6 +110,25 @@ function* useAll(_shared: undefined, harness: HmmHarness): Task<void> {
     ), 7, "atomicCompareExchange");
     require(yield* callInSteps(access, "atomicLoad", at), 0, "atomicLoad");
   }
+}
+
+/**
+ * Each width, by one thread: what is stored is loaded, and so are the zeros of a page given up.
+ * Both twice: by the page table, and by the word of a page that is known (page-words.ts).
+ */
+function* useValues(_shared: undefined, harness: HmmHarness): Task<void> {
+  yield* harness.discard(HARNESS_PAGE + 1, 1);
+  for (const width of [...INTEGERS, ...FLOATS, "ptr"] as const) {
+    const access: ValueAccess = new HarnessCpu(harness).memory[width];
+    yield* callInSteps(access, "store", ADDRESS, 3);
+    for (const what of ["a load", "a load of a page that is known"]) {
+      const is = yield* callInSteps(access, "load", ADDRESS);
+      assert(is === 3, `${what} of ${width} gave ${is}, not 3`);
+      const zero = yield* callInSteps(access, "load", ADDRESS + PAGE_BYTES);
+      assert(zero === 0, `${what} of ${width} gave ${zero} of a page that was given up`);
+    }
+  } // It has a frame again, as at the beginning.
+  yield* callInSteps(new HarnessCpu(harness).memory.u32, "store", ADDRESS + PAGE_BYTES, 1);
 }
 
 /** What the page holds in the end: a plain look, once everybody has ended. */
@@ -216,20 +236,26 @@ function losing(width: Integer | Float, operation: keyof typeof METHODS, body: B
 }
 
 const INTEGERS: readonly Integer[] = ["u8", "i8", "u16", "i16", "u32", "i32"];
+const FLOATS: readonly Float[] = ["f32", "f64"];
 
 export const widths: readonly Covered[] = [
   ...INTEGERS.map(counting),
   ...INTEGERS.map((width) => losing(width, "swap", swap(width))),
   ...INTEGERS.map((width) => losing(width, "set", atomicStore(width))),
-  ...([...INTEGERS, "f32", "f64"] as const).map((width) => losing(width, "store", store(width))),
+  ...[...INTEGERS, ...FLOATS].map((width) => losing(width, "store", store(width))),
   {
     layer: "mmu",
     scenario: harnessScenario<undefined>({
       name: "coverage/mmu/alone/every-width",
       summary: "One thread stores, loads, adds and exchanges in every width.",
-      harness: { pages: 1 },
+      harness: { pages: 2 },
       setup: () => undefined,
-      tasks: { task: useAll },
+      tasks: {
+        *task(shared, harness) {
+          yield* useAll(shared, harness);
+          yield* useValues(shared, harness);
+        },
+      },
       balanced: true,
     }),
     twins: [],
@@ -237,7 +263,7 @@ export const widths: readonly Covered[] = [
       task: INTEGERS.flatMap((width) => [
         `${moduleOf(width)}.atomicLoad`,
         `${moduleOf(width)}.atomicStore`,
-      ]),
+      ]).concat(FLOATS.map((width) => `${moduleOf(width)}.load`)),
     },
   },
 ];
