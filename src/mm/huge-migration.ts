@@ -55,5 +55,5 @@ export function* replaceHuge(
 export function hintHuge({ memory, ram }: Machine, pfn: number, page: number): void {
   if (pfn < ram.ownEndPfn) return;
   const device = DeviceMemory.at(memory, ram.sections.deviceOf(pfn));
-  for (let k = 0; k < HUGE_PAGES; k++) setDevicePageHint(device, pfn + k, page + k);
+  setDevicePageHint(device, pfn, page, HUGE_PAGES);
 }

@@ -330,6 +330,14 @@ export function devicePageHint(device: DeviceMemory, pfn: number): number {
   return atomicLoad(device.memory.words, wordOf(device, pfn, PAGE)) >>> 0;
 }
 
-export function setDevicePageHint(device: DeviceMemory, pfn: number, page: number): void {
-  atomicStore(device.memory.words, wordOf(device, pfn, PAGE), page);
+/** Of `count` frames from `pfn` on: pages from `page` on. */
+export function setDevicePageHint(
+  device: DeviceMemory,
+  pfn: number,
+  page: number,
+  count: number = 1,
+): void {
+  const { words } = device.memory;
+  const first = wordOf(device, pfn, PAGE);
+  for (let i = 0; i < count; i++) atomicStore(words, first + i * DEVICE_FRAME_WORDS, page + i);
 }

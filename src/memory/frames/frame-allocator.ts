@@ -63,6 +63,9 @@ const SLOTS_SHARE = 256;
 /** A free list is filled with 2^5 frames at a time, and emptied by half. */
 const REFILL_ORDER = 5;
 
+/** Rows of fewer pages on average are sorted first, and may become longer ones. */
+const FEW_IN_ROW = 8;
+
 export const FREE_LISTS_WORDS: number = AGENT_LIMIT * ROW_WORDS;
 
 /** Slots of each thread's free list on a machine with so many pages. */
@@ -184,15 +187,27 @@ export class FrameAllocator {
   }
 
   /**
-   * Makes many frames free: more than the free list takes go to the buddy system at once, as rows.
+   * Makes rows of frames free: `rows` has the first frame and the end of each. More than the free
+   * list takes go to the buddy system at once.
    */
-  *giveAll(pfns: readonly number[]): Task<void> {
-    if (pfns.length > this.#slots && !this.#isStocked()) yield* this.#giveRows(pfns, 0);
-    else for (const pfn of pfns) yield* this.give(pfn);
+  *giveRows(rows: readonly number[]): Task<void> {
+    let pages = 0;
+    for (let i = 0; i < rows.length; i += 2) pages += rows[i + 1]! - rows[i]!;
+    const isMany = pages > this.#slots && !this.#isStocked();
+    if (isMany && pages < (rows.length / 2) * FEW_IN_ROW) {
+      yield* this.#giveAll(framesOf(rows), 0);
+    } else if (isMany) {
+      yield* this.#lock.lock();
+      for (let i = 0; i < rows.length; i += 2) this.zones.give(rows[i]!, rows[i + 1]!);
+      yield* this.#lock.unlock();
+    } else {
+      for (let i = 0; i < rows.length; i += 2)
+        for (let pfn = rows[i]!; pfn < rows[i + 1]!; pfn++) yield* this.give(pfn);
+    }
   }
 
   /**
-   * The same of frames that are noted, each at its word of `notes`, which become 0. If they go back
+   * Makes frames free that are noted, each at its word of `notes`, which become 0. If they go back
    * at once, the word `given` becomes 1 in that change: then none of them is to be given any more.
    * Without such a word, 0, they do not.
    */
@@ -202,12 +217,12 @@ export class FrameAllocator {
       for (const [i, pfn] of pfns.entries()) yield* this.give(pfn, notes[i]);
       return;
     }
-    yield* this.#giveRows(pfns, given);
+    yield* this.#giveAll(pfns, given);
     for (const note of notes) words[note] = 0;
     words[given] = 0;
   }
 
-  *#giveRows(pfns: readonly number[], given: number): Task<void> {
+  *#giveAll(pfns: readonly number[], given: number): Task<void> {
     // They often come in order, and to sort them takes as long as to free them.
     const sorted = isAscending(pfns) ? pfns : Int32Array.from(pfns).toSorted();
     yield* this.#lock.lock();
@@ -421,4 +436,11 @@ export class FrameAllocator {
 function isAscending(pfns: readonly number[]): boolean {
   for (let i = 1; i < pfns.length; i++) if (pfns[i]! < pfns[i - 1]!) return false;
   return true;
+}
+
+function framesOf(rows: readonly number[]): number[] {
+  const pfns: number[] = [];
+  for (let i = 0; i < rows.length; i += 2)
+    for (let pfn = rows[i]!; pfn < rows[i + 1]!; pfn++) pfns.push(pfn);
+  return pfns;
 }

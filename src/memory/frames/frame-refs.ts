@@ -31,7 +31,7 @@ import { DONE, access, doneBoolean } from "../../sync/tasks/task.ts";
 import type { Task } from "../../sync/tasks/task.ts";
 import { DeviceMemory, giveDeviceFrames } from "./device-frames.ts";
 import { type FrameAllocator, NOTED_PFN_SHIFT, notedFrame } from "./frame-allocator.ts";
-import { PINS_AFTER_COUNT } from "./frame-counts.ts";
+import { type FrameCounts, PINS_AFTER_COUNT } from "./frame-counts.ts";
 import { poisonPage } from "./page-data.ts";
 import { FRAME_COUNT, FRAME_MAPPING, ZERO_PFN, frameWord } from "./ram-section.ts";
 import type { Sections } from "./sections.ts";
@@ -90,14 +90,16 @@ export class FrameRefs {
       for (const pfn of pfns) for (let i = 0; i < times; i++) yield* this.pagePut(pfn);
       return;
     }
-    const freed: number[] = [];
-    const freedOfDevices: number[] = [];
-    for (const pfn of pfns) {
-      if (pfn === ZERO_PFN || !this.isFreed(pfn, this.#drop(pfn, times) - times + 1)) continue;
-      (this.sections.countsOf(pfn).device === 0 ? freed : freedOfDevices).push(pfn);
+    const rows: number[] = [];
+    for (let i = 0, end = 0; i < pfns.length; i = end) {
+      const pfn = pfns[i]!;
+      end = i + 1;
+      if (pfn === ZERO_PFN) continue;
+      const counts = this.sections.countsOf(pfn);
+      while (pfns[end] === pfn + (end - i) && this.sections.countsOf(pfns[end]!) === counts) end++;
+      yield* this.#putRow(counts, pfn, end - i, times, rows);
     }
-    yield* this.#allocator.giveAll(freed);
-    if (freedOfDevices.length > 0) yield* this.#giveToDevices(freedOfDevices);
+    yield* this.#allocator.giveRows(rows);
   }
 
   /**
@@ -234,15 +236,49 @@ export class FrameRefs {
       for (let i = 0; i < pages * times; i++) yield* this.pagePut(pfn + (i % pages));
       return;
     }
-    const counts = this.sections.countsOf(pfn);
+    const rows: number[] = [];
+    yield* this.#putRow(this.sections.countsOf(pfn), pfn, pages, times, rows);
+    yield* this.#allocator.giveRows(rows);
+  }
+
+  /**
+   * Drops `times` references of each frame of a row, which lies in one section. Of those that
+   * become free, a device's go back to it, and others are noted in `rows`, for `giveRows`.
+   */
+  #putRow(
+    counts: FrameCounts,
+    pfn: number,
+    pages: number,
+    times: number,
+    rows: number[],
+  ): Task<void> {
+    if (counts.device !== 0) return this.#putDeviceRow(counts, pfn, pages, times);
+    this.#dropRow(counts, pfn, pages, times, rows);
+    return DONE;
+  }
+
+  *#putDeviceRow(counts: FrameCounts, pfn: number, pages: number, times: number): Task<void> {
+    const rows: number[] = [];
+    this.#dropRow(counts, pfn, pages, times, rows);
+    const device = DeviceMemory.at(this.memory, counts.device);
+    for (let i = 0; i < rows.length; i += 2)
+      yield* giveDeviceFrames(device, rows[i]!, rows[i + 1]! - rows[i]!);
+  }
+
+  /** `rows` gets the first frame and the end of each row of those that become free. */
+  #dropRow(counts: FrameCounts, pfn: number, pages: number, times: number, rows: number[]): void {
     const { words } = counts;
-    const freed: number[] = [];
-    for (let i = 0; i < pages; i++) {
-      const count = atomicSub(words, counts.index(pfn + i), times) - times + 1;
-      if (count <= 1 && this.isFreed(pfn + i, count)) freed.push(pfn + i);
+    let start = -1;
+    for (let i = pfn; i < pfn + pages; i++) {
+      const count = atomicSub(words, counts.index(i), times) - times + 1;
+      if (count <= 1 && isFreed(counts, i, count)) {
+        if (start < 0) start = i;
+      } else if (start >= 0) {
+        rows.push(start, i);
+        start = -1;
+      }
     }
-    if (counts.device === 0) yield* this.#allocator.giveAll(freed);
-    else yield* this.#giveToDevices(freed);
+    if (start >= 0) rows.push(start, pfn + pages);
   }
 
   /**
@@ -305,22 +341,14 @@ export class FrameRefs {
   }
 
   /** Returns the number from before. @stepped frame count */
-  #drop(pfn: number, times: number = 1): number {
+  #drop(pfn: number): number {
     const counts = this.sections.countsOf(pfn);
-    return atomicSub(counts.words, counts.index(pfn), times);
+    return atomicSub(counts.words, counts.index(pfn), 1);
   }
 
-  /**
-   * Whether the caller, who has dropped one of `count` references, must free the frame.
-   */
+  /** Whether the caller, who has dropped one of `count` references, must free the frame. */
   protected isFreed(pfn: number, count: number): boolean {
-    if (count > 1) return false;
-    if (count <= 0) bug(`Cannot put frame ${pfn}: it is free already; put once for each get`);
-    const counts = this.sections.countsOf(pfn);
-    if (!counts.isOwned) return false;
-    if (atomicLoad(counts.words, counts.index(pfn) + PINS_AFTER_COUNT) > 0)
-      bug(`Cannot free frame ${pfn}: it is pinned; unpin before the last put`);
-    return true;
+    return count <= 1 && isFreed(this.sections.countsOf(pfn), pfn, count);
   }
 
   *#hasExplored(pfn: number, references: number): Task<boolean> {
@@ -364,4 +392,13 @@ export class FrameRefs {
   *#getNotZeroExplored(pfn: number, note: number): Task<boolean> {
     return this.#getNotZero(pfn, note);
   }
+}
+
+function isFreed(counts: FrameCounts, pfn: number, count: number): boolean {
+  if (count > 1) return false;
+  if (count <= 0) bug(`Cannot put frame ${pfn}: it is free already; put once for each get`);
+  if (!counts.isOwned) return false;
+  if (atomicLoad(counts.words, counts.index(pfn) + PINS_AFTER_COUNT) > 0)
+    bug(`Cannot free frame ${pfn}: it is pinned; unpin before the last put`);
+  return true;
 }

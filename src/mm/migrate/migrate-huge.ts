@@ -4,17 +4,14 @@
  * `migrate_vma_collect_huge_pmd` and `migrate_vma_insert_huge_pmd_page`.
  *
  *   V1  A huge page that lies in the range as a whole is isolated as one, under pageTableLock: all
- *   512
- *       entries become migration entries, and MID_HUGE stays. From then on the entries are the
+ *       512 entries become migration entries, and MID_HUGE stays. From then on the entries are the
  *       migration's. Nobody else changes them, but for a zap, which clears the bit first if it
  *       clears a part (then the migration ends page by page, as always).
  *   V2  A driver gets 512 frames in a row for it, if there are any, and copies once. If not, frames
- *   one
- *       by one. Before the pages end, the page is split, unless all of its pages move into frames
- *       in a row, or none moves: so at the end the entries are those of one huge page again.
+ *       one by one. Before the pages end, the page is split, unless all of its pages move into
+ *       frames in a row, or none moves: so at the end the entries are those of one huge page again.
  *   V3  While they end, one by one or all at once, a reader of the bit may read an entry that is in
- *   its
- *       new frame, and conclude the ones behind it, which are not yet. That is right a moment
+ *       its new frame, and conclude the ones behind it, which are not yet. That is right a moment
  *       early: the contents are there, and nobody uses the old frames.
  */
 
