@@ -75,11 +75,9 @@ import {
 import { AdvisedPages } from "./advised-pages.ts";
 import type { Gpu } from "./gpu.ts";
 import { ownerOf } from "../webgpu-record/private-memory.ts";
+import { PIECE_PAGES, piecesOf } from "./pieces.ts";
 import type { PrivatePages } from "./private-pages.ts";
 import { type WebGpuRecord, drainLog } from "../webgpu-record/record.ts";
-
-/** Pages that are copied in one section of the driver lock. */
-export const PIECE_PAGES = 64;
 
 /** From the first page of a piece to its end, at most. */
 const REACH_PAGES = 8192;
@@ -482,24 +480,4 @@ function holdFor(manner: Manner, isProtected: boolean): Hold {
     default:
       return bug(`Cannot hold a page: no such manner`);
   }
-}
-
-/**
- * Ascending pages in pieces of PIECE_PAGES pages at most, which lie within `reach` pages of
- * addresses; with reach 0, runs without gaps.
- */
-export function piecesOf(pages: readonly number[], reach: number): number[][] {
-  const pieces: number[][] = [];
-  let piece: number[] = [];
-  for (const page of pages) {
-    const first = piece[0] ?? page;
-    const isNear = reach === 0 ? page === first + piece.length : page - first < reach;
-    if (piece.length === PIECE_PAGES || (piece.length > 0 && !isNear)) {
-      pieces.push(piece);
-      piece = [];
-    }
-    piece.push(page);
-  }
-  if (piece.length > 0) pieces.push(piece);
-  return pieces;
 }

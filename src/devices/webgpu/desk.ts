@@ -23,6 +23,8 @@ export class Desk {
   readonly adapter: AdapterReport;
   readonly #session: Session;
   readonly #post: (message: WorkerMessage) => void;
+  /** Orders that are not answered yet; and those of them that are to end. */
+  readonly #unanswered = new Set<number>();
   readonly #aborted = new Set<number>();
   #isLeaving = false;
   #last: Promise<void> = Promise.resolve();
@@ -44,10 +46,12 @@ export class Desk {
 
   hear(message: OwnerMessage): void {
     if (message.kind === "abort") {
-      this.#aborted.add(message.id);
+      // One that comes late finds its order answered.
+      if (this.#unanswered.has(message.id)) this.#aborted.add(message.id);
       return;
     }
     const { id, order, machine } = message;
+    this.#unanswered.add(id);
     if (order.kind === "stop") this.#isLeaving = true;
     // At once: in the middle of whatever is under way.
     if (order.kind === "lose") this.#session.gpu.device.destroy();
@@ -64,6 +68,7 @@ export class Desk {
       failure = packFailure(error);
     }
     if (order.kind !== "leave") this.#session.publish();
+    this.#unanswered.delete(id);
     this.#aborted.delete(id);
     this.#post({ kind: "answer", id, value, failure });
   }
