@@ -208,6 +208,29 @@ test("shared memory and buffers are exact at the borders of a dispatch", { skip,
   }),
 );
 
+for (const quiet of [false, true]) {
+  test(
+    `${quiet ? "quiet: " : ""}a buffer is copied once, or for each dispatch`,
+    { skip, timeout },
+    async () => {
+      await using space = await AddressSpace.create({ ramBytes: 2 ** 22 });
+      await using device = await WebGpuDevice.create(space, { memoryBytes: 2 ** 20, quiet });
+      const buffer = new SharedArrayBuffer(PAGE);
+      const lent = await space.mmap(PAGE, { buffer });
+      const result = await space.mmap(PAGE);
+      const code = `
+@compute @workgroup_size(1) fn main() { store_u32(arg_ptr(1), load_u32(arg_ptr(0))); }`;
+      const kernel = device.kernel({ code, entryPoint: "main" });
+      for (const value of [1, 2]) {
+        new Uint32Array(buffer)[0] = value; // nobody is notified
+        await kernel.dispatch(1, { args: [lent, result] });
+      }
+      // What the program has promised is believed: the write was unseen.
+      assert.equal(space.u32.load(result), quiet ? 1 : 2);
+    },
+  );
+}
+
 test("a GPU that is lost is replaced, and loses nothing", { skip, timeout }, () =>
   withDevice(2 ** 20, async (device, space) => {
     const at = await space.mmap(PAGE);
