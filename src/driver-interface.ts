@@ -119,8 +119,8 @@ export {
   MIGRATE_PFN_SHIFT,
   MIGRATE_PFN_VALID,
   MIGRATE_PFN_WRITE,
-  type MovingPages,
 } from "./mm/migration.ts";
+export type { MovingPages } from "./mm/migration-record.ts";
 export {
   SELECT_DEVICE,
   SELECT_DEVICE_COHERENT,

@@ -175,17 +175,20 @@ export class Ram {
    * The first of `pages` contiguous frames, each with a count of 1, and if asked with a pin besides
    * (P1 of frames/frame-pins.ts). Returns 0 also when enough frames are free, but not in one
    * aligned block of the next power of two. With a `note` the words of the heap from there on note
-   * the frames (`FrameRefs.putLeft`), from a moment after they are taken.
+   * the frames (`FrameRefs.putLeft`), from a moment after they are taken. With a `runNote` that word
+   * is the number of the first from the change on that takes them: of a dead thread, `giveRun` gives
+   * them back.
    */
   *allocRun(
     pages: number,
     zeroed: boolean,
     isPinned: boolean = false,
     note: number = 0,
+    runNote: number = 0,
   ): Task<number> {
     if (!Number.isInteger(pages) || pages <= 0)
       bug(`Cannot allocate a run of ${pages} frames: ask for a whole number of at least 1`);
-    const startPfn = yield* this.allocator.takeRun(pages);
+    const startPfn = yield* this.allocator.takeRun(pages, runNote);
     if (startPfn === 0) return 0;
     if (note !== 0)
       for (let i = 0; i < pages; i++) this.memory.words[note + i] = notedFrame(startPfn + i);
@@ -199,6 +202,21 @@ export class Ram {
     const section = this.sections.of(startPfn);
     this.#handOut(section, startPfn, zeroed, pages, isPinned ? 1 : 0);
     return startPfn;
+  }
+
+  /**
+   * Gives back frames in a row whose first is noted at `runNote`, from a thread that has died
+   * before it used them: their counts may say anything.
+   */
+  *giveRun(pages: number, runNote: number): Task<void> {
+    const startPfn = this.memory.words[runNote]!;
+    const section = this.sections.of(startPfn);
+    const first = section.frameIndex(startPfn);
+    for (let i = 0; i < pages; i++) {
+      section.frames[first + i * FRAME_WORDS + FRAME_COUNT] = 0;
+      section.frames[first + i * FRAME_WORDS + FRAME_PINS] = 0;
+    }
+    yield* this.allocator.giveRun(startPfn, pages, runNote);
   }
 
   /**

@@ -14,7 +14,14 @@
 
 import type { Machine } from "../memory/machine.ts";
 import { List } from "../memory/layout/list.ts";
-import { type Struct, type StructView, embed, struct } from "../memory/layout/struct.ts";
+import {
+  type PlainField,
+  type Struct,
+  type StructView,
+  embed,
+  struct,
+} from "../memory/layout/struct.ts";
+import { undoField } from "../memory/layout/undo-field.ts";
 import { atomicLoad } from "../sync/atomics.ts";
 import { HmmError } from "../sync/errors.ts";
 import { Spinlock } from "../sync/primitives/spinlock.ts";
@@ -31,6 +38,9 @@ const DeviceSpaces: Struct<DeviceSpaces> = struct<DeviceSpaces>("deviceSpaces", 
   live: embed(List, "head of the spaces; guarded by deviceSpacesLock"),
 });
 
+/** Undone with the list, if a thread dies with deviceSpacesLock. */
+const IS_DEVICE_SPACE: PlainField = undoField(Mm, "isDeviceSpace");
+
 const spacesOf = (machine: Machine): Task<DeviceSpaces> =>
   machine.heap.singleton(DeviceSpaces, (view) => {
     view.lock.init();
@@ -39,12 +49,14 @@ const spacesOf = (machine: Machine): Task<DeviceSpaces> =>
 
 /** J1. Holding the mmap lock, and a user of the mm. False: no memory for the list. */
 export function* joinDeviceSpaces(machine: Machine, mm: Mm): Task<boolean> {
+  const { memory } = machine;
   const spaces = yield* madeSpaces(machine);
   if (spaces === undefined) return false;
   yield* spaces.lock.lock();
   if (mm.isDeviceSpace === 0) {
-    spaces.live.addTail(mm.deviceNode);
-    mm.isDeviceSpace = 1;
+    memory.undoLock = spaces.lock.at;
+    spaces.live.addTail(mm.deviceNode, spaces.lock.at);
+    IS_DEVICE_SPACE.store(memory, mm.at, 1);
   }
   yield* spaces.lock.unlock();
   return true;
@@ -62,10 +74,12 @@ function* madeSpaces(machine: Machine): Task<DeviceSpaces | undefined> {
 /** Exit, which is alone, after the entries were cleared. */
 export function* leaveDeviceSpaces(machine: Machine, mm: Mm): Task<void> {
   if (mm.isDeviceSpace === 0) return;
+  const { memory } = machine;
   const spaces = yield* spacesOf(machine);
   yield* spaces.lock.lock();
-  mm.deviceNode.del();
-  mm.isDeviceSpace = 0;
+  memory.undoLock = spaces.lock.at;
+  mm.deviceNode.del(spaces.lock.at);
+  IS_DEVICE_SPACE.store(memory, mm.at, 0);
   yield* spaces.lock.unlock();
 }
 

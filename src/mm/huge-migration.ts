@@ -23,6 +23,16 @@ interface HugeMoving {
   readonly old: Int32Array;
 }
 
+/** Words that are stored in the step in which all entries of a huge page are new; 0: none. */
+export interface HugeNotes {
+  /** Becomes the number of the page behind it. */
+  readonly next: number;
+  /** The same. */
+  readonly hugeEnd: number;
+}
+
+export const NO_NOTES: HugeNotes = { next: 0, hugeEnd: 0 };
+
 /** Whether page `i` of the migration is the first of a huge page that is isolated. */
 export function startsHuge({ machine, mm, startPage, old }: HugeMoving, i: number): boolean {
   const page = startPage + i;
@@ -40,13 +50,20 @@ export function* replaceHuge(
   { machine, mm, startPage, old }: HugeMoving,
   i: number,
   head: number,
+  { next, hugeEnd }: HugeNotes,
 ): Task<boolean> {
   const { memory } = machine;
+  const { words } = memory;
   yield* mm.pageTableLock.lock();
   const leaf = hugeLeafAt(memory, mm, startPage + i);
   const entry = makeNonPresent(KIND_MIGRATION, ptePfn(old[i]!));
-  const isOurs = leaf !== 0 && wordAt(memory.words, leaf) === entry;
-  if (isOurs) rewriteHuge(memory.words, leaf, head);
+  const isOurs = leaf !== 0 && wordAt(words, leaf) === entry;
+  if (isOurs) rewriteHuge(words, leaf, head);
+  // A thread that dies before these has the lock, and stops the machine.
+  if (isOurs && next !== 0) {
+    words[next] = i + HUGE_PAGES;
+    words[hugeEnd] = i + HUGE_PAGES;
+  }
   yield* mm.pageTableLock.unlock();
   return isOurs;
 }

@@ -22,17 +22,29 @@
  *       that drops its reference, or that makes it free. So each is put once.
  *   K3  The frames of up to BATCH_FEW entries are noted in the operation itself, those of more in a
  *       table of the kernel heap, if there is memory for it.
+ *   K4  Frames in a row for pages that have none (view/view-populate.ts) are one note, in the
+ *       change that takes them. When their counts are right RUN_USED says so. A page whose entry
+ *       names its frame has got it. Of the others the reference is put. A leaf that is not linked
+ *       yet counts for nothing.
+ *   K5  So are leaves that have been unlinked, and are free after the flush.
  */
 
+import { notedFrame } from "../memory/frames/frame-allocator.ts";
 import { Machine } from "../memory/machine.ts";
 import { awaitOperation, registerFinisher } from "../sync/death/recovery.ts";
 import type { SharedMemory } from "../sync/shared-memory.ts";
-import { DONE, type Task, doneNumber } from "../sync/tasks/task.ts";
+import { DONE, type Task, doneNumber, doneValue } from "../sync/tasks/task.ts";
 import { freeOperation } from "../sync/words/operations.ts";
-import { LEAF_WORDS, MID_WORDS, type TableNotes } from "../mmu/radix-table.ts";
+import {
+  LEAF_WORDS,
+  MID_WORDS,
+  type TableNotes,
+  freeLeftLeaves,
+  pteAt,
+} from "../mmu/radix-table.ts";
 import { splitHuge } from "./huge.ts";
 import { Mm } from "./mm-struct.ts";
-import { holdsFrame } from "./pte.ts";
+import { holdsFrame, isOfFrame } from "./pte.ts";
 
 /** Words of an operation, after its lock. */
 const MM = 1;
@@ -42,6 +54,14 @@ const TABLE = 4;
 const GIVEN = 5;
 /** A mid table that is not linked yet; TABLE names a leaf, then. */
 const MID_TABLE = 6;
+/** First of frames in a row that the pages are about to get (K4); 0: none. */
+const RUN = 7;
+/** 1: each of them has a reference for the entry of its page. */
+const RUN_USED = 8;
+/** How many pages of the run a finisher has seen to. */
+const RUN_NEXT = 9;
+/** 1: BATCH notes leaves, not frames (K5). */
+const LEAVES = 10;
 const BATCH = 16;
 /** Entries whose frames are noted in the operation (K3). */
 export const BATCH_FEW = 16;
@@ -103,6 +123,47 @@ export function putHand(machine: Machine, operation: number, count: number = 1):
   return putBatch(machine, operation, { start: handOf(operation), end: handOf(operation, count) });
 }
 
+/** The word that notes frames in a row for the operation's pages (K4), which is 0. */
+export function runOf(operation: number): number {
+  return operation + RUN;
+}
+
+/** The word that becomes 1 when each frame of the run has a reference for its page. */
+export function runUsedOf(operation: number): number {
+  return operation + RUN_USED;
+}
+
+/** Each page of the run has its frame, or its frame has been put. */
+export function endRun({ memory }: Mm, operation: number): void {
+  const { words } = memory;
+  words[operation + RUN] = 0;
+  words[operation + RUN_USED] = 0;
+  words[operation + RUN_NEXT] = 0;
+  words[operation] = 0;
+}
+
+/** Where up to `leaves` leaves are noted that the operation frees (K5), or some of them (K3). */
+export function openLeaves(machine: Machine, operation: number, leaves: number): Task<Batch> {
+  machine.memory.words[operation + LEAVES] = 1;
+  return leaves <= BATCH_FEW ? doneValue(fewOf(operation)) : openBatch(machine, operation);
+}
+
+/** Pairs with {@link openLeaves}. All leaves are free. */
+export function* closeLeaves(machine: Machine, operation: number): Task<void> {
+  yield* closeBatch(machine, operation);
+  machine.memory.words[operation + LEAVES] = 0;
+}
+
+/** Unpins the frames of a view, as many as the word `note` counts. Nothing is in hand before. */
+export function unpinInHand(
+  { ram }: Machine,
+  operation: number,
+  pfn: number,
+  note: number,
+): Task<void> {
+  return ram.refs.unpinNoted(pfn, note, handOf(operation), operation + GIVEN);
+}
+
 /** The pages are flushed, and their frames are put. */
 export function endInvalidation({ memory }: Mm, operation: number): void {
   memory.words[operation] = 0;
@@ -144,9 +205,15 @@ export function putBatch({ ram }: Machine, operation: number, { start, end }: Ba
  */
 function* finish(memory: SharedMemory, at: number): Task<boolean> {
   const machine = Machine.of(memory);
-  yield* finishPages(machine, at);
+  if (memory.words[at + RUN] === 0) yield* finishPages(machine, at);
+  else yield* finishRun(machine, at);
   const table = memory.words[at + TABLE]!;
   memory.ensure(table + LEAF_WORDS);
+  if (memory.words[at + LEAVES] !== 0) {
+    yield* freeLeftLeaves(machine, at + BATCH, at + BATCH + BATCH_FEW);
+    if (table !== 0) yield* freeLeftLeaves(machine, table, table + LEAF_WORDS);
+    memory.words[at + LEAVES] = 0;
+  }
   // One of the two is empty: who has a table of frames uses that alone.
   if (table !== 0) yield* putLeft(machine, at, table, table + LEAF_WORDS);
   yield* putLeft(machine, at, at + BATCH, at + BATCH + BATCH_FEW);
@@ -166,6 +233,46 @@ function* finishPages(machine: Machine, at: number): Task<void> {
   // Of a huge page all entries change alike: who died in between has changed some (U1 of huge.ts).
   yield* splitHuge(machine, mm, startPage);
   yield* mm.shootdown.flush(startPage, endPage);
+}
+
+function* finishRun(machine: Machine, at: number): Task<void> {
+  const { memory, ram } = machine;
+  const { words } = memory;
+  const leaf = words[at + TABLE]!;
+  memory.ensure(leaf + LEAF_WORDS);
+  if (leaf !== 0) memory.words.fill(0, leaf, leaf + LEAF_WORDS);
+  if (words[at + RUN_USED] === 0) {
+    yield* ram.giveRun((words[at + END_PAGE]! >>> 0) - (words[at + START_PAGE]! >>> 0), at + RUN);
+    return;
+  }
+  yield* putUnset(machine, at);
+  words[at + RUN] = 0;
+  words[at + RUN_USED] = 0;
+  words[at + RUN_NEXT] = 0;
+}
+
+/**
+ * Puts the references of the run's frames whose pages have not got them (K4). May be done again:
+ * what is noted is put first.
+ */
+export function* putUnset(machine: Machine, operation: number): Task<void> {
+  const { memory } = machine;
+  const mm = Mm.at(memory, memory.words[operation + MM]!);
+  const startPage = memory.words[operation + START_PAGE]! >>> 0;
+  const pages = (memory.words[operation + END_PAGE]! >>> 0) - startPage;
+  const first = memory.words[operation + RUN]!;
+  const { start, end } = fewOf(operation);
+  yield* putLeft(machine, operation, start, end);
+  for (let i = memory.words[operation + RUN_NEXT]!; i < pages;) {
+    let note = start;
+    for (; i < pages && note < end; i++) {
+      if (isOfFrame(pteAt(memory, mm.pgd, startPage + i), first + i)) continue;
+      const noted = notedFrame(first + i);
+      memory.words[note++] = noted;
+      memory.words[operation + RUN_NEXT] = i + 1; // in the same step
+    }
+    yield* putBatch(machine, operation, { start, end: note });
+  }
 }
 
 function putLeft({ memory, ram }: Machine, at: number, start: number, end: number): Task<void> {

@@ -34,8 +34,10 @@ import {
   BATCH_FEW,
   beginInvalidation,
   closeBatch,
+  closeLeaves,
   endInvalidation,
   fewOf,
+  openLeaves,
   openBatch,
   putBatch,
 } from "./invalidation.ts";
@@ -224,9 +226,12 @@ function* freeLeaves(
   mm: Mm,
   { startPage, endPage }: InvalidateRange,
 ): Task<void> {
-  beginHalfDone(mm);
-  yield* freeEmptyLeaves(machine, mm, startPage, endPage);
-  endHalfDone(mm);
+  const operation = yield* beginInvalidation(mm, startPage, endPage);
+  const leaves = Math.floor((endPage - startPage) / LEAF_WORDS);
+  const notes = yield* openLeaves(machine, operation, leaves);
+  yield* freeEmptyLeaves(machine, mm, startPage, endPage, notes);
+  yield* closeLeaves(machine, operation);
+  endInvalidation(mm, operation);
 }
 
 function hasWholeLeaf({ startPage, endPage }: InvalidateRange): boolean {

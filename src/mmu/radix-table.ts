@@ -42,7 +42,13 @@
  */
 
 import type { Machine } from "../memory/machine.ts";
-import { atomicCompareExchange, atomicStore, compareExchangeNoted } from "../sync/atomics.ts";
+import {
+  atomicCompareExchange,
+  atomicStore,
+  compareExchangeNoted,
+  exchangeNoted,
+  storeNoted,
+} from "../sync/atomics.ts";
 import type { SharedMemory } from "../sync/shared-memory.ts";
 import type { Shootdown } from "../sync/primitives/shootdown.ts";
 import { type Task, doneNumber } from "../sync/tasks/task.ts";
@@ -198,12 +204,17 @@ export function* leafAlloc(
 }
 
 /**
- * A leaf for the block of `page`, which has none, that nobody reaches before `linkLeaf`. 0 =
- * ENOMEM. Holding the lock for writing.
+ * A leaf for the block of `page`, which has none, that nobody reaches before `linkLeaf`. `notes`
+ * note it until then. 0 = ENOMEM. Holding the lock for writing.
  */
-export function* leafAside(machine: Machine, pgd: number, page: number): Task<number> {
-  if ((yield* midAlloc(machine, pgd, page)) === 0) return 0;
-  const leaf = yield* machine.heap.allocWords(LEAF_WORDS);
+export function* leafAside(
+  machine: Machine,
+  pgd: number,
+  page: number,
+  notes: TableNotes,
+): Task<number> {
+  if ((yield* midAlloc(machine, pgd, page, notes.mid)) === 0) return 0;
+  const leaf = yield* machine.heap.allocWords(LEAF_WORDS, notes.leaf);
   machine.memory.ensure(leaf + LEAF_WORDS);
   return leaf;
 }
@@ -214,8 +225,15 @@ export function* leafAside(machine: Machine, pgd: number, page: number): Task<nu
  *
  * @stepped page table
  */
-export function linkLeaf(memory: SharedMemory, pgd: number, page: number, leaf: number): void {
-  atomicStore(memory.words, midSlotOf(memory, pgd, page), leaf);
+export function linkLeaf(
+  memory: SharedMemory,
+  pgd: number,
+  page: number,
+  leaf: number,
+  notes: TableNotes,
+): void {
+  const { words } = memory;
+  storeNoted(words, midSlotOf(memory, pgd, page), leaf, words, notes.leaf);
 }
 
 /**
@@ -356,7 +374,8 @@ export interface FlushedTable {
  * Frees the leaves that lie wholly inside [startPage, endPage), whose entries have been cleared.
  * Holding the lock for writing. Without this, a program that maps and unmaps at ever new addresses
  * would fill the heap with empty tables. The flush after the entries were cleared is not enough for
- * this: see W3.
+ * this: see W3. Words [start, end) of `notes`, all of them 0, note the leaves that are unlinked and
+ * not free yet, in case that the thread dies.
  *
  * @stepped page table
  */
@@ -365,9 +384,12 @@ export function* freeEmptyLeaves(
   table: FlushedTable,
   startPage: number,
   endPage: number,
+  notes: { readonly start: number; readonly end: number } = NO_LEAF_NOTES,
 ): Task<void> {
   const { memory } = machine;
   memory.ensure(table.pgd + PGD_WORDS);
+  const isNoted = notes.start !== 0;
+  const most = isNoted ? notes.end - notes.start : LEAVES_PER_FLUSH;
   const unlinked: number[] = [];
   let unlinkedFrom = startPage;
   const first = Math.ceil(startPage / LEAF_WORDS) * LEAF_WORDS;
@@ -382,28 +404,35 @@ export function* freeEmptyLeaves(
     const leaf = leafIn(wordAt(memory.words, index));
     if (leaf !== 0) {
       if (unlinked.length === 0) unlinkedFrom = page;
-      atomicStore(memory.words, index, 0);
+      const { words } = memory;
+      if (isNoted) exchangeNoted(words, index, 0, words, notes.start + unlinked.length, 0, 0);
+      else atomicStore(words, index, 0);
       unlinked.push(leaf);
     }
     page += LEAF_WORDS;
-    if (unlinked.length === LEAVES_PER_FLUSH)
-      yield* freeUnlinked(machine, table, unlinked.splice(0), unlinkedFrom, page);
+    if (unlinked.length < most) continue;
+    yield* table.shootdown.flush(unlinkedFrom, page);
+    yield* freeUnlinked(machine, unlinked.splice(0), notes.start);
   }
-  if (unlinked.length > 0) yield* freeUnlinked(machine, table, unlinked, unlinkedFrom, endPage);
+  if (unlinked.length === 0) return;
+  yield* table.shootdown.flush(unlinkedFrom, endPage);
+  yield* freeUnlinked(machine, unlinked, notes.start);
 }
 
-/**
- * Frees `leaves` of [startPage, endPage), which are unlinked already, after the flush of W3.
- */
-function* freeUnlinked(
-  machine: Machine,
-  table: FlushedTable,
-  leaves: readonly number[],
-  startPage: number,
-  endPage: number,
-): Task<void> {
-  yield* table.shootdown.flush(startPage, endPage);
-  for (const leaf of leaves) yield* machine.heap.freeWords(leaf, LEAF_WORDS);
+const NO_LEAF_NOTES = { start: 0, end: 0 };
+
+/** Frees leaves after the flush of W3. The words from `note` on note them; 0: none does. */
+function* freeUnlinked({ heap }: Machine, leaves: readonly number[], note: number): Task<void> {
+  for (const [i, leaf] of leaves.entries())
+    yield* heap.freeWords(leaf, LEAF_WORDS, note === 0 ? 0 : note + i);
+}
+
+/** Goes on with `freeEmptyLeaves` of a dead thread, after the flush. */
+export function* freeLeftLeaves({ heap, memory }: Machine, start: number, end: number): Task<void> {
+  for (let note = start; note < end; note++) {
+    const leaf = leafIn(wordAt(memory.words, note));
+    if (leaf !== 0) yield* heap.freeWords(leaf, LEAF_WORDS, note);
+  }
 }
 
 /**

@@ -209,22 +209,23 @@ export function compareExchangeNoted(
   return before;
 }
 
-/** Adds 1, and stores `noted` at `notes[note]`. Returns the value from before. */
+/** Adds `by`, and stores `noted` at `notes[note]`. Returns the value from before. */
 export function incrementNoted(
   words: Int32Array,
   index: number,
   notes: Int32Array,
   note: number,
   noted: number,
+  by: number = 1,
 ): number {
-  const before = Atomics.add(words, index, 1);
+  const before = Atomics.add(words, index, by);
   notes[note] = noted;
   return before;
 }
 
 /**
- * Subtracts 1, and stores `last` at `notes[note]` if 0 is left, else 0. Returns the value from
- * before.
+ * Subtracts `times`, and stores `last` at `notes[note]` if 0 is left, else 0. Returns the value
+ * from before.
  */
 export function decrementNoted(
   words: Int32Array,
@@ -232,9 +233,10 @@ export function decrementNoted(
   notes: Int32Array,
   note: number,
   last: number,
+  times: number = 1,
 ): number {
-  const before = Atomics.sub(words, index, 1);
-  notes[note] = before === 1 ? last : 0;
+  const before = Atomics.sub(words, index, times);
+  notes[note] = before === times ? last : 0;
   return before;
 }
 

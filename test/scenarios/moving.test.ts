@@ -15,14 +15,14 @@ const smallest: Readonly<Record<string, Smallest>> = {
     sites: [],
     message: /^madvise has returned, and the page that was given up reads 7$/,
     preemptions: 2,
-    steps: 71,
+    steps: 69,
   },
   "moving/no-reference/before": {
     kind: "use-after-free",
     sites: ["end free deviceMemory", "touch read device memory"],
     message: /^touch uses device memory, which end freed$/,
     preemptions: 1,
-    steps: 82,
+    steps: 79,
   },
   "moving/counted-references/before": {
     kind: "assertion",
@@ -36,7 +36,7 @@ const smallest: Readonly<Record<string, Smallest>> = {
     sites: [],
     message: /^What the device stored is lost$/,
     preemptions: 1,
-    steps: 117,
+    steps: 120,
   },
   "moving/none-for-a-moment/before": {
     kind: "assertion",
@@ -50,7 +50,7 @@ const smallest: Readonly<Record<string, Smallest>> = {
     sites: ["other free frame", "one update frame lock"],
     message: /^one uses frame lock, which other freed$/,
     preemptions: 1,
-    steps: 82,
+    steps: 79,
   },
 };
 

@@ -3,11 +3,13 @@
 import type { Covered } from "./covered.ts";
 import { deathsOfDeviceThreads } from "./deaths/devices.ts";
 import { deathsInForks } from "./deaths/forks.ts";
+import { deathsInHugeMoves } from "./deaths/huge-moves.ts";
 import { deathsOfLeaving } from "./deaths/leaving.ts";
 import { orphans } from "./deaths/orphans.ts";
 import { deathsInInvalidations } from "./deaths/invalidations.ts";
 import { deathsOfOwners } from "./deaths/owners.ts";
 import { deathsOfReaders } from "./deaths/readers.ts";
+import { deathsWithTables } from "./deaths/tables.ts";
 import { deathsInToldInvalidations } from "./deaths/told.ts";
 import { deathsBesideWebGpu } from "./deaths/webgpu.ts";
 import { deathsOfWriters } from "./deaths/writers.ts";
@@ -202,6 +204,8 @@ export const covered: readonly Covered[] = [
   ...orphans,
   ...deathsOfLeaving,
   ...deathsInForks,
+  ...deathsWithTables,
+  ...deathsInHugeMoves,
   ...deathsOfDeviceThreads,
   ...deathsBesideWebGpu,
 ];

@@ -159,14 +159,26 @@ export class FrameAllocator {
     return isEnough;
   }
 
-  /** Takes `pages` contiguous free frames: the first, or 0. */
-  *takeRun(pages: number): Task<number> {
+  /**
+   * Takes `pages` contiguous free frames: the first, or 0. With a `note` that word of the heap is
+   * its number from the change on that takes them.
+   */
+  *takeRun(pages: number, note: number = 0): Task<number> {
     if (this.#isStocked() && this.shortage !== undefined && (yield* this.shortage.isOn())) return 0;
     yield* this.#lock.lock();
     let pfn = this.zones.take((buddy) => buddy.allocRun(pages));
     if (pfn === 0 && this.#collectRows()) pfn = this.zones.take((buddy) => buddy.allocRun(pages));
+    if (note !== 0 && pfn !== 0) this.#store(note, pfn);
     yield* this.#lock.unlock();
     return pfn;
+  }
+
+  /** Makes frames free that `takeRun` gave, and that nobody has used. `note` becomes 0 with it. */
+  *giveRun(pfn: number, pages: number, note: number): Task<void> {
+    yield* this.#lock.lock();
+    this.zones.give(pfn, pfn + pages);
+    this.#store(note, 0);
+    yield* this.#lock.unlock();
   }
 
   /**

@@ -20,6 +20,7 @@ import { doneBoolean } from "../../sync/tasks/task.ts";
 import type { Task } from "../../sync/tasks/task.ts";
 import { type FrameCounts, PINS_AFTER_COUNT } from "./frame-counts.ts";
 import { FrameRefs } from "./frame-refs.ts";
+import { changePins, pinNoted, unpinBack } from "./noted-pins.ts";
 import { ZERO_PFN } from "./ram-section.ts";
 
 /** References to frames, and pins. */
@@ -50,42 +51,55 @@ export class FramePins extends FrameRefs {
    * counts the frames as they are pinned, in case that the thread dies.
    */
   *pinRunIfExclusive(pfn: number, pages: number, note: number = 0): Task<boolean> {
-    const before = this.memory.words[note]!;
-    const pinned = this.#pinExclusive(this.sections.countsOf(pfn), pfn, pages, note);
+    const before = note === 0 ? 0 : this.memory.words[note]!;
+    const counts = this.sections.countsOf(pfn);
+    const pinned = this.#pinExclusive(counts, pfn, pages, note, before);
     if (pinned === pages) return true;
-    yield* this.unpinRun(pfn, pinned);
-    if (note !== 0) this.memory.words[note] = before;
+    if (note === 0) yield* this.unpinRun(pfn, pinned);
+    else unpinBack(this.memory, counts, pfn, pinned, note, before);
     return false;
   }
 
-  /** `pageUnpin` of the same. */
-  unpinRun(pfn: number, pages: number): Task<void> {
-    return this.#unpinRun(pfn, pages, 0);
+  /**
+   * `pinRun`, of frames that do not share a count. The word `note` of the heap counts them as they
+   * are pinned, after `before` others, as for `unpinNoted`, in case that the thread dies.
+   *
+   * @stepped frame pins
+   */
+  pinRunNoted(pfn: number, pages: number, note: number, before: number): void {
+    const counts = this.sections.countsOf(pfn);
+    for (let i = 0; i < pages; i++) pinNoted(this.memory, counts, pfn + i, note, before + i);
   }
 
   /**
-   * `unpinRun` of as many frames as the word `note` of the heap counts, from the last to the first.
-   * Each leaves the count before its pin goes: a thread that dies in between loses one frame, and
-   * none is unpinned twice.
+   * `unpinRun` of as many frames as the word `note` of the heap counts (noted-pins.ts), from the
+   * last to the first. The word `hand` notes one that is to become free, as of `putNoted`, `given`
+   * is the word for that. So whoever goes on for a dead thread unpins what is left.
    */
-  unpinNoted(pfn: number, note: number): Task<void> {
-    return this.#unpinRun(pfn, this.memory.words[note]!, note);
+  *unpinNoted(pfn: number, note: number, hand: number, given: number): Task<void> {
+    const { words } = this.memory;
+    const counts = this.sections.countsOf(pfn);
+    for (let left = words[note]!; left !== 0; left = words[note]!) {
+      const i = Math.abs(left) - 1;
+      if (left > 0 && changePins(this.memory, counts, pfn + i, -1, note, -left) <= 0)
+        bug(`Cannot unpin frame ${pfn + i}: it has no pins; unpin once for each pin`);
+      const count = this.dropNoted(pfn + i, hand);
+      words[note] = i; // no function is entered in between (H1 of sync/lockdep/held-locks.ts)
+      if (count <= 1 && this.isFreed(pfn + i, count)) yield* this.putLeft(hand, hand + 1, given);
+    }
   }
 
-  *#unpinRun(pfn: number, pages: number, note: number): Task<void> {
+  /** `pageUnpin` of the same. */
+  *unpinRun(pfn: number, pages: number): Task<void> {
     const { memory } = this;
     if (memory.mode === EXPLORED) {
-      for (let i = pages - 1; i >= 0; i--) {
-        if (note !== 0) memory.words[note] = i;
-        yield* this.pageUnpin(pfn + i);
-      }
+      for (let i = pages - 1; i >= 0; i--) yield* this.pageUnpin(pfn + i);
       return;
     }
     const counts = this.sections.countsOf(pfn);
     const { words } = counts;
     for (let i = pages - 1; i >= 0; i--) {
       const index = counts.index(pfn + i);
-      if (note !== 0) memory.words[note] = i;
       if (atomicSub(words, index + PINS_AFTER_COUNT, 1) <= 0)
         bug(`Cannot unpin frame ${pfn + i}: it has no pins; unpin once for each pin`);
       const count = atomicSub(words, index, 1);
@@ -188,7 +202,13 @@ export class FramePins extends FrameRefs {
   }
 
   /** How many frames from the first on were exclusive, and are pinned. @stepped frame pins */
-  #pinExclusive(counts: FrameCounts, pfn: number, pages: number, note: number): number {
+  #pinExclusive(
+    counts: FrameCounts,
+    pfn: number,
+    pages: number,
+    note: number,
+    before: number,
+  ): number {
     const { words } = counts;
     const noted = this.memory.words;
     for (let i = 0; i < pages; i++) {
@@ -196,10 +216,11 @@ export class FramePins extends FrameRefs {
       if (words[index] === 1) {
         storePairNoted(words, index, 2, 1, noted, note); // COUNT, PINS
       } else if (atomicLoad(words, index + PINS_AFTER_COUNT) > 0) {
-        // Who dies in here loses the frame.
-        atomicAdd(words, index, 1);
-        atomicAdd(words, index + PINS_AFTER_COUNT, 1);
-        if (note !== 0) noted[note]!++;
+        if (note !== 0) pinNoted(this.memory, counts, pfn + i, note, before + i);
+        else {
+          atomicAdd(words, index, 1);
+          atomicAdd(words, index + PINS_AFTER_COUNT, 1);
+        }
       } else {
         return i;
       }

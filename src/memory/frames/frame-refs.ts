@@ -64,13 +64,13 @@ export class FrameRefs {
   /**
    * As `pageGetNotZero`, for code that is not a task.
    */
-  pageGetNotZeroFast(pfn: number): boolean {
-    return this.#getNotZero(pfn, 0);
+  pageGetNotZeroFast(pfn: number, note: number = 0): boolean {
+    return this.#getNotZero(pfn, note);
   }
 
   /** The same for an explorer. */
-  *pageGetNotZeroFast$steps(pfn: number): Task<boolean> {
-    return yield* this.pageGetNotZero(pfn);
+  *pageGetNotZeroFast$steps(pfn: number, note: number = 0): Task<boolean> {
+    return yield* this.pageGetNotZero(pfn, note);
   }
 
   /** Drops a reference. The last one frees the frame (F1, F3). */
@@ -106,21 +106,22 @@ export class FrameRefs {
    * Puts the frames that words [start, end) of the heap note, and clears these words. A word is a
    * frame number from bit NOTED_PFN_SHIFT on; 0, and frame 0, are none. If the thread dies, each
    * word that is not 0 notes a reference, or a frame that has none any more and is not to be had
-   * yet: another thread goes on with `putLeft`. `given` is a word for this, which is 0.
+   * yet: another thread goes on with `putLeft`. `given` is a word for this, 0. `times`: so many
+   * references of each.
    */
-  putNoted(start: number, end: number, given: number): Task<void> {
-    return this.#putNoted(start, end, given, false);
+  putNoted(start: number, end: number, given: number, times: 1 | 2 = 1): Task<void> {
+    return this.#putNoted(start, end, given, times, false);
   }
 
   /** Goes on with `putNoted` of a dead thread. May be done again, if whoever did it died, too. */
-  *putLeft(start: number, end: number, given: number): Task<void> {
+  *putLeft(start: number, end: number, given: number, times: 1 | 2 = 1): Task<void> {
     const { words } = this.memory;
-    if (words[given] === 0) yield* this.#putNoted(start, end, given, true);
+    if (words[given] === 0) yield* this.#putNoted(start, end, given, times, true);
     words.fill(0, start, end);
     words[given] = 0;
   }
 
-  *#putNoted(start: number, end: number, given: number, isLeft: boolean): Task<void> {
+  *#putNoted(start: number, end: number, given: number, times: 1 | 2, isLeft: boolean): Task<void> {
     const { memory } = this;
     const freed: number[] = [];
     const notes: number[] = [];
@@ -129,7 +130,7 @@ export class FrameRefs {
       const pfn = memory.words[note]! >>> NOTED_PFN_SHIFT;
       if (pfn === ZERO_PFN) continue;
       const isDropped = isLeft && this.#isUnused(pfn);
-      if (!isDropped && !this.isFreed(pfn, this.#dropNoted(pfn, note))) continue;
+      if (!isDropped && !this.isFreed(pfn, this.dropNoted(pfn, note, times) - times + 1)) continue;
       if (this.sections.countsOf(pfn).device !== 0) {
         memory.words[note] = 0;
         if (memory.mode === REAL) ofDevices.push(pfn);
@@ -150,11 +151,11 @@ export class FrameRefs {
   }
 
   /** Returns the number from before. @stepped frame count */
-  #dropNoted(pfn: number, note: number): number {
+  protected dropNoted(pfn: number, note: number, times: 1 | 2 = 1): number {
     const counts = this.sections.countsOf(pfn);
     const { words } = this.memory;
     const last = counts.isOwned ? notedFrame(pfn) : 0;
-    return decrementNoted(counts.words, counts.index(pfn), words, note, last);
+    return decrementNoted(counts.words, counts.index(pfn), words, note, last, times);
   }
 
   *#freeNoted(pfn: number, note: number): Task<void> {
@@ -303,7 +304,7 @@ export class FrameRefs {
    * `allocFrameFast`: its place in the free list is still free. The word `note` notes it.
    */
   pagePutFast(pfn: number, note: number): void {
-    this.#dropNoted(pfn, note);
+    this.dropNoted(pfn, note);
     this.#poison(pfn);
     if (this.#allocator.give(pfn, note) !== DONE)
       bug(`frame ${pfn} does not fit into the free list that it came from`);

@@ -16,8 +16,8 @@
  *
  *   - A huge page is shared as one, if nothing of it is pinned.
  *
- * No other thread knows the child until this returns, so its lock is not taken, unless a source has
- * to know it.
+ * No other thread knows the child until this returns, unless a source does. Its lock is held all
+ * the same: so what is done to its vmas is undone if this thread dies (V4 of vma/vma-map.ts).
  */
 
 import { EVENT_PROTECTION_PAGE, invalidateRange } from "../../notifier/events.ts";
@@ -62,7 +62,7 @@ import { beginInvalidation, endInvalidation, handOf, tablesOf } from "../invalid
 import { HUGE_LINKED, HUGE_PAGES, clearHuge, linkHuge, rewriteHuge } from "../huge.ts";
 import { getSource, listSpace } from "../vma/vma-source.ts";
 import { insertVma } from "../vma/vma-map.ts";
-import { VM_BACKED, VM_SHARED, type Vma, kindAt, vmasIn } from "../vma/vma.ts";
+import { VM_SHARED, type Vma, kindAt, vmasIn } from "../vma/vma.ts";
 
 /**
  * A child address space with one user: its pointer; ENOMEM; EMFILE (the thread owns too much for it
@@ -105,21 +105,13 @@ function* copyInto(machine: Machine, parent: Mm, child: Mm): Task<Errno> {
 
 /**
  * A source that the child maps knows the child (B3 of vma/source.ts), and a write-back or a
- * truncation may come to it at once. So from there on its lock is held.
+ * truncation may come to it at once.
  */
 function* copyVmas(machine: Machine, parent: Mm, child: Mm): Task<Errno> {
-  const isKnown = hasBacked(machine, parent);
-  if (isKnown) yield* child.mmapLock.downWrite();
+  yield* child.mmapLock.downWrite();
   const result = yield* copyVmasLocked(machine, parent, child);
-  if (isKnown) yield* child.mmapLock.upWrite();
+  yield* child.mmapLock.upWrite();
   return result;
-}
-
-/** Whether something is mapped from a source with a backing store. Holding the mmap lock. */
-function hasBacked({ memory }: Machine, mm: Mm): boolean {
-  for (const { flags } of vmasIn(memory, mm, 0, TASK_SIZE_PAGES))
-    if ((flags & VM_BACKED) !== 0) return true;
-  return false;
 }
 
 function* copyVmasLocked(machine: Machine, parent: Mm, child: Mm): Task<Errno> {

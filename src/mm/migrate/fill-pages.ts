@@ -8,7 +8,8 @@
 
 import { startsHuge } from "../huge-migration.ts";
 import { HUGE_PAGES, splitHuge } from "../huge.ts";
-import { MIGRATE_PFN_MIGRATE, MIGRATE_PFN_SHIFT, type MovingPages } from "../migration.ts";
+import { MIGRATE_PFN_MIGRATE, MIGRATE_PFN_SHIFT } from "../migration.ts";
+import type { MovingPages } from "../migration-record.ts";
 import { ZERO_PFN } from "../pte.ts";
 import type { Task } from "../../sync/tasks/task.ts";
 

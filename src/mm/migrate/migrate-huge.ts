@@ -20,7 +20,7 @@ import { midEntryOf, wordAt } from "../../mmu/radix-table.ts";
 import type { Task } from "../../sync/tasks/task.ts";
 import { HUGE_PAGES, hugeLeafAt, isHugeAt, linkHuge, rewriteHuge, splitHuge } from "../huge.ts";
 import { startsHuge } from "../huge-migration.ts";
-import type { MovingPages } from "../migration.ts";
+import type { MovingPages } from "../migration-record.ts";
 import type { Mm } from "../mm-struct.ts";
 import { KIND_MIGRATION, ZERO_PFN, makeNonPresent, ptePfn } from "../pte.ts";
 import { mayBeHuge } from "../vma/huge-vma.ts";

@@ -15,7 +15,14 @@ import { EVENT_CLEAR, invalidateRange } from "../../notifier/events.ts";
 import { atomicStore } from "../../sync/atomics.ts";
 import { EBUSY, ENOMEM, type Errno } from "../../sync/errno.ts";
 import { DONE, type Task } from "../../sync/tasks/task.ts";
-import { BATCH_FEW, beginHand, endInvalidation, handOf, putHand } from "../invalidation.ts";
+import {
+  BATCH_FEW,
+  beginHand,
+  endInvalidation,
+  handOf,
+  putHand,
+  tablesOf,
+} from "../invalidation.ts";
 import type { Mm } from "../mm-struct.ts";
 import { PTE_ACCESSED, WRITTEN_RIGHTS, ZERO_PFN, holdsFrame, makePte, ptePfn } from "../pte.ts";
 import { CACHE_BUSY, cacheFrame, cacheMove } from "../vma/page-cache.ts";
@@ -62,7 +69,7 @@ function* moveToRun(machine: Machine, mm: Mm, range: PageRange, operation: numbe
   const { startPage, endPage } = range;
   const { ram } = machine;
   const note = endPage - startPage <= BATCH_FEW ? handOf(operation) : 0;
-  const pfn = yield* prepare(machine, mm, range, note);
+  const pfn = yield* prepare(machine, mm, range, operation, note);
   if (pfn < 0) return pfn;
   const run = { startPage, pfn, taken: new Uint8Array(endPage - startPage), note };
   let result: Errno = 0;
@@ -83,14 +90,20 @@ function take({ memory }: Machine, { taken, note }: Run, i: number): void {
 }
 
 /** First of the new frames, EBUSY or ENOMEM. */
-function* prepare(machine: Machine, mm: Mm, range: PageRange, note: number): Task<number> {
+function* prepare(
+  machine: Machine,
+  mm: Mm,
+  range: PageRange,
+  operation: number,
+  note: number,
+): Task<number> {
   const { startPage, endPage } = range;
   const { ram } = machine;
   // Before the range is walked, which may be the whole address space.
   if (endPage - startPage > ram.usage().totalPages) return ENOMEM;
   if (yield* hasPinned(machine, mm, range)) return EBUSY;
   for (let page = startPage; page < endPage; page += LEAF_WORDS - (page % LEAF_WORDS)) {
-    if ((yield* leafAlloc(machine, mm.pgd, page)) === 0) return ENOMEM;
+    if ((yield* leafAlloc(machine, mm.pgd, page, tablesOf(operation))) === 0) return ENOMEM;
   }
   const run = yield* ram.allocRun(endPage - startPage, true, false, note);
   return run === 0 ? ENOMEM : run;

@@ -66,7 +66,8 @@ import { atomicCompareExchange } from "../../sync/atomics.ts";
 import { EINVAL, ENOMEM, type Errno } from "../../sync/errno.ts";
 import type { Task } from "../../sync/tasks/task.ts";
 import { joinDeviceSpaces } from "../device-spaces.ts";
-import { beginHalfDone } from "../half-done.ts";
+import { beginHalfDone, endHalfDone } from "../half-done.ts";
+import { beginHand, endInvalidation, handOf, putHand, tablesOf } from "../invalidation.ts";
 import { type VmFault, countingFrame } from "../fault/vm-fault.ts";
 import { allocHuge } from "../fault/huge-fault.ts";
 import { HUGE_PAGES, hugePte, hugeStart, isHugeAt, splitHuge } from "../huge.ts";
@@ -75,13 +76,12 @@ import {
   MIGRATE_PFN_SHIFT,
   MIGRATE_PFN_VALID,
   MIGRATE_PFN_WRITE,
-  type MovingPages,
+  beginMigration,
   endMigration,
-  listMigration,
-  makeMigration,
   migrationEntry,
   settleMigration,
 } from "../migration.ts";
+import { type MovingPages, makeMigration } from "../migration-record.ts";
 import type { Mm } from "../mm-struct.ts";
 import {
   KIND_DEVICE_EXCLUSIVE,
@@ -181,9 +181,8 @@ export function* migrateVmaSetup(args: MigrateArguments): Task<Migration | Errno
   const { select, owner, isByOwner = owner !== NOBODY } = args;
   const whole = { machine, mm, vma, startPage, endPage };
   const migration: Migration = { ...whole, select, owner, isByOwner, src, dst, old, recordAt };
-  beginHalfDone(mm);
+  yield* beginMigration(migration);
   if ((vma.flags & VM_SHARED) === 0) yield* collect(migration);
-  yield* listMigration(migration);
   return migration;
 }
 
@@ -200,34 +199,39 @@ function* collect(migration: Migration): Task<void> {
   const range = isByDriver(migration)
     ? invalidateRange(mm, startPage, endPage, EVENT_MIGRATE, { owner })
     : invalidateRange(mm, startPage, endPage, EVENT_CLEAR);
+  const operation = yield* beginHand(mm);
   yield* mmuNotifierInvalidateRangeStart(machine, range);
   for (let page = startPage; page < endPage;) {
     const stop = Math.min(nextLeafPage(page), endPage);
     const isHuge = stop - page === HUGE_PAGES && (yield* collectHuge(migration, page));
-    const leaf = isHuge ? 0 : yield* leafAlloc(machine, mm.pgd, page);
+    const leaf = isHuge ? 0 : yield* leafAlloc(machine, mm.pgd, page, tablesOf(operation));
     if (leaf !== 0) {
       yield* splitHuge(machine, mm, page);
-      yield* collectLeaf(migration, leaf, page, stop);
+      yield* collectLeaf(migration, operation, leaf, page, stop);
     }
     page = stop;
   }
   // Also where nothing was: a coherent frame may come there (mmu/soft-tlb.ts, X6).
   yield* mm.shootdown.flush(startPage, endPage);
   yield* mmuNotifierInvalidateRangeEnd(machine, range);
+  endInvalidation(mm, operation);
 }
 
 /** A huge page as one (V1 of migrate-huge.ts). False: the pages are to be collected one by one. */
 function* collectHuge(migration: Migration, page: number): Task<boolean> {
   const { machine, mm, vma, src, old, select } = migration;
   if ((select & SELECT_SYSTEM) !== 0) yield* prepareHuge(machine, mm, vma, page);
+  beginHalfDone(mm);
   const head = yield* isolateHuge(migration, page, (pte) => mayMoveHuge(migration, pte));
-  if (head === HUGE_NONE || head === HUGE_STAYS) return head === HUGE_STAYS;
+  const isIsolated = head !== HUGE_NONE && head !== HUGE_STAYS;
   const i = page - migration.startPage;
-  for (let k = 0; k < HUGE_PAGES; k++) {
+  const pages = isIsolated ? HUGE_PAGES : 0;
+  for (let k = 0; k < pages; k++) {
     old[i + k] = hugePte(head, k);
     src[i + k] = sourceOf(vma, hugePte(head, k));
   }
-  return true;
+  endHalfDone(mm);
+  return isIsolated || head === HUGE_STAYS;
 }
 
 function mayMoveHuge(migration: Migration, pte: number): boolean {
@@ -245,43 +249,54 @@ function sourceOf(vma: Vma, pte: number): number {
 
 function* collectLeaf(
   migration: Migration,
+  operation: number,
   leaf: number,
   startPage: number,
   endPage: number,
 ): Task<void> {
   const { machine, select } = migration;
   const { ownEndPfn } = machine.ram;
-  const isolateAll = (): Task<void> => isolatePages(migration, leaf, startPage, endPage);
+  const isolateAll = (): Task<void> => isolatePages(migration, operation, leaf, startPage, endPage);
   // One read section for all pages: nothing in it waits.
   if ((select & SELECT_DEVICE) === 0) yield* isolateAll();
   else yield* countingFrame(machine, ownEndPfn, isolateAll);
 }
 
 /**
- * In a read section (F3 of fault/vm-fault.ts) if frames of a device may be among them.
- *
- * @stepped pte
+ * In a read section (F3 of fault/vm-fault.ts) if frames of a device may be among them. The
+ * reference of a page that is not isolated yet is in hand.
  */
 function* isolatePages(
   migration: Migration,
+  operation: number,
   leaf: number,
   startPage: number,
   endPage: number,
 ): Task<void> {
   const { machine, src, old, vma } = migration;
+  const { words } = machine.memory;
+  const hand = handOf(operation);
   for (let page = startPage; page < endPage; page++) {
     const index = pteIndex(leaf, page);
-    const pte = wordAt(machine.memory.words, index);
+    const pte = entryAt(words, index);
     if (!isOfSelectedKind(migration, pte)) continue;
-    const isolated = isolate(migration, index, pte);
+    const i = page - migration.startPage;
+    const source = sourceOf(vma, pte);
+    const isolated = isolate(migration, index, pte, hand);
     if (isolated === ISOLATED) {
-      const i = page - migration.startPage;
+      // Q4 of mm/migration.ts: no function is entered between these (H1 of held-locks.ts).
       old[i] = pte;
-      src[i] = sourceOf(vma, pte);
+      src[i] = source;
+      words[hand] = 0;
     } else if (isolated === HELD) {
-      yield* machine.ram.refs.pagePut(ptePfn(pte));
+      yield* putHand(machine, operation);
     }
   }
+}
+
+/** @stepped pte */
+function entryAt(words: Int32Array, index: number): number {
+  return wordAt(words, index);
 }
 
 function isOfSelectedKind(migration: Migration, pte: number): boolean {
@@ -307,11 +322,11 @@ const HELD = -1;
 /**
  * Makes the entry a migration entry, with a reference of its frame for the migration (Y3), unless
  * another thread has changed the entry, or the frame is pinned (Y4) or another owner's. Of frames
- * of RAM the pins come first, which need no reference.
+ * of RAM the pins come first, which need no reference. The word `hand` notes the reference.
  *
  * @stepped pte
  */
-function isolate(migration: Migration, index: number, pte: number): number {
+function isolate(migration: Migration, index: number, pte: number, hand: number): number {
   const { memory, ram } = migration.machine;
   const { refs } = ram;
   const pfn = ptePfn(pte);
@@ -319,7 +334,7 @@ function isolate(migration: Migration, index: number, pte: number): number {
   if (pfn !== ZERO_PFN) {
     // That the entry still names it: the count of a device's frame is there to be read.
     if (isOfDevice ? wordAt(memory.words, index) !== pte : refs.pagePinnedFast(pfn)) return STAYS;
-    if (!refs.pageGetNotZeroFast(pfn)) return STAYS;
+    if (!refs.pageGetNotZeroFast(pfn, hand)) return STAYS;
     if (wordAt(memory.words, index) !== pte) return HELD;
     if (isOfDevice && refs.pagePinnedFast(pfn)) return HELD;
   }

@@ -19,8 +19,9 @@
  *       (fault/track.ts): devices use the frame itself.
  *   W6  A thread that dies while it opens or closes a view leaves what its reaper closes: the view
  *       is a resource from the step that gets its user, `pinned` counts the frames that it has,
- *       and it is in `mm.holds` or not, for the list is undone with the mmap lock. Where frames
- *       come new, or move, and where a device is told, the machine stops (mm/half-done.ts).
+ *       and it is in `mm.holds` or not, for the list is undone with the mmap lock. New frames are
+ *       noted as a run (K4 of mm/invalidation.ts). Where shared pages move, and of a pin, the
+ *       machine stops (mm/half-done.ts).
  */
 
 import { EVENT_CLEAR, type InvalidateRange, invalidateRange } from "../../notifier/events.ts";
@@ -91,9 +92,9 @@ export const ViewHold: Struct<ViewHold> = struct<ViewHold>("viewHold", {
     "const",
     "of a read view in a debug build: what finds stray stores (view-watch.ts), or 0",
   ),
-  pinned: u32(
+  pinned: i32(
     "owner, or the reaper of a dead one",
-    "of a view: how many frames from `pfn` on (W6)",
+    "of a view: how many frames from `pfn` on; -n while frame n has one of its two counts (W6)",
   ),
 });
 

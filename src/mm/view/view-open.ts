@@ -23,6 +23,7 @@ import { clearHuge } from "../huge.ts";
 import { bringToRam } from "../migrate/bring-to-ram.ts";
 import { migrateToRun } from "../migrate/migrate-to-run.ts";
 import { beginHalfDone, endHalfDone } from "../half-done.ts";
+import { beginHand, endInvalidation, unpinInHand } from "../invalidation.ts";
 import { mmapWriteLock } from "../migration.ts";
 import { Mm } from "../mm-struct.ts";
 import { PTE_PRESENT, ZERO_PFN, isOfFrame, isWritten, ptePfn, withWrite } from "../pte.ts";
@@ -149,7 +150,7 @@ export function viewClose(machine: Machine, at: number): Task<void> {
 
 /** `slot`: of the view among this thread's resources. What is left to do is in the hold (W6). */
 function* closeHold(machine: Machine, at: number, slot: number): Task<void> {
-  const { memory, ram } = machine;
+  const { memory } = machine;
   const hold = ViewHold.at(memory, at);
   const mm = Mm.at(memory, hold.mm);
   yield* closeWatch(machine, hold);
@@ -160,7 +161,7 @@ function* closeHold(machine: Machine, at: number, slot: number): Task<void> {
     yield* mm.mmapLock.upWrite();
   }
   yield* markHoldDirty(machine, hold);
-  if (hold.kind === HOLD_VIEW) yield* ram.refs.unpinNoted(hold.pfn, at + ViewHold.offset.pinned);
+  if (hold.kind === HOLD_VIEW) yield* unpinView(machine, mm, hold);
   else yield* unpinEach(machine, framesOf(hold));
   const { cache } = hold;
   hold.cache = 0;
@@ -185,6 +186,12 @@ function splitView(memory: SharedMemory, slot: number, hold: number, mm: number)
     words[user] = MM_USER;
   }
   return freed;
+}
+
+function* unpinView(machine: Machine, mm: Mm, { at, pfn }: ViewHold): Task<void> {
+  const operation = yield* beginHand(mm);
+  yield* unpinInHand(machine, operation, pfn, at + ViewHold.offset.pinned);
+  endInvalidation(mm, operation);
 }
 
 /** W4 of view-hold.ts. */
@@ -269,9 +276,7 @@ function* pinForView(
     if (pfn !== NOT_PINNED) return pfn;
   }
   const fresh = yield* populateRow(machine, mm, hold);
-  if (fresh === NOT_PINNED) return yield* pinRow(machine, mm, hold);
-  notePins(mm, hold, fresh);
-  return fresh;
+  return fresh === NOT_PINNED ? yield* pinRow(machine, mm, hold) : fresh;
 }
 
 /** The frames from `pfn` on are pinned, if there are any. Ends what is half done until then. */
@@ -341,9 +346,8 @@ function* pinRow(machine: Machine, mm: Mm, hold: ViewHold): Task<number> {
   if (isShared) endHalfDone(mm);
   const pinned = pfn < 0 ? pfn : yield* pinInPlace(machine, mm, hold);
   if (pinned !== NOT_PINNED) return pinned;
-  beginHalfDone(mm);
-  yield* ram.refs.pinRun(pfn, endPage - startPage);
-  notePins(mm, hold, pfn);
+  hold.pfn = pfn;
+  ram.refs.pinRunNoted(pfn, endPage - startPage, hold.at + ViewHold.offset.pinned, 0);
   return pfn;
 }
 
@@ -352,7 +356,8 @@ function* pinRow(machine: Machine, mm: Mm, hold: ViewHold): Task<number> {
  * alone: the first of them, else NOT_PINNED. Holding the mmap lock for writing: entries stay, so
  * they hold the frames that are judged.
  */
-function* pinInPlace({ memory, ram }: Machine, mm: Mm, hold: ViewHold): Task<number> {
+function* pinInPlace(machine: Machine, mm: Mm, hold: ViewHold): Task<number> {
+  const { memory, ram } = machine;
   const { startPage, endPage } = hold;
   const range = { startPage, endPage };
   const note = hold.at + ViewHold.offset.pinned;
@@ -366,12 +371,9 @@ function* pinInPlace({ memory, ram }: Machine, mm: Mm, hold: ViewHold): Task<num
     const first = pfn + (part.startPage - startPage);
     const pages = part.endPage - part.startPage;
     if ((part.vma.flags & VM_SHARED) !== 0) {
-      beginHalfDone(mm);
-      yield* ram.refs.pinRun(first, pages);
-      hold.pinned += pages;
-      endHalfDone(mm);
+      ram.refs.pinRunNoted(first, pages, note, hold.pinned);
     } else if (!(yield* ram.refs.pinRunIfExclusive(first, pages, note))) {
-      yield* ram.refs.unpinNoted(pfn, note);
+      yield* unpinView(machine, mm, hold);
       return NOT_PINNED;
     }
   }

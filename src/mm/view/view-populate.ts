@@ -12,12 +12,12 @@
  *       once a view. A page by itself took 0.7 us.
  *   U3  A leaf that was not there gets its entries first, by plain stores, and is linked by an
  *       atomic one after. So whoever walks to an entry finds the frame ready. An atomic store of
- *       each entry took 8 ns of a page's 44.
+ *       each entry took 8 ns of a page's 44. Frames come first: if there is no memory for a table,
+ *       what was set is taken back.
  */
 
 import type { Machine } from "../../memory/machine.ts";
 import {
-  LEAF_WORDS,
   leafAside,
   leafOf,
   linkLeaf,
@@ -25,87 +25,113 @@ import {
   pteIndex,
   wordAt,
 } from "../../mmu/radix-table.ts";
+import { EVENT_CLEAR, invalidateRange } from "../../notifier/events.ts";
 import { atomicStore } from "../../sync/atomics.ts";
 import { ENOMEM } from "../../sync/errno.ts";
 import type { SharedMemory } from "../../sync/shared-memory.ts";
 import type { Task } from "../../sync/tasks/task.ts";
-import { beginHalfDone } from "../half-done.ts";
 import { HUGE_PAGES, clearHuge, mergeHuge } from "../huge.ts";
-import type { Mm } from "../mm-struct.ts";
-import { PTE_ACCESSED, WRITTEN_RIGHTS, makePte } from "../pte.ts";
-import { wantsHuge } from "../vma/huge-vma.ts";
 import {
-  type PageRange,
-  VM_BACKED,
-  VM_BUFFER,
-  VM_SHARED,
-  VM_WRITE,
-  type VmaPart,
-  partsIn,
-} from "../vma/vma.ts";
+  beginInvalidation,
+  endRun,
+  putUnset,
+  runOf,
+  runUsedOf,
+  tablesOf,
+  unpinInHand,
+} from "../invalidation.ts";
+import type { Mm } from "../mm-struct.ts";
+import { PFN_SHIFT, PTE_ACCESSED, WRITTEN_RIGHTS, makePte } from "../pte.ts";
+import { wantsHuge } from "../vma/huge-vma.ts";
+import { VM_BACKED, VM_BUFFER, VM_SHARED, VM_WRITE, type VmaPart, partsIn } from "../vma/vma.ts";
+import { zapRange } from "../zap.ts";
 import { NOT_PINNED } from "./view-backed.ts";
+import { ViewHold } from "./view-hold.ts";
+
+const { pfn: PFN, pinned: PINNED } = ViewHold.offset;
 
 /** Mappings whose pages may have a frame without an entry. */
 const HAS_SOURCE: number = VM_SHARED | VM_BACKED | VM_BUFFER;
 
+/** Where it is noted which frames a view has pinned (view-hold.ts). */
+type Hold = Pick<ViewHold, "at" | "startPage" | "endPage">;
+
 /**
- * First of the range's new frames, in a row, pinned and zeroed; NOT_PINNED where somebody has
- * touched a page; or ENOMEM. Holding the mmap lock for writing (U1), over a range that is mapped
- * throughout. But for NOT_PINNED, nobody else can finish what this does (mm/half-done.ts): the
- * caller ends that when it has noted the frames.
+ * First of the range's new frames, in a row, zeroed, and pinned as the hold says from then on;
+ * NOT_PINNED where somebody has touched a page; or ENOMEM. Holding the mmap lock for writing (U1),
+ * over a range that is mapped throughout. If the thread dies, pages that have no entry yet get none
+ * (K4 of mm/invalidation.ts), and the pins are the hold's.
  */
-export function* populateRow(machine: Machine, mm: Mm, range: PageRange): Task<number> {
-  const { startPage, endPage } = range;
+export function* populateRow(machine: Machine, mm: Mm, hold: Hold): Task<number> {
+  const { startPage, endPage } = hold;
   const { memory, ram } = machine;
-  for (const { vma } of partsIn(memory, mm, range))
+  const pages = endPage - startPage;
+  for (const { vma } of partsIn(memory, mm, hold))
     if ((vma.flags & HAS_SOURCE) !== 0) return NOT_PINNED;
   if (!isUntouched(memory, mm.pgd, startPage, endPage)) return NOT_PINNED;
-  beginHalfDone(mm);
   // Before a table is made for each 2 MiB, of what may be the whole address space.
-  if (endPage - startPage > ram.usage().totalPages) return ENOMEM;
-  const leaves = yield* makeLeaves(machine, mm, range);
-  const pfn = leaves === undefined ? 0 : yield* ram.allocRun(endPage - startPage, true, true);
-  if (leaves === undefined || pfn === 0) {
-    if (leaves !== undefined) yield* freeLeaves(machine, leaves);
-    return ENOMEM;
-  }
-  for (const part of partsIn(memory, mm, range)) {
-    const rights = (part.vma.flags & VM_WRITE) === 0 ? PTE_ACCESSED : WRITTEN_RIGHTS;
-    setEntries(memory, mm.pgd, part, pfn + (part.startPage - startPage), rights, leaves);
-  }
-  for (const [page, leaf] of leaves) linkLeaf(memory, mm.pgd, page, leaf);
-  for (const part of partsIn(memory, mm, range)) mergeInPart(memory, mm, part);
-  return pfn;
+  if (pages > ram.usage().totalPages) return ENOMEM;
+  const operation = yield* beginInvalidation(mm, startPage, endPage);
+  const pfn = yield* ram.allocRun(pages, true, true, 0, runOf(operation));
+  if (pfn !== 0) noteRun(memory, hold, pfn, operation);
+  const isDone = pfn !== 0 && (yield* setPages(machine, mm, hold, pfn, operation));
+  if (isDone) for (const part of partsIn(memory, mm, hold)) mergeInPart(memory, mm, part);
+  else if (pfn !== 0) yield* takeBack(machine, mm, hold, pfn, operation);
+  endRun(mm, operation);
+  return isDone ? pfn : ENOMEM;
 }
 
-/** By the first page of its block: a leaf that is not linked (U3). */
-type LeavesAside = Map<number, number>;
+/**
+ * The pins are the hold's, and a reference of each frame is for its page. No function is entered.
+ */
+function noteRun({ words }: SharedMemory, hold: Hold, pfn: number, operation: number): void {
+  const { at, startPage, endPage } = hold;
+  const used = runUsedOf(operation);
+  words[at + PFN] = pfn;
+  words[at + PINNED] = endPage - startPage;
+  words[used] = 1;
+}
 
-/** Leaves for the blocks of the range that have none; undefined: no memory. */
-function* makeLeaves(
+/** False: there is no memory for a table. Some pages have their frames then. */
+function* setPages(
   machine: Machine,
   mm: Mm,
-  { startPage, endPage }: PageRange,
-): Task<LeavesAside | undefined> {
+  { startPage, endPage }: Hold,
+  pfn: number,
+  operation: number,
+): Task<boolean> {
   const { memory } = machine;
-  const leaves: LeavesAside = new Map();
-  for (let page = startPage; page < endPage; page = nextLeafPage(page)) {
-    if (leafOf(memory, mm.pgd, page) !== 0) {
-      clearHuge(memory, mm, page); // an empty one
-      continue;
+  const notes = tablesOf(operation);
+  for (let page = startPage, end = 0; page < endPage; page = end) {
+    end = Math.min(nextLeafPage(page), endPage);
+    const linked = leafOf(memory, mm.pgd, page);
+    if (linked !== 0) clearHuge(memory, mm, page); // an empty one
+    const leaf = linked !== 0 ? linked : yield* leafAside(machine, mm.pgd, page, notes);
+    if (leaf === 0) return false;
+    for (const part of partsIn(memory, mm, { startPage: page, endPage: end })) {
+      const rights = (part.vma.flags & VM_WRITE) === 0 ? PTE_ACCESSED : WRITTEN_RIGHTS;
+      const index = pteIndex(leaf, part.startPage);
+      const first = makePte(pfn + (part.startPage - startPage), rights);
+      const count = part.endPage - part.startPage;
+      if (linked === 0) fillAside(memory.words, index, first, count);
+      else setEntries(memory.words, index, first, count);
     }
-    const leaf = yield* leafAside(machine, mm.pgd, page);
-    if (leaf === 0) {
-      yield* freeLeaves(machine, leaves);
-      return undefined;
-    }
-    leaves.set(nextLeafPage(page) - LEAF_WORDS, leaf);
+    if (linked === 0) linkLeaf(memory, mm.pgd, page, leaf, notes);
   }
-  return leaves;
+  return true;
 }
 
-function* freeLeaves({ heap }: Machine, leaves: LeavesAside): Task<void> {
-  for (const leaf of leaves.values()) yield* heap.freeWords(leaf, LEAF_WORDS);
+/** Gives back what some pages have got. */
+function* takeBack(
+  machine: Machine,
+  mm: Mm,
+  { at, startPage, endPage }: Hold,
+  pfn: number,
+  operation: number,
+): Task<void> {
+  yield* putUnset(machine, operation);
+  yield* zapRange(machine, mm, invalidateRange(mm, startPage, endPage, EVENT_CLEAR));
+  yield* unpinInHand(machine, operation, pfn, at + PINNED);
 }
 
 /** Huge pages, where the mapping has them, and the frames begin at the right place. */
@@ -140,29 +166,15 @@ function isUntouched(
 }
 
 /**
- * Gives the pages of the range the frames from `pfn` on. Each has a leaf, aside or linked.
+ * Stores `count` entries of frames in a row, whose first is `pte`.
  *
  * @stepped pte
  */
-function setEntries(
-  memory: SharedMemory,
-  pgd: number,
-  { startPage, endPage }: PageRange,
-  pfn: number,
-  rights: number,
-  leaves: LeavesAside,
-): void {
-  const { words } = memory;
-  for (let page = startPage; page < endPage;) {
-    const end = Math.min(nextLeafPage(page), endPage);
-    const aside = leaves.get(nextLeafPage(page) - LEAF_WORDS);
-    const index = pteIndex(aside ?? leafOf(memory, pgd, page), page);
-    const firstPfn = pfn + (page - startPage);
-    for (let i = 0; i < end - page; i++) {
-      const pte = makePte(firstPfn + i, rights);
-      if (aside === undefined) atomicStore(words, index + i, pte);
-      else words[index + i] = pte;
-    }
-    page = end;
-  }
+function setEntries(words: Int32Array, index: number, pte: number, count: number): void {
+  for (let i = 0; i < count; i++) atomicStore(words, index + i, pte + (i << PFN_SHIFT));
+}
+
+/** The same in a leaf that nobody knows yet (U3). */
+function fillAside(words: Int32Array, index: number, pte: number, count: number): void {
+  for (let i = 0; i < count; i++) words[index + i] = pte + (i << PFN_SHIFT);
 }

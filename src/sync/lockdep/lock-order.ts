@@ -52,6 +52,7 @@ export const LOCK_ORDER: string = `
   order slabLock < heapLock
 
   undo mmapLock, slabLock, heapLock, ramLock, spacesLock, rangesLock
+  undo migrationsLock, deviceSpacesLock
 `;
 
 /** A declared lock class. */

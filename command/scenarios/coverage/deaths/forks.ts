@@ -15,6 +15,7 @@ import { Mm } from "../../../../src/mm/mm-struct.ts";
 import { MM_USER, mmput } from "../../../../src/mm/lifetime/mm.ts";
 import { MAP_FIXED_NOREPLACE, doMmap } from "../../../../src/mm/calls/mmap.ts";
 import { viewClose, viewOpen } from "../../../../src/mm/view/view-open.ts";
+import { allocVma, freeVma, spareOf } from "../../../../src/mm/vma/vma-link.ts";
 import { VM_READ, VM_WRITE } from "../../../../src/mm/vma/vma.ts";
 import { leafOf, pteIndex } from "../../../../src/mmu/radix-table.ts";
 import { PAGE_BYTES, PTE_PRESENT, PTE_WRITE, holdsFrame, ptePfn } from "../../../../src/mm/pte.ts";
@@ -100,6 +101,17 @@ function checkNothingLeft(_world: World, harness: HmmHarness): void {
   assert(usedPages === 1, `${usedPages} frames are in use, and 1 is mapped`);
   const spaces = live(harness, "mm");
   assert(spaces === 1, `${spaces} spaces are alive, and 1 is known`);
+  const vmas = live(harness, "vma");
+  assert(vmas === mm.vmaCount, `${vmas} vmas are alive, and ${mm.vmaCount} are known`);
+}
+
+/** Has a vma that is no resource of the thread, as one that is linked without the child's lock. */
+function* forkWithSpare(world: World, harness: HmmHarness): Task<void> {
+  const { machine } = harness;
+  const spare = spareOf(machine, yield* allocVma(machine));
+  removeResource(machine.memory, spare.slot);
+  yield* forkListedAndDrop(world, harness);
+  yield* freeVma(machine, { at: spare.at, slot: -1 });
 }
 
 function listed(name: string, summary: string, body: Body, isTwin: boolean): AnyScenario {
@@ -127,6 +139,7 @@ const forkIsListed: Covered = {
   ),
   twins: [
     listed("fork-listed/forgotten", "The child is taken off the list first.", forkAndForget, true),
+    listed("fork-listed/spare", "A vma is noted nowhere.", forkWithSpare, true),
   ],
   runs: {
     fork: ["mm/lifetime/fork.forkListed", "mm/lifetime/mm.mmExit", "sync/death/reaper.reapTask"],

@@ -110,7 +110,7 @@ function mapExplicit(harness: HmmHarness): void {
   if (answer !== addressOf(0)) bug(`the mapping answered ${answer}`);
 }
 
-function setUp(harness: HmmHarness, state: State): HugeWorld {
+export function setUp(harness: HmmHarness, state: State): HugeWorld {
   const { machine, mm } = harness;
   const isExplicit = state === "explicit" || state === "explicit-forked";
   const referencesBefore = machine.ram.refs.total().references;
@@ -136,7 +136,7 @@ function setUp(harness: HmmHarness, state: State): HugeWorld {
 }
 
 /** U1 and U4 of mm/huge.ts, and that each frame is counted as often as it is named. */
-function requireWhole(world: HugeWorld, harness: HmmHarness, heldByDead: number): void {
+export function requireWhole(world: HugeWorld, harness: HmmHarness, heldByDead: number = 0): void {
   const { machine, mm } = harness;
   const { memory, ram } = machine;
   let named = 0;

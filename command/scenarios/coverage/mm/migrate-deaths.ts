@@ -1,14 +1,14 @@
 /**
- * @module A thread that dies at any point of a migration (mm/migration.ts). If it dies in the
- * invalidation, the machine stops. Else whoever needs the page, or changes the mapping, ends the
- * migration: the page is in one place, whole, and nobody waits for ever.
+ * @module A thread that dies at any point of a migration (mm/migration.ts). Whoever needs the page,
+ * or changes the mapping, ends the migration: the page is in one place, whole, nothing of RAM is
+ * lost, and nobody waits for ever.
  */
 
 import type { HmmHarness } from "../../../../src/checker/harness/hmm-harness.ts";
+import { MigrationRecord } from "../../../../src/mm/migration-record.ts";
 import { emptyDeviceMemory } from "../../../../src/mm/migrate/device-evict.ts";
 import { ptePfn, withoutWrite } from "../../../../src/mm/pte.ts";
 import { bug } from "../../../../src/sync/errors.ts";
-import { WOKEN } from "../../../../src/sync/tasks/task.ts";
 import type { Covered } from "../covered.ts";
 import type { HarnessTwin } from "../on-harness.ts";
 import {
@@ -85,29 +85,30 @@ function requireFrames(world: MigrationWorld, harness: HmmHarness, onDevice: num
   if (!world.hasEnded && isOnDevice(harness) && usedPages === 0) bug("A used frame is free");
 }
 
-/** `toDevice`, which says when its entries are in place and their old frames may not be put yet. */
-const toDeviceNoted: Body = function* (world, harness) {
-  const task = toDevice(world, harness);
-  let wake = WOKEN;
-  for (;;) {
-    const result = task.next(wake);
-    if (result.done === true) break;
-    if (isOnDevice(harness)) world.isPutting = true;
-    wake = yield result.value;
-  }
-  world.isPutting = false;
+/** `toDevice`, with a reference of the page's frame that nobody knows of. */
+const toDeviceUnnoted: Body = function* (world, harness) {
+  const { refs } = harness.machine.ram;
+  const pfn = ptePfn(harness.entryOf(PAGE));
+  const isHeld = pfn !== 0 && (yield* refs.pageGetNotZero(pfn));
+  yield* toDevice(world, harness);
+  if (isHeld) yield* refs.pagePut(pfn);
 };
 
-/**
- * No frame of RAM is used whose entry is gone: the migration's reference is put (Y3). Of a thread
- * that died after it had replaced the entry, that and the entry's may be lost (Q4 of
- * mm/migration.ts).
- */
-function requireRam(world: MigrationWorld, { machine }: HmmHarness): void {
-  const { framesBefore, memory, isPutting } = world;
+/** `toDevice`, with a record that is no resource of the thread. */
+const toDeviceUnowned: Body = function* (world, harness) {
+  const { heap } = harness.machine;
+  const at = yield* heap.alloc(MigrationRecord);
+  yield* toDevice(world, harness);
+  yield* heap.free(MigrationRecord, at);
+};
+
+/** No frame of RAM is used whose entry is gone (Q4 of mm/migration.ts), and no record is left. */
+function requireRam({ framesBefore, memory }: MigrationWorld, { machine }: HmmHarness): void {
   const { references } = machine.ram.refs.total();
   const left = references - memory.usedPages - (framesBefore - 1);
-  if (left > (isPutting ? 2 : 0)) bug("The old frame is used, and nobody has it");
+  if (left > 0) bug("The old frame is used, and nobody has it");
+  if (machine.heap.accounting().some(({ name }) => name === MigrationRecord.name))
+    bug("A migration's record is left");
 }
 
 export const deathsOfMigrations: readonly Covered[] = [
@@ -134,8 +135,21 @@ export const deathsOfMigrations: readonly Covered[] = [
       requireFrames(world, harness, 0);
       requireRam(world, harness);
     },
-    [unlisted("assertion")],
-    toDeviceNoted,
+    [
+      unlisted("assertion"),
+      [
+        "unnoted",
+        "A reference of the old frame is noted nowhere.",
+        "assertion",
+        { migrate: toDeviceUnnoted },
+      ],
+      [
+        "unowned",
+        "The record is no resource of the thread.",
+        "assertion",
+        { migrate: toDeviceUnowned },
+      ],
+    ],
   ),
   dying(
     "mremap",

@@ -79,8 +79,6 @@ export interface MigrationWorld {
   framesBefore: number;
   /** Users of the space then. */
   usersBefore: number;
-  /** The thread that moves the page has replaced its entry, and has not returned. */
-  isPutting: boolean;
 }
 
 export type Body = (world: MigrationWorld, harness: HmmHarness) => Task<unknown>;
@@ -108,7 +106,6 @@ export function makeWorld(
     added: 0,
     framesBefore: 0,
     usersBefore: 0,
-    isPutting: false,
   };
   harness.run(new HarnessCpu(harness).store(ADDRESS, BEFORE));
   // There and back: what is made once per machine is made here.
@@ -126,7 +123,6 @@ export function forgetRun(world: MigrationWorld): void {
   world.child = 0;
   world.hasEnded = false;
   world.added = 0;
-  world.isPutting = false;
 }
 
 interface Parts {
@@ -146,7 +142,10 @@ interface Parts {
   readonly check: (world: MigrationWorld, harness: HmmHarness) => void;
   readonly twins: readonly HarnessTwin<MigrationWorld>[];
   readonly balanced?: boolean;
-  /** The task that may die, with `deaths` of `exploration`. What it had in hand may be lost. */
+  /**
+   * The task that may die, with `deaths` of `exploration`. Of a device's frames what the task had
+   * in hand may be lost.
+   */
   readonly killable?: string;
 }
 

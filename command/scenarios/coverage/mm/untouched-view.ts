@@ -8,6 +8,7 @@ import { HARNESS_PAGE, harnessScenario } from "../../../../src/checker/harness/h
 import type { HmmHarness } from "../../../../src/checker/harness/hmm-harness.ts";
 import type { AnyScenario } from "../../../../src/checker/scenario.ts";
 import { cpuFault } from "../../../../src/mm/fault/cpu-fault.ts";
+import { ViewHold } from "../../../../src/mm/view/view-hold.ts";
 import { viewClose, viewOpen } from "../../../../src/mm/view/view-open.ts";
 import { populateRow } from "../../../../src/mm/view/view-populate.ts";
 import { LEAF_WORDS } from "../../../../src/mmu/radix-table.ts";
@@ -34,9 +35,11 @@ function* open({ page }: World, { machine, mm }: HmmHarness): Task<void> {
 
 /** U1 of mm/view/view-populate.ts broken: a fault may come between the look and the store. */
 function* openForReading({ page }: World, { machine, mm }: HmmHarness): Task<void> {
+  const at = yield* machine.heap.alloc(ViewHold);
   yield* mm.mmapLock.downRead();
-  const pfn = yield* populateRow(machine, mm, { startPage: page, endPage: page + 1 });
+  const pfn = yield* populateRow(machine, mm, { at, startPage: page, endPage: page + 1 });
   yield* mm.mmapLock.upRead();
+  yield* machine.heap.free(ViewHold, at);
   if (pfn > 0) yield* machine.ram.refs.unpinRun(pfn, 1);
 }
 

@@ -53,10 +53,11 @@ export function* incrementNoted(
   notes: Int32Array,
   note: number,
   noted: number,
+  by: number = 1,
 ): Task<number> {
   const wait = offered("update", label, words, index);
   if (wait !== undefined) yield wait;
-  return nativeIncrementNoted(words, index, notes, note, noted);
+  return nativeIncrementNoted(words, index, notes, note, noted, by);
 }
 
 export function* decrementNoted(
@@ -66,10 +67,11 @@ export function* decrementNoted(
   notes: Int32Array,
   note: number,
   last: number,
+  times: number = 1,
 ): Task<number> {
   const wait = offered("update", label, words, index);
   if (wait !== undefined) yield wait;
-  return nativeDecrementNoted(words, index, notes, note, last);
+  return nativeDecrementNoted(words, index, notes, note, last, times);
 }
 
 export function* storePairNoted(
