@@ -175,9 +175,9 @@ export class Ram {
    * The first of `pages` contiguous frames, each with a count of 1, and if asked with a pin besides
    * (P1 of frames/frame-pins.ts). Returns 0 also when enough frames are free, but not in one
    * aligned block of the next power of two. With a `note` the words of the heap from there on note
-   * the frames (`FrameRefs.putLeft`), from a moment after they are taken. With a `runNote` that word
-   * is the number of the first from the change on that takes them: of a dead thread, `giveRun` gives
-   * them back.
+   * the frames (`FrameRefs.putLeft`), from a moment after they are taken. With a `runNote` that
+   * word is the number of the first from the change on that takes them: of a dead thread, `giveRun`
+   * gives them back.
    */
   *allocRun(
     pages: number,

@@ -8,6 +8,7 @@ import { DeviceMemory, setDevicePageHint } from "../memory/frames/device-frames.
 import type { Machine } from "../memory/machine.ts";
 import { wordAt } from "../mmu/radix-table.ts";
 import type { Task } from "../sync/tasks/task.ts";
+import { beginHalfDone, endHalfDone } from "./half-done.ts";
 import { HUGE_PAGES, hugeLeafAt, isHugeAt, rewriteHuge } from "./huge.ts";
 import type { Mm } from "./mm-struct.ts";
 import { KIND_MIGRATION, makeNonPresent, ptePfn } from "./pte.ts";
@@ -58,12 +59,13 @@ export function* replaceHuge(
   const leaf = hugeLeafAt(memory, mm, startPage + i);
   const entry = makeNonPresent(KIND_MIGRATION, ptePfn(old[i]!));
   const isOurs = leaf !== 0 && wordAt(words, leaf) === entry;
+  beginHalfDone(mm);
   if (isOurs) rewriteHuge(words, leaf, head);
-  // A thread that dies before these has the lock, and stops the machine.
   if (isOurs && next !== 0) {
     words[next] = i + HUGE_PAGES;
     words[hugeEnd] = i + HUGE_PAGES;
   }
+  endHalfDone(mm);
   yield* mm.pageTableLock.unlock();
   return isOurs;
 }

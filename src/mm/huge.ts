@@ -32,8 +32,8 @@
  *   U5  A reader without pageTableLock may read entry 0 and conclude the others, while a change of
  *       all is at entry 5. If the change takes something away, the reader's range is stale, or its
  *       generation old, and it throws away what it read (R4, X1 to X5 of mmu/soft-tlb.ts). If it
- *       adds a right, the other entries will have it, too: a thread that dies in between holds
- *       pageTableLock, and that stops the machine.
+ *       adds a right, the other entries will have it, too: a thread that dies in between stops the
+ *       machine (mm/half-done.ts). All else that is done under pageTableLock is one step.
  *   U6  A leaf with the bit is freed like any other (W1, W3 of mmu/radix-table.ts): with the mmap
  *       lock held for writing, after it was unlinked and flushed. A split leaves it in use;
  *       collapse finds it in use, and fills it.

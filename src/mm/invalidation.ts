@@ -22,11 +22,11 @@
  *       that drops its reference, or that makes it free. So each is put once.
  *   K3  The frames of up to BATCH_FEW entries are noted in the operation itself, those of more in a
  *       table of the kernel heap, if there is memory for it.
- *   K4  Frames in a row for pages that have none (view/view-populate.ts) are one note, in the
+ *   K5  Leaves that have been unlinked are noted, too, and are free after the flush.
+ *   K6  Frames in a row for pages that have none (view/view-populate.ts) are one note, in the
  *       change that takes them. When their counts are right RUN_USED says so. A page whose entry
  *       names its frame has got it. Of the others the reference is put. A leaf that is not linked
  *       yet counts for nothing.
- *   K5  So are leaves that have been unlinked, and are free after the flush.
  */
 
 import { notedFrame } from "../memory/frames/frame-allocator.ts";
@@ -54,7 +54,7 @@ const TABLE = 4;
 const GIVEN = 5;
 /** A mid table that is not linked yet; TABLE names a leaf, then. */
 const MID_TABLE = 6;
-/** First of frames in a row that the pages are about to get (K4); 0: none. */
+/** First of frames in a row that the pages are about to get (K6); 0: none. */
 const RUN = 7;
 /** 1: each of them has a reference for the entry of its page. */
 const RUN_USED = 8;
@@ -123,7 +123,7 @@ export function putHand(machine: Machine, operation: number, count: number = 1):
   return putBatch(machine, operation, { start: handOf(operation), end: handOf(operation, count) });
 }
 
-/** The word that notes frames in a row for the operation's pages (K4), which is 0. */
+/** The word that notes frames in a row for the operation's pages (K6), which is 0. */
 export function runOf(operation: number): number {
   return operation + RUN;
 }
@@ -252,7 +252,7 @@ function* finishRun(machine: Machine, at: number): Task<void> {
 }
 
 /**
- * Puts the references of the run's frames whose pages have not got them (K4). May be done again:
+ * Puts the references of the run's frames whose pages have not got them (K6). May be done again:
  * what is noted is put first.
  */
 export function* putUnset(machine: Machine, operation: number): Task<void> {

@@ -177,7 +177,9 @@ function* changeIfStill(
   yield* mm.pageTableLock.lock();
   const leaf = hugeLeafAt(memory, mm, start);
   const isStill = leaf !== 0 && wordAt(memory.words, leaf) === head;
+  beginHalfDone(mm);
   if (isStill) rewriteHuge(memory.words, leaf, fresh);
+  endHalfDone(mm);
   yield* mm.pageTableLock.unlock();
   return isStill;
 }
@@ -242,7 +244,9 @@ function* reuseOrSplit(fault: HugeFault, head: number): Task<Errno> {
   const isReusable =
     (head & PTE_TRACKED) === 0 && (yield* ram.refs.isRunExclusive(ptePfn(head), HUGE_PAGES));
   if (isReusable) {
+    beginHalfDone(mm);
     rewriteHuge(memory.words, leaf, withWrite(head));
+    endHalfDone(mm);
     return 0;
   }
   if (isExplicit(fault)) return COPY;

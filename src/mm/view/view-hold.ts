@@ -20,7 +20,7 @@
  *   W6  A thread that dies while it opens or closes a view leaves what its reaper closes: the view
  *       is a resource from the step that gets its user, `pinned` counts the frames that it has,
  *       and it is in `mm.holds` or not, for the list is undone with the mmap lock. New frames are
- *       noted as a run (K4 of mm/invalidation.ts). Where shared pages move, and of a pin, the
+ *       noted as a run (K6 of mm/invalidation.ts). Where shared pages move, and of a pin, the
  *       machine stops (mm/half-done.ts).
  */
 

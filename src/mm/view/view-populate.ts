@@ -60,7 +60,7 @@ type Hold = Pick<ViewHold, "at" | "startPage" | "endPage">;
  * First of the range's new frames, in a row, zeroed, and pinned as the hold says from then on;
  * NOT_PINNED where somebody has touched a page; or ENOMEM. Holding the mmap lock for writing (U1),
  * over a range that is mapped throughout. If the thread dies, pages that have no entry yet get none
- * (K4 of mm/invalidation.ts), and the pins are the hold's.
+ * (K6 of mm/invalidation.ts), and the pins are the hold's.
  */
 export function* populateRow(machine: Machine, mm: Mm, hold: Hold): Task<number> {
   const { startPage, endPage } = hold;

@@ -52,7 +52,7 @@ export const LOCK_ORDER: string = `
   order slabLock < heapLock
 
   undo mmapLock, slabLock, heapLock, ramLock, spacesLock, rangesLock
-  undo migrationsLock, deviceSpacesLock
+  undo migrationsLock, deviceSpacesLock, pageTableLock
 `;
 
 /** A declared lock class. */

@@ -9,7 +9,9 @@ import type { HmmHarness } from "../../../../src/checker/harness/hmm-harness.ts"
 import type { AnyScenario } from "../../../../src/checker/scenario.ts";
 import { cpuFault } from "../../../../src/mm/fault/cpu-fault.ts";
 import { doMunmap } from "../../../../src/mm/calls/munmap.ts";
-import { PAGE_BYTES } from "../../../../src/mm/pte.ts";
+import { doFork } from "../../../../src/mm/lifetime/fork.ts";
+import { Mm } from "../../../../src/mm/mm-struct.ts";
+import { PAGE_BYTES, ptePfn } from "../../../../src/mm/pte.ts";
 import { assert } from "../../../../src/sync/errors.ts";
 import type { Task } from "../../../../src/sync/tasks/task.ts";
 import type { Covered } from "../covered.ts";
@@ -52,7 +54,73 @@ function make(
   });
 }
 
+/** Judges who else has the page's frame, as a write fault does, with a reference noted nowhere. */
+function* judgeUnnoted(harness: HmmHarness): Task<void> {
+  const { machine, mm } = harness;
+  yield* mm.mmapLock.downRead();
+  yield* mm.pageTableLock.lock();
+  const pfn = ptePfn(harness.entryOf(HARNESS_PAGE));
+  yield* machine.ram.refs.pageGet(pfn);
+  yield* machine.ram.refs.pagePut(pfn);
+  yield* mm.pageTableLock.unlock();
+  yield* mm.mmapLock.upRead();
+}
+
+/** The page is shared with a child. Each of two threads that store to it may make the copy. */
+function copying(
+  name: string,
+  summary: string,
+  dies: (harness: HmmHarness) => Task<void>,
+  isTwin: boolean,
+): AnyScenario {
+  return harnessScenario<number>({
+    name,
+    summary,
+    exploration: { deaths: 1, engine: "bounded", preemptions: 1 },
+    ...(isTwin ? { expects: "assertion" as const } : {}),
+    harness: { pages: 1, arenaWords: 8192 },
+    killable: ["dies"],
+    mustSurvive: true,
+    setup: (harness) => harness.run(doFork(harness.machine, harness.mm)),
+    tasks: {
+      dies: (_child, harness) => dies(harness),
+      fault: (_child, harness) => fault(harness),
+    },
+    check(child, harness) {
+      const { machine, mm } = harness;
+      assert(mm.memory.words[mm.mmapLock.at] === 0, "somebody still holds the lock");
+      assert(!mm.pageTableLock.isLocked(), "somebody still holds the lock of the page table");
+      const own = ptePfn(harness.entryOf(HARNESS_PAGE));
+      const other = ptePfn(harness.entryOf(HARNESS_PAGE, Mm.at(machine.memory, child)));
+      assert(own !== other, "both have the frame after a store");
+      const { references } = machine.ram.refs.total();
+      assert(references === 2, `${references} references of 2 frames`);
+    },
+  });
+}
+
 export const deathsOfReaders: readonly Covered[] = [
+  {
+    layer: "mm",
+    scenario: copying(
+      "coverage/mm/death/copy-vs-copy",
+      "A thread dies at any point of a store to a page that a fork shares, while another stores to it.",
+      fault,
+      false,
+    ),
+    twins: [
+      copying(
+        "coverage/mm/death/copy-vs-copy/unnoted",
+        "A reference is got under the lock of the page table, and noted nowhere.",
+        judgeUnnoted,
+        true,
+      ),
+    ],
+    runs: {
+      dies: ["mm/fault/copy-on-write.judgeUsers", "sync/death/death.giveUpPlaces"],
+      fault: ["mm/fault/cpu-fault.cpuFault"],
+    },
+  },
   {
     layer: "mm",
     scenario: make(
