@@ -21,6 +21,20 @@ interface Choice {
   readonly isJson: boolean;
 }
 
+const HELP = `Usage: npm run bench [-- figures options]
+
+Takes figures, each a ratio against the plain thing, and shows a row for each. Without names all are
+taken, one after the other, and docs/BENCHMARKS.md is written anew.
+
+  --quick     small sizes and few rounds: whether it works, not how fast it is
+  --json      the results as JSON
+  -h, --help  this text
+
+Figures ("webgpu" means all whose names begin so):
+${figures.map(({ name, title }) => `  ${name.padEnd(15)} ${title}\n`).join("")}
+Exit status: 0, 2 for a bad option.
+`;
+
 /** By its name; `webgpu` means all figures of that device. */
 function isMeant({ name }: Figure, names: readonly string[]): boolean {
   return names.includes(name) || (names.includes("webgpu") && name.startsWith("webgpu-"));
@@ -36,7 +50,7 @@ function choose(words: readonly string[]): Choice | undefined {
   if (unknown.length > 0) {
     const known = figures.map(({ name }) => name).join(", ");
     stderr.write(
-      `bench: Cannot use '${unknown.join("', '")}': figures are ${known}; options are --quick and --json\n`,
+      `bench: Cannot use '${unknown.join("', '")}': figures are ${known}; options are --quick, --json and --help\n`,
     );
     return undefined;
   }
@@ -79,7 +93,12 @@ function writePage(): void {
 }
 
 async function main(): Promise<number> {
-  const choice = choose(argv.slice(2));
+  const words = argv.slice(2);
+  if (words.includes("--help") || words.includes("-h")) {
+    stdout.write(HELP);
+    return 0;
+  }
+  const choice = choose(words);
   if (choice === undefined) return 2;
   const results: Result[] = [];
   for (const figure of choice.chosen) {

@@ -20,10 +20,30 @@ function refuse(message) {
   process.exit(2);
 }
 
+const stageIds = stages.map((stage) => stage.id).join(", ");
+
+const help = `Usage: npm test [-- options]
+
+Runs every check of this repository, stage after stage. The last line is "N passed, N failed".
+
+  --only STAGES  some stages, separated by commas; the build runs first where they need it:
+                 ${stageIds}
+  -h, --help     this text
+
+Exit status: 0, 1 if a check failed, 2 for a bad option.
+`;
+
 /** @returns {string | undefined} */
 function readOnlyOption() {
   try {
-    return parseArgs({ options: { only: { type: "string" } } }).values.only;
+    const { values } = parseArgs({
+      options: { only: { type: "string" }, help: { type: "boolean", short: "h" } },
+    });
+    if (values.help === true) {
+      process.stdout.write(help);
+      process.exit(0);
+    }
+    return values.only;
   } catch (error) {
     return refuse(error instanceof Error ? error.message : String(error));
   }
@@ -36,7 +56,7 @@ function chosenStages() {
   const ids = new Set(only.split(",").map((id) => id.trim()));
   for (const id of ids) {
     if (stages.some((stage) => stage.id === id)) continue;
-    refuse(`there is no stage "${id}"; there are ${stages.map((stage) => stage.id).join(", ")}`);
+    refuse(`there is no stage "${id}"; there are ${stageIds}`);
   }
   const needsBuild = stages.some((stage) => ids.has(stage.id) && stage.needsBuild);
   return stages.filter((stage) => ids.has(stage.id) || (stage.id === "build" && needsBuild));
