@@ -27,6 +27,9 @@
  *       change that takes them. When their counts are right RUN_USED says so. A page whose entry
  *       names its frame has got it. Of the others the reference is put. A leaf that is not linked
  *       yet counts for nothing.
+ *   K7  Entries that move to another place (mm/moved-entries.ts) all do, from the change on that
+ *       gives their mapping the new place: MOVES becomes 1 in that change. What is at neither place
+ *       for a moment is noted.
  */
 
 import { notedFrame } from "../memory/frames/frame-allocator.ts";
@@ -42,8 +45,10 @@ import {
   freeLeftLeaves,
   pteAt,
 } from "../mmu/radix-table.ts";
+import { undoStore } from "../sync/words/undo-log.ts";
 import { splitHuge } from "./huge.ts";
 import { Mm } from "./mm-struct.ts";
+import { type EntryMove, type MoveNotes, finishMove } from "./moved-entries.ts";
 import { holdsFrame, isOfFrame } from "./pte.ts";
 
 /** Words of an operation, after its lock. */
@@ -62,6 +67,15 @@ const RUN_USED = 8;
 const RUN_NEXT = 9;
 /** 1: BATCH notes leaves, not frames (K5). */
 const LEAVES = 10;
+/** 1: the entries of the pages move to TARGET (K7). */
+const MOVES = 11;
+const TARGET = 12;
+/** 1: leaves of the page table do, as they are. */
+const TAKES_LEAVES = 13;
+/** Of an entry that is at neither place: where it comes. Of leaves: the page of the first. */
+const MOVED_TO = 14;
+/** The entry that is at neither place. Leaves are noted in BATCH, or in the table. */
+const MOVED = 15;
 const BATCH = 16;
 /** Entries whose frames are noted in the operation (K3). */
 export const BATCH_FEW = 16;
@@ -154,6 +168,46 @@ export function* closeLeaves(machine: Machine, operation: number): Task<void> {
   machine.memory.words[operation + LEAVES] = 0;
 }
 
+/**
+ * The entries of the operation's pages are about to move, with their mapping. The words that note
+ * what is at neither place; there is a table for leaves, if they are many and there is memory.
+ */
+export function* openMove(
+  machine: Machine,
+  operation: number,
+  { startPage, endPage, target, takesLeaves }: EntryMove,
+): Task<MoveNotes> {
+  const isMany = endPage - startPage > BATCH_FEW * LEAF_WORDS;
+  if (isMany) yield* openBatch(machine, operation);
+  const { words } = machine.memory;
+  words[operation + TARGET] = target;
+  words[operation + TAKES_LEAVES] = takesLeaves ? 1 : 0;
+  return moveNotesOf(words, operation);
+}
+
+function moveNotesOf(words: Int32Array, operation: number): MoveNotes {
+  const table = words[operation + TABLE]!;
+  const { start, end } = table === 0 ? fewOf(operation) : { start: table, end: table + LEAF_WORDS };
+  const leaves = { from: operation + MOVED_TO, start, end };
+  return { entry: operation + MOVED, place: operation + MOVED_TO, leaves };
+}
+
+/** K7: as part of the change of the mapping. Holding the mmap lock for writing. */
+export function beginMoveUnder({ memory, mmapLock }: Mm, operation: number): void {
+  undoStore(memory, mmapLock.at, operation + MOVES, 1);
+}
+
+/**
+ * All entries have moved. From here on the operation notes leaves of the old place that become
+ * free: where, as {@link openLeaves}.
+ */
+export function leavesAfterMove({ memory }: Machine, operation: number): Batch {
+  const { words } = memory;
+  words[operation + LEAVES] = 1;
+  words[operation + MOVES] = 0;
+  return moveNotesOf(words, operation).leaves;
+}
+
 /** Unpins the frames of a view, as many as the word `note` counts. Nothing is in hand before. */
 export function unpinInHand(
   { ram }: Machine,
@@ -162,6 +216,16 @@ export function unpinInHand(
   note: number,
 ): Task<void> {
   return ram.refs.unpinNoted(pfn, note, handOf(operation), operation + GIVEN);
+}
+
+/** The same of a pin's frames, which words from `table` on name. */
+export function unpinEachInHand(
+  { ram }: Machine,
+  operation: number,
+  table: number,
+  note: number,
+): Task<void> {
+  return ram.refs.unpinEachNoted(table, note, handOf(operation), operation + GIVEN);
 }
 
 /** The pages are flushed, and their frames are put. */
@@ -205,7 +269,8 @@ export function putBatch({ ram }: Machine, operation: number, { start, end }: Ba
  */
 function* finish(memory: SharedMemory, at: number): Task<boolean> {
   const machine = Machine.of(memory);
-  if (memory.words[at + RUN] === 0) yield* finishPages(machine, at);
+  if (memory.words[at + MOVES] !== 0) yield* finishMoveOf(machine, at);
+  else if (memory.words[at + RUN] === 0) yield* finishPages(machine, at);
   else yield* finishRun(machine, at);
   const table = memory.words[at + TABLE]!;
   memory.ensure(table + LEAF_WORDS);
@@ -233,6 +298,22 @@ function* finishPages(machine: Machine, at: number): Task<void> {
   // Of a huge page all entries change alike: who died in between has changed some (U1 of huge.ts).
   yield* splitHuge(machine, mm, startPage);
   yield* mm.shootdown.flush(startPage, endPage);
+}
+
+function* finishMoveOf(machine: Machine, at: number): Task<void> {
+  const { memory } = machine;
+  const mm = Mm.at(memory, memory.words[at + MM]!);
+  const table = memory.words[at + TABLE]!;
+  memory.ensure(table + LEAF_WORDS);
+  const { words } = memory;
+  const move = {
+    startPage: words[at + START_PAGE]! >>> 0,
+    endPage: words[at + END_PAGE]! >>> 0,
+    target: words[at + TARGET]! >>> 0,
+    takesLeaves: words[at + TAKES_LEAVES] !== 0,
+  };
+  yield* finishMove(machine, mm, move, moveNotesOf(words, at));
+  memory.words[at + MOVES] = 0;
 }
 
 function* finishRun(machine: Machine, at: number): Task<void> {

@@ -221,10 +221,14 @@ function* zapTold(
   return answer;
 }
 
-function* freeLeaves(
+/**
+ * Frees the leaves that lie wholly in the range, whose entries have been cleared. Holding the mmap
+ * lock for writing.
+ */
+export function* freeLeaves(
   machine: Machine,
   mm: Mm,
-  { startPage, endPage }: InvalidateRange,
+  { startPage, endPage }: Pick<InvalidateRange, "startPage" | "endPage">,
 ): Task<void> {
   const operation = yield* beginInvalidation(mm, startPage, endPage);
   const leaves = Math.floor((endPage - startPage) / LEAF_WORDS);

@@ -220,8 +220,8 @@ export function* leafAside(
 }
 
 /**
- * The leaf is that of the block of `page` from now on. Whoever finds it finds the entries that were
- * stored before. Holding the lock for writing.
+ * The leaf is that of the block of `page` from now on, and the word `note`, which notes it, is 0.
+ * Whoever finds it finds the entries that were stored before. Holding the lock for writing.
  *
  * @stepped page table
  */
@@ -230,10 +230,10 @@ export function linkLeaf(
   pgd: number,
   page: number,
   leaf: number,
-  notes: TableNotes,
+  note: number,
 ): void {
   const { words } = memory;
-  storeNoted(words, midSlotOf(memory, pgd, page), leaf, words, notes.leaf);
+  storeNoted(words, midSlotOf(memory, pgd, page), leaf, words, note);
 }
 
 /**
@@ -450,6 +450,15 @@ export function isWholeLeaf(
   );
 }
 
+/** Words that note leaves which are at neither place, in case that the thread dies. */
+export interface MovedLeafNotes {
+  /** The page of the first. */
+  readonly from: number;
+  /** Words [start, end), all of them 0, are for the leaves from there on, one for each 512 pages. */
+  readonly start: number;
+  readonly end: number;
+}
+
 /**
  * Moves leaves from [startPage, endPage) to `target`, as they are: those of which `isWholeLeaf` is
  * true, unless a leaf is at the new place. `onlyHuge`: only those with MID_HUGE, which they keep.
@@ -457,8 +466,8 @@ export function isWholeLeaf(
  * `move_huge_pmd`. A flush and two words for 512 entries: a move of 128 MiB took 4.2 ms entry by
  * entry, 75 times as long as the kernel's.
  *
- * A leaf is in neither place during the flush. At both, a walker without the lock could store
- * through the new place, and find that through a translation of the old one (W3).
+ * A leaf is in neither place during the flush, and noted. At both, a walker without the lock could
+ * store through the new place, and find that through a translation of the old one (W3).
  *
  * @stepped page table
  */
@@ -468,28 +477,48 @@ export function* moveLeaves(
   startPage: number,
   endPage: number,
   target: number,
-  onlyHuge: boolean = false,
+  onlyHuge: boolean,
+  notes: MovedLeafNotes,
 ): Task<void> {
   const distance = target - startPage;
   if (distance % LEAF_WORDS !== 0) return;
-  const leaves: number[] = [];
-  const places: number[] = [];
-  let page = Math.ceil(startPage / LEAF_WORDS) * LEAF_WORDS;
-  while (page + LEAF_WORDS <= endPage) {
-    const from = page;
-    for (; page + LEAF_WORDS <= endPage && leaves.length < LEAVES_PER_FLUSH; page += LEAF_WORDS) {
-      const entry = midEntryOf(memory, pgd, page);
-      const isMoved = onlyHuge ? (entry & MID_HUGE) !== 0 : entry !== 0;
-      if (!isMoved || leafOf(memory, pgd, page + distance) !== 0) continue;
-      atomicStore(memory.words, midSlotOf(memory, pgd, page), 0);
-      leaves.push(entry);
-      places.push(midSlotOf(memory, pgd, page + distance));
+  let from = -1; // of the leaves that are noted
+  const first = Math.ceil(startPage / LEAF_WORDS) * LEAF_WORDS;
+  for (let page = first; page + LEAF_WORDS <= endPage; page += LEAF_WORDS) {
+    const entry = midEntryOf(memory, pgd, page);
+    const isMoved = onlyHuge ? (entry & MID_HUGE) !== 0 : entry !== 0;
+    if (isMoved && leafOf(memory, pgd, page + distance) === 0) {
+      if (from < 0) from = beginNotes(memory, notes, page);
+      const { words } = memory;
+      const note = notes.start + (page - from) / LEAF_WORDS;
+      exchangeNoted(words, midSlotOf(memory, pgd, page), 0, words, note, 0, 0);
     }
-    if (leaves.length === 0) continue;
-    yield* shootdown.flush(from, page);
-    for (const [i, place] of places.entries()) atomicStore(memory.words, place, leaves[i]!);
-    leaves.length = 0;
-    places.length = 0;
+    const end = page + LEAF_WORDS;
+    const isFull = from >= 0 && (end - from) / LEAF_WORDS === notes.end - notes.start;
+    if (from < 0 || (!isFull && end + LEAF_WORDS <= endPage)) continue;
+    yield* shootdown.flush(from, end);
+    yield* linkNoted(memory, pgd, notes, distance);
+    from = -1;
+  }
+}
+
+/** The first leaf is that of `page`, which is returned. */
+function beginNotes({ words }: SharedMemory, { from }: MovedLeafNotes, page: number): number {
+  words[from] = page;
+  return page;
+}
+
+/** Links the leaves that are noted at their new places. The old ones have been flushed. */
+export function* linkNoted(
+  memory: SharedMemory,
+  pgd: number,
+  { from, start, end }: MovedLeafNotes,
+  distance: number,
+): Task<void> {
+  const firstPage = (memory.words[from]! >>> 0) + distance;
+  for (let note = start; note < end; note++) {
+    const entry = memory.words[note]!;
+    if (entry !== 0) linkLeaf(memory, pgd, firstPage + (note - start) * LEAF_WORDS, entry, note);
   }
 }
 

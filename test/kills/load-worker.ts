@@ -26,6 +26,7 @@ type Round = (space: AddressSpace, round: number) => void | Promise<void>;
 
 const BIG_PAGES = 256;
 const DISCARD_PAGES = 32;
+const HUGE_PAGES = 512;
 const bytes = new Uint8Array(3 * PAGE);
 
 const MIXED = ["map", "fork", "views", "discard", "protect", "copies", "touch", "attach"] as const;
@@ -97,6 +98,24 @@ const rounds: Record<Exclude<LoadName, "device">, Round> = {
   "discard-device": (space, round) => {
     stamp(space, VICTIM_AREA, DISCARD_PAGES);
     space.madviseSync(VICTIM_AREA + (round % 4) * PAGE, 16 * PAGE, "dontneed");
+  },
+  remap: (space, round) => {
+    mapped(space, 16);
+    stamp(space, VICTIM_AREA, 16);
+    const to = VICTIM_AREA + (32 + (round % 8)) * PAGE;
+    space.mremapSync(VICTIM_AREA + 4 * PAGE, 8 * PAGE, 8 * PAGE, { mayMove: true, to });
+    space.mremapSync(to, 8 * PAGE, 12 * PAGE, { mayMove: true });
+    if (space.u32.load(to) !== 4) throw new Error("a page that moved has lost its contents");
+    space.munmapSync(VICTIM_AREA, 64 * PAGE);
+  },
+  huge: (space, round) => {
+    mapped(space, HUGE_PAGES);
+    if (round % 2 === 0) space.madviseSync(VICTIM_AREA, HUGE_PAGES * PAGE, "hugepage");
+    stamp(space, VICTIM_AREA, 4);
+    if (round % 2 === 1) space.madviseSync(VICTIM_AREA, HUGE_PAGES * PAGE, "collapse");
+    const to = VICTIM_AREA + (HUGE_PAGES + (round % 3)) * PAGE;
+    space.mremapSync(VICTIM_AREA, HUGE_PAGES * PAGE, HUGE_PAGES * PAGE, { mayMove: true, to });
+    space.munmapSync(to, HUGE_PAGES * PAGE);
   },
 };
 

@@ -41,6 +41,8 @@ export const LOADS = {
   views: "views of 16 pages",
   discard: "touches pages and discards them",
   "discard-device": "the same, with a device on the space",
+  remap: "moves mappings, and grows them",
+  huge: "huge pages: touches, collapses, splits, moves",
 } as const;
 
 export type LoadName = keyof typeof LOADS;

@@ -5,9 +5,11 @@ import { deathsOfDeviceThreads } from "./deaths/devices.ts";
 import { deathsInForks } from "./deaths/forks.ts";
 import { deathsInHugeMoves } from "./deaths/huge-moves.ts";
 import { deathsOfLeaving } from "./deaths/leaving.ts";
+import { deathsInMoves } from "./deaths/moves.ts";
 import { orphans } from "./deaths/orphans.ts";
 import { deathsInInvalidations } from "./deaths/invalidations.ts";
 import { deathsOfOwners } from "./deaths/owners.ts";
+import { deathsWithPins } from "./deaths/pins.ts";
 import { deathsOfReaders } from "./deaths/readers.ts";
 import { deathsWithTables } from "./deaths/tables.ts";
 import { deathsInToldInvalidations } from "./deaths/told.ts";
@@ -206,6 +208,8 @@ export const covered: readonly Covered[] = [
   ...deathsInForks,
   ...deathsWithTables,
   ...deathsInHugeMoves,
+  ...deathsInMoves,
+  ...deathsWithPins,
   ...deathsOfDeviceThreads,
   ...deathsBesideWebGpu,
 ];

@@ -39,13 +39,8 @@ export class FramePins extends FrameRefs {
     yield* this.pagePut(pfn);
   }
 
-  /** `pagePin` of `pages` frames from `pfn` on, which lie in one section. */
-  *pinRun(pfn: number, pages: number): Task<void> {
-    this.#pinEach(this.sections.countsOf(pfn), pfn, pages);
-  }
-
   /**
-   * `pinRun` of frames of private memory, if all of them are exclusive (C1 of
+   * `pagePin` of frames in a row, of private memory, if all of them are exclusive (C1 of
    * mm/fault/copy-on-write.ts). Else none is pinned, and the answer is false. The caller holds the
    * mmap lock for writing, and an entry has each of the frames (P2). The word `note` of the heap
    * counts the frames as they are pinned, in case that the thread dies.
@@ -61,14 +56,17 @@ export class FramePins extends FrameRefs {
   }
 
   /**
-   * `pinRun`, of frames that do not share a count. The word `note` of the heap counts them as they
-   * are pinned, after `before` others, as for `unpinNoted`, in case that the thread dies.
+   * `pagePin` of `pages` frames from `pfn` on, which lie in one section. The word `note` of the heap
+   * counts them as they are pinned, after `before` others, as for `unpinNoted`, in case that the
+   * thread dies.
    *
    * @stepped frame pins
    */
   pinRunNoted(pfn: number, pages: number, note: number, before: number): void {
     const counts = this.sections.countsOf(pfn);
-    for (let i = 0; i < pages; i++) pinNoted(this.memory, counts, pfn + i, note, before + i);
+    const each = counts.areShared ? pages : 1;
+    for (let i = 0; i < pages; i += each)
+      pinNoted(this.memory, counts, pfn + i, note, before + i, each);
   }
 
   /**
@@ -76,20 +74,34 @@ export class FramePins extends FrameRefs {
    * last to the first. The word `hand` notes one that is to become free, as of `putNoted`, `given`
    * is the word for that. So whoever goes on for a dead thread unpins what is left.
    */
-  *unpinNoted(pfn: number, note: number, hand: number, given: number): Task<void> {
+  unpinNoted(pfn: number, note: number, hand: number, given: number): Task<void> {
+    return this.#unpinAll(pfn, 0, note, hand, given);
+  }
+
+  /** The same of frames that words from `table` on name, in the order in which they were pinned. */
+  unpinEachNoted(table: number, note: number, hand: number, given: number): Task<void> {
+    return this.#unpinAll(0, table, note, hand, given);
+  }
+
+  /** Of frames in a row, or, with a `table`, of those that it names. */
+  *#unpinAll(first: number, table: number, note: number, hand: number, given: number): Task<void> {
     const { words } = this.memory;
-    const counts = this.sections.countsOf(pfn);
     for (let left = words[note]!; left !== 0; left = words[note]!) {
       const i = Math.abs(left) - 1;
-      if (left > 0 && changePins(this.memory, counts, pfn + i, -1, note, -left) <= 0)
-        bug(`Cannot unpin frame ${pfn + i}: it has no pins; unpin once for each pin`);
-      const count = this.dropNoted(pfn + i, hand);
-      words[note] = i; // no function is entered in between (H1 of sync/lockdep/held-locks.ts)
-      if (count <= 1 && this.isFreed(pfn + i, count)) yield* this.putLeft(hand, hand + 1, given);
+      const last = table === 0 ? first + i : words[table + i]!;
+      const counts = this.sections.countsOf(last);
+      const each = table === 0 && counts.areShared ? i + 1 : 1;
+      const pfn = last - each + 1;
+      if (left > 0 && changePins(this.memory, counts, pfn, -each, note, -left) < each)
+        bug(`Cannot unpin frame ${pfn}: it has no pins; unpin once for each pin`);
+      const count = this.dropNoted(pfn, hand, each);
+      words[note] = i + 1 - each; // no function is entered in between (H1 of sync/lockdep/held-locks.ts)
+      if (count <= each && this.isFreed(pfn, count - each + 1))
+        yield* this.putLeft(hand, hand + 1, given);
     }
   }
 
-  /** `pageUnpin` of the same. */
+  /** `pageUnpin` of `pages` frames from `pfn` on, which lie in one section. */
   *unpinRun(pfn: number, pages: number): Task<void> {
     const { memory } = this;
     if (memory.mode === EXPLORED) {
@@ -183,22 +195,6 @@ export class FramePins extends FrameRefs {
   #pin(pfn: number): void {
     const counts = this.sections.countsOf(pfn);
     atomicAdd(counts.words, counts.index(pfn) + PINS_AFTER_COUNT, 1);
-  }
-
-  /** @stepped frame pins */
-  #pinEach(counts: FrameCounts, pfn: number, pages: number): void {
-    const { words } = counts;
-    if (counts.areShared) {
-      atomicAdd(words, counts.index(pfn), pages);
-      atomicAdd(words, counts.index(pfn) + PINS_AFTER_COUNT, pages);
-      return;
-    }
-    for (let i = 0; i < pages; i++) {
-      const index = counts.index(pfn + i);
-      if (atomicAdd(words, index, 1) <= 0 && counts.isOwned)
-        bug(`Cannot pin frame ${pfn + i}: it is free; hold a reference while using it`);
-      atomicAdd(words, index + PINS_AFTER_COUNT, 1);
-    }
   }
 
   /** How many frames from the first on were exclusive, and are pinned. @stepped frame pins */

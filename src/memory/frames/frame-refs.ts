@@ -151,7 +151,7 @@ export class FrameRefs {
   }
 
   /** Returns the number from before. @stepped frame count */
-  protected dropNoted(pfn: number, note: number, times: 1 | 2 = 1): number {
+  protected dropNoted(pfn: number, note: number, times: number = 1): number {
     const counts = this.sections.countsOf(pfn);
     const { words } = this.memory;
     const last = counts.isOwned ? notedFrame(pfn) : 0;

@@ -3,7 +3,9 @@
  * The two counts of a frame that is pinned, as they change with a note. A word of the heap counts
  * the frames of a view that are pinned (`FramePins.pinRunNoted`, `unpinNoted`). It is -n while
  * frame n has the reference of its pin, and not the pin. So each of the two changes is one step
- * with the word, and whoever goes on for a dead thread knows how far it is.
+ * with the word, and whoever goes on for a dead thread knows how far it is. Frames in a row that
+ * share their counts, those of a user's buffer, get all their references in one step, and then all
+ * pins in one.
  */
 
 import { incrementNoted } from "../../sync/atomics.ts";
@@ -12,7 +14,8 @@ import type { SharedMemory } from "../../sync/shared-memory.ts";
 import { type FrameCounts, PINS_AFTER_COUNT } from "./frame-counts.ts";
 
 /**
- * One pin more, of the frame behind the `pinned` ones that the word `note` counts.
+ * One pin more, of the frame behind the `pinned` ones that the word `note` counts; or `pages` pins,
+ * of so many frames that share a count.
  *
  * @stepped frame pins
  */
@@ -22,10 +25,11 @@ export function pinNoted(
   pfn: number,
   note: number,
   pinned: number,
+  pages: number = 1,
 ): void {
-  if (changeCount(memory, counts, pfn, 1, note, -(pinned + 1)) <= 0 && counts.isOwned)
+  if (changeCount(memory, counts, pfn, pages, note, -(pinned + pages)) <= 0 && counts.isOwned)
     bug(`Cannot pin frame ${pfn}: it is free; hold a reference while using it`);
-  changePins(memory, counts, pfn, 1, note, pinned + 1);
+  changePins(memory, counts, pfn, pages, note, pinned + pages);
 }
 
 /**
@@ -58,7 +62,7 @@ export function changePins(
   { words }: SharedMemory,
   counts: FrameCounts,
   pfn: number,
-  by: 1 | -1,
+  by: number,
   note: number,
   noted: number,
 ): number {
@@ -75,7 +79,7 @@ function changeCount(
   { words }: SharedMemory,
   counts: FrameCounts,
   pfn: number,
-  by: 1 | -1,
+  by: number,
   note: number,
   noted: number,
 ): number {

@@ -8,41 +8,45 @@
  *
  * All that can fail comes first (`prepare`): splits, new vmas, the tables of the new place. So
  * ENOMEM leaves everything as it was. Linux unmaps the new place first.
+ *
+ * If the thread dies, a mapping is at its old place with all its pages, or at the new one with all
+ * of them: its entries follow, whoever moves them (K7 of mm/invalidation.ts). Of several some may
+ * have moved, and what was mapped at their new places is gone.
  */
 
 import type { Machine } from "../../memory/machine.ts";
 import {
   LEAF_WORDS,
-  forEachLeaf,
+  type TableNotes,
   freeEmptyLeaves,
   isWholeLeaf,
   leafAlloc,
   leafOf,
   midAlloc,
-  moveLeaves,
   nextLeafPage,
-  pteIndex,
-  wordAt,
 } from "../../mmu/radix-table.ts";
 import { EVENT_UNMAP, invalidateRange } from "../../notifier/events.ts";
 import {
   mmuNotifierInvalidateRangeEnd,
   mmuNotifierInvalidateRangeStart,
 } from "../../notifier/mmu-notifier.ts";
-import { atomicExchange, atomicStore } from "../../sync/atomics.ts";
 import { EFAULT, ENOMEM, type Errno } from "../../sync/errno.ts";
 import { bug } from "../../sync/errors.ts";
 import type { Task } from "../../sync/tasks/task.ts";
-import { clearHuge, isHugeAt } from "../huge.ts";
-import type { Mm } from "../mm-struct.ts";
+import { isHugeAt } from "../huge.ts";
 import {
-  KIND_DEVICE_EXCLUSIVE,
-  PAGE_BYTES,
-  PTE_PRESENT,
-  PTE_TRACKED,
-  endExclusive,
-  pteKind,
-} from "../pte.ts";
+  beginHand,
+  beginInvalidation,
+  beginMoveUnder,
+  closeLeaves,
+  endInvalidation,
+  leavesAfterMove,
+  openMove,
+  tablesOf,
+} from "../invalidation.ts";
+import type { Mm } from "../mm-struct.ts";
+import { moveEntries } from "../moved-entries.ts";
+import { PAGE_BYTES } from "../pte.ts";
 import {
   type SpareVma,
   allocVma,
@@ -51,10 +55,11 @@ import {
   relocateVma,
   spareOf,
 } from "../vma/vma-link.ts";
-import { getSource, flushPlace } from "../vma/vma-source.ts";
+import { flushPlace, takeSource } from "../vma/vma-source.ts";
 import { mergeVmas, splitAround, splitAtBoth, splitVmaAt } from "../vma/vma-map.ts";
-import { findFreeArea } from "../vma/vma-tree.ts";
-import { type PageRange, kindAt, mappedPagesIn, partsIn, vmaOf } from "../vma/vma.ts";
+import { endVmaChange, findFreeArea } from "../vma/vma-tree.ts";
+import { type PageRange, type Vma, kindAt, mappedPagesIn, partsIn, vmaOf } from "../vma/vma.ts";
+import { freeLeaves } from "../zap.ts";
 import { unmapSplit } from "./munmap.ts";
 
 /** What is to be moved, in pages. */
@@ -81,12 +86,7 @@ interface Move {
   readonly pieces: readonly Piece[];
   /** The old mappings stay, empty unless they are doubled. */
   readonly keepsOld: boolean;
-  /**
-   * Leaves of the page table go over as they are, where they can. Not while there is a notifier:
-   * then entries change as they move (`movedEntry`), but for those of huge pages, which no device
-   * has tracked or for itself. No notifier is added meanwhile, for that takes the mmap lock for
-   * writing; and what a device that is gone has left in an entry means the same at the new place.
-   */
+  /** Of mm/moved-entries.ts. */
   readonly takesLeaves: boolean;
   /** Pages of the old range that are unmapped and not moved. */
   readonly cut: PageRange;
@@ -200,31 +200,81 @@ function* carryOut(machine: Machine, mm: Mm, move: Move, spares: readonly SpareV
   const { pieces, cut } = move;
   for (const { place } of pieces) yield* unmapSplit(machine, mm, place, true);
   if (sizeOf(cut) > 0) yield* unmapSplit(machine, mm, cut);
-  for (const [i, { old, place }] of pieces.entries()) {
-    const vma = vmaOf(machine.memory, mm, old.startPage);
-    if (vma === undefined) bug(`page ${old.startPage}, which is to be moved, is not mapped`);
-    const spare = spares[i];
-    yield* flushPlace(mm, place, vma);
-    // Merging comes after all moves: the old place may lie right beside the new one.
-    if (spare === undefined) {
-      relocateVma(machine, mm, vma, place);
-    } else {
-      const kind = kindAt(vma, old.startPage);
-      yield* getSource(machine, kind);
-      linkVma(machine, mm, spare, place, kind);
-    }
-    if (sizeOf(old) > 0) yield* moveEntries(machine, mm, old, place.startPage, move.takesLeaves);
-  }
+  for (const [i, piece] of pieces.entries()) yield* movePiece(machine, mm, move, piece, spares[i]);
+  // Merging comes after all moves: the old place may lie right beside the new one.
   for (const { place } of pieces) yield* mergeVmas(machine, mm, place);
+}
+
+/** With its entries, if it has pages that move. `spare`: the mapping at the old place stays. */
+function* movePiece(
+  machine: Machine,
+  mm: Mm,
+  { takesLeaves }: Move,
+  piece: Piece,
+  spare: SpareVma | undefined,
+): Task<void> {
+  const { old, place } = piece;
+  const vma = vmaOf(machine.memory, mm, old.startPage);
+  if (vma === undefined) bug(`page ${old.startPage}, which is to be moved, is not mapped`);
+  yield* flushPlace(mm, place, vma);
+  if (spare !== undefined) yield* takeSource(machine, spare.at, kindAt(vma, old.startPage));
+  if (sizeOf(old) === 0) {
+    moveVma(machine, mm, vma, piece, spare);
+    endVmaChange(machine.memory, mm);
+    return;
+  }
+  const range = invalidateRange(mm, old.startPage, old.endPage, EVENT_UNMAP);
+  yield* mmuNotifierInvalidateRangeStart(machine, range);
+  yield* freePlacesOfHuge(machine, mm, old, place.startPage);
+  const operation = yield* beginInvalidation(mm, old.startPage, old.endPage);
+  const entries = { ...old, target: place.startPage, takesLeaves };
+  const notes = yield* openMove(machine, operation, entries);
+  // The mapping, and that its entries follow (K7 of mm/invalidation.ts).
+  moveVma(machine, mm, vma, piece, spare);
+  beginMoveUnder(mm, operation);
+  endVmaChange(machine.memory, mm);
+  yield* moveEntries(machine, mm, entries, notes);
+  const leaves = leavesAfterMove(machine, operation);
+  yield* freeEmptyLeaves(machine, mm, old.startPage, old.endPage, leaves);
+  yield* closeLeaves(machine, operation);
+  endInvalidation(mm, operation);
+  yield* mmuNotifierInvalidateRangeEnd(machine, range);
+}
+
+/** The caller says when the change has ended. */
+function moveVma(
+  machine: Machine,
+  mm: Mm,
+  vma: Vma,
+  { old, place }: Piece,
+  spare: SpareVma | undefined,
+): void {
+  if (spare === undefined) relocateVma(machine, mm, vma, place);
+  else linkVma(machine, mm, spare, place, kindAt(vma, old.startPage));
 }
 
 /** The tables of the new place, where the old one has any. False: ENOMEM. */
 function* makeTables(
   machine: Machine,
   mm: Mm,
+  range: PageRange,
+  target: number,
+  takesLeaves: boolean,
+): Task<boolean> {
+  const operation = yield* beginHand(mm);
+  const notes = tablesOf(operation);
+  const isDone = yield* makeNotedTables(machine, mm, range, target, takesLeaves, notes);
+  endInvalidation(mm, operation);
+  return isDone;
+}
+
+function* makeNotedTables(
+  machine: Machine,
+  mm: Mm,
   { startPage, endPage }: PageRange,
   target: number,
   takesLeaves: boolean,
+  notes: TableNotes,
 ): Task<boolean> {
   for (let page = startPage, next = 0; page < endPage; page = next) {
     next = Math.min(nextLeafPage(page), endPage);
@@ -233,59 +283,14 @@ function* makeTables(
     const goesOver = takesLeaves || isHugeAt(machine.memory, mm, page);
     // What goes over as a whole brings its leaf along; other pages need two at most.
     if (goesOver && isWholeLeaf(page, startPage, endPage, target)) {
-      if ((yield* midAlloc(machine, mm.pgd, first)) === 0) return false;
+      if ((yield* midAlloc(machine, mm.pgd, first, notes.mid)) === 0) return false;
     } else {
       const last = target + (next - 1 - startPage);
-      if ((yield* leafAlloc(machine, mm.pgd, first)) === 0) return false;
-      if ((yield* leafAlloc(machine, mm.pgd, last)) === 0) return false;
+      if ((yield* leafAlloc(machine, mm.pgd, first, notes)) === 0) return false;
+      if ((yield* leafAlloc(machine, mm.pgd, last, notes)) === 0) return false;
     }
   }
   return true;
-}
-
-/**
- * An entry as it is at its new place. No device has a copy of that, and those of the old one are
- * invalidated: the next write need not call the notifiers. A device's exclusive access has ended
- * for the same reason. A page in a device's private memory stays there.
- */
-function movedEntry(pte: number): number {
-  if (pteKind(pte) === KIND_DEVICE_EXCLUSIVE) return endExclusive(pte);
-  return (pte & PTE_PRESENT) === 0 ? pte : pte & ~PTE_TRACKED;
-}
-
-/** Moves what the entries hold, inside an invalidation of the old place. */
-function* moveEntries(
-  machine: Machine,
-  mm: Mm,
-  { startPage, endPage }: PageRange,
-  target: number,
-  takesLeaves: boolean,
-): Task<void> {
-  const { memory } = machine;
-  const range = invalidateRange(mm, startPage, endPage, EVENT_UNMAP);
-  yield* mmuNotifierInvalidateRangeStart(machine, range);
-  yield* freePlacesOfHuge(machine, mm, { startPage, endPage }, target);
-  yield* moveLeaves(machine, mm, startPage, endPage, target, !takesLeaves);
-  yield* forEachLeaf(
-    memory,
-    mm.pgd,
-    startPage,
-    endPage,
-    function* (leaf, first, end): Task<number> {
-      clearHuge(memory, mm, first);
-      for (let page = first, next = 0; page < end; page = next) {
-        const moved = target + (page - startPage);
-        clearHuge(memory, mm, moved); // an empty one, of what was unmapped there
-        next = Math.min(end, page + (nextLeafPage(moved) - moved));
-        const place = pteIndex(leafOf(memory, mm.pgd, moved), moved);
-        moveRow(memory.words, pteIndex(leaf, page), place, next - page);
-      }
-      yield* mm.shootdown.flush(first, end);
-      return 0;
-    },
-  );
-  yield* freeEmptyLeaves(machine, mm, startPage, endPage);
-  yield* mmuNotifierInvalidateRangeEnd(machine, range);
 }
 
 /**
@@ -302,19 +307,6 @@ function* freePlacesOfHuge(
     if (!isWholeLeaf(page, startPage, endPage, target)) continue;
     if (!isHugeAt(machine.memory, mm, page)) continue;
     const place = target + (page - startPage);
-    yield* freeEmptyLeaves(machine, mm, place, place + LEAF_WORDS);
-  }
-}
-
-/**
- * Moves `count` entries within two leaves.
- *
- * @stepped pte
- */
-function moveRow(words: Int32Array, from: number, to: number, count: number): void {
-  for (let i = 0; i < count; i++) {
-    if (wordAt(words, from + i) === 0) continue;
-    const pte = atomicExchange(words, from + i, 0);
-    atomicStore(words, to + i, movedEntry(pte));
+    yield* freeLeaves(machine, mm, { startPage: place, endPage: place + LEAF_WORDS });
   }
 }

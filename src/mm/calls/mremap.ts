@@ -10,13 +10,12 @@ import { TASK_SIZE_PAGES } from "../../mmu/radix-table.ts";
 import { EBUSY, EFAULT, EINVAL, ENOMEM } from "../../sync/errno.ts";
 import type { Task } from "../../sync/tasks/task.ts";
 import { HUGE_PAGES } from "../huge.ts";
-import { mmapWriteLockHalfDone, mmapWriteUnlockHalfDone } from "../migration.ts";
+import { mmapWriteLock } from "../migration.ts";
 import type { Mm } from "../mm-struct.ts";
 import { PAGE_BYTES } from "../pte.ts";
 import { overlapsHold } from "../view/view-hold.ts";
 import { cutsHuge } from "../vma/huge-vma.ts";
-import { getSource } from "../vma/vma-source.ts";
-import { insertVma } from "../vma/vma-map.ts";
+import { extendVma } from "../vma/vma-map.ts";
 import {
   type PageRange,
   VM_HUGETLB,
@@ -62,9 +61,9 @@ interface Remap extends MoveRequest {
 export function* doMremap(machine: Machine, mm: Mm, request: MremapRequest): Task<number> {
   const remap = checkRequest(request);
   if (remap === undefined) return EINVAL;
-  yield* mmapWriteLockHalfDone(machine, mm);
+  yield* mmapWriteLock(machine, mm);
   const result = yield* mremapLocked(machine, mm, remap);
-  yield* mmapWriteUnlockHalfDone(mm);
+  yield* mm.mmapLock.upWrite();
   return result;
 }
 
@@ -152,11 +151,8 @@ function* grow(machine: Machine, mm: Mm, remap: Remap, vma: Vma): Task<number> {
     added.endPage <= TASK_SIZE_PAGES &&
     isFree(machine.memory, mm, added)
   ) {
-    // What grows is a neighbour of the same kind, which merges with the mapping.
-    const kind = kindAt(vma, added.startPage);
-    yield* getSource(machine, kind);
-    const result = yield* insertVma(machine, mm, added, kind);
-    return result === 0 ? startPage * PAGE_BYTES : result;
+    yield* extendVma(machine, mm, added, kindAt(vma, added.startPage));
+    return startPage * PAGE_BYTES;
   }
   return remap.mayMove ? yield* moveMappings(machine, mm, remap) : ENOMEM;
 }

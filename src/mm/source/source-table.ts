@@ -27,7 +27,7 @@ import {
   isFile,
   makeSource,
 } from "../vma/source.ts";
-import { dropSource, getSource } from "../vma/vma-source.ts";
+import { dropSource, getSource, getSourceNoted } from "../vma/vma-source.ts";
 import { VM_BACKED, type VmaKind } from "../vma/vma.ts";
 
 export interface SourceTable extends StructView {
@@ -61,6 +61,29 @@ export function claim(machine: Machine, cache: number): Task<void> {
 /** Pairs with a claim. */
 export function dropClaim(machine: Machine, cache: number): Task<void> {
   return dropSource(machine, claimOf(cache));
+}
+
+/**
+ * As `claim`. The word `source` names the cache, and `counted` is 1, as far as it has come if the
+ * thread dies; for `dropNotedClaim`. Both are 0 before.
+ */
+export function claimNoted(
+  machine: Machine,
+  cache: number,
+  source: number,
+  counted: number,
+): Task<void> {
+  return getSourceNoted(machine, claimOf(cache), { source, counted, isCounted: 1 });
+}
+
+/** Gives back what the two words note. May be done again, for a thread that died in it. */
+export function* dropNotedClaim(machine: Machine, source: number, counted: number): Task<void> {
+  const { memory } = machine;
+  const at = memory.words[source]!;
+  if (at === 0) return;
+  const backing = memory.words[counted] === 0 ? undefined : backingOf(machine, at);
+  if (backing !== undefined) yield* countMapping(PageCache.at(memory, at), backing, -1, counted, 0);
+  yield* cachePut(machine, at, source);
 }
 
 /**

@@ -16,7 +16,7 @@
 import type { Machine } from "../../memory/machine.ts";
 import { pteAt } from "../../mmu/radix-table.ts";
 import { EBUSY, EFAULT, type Errno } from "../../sync/errno.ts";
-import type { Task } from "../../sync/tasks/task.ts";
+import { type Task, doneNumber } from "../../sync/tasks/task.ts";
 import { handleMmFault } from "../fault/fault.ts";
 import { FAULT_RETRY } from "../fault/vm-fault.ts";
 import { bringToRam } from "../migrate/bring-to-ram.ts";
@@ -24,7 +24,6 @@ import { migrateToRun } from "../migrate/migrate-to-run.ts";
 import type { Mm } from "../mm-struct.ts";
 import { KIND_DEVICE_PRIVATE, KIND_FRAME, isAccessible, pteKind, ptePfn } from "../pte.ts";
 import {
-  type PageRange,
   VM_BACKED,
   VM_BUFFER,
   VM_HUGETLB,
@@ -34,9 +33,10 @@ import {
   partsIn,
 } from "../vma/vma.ts";
 import { VIEW_ABSENT } from "./view-backed.ts";
+import { HOLD_LONG_PIN, ViewHold, framesOf } from "./view-hold.ts";
 
-/** What is pinned, and for what. */
-interface PinRequest extends PageRange {
+/** What pages are pinned for. */
+interface PinRequest {
   readonly isWrite: boolean;
   readonly isLong: boolean;
 }
@@ -45,49 +45,37 @@ interface PinRequest extends PageRange {
 const TRIES_MAX = 16;
 
 /**
- * Pins the pages, and writes their frames to `pfns`. 0, or an errno, or VIEW_ABSENT; then nothing
- * is pinned. Holding the mmap lock for writing, over a range that is mapped with the right.
+ * Pins the pages of a pin, and notes their frames in its table, and how many there are (W6 of
+ * view-hold.ts). 0, or an errno, or VIEW_ABSENT; then some are pinned. Holding the mmap lock for
+ * writing, over a range that is mapped with the right.
  */
-export function* pinEach(
-  machine: Machine,
-  mm: Mm,
-  request: PinRequest,
-  pfns: Uint32Array,
-): Task<Errno> {
-  for (const { vma, startPage, endPage } of partsIn(machine.memory, mm, request)) {
+export function* pinEach(machine: Machine, mm: Mm, hold: ViewHold): Task<Errno> {
+  const request = { isWrite: hold.isWrite !== 0, isLong: hold.kind === HOLD_LONG_PIN };
+  const pfns = framesOf(hold);
+  const note = hold.at + ViewHold.offset.pinned;
+  for (const { vma, startPage, endPage } of partsIn(machine.memory, mm, hold)) {
     for (let page = startPage; page < endPage; page++) {
-      const i = page - request.startPage;
-      const pfn = yield* pinPage(machine, mm, vma, page, request);
-      if (pfn >= 0) {
-        pfns[i] = pfn;
-        continue;
-      }
-      yield* unpinEach(machine, pfns.subarray(0, i));
-      return pfn;
+      const i = page - hold.startPage;
+      const pfn = yield* findPage(machine, mm, vma, page, request);
+      if (pfn < 0) return pfn;
+      pfns[i] = pfn;
+      machine.ram.refs.pinRunNoted(pfn, 1, note, i);
     }
   }
   return 0;
 }
 
-export function* unpinEach({ ram }: Machine, pfns: Uint32Array): Task<void> {
-  for (const pfn of pfns) yield* ram.refs.pageUnpin(pfn);
-}
-
-/** The page's frame, with a pin more. */
-function* pinPage(
+/** The page's frame. */
+function findPage(
   machine: Machine,
   mm: Mm,
   vma: Vma,
   page: number,
   request: PinRequest,
 ): Task<number> {
+  if ((vma.flags & VM_BUFFER) !== 0) return doneNumber(vma.source + offsetOf(vma, page));
   const find = (vma.flags & VM_SHARED) === 0 ? findOwn : findShared;
-  const pfn =
-    (vma.flags & VM_BUFFER) === 0
-      ? yield* find(machine, mm, vma, page, request)
-      : vma.source + offsetOf(vma, page);
-  if (pfn >= 0) yield* machine.ram.refs.pagePin(pfn);
-  return pfn;
+  return find(machine, mm, vma, page, request);
 }
 
 /** Of shared memory: the frame that all its mappings see. */

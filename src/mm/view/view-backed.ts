@@ -34,6 +34,7 @@ import {
   offsetOf,
   partsIn,
 } from "../vma/vma.ts";
+import { ViewHold } from "./view-hold.ts";
 
 /** A page is not in its cache: it is to be brought in without the mmap lock. No errno. */
 export const VIEW_ABSENT = -512;
@@ -103,17 +104,14 @@ export function wholeBacked(machine: Machine, mm: Mm, range: PageRange): VmaPart
 }
 
 /**
- * Pins the cache's frames of a part, if they are in a row in one section, and are what the space
- * sees: the first of them, or NOT_PINNED. Holding the mmap lock for writing.
+ * Pins the cache's frames of a part for a view, if they are in a row in one section, and are what
+ * the space sees: the first of them, or NOT_PINNED, and then some may be pinned. Holding the mmap
+ * lock for writing.
  */
-export function* pinCached(
-  machine: Machine,
-  mm: Mm,
-  part: VmaPart,
-  isWrite: boolean,
-): Task<number> {
+export function* pinCached(machine: Machine, mm: Mm, part: VmaPart, hold: ViewHold): Task<number> {
   const { memory, ram } = machine;
   const { vma, startPage, endPage } = part;
+  const isWrite = hold.isWrite !== 0;
   const isShared = (vma.flags & VM_SHARED) !== 0;
   if (isWrite && !isShared) return NOT_PINNED;
   const cache = PageCache.at(memory, vma.source);
@@ -124,16 +122,12 @@ export function* pinCached(
   const section = ram.sections.of(pfn);
   if (pfn + pages > section.basePfn + section.pages) return NOT_PINNED;
   if (!isShared && hasOtherFrames(machine, mm, part, pfn)) return NOT_PINNED;
-  let pinned = 0;
-  while (pinned < pages) {
+  hold.pfn = pfn;
+  for (let pinned = 0; pinned < pages; pinned = hold.pinned) {
     const wanted = Math.min(PIN_PAGES, pages - pinned);
-    const got = yield* pinRow(machine, cache, offset + pinned, pfn + pinned, wanted);
-    pinned += got;
-    if (got < wanted) break;
+    if ((yield* pinRow(machine, cache, offset, hold, wanted)) < wanted) return NOT_PINNED;
   }
-  if (pinned === pages) return pfn;
-  if (pinned > 0) yield* ram.refs.unpinRun(pfn, pinned);
-  return NOT_PINNED;
+  return pfn;
 }
 
 /** Whether a private mapping has a frame for a page that is not the cache's. Holding the lock. */
@@ -145,19 +139,22 @@ function hasOtherFrames({ memory }: Machine, mm: Mm, part: VmaPart, pfn: number)
   return false;
 }
 
-/** How many of the cache's pages from `offset` on are in frames from `pfn` on, and pinned now. */
+/**
+ * How many of the next `pages` pages are in the frames behind those that the view has pinned, and
+ * pinned now. Its first page is at `offset` of the cache.
+ */
 function* pinRow(
   machine: Machine,
   cache: PageCache,
   offset: number,
-  pfn: number,
+  { at, pfn, pinned }: ViewHold,
   pages: number,
 ): Task<number> {
   yield* cache.lock.lock();
-  const pinned = rowLength(machine.memory, cache, offset, pfn, pages);
-  if (pinned > 0) yield* machine.ram.refs.pinRun(pfn, pinned);
+  const found = rowLength(machine.memory, cache, offset + pinned, pfn + pinned, pages);
+  machine.ram.refs.pinRunNoted(pfn + pinned, found, at + ViewHold.offset.pinned, pinned);
   yield* cache.lock.unlock();
-  return pinned;
+  return found;
 }
 
 /**

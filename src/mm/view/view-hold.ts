@@ -19,9 +19,9 @@
  *       (fault/track.ts): devices use the frame itself.
  *   W6  A thread that dies while it opens or closes a view leaves what its reaper closes: the view
  *       is a resource from the step that gets its user, `pinned` counts the frames that it has,
- *       and it is in `mm.holds` or not, for the list is undone with the mmap lock. New frames are
- *       noted as a run (K6 of mm/invalidation.ts). Where shared pages move, and of a pin, the
- *       machine stops (mm/half-done.ts).
+ *       and it is in `mm.holds` or `mm.pins`, or not, for the lists are undone with the mmap lock.
+ *       New frames are noted as a run (K6 of mm/invalidation.ts). `cache` and `isClaimed` say what
+ *       it has of its claim. Where shared pages move, the machine stops (mm/half-done.ts).
  */
 
 import { EVENT_CLEAR, type InvalidateRange, invalidateRange } from "../../notifier/events.ts";
@@ -68,6 +68,7 @@ export interface ViewHold extends StructView {
   frames: number;
   slot: number;
   cache: number;
+  isClaimed: number;
   offsetPages: number;
   watch: number;
   pinned: number;
@@ -86,6 +87,7 @@ export const ViewHold: Struct<ViewHold> = struct<ViewHold>("viewHold", {
   kind: u32("const", "HOLD_VIEW, HOLD_PIN, HOLD_LONG_PIN"),
   frames: pointer("const", "of a pin: the frame of each page; of a view 0"),
   cache: pointer("const", "of a write view of a shared file: its page cache, claimed; else 0"),
+  isClaimed: u32("const", "1: the cache's source counts the claim"),
   offsetPages: u32("const", "where in the cache `startPage` lies"),
   slot: i32("const", "in the resource list of the thread that opened it"),
   watch: pointer(
@@ -94,7 +96,7 @@ export const ViewHold: Struct<ViewHold> = struct<ViewHold>("viewHold", {
   ),
   pinned: i32(
     "owner, or the reaper of a dead one",
-    "of a view: how many frames from `pfn` on; -n while frame n has one of its two counts (W6)",
+    "how many frames: of a view from `pfn` on, of a pin of `frames`; -n while frame n has one of its two counts (W6)",
   ),
 });
 
@@ -120,7 +122,7 @@ export function framesOf({ memory, frames, startPage, endPage }: ViewHold): Uint
 export function* beginPin(machine: Machine, mm: Mm, hold: ViewHold, allow: () => void): Task<void> {
   const range = holdRange(mm, hold.startPage, hold.endPage);
   yield* mmuNotifierInvalidateRangeStart(machine, range);
-  mm.pins.addTail(hold.node);
+  mm.pins.addTail(hold.node, mm.mmapLock.at);
   allow();
   yield* mmuNotifierInvalidateRangeEnd(machine, range);
 }

@@ -23,11 +23,11 @@ import { clearHuge } from "../huge.ts";
 import { bringToRam } from "../migrate/bring-to-ram.ts";
 import { migrateToRun } from "../migrate/migrate-to-run.ts";
 import { beginHalfDone, endHalfDone } from "../half-done.ts";
-import { beginHand, endInvalidation, unpinInHand } from "../invalidation.ts";
+import { beginHand, endInvalidation, unpinEachInHand, unpinInHand } from "../invalidation.ts";
 import { mmapWriteLock } from "../migration.ts";
 import { Mm } from "../mm-struct.ts";
 import { PTE_PRESENT, ZERO_PFN, isOfFrame, isWritten, ptePfn, withWrite } from "../pte.ts";
-import { claim, dropClaim } from "../source/source-table.ts";
+import { claimNoted, dropNotedClaim } from "../source/source-table.ts";
 import { isBeyondSource, oneSourceOf } from "../vma/vma-source.ts";
 import {
   type PageRange,
@@ -50,9 +50,8 @@ import {
   pinCached,
   wholeBacked,
 } from "./view-backed.ts";
-import { pinEach, unpinEach } from "./pin-each.ts";
+import { pinEach } from "./pin-each.ts";
 import {
-  HOLD_LONG_PIN,
   HOLD_VIEW,
   ViewHold,
   beginHold,
@@ -63,6 +62,8 @@ import {
 } from "./view-hold.ts";
 import { populateRow } from "./view-populate.ts";
 import { closeWatch } from "./view-watch.ts";
+
+const { cache: CACHE, isClaimed: IS_CLAIMED, pinned: PINNED } = ViewHold.offset;
 
 /** How often pages may leave their cache again before the view is opened. */
 const BRING_IN_TRIES_MAX = 100;
@@ -113,10 +114,7 @@ export function* openHold(machine: Machine, mm: Mm, request: HoldRequest): Task<
   let result: Errno = (yield* makeFrameTable(machine, hold)) ? VIEW_ABSENT : ENOMEM;
   for (let tries = 0; result === VIEW_ABSENT && tries < BRING_IN_TRIES_MAX; tries++) {
     yield* mmapWriteLock(machine, mm);
-    const isPin = hold.kind !== HOLD_VIEW;
-    if (isPin) beginHalfDone(mm);
     result = hold.slot < 0 ? EMFILE : yield* openLocked(machine, mm, hold);
-    if (isPin) endHalfDone(mm);
     yield* mm.mmapLock.upWrite();
     const brought = result === VIEW_ABSENT ? yield* bringRangeIn(machine, mm, hold) : 0;
     if (brought !== 0) result = brought;
@@ -161,11 +159,8 @@ function* closeHold(machine: Machine, at: number, slot: number): Task<void> {
     yield* mm.mmapLock.upWrite();
   }
   yield* markHoldDirty(machine, hold);
-  if (hold.kind === HOLD_VIEW) yield* unpinView(machine, mm, hold);
-  else yield* unpinEach(machine, framesOf(hold));
-  const { cache } = hold;
-  hold.cache = 0;
-  if (cache !== 0) yield* dropClaim(machine, cache);
+  yield* unpinHold(machine, mm, hold);
+  yield* dropNotedClaim(machine, at + CACHE, at + IS_CLAIMED);
   const freed = splitView(memory, slot, at, mm.at);
   yield* freeHold(machine, hold, freed);
   yield* mmput(machine, mm, slot);
@@ -188,16 +183,20 @@ function splitView(memory: SharedMemory, slot: number, hold: number, mm: number)
   return freed;
 }
 
-function* unpinView(machine: Machine, mm: Mm, { at, pfn }: ViewHold): Task<void> {
+/** Of all frames that are pinned: some, if this thread, or an earlier one, did not come further. */
+function* unpinHold(machine: Machine, mm: Mm, hold: ViewHold): Task<void> {
+  const { at, pfn, kind, frames } = hold;
   const operation = yield* beginHand(mm);
-  yield* unpinInHand(machine, operation, pfn, at + ViewHold.offset.pinned);
+  if (kind === HOLD_VIEW) yield* unpinInHand(machine, operation, pfn, at + PINNED);
+  else yield* unpinEachInHand(machine, operation, frames, at + PINNED);
   endInvalidation(mm, operation);
 }
 
 /** W4 of view-hold.ts. */
 function* markHoldDirty(machine: Machine, hold: ViewHold): Task<void> {
   const { cache, offsetPages, pfn, startPage, endPage } = hold;
-  if (cache === 0) return;
+  const isWhole = hold.pinned === endPage - startPage;
+  if (cache === 0 || !isWhole) return; // else another thread has marked them, and died
   if (hold.kind === HOLD_VIEW) {
     yield* markDirty(machine, cache, offsetPages, pfn, endPage - startPage);
     return;
@@ -255,9 +254,8 @@ function* findAndPin(machine: Machine, mm: Mm, hold: ViewHold): Task<Errno> {
     : pinForPin(machine, mm, hold);
   if (result < 0) return result;
   if (backed !== undefined && isWrite && (backed.vma.flags & VM_SHARED) !== 0) {
-    yield* claim(machine, backed.vma.source);
-    hold.cache = backed.vma.source;
     hold.offsetPages = offsetOf(backed.vma, startPage);
+    yield* claimNoted(machine, backed.vma.source, hold.at + CACHE, hold.at + IS_CLAIMED);
   }
   return 0;
 }
@@ -269,29 +267,18 @@ function* pinForView(
   backed: VmaPart | undefined,
 ): Task<number> {
   if (backed !== undefined) {
-    const isWrite = hold.isWrite !== 0;
-    beginHalfDone(mm);
-    const pfn = yield* pinCached(machine, mm, backed, isWrite);
-    notePins(mm, hold, pfn);
+    const pfn = yield* pinCached(machine, mm, backed, hold);
     if (pfn !== NOT_PINNED) return pfn;
+    yield* unpinHold(machine, mm, hold);
   }
   const fresh = yield* populateRow(machine, mm, hold);
   return fresh === NOT_PINNED ? yield* pinRow(machine, mm, hold) : fresh;
 }
 
-/** The frames from `pfn` on are pinned, if there are any. Ends what is half done until then. */
-function notePins(mm: Mm, hold: ViewHold, pfn: number): void {
-  if (pfn > 0) {
-    hold.pfn = pfn;
-    hold.pinned = hold.endPage - hold.startPage;
-  }
-  endHalfDone(mm);
-}
-
-function pinForPin(machine: Machine, mm: Mm, hold: ViewHold): Task<number> {
-  const { startPage, endPage } = hold;
-  const flags = { isWrite: hold.isWrite !== 0, isLong: hold.kind === HOLD_LONG_PIN };
-  return pinEach(machine, mm, { startPage, endPage, ...flags }, framesOf(hold));
+function* pinForPin(machine: Machine, mm: Mm, hold: ViewHold): Task<number> {
+  const result = yield* pinEach(machine, mm, hold);
+  if (result !== 0) yield* unpinHold(machine, mm, hold);
+  return result;
 }
 
 /** Whether part of the range is a shared mapping of a source: its pages have to be marked. */
@@ -329,9 +316,8 @@ function* pinRow(machine: Machine, mm: Mm, hold: ViewHold): Task<number> {
     const whole = oneSourceOf(memory, mm, hold);
     if (whole === undefined) return EINVAL;
     const first = whole.source + offsetOf(whole, startPage);
-    beginHalfDone(mm);
-    yield* ram.refs.pinRun(first, endPage - startPage);
-    notePins(mm, hold, first);
+    hold.pfn = first;
+    ram.refs.pinRunNoted(first, endPage - startPage, hold.at + PINNED, 0);
     return first;
   }
   const failed = yield* bringToRam(machine, mm, { startPage, endPage });
@@ -347,7 +333,7 @@ function* pinRow(machine: Machine, mm: Mm, hold: ViewHold): Task<number> {
   const pinned = pfn < 0 ? pfn : yield* pinInPlace(machine, mm, hold);
   if (pinned !== NOT_PINNED) return pinned;
   hold.pfn = pfn;
-  ram.refs.pinRunNoted(pfn, endPage - startPage, hold.at + ViewHold.offset.pinned, 0);
+  ram.refs.pinRunNoted(pfn, endPage - startPage, hold.at + PINNED, 0);
   return pfn;
 }
 
@@ -360,7 +346,7 @@ function* pinInPlace(machine: Machine, mm: Mm, hold: ViewHold): Task<number> {
   const { memory, ram } = machine;
   const { startPage, endPage } = hold;
   const range = { startPage, endPage };
-  const note = hold.at + ViewHold.offset.pinned;
+  const note = hold.at + PINNED;
   const pfn = ptePfn(pteAt(memory, mm.pgd, startPage));
   if (pfn === ZERO_PFN) return NOT_PINNED;
   const section = ram.sections.of(pfn);
@@ -373,7 +359,7 @@ function* pinInPlace(machine: Machine, mm: Mm, hold: ViewHold): Task<number> {
     if ((part.vma.flags & VM_SHARED) !== 0) {
       ram.refs.pinRunNoted(first, pages, note, hold.pinned);
     } else if (!(yield* ram.refs.pinRunIfExclusive(first, pages, note))) {
-      yield* unpinView(machine, mm, hold);
+      yield* unpinHold(machine, mm, hold);
       return NOT_PINNED;
     }
   }

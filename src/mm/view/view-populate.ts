@@ -116,7 +116,7 @@ function* setPages(
       if (linked === 0) fillAside(memory.words, index, first, count);
       else setEntries(memory.words, index, first, count);
     }
-    if (linked === 0) linkLeaf(memory, mm.pgd, page, leaf, notes);
+    if (linked === 0) linkLeaf(memory, mm.pgd, page, leaf, notes.leaf);
   }
   return true;
 }

@@ -131,11 +131,14 @@ export function backingOf(machine: Machine, at: number): Source | undefined {
   return backing === 0 ? undefined : Source.at(memory, backing);
 }
 
-/** Drops a reference; the last one gives back every frame. */
-export function* cachePut(machine: Machine, at: number): Task<void> {
+/**
+ * Drops a reference; the last one gives back every frame. The word `note`, which notes it, becomes
+ * 0 in the same step.
+ */
+export function* cachePut(machine: Machine, at: number, note: number = 0): Task<void> {
   const { memory, heap, ram } = machine;
   const cache = PageCache.at(memory, at);
-  if (!(yield* cache.refs.put())) return;
+  if (!(yield* cache.refs.put(note))) return;
   const { directory, directoryWords, backing } = cache;
   memory.ensure(directory + directoryWords);
   for (let i = 0; i < directoryWords; i++) {

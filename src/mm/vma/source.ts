@@ -160,10 +160,20 @@ export function setSourceSize(source: Source, bytes: number): void {
   source.sizeHigh = Math.floor(bytes / 2 ** 32);
 }
 
-/** B2. A mapping comes (1) or goes (-1). The first and the last wake the threads that serve. */
-export function* countMapping(cache: Locked, source: Source, change: 1 | -1): Task<void> {
+/**
+ * B2. A mapping comes (1) or goes (-1). The first and the last wake the threads that serve. In the
+ * same section of the lock the word `note` becomes `noted`, if there is such a word.
+ */
+export function* countMapping(
+  cache: Locked,
+  source: Source,
+  change: 1 | -1,
+  note: number = 0,
+  noted: number = 0,
+): Task<void> {
   yield* cache.lock.lock();
   source.mappings += change;
+  if (note !== 0) source.memory.words[note] = noted;
   const isEdge = source.mappings === 0 || (change === 1 && source.mappings === 1);
   if (isEdge) addWork(source);
   yield* cache.lock.unlock();

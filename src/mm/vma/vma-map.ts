@@ -17,6 +17,7 @@
 
 import type { Machine } from "../../memory/machine.ts";
 import { ENOMEM, type Errno } from "../../sync/errno.ts";
+import { bug } from "../../sync/errors.ts";
 import type { SharedMemory } from "../../sync/shared-memory.ts";
 import { DONE, DONE_FALSE, doneNumber, type Task } from "../../sync/tasks/task.ts";
 import { HUGE_PAGES, clearHuge } from "../huge.ts";
@@ -36,7 +37,7 @@ import {
   type PageRange,
   type VmaKind,
 } from "./vma.ts";
-import { goesOnIn, dropSource, getSource, flushPlace } from "./vma-source.ts";
+import { goesOnIn, dropSource, flushPlace, takeSource } from "./vma-source.ts";
 import {
   MAPPED_PAGES,
   allocVma,
@@ -64,7 +65,10 @@ function isSameKind(vma: Vma, kind: VmaKind, kindStartPage: number): boolean {
  */
 export function* insertVma(machine: Machine, mm: Mm, range: PageRange, kind: VmaKind): Task<Errno> {
   yield* flushPlace(mm, range, kind);
-  if (yield* mergeInto(machine, mm, range, kind)) return 0;
+  if (yield* mergeInto(machine, mm, range, kind)) {
+    yield* dropSource(machine, kind);
+    return 0;
+  }
   const isAllowed = mm.vmaCount < mm.limitVmas;
   const spare = spareOf(machine, isAllowed ? yield* allocVma(machine) : 0);
   if (spare.at === 0) {
@@ -88,16 +92,28 @@ export function* insertSpareVma(
   spare: SpareVma,
 ): Task<void> {
   yield* flushPlace(mm, range, kind);
-  if (yield* mergeInto(machine, mm, range, kind)) yield* freeVma(machine, spare);
-  else {
+  if (yield* mergeInto(machine, mm, range, kind)) {
+    yield* dropSource(machine, kind);
+    yield* freeVma(machine, spare);
+  } else {
     linkVma(machine, mm, spare, range, kind);
     endVmaChange(machine.memory, mm);
   }
 }
 
 /**
- * Extends a neighbour of the same kind over the range, and drops the caller's reference of the
- * source. False: there is none, and nothing has changed.
+ * Grows the mapping that ends where the range begins, which is free; it goes on there as `kind`
+ * says, and merges (V2). Holding the mmap lock for writing. Linux: `vma_expand`.
+ */
+export function* extendVma(machine: Machine, mm: Mm, range: PageRange, kind: VmaKind): Task<void> {
+  yield* flushPlace(mm, range, kind);
+  if (!(yield* mergeInto(machine, mm, range, kind)))
+    bug(`no mapping of that kind ends at page ${range.startPage}`);
+}
+
+/**
+ * Extends a neighbour of the same kind over the range. False: there is none, and nothing has
+ * changed.
  */
 function mergeInto(machine: Machine, mm: Mm, range: PageRange, kind: VmaKind): Task<boolean> {
   const { startPage, endPage } = range;
@@ -136,7 +152,6 @@ function* mergeWith(
     treeUpdate(memory, mm, above);
   }
   endVmaChange(memory, mm);
-  yield* dropSource(machine, kind);
   if (freed !== undefined) yield* freeVma(machine, freed);
   return true;
 }
@@ -249,7 +264,7 @@ export function* splitVmaAt(
   const isAllowed = limit === "unlimited" || mm.vmaCount < mm.limitVmas;
   const spare = spareOf(machine, isAllowed ? yield* allocVma(machine) : 0);
   if (spare.at === 0) return ENOMEM;
-  yield* getSource(machine, upper);
+  yield* takeSource(machine, spare.at, upper);
   // A huge page lies in one mapping.
   if (page % HUGE_PAGES !== 0) clearHuge(machine.memory, mm, page);
   beginVmaChange(machine.memory, mm);

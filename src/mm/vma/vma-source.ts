@@ -16,7 +16,7 @@ import {
   VM_BUFFER,
   VM_SHARED,
   VM_SPECIAL,
-  type Vma,
+  Vma,
   offsetOf,
   vmasIn,
   type PageRange,
@@ -79,6 +79,42 @@ export function* getSource(machine: Machine, { flags, source }: VmaKind): Task<v
     yield* cacheGet(machine, source);
     if ((flags & VM_BACKED) !== 0) yield* countMappingOf(machine, source, 1);
   }
+}
+
+/** Words that note a reference of a source, in case that the thread dies. */
+export interface SourceNote {
+  /** Becomes the source in the step that gets the reference. */
+  readonly source: number;
+  /** Becomes `isCounted` in the section in which a source with a backing store counts it. */
+  readonly counted: number;
+  readonly isCounted: number;
+}
+
+/** As `getSource`, with a note. The words are 0. */
+export function* getSourceNoted(machine: Machine, kind: VmaKind, note: SourceNote): Task<void> {
+  const { memory, ram } = machine;
+  const { flags, source } = kind;
+  if ((flags & VM_BUFFER) !== 0) {
+    ram.refs.pageGetNoted(source, note.source, source);
+    return;
+  }
+  const cache = PageCache.at(memory, source);
+  yield* cache.refs.get(note.source, source);
+  const backing = (flags & VM_BACKED) === 0 ? undefined : backingOf(machine, source);
+  if (backing !== undefined) yield* countMapping(cache, backing, 1, note.counted, note.isCounted);
+}
+
+/**
+ * As `getSource`, for the vma `at`, which is not linked: who frees that gives the reference back,
+ * from the step on that gets it (V4 of vma-map.ts).
+ */
+export function takeSource(machine: Machine, at: number, kind: VmaKind): Task<void> {
+  const { flags, source } = kind;
+  if (source === 0) return DONE;
+  const { flags: flagsAt, source: sourceAt } = Vma.offset;
+  Vma.at(machine.memory, at).flags = flags & ~VM_BACKED; // a source that does not count it yet
+  const note = { source: at + sourceAt, counted: at + flagsAt, isCounted: flags };
+  return getSourceNoted(machine, kind, note);
 }
 
 /**

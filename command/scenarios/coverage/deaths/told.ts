@@ -41,7 +41,7 @@ import type { Covered } from "../covered.ts";
 import { hmmOf, invalidationOf, listenWith } from "../../patches/stage.ts";
 
 /** A driver whose call-back is one store, and which needs no lock for it. */
-const ONE_STORE_OPS: number = registerMirrorOps("driver that stores one word", {
+export const ONE_STORE_OPS: number = registerMirrorOps("driver that stores one word", {
   *invalidate(mirror) {
     const { memory, table } = HarnessDevice.recordOf(mirror);
     yield* access(memory, "update", table.at, 1, "device table");
