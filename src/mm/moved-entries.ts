@@ -1,9 +1,9 @@
 /**
  * @module mm/moved-entries
  * Moves entries of the page table to another place. Follows Linux `move_page_tables` in
- * `mm/mremap.c`. An entry, or a leaf of 512, is at neither place for a moment, and noted then. So if
- * the thread dies, whoever finds it dead puts what is noted in its place, and moves the rest (K7 of
- * mm/invalidation.ts):
+ * `mm/mremap.c`. An entry, or a leaf of 512, is at neither place for a moment, and noted then. So
+ * if the thread dies, whoever finds it dead puts what is noted in its place, and moves the rest (K7
+ * of mm/invalidation.ts):
  *
  *     thread that dies                  recoverer
  *     mapping: new place

@@ -454,7 +454,7 @@ export function isWholeLeaf(
 export interface MovedLeafNotes {
   /** The page of the first. */
   readonly from: number;
-  /** Words [start, end), all of them 0, are for the leaves from there on, one for each 512 pages. */
+  /** Words [start, end), all of them 0, are for the leaves from there on, one each 512 pages. */
   readonly start: number;
   readonly end: number;
 }

@@ -56,9 +56,9 @@ export class FramePins extends FrameRefs {
   }
 
   /**
-   * `pagePin` of `pages` frames from `pfn` on, which lie in one section. The word `note` of the heap
-   * counts them as they are pinned, after `before` others, as for `unpinNoted`, in case that the
-   * thread dies.
+   * `pagePin` of `pages` frames from `pfn` on, which lie in one section. The word `note` of the
+   * heap counts them as they are pinned, after `before` others, as for `unpinNoted`, in case that
+   * the thread dies.
    *
    * @stepped frame pins
    */
@@ -95,7 +95,8 @@ export class FramePins extends FrameRefs {
       if (left > 0 && changePins(this.memory, counts, pfn, -each, note, -left) < each)
         bug(`Cannot unpin frame ${pfn}: it has no pins; unpin once for each pin`);
       const count = this.dropNoted(pfn, hand, each);
-      words[note] = i + 1 - each; // no function is entered in between (H1 of sync/lockdep/held-locks.ts)
+      // No function is entered in between (H1 of sync/lockdep/held-locks.ts).
+      words[note] = i + 1 - each;
       if (count <= each && this.isFreed(pfn, count - each + 1))
         yield* this.putLeft(hand, hand + 1, given);
     }
