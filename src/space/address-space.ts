@@ -369,7 +369,8 @@ export class AddressSpace
 
   /**
    * Copies `into.length` bytes at `address` into `into`. Throws SegmentationFault at the first page
-   * that may not be read; what lies before it has been copied.
+   * that may not be read; what lies before it has been copied. HmmError EINVAL if `into` is
+   * transferred, or shrinks, before the promise has settled.
    */
   async read(address: number, into: Uint8Array): Promise<void> {
     checkTransfer("read", address, into);
@@ -388,7 +389,8 @@ export class AddressSpace
 
   /**
    * Copies `from` to `address`. Throws SegmentationFault at the first page that may not be written;
-   * what lies before it has been written.
+   * what lies before it has been written. HmmError EINVAL if `from` is transferred, or shrinks,
+   * before the promise has settled.
    */
   async write(address: number, from: Uint8Array): Promise<void> {
     checkTransfer("write", address, from);

@@ -20,8 +20,9 @@ import type { Mm } from "../mm/mm-struct.ts";
 import { TASK_SIZE_PAGES } from "../mmu/radix-table.ts";
 import { sectionUnlessMoved } from "../mmu/soft-tlb.ts";
 import { atomicLoad } from "../sync/atomics.ts";
-import { EAGAIN } from "../sync/errno.ts";
-import { SegmentationFault } from "../sync/errors.ts";
+import { EAGAIN, EINVAL } from "../sync/errno.ts";
+import { type HmmError, SegmentationFault } from "../sync/errors.ts";
+import { EXPLORED } from "../sync/shared-memory.ts";
 import type { Task } from "../sync/tasks/task.ts";
 import { checkArgument, someBytes, wholeNumber } from "../sync/argument-rules.ts";
 import { customFailure, refusalBy } from "./failures.ts";
@@ -30,8 +31,8 @@ import { customFailure, refusalBy } from "./failures.ts";
  * Tries of one page. A try fails when the page is taken away between the walk and the copy.
  */
 const COPY_TRIES_MAX = 1_000_000;
-/** Pages copied inside one store: 10 us, for which an invalidation may have to wait. */
-const ROW_PAGES_MAX = 16;
+/** Pages copied inside one store: 10 to 20 us, for which an invalidation may have to wait. */
+const ROW_PAGES_MAX = 32;
 
 /**
  * Throws HmmError EINVAL for an address or bytes of the wrong kind, SegmentationFault where no
@@ -49,7 +50,8 @@ export function checkTransfer(syscall: "read" | "write", address: number, bytes:
 /**
  * Copies `bytes.length` bytes at `address` into `bytes`, or with `isWrite` the other way. Throws
  * SegmentationFault at the first page that no mapping allows, with everything before it copied;
- * HmmError ENOMEM likewise.
+ * HmmError ENOMEM likewise, and EINVAL if `bytes` is transferred or shrinks while a page is waited
+ * for.
  */
 export function* transfer(
   machine: Machine,
@@ -58,13 +60,28 @@ export function* transfer(
   bytes: Uint8Array,
   isWrite: boolean,
 ): Task<void> {
-  for (let done = 0; done < bytes.length;)
-    done += yield* copyRow(machine, mm, address + done, bytes.subarray(done), isWrite);
+  if (bytes.length === 0) return;
+  // Not a subclass, whose methods may throw; and what shrinks has no length at all then.
+  const plain = new Uint8Array(bytes.buffer, bytes.byteOffset, bytes.length);
+  const { length } = plain;
+  for (let done = 0; done < length;) {
+    if (plain.length === 0) throw bytesGone(address + done, isWrite);
+    done += yield* copyRow(machine, mm, address + done, plain, done, isWrite);
+  }
+}
+
+function bytesGone(address: number, isWrite: boolean): HmmError {
+  return customFailure(
+    isWrite ? "write" : "read",
+    EINVAL,
+    "the array was transferred or has shrunk meanwhile; keep it until the promise has settled",
+    address,
+  );
 }
 
 /**
- * Copies what lies in a row from `address` on: within one block of 2 MiB, as far as frame follows
- * frame, ROW_PAGES_MAX pages at most. Returns how many bytes.
+ * Copies what lies in a row from `address` on, to or from the bytes from `first` on: within one
+ * block of 2 MiB, as far as frame follows frame, ROW_PAGES_MAX pages at most. Returns how many.
  *
  * @stepped generation
  */
@@ -73,11 +90,13 @@ function* copyRow(
   mm: Mm,
   address: number,
   bytes: Uint8Array,
+  first: number,
   isWrite: boolean,
 ): Task<number> {
+  const left = bytes.length - first;
   const page = Math.floor(address / PAGE_BYTES);
   const offset = address - page * PAGE_BYTES;
-  const wantedPages = Math.min(Math.ceil((offset + bytes.length) / PAGE_BYTES), ROW_PAGES_MAX);
+  const wantedPages = Math.min(Math.ceil((offset + left) / PAGE_BYTES), ROW_PAGES_MAX);
   const generationWord = mm.shootdown.generationWord(page);
   for (let tries = 0; tries < COPY_TRIES_MAX; tries++) {
     const { words } = machine.memory;
@@ -88,18 +107,21 @@ function* copyRow(
     // Frames of a row that the section does not have belong to others: not read from its array.
     const most = Math.min(wantedPages, section.basePfn + section.pages - pfn);
     const pages = framesInRow(machine, mm, page, pfn, most, isWrite);
-    const lengthBytes = Math.min(pages * PAGE_BYTES - offset, bytes.length);
+    const lengthBytes = Math.min(pages * PAGE_BYTES - offset, left);
     const start = (pfn - section.basePfn) * PAGE_BYTES + offset;
-    const frames = section.u8.subarray(start, start + lengthBytes);
-    const part = bytes.subarray(0, lengthBytes);
     yield* mm.shootdown.enterStore();
     const isCurrent = atomicLoad(words, generationWord) === generation;
-    for (let i = 0; i < (isCurrent ? pages : 0); i++)
-      yield* dataStep(machine.memory, isWrite ? "write" : "read", pfn + i);
-    // Same length, neither detached: this cannot throw past leaveStore.
-    if (isCurrent && isWrite) frames.set(part);
-    else if (isCurrent) part.set(frames);
+    if (isCurrent && machine.memory.mode === EXPLORED)
+      for (let i = 0; i < pages; i++)
+        yield* dataStep(machine.memory, isWrite ? "write" : "read", pfn + i);
+    // Whoever waited may find the bytes gone. Nothing else can throw past leaveStore.
+    const isThere = bytes.length > 0;
+    if (isCurrent && isThere && isWrite)
+      section.u8.set(bytes.subarray(first, first + lengthBytes), start);
+    else if (isCurrent && isThere)
+      bytes.set(section.u8.subarray(start, start + lengthBytes), first);
     yield* mm.shootdown.leaveStore();
+    if (!isThere) throw bytesGone(address, isWrite);
     if (isCurrent) return lengthBytes;
   }
   throw customFailure(

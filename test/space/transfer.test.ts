@@ -100,6 +100,65 @@ for (const form of FORMS) {
   });
 }
 
+/** Bytes that may be transferred or resized, and a mapping whose pages take a while to come. */
+async function slowCopy(space: AddressSpace): Promise<[address: number, bytes: Uint8Array]> {
+  const source = {
+    lengthBytes: 2 * PAGE,
+    read: async (_offset: number, into: Uint8Array): Promise<void> => {
+      await new Promise((resolve) => setImmediate(resolve));
+      into.fill(7);
+    },
+  };
+  const address = await space.mmap(2 * PAGE, { source });
+  const buffer = new ArrayBuffer(2 * PAGE, { maxByteLength: 2 * PAGE });
+  return [address, new Uint8Array(buffer, 0, 2 * PAGE)];
+}
+
+const GONE = {
+  transferred: (buffer: ArrayBuffer) => void structuredClone(buffer, { transfer: [buffer] }),
+  "made smaller": (buffer: ArrayBuffer) => buffer.resize(PAGE),
+} as const;
+
+for (const [what, lose] of Object.entries(GONE)) {
+  for (const syscall of ["read", "write"] as const) {
+    test(`${syscall}: an array that is ${what} meanwhile is EINVAL`, () =>
+      withSpace(async (space) => {
+        const [address, bytes] = await slowCopy(space);
+        const copied = space[syscall](address, bytes);
+        lose(bytes.buffer as ArrayBuffer);
+        await assert.rejects(copied, { name: "HmmError", code: "EINVAL", syscall });
+        // No store is under way: whoever takes pages away does not wait for one.
+        space.u8.store(address, 1);
+        await space.munmap(address, 2 * PAGE);
+      }));
+  }
+}
+
+test("read, write: an array that stays what it is is copied however long the pages take", () =>
+  withSpace(async (space) => {
+    const [address, bytes] = await slowCopy(space);
+    await space.read(address, bytes);
+    assert.ok(bytes.every((byte) => byte === 7));
+  }));
+
+test("an array's own methods are not called while a store is under way", () =>
+  withSpace(async (space) => {
+    class Hostile extends Uint8Array<ArrayBuffer> {
+      override set(): never {
+        throw new Error("set");
+      }
+      override subarray(): never {
+        throw new Error("subarray");
+      }
+    }
+    const address = await space.mmap(PAGE);
+    space.writeSync(address, new Hostile(Uint8Array.of(5).buffer));
+    const into = new Hostile(new ArrayBuffer(1));
+    space.readSync(address, into);
+    assert.equal(into[0], 5);
+    await space.munmap(address, PAGE);
+  }));
+
 /** Runs `between` once, where a bulk copy has found its frame and is about to use it. */
 function disturbNextCopy(between: () => void): () => void {
   const methods: { enterStore: (this: Shootdown) => Task<void> } = Shootdown.prototype;
