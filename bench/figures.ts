@@ -110,7 +110,7 @@ export const figures: readonly Figure[] = [
     method:
       "A mapping that nobody has touched, in frames never used; then again, when they lie in a row.",
     lessons:
-      "Page by page it was 700 ns fresh (an entry emptied and filled, a copy that had nothing to copy, a pin, each by a generator) and 420 again. Now a page is 32 bytes of the frame table, and an entry; pins come with the frames (mm/view/view-populate.ts). Again, it was two atomic additions a page for the pin, 10 ns each, and a look before that; a frame with one reference is pinned by plain stores, which the mmap lock makes safe (P2 of memory/frames/frame-pins.ts). Fresh, a new leaf of the page table gets its entries by plain stores before it is linked: an atomic store of each took 8 ns. Again, the count is read plainly (an atomic load is a call, 4 ns), and an entry is tested by one compare of its bits: a name that a loop imports from another module costs seven instructions each time round, so the loops now import one function each (21 ns became 13). What is left of a fresh page is 12 ns for the host, which commits the frame table, and 5 to write a frame's 32 bytes in it.",
+      "Page by page it was 700 ns fresh (an entry emptied and filled, a copy that had nothing to copy, a pin, each by a generator) and 420 again. Now a page is 32 bytes of the frame table, and an entry; pins come with the frames (mm/view/view-populate.ts). Again, it was two atomic additions a page for the pin, 10 ns each, and a look before that; a frame with one reference is pinned by plain stores, which the mmap lock makes safe (P2 of memory/frames/frame-pins.ts). Fresh, a new leaf of the page table gets its entries by plain stores before it is linked: an atomic store of each took 8 ns. Again, the count is read plainly (an atomic load is a call, 4 ns), and an entry is tested by one compare of its bits: a name that a loop imports from another module costs seven instructions each time round, so the loops now import one function each (21 ns became 13). What is left of a fresh page is 12 ns for the host, which commits the frame table, and 5 to write a frame's 32 bytes in it. Where a page fault of the host takes 10 us and not half of one, as in some virtual machines, that is 130 ns and more: 0.01 faults for each page, 2,500 in all.",
     load: async () => (await import("./view-opens.ts")).measureViewOpens,
   },
   {
@@ -119,7 +119,7 @@ export const figures: readonly Figure[] = [
     bound: { kind: "at most", ratio: 1.2 },
     method: "`readSync` and `writeSync`, all pages there; `set` to and from a SharedArrayBuffer.",
     lessons:
-      "Page by page it was 1.7x: a generator, a store's mark and two views of an array for each 4 KiB. Frames that follow each other are copied as one row of 16 pages at most; a longer one would let an invalidation wait.",
+      "Page by page it was 1.7x: a generator, a store's mark and two views of an array for each 4 KiB. Frames that follow each other are copied as one row of 32 pages at most; a longer one would let an invalidation wait. A row costs 2 us beside the copy (of 16 pages: 1.3x where memory is fast).",
     load: async () => (await import("./bulk-copies.ts")).measureBulkCopies,
   },
   {
