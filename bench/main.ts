@@ -1,7 +1,7 @@
 /**
  * @module `npm run bench`: takes the figures, each in a process of its own, shows a table, and
  * writes bench/results.json, docs/BENCHMARKS.md and the plot in it, docs/load.svg. With names, only
- * those, and nothing is written unless all were taken.
+ * those, and nothing is written without `--update`.
  */
 
 import { fork } from "node:child_process";
@@ -13,13 +13,17 @@ import { figures } from "./figures.ts";
 import { renderLoadPlot } from "./load-plot.ts";
 import { renderPage } from "./page.ts";
 import { type Result, renderRow } from "./report.ts";
-import { formatResults, keepResults, readKept } from "./results.ts";
+import { describeMachine, formatResults, keepResults, readKept, updated } from "./results.ts";
 
 interface Choice {
   readonly chosen: readonly Figure[];
   readonly isQuick: boolean;
   readonly isJson: boolean;
+  /** Those that are named replace what docs/BENCHMARKS.md has of them. */
+  readonly isUpdate: boolean;
 }
+
+const OPTIONS: ReadonlySet<string> = new Set(["--quick", "--json", "--update"]);
 
 const HELP = `Usage: npm run bench [-- figures options]
 
@@ -27,6 +31,7 @@ Takes figures, each a ratio against the plain thing, and shows a row for each. W
 taken, one after the other, and docs/BENCHMARKS.md is written anew.
 
   --quick     small sizes and few rounds: whether it works, not how fast it is
+  --update    writes the named figures into docs/BENCHMARKS.md, if this is the machine of the others
   --json      the results as JSON
   -h, --help  this text
 
@@ -45,17 +50,31 @@ function choose(words: readonly string[]): Choice | undefined {
   const names = words.filter((word) => !word.startsWith("--"));
   const unknown = [
     ...names.filter((name) => !figures.some((figure) => isMeant(figure, [name]))),
-    ...words.filter((word) => word.startsWith("--") && word !== "--quick" && word !== "--json"),
+    ...words.filter((word) => word.startsWith("--") && !OPTIONS.has(word)),
   ];
   if (unknown.length > 0) {
     const known = figures.map(({ name }) => name).join(", ");
     stderr.write(
-      `bench: Cannot use '${unknown.join("', '")}': figures are ${known}; options are --quick, --json and --help\n`,
+      `bench: Cannot use '${unknown.join("', '")}': figures are ${known}; options are --quick, --json, --update and --help\n`,
     );
     return undefined;
   }
+  const isUpdate = words.includes("--update");
+  const obstacle = isUpdate ? whyNoUpdate(words.includes("--quick")) : undefined;
+  if (obstacle !== undefined) {
+    stderr.write(`bench: Cannot use --update: ${obstacle}\n`);
+    return undefined;
+  }
   const chosen = names.length === 0 ? figures : figures.filter((figure) => isMeant(figure, names));
-  return { chosen, isQuick: words.includes("--quick"), isJson: words.includes("--json") };
+  const [isQuick, isJson] = [words.includes("--quick"), words.includes("--json")];
+  return { chosen, isQuick, isJson, isUpdate };
+}
+
+function whyNoUpdate(isQuick: boolean): string | undefined {
+  if (isQuick) return "quick figures do not say how fast it is; leave --quick out";
+  const { machine } = readKept();
+  if (machine === describeMachine()) return undefined;
+  return `docs/BENCHMARKS.md was taken on another machine, ${machine}; take all figures here`;
 }
 
 function showProgress(figure: Figure, done: number, total: number): void {
@@ -108,8 +127,9 @@ async function main(): Promise<number> {
     if (!choice.isJson) stdout.write(renderRow(result));
   }
   if (choice.isJson) stdout.write(formatResults(results));
-  if (!choice.isQuick && choice.chosen.length === figures.length) {
-    keepResults(results);
+  const areAll = choice.chosen.length === figures.length;
+  if (!choice.isQuick && (areAll || choice.isUpdate)) {
+    keepResults(areAll ? results : updated(results));
     writePage();
   }
   return 0;

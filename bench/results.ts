@@ -1,6 +1,6 @@
 /**
- * @module bench/results.json: what the last whole run found, and on which machine. It names neither
- * the machine nor its paths.
+ * @module bench/results.json: what the last whole run found, and later ones of single figures, and on
+ * which machine. It names neither the machine nor its paths.
  */
 
 import { readFileSync, writeFileSync } from "node:fs";
@@ -23,7 +23,7 @@ interface KeptFigure {
   readonly readings?: NonNullable<Measurement["readings"]>;
 }
 
-function describeMachine(): string {
+export function describeMachine(): string {
   const memoryGiB = Math.round(totalmem() / 2 ** 30);
   return `Node ${version}, ${platform()} ${arch()}, ${cpus().length} x ${cpus()[0]?.model.trim() ?? "unknown processor"}, ${memoryGiB} GiB`;
 }
@@ -46,6 +46,12 @@ export function formatResults(results: readonly Result[]): string {
 
 export function keepResults(results: readonly Result[]): void {
   writeFileSync(path, formatResults(results));
+}
+
+/** What is kept, with `results` in place of what it has of their figures. */
+export function updated(results: readonly Result[]): Result[] {
+  const ofFigure = new Map(results.map((result) => [result.figure.name, result]));
+  return readKept().results.map((kept) => ofFigure.get(kept.figure.name) ?? kept);
 }
 
 /** Those of the last whole run. A figure that is new since was not measured. */
