@@ -1,6 +1,6 @@
 /**
- * @module bench/results.json: what the last whole run found, and later ones of single figures, and on
- * which machine. It names neither the machine nor its paths.
+ * @module bench/results.json: what the last whole run found, and later ones of single figures, and
+ * on which machine. It names neither the machine nor its paths.
  */
 
 import { readFileSync, writeFileSync } from "node:fs";
