@@ -4,10 +4,17 @@
  * what a dead thread had begun is undone.
  */
 
-import { type HmmHarness, harnessScenario } from "../../../../src/checker/harness/hmm-harness.ts";
+import {
+  type HarnessScenario,
+  type HmmHarness,
+  harnessScenario,
+} from "../../../../src/checker/harness/hmm-harness.ts";
 import type { ScenarioExploration } from "../../../../src/checker/scenario.ts";
 import { doMunmap } from "../../../../src/mm/calls/munmap.ts";
 import { PAGE_BYTES } from "../../../../src/mm/pte.ts";
+import { beginWait } from "../../../../src/mm/source/bring-in.ts";
+import { IO_QUEUED, SourceIo, setIoState } from "../../../../src/mm/source/io.ts";
+import { ask, endWait } from "../../../../src/mm/source/requests.ts";
 import { SourceServer } from "../../../../src/mm/source/serve.ts";
 import {
   CACHE_READING,
@@ -17,7 +24,7 @@ import {
   cacheEntryAt,
 } from "../../../../src/mm/vma/page-cache.ts";
 import { EAGAIN } from "../../../../src/sync/errno.ts";
-import { assert } from "../../../../src/sync/errors.ts";
+import { assert, bug } from "../../../../src/sync/errors.ts";
 import type { Task } from "../../../../src/sync/tasks/task.ts";
 import type { Covered } from "../covered.ts";
 import {
@@ -51,6 +58,28 @@ const asks: Body = function* (_stage, harness) {
   yield* unmap(harness);
 };
 
+/** As `asks`, but the request is queued without a change of the word that who serves looks at. */
+const asksUncounted: Body = function* ({ cache: at }, harness) {
+  const { machine } = harness;
+  const cache = PageCache.at(machine.memory, at);
+  const source = backingOf(machine, at) ?? bug("the cache has no source");
+  const wait = yield* beginWait(machine, at, 0, 0);
+  const io = SourceIo.at(machine.memory, wait);
+  yield* cache.lock.lock();
+  const isServed = source.servers > 0;
+  if (isServed) {
+    setIoState(io, IO_QUEUED);
+    source.requests.addTail(io.node);
+  }
+  yield* cache.lock.unlock();
+  if (isServed) {
+    yield* source.serveQueue.wakeAll();
+    yield* ask(machine, source, wait, Infinity);
+  }
+  yield* endWait(machine, wait);
+  yield* unmap(harness);
+};
+
 /** Serves itself. */
 const reads: Body = function* (_stage, harness) {
   const seen = yield* loadWord(harness);
@@ -73,23 +102,33 @@ const HARNESS = { pages: 0, arenaWords: 16_384, frames: 8 } as const;
 const FAULT = ["mm/fault/cpu-fault.cpuFault", "mm/source/bring-in.bringIn"];
 const SERVE = ["mm/source/serve.serve", "mm/source/serve.end"];
 
-const asking: Covered = {
+const asking: Omit<HarnessScenario<StoreStage>, "tasks"> = {
+  name: "coverage/mm/file/ask-vs-serve",
+  summary: "A thread without the code touches a page, which another one reads for it; it unmaps.",
+  harness: HARNESS,
+  exploration: { engine: "bounded", preemptions: 1 },
+  setup: (harness) => makeStage(harness, { coders: [] }),
+  reopen: ({ store: words }) => words.reset(1),
+  check: (stage, harness) => {
+    requireQuiet(stage, harness);
+    const { refs } = PageCache.at(harness.machine.memory, stage.cache);
+    assert(refs.read() === 1, `the cache has ${refs.read()} references`);
+  },
+};
+
+const askedAndServed: Covered = {
   layer: "mm",
-  scenario: harnessScenario<StoreStage>({
-    name: "coverage/mm/file/ask-vs-serve",
-    summary: "A thread without the code touches a page, which another one reads for it; it unmaps.",
-    harness: HARNESS,
-    exploration: { engine: "bounded", preemptions: 1 },
-    setup: (harness) => makeStage(harness, { coders: [] }),
-    reopen: ({ store: words }) => words.reset(1),
-    tasks: { asks, serves },
-    check: (stage, harness) => {
-      requireQuiet(stage, harness);
-      const { refs } = PageCache.at(harness.machine.memory, stage.cache);
-      assert(refs.read() === 1, `the cache has ${refs.read()} references`);
-    },
-  }),
-  twins: [],
+  scenario: harnessScenario<StoreStage>({ ...asking, tasks: { asks, serves } }),
+  twins: [
+    harnessScenario<StoreStage>({
+      ...asking,
+      name: `${asking.name}/uncounted`,
+      summary:
+        "The request does not change the word that the serving thread looks at before it sleeps: that one sleeps on, and both wait for ever.",
+      expects: "lost-wakeup",
+      tasks: { asks: asksUncounted, serves },
+    }),
+  ],
   runs: { asks: [...FAULT, "mm/source/requests.ask"], serves: SERVE },
 };
 
@@ -127,7 +166,7 @@ function death(
 }
 
 export const servedFiles: readonly Covered[] = [
-  asking,
+  askedAndServed,
   death(
     "source-server",
     "The only thread that has the code of a source dies at any point: who asks is answered.",
