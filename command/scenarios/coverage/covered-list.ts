@@ -60,6 +60,7 @@ import { storeSections } from "./mmu/store-sections.ts";
 import { wide } from "./mmu/wide.ts";
 import { widths } from "./mmu/widths.ts";
 import { accesses } from "./mm/accesses.ts";
+import { leaves } from "./mm/leaves.ts";
 import { copiesOnWrite } from "./mm/copy-on-write.ts";
 import { pinsOfPages } from "./mm/pins.ts";
 import { migrationsBack } from "./mm/migrate-back.ts";
@@ -85,6 +86,7 @@ import { sharedSources } from "./mm/shared-source.ts";
 import { watchedViews } from "./mm/watched-views.ts";
 import { witnessedCalls } from "./mm/witnessed.ts";
 import { wholeLives } from "./mm/whole-lives.ts";
+import { deathsBesideListeners } from "./notifier/deaths.ts";
 import { listeners } from "./notifier/listeners.ts";
 import { severalListeners } from "./notifier/several.ts";
 import { bulkCopies } from "./space/copies.ts";
@@ -132,6 +134,7 @@ export const covered: readonly Covered[] = [
   ...storeSections,
   ...listeners,
   ...severalListeners,
+  ...deathsBesideListeners,
   ...migrations,
   ...migrationsBesideDevices,
   ...migrationsBack,
@@ -143,6 +146,7 @@ export const covered: readonly Covered[] = [
   ...mmPairs,
   ...protocols,
   ...accesses,
+  ...leaves,
   ...sharedSources,
   ...files,
   ...servedFiles,

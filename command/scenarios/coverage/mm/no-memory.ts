@@ -322,10 +322,12 @@ function views(
   page: number,
   pages: number,
   isWrite: boolean,
+  setup: Attempt<Stage>["setup"] = makeStage,
 ): Attempt<Stage> {
   return onStage({
     name: `view-${name}`,
     summary,
+    setup,
     runs: ["mm/view/view-open.viewOpen", "mm/view/view-open.viewClose"],
     act: ({ machine, mm }) =>
       viewOpen(machine, mm, HARNESS_PAGE + page, HARNESS_PAGE + page + pages, isWrite),
@@ -360,6 +362,14 @@ const looks: readonly Attempt<Stage>[] = [
   views("shared", "A view of shared pages whose frames move.", SHARED, 2, true),
   views("both", "A view of private and of shared pages, for reading.", PRIVATE + 2, 4, false),
   views("buffer", "A view of a buffer.", BUFFER, 2, true),
+  views(
+    "far",
+    "A view of a page that nobody has touched, which needs the first leaf of its part of the page table.",
+    FAR,
+    1,
+    true,
+    stageWith((harness) => harness.map(HARNESS_PAGE + FAR, 1)),
+  ),
   onStage({
     name: "view-watched",
     summary: "A watched view of a page.",
