@@ -212,8 +212,8 @@ export const syncsOwnSpace: FileBody = function* (stage, harness) {
 export const syncsUnlocked: FileBody = function* (stage, harness) {
   const { machine, mm } = harness;
   yield* writeBack(stage, harness, function* () {
-    for (const _vma of vmasIn(machine.memory, mm, HARNESS_PAGE, HARNESS_PAGE + 1))
-      yield* cleanIn(harness, mm);
+    for (const vma of vmasIn(machine.memory, mm, HARNESS_PAGE, HARNESS_PAGE + 1))
+      if (vma.source === stage.cache) yield* cleanIn(harness, mm);
   });
 };
 
