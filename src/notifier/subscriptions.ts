@@ -71,6 +71,7 @@ export class NotifierSubscriptions {
 
   /** Links `node` in front. Holding `notifierLock` and the mmap lock for writing. */
   *link(node: MmuNotifier): Task<void> {
+    this.lock.assertHeld();
     const { memory } = this;
     const first = atomicLoad(memory.words, this.at + HEAD_WORD);
     node.setNext(first);
@@ -82,6 +83,7 @@ export class NotifierSubscriptions {
 
   /** Unlinks `node`, unless exit has (N1). Holding `notifierLock`. */
   *unlink(node: MmuNotifier): Task<void> {
+    this.lock.assertHeld();
     if (!node.isLinked()) return;
     const { memory } = this;
     const next = node.nextLocked();

@@ -37,6 +37,7 @@ import { dma } from "./hmm/dma.ts";
 import { driverNotifiers } from "./hmm/driver-notifiers.ts";
 import { driverCalls } from "./hmm/driver-calls.ts";
 import { inFlight } from "./hmm/in-flight.ts";
+import { replacedFrames } from "./hmm/replaced.ts";
 import { rangeTree } from "./hmm/range-tree.ts";
 import { pinnedInPlace } from "./mm/pinned-in-place.ts";
 import { hugeCalls } from "./mm/huge-calls.ts";
@@ -60,6 +61,7 @@ import { storeSections } from "./mmu/store-sections.ts";
 import { wide } from "./mmu/wide.ts";
 import { widths } from "./mmu/widths.ts";
 import { accesses } from "./mm/accesses.ts";
+import { firstFaults } from "./mm/first-faults.ts";
 import { leaves } from "./mm/leaves.ts";
 import { copiesOnWrite } from "./mm/copy-on-write.ts";
 import { pinsOfPages } from "./mm/pins.ts";
@@ -86,7 +88,7 @@ import { sharedSources } from "./mm/shared-source.ts";
 import { watchedViews } from "./mm/watched-views.ts";
 import { witnessedCalls } from "./mm/witnessed.ts";
 import { wholeLives } from "./mm/whole-lives.ts";
-import { deathsBesideListeners } from "./notifier/deaths.ts";
+import { deathsBesideListeners } from "./notifier/beside-deaths.ts";
 import { listeners } from "./notifier/listeners.ts";
 import { severalListeners } from "./notifier/several.ts";
 import { bulkCopies } from "./space/copies.ts";
@@ -147,6 +149,7 @@ export const covered: readonly Covered[] = [
   ...protocols,
   ...accesses,
   ...leaves,
+  ...firstFaults,
   ...sharedSources,
   ...files,
   ...servedFiles,
@@ -166,6 +169,7 @@ export const covered: readonly Covered[] = [
   ...hmmPairs,
   ...dma,
   ...copies,
+  ...replacedFrames,
   ...inFlight,
   ...rangeTree,
   ...untouchedView,
