@@ -55,6 +55,9 @@ const BESIDE_FRAMES = 64;
 /** Pages that are read back at once, at least, when frames are short. */
 const FLUSH_MIN = 64;
 
+/** Of a frame whose bytes no slot has. */
+const NO_SLOT = -1;
+
 export interface PrivateParts {
   readonly machine: Machine;
   readonly record: WebGpuRecord;
@@ -78,12 +81,12 @@ export class PrivatePages {
   readonly #devices: readonly DeviceMemory[];
   /** The frame of the pool with the bytes of each DIRTY frame. */
   readonly #kept = new Map<number, number>();
-  /** Slots of kept frames whose bytes they hold, and the others. */
-  readonly #slots = new Map<number, number>();
+  /** By frame: the slot that has the bytes of a kept frame, or NO_SLOT. And the other slots. */
+  readonly #slots: Int32Array;
   readonly #freeSlots: number[];
-  /** Commits so far; and that in which each frame was stored to last. */
+  /** Commits so far; and by frame: that in which it was stored to last. */
   #commits = 0;
-  readonly #storedAt = new Map<number, number>();
+  readonly #storedAt: Uint32Array;
   #freedSeen = 0;
   #hand = 0;
   #isLeaving = false;
@@ -94,6 +97,8 @@ export class PrivatePages {
     this.#pool = pool;
     this.#gpu = gpu;
     this.#devices = chunksOf(record).map(({ device }) => DeviceMemory.at(record.memory, device));
+    this.#slots = new Int32Array(pool.allFrames).fill(NO_SLOT);
+    this.#storedAt = new Uint32Array(pool.allFrames);
     this.#freeSlots = Array.from({ length: slots }, (_, i) => slots - 1 - i);
   }
 
@@ -144,15 +149,23 @@ export class PrivatePages {
     if (frame === undefined) return;
     this.#kept.delete(pfn);
     this.#freeSlot(frame);
-    this.#storedAt.delete(frame);
     this.#pool.release(frame);
   }
 
   #freeSlot(frame: number): void {
-    const slot = this.#slots.get(frame);
-    if (slot === undefined) return;
-    this.#slots.delete(frame);
+    const slot = this.#slotOf(frame);
+    if (slot === NO_SLOT) return;
+    this.#slots[frame] = NO_SLOT;
     this.#freeSlots.push(slot);
+  }
+
+  #slotOf(frame: number): number {
+    return this.#slots[frame] ?? NO_SLOT;
+  }
+
+  /** In which commit the frame was stored to last. */
+  #ageOf(frame: number): number {
+    return this.#storedAt[frame] ?? 0;
   }
 
   /** Forgets pages that were freed. Holding the driver lock. */
@@ -173,10 +186,10 @@ export class PrivatePages {
   *commit(frames: readonly number[]): Task<void> {
     this.#commits++;
     for (const frame of frames) {
-      const pfn = this.#pool.pfnOf(frame);
       this.#freeSlot(frame);
-      this.#storedAt.set(frame, this.#commits);
-      if (this.#kept.has(pfn)) continue;
+      this.#storedAt[frame] = this.#commits;
+      if (this.#pool.isKept(frame)) continue;
+      const pfn = this.#pool.pfnOf(frame);
       this.#kept.set(pfn, frame);
       this.#pool.keep(frame);
       yield* setState(this.#deviceOf(pfn), pfn, DIRTY);
@@ -201,22 +214,23 @@ export class PrivatePages {
     for (const frame of this.#kept.values())
       if (pool.mayBeStoredTo(frame)) storable.push(frame);
       else this.#freeSlot(frame);
-    let missing = storable.filter((frame) => !this.#slots.has(frame));
+    let missing = storable.filter((frame) => this.#slotOf(frame) === NO_SLOT);
     const excess = missing.length - this.#freeSlots.length;
     if (excess > 0) {
-      const ages = this.#storedAt;
-      storable.sort((a, b) => (ages.get(a) ?? 0) - (ages.get(b) ?? 0));
+      storable.sort((a, b) => this.#ageOf(a) - this.#ageOf(b));
       const flushed: number[] = [];
       for (const frame of storable.slice(0, excess)) {
-        if ((ages.get(frame) ?? 0) === this.#commits || pool.isPinned(frame)) flushed.push(frame);
+        if (this.#ageOf(frame) === this.#commits || pool.isPinned(frame)) flushed.push(frame);
         else pool.allowStores(frame, false);
         this.#freeSlot(frame);
       }
       if ((yield* this.flush(flushed)) === LOST) return LOST;
-      missing = storable.slice(excess).filter((frame) => !this.#slots.has(frame));
+      missing = storable.slice(excess).filter((frame) => this.#slotOf(frame) === NO_SLOT);
     }
-    const slots = missing.map(() => this.#freeSlots.pop() ?? 0);
-    for (const [i, frame] of missing.entries()) this.#slots.set(frame, slots[i] ?? 0);
+    // In order on both sides: what lies in a row is one copy.
+    missing.sort((a, b) => a - b);
+    const slots = missing.map(() => this.#freeSlots.pop() ?? 0).toSorted((a, b) => a - b);
+    for (let i = 0; i < missing.length; i++) this.#slots[missing[i] ?? 0] = slots[i] ?? 0;
     if (missing.length > 0) this.#gpu().backUp(missing, slots);
     this.counts.backedUp += missing.length;
     return undefined;
@@ -227,10 +241,10 @@ export class PrivatePages {
    * gpuLock.
    */
   restore(frames: readonly number[]): number[] {
-    const backed = frames.filter((frame) => this.#slots.has(frame));
-    const slots = backed.map((frame) => this.#slots.get(frame) ?? 0);
+    const backed = frames.filter((frame) => this.#slotOf(frame) !== NO_SLOT);
+    const slots = backed.map((frame) => this.#slotOf(frame));
     if (backed.length > 0) this.#gpu().restore(backed, slots);
-    return frames.filter((frame) => !this.#slots.has(frame));
+    return frames.filter((frame) => this.#slotOf(frame) === NO_SLOT);
   }
 
   /** Reads kept frames back: their pages are CURRENT. Holding gpuLock. */
@@ -285,9 +299,8 @@ export class PrivatePages {
     const { gpuLock } = this.#record;
     yield* gpuLock.lock();
     // What is kept may have changed until then.
-    const ages = this.#storedAt;
     const frames = [...this.#kept.values()].filter((frame) => !pool.isPinned(frame));
-    frames.sort((a, b) => (ages.get(a) ?? 0) - (ages.get(b) ?? 0));
+    frames.sort((a, b) => this.#ageOf(a) - this.#ageOf(b));
     yield* this.flush(frames.slice(0, Math.max(lacking, FLUSH_MIN)));
     yield* gpuLock.unlock();
   }
