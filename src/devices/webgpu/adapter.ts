@@ -74,7 +74,7 @@ export async function acquireDevice(
   if (adapter === undefined || adapter === null)
     throw noGpu(`no adapter was found; ${CHECK_DRIVER}`);
   const { limits } = adapter;
-  const pools = poolShapesFor(limits, frames, choice.bufferBytesMax);
+  const pools = poolsOn(adapter.info, poolShapesFor(limits, frames, choice.bufferBytesMax));
   const bytesMax = Math.min(limits.maxStorageBufferBindingSize, limits.maxBufferSize);
   const rowBytes = Math.min(rowFrames * PAGE_BYTES, bytesMax); // all of them may be one range
   const poolBytes = (pools[0]?.bufferFrames ?? 0) * PAGE_BYTES;
@@ -94,6 +94,15 @@ function reportOf({ vendor, architecture, device, description }: GPUAdapterInfo)
   return { vendor, architecture, device, description };
 }
 
+/**
+ * Where a GPU runs the shader, not a processor: there the comparison that an array without a fixed
+ * size needs is the compiler's, and costs as much as any. What has no name is taken for a processor.
+ */
+function poolsOn(info: GPUAdapterInfo | undefined, shapes: readonly PoolShape[]): PoolShape[] {
+  const isUnsized = info?.isFallbackAdapter === false;
+  return shapes.map((shape) => ({ ...shape, isUnsized }));
+}
+
 function leavesOf({ limits }: GPUDevice): number {
   return Math.floor((limits.maxStorageBufferBindingSize / 4 - DIRECTORY_WORDS) / LEAF_ENTRIES);
 }
@@ -103,7 +112,8 @@ export function useDevice(device: GPUDevice, choice: AdapterChoice, frames: numb
   const { limits, adapterInfo } = device as Omit<GPUDevice, "adapterInfo"> & {
     readonly adapterInfo: GPUAdapterInfo | undefined; // not of every browser
   };
-  const pools = poolShapesFor(limits, frames, choice.bufferBytesMax);
+  const shapes = poolShapesFor(limits, frames, choice.bufferBytesMax);
+  const pools = poolsOn(adapterInfo, shapes);
   const controlBytes = controlWords(frames) * 4;
   if (controlBytes > limits.maxStorageBufferBindingSize) {
     const why = `your GPUDevice binds ${limits.maxStorageBufferBindingSize} bytes at once`;

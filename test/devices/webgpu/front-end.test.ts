@@ -223,6 +223,41 @@ p = ptr_at(p, (1 + 4), 12u); p = ptr_at(ptr_at(p, 1, 4), 7u, i); p = arg_ptr(i);
   );
 });
 
+test("a load of an element reckons in words where the table is low, and nowhere else", () => {
+  const code = `@compute @workgroup_size(1) fn main() { var x = load_u32(ptr_at(arg_ptr(1), x, 4u));
+x = load_u32(ptr_add(ptr_at(arg_ptr(1), x, 4u), 8u)) + load_i32(ptr_at(arg_ptr(1), 3u, 8u));
+store_f32(ptr_at(arg_ptr(0), x, 4u), load_f32(ptr_at(arg_ptr(0), x + load_u32(p), 4,))); }`;
+  const program = makeProgram(code, "main");
+  const [first, second, third] = program.text(false, TABLE, POOL).split("\n");
+  assert.match(first ?? "", /load_u32_item\(ptr_at_item\(arg_ptr_1\(1\), x, 4u\)\);/);
+  assert.match(second ?? "", /load_u32\(ptr_add\(ptr_at_2\(.* load_i32\(ptr_at_3\(/);
+  assert.match(third ?? "", /store_f32\(ptr_at_2\(.* load_f32_item\(ptr_at_item\(/);
+  const high = { isFlat: true, words: 2 ** 22 };
+  const isInWords = (isRecording: boolean, table: typeof TABLE): boolean =>
+    program.text(isRecording, table, POOL).includes("word >> 10u");
+  assert.equal(isInWords(false, TABLE), true);
+  assert.equal(isInWords(true, TABLE), false, "a recording pass needs the address");
+  assert.equal(isInWords(false, high), false, "so does one beyond 4 GiB");
+  assert.equal(isInWords(false, { isFlat: false, words: 2 ** 19 }), false);
+  const message = "no matching call to 'load_u32_item(ptr_at_item)'";
+  const [error] = errorsOf(program, [{ type: "error", message, lineNum: 1, linePos: 1 }]);
+  assert.equal(error?.message, "no matching call to 'load_u32(ptr_at)'");
+});
+
+test("on a GPU the pool's arrays have no fixed size, nor has a table of the first 4 GiB", () => {
+  const program = makeProgram("@compute @workgroup_size(1) fn main() { }", "main");
+  const gpu = { ...POOL, isUnsized: true };
+  const low = { isFlat: true, words: 2 ** 20 };
+  const text = program.text(false, low, gpu);
+  assert.match(text, /hmm_pool0: array<u32>;/);
+  assert.match(text, /hmm_table: array<u32>;/);
+  for (const words of [2 ** 18, 2 ** 22])
+    assert.match(program.text(true, { isFlat: true, words }, gpu), /hmm_table: array<u32, \d+>;/);
+  const deep = { isFlat: false, words: 2 ** 20 };
+  assert.match(program.text(false, deep, gpu), /hmm_table: array<u32, \d+>;/);
+  assert.match(program.text(false, low, POOL), /hmm_pool0: array<u32, 8192>;/);
+});
+
 test("imports of the library are checked and blanked, and no place moves", () => {
   const code = `import hmm_ts::load_u32;
 import hmm_ts::{store_u32, // a comment

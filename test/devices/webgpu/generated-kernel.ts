@@ -130,6 +130,8 @@ const PURE_OPERATIONS: readonly Operation[] = [
     q = ptr_at(arg_ptr(1u), (hash(x) % PAGES_nodePages) * 256u + x % 255u, 16u);
     for (var i = 0u; i < ${1 + random(12)}u; i++) { q = load_ptr(q); x += load_u32(ptr_add(q, 8u)); }
   }`,
+  (random) =>
+    `x += load_u32(ptr_at(arg_ptr(0u), x % (PAGES_readPages * 1024u) / 1024u * 1024u + hash(x + ${random(9)}u) % ${WORDS}u, 4u));`,
   (random) => `store_u32(own(g, ${random(SLOTS)}u), x ^ ${random(1000)}u);`,
   (random) =>
     `if (x % ${2 + random(3)}u == 0u) { store_u32(own(g, ${random(SLOTS)}u), ${random(9)}u); }`,

@@ -50,8 +50,8 @@ export interface CompilerMessage {
   readonly message: string;
 }
 
-/** A call that has a number of ours behind its name (SpecialForm of library.ts). */
-const SPECIAL_FORM = /\b(ptr_at|arg_(?:u32|i32|f32|ptr))_\d+\b/gu;
+/** A call that has something of ours behind its name (SPECIAL_NAME of library.ts). */
+const SPECIAL_FORM = /\b(ptr_at|arg_(?:u32|i32|f32|ptr)|load_(?:u32|i32|f32))_(?:\d+|item)\b/gu;
 
 /** The errors among what the compiler said. */
 export function errorsOf(program: UserText, messages: readonly CompilerMessage[]): ProgramError[] {

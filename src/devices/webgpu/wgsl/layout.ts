@@ -21,7 +21,7 @@ export interface TableLayout {
 }
 
 /** Entries of a flat table that has none for addresses beyond 4 GiB: the low word is enough. */
-const LOW_WORD_ENTRIES: number = 2 ** 20;
+export const LOW_WORD_ENTRIES: number = 2 ** 20;
 
 /** Whether no page of the table has an address beyond 4 GiB. */
 export function isLow({ isFlat, words }: TableLayout): boolean {
@@ -33,6 +33,13 @@ export interface PoolShape {
   readonly frames: number;
   /** All of them in one buffer, or a power of two. */
   readonly bufferFrames: number;
+  /**
+   * The shader's arrays have the buffers' length, not a fixed one: GPUs that check indices by
+   * themselves spare a comparison then. No index into the pool is beyond: each comes of an entry.
+   * Nor is one into a table of LOW_WORD_ENTRIES, for the first 2^32 bytes; any other table keeps
+   * its fixed size.
+   */
+  readonly isUnsized?: boolean;
 }
 
 /** Frames of each buffer. */

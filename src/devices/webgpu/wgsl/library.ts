@@ -33,6 +33,7 @@ import {
   LEAF_ENTRIES,
   LEAF_SHIFT,
   LIBRARY_GROUP,
+  LOW_WORD_ENTRIES,
   PARAMETERS_BINDING,
   type PoolShape,
   SEEN_WORDS,
@@ -64,8 +65,9 @@ export interface LibraryOptions {
   /** An invocation stores nothing any more when it has missed, or has run out of fuel. */
   readonly isGated: boolean;
   readonly specialForms: readonly SpecialForm[];
+  /** The text has elements: ptr_at_item. */
+  readonly usesItems: boolean;
   readonly table: TableLayout;
-  /** Arrays of a fixed size cost less than those whose length is asked for. */
   readonly pool: PoolShape;
 }
 
@@ -96,6 +98,7 @@ export function libraryText(options: LibraryOptions): string {
     options.isRecording ? recordingText(options) : fastText(options),
     groupsText(options),
     access(options),
+    ...(options.usesItems ? [itemsText(options)] : []),
     ...SCALARS.map((scalar) => scalarText(scalar)),
     ...SCALARS.flatMap((scalar) => [2, 3, 4].map((width) => vectorText(scalar, width))),
     SPANS,
@@ -113,10 +116,13 @@ function declarations(options: LibraryOptions): string {
       : ""
     : "if (hmm_wrong() != 0u) { atomicStore(&hmm_control[0], 1u); }";
   const word = usesAtomics ? "atomic<u32>" : "u32";
-  const buffers = framesByBuffer(pool).map(
-    (frames, i) => `@group(${LIBRARY_GROUP}) @binding(${poolBinding(i)})
-var<storage, read_write> hmm_pool${i}: array<${word}, ${frames * 1024}>;`,
-  );
+  const buffers = framesByBuffer(pool).map((frames, i) => {
+    const type = pool.isUnsized === true ? `array<${word}>` : `array<${word}, ${frames * 1024}>`;
+    return `@group(${LIBRARY_GROUP}) @binding(${poolBinding(i)})
+var<storage, read_write> hmm_pool${i}: ${type};`;
+  });
+  // An index of it that is beyond counts as missed, whatever is there: hmm_high, hmm_words.
+  const isWhole = pool.isUnsized === true && table.isFlat && table.words === LOW_WORD_ENTRIES;
   return `
 struct hmm_parameters {
   first: u32, end: u32, fuel: u32, touch: u32,
@@ -126,7 +132,7 @@ struct hmm_parameters {
 }
 @group(${LIBRARY_GROUP}) @binding(${PARAMETERS_BINDING}) var<uniform> hmm_u: hmm_parameters;
 @group(${LIBRARY_GROUP}) @binding(${TABLE_BINDING})
-var<storage, read> hmm_table: array<u32, ${table.words}>;
+var<storage, read> hmm_table: ${isWhole ? "array<u32>" : `array<u32, ${table.words}>`};
 ${buffers.join("\n")}
 @group(${LIBRARY_GROUP}) @binding(${CONTROL_BINDING})
 var<storage, read_write> hmm_control: array<atomic<u32>, ${controlWords(pool.frames)}>;
@@ -172,8 +178,9 @@ const ARGUMENTS = [
   { type: "ptr", is: "vec2u", value: "hmm_u.args[i].xy" },
 ] as const;
 
-/** A name with a number behind it that specialText has given. */
-export const SPECIAL_NAME: RegExp = /^(?:ptr_at|arg_(?:u32|i32|f32|ptr))_\d+$/u;
+/** A name with what specialText or itemsText has put behind it. */
+export const SPECIAL_NAME: RegExp =
+  /^(?:(?:ptr_at|arg_(?:u32|i32|f32|ptr))_\d+|(?:ptr_at|load_(?:u32|i32|f32))_item)$/u;
 
 function specialText({ name, number }: SpecialForm): string {
   const argument = ARGUMENTS.find(({ type }) => name === `arg_${type}`);
@@ -181,12 +188,45 @@ function specialText({ name, number }: SpecialForm): string {
     const value = argument.value.replace("[i]", `[${number}]`);
     return `fn ${name}_${number}(i: u32) -> ${argument.is} { return ${value}; }`;
   }
+  return shiftText(`ptr_at_${number}`, number);
+}
+
+function shiftText(name: string, number: number): string {
   return `
-fn ptr_at_${number}(p: vec2u, index: u32, bytes: u32) -> vec2u {
+fn ${name}(p: vec2u, index: u32, bytes: u32) -> vec2u {
   let low = index << ${number}u;
   let x = p.x + low;
   return vec2u(x, p.y + (index >> ${32 - number}u) + select(0u, 1u, x < low));
 }`;
+}
+
+/**
+ * `load_T_item(ptr_at_item(p, i, 4u))`: word i of what begins at p. A fast pass whose table has no
+ * address beyond 4 GiB reckons in words, so it needs neither a carry nor a high word: the first
+ * word of a p that is wrong by itself is beyond all of them, and so is every word then, or its
+ * index. Both are looked at once, when the invocation ends.
+ */
+function itemsText({ isRecording, table }: LibraryOptions): string {
+  const word = `
+  let first = select(q.p.x >> 2u, ${2 ** 31}u, (q.p.y | (q.p.x & 3u)) != 0u);
+  let word = first + q.i;
+  hmm_words |= word | q.i;
+  let entry = hmm_table[word >> 10u];
+  hmm_rights &= entry;
+  return (entry >> 2u) | (word & 1023u);`;
+  const isInWords = !isRecording && isLow(table);
+  const found = isInWords ? word : ` return hmm_load_at(hmm_at_4(q.p, q.i, 4u));`;
+  const loads = SCALARS.map(
+    ({ name, from }) =>
+      `fn load_${name}_item(q: hmm_item) -> ${name} { return ${from("hmm_get(hmm_item_at(q))")}; }`,
+  );
+  return `
+struct hmm_item { p: vec2u, i: u32, }
+fn ptr_at_item(p: vec2u, i: u32, bytes: u32) -> hmm_item { return hmm_item(p, i); }
+${shiftText("hmm_at_4", 2)}
+fn hmm_item_at(q: hmm_item) -> u32 {${found}
+}
+${loads.join("\n")}`;
 }
 
 function pageOf(table: TableLayout): string {
@@ -214,8 +254,10 @@ function fastText({ isGated, table }: LibraryOptions): string {
 var<private> hmm_rights: u32 = ${GPU_READ}u;
 var<private> hmm_low: u32;
 var<private> hmm_high: u32;
+var<private> hmm_words: u32;
 fn hmm_wrong() -> u32 {
-  return hmm_missed | (~hmm_rights & ${GPU_READ}u) | (hmm_low & 3u) | ${beyond("hmm_high", table)};
+  return hmm_missed | (~hmm_rights & ${GPU_READ}u) | (hmm_low & 3u) | (hmm_words >> 30u) |
+    ${beyond("hmm_high", table)};
 }
 fn hmm_load_at(p: vec2u) -> u32 {
   let entry = hmm_entry(p);

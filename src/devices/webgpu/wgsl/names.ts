@@ -11,6 +11,7 @@ export const LIBRARY_NAMES: ReadonlySet<string> = new Set(
       usesAtomics: true,
       isGated: false,
       specialForms: [],
+      usesItems: false,
       table: { isFlat: true, words: 1 },
       // each buffer of a pool has a name
       pool: { frames: 64, bufferFrames: 1 },

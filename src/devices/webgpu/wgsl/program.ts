@@ -23,6 +23,7 @@ import {
   type Token,
   type WgslFunction,
   type WgslText,
+  closingOf,
   scanWgsl,
   unclosedToken,
 } from "./scan.ts";
@@ -59,15 +60,20 @@ export function makeProgram(
   const usesAtomics = wgsl.tokens.some(({ text }) => text.startsWith("atomic_"));
   if (isDeclaredPure) refuseAtomics(wgsl);
   const isPure = isDeclaredPure && !sharesWords(wgsl);
-  const specials = specialsOf(wgsl);
+  const items = itemsOf(wgsl);
+  const specials = specialsOf(wgsl, items);
   const byName = new Map(specials.map(({ form }) => [`${form.name} ${form.number}`, form]));
   const specialForms = [...byName.values()];
-  const insertions = [...fuelOf(wgsl), ...specials].toSorted((a, b) => a.at - b.at);
+  const usesItems = items.size > 0;
+  const insertions = [...fuelOf(wgsl), ...specials, ...items.values()].toSorted(
+    (a, b) => a.at - b.at,
+  );
   const user = insert(blank(code, entry), insertions);
   return {
     text: (isRecording, table, pool) => {
       const isGated = isPure;
-      const options = { isRecording, usesAtomics, isGated, specialForms, table, pool };
+      const forms = { specialForms, usesItems };
+      const options = { isRecording, usesAtomics, isGated, ...forms, table, pool };
       const library = libraryText(options);
       return `${user}\n${library}\n${wrapper}`;
     },
@@ -151,11 +157,30 @@ interface Special extends TextInsertion {
   readonly form: SpecialForm;
 }
 
+/**
+ * `load_u32(ptr_at(p, i, 4u))` becomes `load_u32_item(ptr_at_item(p, i, 4u))`. By the index of the
+ * token that they stand behind.
+ */
+function itemsOf({ tokens }: WgslText): Map<number, TextInsertion> {
+  const items = new Map<number, TextInsertion>();
+  for (const [i, { text: name, end }] of tokens.entries()) {
+    const inner = tokens[i + 2];
+    const isLoad = /^load_(?:u32|i32|f32)$/u.test(name) && tokens[i + 1]?.text === "(";
+    if (!isLoad || inner?.text !== "ptr_at" || tokens[i + 3]?.text !== "(") continue;
+    const close = closingOf(tokens, i + 3);
+    const isAll = close + 1 === closingOf(tokens, i + 1);
+    if (!isAll || lastNumberOf(tokens, i + 3) !== 4) continue;
+    items.set(i, { at: end, text: "_item" });
+    items.set(i + 2, { at: inner.end, text: "_item" });
+  }
+  return items;
+}
+
 /** `ptr_at(p, i, 4u)` becomes `ptr_at_2(p, i, 4u)`, and `arg_ptr(3)` `arg_ptr_3(3)`. */
-function specialsOf({ text, tokens }: WgslText): Special[] {
+function specialsOf({ text, tokens }: WgslText, items: ReadonlyMap<number, unknown>): Special[] {
   const specials: Special[] = [];
   for (const [i, { text: name, at, end }] of tokens.entries()) {
-    if (tokens[i + 1]?.text !== "(") continue;
+    if (tokens[i + 1]?.text !== "(" || items.has(i)) continue;
     const isElement = name === "ptr_at";
     if (!isElement && !/^arg_(?:u32|i32|f32|ptr)$/u.test(name)) continue;
     const last = lastNumberOf(tokens, i + 1);

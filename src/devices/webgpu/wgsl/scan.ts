@@ -126,7 +126,7 @@ const CLOSING: ReadonlyMap<string, string> = new Map([
 const CLOSES: ReadonlySet<string> = new Set(CLOSING.values());
 
 /** Index of the token that closes the one at `index`; the number of tokens if none does. */
-function closingOf(tokens: readonly Token[], index: number): number {
+export function closingOf(tokens: readonly Token[], index: number): number {
   const opens = tokens[index]?.text ?? "";
   const closes = CLOSING.get(opens);
   let depth = 0;
