@@ -69,6 +69,7 @@ export interface WebGpuRecord extends StructView {
   readonly driverLock: Mutex;
   readonly refs: RefCount;
   readonly answered: Completion;
+  readonly staged: Completion;
   readonly gpuLock: Mutex;
   readonly requested: Completion;
   readonly served: WaitQueue;
@@ -90,6 +91,7 @@ export const WebGpuRecord: Struct<WebGpuRecord> = struct<WebGpuRecord>("webgpuDe
   driverLock: embed(Mutex, "log, filter; RAM while it is copied for the device", DRIVER_LOCK),
   refs: embed(RefCount, "1 for the mirror's registration, 1 for its Worker; at 0 it is freed"),
   answered: embed(Completion, "the GPU has answered what its Worker waits for"),
+  staged: embed(Completion, "the GPU is through with memory that pages go through"),
   gpuLock: embed(Mutex, "DIRTY pages: held during a pass, and while they are read", GPU_LOCK),
   requested: embed(Completion, "its Worker is to bring pages home"),
   served: embed(WaitQueue, "waits for the state of a private frame"),
@@ -166,6 +168,7 @@ export function drainLog(
 export function initRecord(record: WebGpuRecord): void {
   record.driverLock.init();
   record.answered.init();
+  record.staged.init();
   record.gpuLock.init();
   record.requested.init();
   record.served.init();

@@ -95,8 +95,8 @@ function reportOf({ vendor, architecture, device, description }: GPUAdapterInfo)
 }
 
 /**
- * Where a GPU runs the shader, not a processor: there the comparison that an array without a fixed
- * size needs is the compiler's, and costs as much as any. What has no name is taken for a processor.
+ * Where a GPU runs the shader: on a processor the comparison that an array without a fixed size
+ * needs is the compiler's. An adapter that does not say what it is is taken for a processor.
  */
 function poolsOn(info: GPUAdapterInfo | undefined, shapes: readonly PoolShape[]): PoolShape[] {
   const isUnsized = info?.isFallbackAdapter === false;

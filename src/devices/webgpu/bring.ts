@@ -11,10 +11,10 @@
  * | either, of a page that is there already | nothing | HOLD_PRIVATE, HOLD_PRIVATE_READ |
  * | either, of memory that others may write unseen | made present, and writable | HOLD_SHARED |
  *
- * Each piece of at most PIECE_PAGES pages is one range. Pages that are read may lie apart, up to
- * REACH_PAGES: to register a range and to walk it costs more than the pages in between, which
- * nothing is done to. What others do to those makes the range stale as well: then each page is
- * brought alone.
+ * Each piece is one range, of at most READ_PIECE_PAGES pages, or WRITE_PIECE_PAGES. Pages that are
+ * read may lie apart, up to REACH_PAGES: to register a range and to walk it costs more than the
+ * pages in between, which nothing is done to. What others do to those makes the range stale as
+ * well: then smaller pieces are brought, and at last each page alone.
  *
  * Under the driver lock the log is drained,
  * the range is found valid, and the pages are copied from RAM and entered in the same section: so a
@@ -73,15 +73,22 @@ import {
   type PageUse,
 } from "./frame-pool.ts";
 import { AdvisedPages } from "./advised-pages.ts";
-import type { Gpu } from "./gpu.ts";
+import { type Gpu, STAGED_PAGES } from "./gpu.ts";
 import { ownerOf } from "../webgpu-record/private-memory.ts";
-import { PIECE_PAGES, piecesOf } from "./pieces.ts";
+import { piecesOf } from "./pieces.ts";
 import type { PrivatePages } from "./private-pages.ts";
 import { type WebGpuRecord, drainLog } from "../webgpu-record/record.ts";
 
+/** Pages that are copied in one section of the driver lock, at most. */
+const PART_PAGES: number = STAGED_PAGES;
+/** Pages of a piece, at most: of one that is read, and of one that may be stored to. */
+const READ_PIECE_PAGES = 1024;
+const WRITE_PIECE_PAGES: number = PART_PAGES;
+/** Fewer are not worth memory that the GPU has to give back: they go by way of `writeBuffer`. */
+const BULK_PAGES = 512;
 /** From the first page of a piece to its end, at most. */
 const REACH_PAGES = 8192;
-/** Times that a range that is longer than PIECE_PAGES may be found stale. */
+/** Times that a range that is longer than PART_PAGES may be found stale. */
 const REACH_TRIES = 4;
 
 /**
@@ -146,11 +153,14 @@ export class Bringer {
   readonly #request = new Uint32Array(REACH_PAGES);
   readonly #asked = new Uint8Array(REACH_PAGES);
   readonly #copyable = new Uint8Array(REACH_PAGES);
-  readonly #bytes = new Uint8Array(PIECE_PAGES * PAGE_BYTES);
+  /** What is not staged: few pages, and bytes that are read again. */
+  readonly #bytes = new Uint8Array(PART_PAGES * PAGE_BYTES);
   /** Of what the last `bring` was asked for. */
   readonly advised: AdvisedPages = new AdvisedPages();
   #failures: BringFailure[] = [];
   #isFull = false;
+  /** So many are brought that memory of the GPU's own is worth its time. */
+  #isBulk = false;
 
   protected constructor(parts: BringerParts, range: HmmRange) {
     this.#machine = parts.machine;
@@ -185,37 +195,36 @@ export class Bringer {
    * Brings the wanted pages, as far as they can be had, and pins them but for prefetched ones. The
    * order does not matter. What a page has already is left.
    */
-  *bring(wants: ReadonlyMap<number, PageWant>): Task<Brought> {
+  bring(wants: ReadonlyMap<number, PageWant>): Task<Brought> {
+    return this.bringSorted(sortedByWant(wants));
+  }
+
+  /** The same, of pages that are ascending. */
+  *bringSorted({ writes, asked, early }: SortedPages): Task<Brought> {
     this.#failures = [];
     this.#isFull = false;
     const startMs = monotonicMs();
-    const reads: number[] = [];
-    const writes: number[] = [];
-    for (const [page, want] of wants) {
-      if (want === WANT_WRITE) writes.push(page);
-      else reads.push(page);
-    }
-    reads.sort((a, b) => a - b);
-    writes.sort((a, b) => a - b);
-    // First what was asked for: prefetched pages never take a frame from them.
-    const asked = reads.filter((page) => wants.get(page) === WANT_READ);
-    const early = reads.filter((page) => wants.get(page) === WANT_PREFETCH);
+    const pages = writes.length + asked.length + early.length;
+    this.#isBulk = pages >= BULK_PAGES;
     const isInRow = writes.some((page) => this.#pool.rows.frameFor(page) !== 0);
     const manner = this.#privatePages === undefined || isInRow ? "exclusive" : "private";
     if (this.#privatePages !== undefined) {
-      yield* this.#privatePages.makeRoom(wants.size - early.length);
+      yield* this.#privatePages.makeRoom(pages - early.length);
       if (manner === "private") yield* this.#privatePages.makeFrames(writes.length);
     }
-    for (const piece of piecesOf(writes, 0)) yield* this.#bringPiece(piece, manner, false);
-    for (const piece of piecesOf(asked, REACH_PAGES)) yield* this.#bringPiece(piece, "read", false);
-    for (const piece of piecesOf(early, REACH_PAGES)) {
+    for (const piece of piecesOf(writes, 0, WRITE_PIECE_PAGES))
+      yield* this.#bringPiece(piece, manner, false);
+    // Prefetched pages never take a frame from what was asked for.
+    for (const piece of piecesOf(asked, REACH_PAGES, READ_PIECE_PAGES))
+      yield* this.#bringPiece(piece, "read", false);
+    for (const piece of piecesOf(early, REACH_PAGES, READ_PIECE_PAGES)) {
       if (this.#pool.freeFrames > 0) yield* this.#bringPiece(piece, "read", true);
     }
     this.counts.collectMs += monotonicMs() - startMs;
     return { failures: this.#failures, isFull: this.#isFull };
   }
 
-  /** `pages`: ascending, within PIECE_PAGES. */
+  /** `pages`: ascending, one piece. */
   *#bringPiece(pages: readonly number[], manner: Manner, isPrefetch: boolean): Task<void> {
     const isWrite = manner !== "read";
     const missing = pages.filter((page) => !this.#isThere(page, isWrite, isPrefetch));
@@ -228,10 +237,15 @@ export class Bringer {
       isOurs = true;
       return this.#tryUntilValid(missing, manner, isPrefetch);
     });
-    if (errno === 0 || isPrefetch) return;
+    if (errno === 0) return;
     // EFAULT of the registration: the address space is dead.
     if (!isOurs && errno === EFAULT) errno = ESRCH;
-    if (missing.length > 1) {
+    if (missing.length > PART_PAGES) {
+      for (const piece of piecesOf(missing, REACH_PAGES, PART_PAGES))
+        yield* this.#bringPiece(piece, manner, isPrefetch);
+    } else if (isPrefetch) {
+      return;
+    } else if (missing.length > 1) {
       for (const page of missing) yield* this.#bringPiece([page], manner, isPrefetch);
     } else if (manner === "private" && errno !== EIO) {
       yield* this.#bringPiece(missing, "exclusive", isPrefetch);
@@ -256,7 +270,8 @@ export class Bringer {
     const range = this.#range;
     const mm = mmOfRange(range);
     const deadlineMs = monotonicMs() + this.#timeoutMs;
-    const isWide = range.endPage - range.startPage > PIECE_PAGES;
+    const isWide = range.endPage - range.startPage > PART_PAGES;
+    let left = pages;
     for (let tries = 0, collisions = 0, rounds = 0; ;) {
       if (isPrefetch && rounds++ === PREFETCH_TRIES) return EBUSY;
       const leftMs = isPrefetch ? PREFETCH_WAIT_MS : deadlineMs - monotonicMs();
@@ -264,12 +279,13 @@ export class Bringer {
       yield* mm.mmapLock.downRead();
       let answer: number;
       try {
-        answer = yield* this.#read(pages, manner, isPrefetch);
+        answer = yield* this.#read(left, manner, isPrefetch);
       } finally {
         yield* mm.mmapLock.upRead();
       }
       if (answer === 0) {
-        if (yield* this.#copyIfValid(pages, manner, isPrefetch)) return 0;
+        left = left.slice(yield* this.#copyParts(left, manner, isPrefetch));
+        if (left.length === 0) return 0;
         this.counts.retries++;
         if (isWide && ++collisions === REACH_TRIES) return EBUSY;
         continue;
@@ -343,10 +359,21 @@ export class Bringer {
     return hmmRangeValid(range);
   }
 
+  /** How many of the first pages were copied: all of them, if the range stays valid. */
+  *#copyParts(pages: readonly number[], manner: Manner, isPrefetch: boolean): Task<number> {
+    for (let done = 0; done < pages.length; done += PART_PAGES) {
+      const part = pages.length <= PART_PAGES ? pages : pages.slice(done, done + PART_PAGES);
+      if (!(yield* this.#copyIfValid(part, manner, isPrefetch))) return done;
+    }
+    return pages.length;
+  }
+
   /** False: an invalidation has run since the pages were read, and nothing was done. */
   *#copyIfValid(pages: readonly number[], manner: Manner, isPrefetch: boolean): Task<boolean> {
     const { driverLock } = this.#record;
-    let frames: readonly number[] = [];
+    const gpu = this.#gpu();
+    const isStaged = this.#isBulk && manner !== "shared write";
+    if (isStaged) yield* gpu.haveRoom(pages.length);
     yield* driverLock.lock();
     drainLog(this.#record, this.#pool.strike);
     const isValid = yield* this.isStillValid(this.#range);
@@ -354,10 +381,13 @@ export class Bringer {
     if (isValid) {
       const bound: number[] = [];
       for (const page of pages) this.#bindPage(page, manner, isPrefetch, bound);
-      frames = yield* this.#copyPages(bound, isPrefetch);
+      if (bound.length > 0) {
+        const bytes = isStaged ? gpu.stage(bound.length) : this.#bytes;
+        const frames = yield* this.#copyPages(bound, bytes, isPrefetch);
+        if (frames.length > 0) gpu.writeFrames(frames, bytes);
+      }
     }
     yield* driverLock.unlock();
-    if (frames.length > 0) this.#gpu().writeFrames(frames, this.#bytes);
     this.counts.copyMs += monotonicMs() - startMs;
     return isValid;
   }
@@ -400,7 +430,11 @@ export class Bringer {
    * Copies what these frames hold, those that lie in a row in RAM at once. Returns the frames whose
    * bytes are there; the others hold nothing any more. Holding the driver lock.
    */
-  *#copyPages(bound: readonly number[], isPrefetch: boolean): Task<readonly number[]> {
+  *#copyPages(
+    bound: readonly number[],
+    bytes: Uint8Array<ArrayBuffer>,
+    isPrefetch: boolean,
+  ): Task<readonly number[]> {
     const pool = this.#pool;
     const copied: number[] = [];
     for (let i = 0; i < bound.length;) {
@@ -408,25 +442,23 @@ export class Bringer {
       const pfn = pool.pfnOf(frame);
       let end = i + 1;
       while (end < bound.length && pool.pfnOf(bound[end] ?? 0) === pfn + end - i) end++;
-      const bytes = this.#copyPlace(copied.length, end - i);
-      const pages = yield* readFrames(this.#machine, pfn, bytes);
-      for (let j = i; j < i + pages; j++) copied.push(bound[j] ?? 0);
+      const place = placeIn(bytes, copied.length, end - i);
+      const pages = yield* readFrames(this.#machine, pfn, place);
+      for (let j = i; j < i + pages; j++) {
+        const read = bound[j] ?? 0;
+        if (pool.holdOf(read) === HOLD_SHARED_WRITABLE)
+          pool.keepOriginal(read, placeIn(bytes, copied.length, 1));
+        copied.push(read);
+      }
       if (pages < 0) {
         if (!isPrefetch) this.#failures.push({ page: pool.pageOf(frame), errno: pages });
         pool.drop(frame);
       }
       i += Math.max(pages, 1);
     }
-    for (const [i, frame] of copied.entries())
-      if (pool.holdOf(frame) === HOLD_SHARED_WRITABLE)
-        pool.keepOriginal(frame, this.#copyPlace(i, 1));
     this.counts.pagesToDevice += copied.length;
     if (isPrefetch) this.counts.prefetched += copied.length;
     return copied;
-  }
-
-  #copyPlace(at: number, pages: number): Uint8Array<ArrayBuffer> {
-    return this.#bytes.subarray(at * PAGE_BYTES, (at + pages) * PAGE_BYTES);
   }
 
   /** True: the page has a kept frame, or it is lost. Holding the driver lock. */
@@ -453,6 +485,28 @@ export interface BringerParts {
   readonly privatePages?: PrivatePages | undefined;
   /** How long a page is tried for. */
   readonly timeoutMs: number;
+}
+
+/** Pages to be stored to, to be read, and those that are prefetched. */
+export interface SortedPages {
+  readonly writes: readonly number[];
+  readonly asked: readonly number[];
+  readonly early: readonly number[];
+}
+
+/** For pages. */
+export const ascending = (a: number, b: number): number => a - b;
+
+function sortedByWant(wants: ReadonlyMap<number, PageWant>): SortedPages {
+  const [writes, asked, early] = [[] as number[], [] as number[], [] as number[]];
+  for (const [page, want] of wants)
+    (want === WANT_WRITE ? writes : want === WANT_READ ? asked : early).push(page);
+  for (const pages of [writes, asked, early]) pages.sort(ascending);
+  return { writes, asked, early };
+}
+
+function placeIn(bytes: Uint8Array<ArrayBuffer>, at: number, pages: number): typeof bytes {
+  return bytes.subarray(at * PAGE_BYTES, (at + pages) * PAGE_BYTES);
 }
 
 /** A page of RAM other than that of zeros, which nobody writes. */

@@ -58,6 +58,7 @@ import {
   noteHeld,
   unlockHeld,
 } from "./chunk-parts.ts";
+import type { RowPages } from "./frame-pool.ts";
 import { type GpuFault, type GpuPass, LOST, type Lost, type PassResult } from "./gpu.ts";
 import { MissedPages } from "./missed-pages.ts";
 import { PurePasses } from "./pure-passes.ts";
@@ -116,7 +117,7 @@ type Phase = "fast" | "list" | "touch" | "real";
 type Passed = ChunkOutcome | "again";
 /** Pages that must come before the next pass: those of rows, or what the pass has missed. */
 type Wanted =
-  | { readonly kind: "rows"; readonly missing: ReadonlyMap<number, boolean> }
+  | { readonly kind: "rows"; readonly missing: RowPages }
   | { readonly kind: "missed"; readonly faults: readonly GpuFault[]; readonly undone: number };
 
 const DONE: ChunkOutcome = { kind: "done" };
@@ -207,9 +208,9 @@ export class ChunkRunner {
     privatePages?.reclaim();
     const isDead = record.isDead !== 0;
     const missing = pool.missingInRows();
-    if (!isLocked || isDead || missing.size > 0) yield* record.driverLock.unlock();
+    if (!isLocked || isDead || missing !== undefined) yield* record.driverLock.unlock();
     if (isDead) return { kind: "fault", errno: ESRCH, fault: noFault(request) };
-    if (missing.size > 0) return { kind: "rows", missing };
+    if (missing !== undefined) return { kind: "rows", missing };
     if (this.#pure.isStale) {
       if (isLocked) yield* record.driverLock.unlock();
       return (yield* this.#undoStanding()) ? AGAIN : LOST_GPU;

@@ -68,6 +68,7 @@ export class Desk {
       failure = packFailure(error);
     }
     if (order.kind !== "leave") this.#session.publish();
+    await this.#session.gpu.settled(); // a Worker may be ended when it has answered
     this.#unanswered.delete(id);
     this.#aborted.delete(id);
     this.#post({ kind: "answer", id, value, failure });

@@ -50,6 +50,12 @@ export interface PageUse {
   readonly isSequential: boolean;
 }
 
+/** Pages of direct ranges: those that a kernel only reads, and those that it may store to. */
+export interface RowPages {
+  readonly reads: number[];
+  readonly writes: number[];
+}
+
 const ASKED: PageUse = { isPrefetched: false, isSequential: false };
 
 export class FramePool implements ClockFrames {
@@ -134,18 +140,19 @@ export class FramePool implements ClockFrames {
     this.#isRowOpen = wanted.length > 0;
   }
 
-  /** Pages that active rows lack (W5 of rows.ts), and whether each is to be stored to. */
-  missingInRows(): ReadonlyMap<number, boolean> {
-    const missing = new Map<number, boolean>();
-    if (!this.#isRowOpen) return missing;
+  /** Pages that active rows lack (W5 of rows.ts), row by row. Undefined: none. */
+  missingInRows(): RowPages | undefined {
+    if (!this.#isRowOpen) return undefined;
+    const missing: RowPages = { reads: [], writes: [] };
     for (const { startPage, pages, first, isWrite } of this.rows.active) {
+      const into = isWrite ? missing.writes : missing.reads;
       for (let i = 0; i < pages; i++) {
         const hold = this.holdOf(first + i);
-        if (hold === 0 || (isWrite && !isWritable(hold))) missing.set(startPage + i, isWrite);
+        if (hold === 0 || (isWrite && !isWritable(hold))) into.push(startPage + i);
       }
     }
-    this.#isRowOpen = missing.size > 0;
-    return missing;
+    this.#isRowOpen = missing.reads.length + missing.writes.length > 0;
+    return this.#isRowOpen ? missing : undefined;
   }
 
   pageOf(frame: number): number {

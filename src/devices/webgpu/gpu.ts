@@ -74,6 +74,9 @@ export interface PassResult {
   readonly missedGroups: Uint32Array<ArrayBuffer> | undefined;
 }
 
+/** Pages that are staged at once, at most. */
+export const STAGED_PAGES = 64;
+
 /** The device was lost. All that it held is gone. */
 export const LOST = "lost";
 export type Lost = typeof LOST;
@@ -82,6 +85,13 @@ export interface Gpu {
   /** Frames of the pool, FIRST_FRAME included. */
   readonly frames: number;
   readonly isLost: boolean;
+  /** Waits until `stage` finds room for so many pages, as long as the GPU has it. */
+  haveRoom(pages: number): Task<void>;
+  /**
+   * Room for so many pages, at most STAGED_PAGES, for `writeFrames` to take them from, without a
+   * wait in between. It is to be written only: reading may be very slow.
+   */
+  stage(pages: number): Uint8Array<ArrayBuffer>;
   /** Stores `frames.length` pages from `bytes`, in their order, before the next pass. */
   writeFrames(frames: readonly number[], bytes: Uint8Array<ArrayBuffer>): void;
   /** Changes words of the page table before the next pass: all of them if the layout is new. */

@@ -13,7 +13,8 @@ import {
   TASK_SIZE_PAGES,
   type Task,
 } from "../../driver-interface.ts";
-import { type PageWant, WANT_READ, WANT_WRITE } from "./bring.ts";
+import { type PageWant, WANT_READ, WANT_WRITE, ascending } from "./bring.ts";
+import type { RowPages } from "./frame-pool.ts";
 import type { ChunkCounts, ChunkParts } from "./chunk-parts.ts";
 import type { GpuFault } from "./gpu.ts";
 import { prefetchFor } from "./prefetch.ts";
@@ -38,18 +39,19 @@ export class MissedPages {
     this.#counts = counts;
   }
 
-  /** W5 of rows.ts: whether each page is to be stored to. `workgroup`: that needs them. */
-  *fillRows(missing: ReadonlyMap<number, boolean>, workgroup: number): Task<Served> {
-    const wants = new Map<number, PageWant>();
-    for (const [page, isWrite] of missing) wants.set(page, isWrite ? WANT_WRITE : WANT_READ);
+  /** W5 of rows.ts. `workgroup`: that needs them. */
+  *fillRows({ reads, writes }: RowPages, workgroup: number): Task<Served> {
     this.#counts.batches++;
     this.#parts.bringer.advised.clear();
-    const { failures } = yield* this.#parts.bringer.bring(wants);
+    const { failures } = yield* this.#parts.bringer.bringSorted({
+      writes: writes.toSorted(ascending),
+      asked: reads.toSorted(ascending),
+      early: [],
+    });
     const [first] = failures;
     if (first === undefined) return SERVED;
     const { page, errno } = first;
-    const isWrite = missing.get(page) ?? false;
-    const fault = { address: page * PAGE_BYTES, isWrite, workgroup };
+    const fault = { address: page * PAGE_BYTES, isWrite: writes.includes(page), workgroup };
     return { kind: "failed", errno, fault };
   }
 

@@ -4,12 +4,19 @@
  * words the GPU has not been told of yet. Of the Worker alone.
  */
 
-import { DIRECTORY_WORDS, LEAF_ENTRIES, type TableLayout } from "./wgsl/layout.ts";
+import {
+  DIRECTORY_WORDS,
+  GPU_READ,
+  GPU_WRITE,
+  LEAF_ENTRIES,
+  LOW_WORD_ENTRIES,
+  type TableLayout,
+} from "./wgsl/layout.ts";
 
 /** Changed words that are nearer to each other than this go in one write: it costs some us. */
 const GAP_WORDS = 1024;
-/** Entries of a flat table at first, 1 GiB of addresses, and at most, 16 GiB. */
-const FLAT_FIRST: number = 2 ** 18;
+/** Entries of a flat table at first, 4 GiB of addresses, and at most, 16 GiB. */
+const FLAT_FIRST: number = LOW_WORD_ENTRIES;
 const FLAT_MAX: number = 2 ** 22;
 const FLAT_GROWTH = 4;
 
@@ -47,8 +54,10 @@ export class PageMap {
   set(page: number, entry: number): boolean {
     const index = this.#indexOf(page, entry !== 0);
     if (index < 0) return entry === 0;
+    // Without rights before and after, it is all the same to the GPU: pages of rows.
+    const isSame = (((this.#words[index] ?? 0) | entry) & (GPU_READ | GPU_WRITE)) === 0;
     this.#words[index] = entry;
-    if (!this.#isNew) this.#changed.push(index);
+    if (!this.#isNew && !isSame) this.#changed.push(index);
     return true;
   }
 

@@ -1,22 +1,19 @@
 /**
  * @module devices/webgpu/pieces
- * Cuts pages that are wanted into pieces: what is copied in one section of the driver lock.
+ * Cuts pages that are wanted into pieces: what one range is registered for.
  */
-
-/** Pages of a piece at most. */
-export const PIECE_PAGES = 64;
 
 /**
- * Ascending pages in pieces of PIECE_PAGES pages at most, which lie within `reach` pages of
- * addresses; with reach 0, runs without gaps.
+ * Ascending pages in pieces of at most `most`, which lie within `reach` pages of addresses; with
+ * reach 0, runs without gaps.
  */
-export function piecesOf(pages: readonly number[], reach: number): number[][] {
+export function piecesOf(pages: readonly number[], reach: number, most: number): number[][] {
   const pieces: number[][] = [];
   let piece: number[] = [];
   for (const page of pages) {
     const first = piece[0] ?? page;
     const isNear = reach === 0 ? page === first + piece.length : page - first < reach;
-    if (piece.length === PIECE_PAGES || (piece.length > 0 && !isNear)) {
+    if (piece.length === most || (piece.length > 0 && !isNear)) {
       pieces.push(piece);
       piece = [];
     }

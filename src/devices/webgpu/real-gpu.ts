@@ -22,11 +22,13 @@ import {
   LOST,
   type Lost,
   type PassResult,
+  STAGED_PAGES,
 } from "./gpu.ts";
 import { parameterWords } from "./parameters.ts";
 import type { Row } from "./rows.ts";
 import { popScopes } from "./error-scopes.ts";
 import { FrameStore } from "./frame-store.ts";
+import { Staging } from "./staging.ts";
 import {
   CONTROL_BINDING,
   DIRTY,
@@ -77,8 +79,9 @@ export interface RealGpuOptions {
   /** Frames that can be backed up. */
   readonly slots: number;
   readonly driver: DriverThread;
-  /** A completion of the device's record, for waiting. */
+  /** Completions of the device's record, for waiting: for an answer, and for room to stage. */
   readonly answered: Completion;
+  readonly staged: Completion;
 }
 
 /** A kernel's pipelines on a RealGpu. */
@@ -97,8 +100,14 @@ export class RealGpu implements Gpu {
   readonly #isOwn: boolean;
   readonly #driver: DriverThread;
   readonly #answered: Completion;
+  readonly #staged: Completion;
   readonly shape: PoolShape;
   readonly #store: FrameStore;
+  readonly #staging: Staging;
+  /** Where pages are not staged. */
+  readonly #unstaged = new Uint8Array(STAGED_PAGES * PAGE_BYTES);
+  /** Copies of staged pages that are not submitted yet. */
+  #copies: GPUCommandEncoder | undefined;
   readonly #control: GPUBuffer;
   readonly #parameters: GPUBuffer;
   readonly #controlRead: GPUBuffer;
@@ -114,7 +123,7 @@ export class RealGpu implements Gpu {
   #bytesRead = new Uint8Array(0);
 
   private constructor(options: RealGpuOptions) {
-    const { device, isOwn, shape, rowFrames, slots, driver, answered } = options;
+    const { device, isOwn, shape, rowFrames, slots, driver, answered, staged } = options;
     const { frames } = shape;
     this.device = device;
     this.#isOwn = isOwn;
@@ -122,10 +131,12 @@ export class RealGpu implements Gpu {
     this.frames = frames;
     this.#driver = driver;
     this.#answered = answered;
+    this.#staged = staged;
     const make = (label: string, size: number, usage: number): GPUBuffer =>
       device.createBuffer({ label, size, usage });
     const controlBytes = controlWords(frames) * 4;
     this.#store = new FrameStore(device, shape, slots);
+    this.#staging = new Staging(device);
     this.#control = make("hmm control", controlBytes, STORAGE | COPY_SRC | COPY_DST);
     this.#parameters = make("hmm parameters", PARAMETER_WORDS * 4, UNIFORM | COPY_DST);
     this.#controlRead = make("hmm control read", (FLAGS + frames) * 4, MAP_READ | COPY_DST);
@@ -195,12 +206,66 @@ export class RealGpu implements Gpu {
     return this.#store.rowBuffer(first);
   }
 
+  *haveRoom(pages: number): Task<void> {
+    while (!this.isLost && !this.#staging.hasRoom(pages * PAGE_BYTES)) {
+      this.#submitCopies();
+      const back = this.#staging.nextBack;
+      if (back === undefined) return;
+      yield* this.#await(back, this.#staged);
+    }
+  }
+
+  stage(pages: number): Uint8Array<ArrayBuffer> {
+    const length = pages * PAGE_BYTES;
+    const room = this.isLost ? undefined : this.#staging.take(length);
+    return room ?? this.#unstaged.subarray(0, length);
+  }
+
   writeFrames(frames: readonly number[], bytes: Uint8Array<ArrayBuffer>): void {
     if (this.isLost) return;
+    const staged = this.#staging.use(bytes, frames.length * PAGE_BYTES);
+    if (staged !== undefined) {
+      this.#copyStaged(frames, staged.buffer, staged.offsetBytes);
+      return;
+    }
+    this.#submitCopies(); // of the same frames, perhaps
     for (const { buffer, offsetBytes, index, count } of this.#store.runs(frames)) {
       const [at, length] = [index * PAGE_BYTES, count * PAGE_BYTES];
       this.device.queue.writeBuffer(buffer, offsetBytes, bytes, at, length);
     }
+  }
+
+  #copyStaged(frames: readonly number[], from: GPUBuffer, fromBytes: number): void {
+    const encoder = (this.#copies ??= this.device.createCommandEncoder());
+    for (const { buffer, offsetBytes, index, count } of this.#store.runs(frames)) {
+      const [at, size] = [fromBytes + index * PAGE_BYTES, count * PAGE_BYTES];
+      encoder.copyBufferToBuffer(from, at, buffer, offsetBytes, size);
+    }
+    // While the GPU copies, the next buffer is filled.
+    if (this.#staging.isFullFor(STAGED_PAGES * PAGE_BYTES)) this.#submitCopies();
+  }
+
+  /** Each submit begins with what is staged: in the order in which frames were written. */
+  #submitCopies(): void {
+    if (this.#copies !== undefined) this.#submit(this.#beginCommands());
+  }
+
+  /** Commands behind the copies that are still to be submitted. */
+  #beginCommands(): GPUCommandEncoder {
+    const encoder = this.#copies ?? this.device.createCommandEncoder();
+    this.#copies = undefined;
+    return encoder;
+  }
+
+  #submit(encoder: GPUCommandEncoder): void {
+    this.#staging.unmap();
+    this.device.queue.submit([encoder.finish()]);
+    this.#staging.mapAgain();
+  }
+
+  /** When the host has all of its memory back, or the device is lost. */
+  settled(): Promise<void> {
+    return this.#staging.settled();
   }
 
   writeTable(firstWord: number, words: Uint32Array<ArrayBuffer>, layout: TableLayout): void {
@@ -239,7 +304,7 @@ export class RealGpu implements Gpu {
     const { device } = this;
     const { queue } = device;
     queue.writeBuffer(this.#parameters, 0, parameterWords(pass, this.frames));
-    const encoder = device.createCommandEncoder();
+    const encoder = this.#beginCommands();
     const replayBytesAt = replayAt(this.frames) * 4;
     encoder.clearBuffer(this.#control, 0, replayBytesAt);
     const { replay } = pass;
@@ -255,7 +320,7 @@ export class RealGpu implements Gpu {
     compute.dispatchWorkgroups(Math.min(cells, row), Math.ceil(cells / row));
     compute.end();
     const readBytes = this.#copyControl(encoder, pass.isRecording);
-    queue.submit([encoder.finish()]);
+    this.#submit(encoder);
     const mapped = yield* this.#await(this.#controlRead.mapAsync(MODE_READ, 0, readBytes));
     if (mapped === LOST || this.isLost) return LOST;
     const words = new Uint32Array(this.#controlRead.getMappedRange(0, readBytes));
@@ -312,7 +377,7 @@ export class RealGpu implements Gpu {
   #copyBackups(frames: readonly number[], slots: readonly number[], isBack: boolean): void {
     const { backups } = this.#store;
     if (this.isLost || backups === undefined) return;
-    const encoder = this.device.createCommandEncoder();
+    const encoder = this.#beginCommands();
     for (const { buffer, offsetBytes, index, count } of this.#store.runs(frames)) {
       for (let i = index, next = i; i < index + count; i = next) {
         const slot = slots[i] ?? 0;
@@ -323,7 +388,7 @@ export class RealGpu implements Gpu {
         encoder.copyBufferToBuffer(from, fromAt, to, toAt, (next - i) * PAGE_BYTES);
       }
     }
-    this.device.queue.submit([encoder.finish()]);
+    this.#submit(encoder);
   }
 
   *readFrames(frames: readonly number[]): Task<Uint8Array<ArrayBuffer> | Lost> {
@@ -340,12 +405,12 @@ export class RealGpu implements Gpu {
 
   *#readPart(frames: readonly number[], into: Uint8Array<ArrayBuffer>): Task<Lost | undefined> {
     if (this.isLost) return LOST;
-    const encoder = this.device.createCommandEncoder();
+    const encoder = this.#beginCommands();
     for (const { buffer, offsetBytes, index, count } of this.#store.runs(frames)) {
       const [to, size] = [index * PAGE_BYTES, count * PAGE_BYTES];
       encoder.copyBufferToBuffer(buffer, offsetBytes, this.#pagesRead, to, size);
     }
-    this.device.queue.submit([encoder.finish()]);
+    this.#submit(encoder);
     const length = frames.length * PAGE_BYTES;
     const mapped = yield* this.#await(this.#pagesRead.mapAsync(MODE_READ, 0, length));
     if (mapped === LOST || this.isLost) return LOST;
@@ -357,28 +422,28 @@ export class RealGpu implements Gpu {
   /**
    * Waits for the GPU as a task waits: for a word of shared memory. LOST: the promise was rejected.
    */
-  *#await<T>(promise: Promise<T>): Task<T | Lost> {
+  *#await<T>(promise: Promise<T>, answered: Completion = this.#answered): Task<T | Lost> {
     let answer: { value: T } | { error: unknown } | undefined;
     const wake = (settled: { value: T } | { error: unknown }): void => {
       answer = settled;
-      this.#driver.runSync(this.#answered.complete());
+      this.#driver.runSync(answered.complete());
     };
     promise.then(
       (value) => wake({ value }),
       (error: unknown) => wake({ error }),
     );
-    yield* this.#answered.wait();
+    yield* answered.wait();
     if (answer !== undefined && "value" in answer) return answer.value;
     if (this.isLost) return LOST;
     // device.lost may be told after the rejection
-    yield* this.#awaitLoss();
+    yield* this.#awaitLoss(answered);
     // What the GPU refuses in the middle of a chunk leaves it in no known state: it is given up.
     if (!this.isLost) this.destroy();
     return LOST;
   }
 
   /** Waits until the loss of the device is known, but not for long. */
-  *#awaitLoss(): Task<void> {
+  *#awaitLoss(answered: Completion): Task<void> {
     const wake = async (): Promise<void> => {
       await Promise.race([
         this.device.lost,
@@ -386,15 +451,16 @@ export class RealGpu implements Gpu {
           setTimeout(resolve, LOSS_MS);
         }),
       ]);
-      this.#driver.runSync(this.#answered.complete());
+      this.#driver.runSync(answered.complete());
     };
     void wake();
-    yield* this.#answered.wait();
+    yield* answered.wait();
   }
 
   /** Its buffers; the device is its maker's. */
   #release(): void {
     this.#store.destroy();
+    this.#staging.destroy();
     this.#table?.destroy();
     for (const buffer of [this.#control, this.#parameters, this.#controlRead, this.#pagesRead])
       buffer.destroy();

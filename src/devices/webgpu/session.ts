@@ -364,6 +364,7 @@ export class Session {
     await this.driver.run(bringer.close());
     const { machine } = this.driver;
     removeResource(machine.memory, this.#slot);
+    await this.gpu.settled();
     await this.driver.run(putRecord(machine, this.record));
     this.gpu.destroy();
     this.driver.close();
@@ -397,7 +398,7 @@ async function makeGpu(
   shapes: readonly PoolShape[],
 ): Promise<RealGpu> {
   const { driver, record, map } = opened;
-  const { answered } = record;
+  const { answered, staged } = record;
   let message = "";
   for (const shape of shapes) {
     try {
@@ -411,6 +412,7 @@ async function makeGpu(
         slots,
         driver,
         answered,
+        staged,
       });
       map.forget();
       map.flush((firstWord, words) => gpu.writeTable(firstWord, words, map.layout));

@@ -27,6 +27,7 @@ import {
 } from "../../../src/devices/webgpu-record/record.ts";
 import { FramePool, HOLD_READ } from "../../../src/devices/webgpu/frame-pool.ts";
 import { PageMap } from "../../../src/devices/webgpu/page-map.ts";
+import { GPU_FRAME_SHIFT, GPU_READ } from "../../../src/devices/webgpu/wgsl/layout.ts";
 
 async function withRecord(use: (record: WebGpuRecord) => void): Promise<void> {
   await using space = await AddressSpace.create({ ramBytes: 2 ** 20 });
@@ -122,9 +123,26 @@ test("a table that is full refuses pages, and loses none", async () => {
   });
 });
 
+test("of a page that no pointer may reach, before and after, the GPU is not told", () => {
+  const map = new PageMap(8, 64);
+  const told = (): number[] => {
+    const words: number[] = [];
+    map.flush((first, some) => words.push(...Array.from(some, (_, i) => first + i)));
+    return words;
+  };
+  told();
+  map.set(5, 3 << GPU_FRAME_SHIFT); // of a row
+  assert.deepEqual(told(), []);
+  assert.equal(map.entryOf(5), 3 << GPU_FRAME_SHIFT);
+  map.set(5, (4 << GPU_FRAME_SHIFT) | GPU_READ);
+  assert.deepEqual(told(), [5]);
+  map.set(5, 3 << GPU_FRAME_SHIFT);
+  assert.deepEqual(told(), [5], "it loses a right");
+});
+
 test("the table is flat while it can be, and has what it had when it becomes another", () => {
   const map = new PageMap(8);
-  const pages = [3, 2 ** 18 - 2, 2 ** 18 - 1, 2 ** 21, 2 ** 31];
+  const pages = [3, 2 ** 20 - 2, 2 ** 20 - 1, 2 ** 21, 2 ** 31];
   const words: number[] = [];
   for (const [i, one] of pages.entries()) {
     assert.ok(map.set(one, (i + 2) << 10));
@@ -132,7 +150,7 @@ test("the table is flat while it can be, and has what it had when it becomes ano
       assert.equal(map.entryOf(earlier), (j + 2) << 10);
     words.push(map.layout.isFlat ? map.layout.words : 0);
   }
-  assert.deepEqual(words, [2 ** 18, 2 ** 18, 2 ** 20, 2 ** 22, 0]);
+  assert.deepEqual(words, [2 ** 20, 2 ** 20, 2 ** 22, 2 ** 22, 0]);
   assert.equal(map.entryOf(2 ** 31 - 1), 0);
   assert.ok(map.set(2 ** 29, 0), "nothing is made to be cleared");
   assert.equal(map.entryOf(2 ** 29), 0);

@@ -109,6 +109,31 @@ test("lost among evictions and chunks that are halved", { skip, timeout }, () =>
   loseEverywhere(6 * PAGE, 5),
 );
 
+/** Pages that do not fit into the memory that pages are staged in. */
+const MANY = 2500;
+
+test("lost while many pages are on their way", { skip, timeout }, async () => {
+  await using stage = await openStage(12 * 2 ** 20);
+  const { space, device } = stage;
+  const at = await space.mmap(MANY * PAGE);
+  const sum = await space.mmap(PAGE);
+  for (let page = 0; page < MANY; page++) space.u32.store(at + page * PAGE, page);
+  const code = `
+@compute @workgroup_size(1) fn main(@builtin(workgroup_id) group: vec3u) {
+  _ = atomic_add_u32(arg_ptr(1), load_u32(ptr_at(arg_ptr(0), group.x, 4096u)));
+}`;
+  const kernel = device.kernel({ code, entryPoint: "main" });
+  const run = async (): Promise<void> => {
+    await space.madvise(at, MANY * PAGE, "cold"); // the device has none of them
+    space.u32.store(sum, 0);
+    await kernel.dispatch(MANY, { args: [at, sum] });
+    assert.equal(space.u32.load(sum), (MANY * (MANY - 1)) / 2);
+  };
+  await run();
+  for (const isAfter of [false, true])
+    for (let step = 2; await loseAt(stage, step, isAfter, run); step += 3);
+});
+
 /** Dispatches that follow each other without a load of the CPU. */
 const CHAIN = 3;
 

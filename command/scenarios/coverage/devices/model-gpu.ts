@@ -65,6 +65,12 @@ export class ModelGpu implements Gpu {
     return this.#pool[frame * PAGE_WORDS + index] ?? 0;
   }
 
+  *haveRoom(): Task<void> {}
+
+  stage(pages: number): Uint8Array<ArrayBuffer> {
+    return new Uint8Array(pages * PAGE_BYTES);
+  }
+
   writeFrames(frames: readonly number[], bytes: Uint8Array<ArrayBuffer>): void {
     const words = new Uint32Array(bytes.buffer, bytes.byteOffset, frames.length * PAGE_WORDS);
     for (const [i, frame] of frames.entries()) {
