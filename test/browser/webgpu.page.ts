@@ -40,6 +40,28 @@ pageTest("a kernel follows the page's pointers, within a budget", async () => {
   await space.dispose();
 });
 
+pageTest("more pages at once than are staged at a time", async () => {
+  const space = await AddressSpace.create({ ramBytes: 2 ** 25 });
+  const pages = 2600;
+  const at = await space.mmap(pages * PAGE);
+  const sum = await space.mmap(PAGE);
+  for (let page = 0; page < pages; page++) space.u32.store(at + page * PAGE + 8, page);
+  const device = await WebGpuDevice.create(space, { memoryBytes: 12 * 2 ** 20 });
+  const code = `
+    @compute @workgroup_size(1) fn main(@builtin(workgroup_id) group: vec3u) {
+      _ = atomic_add_u32(arg_ptr(1), load_u32(ptr_at(arg_ptr(0), group.x * 1024u + 2u, 4u)));
+    }`;
+  const kernel = device.kernel({ code, entryPoint: "main" });
+  for (let round = 1; round < 4; round++) {
+    space.u32.store(sum, round);
+    await kernel.dispatch(pages, { args: [at, sum] });
+    checkEqual(space.u32.load(sum), (pages * (pages - 1)) / 2 + round, "the sum");
+    await space.madvise(at, pages * PAGE, "cold"); // the device has none of them
+  }
+  await device[Symbol.asyncDispose]();
+  await space.dispose();
+});
+
 pageTest("private memory: pages stay on the GPU until the page's thread wants them", async () => {
   const space = await AddressSpace.create({ ramBytes: 2 ** 22 });
   const device = await WebGpuDevice.create(space, { memoryBytes: 64 * PAGE, memory: "private" });

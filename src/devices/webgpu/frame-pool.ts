@@ -303,8 +303,8 @@ export class FramePool implements ClockFrames {
   /** Gives back a frame that holds nothing. */
   give(frame: number): void {
     if (frame >= this.frames) return;
+    if (frame > (this.#free.at(-1) ?? frame)) this.#isSorted = false;
     this.#free.push(frame);
-    this.#isSorted = false;
   }
 
   /** A taken frame holds `page` from now on. False: the table is full. Driver lock. */

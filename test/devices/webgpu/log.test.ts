@@ -109,6 +109,24 @@ test("frames: pinned ones stay, others are evicted, and the table says what ther
   });
 });
 
+test("the lowest free frame is taken first, in whatever order frames were given back", async () => {
+  await withRecord((record) => {
+    const pool = new FramePool(12, record, new PageMap(4));
+    const takeAll = (): number[] => Array.from({ length: 10 }, () => pool.take(false));
+    const all = takeAll();
+    assert.deepEqual(
+      all,
+      all.toSorted((a, b) => a - b),
+    );
+    for (const order of [all, all.toReversed(), [...all.slice(4), ...all.slice(0, 4)]]) {
+      for (const frame of order) pool.give(frame);
+      assert.equal(pool.take(false), all[0]);
+      pool.give(all[0] ?? 0);
+      assert.deepEqual(takeAll(), all, `given back as ${order.join(", ")}`);
+    }
+  });
+});
+
 test("a table that is full refuses pages, and loses none", async () => {
   await withRecord((record) => {
     const map = new PageMap(2);
