@@ -131,6 +131,13 @@ export interface BringCounts {
 
 const { valid, write, devicePrivate } = DEFAULT_ENCODING.flags;
 
+/**
+ * What pages are asked for, at most. Where none is to be stored to, the walk takes the pages in
+ * between eight at a time (hmm/walk/leaf.ts).
+ */
+const READ_MASK: number = valid | devicePrivate;
+const WRITE_MASK: number = valid | write | devicePrivate;
+
 /** How the pages of a piece are had. */
 type Manner = "read" | "private" | "exclusive" | "shared write";
 
@@ -178,7 +185,7 @@ export class Bringer {
   static *open(parts: BringerParts): Task<Bringer | Errno> {
     const range = yield* hmmRangeAlloc(parts.machine, {
       pfns: new Uint32Array(REACH_PAGES),
-      pfnFlagsMask: valid | write | devicePrivate,
+      pfnFlagsMask: WRITE_MASK,
       owner: parts.privatePages === undefined ? 0 : ownerOf(parts.record),
       holes: HOLES_MARK,
       request: new Uint32Array(REACH_PAGES),
@@ -301,6 +308,7 @@ export class Bringer {
   *#read(pages: readonly number[], manner: Manner, isPrefetch: boolean): Task<Errno> {
     const range = this.#range;
     if (!isPrefetch) hmmRangeAdvice(range, this.advised.note);
+    range.pfnFlagsMask = manner === "read" ? READ_MASK : WRITE_MASK;
     if (manner === "exclusive") {
       const answer = yield* this.takeExclusive(range);
       return answer < 0 ? answer : 0;
