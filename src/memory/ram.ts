@@ -20,7 +20,7 @@ import type { SharedMemory } from "../sync/shared-memory.ts";
 import { Spinlock } from "../sync/primitives/spinlock.ts";
 import { access, doneNumber } from "../sync/tasks/task.ts";
 import type { Task } from "../sync/tasks/task.ts";
-import { FrameAllocator, FREE_LISTS_WORDS, notedFrame } from "./frames/frame-allocator.ts";
+import { FrameAllocator, FREE_LISTS_WORDS } from "./frames/frame-allocator.ts";
 import type { Heap } from "./heap/heap.ts";
 import {
   FRAME_COUNT,
@@ -174,24 +174,19 @@ export class Ram {
   /**
    * The first of `pages` contiguous frames, each with a count of 1, and if asked with a pin besides
    * (P1 of frames/frame-pins.ts). Returns 0 also when enough frames are free, but not in one
-   * aligned block of the next power of two. With a `note` the words of the heap from there on note
-   * the frames (`FrameRefs.putLeft`), from a moment after they are taken. With a `runNote` that
-   * word is the number of the first from the change on that takes them: of a dead thread, `giveRun`
-   * gives them back.
+   * aligned block of the next power of two. With a `runNote` that word is the number of the first
+   * from the change on that takes them: of a dead thread, `giveRun` gives them back.
    */
   *allocRun(
     pages: number,
     zeroed: boolean,
     isPinned: boolean = false,
-    note: number = 0,
     runNote: number = 0,
   ): Task<number> {
     if (!Number.isInteger(pages) || pages <= 0)
       bug(`Cannot allocate a run of ${pages} frames: ask for a whole number of at least 1`);
     const startPfn = yield* this.allocator.takeRun(pages, runNote);
     if (startPfn === 0) return 0;
-    if (note !== 0)
-      for (let i = 0; i < pages; i++) this.memory.words[note + i] = notedFrame(startPfn + i);
     yield* access(
       this.memory,
       "alloc",

@@ -7,7 +7,7 @@
  *
  * The same holds of a thread that has the mmap lock for writing. What it changes of the vmas is
  * undone (vma/vma-map.ts), and then the lock is released. What is not ready for that is half done
- * from its beginning to its end: `mmapWriteLockHalfDone`.
+ * from its beginning to its end.
  */
 
 import { lockClass } from "../sync/lock-class.ts";

@@ -8,8 +8,14 @@ import { DeviceMemory, setDevicePageHint } from "../memory/frames/device-frames.
 import type { Machine } from "../memory/machine.ts";
 import { wordAt } from "../mmu/radix-table.ts";
 import type { Task } from "../sync/tasks/task.ts";
-import { beginHalfDone, endHalfDone } from "./half-done.ts";
-import { HUGE_PAGES, hugeLeafAt, isHugeAt, rewriteHuge } from "./huge.ts";
+import {
+  HUGE_PAGES,
+  hugeLeafAt,
+  isHugeAt,
+  rewriteHuge,
+  rewriteHugeNoted,
+  splitIfDead,
+} from "./huge.ts";
 import type { Mm } from "./mm-struct.ts";
 import { KIND_MIGRATION, makeNonPresent, ptePfn } from "./pte.ts";
 
@@ -24,15 +30,15 @@ interface HugeMoving {
   readonly old: Int32Array;
 }
 
-/** Words that are stored in the step in which all entries of a huge page are new; 0: none. */
+/** Words that note how far the entries of a huge page are new; 0: none. */
 export interface HugeNotes {
-  /** Becomes the number of the page behind it. */
+  /** Becomes the number of the page behind each in the step in which that is in its new frame. */
   readonly next: number;
-  /** The same. */
-  readonly hugeEnd: number;
+  /** Before that: one more than the number of the first. */
+  readonly hugeAt: number;
 }
 
-export const NO_NOTES: HugeNotes = { next: 0, hugeEnd: 0 };
+export const NO_NOTES: HugeNotes = { next: 0, hugeAt: 0 };
 
 /** Whether page `i` of the migration is the first of a huge page that is isolated. */
 export function startsHuge({ machine, mm, startPage, old }: HugeMoving, i: number): boolean {
@@ -51,7 +57,7 @@ export function* replaceHuge(
   { machine, mm, startPage, old }: HugeMoving,
   i: number,
   head: number,
-  { next, hugeEnd }: HugeNotes,
+  { next, hugeAt }: HugeNotes,
 ): Task<boolean> {
   const { memory } = machine;
   const { words } = memory;
@@ -59,15 +65,19 @@ export function* replaceHuge(
   const leaf = hugeLeafAt(memory, mm, startPage + i);
   const entry = makeNonPresent(KIND_MIGRATION, ptePfn(old[i]!));
   const isOurs = leaf !== 0 && wordAt(words, leaf) === entry;
-  beginHalfDone(mm);
-  if (isOurs) rewriteHuge(words, leaf, head);
+  if (isOurs) splitIfDead(memory, mm, startPage + i, mm.pageTableLock.at);
+  if (isOurs && next === 0) rewriteHuge(words, leaf, head);
   if (isOurs && next !== 0) {
-    words[next] = i + HUGE_PAGES;
-    words[hugeEnd] = i + HUGE_PAGES;
+    noteHuge(words, hugeAt, i);
+    rewriteHugeNoted(words, leaf, head, next, i);
   }
-  endHalfDone(mm);
   yield* mm.pageTableLock.unlock();
   return isOurs;
+}
+
+/** In the record of the migration. */
+function noteHuge(words: Int32Array, hugeAt: number, i: number): void {
+  words[hugeAt] = i + 1;
 }
 
 /** Says of the frames of a huge page where they are put, for an eviction; of RAM nothing. */

@@ -32,14 +32,16 @@
  *   U5  A reader without pageTableLock may read entry 0 and conclude the others, while a change of
  *       all is at entry 5. If the change takes something away, the reader's range is stale, or its
  *       generation old, and it throws away what it read (R4, X1 to X5 of mmu/soft-tlb.ts). If it
- *       adds a right, the other entries will have it, too: a thread that dies in between stops the
- *       machine (mm/half-done.ts). All else that is done under pageTableLock is one step.
+ *       adds a right, the other entries will have it, too, unless the thread dies in between.
  *   U6  A leaf with the bit is freed like any other (W1, W3 of mmu/radix-table.ts): with the mmap
  *       lock held for writing, after it was unlinked and flushed. A split leaves it in use;
  *       collapse finds it in use, and fills it.
  *   U7  A huge page lies in one mapping: whoever makes a border inside one clears the bit. While it
  *       is isolated for a migration, its entries are the migration's (V1 to V3 of
  *       migrate/migrate-huge.ts).
+ *   U8  A thread that dies while it changes all entries leaves 512 small pages, some of which have
+ *       changed: what is undone with its lock (sync/words/undo-log.ts) is the bit (`splitIfDead`).
+ *       So nobody sees the bit without U1. Frames that come or go are noted with each entry.
  *
  * Without U4:
  *
@@ -59,16 +61,24 @@ import { counterPlace } from "../memory/space-counters.ts";
 import {
   LEAF_WORDS,
   MID_HUGE,
+  type TableNotes,
   leafIn,
   midAlloc,
   midEntryOf,
   midSlotOf,
   wordAt,
 } from "../mmu/radix-table.ts";
-import { atomicAnd, atomicCompareExchange, atomicOr, atomicStore } from "../sync/atomics.ts";
+import {
+  atomicAnd,
+  atomicOr,
+  atomicStore,
+  compareExchangeNoted,
+  storeNoted,
+} from "../sync/atomics.ts";
 import { ENOMEM, type Errno } from "../sync/errno.ts";
 import type { SharedMemory } from "../sync/shared-memory.ts";
 import type { Task } from "../sync/tasks/task.ts";
+import { noteUndo } from "../sync/words/undo-log.ts";
 import type { Mm } from "./mm-struct.ts";
 import { KIND_FRAME, PFN_SHIFT, ZERO_PFN, pteKind, ptePfn } from "./pte.ts";
 
@@ -136,7 +146,16 @@ export function clearHuge(memory: SharedMemory, mm: Mm, page: number): void {
 }
 
 /**
- * Changes all entries of a huge page to those of `head`: U4.
+ * The entries of the huge page are about to change, all alike: if this thread dies with `lock`, the
+ * page is split (U8). Holding that lock, pageTableLock or the mmap lock for writing.
+ */
+export function splitIfDead(memory: SharedMemory, mm: Mm, page: number, lock: number): void {
+  const slot = midSlotOf(memory, mm.pgd, page);
+  noteUndo(memory, lock, slot, leafIn(memory.words[slot]!));
+}
+
+/**
+ * Changes all entries of a huge page to those of `head`: U4, after `splitIfDead`.
  *
  * @stepped pte
  */
@@ -144,10 +163,35 @@ export function rewriteHuge(words: Int32Array, leaf: number, head: number): void
   for (let i = 0; i < HUGE_PAGES; i++) atomicStore(words, leaf + i, hugePte(head, i));
 }
 
+/**
+ * The same; with entry `i` the word `note` becomes `first + i + 1`.
+ *
+ * @stepped pte
+ */
+export function rewriteHugeNoted(
+  words: Int32Array,
+  leaf: number,
+  head: number,
+  note: number,
+  first: number = 0,
+): void {
+  for (let i = 0; i < HUGE_PAGES; i++)
+    storeNoted(words, leaf + i, hugePte(head, i), words, note, first + i + 1);
+}
+
 /** The huge page is there. */
 export const HUGE_LINKED = 0;
 /** Another thread was faster: there is a leaf, huge or not. */
 export const HUGE_OVERTAKEN = 1;
+
+/** Words that note a huge page which is not linked yet, in case that the thread dies. */
+export interface LinkNotes extends TableNotes {
+  /**
+   * 1 from before the leaf is filled. With it, a `leaf` that is 0 has been linked: what the entries
+   * hold is theirs; of one that is not they count for nothing.
+   */
+  readonly links: number;
+}
 
 /**
  * Links a huge page whose entry 0 is `head` where no leaf is (U2). HUGE_LINKED, HUGE_OVERTAKEN, or
@@ -156,17 +200,32 @@ export const HUGE_OVERTAKEN = 1;
  *
  * @stepped page table
  */
-export function* linkHuge(machine: Machine, mm: Mm, page: number, head: number): Task<Errno> {
+export function* linkHuge(
+  machine: Machine,
+  mm: Mm,
+  page: number,
+  head: number,
+  notes: LinkNotes,
+): Task<Errno> {
   const { memory, heap } = machine;
-  if ((yield* midAlloc(machine, mm.pgd, page)) === 0) return ENOMEM;
-  const leaf = yield* heap.allocWords(LEAF_WORDS);
+  if ((yield* midAlloc(machine, mm.pgd, page, notes.mid)) === 0) return ENOMEM;
+  const leaf = yield* heap.allocWords(LEAF_WORDS, notes.leaf);
   if (leaf === 0) return ENOMEM;
   memory.ensure(leaf + LEAF_WORDS);
+  noteLink(memory, notes, 1);
   fillFresh(memory.words, leaf, head);
+  const { words } = memory;
   const slot = midSlotOf(memory, mm.pgd, page);
-  if (atomicCompareExchange(memory.words, slot, 0, leaf | MID_HUGE) === 0) return HUGE_LINKED;
-  yield* heap.freeWords(leaf, LEAF_WORDS);
+  if (compareExchangeNoted(words, slot, 0, leaf | MID_HUGE, words, notes.leaf, 0) === 0)
+    return HUGE_LINKED;
+  noteLink(memory, notes, 0);
+  yield* heap.freeWords(leaf, LEAF_WORDS, notes.leaf);
   return HUGE_OVERTAKEN;
+}
+
+/** In this thread's own record. */
+function noteLink({ words }: SharedMemory, { links }: LinkNotes, isLinking: 0 | 1): void {
+  words[links] = isLinking;
 }
 
 /** Of a leaf that nobody else knows. */

@@ -30,6 +30,9 @@
  *   K7  Entries that move to another place (mm/moved-entries.ts) all do, from the change on that
  *       gives their mapping the new place: MOVES becomes 1 in that change. What is at neither place
  *       for a moment is noted.
+ *   K8  Frames in a row that the entries of a huge page get, or give up, are a row in hand: with
+ *       each entry that changes, its new frame leaves the row, and its old one joins it. A row that
+ *       a whole new huge page gets leaves the hand in the step that links its leaf.
  */
 
 import { notedFrame } from "../memory/frames/frame-allocator.ts";
@@ -46,10 +49,11 @@ import {
   pteAt,
 } from "../mmu/radix-table.ts";
 import { undoStore } from "../sync/words/undo-log.ts";
-import { splitHuge } from "./huge.ts";
+import { HUGE_PAGES, type LinkNotes, splitHuge } from "./huge.ts";
 import { Mm } from "./mm-struct.ts";
 import { type EntryMove, type MoveNotes, finishMove } from "./moved-entries.ts";
 import { holdsFrame, isOfFrame } from "./pte.ts";
+import type { CacheNotes } from "./vma/page-cache.ts";
 
 /** Words of an operation, after its lock. */
 const MM = 1;
@@ -77,6 +81,23 @@ const MOVED_TO = 14;
 /** The entry that is at neither place. Leaves are noted in BATCH, or in the table. */
 const MOVED = 15;
 const BATCH = 16;
+/** First of the frames of a row in hand (K8); those from ROW_SET to ROW_END are. */
+const ROW = 32;
+/** How many entries have got their frame. */
+const ROW_SET = 33;
+const ROW_END = 34;
+/** First of the frames that those entries had; 0: of none. These are in hand up to ROW_SET. */
+const ROW_OLD = 35;
+/** How many frames of the row are noted in BATCH, or have been put. */
+const ROW_NEXT = 36;
+/** 1: the leaf that TABLE notes is linked with the row's frames; if it is 0, it has been. */
+const LINKS = 37;
+/** Of a page that moves in its cache: the reference of its new frame that its entry is to get. */
+const CACHE_FRESH = 38;
+/** And that of its old frame which the cache had. */
+const CACHE_OLD = 39;
+/** Frames of RUN. */
+const RUN_PAGES = 40;
 /** Entries whose frames are noted in the operation (K3). */
 export const BATCH_FEW = 16;
 
@@ -137,14 +158,143 @@ export function putHand(machine: Machine, operation: number, count: number = 1):
   return putBatch(machine, operation, { start: handOf(operation), end: handOf(operation, count) });
 }
 
-/** The word that notes frames in a row for the operation's pages (K6), which is 0. */
-export function runOf(operation: number): number {
+/** The word that notes `pages` frames in a row (K6), which is 0. */
+export function runOf({ words }: SharedMemory, operation: number, pages: number): number {
+  words[operation + RUN_PAGES] = pages;
   return operation + RUN;
 }
 
 /** The word that becomes 1 when each frame of the run has a reference for its page. */
 export function runUsedOf(operation: number): number {
   return operation + RUN_USED;
+}
+
+/** What is noted of a huge page while it is linked. Its row in hand leaves it then (K8). */
+export function linkNotesOf(operation: number): LinkNotes {
+  return { ...tablesOf(operation), links: operation + LINKS };
+}
+
+/** The huge page is linked: the frames of the row are its. */
+export function giveRow({ words }: SharedMemory, operation: number): void {
+  words[operation + ROW_END] = 0;
+  words[operation + LINKS] = 0;
+}
+
+/**
+ * The first of HUGE_PAGES frames in a row, an aligned one, each with a reference: they are a row in
+ * hand. 0: there are none, or there is another row.
+ */
+export function* takeRow(
+  { memory, ram }: Machine,
+  operation: number,
+  zeroed: boolean,
+): Task<number> {
+  const runNote = runOf(memory, operation, HUGE_PAGES);
+  const pfn = yield* ram.allocRun(HUGE_PAGES, zeroed, false, runNote);
+  if (pfn === 0) return 0;
+  const { words } = memory;
+  words[operation + ROW] = pfn;
+  words[operation + ROW_SET] = 0;
+  words[operation + ROW_OLD] = 0;
+  words[operation + ROW_END] = HUGE_PAGES;
+  words[operation + RUN] = 0;
+  return pfn % HUGE_PAGES === 0 ? pfn : 0;
+}
+
+/** One reference more of each of the frames from `pfn` on: they are a row in hand. */
+export function* getRow({ memory, ram }: Machine, operation: number, pfn: number): Task<void> {
+  const { words } = memory;
+  words[operation + ROW] = pfn;
+  words[operation + ROW_SET] = 0;
+  words[operation + ROW_OLD] = 0;
+  for (let i = 0; i < HUGE_PAGES; i++) ram.refs.pageGetNoted(pfn + i, operation + ROW_END, i + 1);
+}
+
+/**
+ * Entries get the frames of the row, and gave up those from `old` on; 0: none. The word that counts
+ * them (`rewriteHugeNoted`).
+ */
+export function setOfRow({ words }: SharedMemory, operation: number, old: number): number {
+  words[operation + ROW_OLD] = old;
+  return operation + ROW_SET;
+}
+
+/**
+ * The first of `pages` frames in a row, each with a reference, which words note; or 0. `start` of
+ * the words, in the operation or its table; 0 of more than MOST_NOTED pages, or without memory for
+ * the table: nothing notes them.
+ */
+export function* takeNotedRun(
+  machine: Machine,
+  operation: number,
+  pages: number,
+): Task<{ readonly pfn: number; readonly start: number }> {
+  const { memory, ram } = machine;
+  const isNoted = pages <= MOST_NOTED;
+  const batch =
+    pages > BATCH_FEW && isNoted ? yield* openBatch(machine, operation) : fewOf(operation);
+  const start = isNoted && batch.end - batch.start >= pages ? batch.start : 0;
+  const pfn = yield* ram.allocRun(pages, true, false, runOf(memory, operation, pages));
+  if (pfn === 0) return { pfn, start };
+  // The run is noted as a whole until each of its frames is.
+  for (let i = 0; i < (start === 0 ? 0 : pages); i++) memory.words[start + i] = notedFrame(pfn + i);
+  memory.words[operation + RUN] = 0;
+  return { pfn, start };
+}
+
+/** Frames of a run that are noted one by one. */
+const MOST_NOTED: number = LEAF_WORDS;
+
+/** Puts what is left of such a run, and of other frames in hand. */
+export function* putNotedRun(machine: Machine, operation: number): Task<void> {
+  yield* putHand(machine, operation, BATCH_FEW);
+  const table = machine.memory.words[operation + TABLE]!;
+  if (table === 0) return;
+  yield* putBatch(machine, operation, { start: table, end: table + LEAF_WORDS });
+  yield* closeBatch(machine, operation);
+}
+
+/** Words that note what a page has while it moves in its cache. */
+export function cacheNotesOf(operation: number): CacheNotes {
+  return { fresh: operation + CACHE_FRESH, old: operation + CACHE_OLD };
+}
+
+/** Puts the old frame of a page that has moved in its cache. */
+export function putOld(machine: Machine, operation: number): Task<void> {
+  const start = operation + CACHE_OLD;
+  return putBatch(machine, operation, { start, end: start + 1 });
+}
+
+/** The entries have what they got of the row; the rest is put, and the operation ends. */
+export function* endRow(machine: Machine, mm: Mm, operation: number): Task<void> {
+  const { words } = machine.memory;
+  const isGiven =
+    words[operation + ROW_SET] === words[operation + ROW_END] && words[operation + ROW_OLD] === 0;
+  if (!isGiven) yield* putRow(machine, operation);
+  words[operation + ROW_END] = 0;
+  endInvalidation(mm, operation);
+}
+
+/** Puts what is in hand of a row, if there is one. */
+export function* putRow(machine: Machine, operation: number): Task<void> {
+  const { words } = machine.memory;
+  const { start, end } = fewOf(operation);
+  const [row, old] = [words[operation + ROW]!, words[operation + ROW_OLD]!];
+  const set = words[operation + ROW_SET]!;
+  yield* putLeft(machine, operation, start, end);
+  for (let i = words[operation + ROW_NEXT]!; i < words[operation + ROW_END]!;) {
+    let note = start;
+    for (; i < words[operation + ROW_END]! && note < end; i++) {
+      const isLeft = i >= set || old !== 0;
+      const noted = isLeft ? notedFrame((i < set ? old : row) + i) : 0;
+      words[note] = noted;
+      words[operation + ROW_NEXT] = i + 1; // in the same step
+      if (isLeft) note++;
+    }
+    yield* putBatch(machine, operation, { start, end: note });
+  }
+  words[operation + ROW_END] = 0;
+  words[operation + ROW_NEXT] = 0;
 }
 
 /** Each page of the run has its frame, or its frame has been put. */
@@ -269,9 +419,11 @@ export function putBatch({ ram }: Machine, operation: number, { start, end }: Ba
  */
 function* finish(memory: SharedMemory, at: number): Task<boolean> {
   const machine = Machine.of(memory);
+  if (memory.words[at + LINKS] !== 0) dropUnlinked(memory, at);
   if (memory.words[at + MOVES] !== 0) yield* finishMoveOf(machine, at);
   else if (memory.words[at + RUN] === 0) yield* finishPages(machine, at);
   else yield* finishRun(machine, at);
+  if (memory.words[at + ROW_END] !== 0) yield* putRow(machine, at);
   const table = memory.words[at + TABLE]!;
   memory.ensure(table + LEAF_WORDS);
   if (memory.words[at + LEAVES] !== 0) {
@@ -282,10 +434,20 @@ function* finish(memory: SharedMemory, at: number): Task<boolean> {
   // One of the two is empty: who has a table of frames uses that alone.
   if (table !== 0) yield* putLeft(machine, at, table, table + LEAF_WORDS);
   yield* putLeft(machine, at, at + BATCH, at + BATCH + BATCH_FEW);
+  yield* putLeft(machine, at, at + CACHE_FRESH, at + CACHE_OLD + 1);
   yield* closeBatch(machine, at);
   const mid = memory.words[at + MID_TABLE]!;
   if (mid !== 0) yield* machine.heap.freeWords(mid, MID_WORDS, at + MID_TABLE);
   return true;
+}
+
+/** K8: of a leaf that was about to be linked, or has been. */
+function dropUnlinked(memory: SharedMemory, at: number): void {
+  const leaf = memory.words[at + TABLE]!;
+  memory.ensure(leaf + LEAF_WORDS);
+  if (leaf === 0) memory.words[at + ROW_END] = 0;
+  else memory.words.fill(0, leaf, leaf + LEAF_WORDS);
+  memory.words[at + LINKS] = 0;
 }
 
 function* finishPages(machine: Machine, at: number): Task<void> {
@@ -323,7 +485,8 @@ function* finishRun(machine: Machine, at: number): Task<void> {
   memory.ensure(leaf + LEAF_WORDS);
   if (leaf !== 0) memory.words.fill(0, leaf, leaf + LEAF_WORDS);
   if (words[at + RUN_USED] === 0) {
-    yield* ram.giveRun((words[at + END_PAGE]! >>> 0) - (words[at + START_PAGE]! >>> 0), at + RUN);
+    words.fill(0, at + BATCH, at + BATCH + BATCH_FEW); // notes of the same frames
+    yield* ram.giveRun(words[at + RUN_PAGES]!, at + RUN);
     return;
   }
   yield* putUnset(machine, at);

@@ -49,7 +49,7 @@ export interface MigrationRecord extends StructView {
   table: number;
   step: number;
   next: number;
-  hugeEnd: number;
+  hugeAt: number;
   readonly given: WordArray;
   readonly inline: WordArray;
 }
@@ -62,7 +62,7 @@ export const MigrationRecord: Struct<MigrationRecord> = struct<MigrationRecord>(
   table: pointer("const", "src, dst and old, a word for each page; 0: `inline`"),
   step: u32("owner", "0, SETTLED after `pages`, ENDING while pages end (Q3, Q4)"),
   next: u32("owner", "how many pages have ended, from `startPage` on (Q4)"),
-  hugeEnd: u32("owner", "0; or `next`: of the huge page before it, `src` and `dst` say nothing"),
+  hugeAt: u32("owner", "0; or n: of pages n - 1 up to `next`, `src` and `dst` say nothing"),
   given: array(WORDS_PER_PAGE, "owner", "of `src`, `dst`, `old`: for `FrameRefs.putNoted` (Q4)"),
   inline: array(WORDS_PER_PAGE * INLINE_PAGES, "owner", "the table of few pages"),
 });

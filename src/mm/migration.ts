@@ -32,7 +32,7 @@
  *                                               faults once more
  *
  * A thread that dies after the start of the invalidation stops the machine if there was no memory
- * for the record, or while it isolates a huge page.
+ * for the record.
  */
 
 import { DEVICE_PRIVATE, DeviceMemory, setDevicePageHint } from "../memory/frames/device-frames.ts";
@@ -115,7 +115,7 @@ export function* endMigration(moving: MovingPages): Task<number> {
   const record = recordAt === 0 ? undefined : MigrationRecord.at(machine.memory, recordAt);
   const first = record?.next ?? 0;
   if (record !== undefined) record.step = ENDING;
-  if (record !== undefined && first > 0) yield* putLeft(moving, record);
+  if (record !== undefined && (first > 0 || record.hugeAt !== 0)) yield* putLeft(moving, record);
   let moved = 0;
   for (let i = first, end = first; i < src.length; i = end) {
     const isHuge = yield* endHuge(moving, record, i);
@@ -154,24 +154,25 @@ function* endHuge(
   hintHuge(machine, to, startPage + i);
   if (to >= ownEndPfn) mm.counters.add(PAGES_TO_DEVICE, HUGE_PAGES);
   else if (from >= ownEndPfn) mm.counters.add(PAGES_TO_RAM, HUGE_PAGES);
-  forgetHuge(moving, record, i + HUGE_PAGES);
+  forgetHuge(moving, record, i, i + HUGE_PAGES);
   return true;
 }
 
 function notesOf({ at }: MigrationRecord): HugeNotes {
-  const { next, hugeEnd } = MigrationRecord.offset;
-  return { next: at + next, hugeEnd: at + hugeEnd };
+  const { next, hugeAt } = MigrationRecord.offset;
+  return { next: at + next, hugeAt: at + hugeAt };
 }
 
-/** What is left of the huge page before page `end` is the old frames (Q4). */
+/** What is left of pages [first, end) of a huge page is the old frames (Q4). */
 function forgetHuge(
   { src, dst }: MovingPages,
   record: MigrationRecord | undefined,
+  first: number,
   end: number,
 ): void {
-  src.fill(0, end - HUGE_PAGES, end);
-  dst.fill(0, end - HUGE_PAGES, end);
-  if (record !== undefined) record.hugeEnd = 0;
+  src.fill(0, first, end);
+  dst.fill(0, first, end);
+  if (record !== undefined) record.hugeAt = 0;
 }
 
 /**
@@ -254,7 +255,7 @@ function* putRow(
 /** The same of all pages that another thread has ended, which has died. */
 function* putLeft(moving: MovingPages, record: MigrationRecord): Task<void> {
   const { refs } = moving.machine.ram;
-  if (record.hugeEnd !== 0) forgetHuge(moving, record, record.hugeEnd);
+  if (record.hugeAt !== 0) forgetHuge(moving, record, record.hugeAt - 1, record.next);
   const table = tableOf(record);
   const given = record.at + MigrationRecord.offset.given;
   for (const [part, times] of PUTS) {
@@ -317,22 +318,6 @@ export function mmapWriteLock(machine: Machine, mm: Mm): Task<void> {
 function* awaitWriteLock(machine: Machine, mm: Mm, taking: Task<void>): Task<void> {
   yield* taking;
   yield* endLeftMigrations(machine, mm);
-}
-
-/**
- * As `mmapWriteLock`, for a change that nobody can finish or take back: a death before
- * `mmapWriteUnlockHalfDone` stops the machine.
- */
-export function* mmapWriteLockHalfDone(machine: Machine, mm: Mm): Task<void> {
-  yield* mm.mmapLock.downWrite();
-  beginHalfDone(mm);
-  yield* endLeftMigrations(machine, mm);
-}
-
-/** Pairs with `mmapWriteLockHalfDone`. */
-export function* mmapWriteUnlockHalfDone(mm: Mm): Task<void> {
-  endHalfDone(mm);
-  yield* mm.mmapLock.upWrite();
 }
 
 /** Of whom nobody else can be migrating: a writer of the mmap lock, or exit. */

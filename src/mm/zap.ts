@@ -28,8 +28,7 @@ import type { Machine } from "../memory/machine.ts";
 import { exchangeNoted } from "../sync/atomics.ts";
 import type { Errno } from "../sync/errno.ts";
 import { type Task, doneNumber } from "../sync/tasks/task.ts";
-import { beginHalfDone, endHalfDone } from "./half-done.ts";
-import { HUGE_PAGES, clearHuge } from "./huge.ts";
+import { HUGE_PAGES, clearHuge, splitIfDead } from "./huge.ts";
 import {
   BATCH_FEW,
   beginInvalidation,
@@ -165,8 +164,8 @@ function areFew(words: Int32Array, start: number, end: number): boolean {
 }
 
 /**
- * Of a huge page (U4 of mm/huge.ts): cleared as a whole it is an empty one, in part it is split. A
- * thread that dies in between stops the machine.
+ * Of a huge page (U4 of mm/huge.ts): cleared as a whole it is an empty one, in part it is split, as
+ * it is where the thread dies in between.
  *
  * @stepped pte
  */
@@ -179,9 +178,8 @@ function* clearHugeEntries(
   const { index, end, note, noteEnd } = clearing;
   yield* mm.pageTableLock.lock();
   if (end - index < HUGE_PAGES || noteEnd - note < HUGE_PAGES) clearHuge(memory, mm, page);
-  beginHalfDone(mm);
+  splitIfDead(memory, mm, page, mm.pageTableLock.at);
   clearEntries(memory.words, clearing);
-  endHalfDone(mm);
   yield* mm.pageTableLock.unlock();
 }
 

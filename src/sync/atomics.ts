@@ -257,16 +257,17 @@ export function storePairNoted(
   if (note !== 0) notes[note] = (notes[note] as number) + 1; // in bounds by contract
 }
 
-/** Stores a word, and 0 at `notes[note]`. */
+/** Stores a word, and `noted` at `notes[note]`. */
 export function storeNoted(
   words: Int32Array,
   index: number,
   value: number,
   notes: Int32Array,
   note: number,
+  noted: number = 0,
 ): void {
   Atomics.store(words, index, value);
-  notes[note] = 0;
+  notes[note] = noted;
 }
 
 /**

@@ -58,7 +58,7 @@
  * | 1828.. | UNDO | entries: lock, place, what was there | this agent |
  * | 2308 | RECOVERER | who finishes what this dead agent had begun, as `liveAgent` names it; 0 nobody | who finds it dead |
  * | 2309.. | OPERATIONS | what another thread finishes if this one dies: words/operations.ts | this agent; its recoverer |
- * | 2437.. | NOTICES | the same, of invalidations: notifier/notice.ts | this agent; its recoverer |
+ * | 2501.. | NOTICES | the same, of invalidations: notifier/notice.ts | this agent; its recoverer |
  */
 
 export const MAGIC_VALUE = 0x686d6d31;
@@ -119,7 +119,7 @@ export const UNDO_WORDS = 3;
 export const AGENT_RECOVERER: number = AGENT_UNDO + UNDO_LIMIT * UNDO_WORDS;
 export const AGENT_OPERATIONS: number = AGENT_RECOVERER + 1;
 export const OPERATION_LIMIT = 4;
-export const OPERATION_WORDS = 32;
+export const OPERATION_WORDS = 48;
 export const AGENT_NOTICES: number = AGENT_OPERATIONS + OPERATION_LIMIT * OPERATION_WORDS;
 export const NOTICE_LIMIT = 4;
 export const NOTICE_WORDS = 16;

@@ -11,7 +11,7 @@ import {
   type Protection,
 } from "../../src/index.ts";
 import type { ThreadPort } from "../../src/index.ts";
-import { mmapWriteLockHalfDone } from "../../src/mm/migration.ts";
+import { beginHalfDone } from "../../src/mm/half-done.ts";
 import { inside } from "../inside.ts";
 
 export interface PeerOrder {
@@ -212,10 +212,11 @@ const jobs = {
 
   /** Is in the middle of a change of the mappings for ever. Says "locked" when it is. */
   holdHalfDone: (): void => {
-    const { machine, mm } = inside(space());
+    const { mm } = inside(space());
     inside(space()).runSync(
       (function* () {
-        yield* mmapWriteLockHalfDone(machine, mm);
+        yield* mm.mmapLock.downWrite();
+        beginHalfDone(mm);
         note("locked");
         waitForWord(new Int32Array(new SharedArrayBuffer(4)));
       })(),

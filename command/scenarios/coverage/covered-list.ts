@@ -3,6 +3,7 @@
 import type { Covered } from "./covered.ts";
 import { deathsOfDeviceThreads } from "./deaths/devices.ts";
 import { deathsInForks } from "./deaths/forks.ts";
+import { deathsInHugeChanges } from "./deaths/huge-changes.ts";
 import { deathsInHugeMoves } from "./deaths/huge-moves.ts";
 import { deathsOfLeaving } from "./deaths/leaving.ts";
 import { deathsInMoves } from "./deaths/moves.ts";
@@ -15,6 +16,7 @@ import { deathsWithTables } from "./deaths/tables.ts";
 import { deathsInToldInvalidations } from "./deaths/told.ts";
 import { deathsBesideWebGpu } from "./deaths/webgpu.ts";
 import { deathsOfWriters } from "./deaths/writers.ts";
+import { deathsWithRuns } from "./deaths/runs.ts";
 import { deathsInSections } from "./deaths/sections.ts";
 import { deviceAccesses } from "./devices/accesses.ts";
 import { deviceCommands } from "./devices/commands.ts";
@@ -215,9 +217,11 @@ export const covered: readonly Covered[] = [
   ...deathsOfLeaving,
   ...deathsInForks,
   ...deathsWithTables,
+  ...deathsInHugeChanges,
   ...deathsInHugeMoves,
   ...deathsInMoves,
   ...deathsWithPins,
+  ...deathsWithRuns,
   ...deathsOfDeviceThreads,
   ...deathsBesideWebGpu,
 ];

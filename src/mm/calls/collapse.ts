@@ -4,7 +4,7 @@
  * in `mm/khugepaged.c`. There is no thread that collapses by itself.
  *
  * Pages that have their frames in a row already, as those of a split huge page have, only get the
- * bit. Others are moved into such frames as for a view (migrate/migrate-to-run.ts): with the mmap
+ * bit: one step. Others are moved into such frames as for a view (migrate/migrate-to-run.ts): with the mmap
  * lock held for writing, so nobody adds entries meanwhile. The leaf stays in use.
  */
 
@@ -14,7 +14,7 @@ import { EAGAIN, EBUSY, EINVAL, ENOMEM, type Errno } from "../../sync/errno.ts";
 import type { Task } from "../../sync/tasks/task.ts";
 import { HUGE_PAGES, hugeStart, mergeHuge } from "../huge.ts";
 import { migrateToRun } from "../migrate/migrate-to-run.ts";
-import { mmapWriteLockHalfDone, mmapWriteUnlockHalfDone } from "../migration.ts";
+import { mmapWriteLock } from "../migration.ts";
 import type { Mm } from "../mm-struct.ts";
 import { holdsFrame, ptePfn } from "../pte.ts";
 import { mayCollapse } from "../vma/huge-vma.ts";
@@ -29,11 +29,11 @@ export function* collapseRange(machine: Machine, mm: Mm, range: PageRange): Task
   let result: Errno = 0;
   let page = range.startPage;
   while (page < range.endPage && result !== ENOMEM) {
-    yield* mmapWriteLockHalfDone(machine, mm);
+    yield* mmapWriteLock(machine, mm);
     const part = firstPart(machine, mm, { startPage: page, endPage: range.endPage });
     const isHole = part === undefined || part.startPage > page;
     const answer = part === undefined ? ENOMEM : yield* collapseFirst(machine, mm, part);
-    yield* mmapWriteUnlockHalfDone(mm);
+    yield* mm.mmapLock.upWrite();
     if (answer !== 0) result = answer;
     if (isHole) result = ENOMEM;
     if (part === undefined) break;

@@ -11,8 +11,8 @@ import type { Machine } from "../../memory/machine.ts";
 import { freeEmptyLeaves } from "../../mmu/radix-table.ts";
 import { ENOMEM, type Errno } from "../../sync/errno.ts";
 import type { Task } from "../../sync/tasks/task.ts";
-import { allocHuge } from "../fault/huge-fault.ts";
 import { HUGE_LINKED, HUGE_PAGES, linkHuge } from "../huge.ts";
+import { beginHand, endRow, giveRow, linkNotesOf, takeRow } from "../invalidation.ts";
 import type { Mm } from "../mm-struct.ts";
 import { KIND_PROT_NONE, PTE_ACCESSED, WRITTEN_RIGHTS, makeNonPresent, makePte } from "../pte.ts";
 import { type PageRange, VM_READ, VM_WRITE } from "../vma/vma.ts";
@@ -31,14 +31,22 @@ export function* populateHugetlb(
   // Nothing is mapped there, but a leaf may be left of what was.
   yield* freeEmptyLeaves(machine, mm, range.startPage, range.endPage);
   for (let page = range.startPage; page < range.endPage; page += HUGE_PAGES) {
-    const pfn = yield* allocHuge(machine, true);
-    const linked = pfn === 0 ? ENOMEM : yield* linkHuge(machine, mm, page, headFor(pfn, flags));
-    if (linked === HUGE_LINKED) continue;
-    if (pfn !== 0) yield* machine.ram.refs.putRun(pfn, HUGE_PAGES);
+    if ((yield* populateBlock(machine, mm, page, flags)) === HUGE_LINKED) continue;
     yield* munmapLocked(machine, mm, range);
     return ENOMEM;
   }
   return 0;
+}
+
+function* populateBlock(machine: Machine, mm: Mm, page: number, flags: number): Task<Errno> {
+  const operation = yield* beginHand(mm);
+  const pfn = yield* takeRow(machine, operation, true);
+  const head = headFor(pfn, flags);
+  const linked =
+    pfn === 0 ? ENOMEM : yield* linkHuge(machine, mm, page, head, linkNotesOf(operation));
+  if (linked === HUGE_LINKED) giveRow(machine.memory, operation);
+  yield* endRow(machine, mm, operation);
+  return linked;
 }
 
 /** Entry 0 of a huge page with the rights of a mapping. */

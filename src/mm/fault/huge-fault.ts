@@ -17,7 +17,7 @@
  * What is split goes on as a fault of a small page. Every change here is one of all entries, under
  * pageTableLock, after a look at the bit and entry 0 (U4 of mm/huge.ts). In an explicit mapping
  * nobody splits, so its frames stay while the mmap lock is held, and need no reference while they
- * are copied.
+ * are copied. Whoever dies in between splits one, too (U8 of mm/huge.ts).
  */
 
 import type { Machine } from "../../memory/machine.ts";
@@ -30,7 +30,6 @@ import {
 } from "../../notifier/mmu-notifier.ts";
 import { ENOMEM, type Errno } from "../../sync/errno.ts";
 import type { Task } from "../../sync/tasks/task.ts";
-import { beginHalfDone, endHalfDone } from "../half-done.ts";
 import {
   HUGE_LINKED,
   HUGE_OVERTAKEN,
@@ -41,8 +40,19 @@ import {
   hugeStart,
   linkHuge,
   rewriteHuge,
+  rewriteHugeNoted,
   splitHuge,
+  splitIfDead,
 } from "../huge.ts";
+import {
+  beginHand,
+  beginInvalidation,
+  endRow,
+  giveRow,
+  linkNotesOf,
+  setOfRow,
+  takeRow,
+} from "../invalidation.ts";
 import type { Mm } from "../mm-struct.ts";
 import {
   KIND_FRAME,
@@ -144,27 +154,37 @@ export function* allocHuge({ ram }: Machine, zeroed: boolean): Task<number> {
 /** Where no leaf is, or `isEmpty`: the leaf of a huge page that was cleared. */
 function* firstFault(fault: HugeFault, isEmpty: boolean): Task<Errno> {
   const { machine, mm, vma, start, isWrite } = fault;
-  const { refs } = machine.ram;
   const needsFrames = isWrite || isExplicit(fault);
-  const pfn = needsFrames ? yield* allocHuge(machine, true) : 0;
-  if (needsFrames && pfn === 0) {
-    if (isExplicit(fault)) return ENOMEM;
+  const operation = yield* beginHand(mm);
+  const pfn = needsFrames ? yield* takeRow(machine, operation, true) : 0;
+  const isRefused = needsFrames && pfn === 0;
+  const head = needsFrames ? makePte(pfn, rightsIn(vma)) : ZERO_PTE;
+  const linked = isRefused
+    ? ENOMEM
+    : yield* (isEmpty ? fillEmpty : linkFirst)(fault, operation, head);
+  yield* endRow(machine, mm, operation);
+  if (isRefused && !isExplicit(fault)) {
     yield* splitHuge(machine, mm, start);
     return FAULT_SMALL;
   }
-  const head = needsFrames ? makePte(pfn, rightsIn(vma)) : ZERO_PTE;
-  const linked = isEmpty
-    ? (yield* changeIfStill(fault, 0, head))
-      ? HUGE_LINKED
-      : HUGE_OVERTAKEN
-    : yield* linkHuge(machine, mm, start, head);
-  if (linked !== HUGE_LINKED && needsFrames) yield* refs.putRun(pfn, HUGE_PAGES);
   return linked === HUGE_OVERTAKEN ? 0 : linked;
+}
+
+function* linkFirst(fault: HugeFault, operation: number, head: number): Task<Errno> {
+  const { machine, mm, start } = fault;
+  const linked = yield* linkHuge(machine, mm, start, head, linkNotesOf(operation));
+  if (linked === HUGE_LINKED) giveRow(machine.memory, operation);
+  return linked;
+}
+
+function* fillEmpty(fault: HugeFault, operation: number, head: number): Task<Errno> {
+  const set = setOfRow(fault.machine.memory, operation, 0);
+  return (yield* changeIfStill(fault, 0, head, set)) ? HUGE_LINKED : HUGE_OVERTAKEN;
 }
 
 /**
  * Changes all entries if they still are those of `head`. False: another thread has changed them, or
- * split the page.
+ * split the page. The word `set` counts those that have changed, if there is such a word.
  *
  * @stepped pte
  */
@@ -172,14 +192,15 @@ function* changeIfStill(
   { machine, mm, start }: Pick<HugeFault, "machine" | "mm" | "start">,
   head: number,
   fresh: number,
+  set: number = 0,
 ): Task<boolean> {
   const { memory } = machine;
   yield* mm.pageTableLock.lock();
   const leaf = hugeLeafAt(memory, mm, start);
   const isStill = leaf !== 0 && wordAt(memory.words, leaf) === head;
-  beginHalfDone(mm);
-  if (isStill) rewriteHuge(memory.words, leaf, fresh);
-  endHalfDone(mm);
+  if (isStill) splitIfDead(memory, mm, start, mm.pageTableLock.at);
+  if (isStill && set === 0) rewriteHuge(memory.words, leaf, fresh);
+  if (isStill && set !== 0) rewriteHugeNoted(memory.words, leaf, fresh, set);
   yield* mm.pageTableLock.unlock();
   return isStill;
 }
@@ -190,32 +211,34 @@ function* changeIfStill(
  * `do_huge_zero_wp_pmd`.
  */
 export function* replaceHugeZero(machine: Machine, mm: Mm, vma: Vma, start: number): Task<Errno> {
-  const pfn = yield* allocHuge(machine, true);
-  if (pfn !== 0) {
-    const isReplaced = yield* replaceAll(machine, mm, start, ZERO_PTE, makePte(pfn, rightsIn(vma)));
-    if (!isReplaced) yield* machine.ram.refs.putRun(pfn, HUGE_PAGES);
-    return 0;
-  }
+  const operation = yield* beginInvalidation(mm, start, start + HUGE_PAGES);
+  const pfn = yield* takeRow(machine, operation, true);
+  if (pfn !== 0)
+    yield* replaceAll(machine, mm, start, ZERO_PTE, makePte(pfn, rightsIn(vma)), operation);
+  yield* endRow(machine, mm, operation);
+  if (pfn !== 0) return 0;
   yield* splitHuge(machine, mm, start);
   return FAULT_SMALL;
 }
 
-/** Changes entries to other frames, inside an invalidation (P2 of pte.ts). */
+/**
+ * Changes entries to the frames of the row in hand, inside an invalidation (P2 of pte.ts). The old
+ * frames are in hand then.
+ */
 function* replaceAll(
   machine: Machine,
   mm: Mm,
   start: number,
   head: number,
   fresh: number,
-): Task<boolean> {
+  operation: number,
+): Task<void> {
   const range = invalidateRange(mm, start, start + HUGE_PAGES, EVENT_CLEAR);
-  beginHalfDone(mm);
+  const set = setOfRow(machine.memory, operation, ptePfn(head));
   yield* mmuNotifierInvalidateRangeStart(machine, range);
-  const isReplaced = yield* changeIfStill({ machine, mm, start }, head, fresh);
+  const isReplaced = yield* changeIfStill({ machine, mm, start }, head, fresh, set);
   if (isReplaced) yield* mm.shootdown.flush(start, start + HUGE_PAGES);
   yield* mmuNotifierInvalidateRangeEnd(machine, range);
-  endHalfDone(mm);
-  return isReplaced;
 }
 
 /** A write where all entries are read-only. Linux: `do_huge_pmd_wp_page`, `hugetlb_wp`. */
@@ -244,9 +267,8 @@ function* reuseOrSplit(fault: HugeFault, head: number): Task<Errno> {
   const isReusable =
     (head & PTE_TRACKED) === 0 && (yield* ram.refs.isRunExclusive(ptePfn(head), HUGE_PAGES));
   if (isReusable) {
-    beginHalfDone(mm);
+    splitIfDead(memory, mm, start, mm.pageTableLock.at);
     rewriteHuge(memory.words, leaf, withWrite(head));
-    endHalfDone(mm);
     return 0;
   }
   if (isExplicit(fault)) return COPY;
@@ -257,12 +279,13 @@ function* reuseOrSplit(fault: HugeFault, head: number): Task<Errno> {
 
 /** Of an explicit mapping. */
 function* copyHuge({ machine, mm, start }: HugeFault, head: number): Task<Errno> {
-  const { ram } = machine;
-  const from = ptePfn(head);
-  const copy = yield* allocHuge(machine, false);
-  if (copy === 0) return ENOMEM;
-  yield* ram.copyRun(from, copy, HUGE_PAGES);
-  const isReplaced = yield* replaceAll(machine, mm, start, head, makePte(copy, WRITTEN_RIGHTS));
-  yield* ram.refs.putRun(isReplaced ? from : copy, HUGE_PAGES);
-  return 0;
+  const operation = yield* beginInvalidation(mm, start, start + HUGE_PAGES);
+  const copy = yield* takeRow(machine, operation, false);
+  if (copy !== 0) {
+    yield* machine.ram.copyRun(ptePfn(head), copy, HUGE_PAGES);
+    const fresh = makePte(copy, WRITTEN_RIGHTS);
+    yield* replaceAll(machine, mm, start, head, fresh, operation);
+  }
+  yield* endRow(machine, mm, operation);
+  return copy === 0 ? ENOMEM : 0;
 }

@@ -57,8 +57,16 @@ import {
   withoutWrite,
 } from "../pte.ts";
 import { joinDeviceSpaces } from "../device-spaces.ts";
-import { beginHalfDone, endHalfDone } from "../half-done.ts";
-import { beginInvalidation, endInvalidation, handOf, tablesOf } from "../invalidation.ts";
+import {
+  beginInvalidation,
+  endInvalidation,
+  getRow,
+  giveRow,
+  handOf,
+  linkNotesOf,
+  putRow,
+  tablesOf,
+} from "../invalidation.ts";
 import { HUGE_LINKED, HUGE_PAGES, clearHuge, linkHuge, rewriteHuge } from "../huge.ts";
 import { getSource, listSpace } from "../vma/vma-source.ts";
 import { insertVma } from "../vma/vma-map.ts";
@@ -139,7 +147,9 @@ function copyEntries(machine: Machine, parent: Mm, child: Mm, vma: Vma): Task<nu
     function* (leaf, first, end, isHuge): Task<number> {
       let childLeaf = 0;
       const operation = yield* beginInvalidation(parent, first, end);
-      let result = isHuge ? yield* copyHuge(machine, parent, child, leaf, first, end) : SMALL;
+      let result = isHuge
+        ? yield* copyHuge(machine, parent, child, operation, leaf, first, end)
+        : SMALL;
       const smallEnd = result === SMALL ? end : first;
       if (result === SMALL) result = 0;
       for (let page = first; page < smallEnd && result === 0; page++) {
@@ -174,6 +184,7 @@ function* copyHuge(
   machine: Machine,
   parent: Mm,
   child: Mm,
+  operation: number,
   leaf: number,
   first: number,
   end: number,
@@ -187,12 +198,16 @@ function* copyHuge(
     return SMALL;
   }
   const kept = withoutWrite(head);
-  beginHalfDone(parent); // the child's entries come before the counts
-  const linked = yield* linkHuge(machine, child, first, kept);
-  if (linked === HUGE_LINKED && holdsFrame(head)) yield* ram.refs.getRun(pfn, HUGE_PAGES);
-  if (linked === HUGE_LINKED && kept !== head) rewriteHuge(memory.words, leaf, kept);
-  endHalfDone(parent);
-  return linked === HUGE_LINKED ? 0 : ENOMEM;
+  if (holdsFrame(head)) yield* getRow(machine, operation, pfn);
+  const linked = yield* linkHuge(machine, child, first, kept, linkNotesOf(operation));
+  if (linked !== HUGE_LINKED) {
+    yield* putRow(machine, operation);
+    return ENOMEM;
+  }
+  giveRow(memory, operation);
+  // The parent's are made read-only as one; it is split where this thread dies in between.
+  if (kept !== head) rewriteHuge(memory.words, leaf, kept);
+  return 0;
 }
 
 /**

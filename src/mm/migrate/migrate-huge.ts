@@ -15,10 +15,21 @@
  *       early: the contents are there, and nobody uses the old frames.
  */
 
+import { notedFrame } from "../../memory/frames/frame-allocator.ts";
 import type { Machine } from "../../memory/machine.ts";
 import { midEntryOf, wordAt } from "../../mmu/radix-table.ts";
 import type { Task } from "../../sync/tasks/task.ts";
-import { HUGE_PAGES, hugeLeafAt, isHugeAt, linkHuge, rewriteHuge, splitHuge } from "../huge.ts";
+import { storeNoted } from "../../sync/atomics.ts";
+import {
+  HUGE_PAGES,
+  type LinkNotes,
+  hugeLeafAt,
+  hugePte,
+  isHugeAt,
+  linkHuge,
+  splitHuge,
+  splitIfDead,
+} from "../huge.ts";
 import { startsHuge } from "../huge-migration.ts";
 import type { MovingPages } from "../migration-record.ts";
 import type { Mm } from "../mm-struct.ts";
@@ -30,45 +41,97 @@ import type { Vma } from "../vma/vma.ts";
  * Where nothing was touched yet and huge pages are wanted, links an empty one, to be moved as one.
  * Holding the mmap lock.
  */
-export function* prepareHuge(machine: Machine, mm: Mm, vma: Vma, page: number): Task<void> {
+export function* prepareHuge(
+  machine: Machine,
+  mm: Mm,
+  vma: Vma,
+  page: number,
+  notes: LinkNotes,
+): Task<void> {
   const isUntouched = midEntryOf(machine.memory, mm.pgd, page) === 0;
-  if (isUntouched && mayBeHuge(mm, vma, page)) yield* linkHuge(machine, mm, page, 0);
+  if (isUntouched && mayBeHuge(mm, vma, page)) yield* linkHuge(machine, mm, page, 0, notes);
+}
+
+/** What a migration wants of a huge page. */
+interface Isolation {
+  /** The word that notes a reference in hand. */
+  readonly hand: number;
+  /** Whether it wants the huge page with that entry 0. */
+  mayMove(head: number): boolean;
+  /** What `src` says of a page with that entry. */
+  sourceOf(pte: number): number;
 }
 
 /**
- * Isolates the huge page from `page` on, of whose entry 0 `mayMove` tells whether the migration
- * wants it. Returns entry 0 as it was. -1: it is none; or split now, because some of it is pinned.
- * -2: it stays. V1.
+ * Isolates the huge page from `page` on: entry by entry, so that a thread that dies in it leaves a
+ * split page of which some entries are the migration's (Q4 of mm/migration.ts). HUGE_ISOLATED;
+ * HUGE_NONE: it is none, or split now, because some of it is pinned; HUGE_STAYS. V1.
  *
  * @stepped pte
  */
 export function* isolateHuge(
-  { machine, mm }: MovingPages,
+  moving: MovingPages,
   page: number,
-  mayMove: (head: number) => boolean,
-): Task<number> {
+  isolation: Isolation,
+): Task<HugeAnswer> {
+  const { machine, mm } = moving;
   const { memory, ram } = machine;
   if (!isHugeAt(memory, mm, page)) return HUGE_NONE;
   yield* mm.pageTableLock.lock();
   const leaf = hugeLeafAt(memory, mm, page);
   const head = leaf === 0 ? 0 : wordAt(memory.words, leaf);
   const pfn = ptePfn(head);
-  let answer = leaf === 0 ? HUGE_NONE : mayMove(head) ? head : HUGE_STAYS;
-  const isMoving = answer === head && leaf !== 0;
-  if (isMoving && pfn !== ZERO_PFN && (yield* ram.refs.isAnyPinned(pfn, HUGE_PAGES))) {
-    answer = HUGE_NONE;
-  } else if (isMoving) {
-    if (pfn !== ZERO_PFN) yield* ram.refs.getRun(pfn, HUGE_PAGES);
-    rewriteHuge(memory.words, leaf, makeNonPresent(KIND_MIGRATION, pfn));
+  let answer: HugeAnswer =
+    leaf === 0 ? HUGE_NONE : isolation.mayMove(head) ? HUGE_ISOLATED : HUGE_STAYS;
+  if (answer === HUGE_ISOLATED) {
+    const isPinned = pfn !== ZERO_PFN && (yield* ram.refs.isAnyPinned(pfn, HUGE_PAGES));
+    if (isPinned) answer = HUGE_NONE;
+    else yield* isolateEach(moving, page, leaf, head, isolation);
   }
   yield* mm.pageTableLock.unlock();
   if (answer === HUGE_NONE) yield* splitHuge(machine, mm, page);
   return answer;
 }
 
-/** No entry has these values: a kind that there is not. */
-export const HUGE_NONE = 0x0e;
-export const HUGE_STAYS = 0x2e;
+/** Each with its reference, and its note. Holding pageTableLock. */
+function* isolateEach(
+  { machine, mm, startPage, src, old }: MovingPages,
+  page: number,
+  leaf: number,
+  head: number,
+  { hand, sourceOf }: Isolation,
+): Task<void> {
+  const { memory, ram } = machine;
+  const { words } = memory;
+  const entry = makeNonPresent(KIND_MIGRATION, ptePfn(head));
+  splitIfDead(memory, mm, page, mm.pageTableLock.at);
+  for (let k = 0; k < HUGE_PAGES; k++) {
+    const i = page - startPage + k;
+    const pte = hugePte(head, k);
+    const source = sourceOf(pte);
+    const pfn = ptePfn(pte);
+    if (pfn !== ZERO_PFN) ram.refs.pageGetNoted(pfn, hand, notedFrame(pfn));
+    isolateEntry(words, leaf + k, hugePte(entry, k), hand);
+    // No function is entered between these (H1 of sync/lockdep/held-locks.ts).
+    old[i] = pte;
+    src[i] = source;
+  }
+}
+
+/** @stepped pte */
+function isolateEntry(words: Int32Array, index: number, entry: number, hand: number): void {
+  storeNoted(words, index, entry, words, hand);
+}
+
+/** All pages are the migration's. */
+export const HUGE_ISOLATED = 0;
+
+/** There is no huge page. */
+export const HUGE_NONE = 1;
+/** It is not moved. */
+export const HUGE_STAYS = 2;
+
+export type HugeAnswer = typeof HUGE_ISOLATED | typeof HUGE_NONE | typeof HUGE_STAYS;
 
 /** V2, before the pages end. `moves` tells whether page i moves. */
 export function* settleHuge(moving: MovingPages, moves: (i: number) => boolean): Task<void> {

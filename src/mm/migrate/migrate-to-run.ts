@@ -12,16 +12,17 @@
 import type { Machine } from "../../memory/machine.ts";
 import { LEAF_WORDS, leafAlloc, leafOf, pteAt, pteIndex } from "../../mmu/radix-table.ts";
 import { EVENT_CLEAR, invalidateRange } from "../../notifier/events.ts";
-import { atomicStore } from "../../sync/atomics.ts";
+import { storeNoted } from "../../sync/atomics.ts";
 import { EBUSY, ENOMEM, type Errno } from "../../sync/errno.ts";
 import { DONE, type Task } from "../../sync/tasks/task.ts";
 import {
-  BATCH_FEW,
   beginHand,
+  cacheNotesOf,
   endInvalidation,
-  handOf,
-  putHand,
+  putNotedRun,
+  putOld,
   tablesOf,
+  takeNotedRun,
 } from "../invalidation.ts";
 import type { Mm } from "../mm-struct.ts";
 import { PTE_ACCESSED, WRITTEN_RIGHTS, ZERO_PFN, holdsFrame, makePte, ptePfn } from "../pte.ts";
@@ -46,8 +47,10 @@ interface Run {
   readonly pfn: number;
   /** 1 for each frame whose count is a page's now. */
   readonly taken: Uint8Array;
-  /** The word of this thread's operation that notes the first of few frames; of many: 0. */
+  /** The word that notes the first of them; 0: nothing does. */
   readonly note: number;
+  /** In which they are noted. */
+  readonly operation: number;
 }
 
 /**
@@ -59,8 +62,7 @@ interface Run {
 export function* migrateToRun(machine: Machine, mm: Mm, range: PageRange): Task<number> {
   const operation = yield* beginHand(mm);
   const result = yield* moveToRun(machine, mm, range, operation);
-  // What no page has taken. Of many frames a thread that dies loses these.
-  yield* putHand(machine, operation, BATCH_FEW);
+  yield* putNotedRun(machine, operation); // what no page has taken
   endInvalidation(mm, operation);
   return result;
 }
@@ -68,10 +70,11 @@ export function* migrateToRun(machine: Machine, mm: Mm, range: PageRange): Task<
 function* moveToRun(machine: Machine, mm: Mm, range: PageRange, operation: number): Task<number> {
   const { startPage, endPage } = range;
   const { ram } = machine;
-  const note = endPage - startPage <= BATCH_FEW ? handOf(operation) : 0;
-  const pfn = yield* prepare(machine, mm, range, operation, note);
-  if (pfn < 0) return pfn;
-  const run = { startPage, pfn, taken: new Uint8Array(endPage - startPage), note };
+  const failed = yield* prepare(machine, mm, range, operation);
+  if (failed !== 0) return failed;
+  const { pfn, start: note } = yield* takeNotedRun(machine, operation, endPage - startPage);
+  if (pfn === 0) return ENOMEM;
+  const run = { startPage, pfn, taken: new Uint8Array(endPage - startPage), note, operation };
   let result: Errno = 0;
   for (const part of partsIn(machine.memory, mm, range)) {
     const isShared = (part.vma.flags & VM_SHARED) !== 0;
@@ -89,14 +92,8 @@ function take({ memory }: Machine, { taken, note }: Run, i: number): void {
   if (note !== 0) memory.words[note + i] = 0;
 }
 
-/** First of the new frames, EBUSY or ENOMEM. */
-function* prepare(
-  machine: Machine,
-  mm: Mm,
-  range: PageRange,
-  operation: number,
-  note: number,
-): Task<number> {
+/** 0, EBUSY or ENOMEM. */
+function* prepare(machine: Machine, mm: Mm, range: PageRange, operation: number): Task<Errno> {
   const { startPage, endPage } = range;
   const { ram } = machine;
   // Before the range is walked, which may be the whole address space.
@@ -105,8 +102,7 @@ function* prepare(
   for (let page = startPage; page < endPage; page += LEAF_WORDS - (page % LEAF_WORDS)) {
     if ((yield* leafAlloc(machine, mm.pgd, page, tablesOf(operation))) === 0) return ENOMEM;
   }
-  const run = yield* ram.allocRun(endPage - startPage, true, false, note);
-  return run === 0 ? ENOMEM : run;
+  return 0;
 }
 
 /**
@@ -173,18 +169,20 @@ function* copyCached(machine: Machine, vma: Vma, page: number, to: number): Task
  */
 function* moveCached(machine: Machine, mm: Mm, part: VmaPart, run: Run): Task<Errno> {
   const { vma, startPage, endPage } = part;
-  const { memory, ram } = machine;
+  const { memory } = machine;
   const rights = rightsInShared(vma);
+  const notes = cacheNotesOf(run.operation);
   yield* zapRange(machine, mm, invalidateRange(mm, startPage, endPage, EVENT_CLEAR));
   for (let page = startPage; page < endPage; page++) {
     const i = page - run.startPage;
     const pfn = run.pfn + i;
-    const from = yield* cacheMove(machine, vma.source, offsetOf(vma, page), pfn);
-    if (from < 0) return from === CACHE_BUSY ? EBUSY : from;
+    const note = run.note === 0 ? 0 : run.note + i;
+    const failed = yield* cacheMove(machine, vma.source, offsetOf(vma, page), pfn, note, notes);
+    if (failed !== 0) return failed === CACHE_BUSY ? EBUSY : failed;
     take(machine, run, i);
     const index = pteIndex(leafOf(memory, mm.pgd, page), page);
-    atomicStore(memory.words, index, makePte(pfn, rights));
-    if (from !== ZERO_PFN) yield* ram.refs.pagePut(from);
+    storeNoted(memory.words, index, makePte(pfn, rights), memory.words, notes.fresh);
+    yield* putOld(machine, run.operation);
   }
   return 0;
 }

@@ -66,11 +66,17 @@ import { atomicCompareExchange } from "../../sync/atomics.ts";
 import { EINVAL, ENOMEM, type Errno } from "../../sync/errno.ts";
 import type { Task } from "../../sync/tasks/task.ts";
 import { joinDeviceSpaces } from "../device-spaces.ts";
-import { beginHalfDone, endHalfDone } from "../half-done.ts";
-import { beginHand, endInvalidation, handOf, putHand, tablesOf } from "../invalidation.ts";
+import {
+  beginHand,
+  endInvalidation,
+  handOf,
+  linkNotesOf,
+  putHand,
+  tablesOf,
+} from "../invalidation.ts";
 import { type VmFault, countingFrame } from "../fault/vm-fault.ts";
 import { allocHuge } from "../fault/huge-fault.ts";
-import { HUGE_PAGES, hugePte, hugeStart, isHugeAt, splitHuge } from "../huge.ts";
+import { HUGE_PAGES, hugeStart, isHugeAt, splitHuge } from "../huge.ts";
 import {
   MIGRATE_PFN_MIGRATE,
   MIGRATE_PFN_SHIFT,
@@ -106,7 +112,7 @@ import {
   type Vma,
 } from "../vma/vma.ts";
 import { type PageFiller, fillPages } from "./fill-pages.ts";
-import { HUGE_NONE, HUGE_STAYS, isolateHuge, prepareHuge, settleHuge } from "./migrate-huge.ts";
+import { HUGE_NONE, isolateHuge, prepareHuge, settleHuge } from "./migrate-huge.ts";
 
 /** Pages in RAM, and places where nothing is yet. */
 export const SELECT_SYSTEM = 1;
@@ -203,7 +209,7 @@ function* collect(migration: Migration): Task<void> {
   yield* mmuNotifierInvalidateRangeStart(machine, range);
   for (let page = startPage; page < endPage;) {
     const stop = Math.min(nextLeafPage(page), endPage);
-    const isHuge = stop - page === HUGE_PAGES && (yield* collectHuge(migration, page));
+    const isHuge = stop - page === HUGE_PAGES && (yield* collectHuge(migration, operation, page));
     const leaf = isHuge ? 0 : yield* leafAlloc(machine, mm.pgd, page, tablesOf(operation));
     if (leaf !== 0) {
       yield* splitHuge(machine, mm, page);
@@ -218,20 +224,16 @@ function* collect(migration: Migration): Task<void> {
 }
 
 /** A huge page as one (V1 of migrate-huge.ts). False: the pages are to be collected one by one. */
-function* collectHuge(migration: Migration, page: number): Task<boolean> {
-  const { machine, mm, vma, src, old, select } = migration;
-  if ((select & SELECT_SYSTEM) !== 0) yield* prepareHuge(machine, mm, vma, page);
-  beginHalfDone(mm);
-  const head = yield* isolateHuge(migration, page, (pte) => mayMoveHuge(migration, pte));
-  const isIsolated = head !== HUGE_NONE && head !== HUGE_STAYS;
-  const i = page - migration.startPage;
-  const pages = isIsolated ? HUGE_PAGES : 0;
-  for (let k = 0; k < pages; k++) {
-    old[i + k] = hugePte(head, k);
-    src[i + k] = sourceOf(vma, hugePte(head, k));
-  }
-  endHalfDone(mm);
-  return isIsolated || head === HUGE_STAYS;
+function* collectHuge(migration: Migration, operation: number, page: number): Task<boolean> {
+  const { machine, mm, vma, select } = migration;
+  if ((select & SELECT_SYSTEM) !== 0)
+    yield* prepareHuge(machine, mm, vma, page, linkNotesOf(operation));
+  const answer = yield* isolateHuge(migration, page, {
+    hand: handOf(operation),
+    mayMove: (pte) => mayMoveHuge(migration, pte),
+    sourceOf: (pte) => sourceOf(vma, pte),
+  });
+  return answer !== HUGE_NONE;
 }
 
 function mayMoveHuge(migration: Migration, pte: number): boolean {

@@ -21,7 +21,7 @@
  *       is a resource from the step that gets its user, `pinned` counts the frames that it has,
  *       and it is in `mm.holds` or `mm.pins`, or not, for the lists are undone with the mmap lock.
  *       New frames are noted as a run (K6 of mm/invalidation.ts). `cache` and `isClaimed` say what
- *       it has of its claim. Where shared pages move, the machine stops (mm/half-done.ts).
+ *       it has of its claim.
  */
 
 import { EVENT_CLEAR, type InvalidateRange, invalidateRange } from "../../notifier/events.ts";

@@ -18,11 +18,11 @@ import {
 import { EBUSY, EFAULT, EINVAL, EMFILE, ENOMEM, type Errno } from "../../sync/errno.ts";
 import type { SharedMemory } from "../../sync/shared-memory.ts";
 import type { Task } from "../../sync/tasks/task.ts";
+import { commitUndo } from "../../sync/words/undo-log.ts";
 import { MM_USER, mmput } from "../lifetime/mm.ts";
-import { clearHuge } from "../huge.ts";
+import { clearHuge, isHugeAt, splitIfDead } from "../huge.ts";
 import { bringToRam } from "../migrate/bring-to-ram.ts";
 import { migrateToRun } from "../migrate/migrate-to-run.ts";
-import { beginHalfDone, endHalfDone } from "../half-done.ts";
 import { beginHand, endInvalidation, unpinEachInHand, unpinInHand } from "../invalidation.ts";
 import { mmapWriteLock } from "../migration.ts";
 import { Mm } from "../mm-struct.ts";
@@ -289,12 +289,6 @@ function hasSharedSource({ memory }: Machine, mm: Mm, range: PageRange): boolean
   return false;
 }
 
-/** Whether part of the range is shared memory. */
-function isAnyShared({ memory }: Machine, mm: Mm, range: PageRange): boolean {
-  for (const { vma } of partsIn(memory, mm, range)) if ((vma.flags & VM_SHARED) !== 0) return true;
-  return false;
-}
-
 /** 0, or EFAULT: a page is not mapped, not with that right, or beyond the end of its source. */
 function checkRange(machine: Machine, mm: Mm, hold: ViewHold): Errno {
   const right = hold.isWrite === 0 ? VM_READ : VM_READ | VM_WRITE;
@@ -324,12 +318,8 @@ function* pinRow(machine: Machine, mm: Mm, hold: ViewHold): Task<number> {
   if (failed !== 0) return failed;
   const inPlace = yield* pinInPlace(machine, mm, hold);
   if (inPlace !== NOT_PINNED) return inPlace;
-  // Of private memory a thread that dies leaves pages that have moved, or migrations that whoever
-  // comes next ends.
-  const isShared = isAnyShared(machine, mm, hold);
-  if (isShared) beginHalfDone(mm);
+  // A thread that dies leaves pages that have moved, or migrations that whoever comes next ends.
   const pfn = yield* migrateToRun(machine, mm, { startPage, endPage });
-  if (isShared) endHalfDone(mm);
   const pinned = pfn < 0 ? pfn : yield* pinInPlace(machine, mm, hold);
   if (pinned !== NOT_PINNED) return pinned;
   hold.pfn = pfn;
@@ -404,13 +394,15 @@ function allowWrites(machine: Machine, mm: Mm, startPage: number, endPage: numbe
     const leaf = leafOf(memory, mm.pgd, page);
     const index = pteIndex(leaf, page);
     const pages = leaf === 0 ? 0 : end - page;
-    if (pages < LEAF_WORDS) clearHuge(memory, mm, page); // else it stays one: all change alike
+    if (pages < LEAF_WORDS) clearHuge(memory, mm, page);
+    else if (isHugeAt(memory, mm, page)) splitIfDead(memory, mm, page, mm.mmapLock.at); // all change
     const { words } = memory;
     for (let i = 0; i < pages; i++) {
       const pte = words[index + i]!;
       if (isWritten(pte) || (pte & PTE_PRESENT) === 0) continue;
       atomicStore(words, index + i, withWrite(pte));
     }
+    commitUndo(memory, mm.mmapLock.at); // else the log would be full one day
     page = end;
   }
 }

@@ -72,7 +72,7 @@ export function* populateRow(machine: Machine, mm: Mm, hold: Hold): Task<number>
   // Before a table is made for each 2 MiB, of what may be the whole address space.
   if (pages > ram.usage().totalPages) return ENOMEM;
   const operation = yield* beginInvalidation(mm, startPage, endPage);
-  const pfn = yield* ram.allocRun(pages, true, true, 0, runOf(operation));
+  const pfn = yield* ram.allocRun(pages, true, true, runOf(memory, operation, pages));
   if (pfn !== 0) noteRun(memory, hold, pfn, operation);
   const isDone = pfn !== 0 && (yield* setPages(machine, mm, hold, pfn, operation));
   if (isDone) for (const part of partsIn(memory, mm, hold)) mergeInPart(memory, mm, part);

@@ -32,6 +32,7 @@
  *       a migration, while nobody else uses the frame.
  */
 
+import { notedFrame } from "../../memory/frames/frame-allocator.ts";
 import type { Machine } from "../../memory/machine.ts";
 import {
   type Struct,
@@ -287,11 +288,20 @@ function* takeEntry(machine: Machine, cache: PageCache, slot: number, fresh: num
 /** What `cacheMove` answers when others use the frame, or when it is not there to be moved. */
 export const CACHE_BUSY = -2;
 
+/** Words that note what a page has while it moves. */
+export interface CacheNotes {
+  /** The count of its new frame that is for the caller's entry. */
+  readonly fresh: number;
+  /** The count of its old frame that the cache had. */
+  readonly old: number;
+}
+
 /**
  * Migrates page `offset` into frame `pfn`: the cache gets its count, and the caller another one
- * for its entry, before any other thread can find the frame. Returns the old frame, or 0 if there
- * was none; the cache's count of it is the caller's now. CACHE_BUSY: the old frame has more
- * references than the cache's, or a backing store has not been read; nothing has changed. ENOMEM.
+ * for its entry, before any other thread can find the frame. 0: if there was an old frame, the
+ * cache's count of it is the caller's now; `notes` note both, and the word `note`, which noted the
+ * new frame, is 0. CACHE_BUSY: the old frame has more references than the cache's, or a backing
+ * store has not been read; nothing has changed. ENOMEM.
  *
  * @stepped page cache
  */
@@ -300,6 +310,8 @@ export function* cacheMove(
   at: number,
   offset: number,
   pfn: number,
+  note: number,
+  notes: CacheNotes,
 ): Task<number> {
   const { memory, ram } = machine;
   const cache = PageCache.at(memory, at);
@@ -318,7 +330,21 @@ export function* cacheMove(
     if (cache.backing !== 0) ram.refs.setMapping(pfn, at);
     const flags = from === 0 ? CACHE_UPTODATE : entry & 0xff;
     atomicStore(memory.words, slot, makeCacheEntry(pfn, flags));
+    noteMove(memory, pfn, from, note, notes);
   }
   yield* cache.lock.unlock();
-  return isOurs ? from : CACHE_BUSY;
+  return isOurs ? 0 : CACHE_BUSY;
+}
+
+/** Holding pageCacheLock: a death before its release stops the machine. */
+function noteMove(
+  { words }: SharedMemory,
+  pfn: number,
+  from: number,
+  note: number,
+  { fresh, old }: CacheNotes,
+): void {
+  words[fresh] = notedFrame(pfn);
+  words[old] = from === 0 ? 0 : notedFrame(from);
+  if (note !== 0) words[note] = 0;
 }

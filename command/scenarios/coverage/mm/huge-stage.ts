@@ -136,7 +136,11 @@ export function setUp(harness: HmmHarness, state: State): HugeWorld {
 }
 
 /** U1 and U4 of mm/huge.ts, and that each frame is counted as often as it is named. */
-export function requireWhole(world: HugeWorld, harness: HmmHarness, heldByDead: number = 0): void {
+export function requireWhole(
+  world: Pick<HugeWorld, "child" | "referencesBefore">,
+  harness: HmmHarness,
+  heldByDead: number = 0,
+): void {
   const { machine, mm } = harness;
   const { memory, ram } = machine;
   let named = 0;

@@ -95,8 +95,9 @@ export function* storeNoted(
   value: number,
   notes: Int32Array,
   note: number,
+  noted: number = 0,
 ): Task<void> {
   const wait = offered("write", label, words, index);
   if (wait !== undefined) yield wait;
-  nativeStoreNoted(words, index, value, notes, note);
+  nativeStoreNoted(words, index, value, notes, note, noted);
 }
