@@ -31,8 +31,8 @@ export const MIRROR_UNREGISTERED = 0x6d69_7203;
 export const MIRROR_ORPHANED = 0x6d69_7204;
 
 /**
- * Bits of `owns`: what a reaper drops for a thread that died. Each is cleared directly before the
- * drop. So a thread that dies in between leaks one at worst, and none is dropped twice.
+ * Bits of `owns`: what a reaper drops for a thread that died. Each is set and cleared in the step
+ * that gets it, and drops it.
  */
 export const OWNS_OPS_USE = 1;
 export const OWNS_HMM_REFERENCE = 2;

@@ -8,6 +8,8 @@
  *
  *   N1  Unlinking leaves `next` of the node as it is, so a reader at an unlinked node can go on.
  *   N2  A node's memory is freed only after a grace period that began after it was unlinked.
+ *   N3  A change is undone if its thread dies before it has released the lock: a node that was
+ *       being unlinked stays, which only one does that ignores its calls (H2 of hmm-struct.ts).
  */
 
 import { type LockClass, lockClass } from "../sync/lock-class.ts";
@@ -16,6 +18,7 @@ import { EXPLORED } from "../sync/shared-memory.ts";
 import type { SharedMemory } from "../sync/shared-memory.ts";
 import { Spinlock } from "../sync/primitives/spinlock.ts";
 import type { Task } from "../sync/tasks/task.ts";
+import { noteUndo } from "../sync/words/undo-log.ts";
 import { compareExchangeWord, readWord, writeWord } from "../sync/primitives/word-steps.ts";
 
 const HEAD_WORD = Spinlock.WORDS;
@@ -75,8 +78,10 @@ export class NotifierSubscriptions {
     const { memory } = this;
     const first = atomicLoad(memory.words, this.at + HEAD_WORD);
     node.setNext(first);
+    noteUndo(memory, this.lock.at, node.at + PREV_WORD, UNLINKED);
     node.setPrev(0);
-    if (first !== 0) new MmuNotifier(memory, first).setPrev(node.at);
+    if (first !== 0) new MmuNotifier(memory, first).setPrevUnder(this.lock.at, node.at);
+    noteUndo(memory, this.lock.at, this.at + HEAD_WORD, first);
     // Stored last: a reader that sees the node sees its `next`, too.
     yield* writeWord(memory, this.at + HEAD_WORD, node.at, NOTIFIERS);
   }
@@ -88,9 +93,11 @@ export class NotifierSubscriptions {
     const { memory } = this;
     const next = node.nextLocked();
     const prev = node.prev();
-    yield* writeWord(memory, prev === 0 ? this.at + HEAD_WORD : prev + NEXT_WORD, next, NOTIFIERS);
-    if (next !== 0) new MmuNotifier(memory, next).setPrev(prev);
-    node.setPrev(UNLINKED);
+    const link = prev === 0 ? this.at + HEAD_WORD : prev + NEXT_WORD;
+    noteUndo(memory, this.lock.at, link, node.at);
+    yield* writeWord(memory, link, next, NOTIFIERS);
+    if (next !== 0) new MmuNotifier(memory, next).setPrevUnder(this.lock.at, prev);
+    node.setPrevUnder(this.lock.at, UNLINKED);
   }
 }
 
@@ -146,6 +153,12 @@ export class MmuNotifier {
 
   setPrev(node: number): void {
     atomicStore(this.memory.words, this.at + PREV_WORD, node);
+  }
+
+  /** The same, undone if this thread dies with `lock`. */
+  setPrevUnder(lock: number, node: number): void {
+    noteUndo(this.memory, lock, this.at + PREV_WORD, this.prev());
+    this.setPrev(node);
   }
 
   isLinked(): boolean {

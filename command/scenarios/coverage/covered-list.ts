@@ -6,6 +6,7 @@ import { deathsInForks } from "./deaths/forks.ts";
 import { deathsInHugeChanges } from "./deaths/huge-changes.ts";
 import { deathsInHugeMoves } from "./deaths/huge-moves.ts";
 import { deathsOfLeaving } from "./deaths/leaving.ts";
+import { deathsWithMirrors } from "./deaths/mirrors.ts";
 import { deathsInMoves } from "./deaths/moves.ts";
 import { orphans } from "./deaths/orphans.ts";
 import { deathsInInvalidations } from "./deaths/invalidations.ts";
@@ -219,6 +220,7 @@ export const covered: readonly Covered[] = [
   ...deathsWithTables,
   ...deathsInHugeChanges,
   ...deathsInHugeMoves,
+  ...deathsWithMirrors,
   ...deathsInMoves,
   ...deathsWithPins,
   ...deathsWithRuns,

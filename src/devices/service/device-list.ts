@@ -8,7 +8,7 @@
  *       freed; under devicesLock a listed device is allocated memory.
  *   L2  Its references may be 0 already: who finds it takes one only if they are not.
  *
- * Lock: devicesLock, holding nothing else.
+ * Lock: devicesLock, holding nothing else. Who dies with it has changed nothing.
  */
 
 import {
@@ -58,7 +58,7 @@ export function* enlistDevice({ heap }: Machine, record: DeviceRecord): Task<Err
     throw error;
   }
   yield* list.lock.lock();
-  list.live.addTail(record.node);
+  list.live.addTail(record.node, list.lock.at);
   yield* list.lock.unlock();
   return 0;
 }
@@ -73,7 +73,7 @@ export function* delistDevice(machine: Machine, record: DeviceRecord): Task<void
   const list = yield* listOf(machine);
   if (list === undefined) return;
   yield* list.lock.lock();
-  if (record.node.isListed()) record.node.del();
+  if (record.node.isListed()) record.node.del(list.lock.at);
   yield* list.lock.unlock();
 }
 

@@ -14,6 +14,7 @@
  */
 
 import type { Machine } from "../../memory/machine.ts";
+import { beginHalfDone, endHalfDone } from "../../mm/half-done.ts";
 import type { Mm } from "../../mm/mm-struct.ts";
 import { mmgrab } from "../../mm/lifetime/mm.ts";
 import { replayHolds } from "../../mm/view/view-hold.ts";
@@ -27,11 +28,35 @@ import { HMM_NOTIFIER_OPS } from "./invalidate.ts";
  * The hmm of `mm` with one reference for the caller (hmmPut), or ENOMEM. Holding the mmap lock for
  * writing, which serialises creation, and an mm user.
  */
-export function* hmmGetOrCreate(machine: Machine, mm: Mm): Task<number> {
+export function* hmmGetOrCreate(machine: Machine, mm: Mm, note: HmmNote = NO_NOTE): Task<number> {
   mm.mmapLock.assertHeldWrite();
-  const found = yield* hmmGet(machine, mm);
+  const found = yield* hmmGet(machine, mm, note);
   if (found !== 0) return found;
+  beginHalfDone(mm); // a death in here stops the machine
+  const made = yield* create(machine, mm);
+  if (made > 0) noteHmm(machine, made, note);
+  endHalfDone(mm);
+  return made;
+}
 
+/** Words that note the caller's reference, in case that its thread dies. */
+export interface HmmNote {
+  /** Names the hmm; 0: there are no such words. */
+  readonly hmm: number;
+  /** Becomes `isOwner` in the step that gets the reference. */
+  readonly owns: number;
+  readonly isOwner: number;
+}
+
+const NO_NOTE: HmmNote = { hmm: 0, owns: 0, isOwner: 0 };
+
+function noteHmm({ memory }: Machine, at: number, { hmm, owns, isOwner }: HmmNote): void {
+  if (hmm === 0) return;
+  memory.words[hmm] = at;
+  memory.words[owns] = isOwner;
+}
+
+function* create(machine: Machine, mm: Mm): Task<number> {
   const at = yield* machine.heap.alloc(Hmm);
   if (at === 0) return ENOMEM;
   const hmm = Hmm.at(machine.memory, at);
@@ -50,10 +75,13 @@ export function* hmmGetOrCreate(machine: Machine, mm: Mm): Task<number> {
  * The live hmm of `mm` with one more reference for the caller (hmmPut), or 0. `mm.hmm` never points
  * to freed memory: hmmFree clears it under the same lock before the grace period begins.
  */
-export function* hmmGet(machine: Machine, mm: Mm): Task<number> {
+export function* hmmGet(machine: Machine, mm: Mm, note: HmmNote = NO_NOTE): Task<number> {
   yield* mm.pageTableLock.lock();
   const at = mm.hmm;
-  const isLive = at !== 0 && (yield* Hmm.at(machine.memory, at).refs.getNotZero());
+  if (note.hmm !== 0) machine.memory.words[note.hmm] = at;
+  const isLive =
+    at !== 0 && (yield* Hmm.at(machine.memory, at).refs.getNotZero(note.owns, note.isOwner));
+  if (!isLive && note.hmm !== 0) machine.memory.words[note.hmm] = 0;
   yield* mm.pageTableLock.unlock();
   return isLive ? at : 0;
 }

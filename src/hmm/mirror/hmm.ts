@@ -43,6 +43,14 @@ export function* hmmPut(
 }
 
 /**
+ * `hmmPut`, where the word `note` becomes 0 in the step that drops the reference. If that was the
+ * last one, a thread that dies before the hmm is gone leaves it, without a user.
+ */
+export function* hmmPutNoted(machine: Machine, hmm: Hmm, note: number): Task<void> {
+  if (yield* hmm.refs.put(note)) yield* hmmFree(machine, hmm, 0);
+}
+
+/**
  * Patch 4's order: clear `mm.hmm`, so that nobody finds it; unlink the notifier, so that nobody is
  * called; free the memory after a grace period. Linux: `hmm_free`.
  */

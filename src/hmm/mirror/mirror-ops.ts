@@ -11,7 +11,9 @@
 
 import type { Machine } from "../../memory/machine.ts";
 import { NameTable, type NameTableShape } from "../../memory/layout/name-table.ts";
+import { undoField } from "../../memory/layout/undo-field.ts";
 import {
+  type PlainField,
   type Struct,
   type StructView,
   type WordArray,
@@ -26,7 +28,9 @@ import { ENOMEM, type Errno } from "../../sync/errno.ts";
 import { HmmError, bug } from "../../sync/errors.ts";
 import { NameRegistry } from "../../sync/name-registry.ts";
 import { Spinlock } from "../../sync/primitives/spinlock.ts";
+import type { SharedMemory } from "../../sync/shared-memory.ts";
 import type { Task } from "../../sync/tasks/task.ts";
+import { undoStore } from "../../sync/words/undo-log.ts";
 import type { HmmMirror } from "../mirror-record.ts";
 
 /**
@@ -99,6 +103,8 @@ const DriverUse: Struct<DriverUse> = struct<DriverUse>(
   { embedded: true },
 );
 
+const USERS: PlainField = undoField(DriverUse, "users");
+
 const DIRECTORY: NameTableShape = {
   capacity: MIRROR_OPS_IN_USE_MAX,
   nameWords: MIRROR_OPS_NAME_MAX / 4,
@@ -154,13 +160,26 @@ export function declareDriverCode(name: string): void {
  * One more mirror uses `id`, so threads without its code are refused. ENOMEM: no memory, or more
  * than MIRROR_OPS_IN_USE_MAX drivers.
  */
-export function useMirrorOps(machine: Machine, id: number): Task<Errno> {
+export function useMirrorOps(machine: Machine, id: number, note: UseNote = NO_NOTE): Task<Errno> {
   mirrorOps.get(id); // throws where this thread has not loaded it
-  return useDriverCode(machine, mirrorOps.nameOf(id));
+  return useDriverCode(machine, mirrorOps.nameOf(id), note);
 }
 
+/** The word `at` becomes `noted` in the change that counts a use, or counts it no more. */
+export interface UseNote {
+  /** 0: there is no such word. */
+  readonly at: number;
+  readonly noted: number;
+}
+
+const NO_NOTE: UseNote = { at: 0, noted: 0 };
+
 /** As useMirrorOps, by the name under which the code is counted. */
-export function* useDriverCode(machine: Machine, name: string): Task<Errno> {
+export function* useDriverCode(
+  machine: Machine,
+  name: string,
+  note: UseNote = NO_NOTE,
+): Task<Errno> {
   const directory = yield* makeDirectory(machine);
   if (directory === undefined) return ENOMEM;
   const { memory } = machine;
@@ -168,27 +187,42 @@ export function* useDriverCode(machine: Machine, name: string): Task<Errno> {
   yield* directory.lock.lock();
   const at = yield* namesOf(directory).add(name, undefined, isUnused);
   if (at !== 0) {
-    DriverUse.at(memory, at).users += 1;
-    directory.changes += 1;
+    memory.undoLock = directory.lock.at;
+    USERS.store(memory, at, USERS.load(memory, at) + 1);
+    directory.changes += 1; // one too many does no harm
+    noteUse(memory, note);
   }
   yield* directory.lock.unlock();
   return at === 0 ? ENOMEM : 0;
 }
 
+/** Holding the lock. */
+function noteUse(memory: SharedMemory, { at, noted }: UseNote): void {
+  if (at !== 0) undoStore(memory, memory.undoLock, at, noted);
+}
+
 /** Pairs with useMirrorOps. */
-export function dropMirrorOps(machine: Machine, id: number): Task<void> {
-  return dropDriverCode(machine, mirrorOps.nameOf(id));
+export function dropMirrorOps(machine: Machine, id: number, note: UseNote = NO_NOTE): Task<void> {
+  return dropDriverCode(machine, mirrorOps.nameOf(id), note);
 }
 
 /** Pairs with useDriverCode. */
-export function* dropDriverCode(machine: Machine, name: string): Task<void> {
+export function* dropDriverCode(
+  machine: Machine,
+  name: string,
+  note: UseNote = NO_NOTE,
+): Task<void> {
   const directory = yield* directoryOf(machine);
   if (directory === undefined) bug("Cannot drop mirror operations: nobody uses any");
   yield* directory.lock.lock();
   const at = namesOf(directory).findLocked(name);
-  const use = at === 0 ? undefined : DriverUse.at(machine.memory, at);
-  const isUsed = use !== undefined && use.users > 0;
-  if (isUsed) use.users -= 1;
+  const { memory } = machine;
+  const isUsed = at !== 0 && USERS.load(memory, at) > 0;
+  if (isUsed) {
+    memory.undoLock = directory.lock.at;
+    USERS.store(memory, at, USERS.load(memory, at) - 1);
+    noteUse(memory, note);
+  }
   yield* directory.lock.unlock();
   if (!isUsed) bug(`Cannot drop ${name}: nothing uses it`);
 }

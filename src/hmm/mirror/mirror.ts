@@ -31,6 +31,10 @@
  *       threads of the device still use its translations, which nobody takes out once the mirror is
  *       unlinked. None is added, since its ranges are invalid by then.
  *
+ *   K6  A thread that dies while it registers or unregisters a mirror leaves what the reaper gives
+ *       back: `owns` says in each step what there is, and the list of mirrors is undone with
+ *       mirrorsSem. While the space's first hmm is made, the machine stops (mm/half-done.ts).
+ *
  *       old guard, two callers                            here
  *       both read mirror->hmm, not NULL                   both take `claim`, one after the other
  *       one unlinks, clears, drops the last reference     one finds REGISTERED, unregisters
@@ -38,7 +42,6 @@
  */
 
 import { Machine } from "../../memory/machine.ts";
-import { beginHalfDone, endHalfDone } from "../../mm/half-done.ts";
 import type { Mm } from "../../mm/mm-struct.ts";
 import { EINVAL, EMFILE, type Errno } from "../../sync/errno.ts";
 import { bug } from "../../sync/errors.ts";
@@ -47,9 +50,10 @@ import { addResource, registerReleaser, removeResource } from "../../sync/death/
 import type { Task } from "../../sync/tasks/task.ts";
 import { hmmGetOrCreate } from "./get-or-create.ts";
 import { Hmm } from "../hmm-struct.ts";
-import { hmmPut } from "./hmm.ts";
+import { hmmPutNoted } from "./hmm.ts";
 import {
   HmmMirror,
+  HmmMirrorRecord,
   MIRROR_ORPHANED,
   MIRROR_RAW,
   MIRROR_READY,
@@ -93,51 +97,42 @@ export function* hmmMirrorRegister(mirror: HmmMirror, mm: Mm): Task<Errno> {
     bug(`Cannot register ${String(mirror)}: the address space has died; hold an mm user`);
   }
   if (mm.memory !== machine.memory) return EINVAL;
-  const use = useMirrorOps(machine, record.opsId); // throws where this thread has not loaded them
-  beginHalfDone(mm);
-  const errno = yield* registerLocked(mirror, mm, use);
-  endHalfDone(mm);
+  mirrorOps.get(record.opsId); // throws where this thread has not loaded them
+  record.owns = 0;
+  const slot = addResource(machine.memory, MIRROR_RESOURCE, record.at);
+  if (slot < 0) return EMFILE;
+  const errno = yield* registerOwned(mirror, mm, slot);
+  if (errno === 0) return 0;
+  yield* dropOpsUse(mirror);
+  removeResource(machine.memory, slot);
   return errno;
 }
 
-function* registerLocked(mirror: HmmMirror, mm: Mm, use: Task<Errno>): Task<Errno> {
+/** K6. The mirror is in the list of what this thread owns, at `slot`. */
+function* registerOwned(mirror: HmmMirror, mm: Mm, slot: number): Task<Errno> {
   const { machine, record } = mirror;
-  const errno = yield* use;
+  const { hmm: hmmAt, owns } = HmmMirrorRecord.offset;
+  const use = { at: record.at + owns, noted: OWNS_OPS_USE };
+  const errno = yield* useMirrorOps(machine, record.opsId, use);
   if (errno !== 0) return errno;
-  const hmm = yield* hmmGetOrCreate(machine, mm);
-  if (hmm < 0) {
-    yield* dropMirrorOps(machine, record.opsId);
-    return hmm;
-  }
-  if (!(yield* ownMirror(mirror))) {
-    yield* hmmPut(machine, Hmm.at(machine.memory, hmm));
-    yield* dropMirrorOps(machine, record.opsId);
-    return EMFILE;
-  }
-  yield* linkMirror(mirror, Hmm.at(machine.memory, hmm));
+  const hmm = yield* hmmGetOrCreate(machine, mm, {
+    hmm: record.at + hmmAt,
+    owns: record.at + owns,
+    isOwner: OWNS_OPS_USE | OWNS_HMM_REFERENCE,
+  });
+  if (hmm < 0) return hmm;
+  yield* linkMirror(mirror, Hmm.at(machine.memory, hmm), slot);
   return 0;
 }
 
-/** Adds the mirror to the list of what this thread owns. */
-function* ownMirror({ machine, record }: HmmMirror): Task<boolean> {
-  const slot = addResource(machine.memory, MIRROR_RESOURCE, record.at);
-  if (slot < 0) return false;
+function* linkMirror({ machine, record }: HmmMirror, hmm: Hmm, slot: number): Task<void> {
   yield* record.claim.lock();
   record.resourceSlot = slot;
   record.ownerAgent = machine.memory.agentId;
-  yield* record.claim.unlock();
-  return true;
-}
-
-/** Takes over the caller's reference of `hmm`. */
-function* linkMirror({ record }: HmmMirror, hmm: Hmm): Task<void> {
-  yield* record.claim.lock();
-  record.hmm = hmm.at;
   setMirrorStatus(record, MIRROR_REGISTERED);
   yield* record.claim.unlock();
   yield* hmm.mirrorsSem.downWrite();
-  hmm.mirrors.addTail(record.node);
-  record.owns = OWNS_OPS_USE | OWNS_HMM_REFERENCE;
+  hmm.mirrors.addTail(record.node, hmm.mirrorsSem.at);
   yield* hmm.mirrorsSem.upWrite();
 }
 
@@ -213,20 +208,20 @@ function* checkNoRanges(mirror: HmmMirror, hmm: Hmm): Task<void> {
 /** Unlinks the mirror. Waits for running call-backs, which hold mirrorsSem for reading. */
 function* unlinkMirror({ record }: HmmMirror, hmm: Hmm): Task<void> {
   yield* hmm.mirrorsSem.downWrite();
-  if (record.node.isListed()) record.node.del();
+  if (record.node.isListed()) record.node.del(hmm.mirrorsSem.at);
   yield* hmm.mirrorsSem.upWrite();
 }
 
 function* dropOpsUse({ machine, record }: HmmMirror): Task<void> {
   if ((record.owns & OWNS_OPS_USE) === 0) return;
-  record.owns &= ~OWNS_OPS_USE;
-  yield* dropMirrorOps(machine, record.opsId);
+  const note = { at: record.at + HmmMirrorRecord.offset.owns, noted: record.owns & ~OWNS_OPS_USE };
+  yield* dropMirrorOps(machine, record.opsId, note);
 }
 
 function* dropHmm({ machine, record }: HmmMirror, hmm: Hmm): Task<void> {
   if ((record.owns & OWNS_HMM_REFERENCE) === 0) return;
-  record.owns &= ~OWNS_HMM_REFERENCE;
-  yield* hmmPut(machine, hmm);
+  record.owns = OWNS_HMM_REFERENCE; // nothing else any more
+  yield* hmmPutNoted(machine, hmm, record.at + HmmMirrorRecord.offset.owns);
 }
 
 /**
@@ -249,9 +244,17 @@ export function* hmmMirrorForget(mirror: HmmMirror): Task<void> {
 registerReleaser(MIRROR_RESOURCE, function* (memory, at) {
   const mirror = new HmmMirror(Machine.of(memory), at);
   const { record } = mirror;
-  if ((record.owns & OWNS_HMM_REFERENCE) === 0) return;
+  if ((record.owns & OWNS_HMM_REFERENCE) === 0) {
+    yield* dropOpsUse(mirror); // the thread died before it had more
+    return;
+  }
   const ops = mirrorOps.get(record.opsId);
   const hmm = Hmm.at(memory, record.hmm);
+  if (mirrorStatus(record) === MIRROR_READY) {
+    yield* dropOpsUse(mirror);
+    yield* dropHmm(mirror, hmm); // the driver does not know yet that it had a mirror
+    return;
+  }
   setMirrorStatus(record, MIRROR_ORPHANED);
   yield* orphanRanges(mirror, hmm);
   if (ops.release !== undefined) yield* ops.release(mirror); // K5

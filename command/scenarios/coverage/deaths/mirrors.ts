@@ -1,0 +1,79 @@
+/**
+ * @module A thread that dies while it registers or unregisters a mirror, of a space that has one:
+ * what it has is in the mirror's `owns` in each step, and its reaper gives it back (K6 of
+ * hmm/mirror/mirror.ts). In the twin a reference of the hmm is noted a step after it is got.
+ */
+
+import { HarnessDevice } from "../../../../src/checker/harness/harness-device.ts";
+import { HARNESS_PAGE, type HmmHarness } from "../../../../src/checker/harness/hmm-harness.ts";
+import { hmmGet } from "../../../../src/hmm/mirror/get-or-create.ts";
+import { hmmPut } from "../../../../src/hmm/mirror/hmm.ts";
+import { hmmMirrorUnregister } from "../../../../src/hmm/mirror/mirror.ts";
+import { Hmm } from "../../../../src/hmm/hmm-struct.ts";
+import { assert } from "../../../../src/sync/errors.ts";
+import { hmmOf } from "../../patches/stage.ts";
+import type { Covered } from "../covered.ts";
+import { type HarnessBody, coveringOnHarness } from "../on-harness.ts";
+import { ONE_STORE_OPS } from "./told.ts";
+
+interface World {
+  /** Not registered at the beginning. */
+  readonly other: HarnessDevice;
+}
+
+type Body = HarnessBody<World>;
+
+const comeAndGo: Body = function* ({ other }) {
+  assert((yield* other.register()) === 0, "there is memory for a mirror");
+  yield* hmmMirrorUnregister(other.mirror);
+};
+
+const getUnnoted: Body = function* (_world, { machine, mm }) {
+  const at = yield* hmmGet(machine, mm);
+  assert(at !== 0, "there is an hmm");
+  yield* hmmPut(machine, Hmm.at(machine.memory, at));
+};
+
+/** The device's mirror is there alone, with its reference. */
+function check(_world: World, harness: HmmHarness): void {
+  const { machine, mm } = harness;
+  const hmm = hmmOf(harness);
+  const { words } = machine.memory;
+  const mirrors = [...hmm.mirrors.nodes()].length;
+  assert(mirrors === 1, `${mirrors} mirrors are listed`);
+  assert(hmm.refs.read() === 1, `${hmm.refs.read()} references of the hmm, and one mirror`);
+  assert(words[mm.mmapLock.at] === 0, "somebody still holds the mmap lock");
+  assert(words[hmm.mirrorsSem.at] === 0, "somebody still holds mirrorsSem");
+}
+
+export const deathsWithMirrors: readonly Covered[] = [
+  coveringOnHarness<World>({
+    layer: "hmm",
+    name: "death/mirror-vs-discard",
+    summary:
+      "A thread dies at any step while it registers a mirror, or unregisters it, and another discards a page.",
+    harness: { pages: 1 },
+    exploration: { engine: "bounded", preemptions: 1, deaths: 1 },
+    killable: ["dies"],
+    mustSurvive: true,
+    mayRemain: "anything",
+    setup(harness) {
+      HarnessDevice.registered(harness, ONE_STORE_OPS);
+      return { other: new HarnessDevice(harness, ONE_STORE_OPS) };
+    },
+    tasks: {
+      dies: [
+        ["hmm/mirror/mirror.hmmMirrorRegister", "hmm/mirror/mirror.hmmMirrorUnregister"],
+        comeAndGo,
+      ],
+      discard: [
+        ["mm/calls/madvise.doMadvise"],
+        (_world, harness) => harness.discard(HARNESS_PAGE, 1),
+      ],
+    },
+    check,
+    twins: [
+      ["unnoted", "It notes nowhere that it has a reference.", "assertion", { dies: getUnnoted }],
+    ],
+  }),
+];
