@@ -43,7 +43,7 @@ const smallest: Readonly<Record<string, Smallest>> = {
     sites: ["open2 unlock cardLock"],
     message: /^Cannot use hmm at null/,
     preemptions: 0,
-    steps: 33,
+    steps: 31,
   },
   "holes/driver-lock/before": {
     kind: "deadlock",
