@@ -53,7 +53,6 @@ import { HUGE_PAGES, type LinkNotes, splitHuge } from "./huge.ts";
 import { Mm } from "./mm-struct.ts";
 import { type EntryMove, type MoveNotes, finishMove } from "./moved-entries.ts";
 import { holdsFrame, isOfFrame } from "./pte.ts";
-import type { CacheNotes } from "./vma/page-cache.ts";
 
 /** Words of an operation, after its lock. */
 const MM = 1;
@@ -255,6 +254,13 @@ export function* putNotedRun(machine: Machine, operation: number): Task<void> {
 }
 
 /** Words that note what a page has while it moves in its cache. */
+export interface CacheNotes {
+  /** The count of its new frame that is for the caller's entry. */
+  readonly fresh: number;
+  /** The count of its old frame that the cache had. */
+  readonly old: number;
+}
+
 export function cacheNotesOf(operation: number): CacheNotes {
   return { fresh: operation + CACHE_FRESH, old: operation + CACHE_OLD };
 }

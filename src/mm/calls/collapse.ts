@@ -4,8 +4,8 @@
  * in `mm/khugepaged.c`. There is no thread that collapses by itself.
  *
  * Pages that have their frames in a row already, as those of a split huge page have, only get the
- * bit: one step. Others are moved into such frames as for a view (migrate/migrate-to-run.ts): with the mmap
- * lock held for writing, so nobody adds entries meanwhile. The leaf stays in use.
+ * bit: one step. Others are moved into such frames as for a view (migrate/migrate-to-run.ts): with
+ * the mmap lock held for writing, so nobody adds entries meanwhile. The leaf stays in use.
  */
 
 import type { Machine } from "../../memory/machine.ts";

@@ -57,9 +57,9 @@ interface Isolation {
   /** The word that notes a reference in hand. */
   readonly hand: number;
   /** Whether it wants the huge page with that entry 0. */
-  mayMove(head: number): boolean;
+  readonly mayMove: (head: number) => boolean;
   /** What `src` says of a page with that entry. */
-  sourceOf(pte: number): number;
+  readonly sourceOf: (pte: number) => number;
 }
 
 /**

@@ -395,7 +395,8 @@ function allowWrites(machine: Machine, mm: Mm, startPage: number, endPage: numbe
     const index = pteIndex(leaf, page);
     const pages = leaf === 0 ? 0 : end - page;
     if (pages < LEAF_WORDS) clearHuge(memory, mm, page);
-    else if (isHugeAt(memory, mm, page)) splitIfDead(memory, mm, page, mm.mmapLock.at); // all change
+    // Else it stays one: all change alike.
+    else if (isHugeAt(memory, mm, page)) splitIfDead(memory, mm, page, mm.mmapLock.at);
     const { words } = memory;
     for (let i = 0; i < pages; i++) {
       const pte = words[index + i]!;

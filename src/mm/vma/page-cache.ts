@@ -49,6 +49,7 @@ import { Spinlock } from "../../sync/primitives/spinlock.ts";
 import type { SharedMemory } from "../../sync/shared-memory.ts";
 import type { Task } from "../../sync/tasks/task.ts";
 import { LEAF_WORDS, nextLeafPage, tableAt, wordAt } from "../../mmu/radix-table.ts";
+import type { CacheNotes } from "../invalidation.ts";
 import { Source, freeSource } from "./source.ts";
 
 export interface PageCache extends StructView {
@@ -287,14 +288,6 @@ function* takeEntry(machine: Machine, cache: PageCache, slot: number, fresh: num
 
 /** What `cacheMove` answers when others use the frame, or when it is not there to be moved. */
 export const CACHE_BUSY = -2;
-
-/** Words that note what a page has while it moves. */
-export interface CacheNotes {
-  /** The count of its new frame that is for the caller's entry. */
-  readonly fresh: number;
-  /** The count of its old frame that the cache had. */
-  readonly old: number;
-}
 
 /**
  * Migrates page `offset` into frame `pfn`: the cache gets its count, and the caller another one
