@@ -15,6 +15,7 @@ import { deathsWithPins } from "./deaths/pins.ts";
 import { deathsOfReaders } from "./deaths/readers.ts";
 import { deathsWithTables } from "./deaths/tables.ts";
 import { deathsInToldInvalidations } from "./deaths/told.ts";
+import { deathsOfViewers } from "./deaths/viewers.ts";
 import { deathsBesideWebGpu } from "./deaths/webgpu.ts";
 import { deathsOfWriters } from "./deaths/writers.ts";
 import { deathsWithRuns } from "./deaths/runs.ts";
@@ -45,6 +46,7 @@ import { rangeTree } from "./hmm/range-tree.ts";
 import { pinnedInPlace } from "./mm/pinned-in-place.ts";
 import { hugeCalls } from "./mm/huge-calls.ts";
 import { hugePages } from "./mm/huge-pages.ts";
+import { hugeTracks } from "./mm/huge-tracks.ts";
 import { hugeSplits } from "./mm/huge-splits.ts";
 import { memoryUse } from "./mm/memory-use.ts";
 import { untouchedView } from "./mm/untouched-view.ts";
@@ -180,6 +182,7 @@ export const covered: readonly Covered[] = [
   ...hugeCalls,
   ...memoryUse,
   ...hugeSplits,
+  ...hugeTracks,
   ...pinnedInPlace,
   ...manyInvalidations,
   ...driverCalls,
@@ -210,6 +213,7 @@ export const covered: readonly Covered[] = [
   ...joining,
   ...deathsInSections,
   ...deathsInInvalidations,
+  ...deathsOfViewers,
   ...deathsInToldInvalidations,
   ...deathsOfOwners,
   ...deathsOfReaders,

@@ -9,7 +9,15 @@ import type { HmmHarness } from "../../../../src/checker/harness/hmm-harness.ts"
 import { MAP_FIXED_NOREPLACE, doMmap } from "../../../../src/mm/calls/mmap.ts";
 import { cpuFault } from "../../../../src/mm/fault/cpu-fault.ts";
 import { trackRange } from "../../../../src/mm/fault/track.ts";
-import { PAGE_BYTES, PTE_TRACKED, PTE_WRITE, ZERO_PTE, ptePfn } from "../../../../src/mm/pte.ts";
+import {
+  PAGE_BYTES,
+  PTE_TRACKED,
+  PTE_WRITE,
+  WRITTEN_RIGHTS,
+  ZERO_PTE,
+  makePte,
+  ptePfn,
+} from "../../../../src/mm/pte.ts";
 import { VM_READ, VM_WRITE, vmaOf } from "../../../../src/mm/vma/vma.ts";
 import { LEAF_WORDS, leafOf, pteIndex } from "../../../../src/mmu/radix-table.ts";
 import { atomicStore } from "../../../../src/sync/atomics.ts";
@@ -51,7 +59,7 @@ const touchesBlindly: Body = function* (_world, harness) {
   const index = pteIndex(leaf, FAR);
   yield* access(memory, "write", index, 1, "pte");
   const { words } = memory;
-  atomicStore(words, index, (words[index]! & 0xff) | (pfn << 8));
+  atomicStore(words, index, makePte(pfn, WRITTEN_RIGHTS));
   yield* mm.mmapLock.upRead();
 };
 
@@ -116,6 +124,7 @@ const reads: Body = function* (_world, harness) {
 };
 
 const FAULT = ["mm/fault/cpu-fault.cpuFault", "mm/fault/anonymous.anonymousFault"];
+const COPY = ["mm/fault/cpu-fault.cpuFault", "mm/fault/copy-on-write.replaceByCopy"];
 
 export const firstFaults: readonly Covered[] = [
   coveringOnHarness<World>({
@@ -129,6 +138,28 @@ export const firstFaults: readonly Covered[] = [
       return counts(harness);
     },
     tasks: { one: [FAULT, touches], other: [FAULT, touches] },
+    check: requireOne,
+    twins: [
+      [
+        "blind",
+        "One puts its frame into the entry, whatever is there by then.",
+        "assertion",
+        { one: touchesBlindly },
+      ],
+    ],
+  }),
+  coveringOnHarness<World>({
+    layer: "mm",
+    name: "copy-vs-copy-of-zeros",
+    summary: "Two threads store to a page that has been read only: it gets one frame.",
+    harness: { pages: 1 },
+    exploration: { engine: "bounded", preemptions: 2 },
+    setup(harness) {
+      harness.map(FAR, 1);
+      harness.run(reads(counts(harness), harness));
+      return counts(harness);
+    },
+    tasks: { one: [COPY, touches], other: [COPY, touches] },
     check: requireOne,
     twins: [
       [
