@@ -66,6 +66,7 @@ import { storeSections } from "./mmu/store-sections.ts";
 import { wide } from "./mmu/wide.ts";
 import { widths } from "./mmu/widths.ts";
 import { accesses } from "./mm/accesses.ts";
+import { exclusiveAlone } from "./mm/exclusive-alone.ts";
 import { firstFaults } from "./mm/first-faults.ts";
 import { leaves } from "./mm/leaves.ts";
 import { copiesOnWrite } from "./mm/copy-on-write.ts";
@@ -155,6 +156,7 @@ export const covered: readonly Covered[] = [
   ...accesses,
   ...leaves,
   ...firstFaults,
+  ...exclusiveAlone,
   ...sharedSources,
   ...files,
   ...servedFiles,
