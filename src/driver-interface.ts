@@ -154,15 +154,14 @@ export {
   PGD_WORDS,
   TASK_SIZE_PAGES,
   forEachLeaf,
-  freeEmptyLeaves,
   freeTables,
   leafAlloc,
   leafOf,
   pteIndex,
   wordAt,
-  type FlushedTable,
   type LeafVisitor,
 } from "./mmu/radix-table.ts";
+export { freeEmptyLeaves, type FlushedTable } from "./mmu/unlinked-leaves.ts";
 
 /* For a device that is made of threads: a software TLB over its page table, and its shootdown. */
 export type {

@@ -82,7 +82,7 @@ async function renderLocking() {
     "",
     order.undoneTable().trimEnd(),
     "",
-    "What is changed under the mmap lock and cannot be taken back is finished by another thread (`src/mm/invalidation.ts`), or marked from its beginning to its end: then a death stops the machine (`src/mm/half-done.ts`).",
+    "What is changed under the mmap lock and cannot be taken back is finished by another thread (`src/mm/entries/invalidation.ts`), or marked from its beginning to its end: then a death stops the machine (`src/mm/half-done.ts`).",
     "",
     "An invalidation of which a device is told is brought to its end by whoever finds its thread dead (`src/notifier/notice.ts`). Until then the dead thread keeps what it held: the mmap lock, its read sections of `notifierSrcu`, and `mirrorsSem` for reading. What it changed under `rangesLock` is undone at once: it has begun the accounting of a start or an end, or has not.",
     "",

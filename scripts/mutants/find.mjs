@@ -25,13 +25,13 @@ import { functionAround, functionName, isFunction, oneLine, parse } from "./synt
 
 /**
  * @typedef {object} Mutant
- * @property {string} key `mm/zap.clearRange flush: yield* mm.shootdown.flush(first, end); is
- *   missing`
- * @property {string} path Of the built file, from the folder of the build: `src/mm/zap.js`.
- * @property {string} module `mm/zap`
+ * @property {string} key `mm/entries/zap.clearRange flush: yield* mm.shootdown.flush(first,
+ *   end); is missing`
+ * @property {string} path Of the built file, from the folder of the build: `src/mm/entries/zap.js`.
+ * @property {string} module `mm/entries/zap`
  * @property {string} kind
  * @property {string} what What is done, on one line.
- * @property {string} place `src/mm/zap.ts:68`
+ * @property {string} place `src/mm/entries/zap.ts:68`
  * @property {readonly Edit[]} edits In the built file, none inside another.
  * @property {MutantPlace} at What must run for it to matter.
  * @property {string} digest Of the function that it stands in and of what is done to it.

@@ -69,7 +69,7 @@ export const handMade = [
   ],
   [
     "frames given back before the flush (zap)",
-    "mm/zap.clearLeaf order: if (clearing.isCleared) yield* putBatch(",
+    "mm/entries/zap.clearLeaf order: if (clearing.isCleared) yield* putBatch(",
     "coverage/mm/load-vs-munmap-of-leaf",
   ],
   [

@@ -19,7 +19,7 @@ import { buildPath } from "./lane.mjs";
 const SCENARIOS = `${buildPath}stepped/command/scenarios/`;
 const IMPORT = /\bfrom "(\.[^"]+)"/g;
 
-/** @param {string} name `mm/zap.clearLeaf` */
+/** @param {string} name `mm/entries/zap.clearLeaf` */
 export const moduleOf = (name) => name.replace(/\..*$/s, "");
 
 /**

@@ -2,8 +2,8 @@
  * @module mm/half-done
  * Changes that must not be left half done, and that nobody else can finish: a death in between
  * stops the machine. From the first entry that is changed to the flush behind it another thread
- * finishes what a dead one has begun (mm/invalidation.ts), and so it does from the start of an
- * invalidation to its end (notifier/notice.ts).
+ * finishes what a dead one has begun (mm/entries/invalidation.ts), and so it does from the start of
+ * an invalidation to its end (notifier/notice.ts).
  *
  * The same holds of a thread that has the mmap lock for writing. What it changes of the vmas is
  * undone (vma/vma-map.ts), and then the lock is released. What is not ready for that is half done

@@ -24,11 +24,12 @@
  *   W2  A walker under the lock therefore never meets a freed table. One without it (the CPU's
  *       translation, mm/fault/cpu-fault.ts; a thread of a device) may meet a freed leaf, but no
  *       freed mid or top table: it has a user of the space, or a device of which the table is.
- *   W3  A leaf is unlinked, then flushed, then freed or linked elsewhere (`moveLeaves`). The walker
- *       without a lock read the generation of the leaf's block before it walked. If it did so
- *       before the flush, it finds the generation changed afterwards and throws away whatever it
- *       read; if after it, it finds no leaf. (X1 to X5 of mmu/soft-tlb.ts; the flush waits for
- *       stores.) Heap memory stays readable for ever, so the read of a freed leaf is harmless.
+ *   W3  A leaf is unlinked, then flushed, then freed or linked elsewhere
+ *       (unlinked-leaves.ts). The walker without a lock read the generation of the leaf's block
+ *       before it walked. If it did so before the flush, it finds the generation changed afterwards
+ *       and throws away whatever it read; if after it, it finds no leaf. (X1 to X5 of
+ *       mmu/soft-tlb.ts; the flush waits for stores.) Heap memory stays readable for ever, so the
+ *       read of a freed leaf is harmless.
  *
  *      walking thread                              unmapping thread
  *      --------------                              ----------------
@@ -42,15 +43,8 @@
  */
 
 import type { Machine } from "../memory/machine.ts";
-import {
-  atomicCompareExchange,
-  atomicStore,
-  compareExchangeNoted,
-  exchangeNoted,
-  storeNoted,
-} from "../sync/atomics.ts";
+import { atomicCompareExchange, compareExchangeNoted, storeNoted } from "../sync/atomics.ts";
 import type { SharedMemory } from "../sync/shared-memory.ts";
-import type { Shootdown } from "../sync/primitives/shootdown.ts";
 import { type Task, doneNumber } from "../sync/tasks/task.ts";
 
 /** Words of a top table: a size that the heap has. */
@@ -357,169 +351,6 @@ export function* freeTables(machine: Machine, pgd: number, note: number = 0): Ta
     yield* heap.freeWords(mid, MID_WORDS, pgd + top);
   }
   yield* heap.freeWords(pgd, PGD_WORDS, note);
-}
-
-/** Leaves that one flush serves. Bounds what is unlinked at once and not yet given back. */
-const LEAVES_PER_FLUSH = 512;
-
-/** A table that leaves are removed from, and the shootdown of those who walk it without a lock. */
-export interface FlushedTable {
-  /** Pointer of the top table. */
-  readonly pgd: number;
-  /** Makes all who walk the table without a lock drop what they remember. */
-  readonly shootdown: Pick<Shootdown, "flush">;
-}
-
-/**
- * Frees the leaves that lie wholly inside [startPage, endPage), whose entries have been cleared.
- * Holding the lock for writing. Without this, a program that maps and unmaps at ever new addresses
- * would fill the heap with empty tables. The flush after the entries were cleared is not enough for
- * this: see W3. Words [start, end) of `notes`, all of them 0, note the leaves that are unlinked and
- * not free yet, in case that the thread dies.
- *
- * @stepped page table
- */
-export function* freeEmptyLeaves(
-  machine: Machine,
-  table: FlushedTable,
-  startPage: number,
-  endPage: number,
-  notes: { readonly start: number; readonly end: number } = NO_LEAF_NOTES,
-): Task<void> {
-  const { memory } = machine;
-  memory.ensure(table.pgd + PGD_WORDS);
-  const isNoted = notes.start !== 0;
-  const most = isNoted ? notes.end - notes.start : LEAVES_PER_FLUSH;
-  const unlinked: number[] = [];
-  let unlinkedFrom = startPage;
-  const first = Math.ceil(startPage / LEAF_WORDS) * LEAF_WORDS;
-  for (let page = first; page + LEAF_WORDS <= endPage;) {
-    const mid = wordAt(memory.words, table.pgd + Math.floor(page / MID_SPAN_PAGES));
-    if (mid === 0) {
-      page = page - (page % MID_SPAN_PAGES) + MID_SPAN_PAGES;
-      continue;
-    }
-    memory.ensure(mid + MID_WORDS);
-    const index = mid + ((page >>> LEAF_SHIFT) & (MID_WORDS - 1));
-    const leaf = leafIn(wordAt(memory.words, index));
-    if (leaf !== 0) {
-      if (unlinked.length === 0) unlinkedFrom = page;
-      const { words } = memory;
-      if (isNoted) exchangeNoted(words, index, 0, words, notes.start + unlinked.length, 0, 0);
-      else atomicStore(words, index, 0);
-      unlinked.push(leaf);
-    }
-    page += LEAF_WORDS;
-    if (unlinked.length < most) continue;
-    yield* table.shootdown.flush(unlinkedFrom, page);
-    yield* freeUnlinked(machine, unlinked.splice(0), notes.start);
-  }
-  if (unlinked.length === 0) return;
-  yield* table.shootdown.flush(unlinkedFrom, endPage);
-  yield* freeUnlinked(machine, unlinked, notes.start);
-}
-
-const NO_LEAF_NOTES = { start: 0, end: 0 };
-
-/** Frees leaves after the flush of W3. The words from `note` on note them; 0: none does. */
-function* freeUnlinked({ heap }: Machine, leaves: readonly number[], note: number): Task<void> {
-  for (const [i, leaf] of leaves.entries())
-    yield* heap.freeWords(leaf, LEAF_WORDS, note === 0 ? 0 : note + i);
-}
-
-/** Goes on with `freeEmptyLeaves` of a dead thread, after the flush. */
-export function* freeLeftLeaves({ heap, memory }: Machine, start: number, end: number): Task<void> {
-  for (let note = start; note < end; note++) {
-    const leaf = leafIn(wordAt(memory.words, note));
-    if (leaf !== 0) yield* heap.freeWords(leaf, LEAF_WORDS, note);
-  }
-}
-
-/**
- * Whether the whole leaf of `page` lies in [startPage, endPage), and as one leaf at `target`, too.
- */
-export function isWholeLeaf(
-  page: number,
-  startPage: number,
-  endPage: number,
-  target: number,
-): boolean {
-  const first = nextLeafPage(page) - LEAF_WORDS;
-  return (
-    (target - startPage) % LEAF_WORDS === 0 && first >= startPage && first + LEAF_WORDS <= endPage
-  );
-}
-
-/** Words that note leaves which are at neither place, in case that the thread dies. */
-export interface MovedLeafNotes {
-  /** The page of the first. */
-  readonly from: number;
-  /** Words [start, end), all of them 0, are for the leaves from there on, one each 512 pages. */
-  readonly start: number;
-  readonly end: number;
-}
-
-/**
- * Moves leaves from [startPage, endPage) to `target`, as they are: those of which `isWholeLeaf` is
- * true, unless a leaf is at the new place. `onlyHuge`: only those with MID_HUGE, which they keep.
- * There are mid tables, where leaves come. Holding the lock for writing. Linux: `move_normal_pmd`,
- * `move_huge_pmd`. A flush and two words for 512 entries: a move of 128 MiB took 4.2 ms entry by
- * entry, 75 times as long as the kernel's.
- *
- * A leaf is in neither place during the flush, and noted. At both, a walker without the lock could
- * store through the new place, and find that through a translation of the old one (W3).
- *
- * @stepped page table
- */
-export function* moveLeaves(
-  { memory }: Machine,
-  { pgd, shootdown }: FlushedTable,
-  startPage: number,
-  endPage: number,
-  target: number,
-  onlyHuge: boolean,
-  notes: MovedLeafNotes,
-): Task<void> {
-  const distance = target - startPage;
-  if (distance % LEAF_WORDS !== 0) return;
-  let from = -1; // of the leaves that are noted
-  const first = Math.ceil(startPage / LEAF_WORDS) * LEAF_WORDS;
-  for (let page = first; page + LEAF_WORDS <= endPage; page += LEAF_WORDS) {
-    const entry = midEntryOf(memory, pgd, page);
-    const isMoved = onlyHuge ? (entry & MID_HUGE) !== 0 : entry !== 0;
-    if (isMoved && leafOf(memory, pgd, page + distance) === 0) {
-      if (from < 0) from = beginNotes(memory, notes, page);
-      const { words } = memory;
-      const note = notes.start + (page - from) / LEAF_WORDS;
-      exchangeNoted(words, midSlotOf(memory, pgd, page), 0, words, note, 0, 0);
-    }
-    const end = page + LEAF_WORDS;
-    const isFull = from >= 0 && (end - from) / LEAF_WORDS === notes.end - notes.start;
-    if (from < 0 || (!isFull && end + LEAF_WORDS <= endPage)) continue;
-    yield* shootdown.flush(from, end);
-    yield* linkNoted(memory, pgd, notes, distance);
-    from = -1;
-  }
-}
-
-/** The first leaf is that of `page`, which is returned. */
-function beginNotes({ words }: SharedMemory, { from }: MovedLeafNotes, page: number): number {
-  words[from] = page;
-  return page;
-}
-
-/** Links the leaves that are noted at their new places. The old ones have been flushed. */
-export function* linkNoted(
-  memory: SharedMemory,
-  pgd: number,
-  { from, start, end }: MovedLeafNotes,
-  distance: number,
-): Task<void> {
-  const firstPage = (memory.words[from]! >>> 0) + distance;
-  for (let note = start; note < end; note++) {
-    const entry = memory.words[note]!;
-    if (entry !== 0) linkLeaf(memory, pgd, firstPage + (note - start) * LEAF_WORDS, entry, note);
-  }
 }
 
 /** Word index of the entry of a mid table, which is there, for the leaf of `page`. */

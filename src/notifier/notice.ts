@@ -12,7 +12,7 @@
  *     notifier B: start, half of it
  *     [dead]
  *                                         notifier B: start, what is left of it
- *                                         the entries of the page table (mm/invalidation.ts)
+ *                                         the entries (mm/entries/invalidation.ts)
  *                                         notifier A: end; notifier B: end
  *                                         gives up the mmap lock
  *                                         notice ended

@@ -26,7 +26,7 @@ import { readMaps, readPagemap } from "../../src/mm/calls/pagemap.ts";
 import { PAGE_BYTES } from "../../src/mm/pte.ts";
 import { viewClose, viewOpen } from "../../src/mm/view/view-open.ts";
 import { VM_READ, VM_WRITE } from "../../src/mm/vma/vma.ts";
-import { zapNonBlocking } from "../../src/mm/zap.ts";
+import { zapNonBlocking } from "../../src/mm/entries/zap.ts";
 import { transfer } from "../../src/space/transfer.ts";
 import { SegmentationFault } from "../../src/sync/errors.ts";
 import { callInSteps } from "../../src/sync/runners/stepping/calls.ts";

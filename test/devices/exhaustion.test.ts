@@ -9,7 +9,7 @@ import { test } from "node:test";
 import { DeviceFault } from "../../src/devices/device-fault.ts";
 import { type AddressSpace, HmmError, SoftwareDevice } from "../../src/index.ts";
 import type { StructInfo } from "../../src/memory/layout/struct.ts";
-import { zapNonBlocking } from "../../src/mm/zap.ts";
+import { zapNonBlocking } from "../../src/mm/entries/zap.ts";
 import { EAGAIN } from "../../src/sync/errno.ts";
 import type { Task } from "../../src/sync/tasks/task.ts";
 import { PAGE, PlayedDevice, accountingOf, makeSpace, stampPages, withSpace } from "./harness.ts";

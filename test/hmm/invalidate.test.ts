@@ -18,7 +18,7 @@ import { hmmStatistics } from "../../src/hmm/mirror/statistics.ts";
 import { hmmRangeWaitUntilValid } from "../../src/hmm/range/valid.ts";
 import { Machine } from "../../src/memory/machine.ts";
 import { viewClose, viewOpen } from "../../src/mm/view/view-open.ts";
-import { zapNonBlocking } from "../../src/mm/zap.ts";
+import { zapNonBlocking } from "../../src/mm/entries/zap.ts";
 import { EVENT_CLEAR, type InvalidateRange, invalidateRange } from "../../src/notifier/events.ts";
 import {
   mmuNotifierInvalidateRangeEnd,

@@ -18,7 +18,7 @@ import { doMprotect } from "../../src/mm/calls/mprotect.ts";
 import { KIND_MIGRATION, KIND_SWAP, PAGE_BYTES, makeNonPresent } from "../../src/mm/pte.ts";
 import { viewClose, viewOpen } from "../../src/mm/view/view-open.ts";
 import { VM_READ, VM_WRITE } from "../../src/mm/vma/vma.ts";
-import { zapNonBlocking } from "../../src/mm/zap.ts";
+import { zapNonBlocking } from "../../src/mm/entries/zap.ts";
 import {
   mmuNotifierRegister,
   mmuNotifierUnregister,

@@ -23,7 +23,7 @@ import { doMprotect } from "../../src/mm/calls/mprotect.ts";
 import { PAGE_BYTES } from "../../src/mm/pte.ts";
 import { viewClose, viewOpen } from "../../src/mm/view/view-open.ts";
 import { VM_READ, VM_WRITE } from "../../src/mm/vma/vma.ts";
-import { zapNonBlocking } from "../../src/mm/zap.ts";
+import { zapNonBlocking } from "../../src/mm/entries/zap.ts";
 import { EBUSY, EFAULT, EPERM } from "../../src/sync/errno.ts";
 import { type Task, doneBoolean } from "../../src/sync/tasks/task.ts";
 import { randomFrom } from "./interleaver.ts";

@@ -15,7 +15,7 @@ import { hmmStatistics } from "../../src/hmm/mirror/statistics.ts";
 import { hmmRangeWaitUntilValid } from "../../src/hmm/range/valid.ts";
 import { MADV_DONTNEED, doMadvise } from "../../src/mm/calls/madvise.ts";
 import { PAGE_BYTES } from "../../src/mm/pte.ts";
-import { zapNonBlocking } from "../../src/mm/zap.ts";
+import { zapNonBlocking } from "../../src/mm/entries/zap.ts";
 import { EAGAIN, EBUSY } from "../../src/sync/errno.ts";
 import { AssertionFailure } from "../../src/sync/errors.ts";
 import { type Task, doneBoolean } from "../../src/sync/tasks/task.ts";

@@ -20,7 +20,7 @@ import { MAP_ANYWHERE, doMmap } from "../../src/mm/calls/mmap.ts";
 import { doMunmap } from "../../src/mm/calls/munmap.ts";
 import { cpuFault } from "../../src/mm/fault/cpu-fault.ts";
 import { VM_READ, VM_WRITE } from "../../src/mm/vma/vma.ts";
-import { zapNonBlocking } from "../../src/mm/zap.ts";
+import { zapNonBlocking } from "../../src/mm/entries/zap.ts";
 import { EVENT_CLEAR, type InvalidateRange, invalidateRange } from "../../src/notifier/events.ts";
 import {
   mmuNotifierInvalidateRangeEnd,

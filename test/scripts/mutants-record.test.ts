@@ -137,7 +137,9 @@ describe("which results hold", () => {
   const [first, second, third] = all;
   assert.ok(first !== undefined && second !== undefined && third !== undefined);
 
-  const covered = [{ scenario: { name: "coverage/mm/a" }, twins: [], runs: { t: ["mm/zap.f"] } }];
+  const covered = [
+    { scenario: { name: "coverage/mm/a" }, twins: [], runs: { t: ["mm/entries/zap.f"] } },
+  ];
   const sayings = (digest: string, name = "coverage/mm/a"): Sayings =>
     new tool.Sayings(covered, [{ name, digest, expects: undefined }]);
   const read = (said = sayings("d"), mutants: readonly Mutant[] = all): Results =>
@@ -198,18 +200,18 @@ test("every scenario that ships is found, with a digest of its code", async () =
 });
 
 describe("who reaches a mutant", () => {
-  const key = "mm/zap.clearLeaf flush: a";
-  const other = "mm/zap.zapRange flush: b";
+  const key = "mm/entries/zap.clearLeaf flush: a";
+  const other = "mm/entries/zap.zapRange flush: b";
   const reachedBy = new tool.ReachedBy({
     keys: [key, other],
     scenarios: [
       { name: "s", digest: "", seconds: 1, reached: [key], prepared: [] },
       { name: "t", digest: "", seconds: 1, reached: [], prepared: [key] },
-      { name: "u", digest: "", seconds: 1, reached: ["mm/zap.x flush: c"], prepared: [] },
+      { name: "u", digest: "", seconds: 1, reached: ["mm/entries/zap.x flush: c"], prepared: [] },
     ],
     tests: [
-      { name: "a", digest: "", seconds: 1, functions: ["mm/zap.clearLeaf"], passes: true },
-      { name: "b", digest: "", seconds: 1, functions: ["mm/zap.clearLeaf"], passes: false },
+      { name: "a", digest: "", seconds: 1, functions: ["mm/entries/zap.clearLeaf"], passes: true },
+      { name: "b", digest: "", seconds: 1, functions: ["mm/entries/zap.clearLeaf"], passes: false },
     ],
   });
   const namesOf = (asked: string): string[] =>
@@ -226,8 +228,8 @@ describe("who reaches a mutant", () => {
   });
 
   test("one that the survey does not know: those of its function, else of its module", () => {
-    assert.deepEqual(namesOf("mm/zap.clearLeaf mark: new"), ["s", "t"]);
-    assert.deepEqual(namesOf("mm/zap.another mark: new"), ["s", "t", "u"]);
+    assert.deepEqual(namesOf("mm/entries/zap.clearLeaf mark: new"), ["s", "t"]);
+    assert.deepEqual(namesOf("mm/entries/zap.another mark: new"), ["s", "t", "u"]);
   });
 
   test("tests that pass", () => {

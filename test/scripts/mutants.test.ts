@@ -325,7 +325,7 @@ describe("all mutants of a module in one text", () => {
   });
 
   test("those of src/ are all in", () => {
-    const path = "src/mm/zap.js";
+    const path = "src/mm/entries/zap.js";
     const own = all.filter((mutant) => mutant.path === path);
     const built = readFileSync(`${tool.buildPath}${path}`, "utf8");
     assert.deepEqual(

@@ -4,7 +4,7 @@ import { HARNESS_PAGE, harnessScenario } from "../../../src/checker/harness/hmm-
 import type { HmmHarness, HarnessScenario } from "../../../src/checker/harness/hmm-harness.ts";
 import { HarnessDevice } from "../../../src/checker/harness/harness-device.ts";
 import { registerMirrorOps } from "../../../src/hmm/mirror/mirror-ops.ts";
-import { zapRange } from "../../../src/mm/zap.ts";
+import { zapRange } from "../../../src/mm/entries/zap.ts";
 import { EVENT_MIGRATE, invalidateRange } from "../../../src/notifier/events.ts";
 import { EAGAIN, type Errno } from "../../../src/sync/errno.ts";
 import type { Task } from "../../../src/sync/tasks/task.ts";

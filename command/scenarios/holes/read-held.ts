@@ -8,7 +8,7 @@ import type { HmmHarness } from "../../../src/checker/harness/hmm-harness.ts";
 import { HarnessDevice } from "../../../src/checker/harness/harness-device.ts";
 import type { Machine } from "../../../src/memory/machine.ts";
 import { type Struct, type StructView, embed, struct } from "../../../src/memory/layout/struct.ts";
-import { zapNonBlocking } from "../../../src/mm/zap.ts";
+import { zapNonBlocking } from "../../../src/mm/entries/zap.ts";
 import type { InvalidateRange } from "../../../src/notifier/events.ts";
 import { mmuNotifierRegister, registerNotifierOps } from "../../../src/notifier/mmu-notifier.ts";
 import { MmuNotifier } from "../../../src/notifier/subscriptions.ts";

@@ -6,7 +6,7 @@ import { HMM_NOTIFIER_OPS, hmmInvalidateRangeStart } from "../../../src/hmm/mirr
 import { hmmRangeWaitUntilValid } from "../../../src/hmm/range/valid.ts";
 import type { Machine } from "../../../src/memory/machine.ts";
 import { type Struct, type StructView, embed, struct } from "../../../src/memory/layout/struct.ts";
-import { zapNonBlocking } from "../../../src/mm/zap.ts";
+import { zapNonBlocking } from "../../../src/mm/entries/zap.ts";
 import {
   EVENT_CLEAR,
   type InvalidateRange,

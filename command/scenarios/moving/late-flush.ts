@@ -68,7 +68,7 @@ the old contents. A store would go to a frame that belongs to nobody.
 `,
   now: `
 There is no lock around entries here, so a flush cannot be put under one. Whoever clears an entry
-flushes, whatever the entry was (\`src/mm/zap.ts\`), and returns after that. The flush of the
+flushes, whatever the entry was (\`src/mm/entries/zap.ts\`), and returns after that. The flush of the
 migration comes in addition. A flush of a range of which nobody has a translation costs a few
 words.
 `,

@@ -33,7 +33,7 @@ import { rangesOf } from "../../../src/hmm/range-tree.ts";
 import { hmmRangeSnapshot } from "../../../src/hmm/walk/snapshot.ts";
 import { hmmRangeValid } from "../../../src/hmm/range/valid.ts";
 import type { Machine } from "../../../src/memory/machine.ts";
-import { zapNonBlocking } from "../../../src/mm/zap.ts";
+import { zapNonBlocking } from "../../../src/mm/entries/zap.ts";
 import type { InvalidateRange } from "../../../src/notifier/events.ts";
 import { registerNotifierOps } from "../../../src/notifier/mmu-notifier.ts";
 import { EAGAIN, type Errno } from "../../../src/sync/errno.ts";

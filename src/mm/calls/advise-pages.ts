@@ -10,7 +10,7 @@ import { EINVAL, type Errno } from "../../sync/errno.ts";
 import { type Task, doneNumber } from "../../sync/tasks/task.ts";
 import type { Mm } from "../mm-struct.ts";
 import { VM_BACKED, VM_BUFFER, VM_HUGETLB, VM_SHARED, type VmaPart } from "../vma/vma.ts";
-import { zapRange } from "../zap.ts";
+import { zapRange } from "../entries/zap.ts";
 
 /** MADV_DONTNEED. */
 export function* dropPages(machine: Machine, mm: Mm, part: VmaPart): Task<Errno> {

@@ -8,11 +8,12 @@
  */
 
 import type { Machine } from "../../memory/machine.ts";
-import { freeEmptyLeaves } from "../../mmu/radix-table.ts";
+import { freeEmptyLeaves } from "../../mmu/unlinked-leaves.ts";
 import { ENOMEM, type Errno } from "../../sync/errno.ts";
 import type { Task } from "../../sync/tasks/task.ts";
 import { HUGE_LINKED, HUGE_PAGES, linkHuge } from "../huge.ts";
-import { beginHand, endRow, giveRow, linkNotesOf, takeRow } from "../invalidation.ts";
+import { beginHand } from "../entries/invalidation.ts";
+import { endRow, giveRow, linkNotesOf, takeRow } from "../entries/row.ts";
 import type { Mm } from "../mm-struct.ts";
 import { KIND_PROT_NONE, PTE_ACCESSED, WRITTEN_RIGHTS, makeNonPresent, makePte } from "../pte.ts";
 import { type PageRange, VM_READ, VM_WRITE } from "../vma/vma.ts";
@@ -45,7 +46,7 @@ function* populateBlock(machine: Machine, mm: Mm, page: number, flags: number): 
   const linked =
     pfn === 0 ? ENOMEM : yield* linkHuge(machine, mm, page, head, linkNotesOf(operation));
   if (linked === HUGE_LINKED) giveRow(machine.memory, operation);
-  yield* endRow(machine, mm, operation);
+  yield* endRow(machine, operation);
   return linked;
 }
 

@@ -10,7 +10,7 @@
  * ENOMEM leaves everything as it was. Linux unmaps the new place first.
  *
  * If the thread dies, a mapping is at its old place with all its pages, or at the new one with all
- * of them: its entries follow, whoever moves them (K7 of mm/invalidation.ts). Of several some may
+ * of them: its entries follow, whoever moves them (K7 of mm/entries/move.ts). Of several some may
  * have moved, and what was mapped at their new places is gone.
  */
 
@@ -18,13 +18,12 @@ import type { Machine } from "../../memory/machine.ts";
 import {
   LEAF_WORDS,
   type TableNotes,
-  freeEmptyLeaves,
-  isWholeLeaf,
   leafAlloc,
   leafOf,
   midAlloc,
   nextLeafPage,
 } from "../../mmu/radix-table.ts";
+import { freeEmptyLeaves, isWholeLeaf } from "../../mmu/unlinked-leaves.ts";
 import { EVENT_UNMAP, invalidateRange } from "../../notifier/events.ts";
 import {
   mmuNotifierInvalidateRangeEnd,
@@ -34,18 +33,12 @@ import { EFAULT, ENOMEM, type Errno } from "../../sync/errno.ts";
 import { bug } from "../../sync/errors.ts";
 import type { Task } from "../../sync/tasks/task.ts";
 import { isHugeAt } from "../huge.ts";
-import {
-  beginHand,
-  beginInvalidation,
-  beginMoveUnder,
-  closeLeaves,
-  endInvalidation,
-  leavesAfterMove,
-  openMove,
-  tablesOf,
-} from "../invalidation.ts";
+import { closeLeaves } from "../entries/batch.ts";
+import { tablesOf } from "../entries/hand.ts";
+import { beginHand, beginInvalidation, endInvalidation } from "../entries/invalidation.ts";
+import { beginMoveUnder, leavesAfterMove, openMove } from "../entries/move.ts";
 import type { Mm } from "../mm-struct.ts";
-import { moveEntries } from "../moved-entries.ts";
+import { moveEntries } from "../entries/moved-entries.ts";
 import { PAGE_BYTES } from "../pte.ts";
 import {
   type SpareVma,
@@ -59,7 +52,7 @@ import { flushPlace, takeSource } from "../vma/vma-source.ts";
 import { mergeVmas, splitAround, splitAtBoth, splitVmaAt } from "../vma/vma-map.ts";
 import { endVmaChange, findFreeArea } from "../vma/vma-tree.ts";
 import { type PageRange, type Vma, kindAt, mappedPagesIn, partsIn, vmaOf } from "../vma/vma.ts";
-import { freeLeaves } from "../zap.ts";
+import { freeLeaves } from "../entries/zap.ts";
 import { unmapSplit } from "./munmap.ts";
 
 /** What is to be moved, in pages. */
@@ -86,7 +79,7 @@ interface Move {
   readonly pieces: readonly Piece[];
   /** The old mappings stay, empty unless they are doubled. */
   readonly keepsOld: boolean;
-  /** Of mm/moved-entries.ts. */
+  /** Of mm/entries/moved-entries.ts. */
   readonly takesLeaves: boolean;
   /** Pages of the old range that are unmapped and not moved. */
   readonly cut: PageRange;
@@ -229,7 +222,7 @@ function* movePiece(
   const operation = yield* beginInvalidation(mm, old.startPage, old.endPage);
   const entries = { ...old, target: place.startPage, takesLeaves };
   const notes = yield* openMove(machine, operation, entries);
-  // The mapping, and that its entries follow (K7 of mm/invalidation.ts).
+  // The mapping, and that its entries follow (K7 of mm/entries/move.ts).
   moveVma(machine, mm, vma, piece, spare);
   beginMoveUnder(mm, operation);
   endVmaChange(machine.memory, mm);

@@ -20,7 +20,7 @@ import { atomicExchange } from "../../sync/atomics.ts";
 import { EACCES, EINVAL, ENOMEM, type Errno } from "../../sync/errno.ts";
 import type { Task } from "../../sync/tasks/task.ts";
 import { HUGE_PAGES, clearHuge } from "../huge.ts";
-import { beginInvalidation, endInvalidation } from "../invalidation.ts";
+import { beginInvalidation, endInvalidation } from "../entries/invalidation.ts";
 import { mmapWriteLock } from "../migration.ts";
 import type { Mm } from "../mm-struct.ts";
 import { alignedPageOf, isLengthOrZero } from "./page-arguments.ts";

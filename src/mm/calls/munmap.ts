@@ -12,7 +12,7 @@ import type { Mm } from "../mm-struct.ts";
 import { cutsHuge } from "../vma/huge-vma.ts";
 import { extendsPast, removeVmas, splitVmaAt } from "../vma/vma-map.ts";
 import { type PageRange, START_PAGE, findVma } from "../vma/vma.ts";
-import { zapRange } from "../zap.ts";
+import { zapRange } from "../entries/zap.ts";
 import { pagesOf } from "./page-arguments.ts";
 
 /**

@@ -10,7 +10,8 @@ import { MID_HUGE, midEntryOf, pteIndex, wordAt } from "../../mmu/radix-table.ts
 import { atomicCompareExchange, compareExchangeNoted } from "../../sync/atomics.ts";
 import { ENOMEM, type Errno } from "../../sync/errno.ts";
 import type { Task } from "../../sync/tasks/task.ts";
-import { beginHand, beginHandFast, endInvalidation, handOf, putHand } from "../invalidation.ts";
+import { handOf, putHand } from "../entries/hand.ts";
+import { beginHand, beginHandFast, endInvalidation } from "../entries/invalidation.ts";
 import type { Mm } from "../mm-struct.ts";
 import { WRITTEN_RIGHTS, ZERO_PTE, makePte } from "../pte.ts";
 import { VM_BACKED, VM_HUGETLB, VM_READ, VM_SHARED, VM_WRITE } from "../vma/vma.ts";

@@ -43,7 +43,8 @@ import {
 import { ENOMEM, type Errno } from "../../sync/errno.ts";
 import type { Task } from "../../sync/tasks/task.ts";
 import { PTE_TRACKED, WRITTEN_RIGHTS, ZERO_PFN, makePte, ptePfn, withWrite } from "../pte.ts";
-import { beginInvalidation, endInvalidation, handOf, putHand } from "../invalidation.ts";
+import { handOf, putHand } from "../entries/hand.ts";
+import { beginInvalidation, endInvalidation } from "../entries/invalidation.ts";
 import { VM_BACKED } from "../vma/vma.ts";
 import {
   type VmFault,
@@ -54,7 +55,7 @@ import {
   replacePteNoted,
 } from "./vm-fault.ts";
 
-/** Words of the fault's operation (mm/invalidation.ts): the copy, and the old frame (C3). */
+/** Words of the fault's operation (mm/entries/hand.ts): the copy, and the old frame (C3). */
 const COPY = 0;
 const OLD = 1;
 const HANDS = 2;

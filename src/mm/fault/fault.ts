@@ -31,7 +31,8 @@ import { EFAULT, ENOMEM, ENXIO, type Errno } from "../../sync/errno.ts";
 import { bug } from "../../sync/errors.ts";
 import { type Task, doneNumber } from "../../sync/tasks/task.ts";
 import { isHugeAt } from "../huge.ts";
-import { beginHand, endInvalidation, tablesOf } from "../invalidation.ts";
+import { tablesOf } from "../entries/hand.ts";
+import { beginHand, endInvalidation } from "../entries/invalidation.ts";
 import type { Mm } from "../mm-struct.ts";
 import {
   KIND_DEVICE_EXCLUSIVE,

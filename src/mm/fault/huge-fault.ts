@@ -44,15 +44,8 @@ import {
   splitHuge,
   splitIfDead,
 } from "../huge.ts";
-import {
-  beginHand,
-  beginInvalidation,
-  endRow,
-  giveRow,
-  linkNotesOf,
-  setOfRow,
-  takeRow,
-} from "../invalidation.ts";
+import { beginHand, beginInvalidation } from "../entries/invalidation.ts";
+import { endRow, giveRow, linkNotesOf, setOfRow, takeRow } from "../entries/row.ts";
 import type { Mm } from "../mm-struct.ts";
 import {
   KIND_FRAME,
@@ -162,7 +155,7 @@ function* firstFault(fault: HugeFault, isEmpty: boolean): Task<Errno> {
   const linked = isRefused
     ? ENOMEM
     : yield* (isEmpty ? fillEmpty : linkFirst)(fault, operation, head);
-  yield* endRow(machine, mm, operation);
+  yield* endRow(machine, operation);
   if (isRefused && !isExplicit(fault)) {
     yield* splitHuge(machine, mm, start);
     return FAULT_SMALL;
@@ -215,7 +208,7 @@ export function* replaceHugeZero(machine: Machine, mm: Mm, vma: Vma, start: numb
   const pfn = yield* takeRow(machine, operation, true);
   if (pfn !== 0)
     yield* replaceAll(machine, mm, start, ZERO_PTE, makePte(pfn, rightsIn(vma)), operation);
-  yield* endRow(machine, mm, operation);
+  yield* endRow(machine, operation);
   if (pfn !== 0) return 0;
   yield* splitHuge(machine, mm, start);
   return FAULT_SMALL;
@@ -286,6 +279,6 @@ function* copyHuge({ machine, mm, start }: HugeFault, head: number): Task<Errno>
     const fresh = makePte(copy, WRITTEN_RIGHTS);
     yield* replaceAll(machine, mm, start, head, fresh, operation);
   }
-  yield* endRow(machine, mm, operation);
+  yield* endRow(machine, operation);
   return copy === 0 ? ENOMEM : 0;
 }

@@ -33,7 +33,7 @@ import {
 import { atomicCompareExchange } from "../../sync/atomics.ts";
 import type { Task } from "../../sync/tasks/task.ts";
 import { splitHuge } from "../huge.ts";
-import { beginInvalidation, endInvalidation } from "../invalidation.ts";
+import { beginInvalidation, endInvalidation } from "../entries/invalidation.ts";
 import type { Mm } from "../mm-struct.ts";
 import { leafOf, nextLeafPage, pteIndex, wordAt } from "../../mmu/radix-table.ts";
 import { PTE_PRESENT, PTE_TRACKED, PTE_WRITE, ptePfn } from "../pte.ts";

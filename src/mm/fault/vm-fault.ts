@@ -71,7 +71,7 @@ export function* replacePte({ machine, index, pte }: VmFault, fresh: number): Ta
 
 /**
  * As `replacePte`, and if it does, the word `note` of this thread's operation becomes `noted`
- * (K2 of mm/invalidation.ts).
+ * (K2 of mm/entries/batch.ts).
  *
  * @stepped pte
  */

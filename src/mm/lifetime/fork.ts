@@ -57,16 +57,9 @@ import {
   withoutWrite,
 } from "../pte.ts";
 import { joinDeviceSpaces } from "../device-spaces.ts";
-import {
-  beginInvalidation,
-  endInvalidation,
-  getRow,
-  giveRow,
-  handOf,
-  linkNotesOf,
-  putRow,
-  tablesOf,
-} from "../invalidation.ts";
+import { handOf, tablesOf } from "../entries/hand.ts";
+import { beginInvalidation, endInvalidation } from "../entries/invalidation.ts";
+import { getRow, giveRow, linkNotesOf, putRow } from "../entries/row.ts";
 import { HUGE_LINKED, HUGE_PAGES, clearHuge, linkHuge, rewriteHuge } from "../huge.ts";
 import { getSource, listSpace } from "../vma/vma-source.ts";
 import { insertVma } from "../vma/vma-map.ts";

@@ -31,7 +31,7 @@ import { leaveDeviceSpaces } from "../device-spaces.ts";
 import { HUGE_MADVISE } from "../vma/huge-vma.ts";
 import { freeAllVmas } from "../vma/vma-link.ts";
 import { endLeftMigrations } from "../migration.ts";
-import { zapEverything } from "../zap.ts";
+import { zapEverything } from "../entries/zap.ts";
 
 /** Linux's default for `vm.max_map_count`. */
 const DEFAULT_LIMIT_VMAS = 65_530;

@@ -15,15 +15,9 @@ import { EVENT_CLEAR, invalidateRange } from "../../notifier/events.ts";
 import { storeNoted } from "../../sync/atomics.ts";
 import { EBUSY, ENOMEM, type Errno } from "../../sync/errno.ts";
 import { DONE, type Task } from "../../sync/tasks/task.ts";
-import {
-  beginHand,
-  cacheNotesOf,
-  endInvalidation,
-  putNotedRun,
-  putOld,
-  tablesOf,
-  takeNotedRun,
-} from "../invalidation.ts";
+import { cacheNotesOf, putOld, tablesOf } from "../entries/hand.ts";
+import { beginHand, endInvalidation } from "../entries/invalidation.ts";
+import { putNotedRun, takeNotedRun } from "../entries/run.ts";
 import type { Mm } from "../mm-struct.ts";
 import { PTE_ACCESSED, WRITTEN_RIGHTS, ZERO_PFN, holdsFrame, makePte, ptePfn } from "../pte.ts";
 import { CACHE_BUSY, cacheFrame, cacheMove } from "../vma/page-cache.ts";
@@ -37,7 +31,7 @@ import {
   offsetOf,
   partsIn,
 } from "../vma/vma.ts";
-import { zapRange } from "../zap.ts";
+import { zapRange } from "../entries/zap.ts";
 import { NOBODY, type PageMover, SELECT_ALL_SYSTEM, migrateRange } from "./migrate-vma.ts";
 
 /** The new frames of a range. */

@@ -66,14 +66,9 @@ import { atomicCompareExchange } from "../../sync/atomics.ts";
 import { EINVAL, ENOMEM, type Errno } from "../../sync/errno.ts";
 import type { Task } from "../../sync/tasks/task.ts";
 import { joinDeviceSpaces } from "../device-spaces.ts";
-import {
-  beginHand,
-  endInvalidation,
-  handOf,
-  linkNotesOf,
-  putHand,
-  tablesOf,
-} from "../invalidation.ts";
+import { handOf, putHand, tablesOf } from "../entries/hand.ts";
+import { beginHand, endInvalidation } from "../entries/invalidation.ts";
+import { linkNotesOf } from "../entries/row.ts";
 import { type VmFault, countingFrame } from "../fault/vm-fault.ts";
 import { allocHuge } from "../fault/huge-fault.ts";
 import { HUGE_PAGES, hugeStart, isHugeAt, splitHuge } from "../huge.ts";

@@ -16,7 +16,7 @@ import { holdsFrame, ptePfn } from "../pte.ts";
 import type { PageCache } from "../vma/page-cache.ts";
 import { type Source, nextMapper } from "../vma/source.ts";
 import { type PageRange, VM_BACKED, type VmaPart, vmasIn } from "../vma/vma.ts";
-import { zapRange } from "../zap.ts";
+import { zapRange } from "../entries/zap.ts";
 
 /**
  * Calls `visit` for what each mapping has of the source's pages [startPage, endPage), holding the

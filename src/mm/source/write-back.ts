@@ -15,7 +15,7 @@ import {
 import { atomicCompareExchange } from "../../sync/atomics.ts";
 import { EIO, type Errno } from "../../sync/errno.ts";
 import type { Task } from "../../sync/tasks/task.ts";
-import { beginInvalidation, endInvalidation } from "../invalidation.ts";
+import { beginInvalidation, endInvalidation } from "../entries/invalidation.ts";
 import type { Mm } from "../mm-struct.ts";
 import { PTE_PRESENT, PTE_WRITE } from "../pte.ts";
 import { CACHE_WRITEBACK, PageCache, backingOf, cachePages, findEntry } from "../vma/page-cache.ts";

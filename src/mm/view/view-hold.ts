@@ -20,7 +20,7 @@
  *   W6  A thread that dies while it opens or closes a view leaves what its reaper closes: the view
  *       is a resource from the step that gets its user, `pinned` counts the frames that it has,
  *       and it is in `mm.holds` or `mm.pins`, or not, for the lists are undone with the mmap lock.
- *       New frames are noted as a run (K6 of mm/invalidation.ts). `cache` and `isClaimed` say what
+ *       New frames are noted as a run (K6 of mm/entries/run.ts). `cache` and `isClaimed` say what
  *       it has of its claim.
  */
 

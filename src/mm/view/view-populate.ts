@@ -31,20 +31,14 @@ import { ENOMEM } from "../../sync/errno.ts";
 import type { SharedMemory } from "../../sync/shared-memory.ts";
 import type { Task } from "../../sync/tasks/task.ts";
 import { HUGE_PAGES, clearHuge, mergeHuge } from "../huge.ts";
-import {
-  beginInvalidation,
-  endRun,
-  putUnset,
-  runOf,
-  runUsedOf,
-  tablesOf,
-  unpinInHand,
-} from "../invalidation.ts";
+import { tablesOf, unpinInHand } from "../entries/hand.ts";
+import { beginInvalidation } from "../entries/invalidation.ts";
+import { endRun, putUnset, runOf, runUsedOf } from "../entries/run.ts";
 import type { Mm } from "../mm-struct.ts";
 import { PFN_SHIFT, PTE_ACCESSED, WRITTEN_RIGHTS, makePte } from "../pte.ts";
 import { wantsHuge } from "../vma/huge-vma.ts";
 import { VM_BACKED, VM_BUFFER, VM_SHARED, VM_WRITE, type VmaPart, partsIn } from "../vma/vma.ts";
-import { zapRange } from "../zap.ts";
+import { zapRange } from "../entries/zap.ts";
 import { NOT_PINNED } from "./view-backed.ts";
 import { ViewHold } from "./view-hold.ts";
 
@@ -60,7 +54,7 @@ type Hold = Pick<ViewHold, "at" | "startPage" | "endPage">;
  * First of the range's new frames, in a row, zeroed, and pinned as the hold says from then on;
  * NOT_PINNED where somebody has touched a page; or ENOMEM. Holding the mmap lock for writing (U1),
  * over a range that is mapped throughout. If the thread dies, pages that have no entry yet get none
- * (K6 of mm/invalidation.ts), and the pins are the hold's.
+ * (K6 of mm/entries/run.ts), and the pins are the hold's.
  */
 export function* populateRow(machine: Machine, mm: Mm, hold: Hold): Task<number> {
   const { startPage, endPage } = hold;

@@ -49,7 +49,7 @@ import { Spinlock } from "../../sync/primitives/spinlock.ts";
 import type { SharedMemory } from "../../sync/shared-memory.ts";
 import type { Task } from "../../sync/tasks/task.ts";
 import { LEAF_WORDS, nextLeafPage, tableAt, wordAt } from "../../mmu/radix-table.ts";
-import type { CacheNotes } from "../invalidation.ts";
+import type { CacheNotes } from "../entries/hand.ts";
 import { Source, freeSource } from "./source.ts";
 
 export interface PageCache extends StructView {

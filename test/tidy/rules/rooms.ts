@@ -14,7 +14,7 @@ const FILES = "*.ts";
 const orders: ReadonlyMap<string, readonly string[]> = new Map([
   ["src/sync/", [FILES, "words", "tasks", "lockdep", "primitives", "death", "runners"]],
   ["src/memory/", ["layout", "heap", "frames", FILES]],
-  ["src/mm/", [FILES, "vma", "lifetime", "source", "fault", "migrate", "view", "calls"]],
+  ["src/mm/", [FILES, "entries", "vma", "lifetime", "source", "fault", "migrate", "view", "calls"]],
   ["src/hmm/", [FILES, "mirror", "range", "walk"]],
   ["src/devices/", [FILES, "policy", "webgpu-record", "service", "software", "webgpu"]],
   [

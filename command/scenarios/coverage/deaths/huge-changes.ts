@@ -1,7 +1,7 @@
 /**
  * @module A thread that dies while it changes a huge page, at any step: the page is split, or as it
  * was, or as it shall be, and each frame is counted as often as it is named (U8 of mm/huge.ts, K8
- * of mm/invalidation.ts). In the twins the bit stays, frames are taken without a note, or
+ * of mm/entries/row.ts). In the twins the bit stays, frames are taken without a note, or
  * references come before their entries without one.
  */
 

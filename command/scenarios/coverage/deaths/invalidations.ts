@@ -1,21 +1,20 @@
 /**
  * @module A thread that dies between the first entry that it changes and the flush behind it: who
  * finds it dead flushes the pages, puts the frames, and gives up its share of the mmap lock
- * (mm/invalidation.ts, sync/words/operations.ts). In the twins it notes too late what it does, or
- * the pages not at all, or puts a frame without clearing its note.
+ * (mm/entries/invalidation.ts, sync/words/operations.ts). In the twins it notes too late what it
+ * does, or the pages not at all, or puts a frame without clearing its note.
  */
 
 import { HARNESS_PAGE, harnessScenario } from "../../../../src/checker/harness/hmm-harness.ts";
 import type { HmmHarness } from "../../../../src/checker/harness/hmm-harness.ts";
 import { HarnessCpu } from "../../../../src/checker/harness/harness-cpu.ts";
 import type { AnyScenario } from "../../../../src/checker/scenario.ts";
+import { handOf, putHand } from "../../../../src/mm/entries/hand.ts";
 import {
   beginHand,
   beginInvalidation,
   endInvalidation,
-  handOf,
-  putHand,
-} from "../../../../src/mm/invalidation.ts";
+} from "../../../../src/mm/entries/invalidation.ts";
 import { PAGE_BYTES, holdsFrame, ptePfn } from "../../../../src/mm/pte.ts";
 import { leafOf, pteIndex } from "../../../../src/mmu/radix-table.ts";
 import { exchangeNoted } from "../../../../src/sync/atomics.ts";

@@ -2,7 +2,7 @@
  * @module A thread that dies while it moves a mapping, at any step of mremap: the mapping is at its
  * old place with all its pages, or at the new one with all of them, and nothing is lost. What is at
  * neither place for a moment is put there by whoever finds the thread dead (K7 of
- * mm/invalidation.ts). In the twins nobody knows that entries follow their mapping.
+ * mm/entries/move.ts). In the twins nobody knows that entries follow their mapping.
  */
 
 import { HARNESS_PAGE, type HmmHarness } from "../../../../src/checker/harness/hmm-harness.ts";
@@ -10,7 +10,7 @@ import { HarnessDevice } from "../../../../src/checker/harness/harness-device.ts
 import { doMremap } from "../../../../src/mm/calls/mremap.ts";
 import { cpuFault } from "../../../../src/mm/fault/cpu-fault.ts";
 import { mmapWriteLock } from "../../../../src/mm/migration.ts";
-import { type MoveNotes, moveEntries } from "../../../../src/mm/moved-entries.ts";
+import { type MoveNotes, moveEntries } from "../../../../src/mm/entries/moved-entries.ts";
 import { PAGE_BYTES, holdsFrame, ptePfn } from "../../../../src/mm/pte.ts";
 import { relocateVma } from "../../../../src/mm/vma/vma-link.ts";
 import { splitAtBoth } from "../../../../src/mm/vma/vma-map.ts";

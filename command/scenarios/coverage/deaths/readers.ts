@@ -1,7 +1,7 @@
 /**
  * @module A thread that dies as a reader of the mmap lock, at any point of a fault: its share of
  * the lock is given up, and whoever wants the lock for writing goes on. If it dies in the middle of
- * an invalidation, another thread finishes that first (mm/invalidation.ts).
+ * an invalidation, another thread finishes that first (mm/entries/invalidation.ts).
  */
 
 import { HARNESS_PAGE, harnessScenario } from "../../../../src/checker/harness/hmm-harness.ts";

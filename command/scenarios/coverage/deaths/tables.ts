@@ -1,8 +1,8 @@
 /**
  * @module A thread that dies while it opens a view of pages that nobody has touched, or while it
  * unmaps so much that page tables become free. What it had got, and not linked yet, is given back
- * by whoever finds it dead (K5 and K6 of mm/invalidation.ts). In the twins it gets frames, or
- * unlinks a table, and notes it nowhere.
+ * by whoever finds it dead (K5 of mm/entries/batch.ts, K6 of mm/entries/run.ts). In the twins it
+ * gets frames, or unlinks a table, and notes it nowhere.
  */
 
 import type { HmmHarness } from "../../../../src/checker/harness/hmm-harness.ts";

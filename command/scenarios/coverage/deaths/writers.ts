@@ -2,7 +2,7 @@
  * @module A thread that dies as a writer of the mmap lock, at any step of mmap, munmap or mprotect:
  * what it changed of the mappings is taken back, its lock is released, what it had in hand is given
  * back, and the others go on (sync/words/undo-log.ts, mm/vma/vma-map.ts). If it dies while entries
- * are cleared and frames wait for the flush, that is finished first (mm/invalidation.ts).
+ * are cleared and frames wait for the flush, that is finished first (mm/entries/invalidation.ts).
  */
 
 import { HARNESS_PAGE, harnessScenario } from "../../../../src/checker/harness/hmm-harness.ts";

@@ -15,7 +15,7 @@ import { SpanService } from "../../../../src/devices/service/span-service.ts";
 import { cpuFault } from "../../../../src/mm/fault/cpu-fault.ts";
 import type { Mm } from "../../../../src/mm/mm-struct.ts";
 import { mmput } from "../../../../src/mm/lifetime/mm.ts";
-import { zapNonBlocking } from "../../../../src/mm/zap.ts";
+import { zapNonBlocking } from "../../../../src/mm/entries/zap.ts";
 import { EAGAIN, EBUSY, EFAULT, ESRCH } from "../../../../src/sync/errno.ts";
 import { assert } from "../../../../src/sync/errors.ts";
 import { callInSteps } from "../../../../src/sync/runners/stepping/calls.ts";

@@ -28,7 +28,7 @@ import { mmput } from "../../../../src/mm/lifetime/mm.ts";
 import { PAGE_BYTES, PTE_DIRTY, PTE_PRESENT, PTE_WRITE, ptePfn } from "../../../../src/mm/pte.ts";
 import { viewClose, viewOpen } from "../../../../src/mm/view/view-open.ts";
 import { VM_READ } from "../../../../src/mm/vma/vma.ts";
-import { zapNonBlocking } from "../../../../src/mm/zap.ts";
+import { zapNonBlocking } from "../../../../src/mm/entries/zap.ts";
 import { EVENT_CLEAR, invalidateRange } from "../../../../src/notifier/events.ts";
 import {
   mmuNotifierInvalidateRangeEnd,

@@ -16,7 +16,7 @@ import { MADV_DONTNEED, doMadvise } from "../../../../src/mm/calls/madvise.ts";
 import { mmget, mmput } from "../../../../src/mm/lifetime/mm.ts";
 import { doMunmap } from "../../../../src/mm/calls/munmap.ts";
 import { PAGE_BYTES } from "../../../../src/mm/pte.ts";
-import { zapNonBlocking } from "../../../../src/mm/zap.ts";
+import { zapNonBlocking } from "../../../../src/mm/entries/zap.ts";
 import { EAGAIN, EBUSY, EFAULT } from "../../../../src/sync/errno.ts";
 import { assert } from "../../../../src/sync/errors.ts";
 import { DONE_TRUE, type Task } from "../../../../src/sync/tasks/task.ts";

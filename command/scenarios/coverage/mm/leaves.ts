@@ -9,7 +9,8 @@ import type { HmmHarness } from "../../../../src/checker/harness/hmm-harness.ts"
 import type { FindingKind } from "../../../../src/checker/findings/finding.ts";
 import { doMremap } from "../../../../src/mm/calls/mremap.ts";
 import { PAGE_BYTES } from "../../../../src/mm/pte.ts";
-import { LEAF_WORDS, freeEmptyLeaves, leafOf, midSlotOf } from "../../../../src/mmu/radix-table.ts";
+import { LEAF_WORDS, leafOf, midSlotOf } from "../../../../src/mmu/radix-table.ts";
+import { freeEmptyLeaves } from "../../../../src/mmu/unlinked-leaves.ts";
 import { atomicStore } from "../../../../src/sync/atomics.ts";
 import { SegmentationFault, assert } from "../../../../src/sync/errors.ts";
 import { type Task, access } from "../../../../src/sync/tasks/task.ts";

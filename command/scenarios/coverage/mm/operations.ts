@@ -20,7 +20,7 @@ import { PAGE_BYTES } from "../../../../src/mm/pte.ts";
 import { trackRange } from "../../../../src/mm/fault/track.ts";
 import { viewClose, viewOpen } from "../../../../src/mm/view/view-open.ts";
 import { VM_READ, VM_WRITE } from "../../../../src/mm/vma/vma.ts";
-import { zapNonBlocking } from "../../../../src/mm/zap.ts";
+import { zapNonBlocking } from "../../../../src/mm/entries/zap.ts";
 import { EBUSY, EFAULT } from "../../../../src/sync/errno.ts";
 import { assert } from "../../../../src/sync/errors.ts";
 import type { Task } from "../../../../src/sync/tasks/task.ts";

@@ -10,7 +10,7 @@ import { doMunmap } from "../../../../src/mm/calls/munmap.ts";
 import { leafOf, pteIndex, wordAt } from "../../../../src/mmu/radix-table.ts";
 import { PAGE_BYTES, PTE_TRACKED, PTE_WRITE } from "../../../../src/mm/pte.ts";
 import { trackRange } from "../../../../src/mm/fault/track.ts";
-import { zapNonBlocking } from "../../../../src/mm/zap.ts";
+import { zapNonBlocking } from "../../../../src/mm/entries/zap.ts";
 import { atomicStore } from "../../../../src/sync/atomics.ts";
 import { access } from "../../../../src/sync/tasks/task.ts";
 import type { Task } from "../../../../src/sync/tasks/task.ts";

@@ -1,9 +1,9 @@
 /**
- * @module mm/moved-entries
+ * @module mm/entries/moved-entries
  * Moves entries of the page table to another place. Follows Linux `move_page_tables` in
  * `mm/mremap.c`. An entry, or a leaf of 512, is at neither place for a moment, and noted then. So
  * if the thread dies, whoever finds it dead puts what is noted in its place, and moves the rest (K7
- * of mm/invalidation.ts):
+ * of move.ts):
  *
  *     thread that dies                  recoverer
  *     mapping: new place
@@ -19,22 +19,14 @@
  * tables, and no entry.
  */
 
-import type { Machine } from "../memory/machine.ts";
-import {
-  type MovedLeafNotes,
-  forEachLeaf,
-  leafOf,
-  linkNoted,
-  moveLeaves,
-  nextLeafPage,
-  pteIndex,
-  wordAt,
-} from "../mmu/radix-table.ts";
-import { exchangeNoted, storeNoted } from "../sync/atomics.ts";
-import type { Task } from "../sync/tasks/task.ts";
-import { clearHuge } from "./huge.ts";
-import type { Mm } from "./mm-struct.ts";
-import { KIND_DEVICE_EXCLUSIVE, PTE_PRESENT, PTE_TRACKED, endExclusive, pteKind } from "./pte.ts";
+import type { Machine } from "../../memory/machine.ts";
+import { forEachLeaf, leafOf, nextLeafPage, pteIndex, wordAt } from "../../mmu/radix-table.ts";
+import { type MovedLeafNotes, linkNoted, moveLeaves } from "../../mmu/unlinked-leaves.ts";
+import { exchangeNoted, storeNoted } from "../../sync/atomics.ts";
+import type { Task } from "../../sync/tasks/task.ts";
+import { clearHuge } from "../huge.ts";
+import type { Mm } from "../mm-struct.ts";
+import { KIND_DEVICE_EXCLUSIVE, PTE_PRESENT, PTE_TRACKED, endExclusive, pteKind } from "../pte.ts";
 
 /** What moves, in pages. */
 export interface EntryMove {

@@ -1,5 +1,5 @@
 /**
- * @module mm/zap
+ * @module mm/entries/zap
  * Clears entries and gives their frames back. Follows Linux `zap_page_range` and `unmap_vmas` in
  * `mm/memory.c`. The order matters:
  *
@@ -18,43 +18,42 @@ import {
   EVENT_UNMAP,
   type InvalidateRange,
   invalidateRange,
-} from "../notifier/events.ts";
+} from "../../notifier/events.ts";
 import {
   mmuNotifierInvalidateRangeEnd,
   mmuNotifierInvalidateRangeStart,
   noteInvalidationOf,
-} from "../notifier/mmu-notifier.ts";
-import type { Machine } from "../memory/machine.ts";
-import { exchangeNoted } from "../sync/atomics.ts";
-import type { Errno } from "../sync/errno.ts";
-import { type Task, doneNumber } from "../sync/tasks/task.ts";
-import { HUGE_PAGES, clearHuge, splitIfDead } from "./huge.ts";
+} from "../../notifier/mmu-notifier.ts";
+import type { Machine } from "../../memory/machine.ts";
+import { exchangeNoted } from "../../sync/atomics.ts";
+import type { Errno } from "../../sync/errno.ts";
+import { type Task, doneNumber } from "../../sync/tasks/task.ts";
+import { HUGE_PAGES, clearHuge, splitIfDead } from "../huge.ts";
 import {
   BATCH_FEW,
-  beginInvalidation,
   closeBatch,
   closeLeaves,
-  endInvalidation,
   fewOf,
-  openLeaves,
   openBatch,
+  openLeaves,
   putBatch,
-} from "./invalidation.ts";
-import type { Mm } from "./mm-struct.ts";
+} from "./batch.ts";
+import { beginInvalidation, endInvalidation } from "./invalidation.ts";
+import type { Mm } from "../mm-struct.ts";
 import {
   LEAF_WORDS,
   type LeafVisitor,
   MID_HUGE,
   TASK_SIZE_PAGES,
   forEachLeaf,
-  freeEmptyLeaves,
   leafIn,
   midEntryOf,
   nextLeafPage,
   pteIndex,
   wordAt,
-} from "../mmu/radix-table.ts";
-import { holdsFrame } from "./pte.ts";
+} from "../../mmu/radix-table.ts";
+import { freeEmptyLeaves } from "../../mmu/unlinked-leaves.ts";
+import { holdsFrame } from "../pte.ts";
 
 /** What clears entries of a leaf, and notes their frames. */
 interface Clearing {
@@ -71,7 +70,7 @@ interface Clearing {
 }
 
 /**
- * Clears entries up to the end, or until the batch is full. K2 of mm/invalidation.ts.
+ * Clears entries up to the end, or until the batch is full. K2 of batch.ts.
  *
  * @stepped pte
  */
@@ -155,7 +154,7 @@ function* clearLeaf(machine: Machine, mm: Mm, part: LeafPart): Task<number> {
   return 0;
 }
 
-/** Whether few entries, of which the caller is alone, are not empty: K3 of invalidation.ts. */
+/** Whether few entries, of which the caller is alone, are not empty: K3 of batch.ts. */
 function areFew(words: Int32Array, start: number, end: number): boolean {
   let count = 0;
   for (let index = start; index < end && count <= BATCH_FEW; index++)
