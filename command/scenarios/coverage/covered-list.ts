@@ -96,6 +96,7 @@ import { witnessedCalls } from "./mm/witnessed.ts";
 import { wholeLives } from "./mm/whole-lives.ts";
 import { deathsBesideListeners } from "./notifier/beside-deaths.ts";
 import { listeners } from "./notifier/listeners.ts";
+import { refusedRecoverers } from "./notifier/refused-recoverers.ts";
 import { severalListeners } from "./notifier/several.ts";
 import { bulkCopies } from "./space/copies.ts";
 import { failures } from "./space/failures.ts";
@@ -143,6 +144,7 @@ export const covered: readonly Covered[] = [
   ...listeners,
   ...severalListeners,
   ...deathsBesideListeners,
+  ...refusedRecoverers,
   ...migrations,
   ...migrationsBesideDevices,
   ...migrationsBack,

@@ -38,6 +38,7 @@ export interface Listener extends StructView {
   readonly inside: RefCount;
   readonly heard: RefCount;
   readonly released: RefCount;
+  readonly refused: RefCount;
   pfn: number;
 }
 
@@ -47,6 +48,7 @@ export const Listener: Struct<Listener> = struct<Listener>("coveredListener", {
   inside: embed(RefCount, "1, and one for each invalidation that is under way"),
   heard: embed(RefCount, "1, and one for each start"),
   released: embed(RefCount, "1, and one for each release"),
+  refused: embed(RefCount, "1, and one for each start that it refused"),
   pfn: u32("const", "the frame that it reaches"),
 });
 
@@ -94,7 +96,8 @@ export const REFUSING_OPS: number = registerNotifierOps("covered refusing listen
 export function newListener(harness: HmmHarness): Listener {
   const { machine } = harness;
   const listener = Listener.at(machine.memory, harness.run(machine.heap.alloc(Listener)));
-  for (const count of [listener.inside, listener.heard, listener.released]) count.init(1);
+  const { inside, heard, released, refused } = listener;
+  for (const count of [inside, heard, released, refused]) count.init(1);
   listener.pfn = ptePfn(harness.entryOf(HARNESS_PAGE));
   return listener;
 }
