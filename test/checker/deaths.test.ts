@@ -12,6 +12,7 @@ import { Cell } from "../../src/checker/primitives/program.ts";
 import type { Places } from "../../src/checker/primitives/program.ts";
 import { minimise, replay } from "../../src/checker/replay/minimise.ts";
 import type { Scenario } from "../../src/checker/scenario.ts";
+import { AssertionFailure } from "../../src/sync/errors.ts";
 import { lockClass } from "../../src/sync/lock-class.ts";
 import {
   AGENT_DEAD,
@@ -118,6 +119,25 @@ function owner(lists: boolean): Scenario<unknown> {
 test("what a dead thread owned is released by the reaper; what it did not list is not", () => {
   assert.deepEqual(kindsOf(agreed(owner(true), { deaths: 1 })), []);
   assert.deepEqual(kindsOf(agreed(owner(false), { deaths: 1 })), ["assertion"]);
+});
+
+const UNRELEASABLE = resourceKind("deathTestUnreleasable");
+registerReleaser(UNRELEASABLE, () => {
+  throw new AssertionFailure("what a dead thread owned cannot be released");
+});
+
+test("what goes wrong after a death is found, though the machine stops by that", () => {
+  const body: Body<Cell> = function* (thing) {
+    const slot = addResource(thing.memory, UNRELEASABLE, thing.at);
+    yield* thing.load();
+    removeResource(thing.memory, slot);
+  };
+  const scenario = program("unreleasable", (places) => places.cell("thing"), [body]);
+  const { findings } = agreed(scenario, { deaths: 1 });
+  assert.deepEqual(
+    findings.map(({ kind, message }) => [kind, message]),
+    [["assertion", "what a dead thread owned cannot be released"]],
+  );
 });
 
 test("a waker that dies before it wakes, or after it was woken itself, loses no wake", () => {

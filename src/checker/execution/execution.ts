@@ -15,6 +15,7 @@
  */
 
 import { CONTROL_WORDS } from "../../sync/control-block.ts";
+import { HmmError } from "../../sync/errors.ts";
 import { divertLockdep } from "../../sync/lockdep/lockdep.ts";
 import { watchExtraReads } from "../../sync/tasks/extra-reads.ts";
 import { DEBUG, EXPLORED, SharedMemory } from "../../sync/shared-memory.ts";
@@ -403,9 +404,11 @@ export class Execution {
     } else this.#expect(task, wait, code);
   }
 
+  /** A task whose machine was stopped by a death says so, and nothing is wrong with the task. */
   #threw(task: number, error: unknown): void {
     this.throwers |= 1 << task;
-    if (!this.frontier.hasStopped) this.#options.sink.threw(this, task, error);
+    const isOfDeath = error instanceof HmmError && error.code === "EOWNERDEAD";
+    if (!this.frontier.hasStopped || !isOfDeath) this.#options.sink.threw(this, task, error);
   }
 
   #isOver(task: number): void {
