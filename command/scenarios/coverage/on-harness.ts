@@ -33,6 +33,16 @@ export interface HarnessCovering<S> extends Omit<HarnessScenario<S>, "tasks" | "
   readonly twins: readonly HarnessTwin<S>[];
 }
 
+/** The task "dies" may die at any step, and the machine goes on. */
+export const ONE_DIES: Pick<
+  HarnessScenario<unknown>,
+  "exploration" | "killable" | "mustSurvive"
+> = {
+  exploration: { engine: "bounded", preemptions: 1, deaths: 1 },
+  killable: ["dies"],
+  mustSurvive: true,
+};
+
 /** Makes `coverage/<layer>/<name>`, and `coverage/<layer>/<name>/<twin>` for each twin. */
 export function coveringOnHarness<S>(covering: HarnessCovering<S>): Covered {
   const { layer, name, summary, tasks, twins, ...parts } = covering;

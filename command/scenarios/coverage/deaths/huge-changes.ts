@@ -15,7 +15,6 @@ import { HUGE_PAGES, hugePte, linkHuge, rewriteHuge } from "../../../../src/mm/h
 import { doFork } from "../../../../src/mm/lifetime/fork.ts";
 import { mmput } from "../../../../src/mm/lifetime/mm.ts";
 import { mmapWriteLock } from "../../../../src/mm/migration.ts";
-import { SELECT_SYSTEM, migrateVmaSetup } from "../../../../src/mm/migrate/migrate-vma.ts";
 import { Mm } from "../../../../src/mm/mm-struct.ts";
 import {
   KIND_MIGRATION,
@@ -27,13 +26,13 @@ import {
   ptePfn,
   withWrite,
 } from "../../../../src/mm/pte.ts";
-import { VM_READ, VM_WRITE, vmaOf } from "../../../../src/mm/vma/vma.ts";
+import { VM_READ, VM_WRITE } from "../../../../src/mm/vma/vma.ts";
 import { leafOf } from "../../../../src/mmu/radix-table.ts";
 import { atomicStore } from "../../../../src/sync/atomics.ts";
 import { assert, bug } from "../../../../src/sync/errors.ts";
 import { type Task, access } from "../../../../src/sync/tasks/task.ts";
 import type { Covered } from "../covered.ts";
-import { OWNER, START, requireWhole } from "../mm/huge-stage.ts";
+import { START, isolateBlock, requireWhole } from "../mm/huge-stage.ts";
 import type { HugeWorld } from "../mm/huge-stage.ts";
 import { type HarnessBody, type HarnessTwin, coveringOnHarness } from "../on-harness.ts";
 
@@ -102,11 +101,7 @@ const fork: Body = function* (world, { machine, mm }) {
 /** All pages become a migration's, which only a death ends. */
 const isolate: Body = function* (_world, { machine, mm }) {
   yield* mm.mmapLock.downRead();
-  const vma = vmaOf(machine.memory, mm, START) ?? bug("nothing is mapped");
-  const range = { startPage: START, endPage: START + HUGE_PAGES };
-  const args = { machine, mm, vma, ...range, select: SELECT_SYSTEM, owner: OWNER };
-  const migration = yield* migrateVmaSetup(args);
-  if (typeof migration === "number") bug(`the setup answered ${migration}`);
+  yield* isolateBlock(machine, mm);
   yield* mm.mmapLock.upRead();
 };
 

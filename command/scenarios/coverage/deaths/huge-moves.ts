@@ -14,19 +14,15 @@ import { mmapWriteLock } from "../../../../src/mm/migration.ts";
 import { ENDING, MigrationRecord } from "../../../../src/mm/migration-record.ts";
 import {
   type Migration,
-  SELECT_SYSTEM,
   migrateVmaFinalize,
   migrateVmaPages,
-  migrateVmaSetup,
   sourcePfn,
 } from "../../../../src/mm/migrate/migrate-vma.ts";
 import { KIND_DEVICE_PRIVATE, NON_PRESENT_WRITE, makeNonPresent } from "../../../../src/mm/pte.ts";
-import { vmaOf } from "../../../../src/mm/vma/vma.ts";
-import { bug } from "../../../../src/sync/errors.ts";
 import { liveAgent } from "../../../../src/sync/tasks/identity.ts";
 import type { Task } from "../../../../src/sync/tasks/task.ts";
 import type { Covered } from "../covered.ts";
-import { type HugeWorld, OWNER, START, requireWhole, setUp } from "../mm/huge-stage.ts";
+import { type HugeWorld, isolateBlock, requireWhole, setUp } from "../mm/huge-stage.ts";
 import { coveringOnHarness } from "../on-harness.ts";
 
 interface World extends HugeWorld {
@@ -36,11 +32,7 @@ interface World extends HugeWorld {
 
 function* begin(world: HugeWorld, { machine, mm }: HmmHarness): Task<Migration> {
   yield* mm.mmapLock.downRead();
-  const vma = vmaOf(machine.memory, mm, START) ?? bug("nothing is mapped");
-  const range = { startPage: START, endPage: START + HUGE_PAGES };
-  const args = { machine, mm, vma, ...range, select: SELECT_SYSTEM, owner: OWNER };
-  const migration = yield* migrateVmaSetup(args);
-  if (typeof migration === "number") bug(`the setup answered ${migration}`);
+  const migration = yield* isolateBlock(machine, mm);
   const first = yield* takeDeviceRun(world.memory);
   for (let k = 0; k < HUGE_PAGES; k++) migration.dst[k] = first + k;
   yield* machine.ram.copyRun(sourcePfn(migration, 0), first, HUGE_PAGES);

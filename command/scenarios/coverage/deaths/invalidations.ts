@@ -21,6 +21,7 @@ import { exchangeNoted } from "../../../../src/sync/atomics.ts";
 import { assert } from "../../../../src/sync/errors.ts";
 import { type Task, access } from "../../../../src/sync/tasks/task.ts";
 import type { Covered } from "../covered.ts";
+import { ONE_DIES } from "../on-harness.ts";
 
 const ADDRESS: number = HARNESS_PAGE * PAGE_BYTES;
 const STORED = 7;
@@ -124,11 +125,9 @@ function make(
   return harnessScenario<undefined>({
     name,
     summary,
-    exploration: { deaths: 1, engine: "bounded", preemptions: 1 },
+    ...ONE_DIES,
     ...(expects === undefined ? {} : { expects }),
     harness: { pages: 1 },
-    killable: ["dies"],
-    mustSurvive: true,
     setup: () => undefined,
     tasks: {
       dies: (_world, harness) => task(harness),

@@ -13,8 +13,8 @@ import { Hmm } from "../../../../src/hmm/hmm-struct.ts";
 import { assert } from "../../../../src/sync/errors.ts";
 import { hmmOf } from "../../patches/stage.ts";
 import type { Covered } from "../covered.ts";
-import { type HarnessBody, coveringOnHarness } from "../on-harness.ts";
-import { ONE_STORE_OPS } from "./told.ts";
+import { ONE_DIES, type HarnessBody, coveringOnHarness } from "../on-harness.ts";
+import { ONE_STORE_OPS, checkSettled } from "./told-device.ts";
 
 interface World {
   /** Not registered at the beginning. */
@@ -36,14 +36,9 @@ const getUnnoted: Body = function* (_world, { machine, mm }) {
 
 /** The device's mirror is there alone, with its reference. */
 function check(_world: World, harness: HmmHarness): void {
-  const { machine, mm } = harness;
-  const hmm = hmmOf(harness);
-  const { words } = machine.memory;
-  const mirrors = [...hmm.mirrors.nodes()].length;
+  const mirrors = [...hmmOf(harness).mirrors.nodes()].length;
   assert(mirrors === 1, `${mirrors} mirrors are listed`);
-  assert(hmm.refs.read() === 1, `${hmm.refs.read()} references of the hmm, and one mirror`);
-  assert(words[mm.mmapLock.at] === 0, "somebody still holds the mmap lock");
-  assert(words[hmm.mirrorsSem.at] === 0, "somebody still holds mirrorsSem");
+  checkSettled(harness);
 }
 
 export const deathsWithMirrors: readonly Covered[] = [
@@ -53,9 +48,7 @@ export const deathsWithMirrors: readonly Covered[] = [
     summary:
       "A thread dies at any step while it registers a mirror, or unregisters it, and another discards a page.",
     harness: { pages: 1 },
-    exploration: { engine: "bounded", preemptions: 1, deaths: 1 },
-    killable: ["dies"],
-    mustSurvive: true,
+    ...ONE_DIES,
     mayRemain: "anything",
     setup(harness) {
       HarnessDevice.registered(harness, ONE_STORE_OPS);

@@ -15,7 +15,7 @@ import { VM_READ, VM_WRITE } from "../../../../src/mm/vma/vma.ts";
 import { assert, bug } from "../../../../src/sync/errors.ts";
 import { access } from "../../../../src/sync/tasks/task.ts";
 import type { Covered } from "../covered.ts";
-import { type HarnessBody, coveringOnHarness } from "../on-harness.ts";
+import { ONE_DIES, type HarnessBody, coveringOnHarness } from "../on-harness.ts";
 
 interface World {
   /** What the frames have at the beginning. */
@@ -106,9 +106,7 @@ function pinning(
     name: `death/${name}`,
     summary,
     harness: { pages: PAGES + 1, present: PAGES - 1, arenaWords: 8192 },
-    exploration: { engine: "bounded", preemptions: 1, deaths: 1 },
-    killable: ["dies"],
-    mustSurvive: true,
+    ...ONE_DIES,
     mayRemain: "anything",
     setup(harness) {
       setup(harness);

@@ -15,6 +15,7 @@ import { PAGE_BYTES, ptePfn } from "../../../../src/mm/pte.ts";
 import { assert } from "../../../../src/sync/errors.ts";
 import type { Task } from "../../../../src/sync/tasks/task.ts";
 import type { Covered } from "../covered.ts";
+import { ONE_DIES } from "../on-harness.ts";
 
 const START: number = HARNESS_PAGE * PAGE_BYTES;
 
@@ -76,11 +77,9 @@ function copying(
   return harnessScenario<number>({
     name,
     summary,
-    exploration: { deaths: 1, engine: "bounded", preemptions: 1 },
+    ...ONE_DIES,
     ...(isTwin ? { expects: "assertion" as const } : {}),
     harness: { pages: 1, arenaWords: 8192 },
-    killable: ["dies"],
-    mustSurvive: true,
     setup: (harness) => harness.run(doFork(harness.machine, harness.mm)),
     tasks: {
       dies: (_child, harness) => dies(harness),

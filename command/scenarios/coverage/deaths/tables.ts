@@ -21,7 +21,7 @@ import { atomicStore } from "../../../../src/sync/atomics.ts";
 import { assert } from "../../../../src/sync/errors.ts";
 import { access } from "../../../../src/sync/tasks/task.ts";
 import type { Covered } from "../covered.ts";
-import { coveringOnHarness } from "../on-harness.ts";
+import { ONE_DIES, coveringOnHarness } from "../on-harness.ts";
 import type { HarnessBody, HarnessTwin } from "../on-harness.ts";
 
 /** First page of a block of 2 MiB, which is mapped as a whole. */
@@ -82,9 +82,7 @@ function dying({ name, summary, isTouched, dies, twins }: Parts): Covered {
     name: `death/${name}`,
     summary,
     harness: { pages: 0, arenaWords: 8192 },
-    exploration: { engine: "bounded", preemptions: 1, deaths: 1 },
-    killable: ["dies"],
-    mustSurvive: true,
+    ...ONE_DIES,
     mayRemain: "anything",
     setup(harness) {
       harness.map(BLOCK, LEAF_WORDS + VIEW_PAGES);

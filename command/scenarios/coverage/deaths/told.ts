@@ -11,44 +11,23 @@ import type { HmmHarness } from "../../../../src/checker/harness/hmm-harness.ts"
 import { HarnessDevice } from "../../../../src/checker/harness/harness-device.ts";
 import type { AnyScenario } from "../../../../src/checker/scenario.ts";
 import {
-  hmmRangeAlloc,
-  hmmRangeFree,
-  hmmRangeRegister,
-  hmmRangeUnregister,
-} from "../../../../src/hmm/range/range.ts";
-import { hmmRangeWaitUntilValid } from "../../../../src/hmm/range/valid.ts";
-import {
   hmmInvalidateRangeEnd,
   hmmInvalidateRangeStart,
 } from "../../../../src/hmm/mirror/invalidate.ts";
-import { registerMirrorOps } from "../../../../src/hmm/mirror/mirror-ops.ts";
 import type { Machine } from "../../../../src/memory/machine.ts";
-import { PAGE_BYTES } from "../../../../src/mm/pte.ts";
 import type { InvalidateRange } from "../../../../src/notifier/events.ts";
 import {
   mmuNotifierInvalidateRangeEnd,
   mmuNotifierInvalidateRangeStart,
-  notifierSrcu,
   registerNotifierOps,
 } from "../../../../src/notifier/mmu-notifier.ts";
 import { endNotice, noteProgress } from "../../../../src/notifier/notice.ts";
-import { atomicStore } from "../../../../src/sync/atomics.ts";
 import type { Errno } from "../../../../src/sync/errno.ts";
-import { assert } from "../../../../src/sync/errors.ts";
 import { type Task, access } from "../../../../src/sync/tasks/task.ts";
-import { ACTIVE } from "../../../../src/sync/words/srcu-words.ts";
 import type { Covered } from "../covered.ts";
-import { hmmOf, invalidationOf, listenWith } from "../../patches/stage.ts";
-
-/** A driver whose call-back is one store, and which needs no lock for it. */
-export const ONE_STORE_OPS: number = registerMirrorOps("driver that stores one word", {
-  *invalidate(mirror) {
-    const { memory, table } = HarnessDevice.recordOf(mirror);
-    yield* access(memory, "update", table.at, 1, "device table");
-    atomicStore(memory.words, table.at, 0);
-    return 0;
-  },
-});
+import { ONE_DIES } from "../on-harness.ts";
+import { invalidationOf, listenWith } from "../../patches/stage.ts";
+import { ONE_STORE_OPS, checkSettled, useRange } from "./told-device.ts";
 
 /** Discards the page under the lock. */
 function* discard(harness: HmmHarness): Task<void> {
@@ -105,33 +84,6 @@ const END_NOTED_LATE: number = registerNotifierOps("hmm whose end is noted late"
   isRepeatable: true,
 });
 
-/** The device's other thread: uses a range of the page, as soon as it is valid. */
-function* useRange(device: HarnessDevice): Task<void> {
-  const { machine } = device.harness;
-  const range = yield* hmmRangeAlloc(machine, { pfns: new Uint32Array(1) });
-  assert(typeof range !== "number", "there is memory for a range");
-  const [start, end] = [HARNESS_PAGE * PAGE_BYTES, (HARNESS_PAGE + 1) * PAGE_BYTES];
-  assert((yield* hmmRangeRegister(range, device.mirror, start, end)) === 0, "the space is alive");
-  assert(yield* hmmRangeWaitUntilValid(range, Infinity), "nobody takes the mirror away");
-  yield* hmmRangeUnregister(range);
-  yield* hmmRangeFree(range);
-}
-
-/** Nothing is in flight, and nobody holds what the invalidation held. */
-function checkSettled(harness: HmmHarness): void {
-  const { machine, mm } = harness;
-  const hmm = hmmOf(harness);
-  const { words } = machine.memory;
-  const inFlight = [hmm.notifiers, hmm.inFlightCount, hmm.overflow];
-  assert(inFlight.join() === "0,0,0", `${inFlight.join()} are in flight`);
-  assert(hmm.refs.read() === 1, `${hmm.refs.read()} references of the hmm, and one mirror`);
-  assert(words[mm.mmapLock.at] === 0, "somebody still holds the mmap lock");
-  assert(words[hmm.mirrorsSem.at] === 0, "somebody still holds mirrorsSem");
-  const { at } = harness.run(notifierSrcu(machine));
-  const sections = [words[at + ACTIVE], words[at + ACTIVE + 1]];
-  assert(sections.join() === "0,0", `${sections.join()} read sections go on`);
-}
-
 function make(
   name: string,
   summary: string,
@@ -142,11 +94,9 @@ function make(
   return harnessScenario<HarnessDevice>({
     name,
     summary,
-    exploration: { deaths: 1, engine: "bounded", preemptions: 1 },
+    ...ONE_DIES,
     ...(expects === undefined ? {} : { expects }),
     harness: { pages: 1 },
-    killable: ["dies"],
-    mustSurvive: true,
     setup(harness) {
       const device = HarnessDevice.registered(harness, ONE_STORE_OPS);
       if (opsId !== undefined) listenWith(harness, opsId);

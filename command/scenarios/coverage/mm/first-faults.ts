@@ -24,7 +24,7 @@ import { atomicStore } from "../../../../src/sync/atomics.ts";
 import { SegmentationFault, assert } from "../../../../src/sync/errors.ts";
 import { type Task, access } from "../../../../src/sync/tasks/task.ts";
 import type { Covered } from "../covered.ts";
-import { type HarnessBody, coveringOnHarness } from "../on-harness.ts";
+import { type HarnessBody, type HarnessTwin, coveringOnHarness } from "../on-harness.ts";
 
 /** Of a block without a table. */
 const FAR: number = HARNESS_PAGE + 2 * LEAF_WORDS;
@@ -62,6 +62,13 @@ const touchesBlindly: Body = function* (_world, harness) {
   atomicStore(words, index, makePte(pfn, WRITTEN_RIGHTS));
   yield* mm.mmapLock.upRead();
 };
+
+const BLIND: HarnessTwin<World> = [
+  "blind",
+  "One puts its frame into the entry, whatever is there by then.",
+  "assertion",
+  { one: touchesBlindly },
+];
 
 /** One page, one frame, one reference. */
 function requireOne(before: World, harness: HmmHarness): void {
@@ -139,14 +146,7 @@ export const firstFaults: readonly Covered[] = [
     },
     tasks: { one: [FAULT, touches], other: [FAULT, touches] },
     check: requireOne,
-    twins: [
-      [
-        "blind",
-        "One puts its frame into the entry, whatever is there by then.",
-        "assertion",
-        { one: touchesBlindly },
-      ],
-    ],
+    twins: [BLIND],
   }),
   coveringOnHarness<World>({
     layer: "mm",
@@ -161,14 +161,7 @@ export const firstFaults: readonly Covered[] = [
     },
     tasks: { one: [COPY, touches], other: [COPY, touches] },
     check: requireOne,
-    twins: [
-      [
-        "blind",
-        "One puts its frame into the entry, whatever is there by then.",
-        "assertion",
-        { one: touchesBlindly },
-      ],
-    ],
+    twins: [BLIND],
   }),
   coveringOnHarness<World>({
     layer: "mm",

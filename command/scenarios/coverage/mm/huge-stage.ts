@@ -13,6 +13,7 @@ import type { HmmRange } from "../../../../src/hmm/range/range.ts";
 import { hmmRangeValid, hmmRangeWaitUntilValid } from "../../../../src/hmm/range/valid.ts";
 import { hmmRangeFault } from "../../../../src/hmm/walk/fault.ts";
 import { makeDeviceMemory } from "../../../../src/memory/device-memory.ts";
+import type { Machine } from "../../../../src/memory/machine.ts";
 import {
   DEVICE_PRIVATE,
   type DeviceMemory,
@@ -23,9 +24,12 @@ import { dataStep } from "../../../../src/memory/frames/page-data.ts";
 import { joinDeviceSpaces } from "../../../../src/mm/device-spaces.ts";
 import { registerDeviceMemoryOps } from "../../../../src/mm/fault/device-private.ts";
 import {
+  type MigrateArguments,
+  type Migration,
   SELECT_SYSTEM,
   migrateFaultToRam,
   migrateRange,
+  migrateVmaSetup,
   pageCopiers,
 } from "../../../../src/mm/migrate/migrate-vma.ts";
 import { MADV_DONTNEED, MADV_HUGEPAGE, doMadvise } from "../../../../src/mm/calls/madvise.ts";
@@ -294,13 +298,24 @@ export const touch =
   (_world, { machine, mm }) =>
     cpuFault(machine, mm, START + page, isWrite);
 
+/** Of the whole block, to a device. Holding the mmap lock. */
+function argsOfBlock(machine: Machine, mm: Mm): MigrateArguments {
+  const vma = vmaOf(machine.memory, mm, START) ?? bug("nothing is mapped");
+  const range = { startPage: START, endPage: START + HUGE_PAGES };
+  return { machine, mm, vma, ...range, select: SELECT_SYSTEM, owner: OWNER };
+}
+
+/** All pages of the block become a migration's. Holding the mmap lock. */
+export function* isolateBlock(machine: Machine, mm: Mm): Task<Migration> {
+  const migration = yield* migrateVmaSetup(argsOfBlock(machine, mm));
+  if (typeof migration === "number") bug(`the setup answered ${migration}`);
+  return migration;
+}
+
 /** The whole block goes to the device's memory. */
 export function* moveToDevice({ memory }: HugeWorld, { machine, mm }: HmmHarness): Task<void> {
   yield* mm.mmapLock.downRead();
-  const vma = vmaOf(machine.memory, mm, START) ?? bug("nothing is mapped");
-  const range = { startPage: START, endPage: START + HUGE_PAGES };
-  const args = { machine, mm, vma, ...range, select: SELECT_SYSTEM, owner: OWNER };
-  yield* migrateRange(args, {
+  yield* migrateRange(argsOfBlock(machine, mm), {
     alloc: () => takeDeviceFrame(memory),
     allocHuge: () => takeDeviceRun(memory),
     ...pageCopiers(machine),

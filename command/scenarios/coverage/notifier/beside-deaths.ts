@@ -16,7 +16,7 @@ import {
 import { mmdrop } from "../../../../src/mm/lifetime/mm.ts";
 import { type Task, access } from "../../../../src/sync/tasks/task.ts";
 import type { Covered } from "../covered.ts";
-import { coveringOnHarness } from "../on-harness.ts";
+import { ONE_DIES, coveringOnHarness } from "../on-harness.ts";
 import { Listener, listening, unregister } from "./listener.ts";
 
 function* hear(at: number, memory: HmmHarness["machine"]["memory"]): Task<void> {
@@ -60,9 +60,7 @@ export const deathsBesideListeners: readonly Covered[] = [
     summary:
       "A thread dies at any step of an invalidation, while the only listener unregisters and is freed.",
     harness: { pages: 1 },
-    exploration: { engine: "bounded", preemptions: 1, deaths: 1 },
-    killable: ["dies"],
-    mustSurvive: true,
+    ...ONE_DIES,
     setup: (harness) => listening(harness, REPEATABLE_OPS),
     tasks: {
       dies: [["notifier/mmu-notifier.finishNotice"], invalidate],

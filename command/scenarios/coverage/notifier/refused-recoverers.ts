@@ -12,7 +12,7 @@ import { recoverTask } from "../../../../src/sync/death/recovery.ts";
 import { assert } from "../../../../src/sync/errors.ts";
 import type { Task } from "../../../../src/sync/tasks/task.ts";
 import type { Covered } from "../covered.ts";
-import { coveringOnHarness } from "../on-harness.ts";
+import { ONE_DIES, coveringOnHarness } from "../on-harness.ts";
 import { Listener, invalidate, listening } from "./listener.ts";
 
 /** Refuses a recoverer the first time. Its calls may come twice (W2 of notifier/notice.ts). */
@@ -55,9 +55,7 @@ export const refusedRecoverers: readonly Covered[] = [
     summary:
       "A thread dies at any step of an invalidation, and the listener refuses at first who goes on for it.",
     harness: { pages: 1 },
-    exploration: { engine: "bounded", preemptions: 1, deaths: 1 },
-    killable: ["dies"],
-    mustSurvive: true,
+    ...ONE_DIES,
     setup: (harness) => listening(harness, RELUCTANT_OPS),
     tasks: {
       dies: [["notifier/mmu-notifier.finishNotice"], (_listener, harness) => invalidate(harness)],
