@@ -16,9 +16,9 @@
  * pages in between, which nothing is done to. What others do to those makes the range stale as
  * well: then smaller pieces are brought, and at last each page alone.
  *
- * Under the driver lock the log is drained,
- * the range is found valid, and the pages are copied from RAM and entered in the same section: so a
- * copy is never of a frame that has got another page (N1 of webgpu-record/record.ts).
+ * Under the driver lock the log is drained, the range is found valid, and the pages are copied from
+ * RAM and entered in the same section (bind-pages.ts): so a copy is never of a frame that has got
+ * another page (N1 of webgpu-record/record.ts).
  *
  * A page that cannot be had in one of these ways is had in the next one: moved, exclusive, shared.
  *
@@ -29,7 +29,6 @@ import {
   DEFAULT_ENCODING,
   EBUSY,
   EFAULT,
-  ENOMEM,
   type Errno,
   HOLES_MARK,
   type HmmMirror,
@@ -38,7 +37,6 @@ import {
   PAGE_BYTES,
   type Task,
   entryIsValid,
-  entryIsWritable,
   entryPfn,
   hmmRangeAlloc,
   hmmRangeFault,
@@ -47,7 +45,6 @@ import {
   hmmRangeWaitUntilValid,
   mmOfRange,
   monotonicMs,
-  readFrames,
   withHmmRange,
   EAGAIN,
   EIO,
@@ -55,23 +52,13 @@ import {
   SELECT_SYSTEM,
   ESRCH,
   ZERO_PFN,
-  bug,
   hmmRangeAdvice,
   hmmRangeExclusive,
   hmmRangeMigrate,
   trackRange,
 } from "../../driver-interface.ts";
-import {
-  type FramePool,
-  HOLD_EXCLUSIVE,
-  HOLD_PRIVATE,
-  HOLD_PRIVATE_READ,
-  HOLD_READ,
-  HOLD_SHARED,
-  HOLD_SHARED_WRITABLE,
-  type Hold,
-  type PageUse,
-} from "./frame-pool.ts";
+import type { FramePool } from "./frame-pool.ts";
+import { type BringCounts, type BringFailure, type Manner, PageBinder } from "./bind-pages.ts";
 import { AdvisedPages } from "./advised-pages.ts";
 import { type Gpu, STAGED_PAGES } from "./gpu.ts";
 import { ownerOf } from "../webgpu-record/private-memory.ts";
@@ -109,24 +96,10 @@ export const WANT_PREFETCH: PageWant = 1;
 export const WANT_READ: PageWant = 2;
 export const WANT_WRITE: PageWant = 3;
 
-export interface BringFailure {
-  readonly page: number;
-  readonly errno: Errno;
-}
-
 export interface Brought {
   readonly failures: readonly BringFailure[];
   /** Frames did not suffice: all that there are is in use by the chunk under way. */
   readonly isFull: boolean;
-}
-
-/** Numbers that the Worker keeps for its statistics. */
-export interface BringCounts {
-  pagesToDevice: number;
-  prefetched: number;
-  retries: number;
-  copyMs: number;
-  collectMs: number;
 }
 
 const { valid, write, devicePrivate } = DEFAULT_ENCODING.flags;
@@ -137,9 +110,6 @@ const { valid, write, devicePrivate } = DEFAULT_ENCODING.flags;
  */
 const READ_MASK: number = valid | devicePrivate;
 const WRITE_MASK: number = valid | write | devicePrivate;
-
-/** How the pages of a piece are had. */
-type Manner = "read" | "private" | "exclusive" | "shared write";
 
 export class Bringer {
   readonly counts: BringCounts = {
@@ -159,13 +129,11 @@ export class Bringer {
   readonly #timeoutMs: number;
   readonly #request = new Uint32Array(REACH_PAGES);
   readonly #asked = new Uint8Array(REACH_PAGES);
-  readonly #copyable = new Uint8Array(REACH_PAGES);
+  readonly #binder: PageBinder;
   /** What is not staged: few pages, and bytes that are read again. */
   readonly #bytes = new Uint8Array(PART_PAGES * PAGE_BYTES);
   /** Of what the last `bring` was asked for. */
   readonly advised: AdvisedPages = new AdvisedPages();
-  #failures: BringFailure[] = [];
-  #isFull = false;
   /** So many are brought that memory of the GPU's own is worth its time. */
   #isBulk = false;
 
@@ -178,6 +146,16 @@ export class Bringer {
     this.#privatePages = parts.privatePages;
     this.#timeoutMs = parts.timeoutMs;
     this.#range = range;
+    const { machine, pool, privatePages } = parts;
+    const { advised, counts } = this;
+    this.#binder = new PageBinder({
+      machine,
+      pool,
+      privatePages,
+      advised,
+      counts,
+      reachPages: REACH_PAGES,
+    });
     range.request = this.#request;
   }
 
@@ -208,8 +186,7 @@ export class Bringer {
 
   /** The same, of pages that are ascending. */
   *bringSorted({ writes, asked, early }: SortedPages): Task<Brought> {
-    this.#failures = [];
-    this.#isFull = false;
+    this.#binder.begin();
     const startMs = monotonicMs();
     const pages = writes.length + asked.length + early.length;
     this.#isBulk = pages >= BULK_PAGES;
@@ -228,7 +205,7 @@ export class Bringer {
       if (this.#pool.freeFrames > 0) yield* this.#bringPiece(piece, "read", true);
     }
     this.counts.collectMs += monotonicMs() - startMs;
-    return { failures: this.#failures, isFull: this.#isFull };
+    return { failures: this.#binder.failures, isFull: this.#binder.isFull };
   }
 
   /** `pages`: ascending, one piece. */
@@ -260,7 +237,7 @@ export class Bringer {
       // Shared memory, or a page that a view has pinned: nobody can have it for himself.
       yield* this.#bringPiece(missing, "shared write", isPrefetch);
     } else {
-      this.#failures.push({ page: first, errno });
+      this.#binder.failures.push({ page: first, errno });
     }
   }
 
@@ -319,7 +296,7 @@ export class Bringer {
     for (const page of pages) this.#request[page - range.startPage] = rights | this.#homeFlag(page);
     const answer = yield* hmmRangeFault(range);
     if (answer < 0) return answer;
-    this.#copyable.fill(0, 0, range.endPage - range.startPage);
+    this.#binder.copyable.fill(0, 0, range.endPage - range.startPage);
     if (manner !== "read") return 0;
     return (yield* this.#track(pages)) ? EAGAIN : 0;
   }
@@ -354,7 +331,14 @@ export class Bringer {
       if (isOfRam(pfns[i])) this.#asked[i] = 1;
     }
     const mm = mmOfRange(this.#range);
-    return yield* trackRange(this.#machine, mm, startPage, endPage, this.#copyable, this.#asked);
+    return yield* trackRange(
+      this.#machine,
+      mm,
+      startPage,
+      endPage,
+      this.#binder.copyable,
+      this.#asked,
+    );
   }
 
   /** A test overrides it to show when it has to begin. */
@@ -387,98 +371,16 @@ export class Bringer {
     const isValid = yield* this.isStillValid(this.#range);
     const startMs = monotonicMs();
     if (isValid) {
-      const bound: number[] = [];
-      for (const page of pages) this.#bindPage(page, manner, isPrefetch, bound);
+      const bound = this.#binder.bind(pages, { range: this.#range, manner, isPrefetch });
       if (bound.length > 0) {
         const bytes = isStaged ? gpu.stage(bound.length) : this.#bytes;
-        const frames = yield* this.#copyPages(bound, bytes, isPrefetch);
+        const frames = yield* this.#binder.copy(bound, bytes, isPrefetch);
         if (frames.length > 0) gpu.writeFrames(frames, bytes);
       }
     }
     yield* driverLock.unlock();
     this.counts.copyMs += monotonicMs() - startMs;
     return isValid;
-  }
-
-  /**
-   * Gives the page a frame, if there is one; `bound` gets it if its bytes are still to be copied.
-   * Holding the driver lock, under which the range was found valid.
-   */
-  #bindPage(page: number, manner: Manner, isPrefetch: boolean, bound: number[]): void {
-    const pool = this.#pool;
-    const i = page - this.#range.startPage;
-    const entry = this.#range.pfns[i] ?? 0;
-    if (!entryIsValid(entry, DEFAULT_ENCODING)) return;
-    const pfn = entryPfn(entry, DEFAULT_ENCODING);
-    const isPrivate = (entry & devicePrivate) !== 0;
-    const hold = isPrivate
-      ? privateHold(entry)
-      : holdFor(manner, this.#copyable[i] === 1 || pfn === ZERO_PFN);
-    if (isPrefetch && hold === HOLD_SHARED) return;
-    const old = pool.frameOf(page);
-    if (old !== 0) pool.drop(old); // it allowed less
-    if (isPrivate && this.#bindKept(page, pfn, hold, isPrefetch)) return;
-    const frame = pool.takeFor(page, !isPrefetch);
-    if (frame === 0) {
-      this.#isFull ||= !isPrefetch;
-    } else if (!pool.bind(frame, page, pfn, hold, this.#useOf(page, isPrefetch))) {
-      pool.give(frame);
-      if (!isPrefetch) this.#failures.push({ page, errno: ENOMEM });
-    } else {
-      if (!isPrefetch) pool.pin(frame);
-      bound.push(frame);
-    }
-  }
-
-  #useOf(page: number, isPrefetched: boolean): PageUse {
-    return { isPrefetched, isSequential: this.advised.isSequential(page) };
-  }
-
-  /**
-   * Copies what these frames hold, those that lie in a row in RAM at once. Returns the frames whose
-   * bytes are there; the others hold nothing any more. Holding the driver lock.
-   */
-  *#copyPages(
-    bound: readonly number[],
-    bytes: Uint8Array<ArrayBuffer>,
-    isPrefetch: boolean,
-  ): Task<readonly number[]> {
-    const pool = this.#pool;
-    const copied: number[] = [];
-    for (let i = 0; i < bound.length;) {
-      const frame = bound[i] ?? 0;
-      const pfn = pool.pfnOf(frame);
-      let end = i + 1;
-      while (end < bound.length && pool.pfnOf(bound[end] ?? 0) === pfn + end - i) end++;
-      const place = placeIn(bytes, copied.length, end - i);
-      const pages = yield* readFrames(this.#machine, pfn, place);
-      for (let j = i; j < i + pages; j++) {
-        const read = bound[j] ?? 0;
-        if (pool.holdOf(read) === HOLD_SHARED_WRITABLE)
-          pool.keepOriginal(read, placeIn(bytes, copied.length, 1));
-        copied.push(read);
-      }
-      if (pages < 0) {
-        if (!isPrefetch) this.#failures.push({ page: pool.pageOf(frame), errno: pages });
-        pool.drop(frame);
-      }
-      i += Math.max(pages, 1);
-    }
-    this.counts.pagesToDevice += copied.length;
-    if (isPrefetch) this.counts.prefetched += copied.length;
-    return copied;
-  }
-
-  /** True: the page has a kept frame, or it is lost. Holding the driver lock. */
-  #bindKept(page: number, pfn: number, hold: Hold, isPrefetch: boolean): boolean {
-    const privatePages = this.#privatePages;
-    const frame = privatePages?.frameWith(pfn) ?? 0;
-    const isLost = frame === 0 && privatePages?.isLost(pfn) === true;
-    if (frame === 0 && !isLost) return false;
-    const isBound = !isLost && this.#pool.bind(frame, page, pfn, hold);
-    if (isBound && !isPrefetch) this.#pool.pin(frame);
-    if (!isBound && !isPrefetch) this.#failures.push({ page, errno: isLost ? EIO : ENOMEM });
-    return true;
   }
 }
 
@@ -513,10 +415,6 @@ function sortedByWant(wants: ReadonlyMap<number, PageWant>): SortedPages {
   return { writes, asked, early };
 }
 
-function placeIn(bytes: Uint8Array<ArrayBuffer>, at: number, pages: number): typeof bytes {
-  return bytes.subarray(at * PAGE_BYTES, (at + pages) * PAGE_BYTES);
-}
-
 /** A page of RAM other than that of zeros, which nobody writes. */
 function isOfRam(entry: number | undefined): boolean {
   return (
@@ -525,21 +423,4 @@ function isOfRam(entry: number | undefined): boolean {
     (entry & devicePrivate) === 0 &&
     entryPfn(entry, DEFAULT_ENCODING) !== ZERO_PFN
   );
-}
-
-function privateHold(entry: number): Hold {
-  return entryIsWritable(entry, DEFAULT_ENCODING) ? HOLD_PRIVATE : HOLD_PRIVATE_READ;
-}
-
-function holdFor(manner: Manner, isProtected: boolean): Hold {
-  switch (manner) {
-    case "read":
-      return isProtected ? HOLD_READ : HOLD_SHARED;
-    case "exclusive":
-      return HOLD_EXCLUSIVE;
-    case "shared write":
-      return HOLD_SHARED_WRITABLE;
-    default:
-      return bug(`Cannot hold a page: no such manner`);
-  }
 }

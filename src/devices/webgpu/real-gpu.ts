@@ -16,7 +16,6 @@ import {
 import type { Bound } from "./bound.ts";
 import {
   type Gpu,
-  type GpuFault,
   type GpuPass,
   type GpuProgram,
   LOST,
@@ -24,6 +23,8 @@ import {
   type PassResult,
   STAGED_PAGES,
 } from "./gpu.ts";
+import { ControlWords } from "./control-words.ts";
+import { gpuAnswer } from "./gpu-answer.ts";
 import { parameterWords } from "./parameters.ts";
 import type { Row } from "./rows.ts";
 import { popScopes } from "./error-scopes.ts";
@@ -32,37 +33,22 @@ import { Staging } from "./staging.ts";
 import {
   CONTROL_BINDING,
   DIRTY,
-  FAULTS,
-  FAULTS_MAX,
-  FAULT_LIST,
-  FAULT_WORDS,
-  FLAGS,
-  GROUPS,
-  GROUPS_MAX,
-  GROUP_LIST,
   LIBRARY_GROUP,
-  MISSED,
   PARAMETERS_BINDING,
   PARAMETER_WORDS,
   type PoolShape,
   ROW_SHIFT,
-  SPENT,
   TABLE_BINDING,
   type TableLayout,
-  controlWords,
   framesByBuffer,
   poolBinding,
-  replayAt,
 } from "./wgsl/layout.ts";
 
 /** Pages that are read back in one go. */
 const READ_PAGES = 2048;
-/** Words of the control block's head. */
-const HEAD_WORDS = FAULT_LIST;
 
 // WebGPU's flags, which Node has no globals for.
 const MAP_READ = 0x1;
-const COPY_SRC = 0x4;
 const COPY_DST = 0x8;
 const UNIFORM = 0x40;
 const STORAGE = 0x80;
@@ -106,11 +92,10 @@ export class RealGpu implements Gpu {
   readonly #staging: Staging;
   /** Where pages are not staged. */
   readonly #unstaged = new Uint8Array(STAGED_PAGES * PAGE_BYTES);
-  /** Copies of staged pages that are not submitted yet. */
+  /** Copies that are not submitted yet: of staged pages, and of backups. */
   #copies: GPUCommandEncoder | undefined;
-  readonly #control: GPUBuffer;
+  readonly #control: ControlWords;
   readonly #parameters: GPUBuffer;
-  readonly #controlRead: GPUBuffer;
   readonly #pagesRead: GPUBuffer;
   #table: GPUBuffer | undefined;
   /** The layout of the table that there is. */
@@ -118,7 +103,6 @@ export class RealGpu implements Gpu {
   /** Bind group of the library for the table that there is. */
   #group: GPUBindGroup | undefined;
   readonly #layout: GPUBindGroupLayout;
-  readonly #flags: Uint32Array;
   /** What readFrames answers: the host commits fresh memory page by page, which takes its time. */
   #bytesRead = new Uint8Array(0);
 
@@ -134,16 +118,13 @@ export class RealGpu implements Gpu {
     this.#staged = staged;
     const make = (label: string, size: number, usage: number): GPUBuffer =>
       device.createBuffer({ label, size, usage });
-    const controlBytes = controlWords(frames) * 4;
     this.#store = new FrameStore(device, shape, slots);
     this.#staging = new Staging(device);
-    this.#control = make("hmm control", controlBytes, STORAGE | COPY_SRC | COPY_DST);
+    this.#control = new ControlWords(device, frames, rowFrames);
     this.#parameters = make("hmm parameters", PARAMETER_WORDS * 4, UNIFORM | COPY_DST);
-    this.#controlRead = make("hmm control read", (FLAGS + frames) * 4, MAP_READ | COPY_DST);
     const readPages = Math.min(READ_PAGES, frames + rowFrames);
     this.#pagesRead = make("hmm pages read", readPages * PAGE_BYTES, MAP_READ | COPY_DST);
     this.#layout = libraryLayout(device, shape);
-    this.#flags = new Uint32Array(frames + rowFrames);
     void this.#watchLoss();
   }
 
@@ -195,6 +176,7 @@ export class RealGpu implements Gpu {
     const { device } = this;
     device.pushErrorScope("out-of-memory");
     device.pushErrorScope("validation");
+    this.#submitCopies(); // of rows that go
     this.#store.haveRows(rows);
     const [invalid, none] = await popScopes(device);
     if (invalid === null && none === null) return true;
@@ -245,7 +227,7 @@ export class RealGpu implements Gpu {
     if (this.#staging.isFullFor(STAGED_PAGES * PAGE_BYTES)) this.#submitCopies();
   }
 
-  /** Each submit begins with what is staged: in the order in which frames were written. */
+  /** Each submit begins with those: in the order in which frames were written. */
   #submitCopies(): void {
     if (this.#copies !== undefined) this.#submit(this.#beginCommands());
   }
@@ -287,7 +269,7 @@ export class RealGpu implements Gpu {
       entries: [
         { binding: PARAMETERS_BINDING, resource: { buffer: this.#parameters } },
         { binding: TABLE_BINDING, resource: { buffer: made } },
-        { binding: CONTROL_BINDING, resource: { buffer: this.#control } },
+        { binding: CONTROL_BINDING, resource: { buffer: this.#control.buffer } },
         ...this.#store.buffers.map((buffer, i) => ({
           binding: poolBinding(i),
           resource: { buffer },
@@ -301,14 +283,10 @@ export class RealGpu implements Gpu {
     const made = program.pipeline(this, pass.isRecording);
     const pipeline = made instanceof Promise ? yield* this.#await(made) : made;
     if (pipeline === LOST || this.isLost || this.#group === undefined) return LOST;
-    const { device } = this;
-    const { queue } = device;
-    queue.writeBuffer(this.#parameters, 0, parameterWords(pass, this.frames));
+    this.device.queue.writeBuffer(this.#parameters, 0, parameterWords(pass, this.frames));
     const encoder = this.#beginCommands();
-    const replayBytesAt = replayAt(this.frames) * 4;
-    encoder.clearBuffer(this.#control, 0, replayBytesAt);
-    const { replay } = pass;
-    if (replay !== undefined) queue.writeBuffer(this.#control, replayBytesAt, replay);
+    const { isRecording, replay } = pass;
+    this.#control.begin(encoder, replay);
     const bound = pass.bound as Bound | undefined; // made for this GPU
     bound?.begin(encoder);
     const compute = encoder.beginComputePass();
@@ -319,51 +297,14 @@ export class RealGpu implements Gpu {
     const row = 2 ** ROW_SHIFT;
     compute.dispatchWorkgroups(Math.min(cells, row), Math.ceil(cells / row));
     compute.end();
-    const readBytes = this.#copyControl(encoder, pass.isRecording);
+    this.#control.copy(encoder, isRecording);
     this.#submit(encoder);
-    const mapped = yield* this.#await(this.#controlRead.mapAsync(MODE_READ, 0, readBytes));
+    const mapped = yield* this.#await(this.#control.map(isRecording));
     if (mapped === LOST || this.isLost) return LOST;
-    const words = new Uint32Array(this.#controlRead.getMappedRange(0, readBytes));
-    const result = this.#resultOf(words, pass.isRecording);
-    this.#flags.fill(0, this.frames);
+    const result = this.#control.result(isRecording);
     for (const { first, pages } of bound?.writtenRows ?? [])
-      this.#flags.fill(DIRTY, first, first + pages);
-    this.#controlRead.unmap();
+      result.flags.fill(DIRTY, first, first + pages);
     return result;
-  }
-
-  /** Head and flags, and in between the faults of a recording pass. */
-  #copyControl(encoder: GPUCommandEncoder, isRecording: boolean): number {
-    const flagBytes = this.frames * 4;
-    if (isRecording) {
-      const bytes = FLAGS * 4 + flagBytes;
-      encoder.copyBufferToBuffer(this.#control, 0, this.#controlRead, 0, bytes);
-      return bytes;
-    }
-    encoder.copyBufferToBuffer(this.#control, 0, this.#controlRead, 0, HEAD_WORDS * 4);
-    encoder.copyBufferToBuffer(
-      this.#control,
-      FLAGS * 4,
-      this.#controlRead,
-      HEAD_WORDS * 4,
-      flagBytes,
-    );
-    return HEAD_WORDS * 4 + flagBytes;
-  }
-
-  #resultOf(words: Uint32Array, isRecording: boolean): PassResult {
-    const flagsAt = isRecording ? FLAGS : HEAD_WORDS;
-    this.#flags.set(words.subarray(flagsAt, flagsAt + this.frames));
-    const count = isRecording ? Math.min(words[FAULTS] ?? 0, FAULTS_MAX) : 0;
-    const groups = isRecording ? (words[GROUPS] ?? 0) : 0;
-    const isListed = groups > 0 && groups <= GROUPS_MAX;
-    return {
-      missed: words[MISSED] !== 0,
-      spent: words[SPENT] !== 0,
-      faults: Array.from({ length: count }, (_, i) => faultAt(words, FAULT_LIST + i * FAULT_WORDS)),
-      flags: this.#flags,
-      missedGroups: isListed ? words.slice(GROUP_LIST, GROUP_LIST + groups) : undefined,
-    };
   }
 
   backUp(frames: readonly number[], slots: readonly number[]): void {
@@ -388,7 +329,7 @@ export class RealGpu implements Gpu {
         encoder.copyBufferToBuffer(from, fromAt, to, toAt, (next - i) * PAGE_BYTES);
       }
     }
-    this.#submit(encoder);
+    this.#copies = encoder; // a submit costs more than the copies of a few pages
   }
 
   *readFrames(frames: readonly number[]): Task<Uint8Array<ArrayBuffer> | Lost> {
@@ -419,42 +360,8 @@ export class RealGpu implements Gpu {
     return undefined;
   }
 
-  /**
-   * Waits for the GPU as a task waits: for a word of shared memory. LOST: the promise was rejected.
-   */
-  *#await<T>(promise: Promise<T>, answered: Completion = this.#answered): Task<T | Lost> {
-    let answer: { value: T } | { error: unknown } | undefined;
-    const wake = (settled: { value: T } | { error: unknown }): void => {
-      answer = settled;
-      this.#driver.runSync(answered.complete());
-    };
-    promise.then(
-      (value) => wake({ value }),
-      (error: unknown) => wake({ error }),
-    );
-    yield* answered.wait();
-    if (answer !== undefined && "value" in answer) return answer.value;
-    if (this.isLost) return LOST;
-    // device.lost may be told after the rejection
-    yield* this.#awaitLoss(answered);
-    // What the GPU refuses in the middle of a chunk leaves it in no known state: it is given up.
-    if (!this.isLost) this.destroy();
-    return LOST;
-  }
-
-  /** Waits until the loss of the device is known, but not for long. */
-  *#awaitLoss(answered: Completion): Task<void> {
-    const wake = async (): Promise<void> => {
-      await Promise.race([
-        this.device.lost,
-        new Promise<void>((resolve) => {
-          setTimeout(resolve, LOSS_MS);
-        }),
-      ]);
-      this.#driver.runSync(answered.complete());
-    };
-    void wake();
-    yield* answered.wait();
+  #await<T>(promise: Promise<T>, answered: Completion = this.#answered): Task<T | Lost> {
+    return gpuAnswer(this, this.#driver, promise, answered);
   }
 
   /** Its buffers; the device is its maker's. */
@@ -462,8 +369,9 @@ export class RealGpu implements Gpu {
     this.#store.destroy();
     this.#staging.destroy();
     this.#table?.destroy();
-    for (const buffer of [this.#control, this.#parameters, this.#controlRead, this.#pagesRead])
-      buffer.destroy();
+    this.#control.destroy();
+    this.#parameters.destroy();
+    this.#pagesRead.destroy();
   }
 
   destroy(): void {
@@ -471,17 +379,6 @@ export class RealGpu implements Gpu {
     if (this.#isOwn) this.#release();
     else this.device.destroy();
   }
-}
-
-/** How long after a rejection the loss of the device may become known. */
-const LOSS_MS = 50;
-
-function faultAt(words: Uint32Array, at: number): GpuFault {
-  return {
-    address: (words[at] ?? 0) + (words[at + 1] ?? 0) * 2 ** 32,
-    isWrite: words[at + 2] !== 0,
-    workgroup: words[at + 3] ?? 0,
-  };
 }
 
 function libraryLayout(device: GPUDevice, shape: PoolShape): GPUBindGroupLayout {

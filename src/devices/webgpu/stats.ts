@@ -6,7 +6,7 @@
 
 import { PAGE_BYTES, plainLoad } from "../../driver-interface.ts";
 import type { DeviceStats } from "../driver.ts";
-import type { BringCounts } from "./bring.ts";
+import type { BringCounts } from "./bind-pages.ts";
 import type { ChunkCounts } from "./chunk-parts.ts";
 import type { FramePool } from "./frame-pool.ts";
 import type { PrivatePages } from "./private-pages.ts";

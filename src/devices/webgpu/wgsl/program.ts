@@ -11,7 +11,8 @@
  * what the pass gave it; the pass is undone then.
  */
 
-import { type SpecialForm, libraryText } from "./library.ts";
+import { libraryText } from "./library.ts";
+import type { SpecialForm } from "./library-options.ts";
 import { ARGUMENTS_MAX, type PoolShape, type TableLayout } from "./layout.ts";
 import { isLibraryName } from "./names.ts";
 import { type BoundVariable, boundVariables } from "./bindings.ts";
