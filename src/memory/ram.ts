@@ -241,14 +241,7 @@ export class Ram {
    * reference to each.
    */
   copyFrame(fromPfn: number, toPfn: number): Task<void> {
-    return copyPage(
-      this.memory,
-      this.sections.of(fromPfn),
-      fromPfn,
-      this.sections.of(toPfn),
-      toPfn,
-      "read",
-    );
+    return this.#copy(fromPfn, toPfn, "read");
   }
 
   /**
@@ -284,14 +277,12 @@ export class Ram {
    * the copy.
    */
   copyUnheldFrame(fromPfn: number, toPfn: number): Task<void> {
-    return copyPage(
-      this.memory,
-      this.sections.of(fromPfn),
-      fromPfn,
-      this.sections.of(toPfn),
-      toPfn,
-      "peek",
-    );
+    return this.#copy(fromPfn, toPfn, "peek");
+  }
+
+  #copy(fromPfn: number, toPfn: number, kind: "read" | "peek"): Task<void> {
+    const [from, to] = [this.sections.of(fromPfn), this.sections.of(toPfn)];
+    return copyPage(this.memory, from, fromPfn, to, toPfn, kind);
   }
 
   /** The machine's own RAM. Exact while nobody allocates. */

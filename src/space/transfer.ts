@@ -14,7 +14,7 @@
 
 import type { Machine } from "../memory/machine.ts";
 import { PAGE_BYTES } from "../memory/ram.ts";
-import { dataStep } from "../memory/frames/page-data.ts";
+import { dataSteps } from "../memory/frames/page-data.ts";
 import { cpuTranslate, framesInRow } from "../mm/fault/cpu-fault.ts";
 import type { Mm } from "../mm/mm-struct.ts";
 import { TASK_SIZE_PAGES } from "../mmu/radix-table.ts";
@@ -22,7 +22,6 @@ import { sectionUnlessMoved } from "../mmu/soft-tlb.ts";
 import { atomicLoad } from "../sync/atomics.ts";
 import { EAGAIN, EINVAL } from "../sync/errno.ts";
 import { type HmmError, SegmentationFault } from "../sync/errors.ts";
-import { EXPLORED } from "../sync/shared-memory.ts";
 import type { Task } from "../sync/tasks/task.ts";
 import { checkArgument, someBytes, wholeNumber } from "../sync/argument-rules.ts";
 import { customFailure, refusalBy } from "./failures.ts";
@@ -111,10 +110,7 @@ function* copyRow(
     const start = (pfn - section.basePfn) * PAGE_BYTES + offset;
     yield* mm.shootdown.enterStore();
     const isCurrent = atomicLoad(words, generationWord) === generation;
-    // The copy below, as an explorer sees it. To announce each page elsewhere took 3 % of a copy.
-    if (isCurrent && machine.memory.mode === EXPLORED)
-      for (let i = 0; i < pages; i++)
-        yield* dataStep(machine.memory, isWrite ? "write" : "read", pfn + i);
+    if (isCurrent) yield* dataSteps(machine.memory, isWrite ? "write" : "read", pfn, pages);
     // Whoever waited may find the bytes gone. Nothing else can throw past leaveStore.
     const isThere = bytes.length > 0;
     if (isCurrent && isThere && isWrite)

@@ -9,7 +9,8 @@ import { describe, test } from "node:test";
 import { DeviceFault, KernelFailure } from "../../src/devices/device-fault.ts";
 import type { TypedAccess } from "../../src/mmu/access.ts";
 import { ABANDONED } from "../../src/devices/software/device-translator.ts";
-import { MIB, PAGE, PlayedDevice, randomFrom, stampPages, withSpace } from "./harness.ts";
+import { MIB, PAGE, PlayedDevice, stampPages, withSpace } from "./harness.ts";
+import { diceOf } from "../dice.ts";
 
 /** Pages of the data; device memory is smaller in most tests. */
 const PAGES = 64;
@@ -178,7 +179,7 @@ test("under pressure, prefetching that does not pay stops", () =>
       const data = space.mmapSync(pages * PAGE, { address: 2 ** 32, fixed: "noreplace" });
       stampPages(space, data, pages);
       const device = new PlayedDevice(space, { frames: 128 });
-      const random = randomFrom(5);
+      const random = diceOf(5);
       // One page of each 64 KiB: no neighbour is ever used.
       device.run(
         (memory) => void memory.u32.load(data + random(pages / 16) * 16 * PAGE),
@@ -356,7 +357,7 @@ test("random items over random pages, with the CPU rewriting in between: each lo
   const seed = Date.now() & 0x7fffffff;
   console.log(`seed ${seed}`);
   return withSpace((space) => {
-    const random = randomFrom(seed);
+    const random = diceOf(seed);
     const data = space.mmapSync(PAGES * PAGE);
     const current = new Uint32Array(PAGES);
     const device = new PlayedDevice(space, { frames: 12 });

@@ -182,14 +182,3 @@ export async function withSpace(
 export function stampPages(space: AddressSpace, address: number, pages: number, seed = 0): void {
   for (let i = 0; i < pages; i++) space.u32.store(address + i * PAGE, seed + i);
 }
-
-/** A small seeded generator (xorshift32), for tests that print their seed. */
-export function randomFrom(seed: number): (below: number) => number {
-  let state = seed | 1;
-  return (below) => {
-    state ^= state << 13;
-    state ^= state >>> 17;
-    state ^= state << 5;
-    return (state >>> 0) % below;
-  };
-}

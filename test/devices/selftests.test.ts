@@ -9,8 +9,9 @@ import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { Worker } from "node:worker_threads";
 import { AddressSpace, type CommandResult, HmmError, SoftwareDevice } from "../../src/index.ts";
-import { MIB, PAGE, randomFrom } from "./harness.ts";
+import { MIB, PAGE } from "./harness.ts";
 import type { UnmapOrder } from "./unmap-worker.ts";
+import { diceOf } from "../dice.ts";
 
 const STD: number = 4 * MIB;
 const N: number = STD / PAGE;
@@ -140,7 +141,7 @@ describe("hmm", () => {
   test("anon_teardown", async () => {
     const seed = Date.now() & 0x7fffffff;
     console.log(`seed ${seed}`);
-    const random = randomFrom(seed);
+    const random = diceOf(seed);
     await hmm(async (device, space) => {
       const worker = new Worker(new URL("./unmap-worker.js", import.meta.url), {
         workerData: space.handle,

@@ -10,8 +10,9 @@ import type { DeviceKernel } from "../../src/devices/driver.ts";
 import { SoftwareDevice } from "../../src/devices/software/software-device.ts";
 import { type AddressSpace, HmmError } from "../../src/index.ts";
 import { BufferNotHere } from "../../src/memory/frames/sections.ts";
-import { MIB, PAGE, makeSpace, randomFrom, stampPages } from "./harness.ts";
+import { MIB, PAGE, makeSpace, stampPages } from "./harness.ts";
 import { inside } from "../inside.ts";
+import { diceOf } from "../dice.ts";
 
 const module = new URL("./kernels.js", import.meta.url);
 const PAGES = 64;
@@ -292,7 +293,7 @@ describe("storms", () => {
   test("unmapping, mapping, protecting, forking and storing while kernels check what they read", async () => {
     const seed = Date.now() & 0x7fffffff;
     console.log(`seed ${seed}`);
-    const random = randomFrom(seed);
+    const random = diceOf(seed);
     await withDevice({ frames: 12 }, async (device, space, kernel) => {
       const data = space.mmapSync(PAGES * PAGE);
       const verdicts = space.mmapSync(16 * PAGE);

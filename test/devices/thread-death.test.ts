@@ -12,16 +12,9 @@ import { type AddressSpace, HmmError, SoftwareDevice } from "../../src/index.ts"
 import { probeAgents } from "../../src/sync/runners/agents.ts";
 import type { Ownership } from "./owner-worker.ts";
 import type { Doom } from "./doomed-worker.ts";
-import {
-  MIB,
-  PAGE,
-  PlayedDevice,
-  makeSpace,
-  randomFrom,
-  stampPages,
-  withSpace,
-} from "./harness.ts";
+import { MIB, PAGE, PlayedDevice, makeSpace, stampPages, withSpace } from "./harness.ts";
 import { inside } from "../inside.ts";
+import { diceOf } from "../dice.ts";
 
 const module = new URL("./kernels.js", import.meta.url);
 const PAGES = 64;
@@ -93,7 +86,7 @@ async function round(
 test(`${ROUNDS} device threads terminated at random moments`, async () => {
   const seed = Date.now() & 0x7fffffff;
   console.log(`seed ${seed}`);
-  const random = randomFrom(seed);
+  const random = diceOf(seed);
   let stops = 0;
   for (let done = 0; done < ROUNDS;) {
     const space = makeSpace({ debug: false, ramBytes: 8 * MIB });

@@ -10,6 +10,7 @@ import { isEnabled, mayTimeOut, wakesParked } from "../../src/sync/tasks/explore
 import { registerAgent, selectAgent, unregisterAgent } from "../../src/sync/runners/agents.ts";
 import { EXPLORED, type SharedMemory } from "../../src/sync/shared-memory.ts";
 import { TIMED_OUT, type Task, type Wait, type Wake, WOKEN } from "../../src/sync/tasks/task.ts";
+import { fractionsOf } from "../dice.ts";
 
 const STEPS_MAX = 50_000;
 const STEPS_SHOWN = 60;
@@ -23,17 +24,6 @@ interface Thread {
   /** What it is about to do; undefined before its first step. */
   pending: Wait | undefined;
   isWoken: boolean;
-}
-
-/** Deterministic random numbers (mulberry32). */
-export function randomFrom(seed: number): () => number {
-  let state = seed | 0;
-  return () => {
-    state = (state + 0x6d2b79f5) | 0;
-    let mixed = Math.imul(state ^ (state >>> 15), 1 | state);
-    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed;
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32;
-  };
 }
 
 /** One run. `spawn` the tasks, then `run` them to their end. */
@@ -52,7 +42,7 @@ export class Interleaver {
   constructor(memory: SharedMemory, seed: number, areThreads: boolean = false) {
     this.#memory = memory;
     this.#areThreads = areThreads;
-    this.#random = randomFrom(seed);
+    this.#random = fractionsOf(seed);
     // Some runs switch at every step, others rarely: bugs of different depth like different runs.
     this.#stickiness = [0, 0.5, 0.9][seed % 3] ?? 0;
   }

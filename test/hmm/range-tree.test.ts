@@ -9,8 +9,9 @@ import { Hmm } from "../../src/hmm/hmm-struct.ts";
 import { HmmRangeRecord } from "../../src/hmm/range-record.ts";
 import { addRange, overlappingRanges, rangesOf, removeRange } from "../../src/hmm/range-tree.ts";
 import { TASK_SIZE_PAGES } from "../../src/mmu/radix-table.ts";
-import { forSeeds, randomFrom } from "./interleaver.ts";
+import { forSeeds } from "./interleaver.ts";
 import { Harness } from "./harness.ts";
+import { fractionsOf } from "../dice.ts";
 
 const RECORDS = 200;
 const STEPS = 1500;
@@ -48,7 +49,7 @@ function makeRecords(harness: Harness, count: number): { hmm: Hmm; records: HmmR
 test("the tree finds what a list finds, whatever is added and removed", () => {
   forSeeds(3, (seed) => {
     const harness = new Harness({ ramBytes: 2 ** 20, heapBytes: 2 ** 21 });
-    const random = randomFrom(seed);
+    const random = fractionsOf(seed);
     const below = (limit: number): number => Math.floor(random() * limit);
     const { hmm, records: idle } = makeRecords(harness, RECORDS);
     const listed: HmmRangeRecord[] = [];

@@ -26,7 +26,7 @@ import { VM_READ, VM_WRITE } from "../../src/mm/vma/vma.ts";
 import { zapNonBlocking } from "../../src/mm/entries/zap.ts";
 import { EBUSY, EFAULT, EPERM } from "../../src/sync/errno.ts";
 import { type Task, doneBoolean } from "../../src/sync/tasks/task.ts";
-import { randomFrom } from "./interleaver.ts";
+
 import { mustHave, withMmapRead, withMmapWrite } from "./harness.ts";
 import {
   FIRST_PAGE,
@@ -38,6 +38,7 @@ import {
   programShared,
 } from "./shared-device.ts";
 import type { HmmThreadRequest } from "./threads.ts";
+import { fractionsOf } from "../dice.ts";
 
 export interface RoleContext {
   readonly machine: Machine;
@@ -68,7 +69,7 @@ function* serve(
 ): Task<ServiceReport> {
   const device = SharedDevice.at(machine.memory, request.driver);
   const mirror = mirrorOf(machine, device);
-  const random = randomFrom(request.seed);
+  const random = fractionsOf(request.seed);
   const range = mustHave(yield* hmmRangeAlloc(machine, { pfns: new Uint32Array(TABLE_PAGES) }));
   const { driverLock } = device;
   let programmed = 0;
@@ -167,7 +168,7 @@ function* holdMirror({ machine, mm, say }: RoleContext): Task<void> {
 /** Registers and unregisters as fast as it can. */
 function* churn(context: RoleContext): Task<void> {
   const { machine, mm, request, say } = context;
-  const random = randomFrom(request.seed);
+  const random = fractionsOf(request.seed);
   const shared = SharedDevice.at(machine.memory, request.driver);
   const range = mustHave(yield* hmmRangeAlloc(machine, { pfns: new Uint32Array(TABLE_PAGES) }));
   say("churning");
@@ -205,7 +206,7 @@ export const roles: Readonly<Record<RoleName, (context: RoleContext) => Task<unk
     );
   },
   *changer(context: RoleContext): Task<number> {
-    const random = randomFrom(context.request.seed);
+    const random = fractionsOf(context.request.seed);
     for (let round = 0; round < context.request.rounds; round++) yield* changeOnce(context, random);
     return context.request.rounds;
   },

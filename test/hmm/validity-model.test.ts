@@ -18,8 +18,9 @@ import {
   mmuNotifierInvalidateRangeStart,
 } from "../../src/notifier/mmu-notifier.ts";
 import { EAGAIN, EBUSY } from "../../src/sync/errno.ts";
-import { forSeeds, randomFrom } from "./interleaver.ts";
+import { forSeeds } from "./interleaver.ts";
 import { FakeDevice, Harness, withMmapWrite, isValidNow } from "./harness.ts";
+import { fractionsOf } from "../dice.ts";
 
 const PAGES = 64;
 const FIRST = 16;
@@ -52,7 +53,7 @@ class Model {
     this.harness = new Harness({ ramBytes: 2 ** 20, heapBytes: 2 ** 21 });
     this.harness.map(FIRST, PAGES);
     this.device = FakeDevice.registered(this.harness);
-    this.random = randomFrom(seed);
+    this.random = fractionsOf(seed);
   }
 
   below(limit: number): number {

@@ -37,7 +37,7 @@ import {
   makeNonPresent,
   makePte,
 } from "../../src/mm/pte.ts";
-import { randomFrom } from "./interleaver.ts";
+import { fractionsOf } from "../dice.ts";
 
 const { flags, values } = DEFAULT_ENCODING;
 const READ = flags.valid;
@@ -166,7 +166,7 @@ function randomLeaf(random: () => number): Int32Array {
 
 test("a walk over random leaves, with requests and without, gives page by page what the decision says", () => {
   const seed = Number(process.env["HMM_SEED"] ?? 20_190_624);
-  const random = randomFrom(seed);
+  const random = fractionsOf(seed);
   for (let round = 0; round < 200; round++) {
     const leaf = randomLeaf(random);
     const first = Math.floor(random() * 512);

@@ -3,7 +3,8 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { Buddy, MAX_ORDER, orderFor } from "../../src/memory/heap/buddy.ts";
-import { diceOf, seedFor } from "./harness.ts";
+import { seedFor } from "./harness.ts";
+import { diceOf } from "../dice.ts";
 
 const STRIDE_WORDS = 4;
 

@@ -9,7 +9,8 @@ import { Worker } from "node:worker_threads";
 import type { Machine } from "../../src/memory/machine.ts";
 import { atomicLoad } from "../../src/sync/atomics.ts";
 import type { Task } from "../../src/sync/tasks/task.ts";
-import { diceOf, makeMachine, run, seedFor } from "./harness.ts";
+import { makeMachine, run, seedFor } from "./harness.ts";
+import { diceOf } from "../dice.ts";
 
 const RAM_PAGES = 2048;
 const DEATHS = 16;

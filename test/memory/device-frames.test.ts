@@ -12,7 +12,8 @@ import {
   takeDeviceRun,
 } from "../../src/memory/frames/device-frames.ts";
 import type { Machine } from "../../src/memory/machine.ts";
-import { diceOf, makeMachine, run, seedFor } from "./harness.ts";
+import { makeMachine, run, seedFor } from "./harness.ts";
+import { diceOf } from "../dice.ts";
 
 const PAGES: number = 3 * RUN_PAGES + 100;
 const STEPS = 400;

@@ -29,19 +29,6 @@ export function run<T>(machine: Machine, task: Task<T>): T {
   return runBlocking(machine.memory, task);
 }
 
-/** Numbers from 0 to `below` - 1, the same for the same seed (xorshift32). */
-export type Dice = (below: number) => number;
-
-export function diceOf(seed: number): Dice {
-  let state = seed | 0 || 1;
-  return (below) => {
-    state ^= state << 13;
-    state ^= state >>> 17;
-    state ^= state << 5;
-    return (state >>> 0) % below;
-  };
-}
-
 /** A fresh seed, or the one in HMM_TEST_SEED; printed with the test. */
 export function seedFor(test: TestContext): number {
   const given = process.env["HMM_TEST_SEED"];

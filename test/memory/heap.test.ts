@@ -9,7 +9,8 @@ import type { Heap } from "../../src/memory/heap/heap.ts";
 import { HEAP_BYTES_MIN, Machine } from "../../src/memory/machine.ts";
 import type { Struct, StructInfo, StructView, WordArray } from "../../src/memory/layout/struct.ts";
 import { array, struct, u32 } from "../../src/memory/layout/struct.ts";
-import { type Dice, diceOf, makeMachine, run, seedFor } from "./harness.ts";
+import { makeMachine, run, seedFor } from "./harness.ts";
+import { type Dice, diceOf } from "../dice.ts";
 
 interface Small extends StructView {
   first: number;

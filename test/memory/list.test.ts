@@ -4,7 +4,8 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { List } from "../../src/memory/layout/list.ts";
 import { LIST_POISON_NEXT, LIST_POISON_PREV } from "../../src/memory/layout/poison.ts";
-import { diceOf, makeMachine, run, seedFor } from "./harness.ts";
+import { makeMachine, run, seedFor } from "./harness.ts";
+import { diceOf } from "../dice.ts";
 
 function makeNodes(count: number): { head: List; nodes: List[]; words: Int32Array } {
   const machine = makeMachine();

@@ -8,7 +8,8 @@ import { POISON_FREE } from "../../src/memory/layout/poison.ts";
 import { PAGE_WORDS } from "../../src/memory/ram.ts";
 import { AGENTS_USED } from "../../src/sync/control-block.ts";
 import { selectAgent } from "../../src/sync/runners/agents.ts";
-import { diceOf, makeMachine, run, seedFor } from "./harness.ts";
+import { makeMachine, run, seedFor } from "./harness.ts";
+import { diceOf } from "../dice.ts";
 
 function allocAll(machine: Machine): number[] {
   const frames: number[] = [];

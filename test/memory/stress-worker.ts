@@ -10,9 +10,10 @@ import { PAGE_WORDS } from "../../src/memory/ram.ts";
 import { atomicCompareExchange, atomicStore } from "../../src/sync/atomics.ts";
 import type { Spinlock } from "../../src/sync/primitives/spinlock.ts";
 import { DONE } from "../../src/sync/tasks/task.ts";
-import { type Dice, diceOf, run } from "./harness.ts";
+import { run } from "./harness.ts";
 import { Node, Wide } from "./shared-structs.ts";
 import type { StressJob, StressReport } from "./threads.ts";
+import { type Dice, diceOf } from "../dice.ts";
 
 const LIVE_LIMIT = 150;
 

@@ -6,9 +6,10 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { HEAP_BYTES_MIN, type Machine } from "../../src/memory/machine.ts";
-import { MIB, diceOf, makeMachine, run, seedFor } from "./harness.ts";
+import { MIB, makeMachine, run, seedFor } from "./harness.ts";
 import { Node } from "./shared-structs.ts";
 import { type StressJob, type StressReport, startStress } from "./threads.ts";
+import { diceOf } from "../dice.ts";
 
 const THREADS = 3;
 

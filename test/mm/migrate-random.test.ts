@@ -30,8 +30,9 @@ import { viewClose, viewOpen } from "../../src/mm/view/view-open.ts";
 import { VM_READ } from "../../src/mm/vma/vma.ts";
 import { ENOMEM } from "../../src/sync/errno.ts";
 import { type Task, doneNumber } from "../../src/sync/tasks/task.ts";
-import { randomFrom } from "../hmm/interleaver.ts";
+
 import { PAGE, RW, World } from "./migrate-world.ts";
+import { fractionsOf } from "../dice.ts";
 
 const PAGES = 6;
 const STEPS = 4000;
@@ -57,7 +58,7 @@ class Run {
 
   constructor(type: typeof DEVICE_PRIVATE | typeof DEVICE_COHERENT, seed: number) {
     this.world = new World(type, 24, 8);
-    this.#random = randomFrom(seed);
+    this.#random = fractionsOf(seed);
     const page = this.world.map(PAGES);
     const values = Array.from({ length: PAGES }, () => 0);
     this.spaces.push({ mm: this.world.mm, page, values, isWritable: true });

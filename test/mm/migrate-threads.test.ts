@@ -41,8 +41,9 @@ import { viewClose, viewOpen } from "../../src/mm/view/view-open.ts";
 import { VM_READ, vmaOf } from "../../src/mm/vma/vma.ts";
 import { EBUSY, EFAULT, EINVAL, ENOMEM, EPERM } from "../../src/sync/errno.ts";
 import type { Task } from "../../src/sync/tasks/task.ts";
-import { Interleaver, randomFrom } from "../hmm/interleaver.ts";
+import { Interleaver } from "../hmm/interleaver.ts";
 import { OWNER, PAGE, RW, World, reading } from "./migrate-world.ts";
+import { fractionsOf } from "../dice.ts";
 
 const THREADS = 3;
 const SHARED_PAGES = 3;
@@ -70,7 +71,7 @@ class TestThread {
     this.id = id;
     this.shared = shared;
     this.own = own;
-    this.random = randomFrom(seed * THREADS + id);
+    this.random = fractionsOf(seed * THREADS + id);
   }
 
   below(limit: number): number {

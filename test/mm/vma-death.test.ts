@@ -19,21 +19,12 @@ import { undoStore } from "../../src/sync/words/undo-log.ts";
 import { runBlocking } from "../../src/sync/runners/run-blocking.ts";
 import type { Task } from "../../src/sync/tasks/task.ts";
 import { CutThread } from "../cut-thread.ts";
+import { diceOf } from "../dice.ts";
 
 const PAGE = 4096;
 const PAGES = 48;
 const PROTECTIONS = [0, VM_READ, VM_READ | VM_WRITE] as const;
 const LETTERS = "nrw";
-
-function randomOf(seed: number): (below: number) => number {
-  let state = seed | 0 || 1;
-  return (below) => {
-    state ^= state << 13;
-    state ^= state >>> 17;
-    state ^= state << 5;
-    return (state >>> 0) % below;
-  };
-}
 
 interface World {
   readonly machine: Machine;
@@ -140,7 +131,7 @@ function drawCall(mmAt: number, random: (below: number) => number): Call {
 
 /** Plays calls until `deaths` threads have died in them. Returns how many machines stopped. */
 function play(seed: number, deaths: number): string[] {
-  const random = randomOf(seed);
+  const random = diceOf(seed);
   const stopped: string[] = [];
   let world = makeWorld();
   let victim = new CutThread(world.machine);

@@ -15,23 +15,13 @@ import { FIRST_PAGE, findFreeArea } from "../../src/mm/vma/vma-tree.ts";
 import { VM_READ, VM_WRITE, Vma, findVma, vmaAt } from "../../src/mm/vma/vma.ts";
 import { runBlocking } from "../../src/sync/runners/run-blocking.ts";
 import type { Task } from "../../src/sync/tasks/task.ts";
+import { diceOf } from "../dice.ts";
 
 const PAGE = 4096;
 const PAGES = 96;
 
 function makeMachine(): Machine {
   return Machine.create({ ramBytes: 4 << 20, heapBytes: 8 << 20, debug: true });
-}
-
-/** Deterministic small generator (xorshift32); the seed is in every assertion message. */
-function randomOf(seed: number): (below: number) => number {
-  let state = seed | 0 || 1;
-  return (below) => {
-    state ^= state << 13;
-    state ^= state >>> 17;
-    state ^= state << 5;
-    return (state >>> 0) % below;
-  };
 }
 
 interface Measured {
@@ -109,7 +99,7 @@ function runSequence(seed: number, steps: number): void {
   const before = machine.heap.accounting();
   const at = run(mmCreate(machine));
   const mm = Mm.at(machine.memory, at);
-  const random = randomOf(seed);
+  const random = diceOf(seed);
   let model = ".".repeat(PAGES);
   for (let step = 0; step < steps; step++) {
     const where = `seed ${seed}, step ${step}`;

@@ -5,7 +5,8 @@ import { test } from "node:test";
 import { FrameArrays } from "../../src/memory/frames/ram-section.ts";
 import { NEAR_PAGES, PageWords } from "../../src/mmu/page-words.ts";
 import { generationIndex } from "../../src/sync/primitives/shootdown.ts";
-import { PAGE, diceOf, seedFor } from "../memory/harness.ts";
+import { PAGE, seedFor } from "../memory/harness.ts";
+import { diceOf } from "../dice.ts";
 
 const STEPS = 20_000;
 const PAGES = [0, 1, 511, 512, 64 * 512, NEAR_PAGES - 1, NEAR_PAGES, 2 * NEAR_PAGES, 2 ** 32 - 513];

@@ -8,8 +8,9 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { TypedMemory } from "../../src/mmu/typed-memory.ts";
 import { HmmError, SegmentationFault } from "../../src/sync/errors.ts";
-import { PAGE, diceOf, makeMachine, run, seedFor } from "../memory/harness.ts";
+import { PAGE, makeMachine, run, seedFor } from "../memory/harness.ts";
 import { TestTable } from "./test-table.ts";
+import { diceOf } from "../dice.ts";
 
 const STEPS = 20_000;
 const WIDTHS = [

@@ -11,6 +11,7 @@ import {
   HmmError,
   SegmentationFault,
 } from "../../src/index.ts";
+import { diceOf } from "../dice.ts";
 
 export interface SoakRequest {
   readonly handle: AddressSpaceHandle;
@@ -35,16 +36,9 @@ const { handle, seed, area, counter, control } = workerData as SoakRequest;
 const space = AddressSpace.attachSync(handle);
 const model = new Uint8Array(BYTES);
 const found = new Uint8Array(BYTES);
-let state = seed | 0 || 1;
+const random = diceOf(seed);
 let additions = 0;
 let refused = 0;
-
-function random(below: number): number {
-  state ^= state << 13;
-  state ^= state >>> 17;
-  state ^= state << 5;
-  return (state >>> 0) % below;
-}
 
 function require(isSo: boolean, what: string): void {
   if (!isSo) throw new Error(`${what}, seed ${seed}`);

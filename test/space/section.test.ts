@@ -15,6 +15,7 @@ import {
 import { sharedMs } from "../../src/sync/tasks/clock.ts";
 import { FAR, KIB, MIB, PAGE, makeSpace, withSpace } from "./fixture.ts";
 import { inside } from "../inside.ts";
+import { diceOf } from "../dice.ts";
 
 const seed = Number(process.env["HMM_TEST_SEED"] ?? Math.floor(Math.random() * 2 ** 31));
 
@@ -237,19 +238,8 @@ test("a debug build objects to a section for which somebody waited long", async 
   });
 });
 
-/** xorshift: whole numbers below a limit. */
-function randomNumbers(state: number): (below: number) => number {
-  let x = state | 1;
-  return (below) => {
-    x ^= x << 13;
-    x ^= x >>> 17;
-    x ^= x << 5;
-    return (x >>> 0) % below;
-  };
-}
-
 test("random stores of all widths, between random operations, are those of plain memory", async () => {
-  const random = randomNumbers(seed);
+  const random = diceOf(seed);
   const pages = 24;
   const bytes = pages * PAGE;
   const widths = [

@@ -88,12 +88,3 @@ export function resetFixture({ memory, refcount }: Fixture): void {
   selectAgent(memory, memory.agentId);
   refcount.init(1);
 }
-
-/** A generator of whole numbers from 0 up to, without, its argument. */
-export function randomFrom(seed: number): (limit: number) => number {
-  let state = seed >>> 0 || 1;
-  return (limit) => {
-    state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
-    return Math.floor((state / 2 ** 32) * limit);
-  };
-}

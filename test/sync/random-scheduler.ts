@@ -11,7 +11,7 @@ import { EXPLORED } from "../../src/sync/shared-memory.ts";
 import type { SharedMemory } from "../../src/sync/shared-memory.ts";
 import { TIMED_OUT, WOKEN } from "../../src/sync/tasks/task.ts";
 import type { Task, Wait, Wake } from "../../src/sync/tasks/task.ts";
-import { randomFrom } from "./fixture.ts";
+import { diceOf } from "../dice.ts";
 
 const STEPS_MAX = 2_000;
 /** One resumption in this many of a parked task that nobody woke. */
@@ -52,7 +52,7 @@ export function schedule(
   tasks: Readonly<Record<string, () => Task<unknown>>>,
   options: ScheduleOptions,
 ): Outcome {
-  const random = randomFrom(options.seed);
+  const random = diceOf(options.seed);
   const modeBefore = memory.mode;
   memory.mode = EXPLORED;
   const trace: string[] = [];

@@ -26,7 +26,8 @@ import { SharedMemory } from "../../src/sync/shared-memory.ts";
 import { enterTask, leaveTask, makeContext } from "../../src/sync/tasks/current-task.ts";
 import { type Task, WOKEN } from "../../src/sync/tasks/task.ts";
 import { READERS_MASK, STATE, WRITER } from "../../src/sync/words/rwsem-words.ts";
-import { type Fixture, makeFixture, randomFrom, viewFixture } from "./fixture.ts";
+import { type Fixture, makeFixture, viewFixture } from "./fixture.ts";
+import { diceOf } from "../dice.ts";
 
 /** A further thread of the machine. */
 function join({ memory }: Fixture, name: string): Fixture {
@@ -263,7 +264,7 @@ test("a death in a critical section stops the machine, before and after it nobod
 
 test("against a model: who is inside, who waits, whoever comes, leaves and dies", () => {
   const seed = Number(process.env["READER_WORDS_SEED"] ?? Math.floor(Math.random() * 2 ** 31));
-  const random = randomFrom(seed);
+  const random = diceOf(seed);
   for (let round = 0; round < 200; round++) {
     const main = makeFixture();
     const threads = Array.from({ length: 4 }, (_, i) => join(main, `thread ${i}`));

@@ -12,11 +12,12 @@ import { runAsync } from "../../src/sync/runners/run-async.ts";
 import { runBlocking } from "../../src/sync/runners/run-blocking.ts";
 import { DONE } from "../../src/sync/tasks/task.ts";
 import type { Task } from "../../src/sync/tasks/task.ts";
-import { makeFixture, randomFrom } from "./fixture.ts";
+import { makeFixture } from "./fixture.ts";
 import type { Fixture } from "./fixture.ts";
 import { STOP, testResource } from "./roles.ts";
 import type { RoleName } from "./roles.ts";
 import { startThread } from "./threads.ts";
+import { diceOf } from "../dice.ts";
 
 const released: number[] = [];
 registerReleaser(testResource, function* (_memory, pointer): Task<void> {
@@ -247,7 +248,7 @@ const ROUNDS = 30;
 
 test(`${ROUNDS} rounds: a thread among others is terminated at a random moment`, async () => {
   const seed = Math.floor(Math.random() * 2 ** 31);
-  const random = randomFrom(seed);
+  const random = diceOf(seed);
   let stopped = 0;
   for (let round = 0; round < ROUNDS; round++) {
     const fixture = makeFixture();

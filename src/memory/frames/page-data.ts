@@ -28,6 +28,28 @@ export function dataStep(memory: SharedMemory, kind: DataAccess, pfn: number): T
 }
 
 /**
+ * The same of `pages` pages in a row, whose data are accessed at once. To go through them for a
+ * thread that nobody explores took 3 % of a copy.
+ */
+export function dataSteps(
+  memory: SharedMemory,
+  kind: DataAccess,
+  pfn: number,
+  pages: number,
+): Task<void> {
+  return memory.mode === EXPLORED ? eachDataStep(memory, kind, pfn, pages) : DONE;
+}
+
+function* eachDataStep(
+  memory: SharedMemory,
+  kind: DataAccess,
+  pfn: number,
+  pages: number,
+): Task<void> {
+  for (let i = 0; i < pages; i++) yield* dataStep(memory, kind, pfn + i);
+}
+
+/**
  * Copies page `fromPfn`, of section `from`, to `toPfn`, of section `to`. `kind`: how the first one
  * is read.
  */

@@ -18,20 +18,19 @@
 
 import { atomicCompareExchange, atomicExchange, atomicLoad, futexWake } from "../atomics.ts";
 import { currentTask } from "../tasks/current-task.ts";
-import { EDEADLK } from "../errno.ts";
-import { HmmError, bug } from "../errors.ts";
+import { bug } from "../errors.ts";
 import {
   HELD_EXCLUSIVE,
   TAG,
   dropHeld,
   findHeld,
-  heldBeneath,
   heldTag,
   noteExclusive,
 } from "../lockdep/held-locks.ts";
 import type { LockClass } from "../lock-class.ts";
+import { refuseSelfWait, requireAgent } from "./lock-refusals.ts";
 import { afterAcquire, beforeAcquire, beforeRelease, requireHeld } from "../lockdep/lockdep.ts";
-import { DEBUG, DETACHED, EXPLORED, REAL } from "../shared-memory.ts";
+import { DEBUG, EXPLORED, REAL } from "../shared-memory.ts";
 import type { SharedMemory } from "../shared-memory.ts";
 import { DONE, DONE_TRUE, describe, goesOn, mustSucceed, park } from "../tasks/task.ts";
 import type { Task } from "../tasks/task.ts";
@@ -89,7 +88,7 @@ export abstract class OwnedLock {
    * does something else in one step.
    */
   unlockNow(): void {
-    this.requireAgent();
+    requireAgent(this.memory);
     if (this.memory.mode !== REAL) beforeRelease(this, HELD_EXCLUSIVE);
     this.release();
   }
@@ -117,7 +116,7 @@ export abstract class OwnedLock {
 
   private *lockSlow(): Task<void> {
     const { memory } = this;
-    this.requireAgent();
+    requireAgent(this.memory);
     if (memory.mode !== REAL) beforeAcquire(this, HELD_EXCLUSIVE);
     if (memory.mode === EXPLORED) {
       const wait = describe("lock", memory, this.at, 1, this.lockClass.name);
@@ -136,7 +135,7 @@ export abstract class OwnedLock {
     for (let mark = 0; ; mark = WAITERS) {
       const seen = this.take(mark);
       if (seen === FREE) return;
-      this.refuseSelfWait();
+      refuseSelfWait(this.memory, this.at, this.lockClass);
       if (
         (seen & WAITERS) === 0 &&
         atomicCompareExchange(memory.words, at, seen, seen | WAITERS) !== seen
@@ -181,7 +180,7 @@ export abstract class OwnedLock {
 
   private *tryLockSlow(): Task<boolean> {
     const { memory } = this;
-    this.requireAgent();
+    requireAgent(this.memory);
     if (memory.mode === REAL) return false; // tryLock has tried
     if (memory.mode === EXPLORED)
       yield describe("tryLock", memory, this.at, 1, this.lockClass.name);
@@ -192,7 +191,7 @@ export abstract class OwnedLock {
 
   private *unlockChecked(): Task<void> {
     const { memory } = this;
-    this.requireAgent();
+    requireAgent(this.memory);
     beforeRelease(this, HELD_EXCLUSIVE);
     if (memory.mode === EXPLORED) {
       const wait = describe("unlock", memory, this.at, 1, this.lockClass.name);
@@ -213,21 +212,6 @@ export abstract class OwnedLock {
     words[slot] = 0; // H1 of held-locks.ts
     dropHeld(memory, slot);
     if ((seen & WAITERS) !== 0) futexWake(words, at, 1);
-  }
-
-  private refuseSelfWait(): void {
-    if (!heldBeneath(this.memory, this.at)) return;
-    const { name } = this.lockClass;
-    throw new HmmError(
-      EDEADLK,
-      "lock",
-      `Cannot wait for ${name}: this task, or one that waits for it to return, holds it; release it first`,
-    );
-  }
-
-  private requireAgent(): void {
-    if (this.memory.mode === DETACHED)
-      bug("this thread is not registered on the machine: call registerAgent first");
   }
 }
 

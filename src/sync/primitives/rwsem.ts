@@ -20,12 +20,12 @@
  */
 
 import { atomicLoad } from "../atomics.ts";
-import { EDEADLK } from "../errno.ts";
-import { HmmError, bug } from "../errors.ts";
+import { bug } from "../errors.ts";
 import { HELD_EXCLUSIVE, HELD_SHARED, TAG, dropHeld, heldBeneath } from "../lockdep/held-locks.ts";
 import { lockClass } from "../lock-class.ts";
 import type { LockClass } from "../lock-class.ts";
 import { afterAcquire, beforeAcquire, beforeRelease, requireHeld } from "../lockdep/lockdep.ts";
+import { refuseSelfWait, requireAgent } from "./lock-refusals.ts";
 import { nextReader, readsOf } from "../words/reader-word.ts";
 import { RwSemSteps } from "./rwsem-steps.ts";
 import {
@@ -39,7 +39,7 @@ import {
   isQueueFull,
   leaveReaderQueue,
 } from "../words/rwsem-words.ts";
-import { DEBUG, DETACHED, EXPLORED, REAL } from "../shared-memory.ts";
+import { DEBUG, EXPLORED, REAL } from "../shared-memory.ts";
 import type { SharedMemory } from "../shared-memory.ts";
 import { DONE, DONE_FALSE, DONE_TRUE, describe, goesOn, mustSucceed, park } from "../tasks/task.ts";
 import type { Task, Wait, WaitKind } from "../tasks/task.ts";
@@ -158,7 +158,7 @@ export class RwSem extends RwSemSteps {
     const { memory, at } = this;
     if (heldBeneath(memory, at)) {
       this.dropClaim();
-      this.refuseSelfWait();
+      refuseSelfWait(this.memory, this.at, this.lockClass);
     }
     for (let word = nextReader(memory.words, at); word !== 0;) {
       yield park(memory, word, at, Infinity, this.lockClass.name);
@@ -169,7 +169,7 @@ export class RwSem extends RwSemSteps {
 
   private *downReadSlow(): Task<void> {
     const { memory } = this;
-    this.requireAgent();
+    requireAgent(this.memory);
     if (memory.mode !== REAL) beforeAcquire(this, HELD_SHARED);
     if (memory.mode === EXPLORED) {
       const wait = this.describe("downRead");
@@ -184,7 +184,7 @@ export class RwSem extends RwSemSteps {
   /** @spelled semaphore */
   private *queueRead(): Task<void> {
     const { memory, at } = this;
-    this.refuseSelfWait();
+    refuseSelfWait(this.memory, this.at, this.lockClass);
     this.enterReaderQueue();
     for (;;) {
       const sequence = atomicLoad(memory.words, at + READER_SEQUENCE);
@@ -198,7 +198,7 @@ export class RwSem extends RwSemSteps {
 
   private *downWriteSlow(): Task<void> {
     const { memory } = this;
-    this.requireAgent();
+    requireAgent(this.memory);
     if (memory.mode !== REAL) beforeAcquire(this, HELD_EXCLUSIVE);
     if (memory.mode === EXPLORED) {
       const queueing = this.describe("queueWrite");
@@ -217,7 +217,7 @@ export class RwSem extends RwSemSteps {
   /** @spelled semaphore */
   private *queueWrite(): Task<void> {
     const { memory, at } = this;
-    this.refuseSelfWait();
+    refuseSelfWait(this.memory, this.at, this.lockClass);
     while (!this.tryQueueWrite()) {
       const state = this.state();
       if (isQueueFull(state)) yield park(memory, at, state, Infinity, this.lockClass.name);
@@ -233,7 +233,7 @@ export class RwSem extends RwSemSteps {
 
   private *tryDownReadSlow(): Task<boolean> {
     const { memory } = this;
-    this.requireAgent();
+    requireAgent(this.memory);
     if (memory.mode === REAL) return false; // tryDownRead has tried
     if (memory.mode === EXPLORED) yield this.describe("tryDownRead");
     if (!this.tryEnterRead()) return false;
@@ -243,7 +243,7 @@ export class RwSem extends RwSemSteps {
 
   private *tryDownWriteSlow(): Task<boolean> {
     const { memory } = this;
-    this.requireAgent();
+    requireAgent(this.memory);
     if (memory.mode === EXPLORED) yield this.describe("tryDownWrite");
     if (!this.tryEnterWrite()) return false;
     afterAcquire(this, HELD_EXCLUSIVE);
@@ -251,7 +251,7 @@ export class RwSem extends RwSemSteps {
   }
 
   private *upChecked(mode: number): Task<void> {
-    this.requireAgent();
+    requireAgent(this.memory);
     beforeRelease(this, mode);
     const isReader = mode === HELD_SHARED;
     if (this.memory.mode === EXPLORED) {
@@ -263,7 +263,7 @@ export class RwSem extends RwSemSteps {
   }
 
   private *downgradeChecked(): Task<void> {
-    this.requireAgent();
+    requireAgent(this.memory);
     beforeRelease(this, HELD_EXCLUSIVE);
     if (this.memory.mode === EXPLORED) yield this.describe("downgrade");
     this.leaveWrite(READER);
@@ -272,20 +272,5 @@ export class RwSem extends RwSemSteps {
 
   private describe(kind: WaitKind): Wait {
     return describe(kind, this.memory, this.at, RWSEM_WORDS, this.lockClass.name);
-  }
-
-  private refuseSelfWait(): void {
-    if (!heldBeneath(this.memory, this.at)) return;
-    const { name } = this.lockClass;
-    throw new HmmError(
-      EDEADLK,
-      "lock",
-      `Cannot wait for ${name}: this task, or one that waits for it to return, holds it; release it first`,
-    );
-  }
-
-  private requireAgent(): void {
-    if (this.memory.mode === DETACHED)
-      bug("this thread is not registered on the machine: call registerAgent first");
   }
 }

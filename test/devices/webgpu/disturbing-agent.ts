@@ -7,7 +7,7 @@
 import { parentPort, workerData } from "node:worker_threads";
 import { AddressSpace, type AddressSpaceHandle } from "../../../src/index.ts";
 import "../../../src/webgpu.ts";
-import { randomFrom } from "./generated-kernel.ts";
+import { diceOf } from "../../dice.ts";
 
 export interface DisturbingStart {
   readonly handle: AddressSpaceHandle;
@@ -21,7 +21,7 @@ export interface DisturbingStart {
 
 const { handle, base, pages, readOnlyPages, seed, stop } = workerData as DisturbingStart;
 const space = await AddressSpace.attach(handle);
-const random = randomFrom(seed);
+const random = diceOf(seed);
 const stored = new Map<number, number>();
 let lost = 0;
 let steps = 0;

@@ -8,8 +8,9 @@ import { AddressSpace, HmmError } from "../../../src/index.ts";
 import { type WebGpuDispatchResult, WebGpuDevice } from "../../../src/webgpu.ts";
 import type { DisturbingStart } from "./disturbing-agent.ts";
 import { plainGpu } from "./find-gpu.ts";
-import { BOUND_WORDS, type Regions, generateKernel, randomFrom } from "./generated-kernel.ts";
+import { BOUND_WORDS, type Regions, generateKernel } from "./generated-kernel.ts";
 import { plainLibrary } from "./plain-library.ts";
+import { diceOf } from "../../dice.ts";
 
 const PAGE_WORDS = 1024;
 const PAGE_BYTES = 4096;
@@ -60,7 +61,7 @@ function layoutOf(regions: Regions): Layout {
 
 /** What the memory has at first; the last word of a page is the CPU's, and 0. */
 function initialWords(seed: number, regions: Regions, base: number): Uint32Array<ArrayBuffer> {
-  const random = randomFrom(seed + 1);
+  const random = diceOf(seed + 1);
   const { starts, pages } = layoutOf(regions);
   const words = new Uint32Array(pages * PAGE_WORDS);
   const [readStart = 0, nodeStart = 0, ownStart = 0, atomicStart = 0, listStart = 0] = starts;
@@ -176,7 +177,7 @@ function pieceOf(pages: number): number {
 
 /** Between two dispatches: loads words of some pages, each of which may be on the GPU alone. */
 function loadSome(space: AddressSpace, base: number, words: Uint32Array, seed: number): string {
-  const random = randomFrom(seed + 2);
+  const random = diceOf(seed + 2);
   for (let page = 0; page < words.length / PAGE_WORDS; page++) {
     if (random(3) === 0) continue;
     const i = page * PAGE_WORDS + random(1023);

@@ -4,17 +4,7 @@
  * as an address, but never as a value.
  */
 
-/** Numbers at random from a seed (mulberry32): below `end`. */
-export function randomFrom(seed: number): (end: number) => number {
-  let state = seed | 0;
-  return (end) => {
-    state = (state + 0x6d2b79f5) | 0;
-    let t = Math.imul(state ^ (state >>> 15), 1 | state);
-    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t;
-    return Math.floor((((t ^ (t >>> 14)) >>> 0) / 2 ** 32) * end);
-  };
-}
-
+import { diceOf } from "../../dice.ts";
 /** The memory of a generated kernel: regions of pages, one after the other. */
 export interface Regions {
   /** Words that are only read, and nodes of 16 bytes: pointer to another one, value, 0. */
@@ -47,7 +37,7 @@ const WORDS = 1023; // of a page: the last one is the CPU's
 
 /** `isPure`: without atomics, workgroup memory, and variables of its own that it stores to. */
 export function generateKernel(seed: number, isPure: boolean = false): GeneratedKernel {
-  const random = randomFrom(seed);
+  const random = diceOf(seed);
   const operations = isPure ? PURE_OPERATIONS : [...PURE_OPERATIONS, ...SHARING_OPERATIONS];
   const workgroups = 1 + random(24);
   const invocations = workgroups * SIZE;
