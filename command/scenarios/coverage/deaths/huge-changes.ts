@@ -1,8 +1,8 @@
 /**
  * @module A thread that dies while it changes a huge page, at any step: the page is split, or as it
  * was, or as it shall be, and each frame is counted as often as it is named (U8 of mm/huge.ts, K8
- * of mm/entries/row.ts). In the twins the bit stays, frames are taken without a note, or
- * references come before their entries without one.
+ * of mm/entries/row.ts). In the twins the bit stays, frames or references are taken without a note,
+ * or entries become a migration's that is not listed.
  */
 
 import { HarnessCpu } from "../../../../src/checker/harness/harness-cpu.ts";
@@ -20,9 +20,10 @@ import {
   KIND_MIGRATION,
   PAGE_BYTES,
   WRITTEN_RIGHTS,
-  holdsFrame,
+  isResident,
   makeNonPresent,
   makePte,
+  pteKind,
   ptePfn,
   withWrite,
 } from "../../../../src/mm/pte.ts";
@@ -115,17 +116,50 @@ const touchUnnoted: Body = function* (_world, { machine, mm }) {
   yield* mm.mmapLock.upRead();
 };
 
-/** References come first, and are noted nowhere. */
-const isolateUnnoted: Body = function* (_world, { machine, mm }) {
+/** The same for a huge page that was cleared. */
+const refillUnnoted: Body = function* (_world, { machine, mm }) {
+  const { memory } = machine;
+  yield* mm.mmapLock.downRead();
+  const pfn = yield* allocHuge(machine, true);
+  yield* mm.pageTableLock.lock();
+  rewriteHuge(memory.words, leafOf(memory, mm.pgd, START), makePte(pfn, WRITTEN_RIGHTS));
+  yield* mm.pageTableLock.unlock();
+  yield* mm.mmapLock.upRead();
+};
+
+/** The same for a copy. The frames that were shared are put when all entries have others. */
+const copyUnnoted: Body = function* (_world, { machine, mm }) {
   const { memory, ram } = machine;
+  yield* mm.mmapLock.downRead();
+  const head = memory.words[leafOf(memory, mm.pgd, START)]!;
+  const pfn = yield* allocHuge(machine, false);
+  yield* ram.copyRun(ptePfn(head), pfn, HUGE_PAGES);
+  yield* mm.pageTableLock.lock();
+  rewriteHuge(memory.words, leafOf(memory, mm.pgd, START), makePte(pfn, WRITTEN_RIGHTS));
+  yield* mm.pageTableLock.unlock();
+  yield* mm.shootdown.flush(START, START + HUGE_PAGES);
+  yield* ram.refs.putRun(ptePfn(head), HUGE_PAGES);
+  yield* mm.mmapLock.upRead();
+};
+
+/** Takes the references that a child's entries are to get, notes them nowhere, and gives up. */
+const forkUnnoted: Body = function* (_world, { machine, mm }) {
+  const { memory, ram } = machine;
+  yield* mmapWriteLock(machine, mm);
+  const pfn = ptePfn(memory.words[leafOf(memory, mm.pgd, START)]!);
+  yield* ram.refs.getRun(pfn, HUGE_PAGES);
+  yield* ram.refs.putRun(pfn, HUGE_PAGES);
+  yield* mm.mmapLock.upWrite();
+};
+
+/** All entries become a migration's, and it is listed nowhere. */
+const isolateUnnoted: Body = function* (_world, { machine, mm }) {
+  const { memory } = machine;
   yield* mm.mmapLock.downRead();
   yield* mm.pageTableLock.lock();
   const leaf = leafOf(memory, mm.pgd, START);
   const head = memory.words[leaf]!;
-  yield* ram.refs.getRun(ptePfn(head), HUGE_PAGES);
   rewriteHuge(memory.words, leaf, makeNonPresent(KIND_MIGRATION, ptePfn(head)));
-  rewriteHuge(memory.words, leaf, head);
-  yield* ram.refs.putRun(ptePfn(head), HUGE_PAGES);
   yield* mm.pageTableLock.unlock();
   yield* mm.mmapLock.upRead();
 };
@@ -155,6 +189,12 @@ function check(world: World, harness: HmmHarness): void {
   const { machine, mm } = harness;
   if (!mm.moving.isEmpty()) return; // nobody has come since the death
   requireWhole(world, harness);
+  const leaf = leafOf(machine.memory, mm.pgd, START);
+  for (let i = 0; i < (leaf === 0 ? 0 : HUGE_PAGES); i++)
+    assert(
+      pteKind(machine.memory.words[leaf + i]!) !== KIND_MIGRATION,
+      `entry ${i} is a migration's, and there is none`,
+    );
   const used = machine.ram.usage().usedPages - world.usedBefore;
   const named = frames(world, harness).size;
   assert(used === named, `${used} frames are in use, and ${named} are named`);
@@ -167,7 +207,7 @@ function frames({ child }: World, { machine, mm }: HmmHarness): Set<number> {
     const leaf = leafOf(machine.memory, space.pgd, START);
     for (let i = 0; i < (leaf === 0 ? 0 : HUGE_PAGES); i++) {
       const pte = machine.memory.words[leaf + i]!;
-      if (holdsFrame(pte)) found.add(ptePfn(pte));
+      if (isResident(pte)) found.add(ptePfn(pte));
     }
   }
   return found;
@@ -228,6 +268,9 @@ export const deathsInHugeChanges: readonly Covered[] = [
     does: "fills a huge page that was cleared",
     prepare: emptied,
     dies: [["mm/huge.rewriteHugeNoted", "mm/invalidation.endRow"], touchIt],
+    twins: [
+      ["unnoted", "It notes nowhere which frames it takes.", "assertion", { dies: refillUnnoted }],
+    ],
   }),
   changing({
     name: "reuse",
@@ -241,20 +284,24 @@ export const deathsInHugeChanges: readonly Covered[] = [
     does: "copies an explicit huge page that a child shares",
     prepare: sharedExplicit,
     dies: [["mm/fault/huge-fault.copyHuge", "mm/invalidation.putRow"], touchIt],
+    twins: [
+      ["unnoted", "It notes nowhere which frames it takes.", "assertion", { dies: copyUnnoted }],
+    ],
   }),
   changing({
     name: "fork",
     does: "forks a space that has a huge page",
     prepare: written,
     dies: [["mm/lifetime/fork.doFork", "mm/invalidation.getRow"], fork],
+    twins: [
+      ["unnoted", "References come first, without a note.", "assertion", { dies: forkUnnoted }],
+    ],
   }),
   changing({
     name: "isolation",
     does: "makes a huge page a migration's",
     prepare: written,
     dies: [["mm/migrate/migrate-huge.isolateHuge", "mm/huge.splitIfDead"], isolate],
-    twins: [
-      ["unnoted", "References come first, without a note.", "assertion", { dies: isolateUnnoted }],
-    ],
+    twins: [["unnoted", "It is listed nowhere.", "assertion", { dies: isolateUnnoted }]],
   }),
 ];

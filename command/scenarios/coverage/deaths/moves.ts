@@ -144,10 +144,9 @@ interface Parts {
   readonly way: Way;
   readonly setup: (harness: HmmHarness) => void;
   readonly runs: readonly string[];
-  readonly twin?: Body;
 }
 
-function moving({ name, summary, pages, way, setup, runs, twin }: Parts): Covered {
+function moving({ name, summary, pages, way, setup, runs }: Parts): Covered {
   return coveringOnHarness<World>({
     layer: "mm",
     name: `death/${name}`,
@@ -169,10 +168,7 @@ function moving({ name, summary, pages, way, setup, runs, twin }: Parts): Covere
       ],
     },
     check,
-    twins:
-      twin === undefined
-        ? []
-        : [["unnoted", "Nobody knows that entries follow.", "assertion", { moves: twin }]],
+    twins: [["unnoted", "Nobody knows that entries follow.", "assertion", { moves: moveUnnoted }]],
   });
 }
 
@@ -191,7 +187,6 @@ export const deathsInMoves: readonly Covered[] = [
     },
     setup: () => undefined,
     runs: ["mm/calls/move-mappings.moveMappings", "mm/moved-entries.finishMove"],
-    twin: moveUnnoted,
   }),
   moving({
     name: "mremap-of-leaf",
@@ -204,7 +199,6 @@ export const deathsInMoves: readonly Covered[] = [
       harness.run(cpuFault(harness.machine, harness.mm, BLOCK + 1, true));
     },
     runs: ["mmu/radix-table.moveLeaves", "mmu/radix-table.linkNoted"],
-    twin: moveUnnoted,
   }),
   moving({
     name: "mremap-told",

@@ -1,7 +1,7 @@
 /**
  * @module A thread that dies while it opens or closes a view whose pages have to move into frames
  * in a row: what it has taken of the row is noted frame by frame, until a page has it
- * (`takeNotedRun` of mm/entries/run.ts). In the twin it is noted nowhere.
+ * (`takeNotedRun` of mm/entries/run.ts). In the twins it is noted nowhere.
  */
 
 import { HARNESS_PAGE, type HmmHarness } from "../../../../src/checker/harness/hmm-harness.ts";
@@ -102,9 +102,9 @@ function moving(
     },
     tasks: { dies: [runs, view], next: [["mm/migration.mmapWriteLock"], endLeft] },
     check,
-    twins: isShared
-      ? []
-      : [["unnoted", "It notes nowhere which frames it takes.", "assertion", { dies: rowUnnoted }]],
+    twins: [
+      ["unnoted", "It notes nowhere which frames it takes.", "assertion", { dies: rowUnnoted }],
+    ],
   });
 }
 
