@@ -16,7 +16,7 @@ const SIZES: readonly number[] = [0.25, 0.5, 1, 2, 4, 8, 128];
 /** As many timed iterations as the suite has. */
 const ITERATIONS = 5;
 /** Before the first reading: until V8 has compiled what moves pages. */
-const WARM_TRIPS = 100;
+const WARM_TRIPS = 2500;
 const DIRECTIONS = ["to the device", "back"] as const;
 
 export async function measureHugeMigration(options: MeasureOptions): Promise<Measurement> {

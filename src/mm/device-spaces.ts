@@ -25,6 +25,7 @@ import { undoField } from "../memory/layout/undo-field.ts";
 import { atomicLoad } from "../sync/atomics.ts";
 import { HmmError } from "../sync/errors.ts";
 import { Spinlock } from "../sync/primitives/spinlock.ts";
+import { REAL } from "../sync/shared-memory.ts";
 import type { Task } from "../sync/tasks/task.ts";
 import { Mm } from "./mm-struct.ts";
 
@@ -41,11 +42,19 @@ const DeviceSpaces: Struct<DeviceSpaces> = struct<DeviceSpaces>("deviceSpaces", 
 /** Undone with the list, if a thread dies with deviceSpacesLock. */
 const IS_DEVICE_SPACE: PlainField = undoField(Mm, "isDeviceSpace");
 
-const spacesOf = (machine: Machine): Task<DeviceSpaces> =>
-  machine.heap.singleton(DeviceSpaces, (view) => {
+const spacesByMachine = new WeakMap<Machine, DeviceSpaces>();
+
+function* spacesOf(machine: Machine): Task<DeviceSpaces> {
+  const known = spacesByMachine.get(machine);
+  if (known !== undefined) return known;
+  const spaces = yield* machine.heap.singleton(DeviceSpaces, (view) => {
     view.lock.init();
     view.live.init();
   });
+  // An explorer takes the machine back to where there was none.
+  if (machine.memory.mode === REAL) spacesByMachine.set(machine, spaces);
+  return spaces;
+}
 
 /** J1. Holding the mmap lock, and a user of the mm. False: no memory for the list. */
 export function* joinDeviceSpaces(machine: Machine, mm: Mm): Task<boolean> {

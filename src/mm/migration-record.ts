@@ -63,7 +63,11 @@ export const MigrationRecord: Struct<MigrationRecord> = struct<MigrationRecord>(
   step: u32("owner", "0, SETTLED after `pages`, ENDING while pages end (Q3, Q4)"),
   next: u32("owner", "how many pages have ended, from `startPage` on (Q4)"),
   hugeAt: u32("owner", "0; or n: of pages n - 1 up to `next`, `src` and `dst` say nothing"),
-  given: array(WORDS_PER_PAGE, "owner", "of `src`, `dst`, `old`: for `FrameRefs.putNoted` (Q4)"),
+  given: array(
+    WORDS_PER_PAGE,
+    "owner",
+    "of `dst` and `old`, from word 1 on: for `FrameRefs.putNoted` (Q4)",
+  ),
   inline: array(WORDS_PER_PAGE * INLINE_PAGES, "owner", "the table of few pages"),
 });
 

@@ -15,10 +15,10 @@
  *       After `pages` it is completed: the contents are in the new frames, and a device may have
  *       begun to write them.
  *   Q4  An entry is isolated in the step that fills its `old` and `src`, and ends in the step that
- *       counts it in `next`. From then on the three words of the page note what is to be put, as in
- *       FrameRefs.putNoted: `src` and `dst` a reference of their frame, `old` two, those of the
- *       entry and of the migration. Frames are put for ROW_PAGES pages together, or for a huge
- *       page, which ends as one. So whoever goes on puts what is left, and nothing twice.
+ *       counts it in `next`. From then on `dst` and `old` of the page note what is to be put, as in
+ *       FrameRefs.putNoted: a new frame that was not needed, and the old frame, unless the entry
+ *       has its count again. Frames are put for the pages of a leaf together. So whoever goes on
+ *       puts what is left, and nothing twice.
  *   Q5  Who ends another thread's migration takes it under migrationsLock, with its name. If it
  *       dies itself, the next one takes it. So each has one thread that ends it.
  *
@@ -37,6 +37,7 @@
 
 import { DEVICE_PRIVATE, DeviceMemory, setDevicePageHint } from "../memory/frames/device-frames.ts";
 import { notedFrame } from "../memory/frames/frame-allocator.ts";
+import { GRANULE_SHIFT } from "../memory/frames/section-records.ts";
 import type { Machine } from "../memory/machine.ts";
 import { counterPlace } from "../memory/space-counters.ts";
 import { leafOf, nextLeafPage, pteIndex } from "../mmu/radix-table.ts";
@@ -88,9 +89,6 @@ export const MIGRATE_PFN_SHIFT = 8;
 const PAGES_TO_DEVICE = counterPlace("pagesToDevice");
 const PAGES_TO_RAM = counterPlace("pagesToRam");
 
-/** Pages that are ended before their frames are put (Q4). */
-const ROW_PAGES = 64;
-
 /**
  * Before the first entry of the migration is set (Q1). Nobody else can end one without a record.
  */
@@ -119,11 +117,9 @@ export function* endMigration(moving: MovingPages): Task<number> {
   let moved = 0;
   for (let i = first, end = first; i < src.length; i = end) {
     const isHuge = yield* endHuge(moving, record, i);
-    end = isHuge
-      ? i + HUGE_PAGES
-      : Math.min(i + ROW_PAGES, src.length, nextLeafPage(startPage + i) - startPage);
+    end = Math.min(src.length, nextLeafPage(startPage + i) - startPage);
     moved += isHuge ? HUGE_PAGES : yield* endRow(moving, i, end);
-    yield* putRow(moving, record, i, end);
+    yield* putRow(moving, record, i, end, isHuge);
   }
   yield* mm.migrations.wakeAll();
   if (record === undefined) endHalfDone(mm);
@@ -150,7 +146,8 @@ function* endHuge(
   if ((src[i]! & MIGRATE_PFN_MIGRATE) === 0 || !startsHuge(moving, i)) return false;
   const [from, to] = [ptePfn(old[i]!), dst[i]!];
   const notes = record === undefined ? NO_NOTES : notesOf(record);
-  if (!(yield* replaceHuge(moving, i, newEntry(moving, i, to), notes))) return false;
+  if (!(yield* replaceHuge(moving, i, newEntry(moving, i, to, deviceOf(machine, to)), notes)))
+    return false;
   hintHuge(machine, to, startPage + i);
   if (to >= ownEndPfn) mm.counters.add(PAGES_TO_DEVICE, HUGE_PAGES);
   else if (from >= ownEndPfn) mm.counters.add(PAGES_TO_RAM, HUGE_PAGES);
@@ -165,12 +162,11 @@ function notesOf({ at }: MigrationRecord): HugeNotes {
 
 /** What is left of pages [first, end) of a huge page is the old frames (Q4). */
 function forgetHuge(
-  { src, dst }: MovingPages,
+  { dst }: MovingPages,
   record: MigrationRecord | undefined,
   first: number,
   end: number,
 ): void {
-  src.fill(0, first, end);
   dst.fill(0, first, end);
   if (record !== undefined) record.hugeAt = 0;
 }
@@ -188,21 +184,25 @@ function* endRow(moving: MovingPages, first: number, end: number): Task<number> 
   let moved = 0;
   let toDevice = 0;
   let toRam = 0;
+  let granule = -1;
+  let device: TargetDevice | undefined;
   for (let i = first; i < end; i++) {
     const to = dst[i]!;
     const before = old[i]!;
     const isMarked = (src[i]! & MIGRATE_PFN_MIGRATE) !== 0;
-    const fresh = isMarked ? newEntry(moving, i, to) : before;
+    if (isMarked && to >>> GRANULE_SHIFT !== granule) {
+      granule = to >>> GRANULE_SHIFT;
+      device = deviceOf(machine, to);
+    }
+    const fresh = isMarked ? newEntry(moving, i, to, device) : before;
     const surplus = notedFrame(to);
-    const from = notedFrame(ptePfn(before));
     const index = pteIndex(leaf, startPage + i);
     // Of a page that has no migration entry there may be a new frame, and nothing else.
     const isOurs = before !== NOT_ISOLATED && replaceMigration(memory, index, before, fresh);
     // No function is entered from here to the last store of the page (H1 of held-locks.ts).
     const isMoved = isOurs && isMarked;
     dst[i] = isMoved ? 0 : surplus;
-    src[i] = isMoved || before === NOT_ISOLATED ? 0 : from; // the migration's reference (Y3)
-    if (!isMoved) old[i] = 0; // else that and the entry's
+    if (isOurs && !isMarked) old[i] = 0; // its count is the entry's again (Y3)
     if (next !== 0) words[next] = i + 1;
     if (!isMoved) continue;
     moved++;
@@ -229,26 +229,29 @@ function replaceMigration(
   return atomicCompareExchange(words, index, entry, fresh) === entry;
 }
 
-/** Puts what pages [first, end), which have ended, do not need any more. */
+/**
+ * Puts what pages [first, end), which have ended, do not need any more. Of a huge page, which has
+ * ended as one, that is the old frames.
+ */
 function* putRow(
   moving: MovingPages,
   record: MigrationRecord | undefined,
   first: number,
   end: number,
+  isHuge: boolean,
 ): Task<void> {
-  const { machine, src, dst, old } = moving;
+  const { machine, dst, old } = moving;
   const { refs } = machine.ram;
   if (record === undefined) {
-    yield* refs.pagePutAll(framesOf(src.subarray(first, end)));
     yield* refs.pagePutAll(framesOf(dst.subarray(first, end)));
-    yield* refs.pagePutAll(framesOf(old.subarray(first, end)), 2);
+    yield* refs.pagePutAll(framesOf(old.subarray(first, end)));
     return;
   }
   const table = tableOf(record);
   const given = record.at + MigrationRecord.offset.given;
-  for (const [part, times] of PUTS) {
+  for (const part of isHuge ? PUTS_OF_HUGE : PUTS) {
     const at = table + part * record.pages;
-    yield* refs.putNoted(at + first, at + end, given + part, times);
+    yield* refs.putNoted(at + first, at + end, given + part);
   }
 }
 
@@ -258,20 +261,15 @@ function* putLeft(moving: MovingPages, record: MigrationRecord): Task<void> {
   if (record.hugeAt !== 0) forgetHuge(moving, record, record.hugeAt - 1, record.next);
   const table = tableOf(record);
   const given = record.at + MigrationRecord.offset.given;
-  for (const [part, times] of PUTS) {
+  for (const part of PUTS) {
     const at = table + part * record.pages;
-    yield* refs.putLeft(at, at + record.next, given + part, times);
+    yield* refs.putLeft(at, at + record.next, given + part);
   }
 }
 
-/**
- * Which part of the table notes frames of pages that have ended, and how many references of each.
- */
-const PUTS = [
-  [0, 1],
-  [1, 1],
-  [2, 2],
-] as const;
+/** Which parts of the table, `dst` and `old`, note frames of pages that have ended. */
+const PUTS = [1, 2] as const;
+const PUTS_OF_HUGE = [2] as const;
 
 function framesOf(notes: Uint32Array | Int32Array): number[] {
   const pfns: number[] = [];
@@ -279,14 +277,30 @@ function framesOf(notes: Uint32Array | Int32Array): number[] {
   return pfns;
 }
 
+/** The device memory that pages move to. */
+interface TargetDevice {
+  readonly memory: DeviceMemory;
+  readonly isPrivate: boolean;
+}
+
+/** Of all frames of a section; undefined in RAM. */
+function deviceOf({ memory, ram }: Machine, pfn: number): TargetDevice | undefined {
+  if (pfn < ram.ownEndPfn) return undefined;
+  const device = DeviceMemory.at(memory, ram.sections.deviceOf(pfn));
+  return { memory: device, isPrivate: device.type === DEVICE_PRIVATE };
+}
+
 /** Y5 of migrate/migrate-vma.ts. */
-function newEntry({ machine, src, startPage }: MovingPages, i: number, pfn: number): number {
-  const { memory, ram } = machine;
+function newEntry(
+  { src, startPage }: MovingPages,
+  i: number,
+  pfn: number,
+  device: TargetDevice | undefined,
+): number {
   const isWritable = (src[i]! & MIGRATE_PFN_WRITE) !== 0;
-  if (pfn >= ram.ownEndPfn) {
-    const device = DeviceMemory.at(memory, ram.sections.deviceOf(pfn));
-    setDevicePageHint(device, pfn, startPage + i);
-    if (device.type === DEVICE_PRIVATE)
+  if (device !== undefined) {
+    setDevicePageHint(device.memory, pfn, startPage + i);
+    if (device.isPrivate)
       return makeNonPresent(KIND_DEVICE_PRIVATE, pfn, isWritable ? NON_PRESENT_WRITE : 0);
   }
   return makePte(pfn, isWritable ? WRITTEN_RIGHTS : PTE_ACCESSED);

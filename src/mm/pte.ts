@@ -52,7 +52,8 @@ export const KIND_NONE = 0;
 export const KIND_SWAP = 1;
 /**
  * The page is being moved: wait until the entry is another. Payload: the frame that it had, of
- * which the entry keeps its count; the page of zeros if it had none. Y3 of migrate/migrate-vma.ts.
+ * which the migration has the entry's count; the page of zeros if it had none. Y3 of
+ * migrate/migrate-vma.ts.
  */
 export const KIND_MIGRATION = 2;
 /**
@@ -118,11 +119,16 @@ export function isAccessible(pte: number, isWrite: boolean): boolean {
 
 /**
  * True when the entry owns one count of the frame `ptePfn(pte)`: every kind but KIND_NONE,
- * KIND_SWAP and KIND_SPECIAL. By bits first, because a zap asks this of every page.
+ * KIND_SWAP, KIND_MIGRATION and KIND_SPECIAL. By bits first, because a zap asks this of every page.
  */
 export function holdsFrame(pte: number): boolean {
   if ((pte & PTE_PRESENT) !== 0) return (pte & PTE_SPECIAL) === 0;
-  return pteKind(pte) >= KIND_MIGRATION;
+  return pteKind(pte) > KIND_MIGRATION;
+}
+
+/** Whether the page has a frame, its own or one that it is being moved from. */
+export function isResident(pte: number): boolean {
+  return holdsFrame(pte) || (pteKind(pte) === KIND_MIGRATION && ptePfn(pte) !== ZERO_PFN);
 }
 
 /**

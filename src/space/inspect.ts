@@ -17,7 +17,7 @@ import {
   wordAt,
 } from "../mmu/radix-table.ts";
 import { type PagemapEntry, readPagemap } from "../mm/calls/pagemap.ts";
-import { holdsFrame } from "../mm/pte.ts";
+import { isResident } from "../mm/pte.ts";
 import { vmasIn } from "../mm/vma/vma.ts";
 import { EINVAL } from "../sync/errno.ts";
 import type { Task } from "../sync/tasks/task.ts";
@@ -154,7 +154,7 @@ export function* statsTask(machine: Machine, mm: Mm, faults: number): Task<Addre
   yield* mm.mmapLock.downRead();
   const countPages: LeafVisitor = function* (leaf, first, end) {
     for (let page = first; page < end; page++) {
-      if (holdsFrame(wordAt(memory.words, pteIndex(leaf, page)))) residentPages++;
+      if (isResident(wordAt(memory.words, pteIndex(leaf, page)))) residentPages++;
     }
     return 0;
   };

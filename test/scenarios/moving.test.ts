@@ -15,14 +15,14 @@ const smallest: Readonly<Record<string, Smallest>> = {
     sites: [],
     message: /^madvise has returned, and the page that was given up reads 7$/,
     preemptions: 2,
-    steps: 69,
+    steps: 66,
   },
   "moving/no-reference/before": {
     kind: "use-after-free",
     sites: ["end free deviceMemory", "touch read device memory"],
     message: /^touch uses device memory, which end freed$/,
     preemptions: 1,
-    steps: 79,
+    steps: 74,
   },
   "moving/counted-references/before": {
     kind: "assertion",
@@ -50,7 +50,7 @@ const smallest: Readonly<Record<string, Smallest>> = {
     sites: ["other free frame", "one update frame lock"],
     message: /^one uses frame lock, which other freed$/,
     preemptions: 1,
-    steps: 79,
+    steps: 77,
   },
 };
 

@@ -5,6 +5,7 @@
  * migration are mm/migrate/migrate-vma.ts.
  */
 
+import { GRANULE_SHIFT } from "../../memory/frames/section-records.ts";
 import { type MoveResult, type PageMover, migrateRange } from "../../mm/migrate/migrate-vma.ts";
 import { holdsFrame, ptePfn } from "../../mm/pte.ts";
 import { VM_READ, vmaOf } from "../../mm/vma/vma.ts";
@@ -71,13 +72,20 @@ export function hmmRangeCountOwn(range: HmmRange, owner: number): number {
   const { machine, startPage, endPage } = range;
   const { memory, ram } = machine;
   const { pgd } = mmOfRange(range);
+  const { ownEndPfn } = ram;
   let pages = 0;
   let leaf = 0;
+  let granule = 0; // of RAM
+  let isOwn = false;
   for (let page = startPage; page < endPage; page++) {
     if (page === startPage || page % LEAF_WORDS === 0) leaf = leafOf(memory, pgd, page);
     const pte = leaf === 0 ? 0 : wordAt(memory.words, pteIndex(leaf, page));
-    if (!holdsFrame(pte) || ptePfn(pte) < ram.ownEndPfn) continue;
-    if (ram.sections.deviceKindOf(ptePfn(pte)) >>> 2 === owner) pages++;
+    if (!holdsFrame(pte) || ptePfn(pte) < ownEndPfn) continue;
+    if (ptePfn(pte) >>> GRANULE_SHIFT !== granule) {
+      granule = ptePfn(pte) >>> GRANULE_SHIFT;
+      isOwn = ram.sections.deviceKindOf(ptePfn(pte)) >>> 2 === owner;
+    }
+    if (isOwn) pages++;
   }
   return pages;
 }

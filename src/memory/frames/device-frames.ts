@@ -142,15 +142,44 @@ function blockOf({ basePfn }: DeviceMemory, pfn: number): number {
 function pushFree(device: DeviceMemory, pfn: number, count: number): void {
   const { words } = device.memory;
   const { firstFree, freeOfBlock } = device;
-  for (let i = 0; i < count; i++) {
-    const at = wordOf(device, pfn + i, 0);
-    words[at + LINK] = i === count - 1 ? firstFree : pfn + i + 1;
-    atomicStore(words, at + PAGE, i === 0 ? 0 : pfn + i - 1);
+  let at = wordOf(device, pfn, 0);
+  for (let i = 0; i < count; i++, at += DEVICE_FRAME_WORDS) {
+    words[at + LINK] = pfn + i + 1;
+    words[at + PAGE] = pfn + i - 1; // plainly: who reads it without the lock takes any number
   }
+  words[at - DEVICE_FRAME_WORDS + LINK] = firstFree;
+  words[wordOf(device, pfn, PAGE)] = 0;
   if (firstFree !== 0) atomicStore(words, wordOf(device, firstFree, PAGE), pfn + count - 1);
   device.firstFree = pfn;
   const block = blockOf(device, pfn);
   freeOfBlock.set(block, freeOfBlock.get(block) + count);
+}
+
+/**
+ * Takes frames from the front of the list, as many as `frames` has from number `from` on, or fewer.
+ * Returns the number of the first that got none.
+ */
+function takeFirst(device: DeviceMemory, frames: Uint32Array, from: number): number {
+  const { words } = device.memory;
+  const { table, basePfn, freeOfBlock } = device;
+  let pfn = device.firstFree;
+  let end = from;
+  for (let block = -1, taken = 0; ; end++) {
+    const isLast = pfn === 0 || end === frames.length;
+    const next = isLast ? -1 : blockOf(device, pfn);
+    if (next !== block && taken > 0) freeOfBlock.set(block, freeOfBlock.get(block) - taken);
+    if (isLast) break;
+    taken = next === block ? taken + 1 : 1;
+    block = next;
+    const at = table + (pfn - basePfn) * DEVICE_FRAME_WORDS;
+    words[at + PAGE] = 0;
+    atomicStore(words, at + DEVICE_FRAME_COUNT, 1);
+    frames[end] = pfn;
+    pfn = words[at + LINK]! >>> 0;
+  }
+  device.firstFree = pfn;
+  if (pfn !== 0) words[wordOf(device, pfn, PAGE)] = 0;
+  return end;
 }
 
 /** Takes a free frame out of the list, and gives it its first reference. */
@@ -174,7 +203,8 @@ function takeFreeRun(device: DeviceMemory, first: number): void {
   const { words } = device.memory;
   const last = first + RUN_PAGES - 1;
   let end = first;
-  while (end < last && words[wordOf(device, end, LINK)] === end + 1) end++;
+  for (let at = wordOf(device, first, LINK); end < last && words[at] === end + 1; end++)
+    at += DEVICE_FRAME_WORDS;
   if (end < last) {
     for (let pfn = first; pfn <= last; pfn++) takeFree(device, pfn);
     return;
@@ -185,9 +215,9 @@ function takeFreeRun(device: DeviceMemory, first: number): void {
   else words[wordOf(device, previous, LINK)] = next;
   if (next !== 0) atomicStore(words, wordOf(device, next, PAGE), previous);
   device.freeOfBlock.set(blockOf(device, first), 0);
-  for (let pfn = first; pfn <= last; pfn++) {
-    const at = wordOf(device, pfn, 0);
-    atomicStore(words, at + PAGE, 0);
+  let at = wordOf(device, first, 0);
+  for (let i = 0; i < RUN_PAGES; i++, at += DEVICE_FRAME_WORDS) {
+    words[at + PAGE] = 0;
     atomicStore(words, at + DEVICE_FRAME_COUNT, 1);
   }
 }
@@ -220,12 +250,7 @@ export function* takeDeviceFrames(
   const { memory } = device;
   yield* device.lock.lock();
   let end = from;
-  for (; end < frames.length && device.isClosed === 0; end++) {
-    const pfn = device.firstFree;
-    if (pfn === 0) break;
-    takeFree(device, pfn);
-    frames[end] = pfn;
-  }
+  if (device.isClosed === 0) end = takeFirst(device, frames, from);
   if (end > from)
     yield* writeWord(memory, device.at + USED_PAGES, device.usedPages + end - from, "used pages");
   yield* device.lock.unlock();
@@ -339,5 +364,5 @@ export function setDevicePageHint(
 ): void {
   const { words } = device.memory;
   const first = wordOf(device, pfn, PAGE);
-  for (let i = 0; i < count; i++) atomicStore(words, first + i * DEVICE_FRAME_WORDS, page + i);
+  for (let i = 0; i < count; i++) words[first + i * DEVICE_FRAME_WORDS] = page + i; // a hint
 }

@@ -203,15 +203,8 @@ export class FrameAllocator {
    * list takes go to the buddy system at once.
    */
   *giveRows(rows: readonly number[]): Task<void> {
-    let pages = 0;
-    for (let i = 0; i < rows.length; i += 2) pages += rows[i + 1]! - rows[i]!;
-    const isMany = pages > this.#slots && !this.#isStocked();
-    if (isMany && pages < (rows.length / 2) * FEW_IN_ROW) {
-      yield* this.#giveAll(framesOf(rows), 0);
-    } else if (isMany) {
-      yield* this.#lock.lock();
-      for (let i = 0; i < rows.length; i += 2) this.zones.give(rows[i]!, rows[i + 1]!);
-      yield* this.#lock.unlock();
+    if (pagesOf(rows) > this.#slots && !this.#isStocked()) {
+      yield* this.#giveAtOnce(rows, 0);
     } else {
       for (let i = 0; i < rows.length; i += 2)
         for (let pfn = rows[i]!; pfn < rows[i + 1]!; pfn++) yield* this.give(pfn);
@@ -219,26 +212,32 @@ export class FrameAllocator {
   }
 
   /**
-   * Makes frames free that are noted, each at its word of `notes`, which become 0. If they go back
-   * at once, the word `given` becomes 1 in that change: then none of them is to be given any more.
-   * Without such a word, 0, they do not.
+   * The same of frames that words [start, end) of the heap note, and no others; the words become 0.
+   * If they go back at once, the word `given` becomes 1 in that change: then none of them is to be
+   * given any more. Without such a word, 0, they do not.
    */
-  *giveNoted(pfns: readonly number[], notes: readonly number[], given: number): Task<void> {
+  *giveNoted(rows: readonly number[], start: number, end: number, given: number): Task<void> {
     const { words } = this.#memory;
-    if (pfns.length <= this.#slots || given === 0 || this.#isStocked()) {
-      for (const [i, pfn] of pfns.entries()) yield* this.give(pfn, notes[i]);
+    if (rows.length === 0) return;
+    if (pagesOf(rows) > this.#slots && given !== 0 && !this.#isStocked()) {
+      yield* this.#giveAtOnce(rows, given);
+      words.fill(0, start, end);
+      words[given] = 0;
       return;
     }
-    yield* this.#giveAll(pfns, given);
-    for (const note of notes) words[note] = 0;
-    words[given] = 0;
+    for (let note = start; note < end; note++) {
+      const pfn = words[note]! >>> NOTED_PFN_SHIFT;
+      if (pfn !== 0) yield* this.give(pfn, note);
+    }
   }
 
-  *#giveAll(pfns: readonly number[], given: number): Task<void> {
-    // They often come in order, and to sort them takes as long as to free them.
-    const sorted = isAscending(pfns) ? pfns : Int32Array.from(pfns).toSorted();
+  *#giveAtOnce(rows: readonly number[], given: number): Task<void> {
+    // Frames often come in rows, and to sort them takes as long as to free them.
+    const areShort = pagesOf(rows) < (rows.length / 2) * FEW_IN_ROW;
+    const sorted = areShort ? Int32Array.from(framesOf(rows)).toSorted() : [];
     yield* this.#lock.lock();
-    this.zones.giveRows(sorted);
+    if (areShort) this.zones.giveRows(sorted);
+    else for (let i = 0; i < rows.length; i += 2) this.zones.give(rows[i]!, rows[i + 1]!);
     if (given !== 0) this.#store(given, 1);
     yield* this.#lock.unlock();
   }
@@ -445,9 +444,10 @@ export class FrameAllocator {
   }
 }
 
-function isAscending(pfns: readonly number[]): boolean {
-  for (let i = 1; i < pfns.length; i++) if (pfns[i]! < pfns[i - 1]!) return false;
-  return true;
+function pagesOf(rows: readonly number[]): number {
+  let pages = 0;
+  for (let i = 0; i < rows.length; i += 2) pages += rows[i + 1]! - rows[i]!;
+  return pages;
 }
 
 function framesOf(rows: readonly number[]): number[] {

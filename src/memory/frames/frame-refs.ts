@@ -34,6 +34,7 @@ import { type FrameAllocator, NOTED_PFN_SHIFT, notedFrame } from "./frame-alloca
 import { type FrameCounts, PINS_AFTER_COUNT } from "./frame-counts.ts";
 import { poisonPage } from "./page-data.ts";
 import { FRAME_COUNT, FRAME_MAPPING, ZERO_PFN, frameWord } from "./ram-section.ts";
+import { GRANULE_SHIFT } from "./section-records.ts";
 import type { Sections } from "./sections.ts";
 
 export class FrameRefs {
@@ -83,11 +84,11 @@ export class FrameRefs {
   /**
    * `pagePut` of many frames. Those that become free go back together: one by one they go through
    * the thread's free list, which costs three times as much. In other modes than REAL it is exactly
-   * that, with the checks and steps of each. `times`: of so many references of each frame.
+   * that, with the checks and steps of each.
    */
-  *pagePutAll(pfns: readonly number[], times: 1 | 2 = 1): Task<void> {
+  *pagePutAll(pfns: readonly number[]): Task<void> {
     if (this.memory.mode !== REAL) {
-      for (const pfn of pfns) for (let i = 0; i < times; i++) yield* this.pagePut(pfn);
+      for (const pfn of pfns) yield* this.pagePut(pfn);
       return;
     }
     const rows: number[] = [];
@@ -97,7 +98,7 @@ export class FrameRefs {
       if (pfn === ZERO_PFN) continue;
       const counts = this.sections.countsOf(pfn);
       while (pfns[end] === pfn + (end - i) && this.sections.countsOf(pfns[end]!) === counts) end++;
-      yield* this.#putRow(counts, pfn, end - i, times, rows);
+      yield* this.#putRow(counts, pfn, end - i, 1, rows);
     }
     yield* this.#allocator.giveRows(rows);
   }
@@ -106,56 +107,102 @@ export class FrameRefs {
    * Puts the frames that words [start, end) of the heap note, and clears these words. A word is a
    * frame number from bit NOTED_PFN_SHIFT on; 0, and frame 0, are none. If the thread dies, each
    * word that is not 0 notes a reference, or a frame that has none any more and is not to be had
-   * yet: another thread goes on with `putLeft`. `given` is a word for this, 0. `times`: so many
-   * references of each.
+   * yet: another thread goes on with `putLeft`. `given` is a word for this, 0.
    */
-  putNoted(start: number, end: number, given: number, times: 1 | 2 = 1): Task<void> {
-    return this.#putNoted(start, end, given, times, false);
+  putNoted(start: number, end: number, given: number): Task<void> {
+    return this.memory.mode === REAL
+      ? this.#putNoted(start, end, given, false)
+      : this.#putNotedInSteps(start, end, false);
   }
 
   /** Goes on with `putNoted` of a dead thread. May be done again, if whoever did it died, too. */
-  *putLeft(start: number, end: number, given: number, times: 1 | 2 = 1): Task<void> {
-    const { words } = this.memory;
-    if (words[given] === 0) yield* this.#putNoted(start, end, given, times, true);
+  *putLeft(start: number, end: number, given: number): Task<void> {
+    const { mode, words } = this.memory;
+    if (words[given] === 0 && mode === REAL) yield* this.#putNoted(start, end, given, true);
+    else if (words[given] === 0) yield* this.#putNotedInSteps(start, end, true);
     words.fill(0, start, end);
     words[given] = 0;
   }
 
-  *#putNoted(start: number, end: number, given: number, times: 1 | 2, isLeft: boolean): Task<void> {
-    const { memory } = this;
-    const freed: number[] = [];
-    const notes: number[] = [];
-    const ofDevices: number[] = [];
+  /** Frame by frame, with the checks and steps of each. */
+  *#putNotedInSteps(start: number, end: number, isLeft: boolean): Task<void> {
+    const { words } = this.memory;
     for (let note = start; note < end; note++) {
-      const pfn = memory.words[note]! >>> NOTED_PFN_SHIFT;
+      const pfn = words[note]! >>> NOTED_PFN_SHIFT;
       if (pfn === ZERO_PFN) continue;
       const isDropped = isLeft && this.#isUnused(pfn);
-      if (!isDropped && !this.isFreed(pfn, this.dropNoted(pfn, note, times) - times + 1)) continue;
-      if (this.sections.countsOf(pfn).device !== 0) {
-        memory.words[note] = 0;
-        if (memory.mode === REAL) ofDevices.push(pfn);
-        else yield* this.#freeInSteps(pfn);
-      } else if (memory.mode === REAL) {
-        freed.push(pfn);
-        notes.push(note);
-      } else yield* this.#freeNoted(pfn, note);
+      if (!isDropped && !this.isFreed(pfn, this.dropNoted(pfn, note))) continue;
+      if (this.sections.countsOf(pfn).device === 0) yield* this.#freeNoted(pfn, note);
+      else {
+        words[note] = 0;
+        yield* this.#freeInSteps(pfn);
+      }
     }
-    if (ofDevices.length > 0) yield* this.#giveToDevices(ofDevices);
-    yield* this.#allocator.giveNoted(freed, notes, given);
+  }
+
+  *#putNoted(start: number, end: number, given: number, isLeft: boolean): Task<void> {
+    const rows: number[] = [];
+    const ofDevices: number[] = [];
+    for (let note = start; note < end;)
+      note = this.#dropNotedRow(note, end, isLeft, rows, ofDevices);
+    for (let i = 0; i < ofDevices.length; i += 3)
+      yield* giveDeviceFrames(
+        DeviceMemory.at(this.memory, ofDevices[i]!),
+        ofDevices[i + 1]!,
+        ofDevices[i + 2]! - ofDevices[i + 1]!,
+      );
+    yield* this.#allocator.giveNoted(rows, start, end, given);
+  }
+
+  /**
+   * Drops a reference of each frame that notes from `note` on name, as long as they are of one
+   * section: a row or many. Those that become free are noted still, and go to `rows`, which gets
+   * the first frame and the end of each row; those of a device to `ofDevices`, which has the
+   * device's memory before these two. Returns the note after the last.
+   */
+  #dropNotedRow(
+    note: number,
+    end: number,
+    isLeft: boolean,
+    rows: number[],
+    ofDevices: number[],
+  ): number {
+    const { words } = this.memory;
+    const pfn = words[note]! >>> NOTED_PFN_SHIFT;
+    if (pfn === ZERO_PFN) return note + 1;
+    const counts = this.sections.countsOf(pfn);
+    const granule = pfn >>> GRANULE_SHIFT;
+    const { device } = counts;
+    const into = device === 0 ? rows : ofDevices;
+    let at = note;
+    for (let row = -1, next = pfn; at < end; at++) {
+      const frame = words[at]! >>> NOTED_PFN_SHIFT;
+      if (frame >>> GRANULE_SHIFT !== granule) break; // of another section, or none
+      if (frame !== next) row = -1;
+      next = frame + 1;
+      const isDropped = isLeft && isUnused(counts, frame);
+      if (!isDropped && !isFreed(counts, frame, dropNoted(counts, frame, words, at))) {
+        row = -1;
+        continue;
+      }
+      if (device !== 0) words[at] = 0;
+      if (row < 0) {
+        if (device !== 0) into.push(device);
+        row = into.push(frame, next) - 1;
+      }
+      into[row] = next;
+    }
+    return at;
   }
 
   /** @stepped frame count */
   #isUnused(pfn: number): boolean {
-    const counts = this.sections.countsOf(pfn);
-    return counts.isOwned && atomicLoad(counts.words, counts.index(pfn)) === 0;
+    return isUnused(this.sections.countsOf(pfn), pfn);
   }
 
   /** Returns the number from before. @stepped frame count */
   protected dropNoted(pfn: number, note: number, times: number = 1): number {
-    const counts = this.sections.countsOf(pfn);
-    const { words } = this.memory;
-    const last = counts.isOwned ? notedFrame(pfn) : 0;
-    return decrementNoted(counts.words, counts.index(pfn), words, note, last, times);
+    return dropNoted(this.sections.countsOf(pfn), pfn, this.memory.words, note, times);
   }
 
   *#freeNoted(pfn: number, note: number): Task<void> {
@@ -163,19 +210,6 @@ export class FrameRefs {
     yield* access(this.memory, "free", frameWord(pfn, 0), FRAME_COUNT, "frame");
     this.#poison(pfn);
     yield* this.#allocator.give(pfn, note);
-  }
-
-  /** As rows: a huge page's at once. */
-  *#giveToDevices(pfns: readonly number[]): Task<void> {
-    for (let start = 0, end = 0; start < pfns.length; start = end) {
-      const pfn = pfns[start]!;
-      const { device } = this.sections.countsOf(pfn);
-      const memory = DeviceMemory.at(this.memory, device);
-      const endPfn = memory.basePfn + memory.pages;
-      end = start + 1;
-      while (pfns[end] === pfn + (end - start) && pfns[end]! < endPfn) end++;
-      yield* giveDeviceFrames(memory, pfn, end - start);
-    }
   }
 
   /**
@@ -393,6 +427,23 @@ export class FrameRefs {
   *#getNotZeroExplored(pfn: number, note: number): Task<boolean> {
     return this.#getNotZero(pfn, note);
   }
+}
+
+/** @stepped frame count */
+function isUnused(counts: FrameCounts, pfn: number): boolean {
+  return counts.isOwned && atomicLoad(counts.words, counts.index(pfn)) === 0;
+}
+
+/** Returns the number from before. @stepped frame count */
+function dropNoted(
+  counts: FrameCounts,
+  pfn: number,
+  words: Int32Array,
+  note: number,
+  times: number = 1,
+): number {
+  const last = counts.isOwned ? notedFrame(pfn) : 0;
+  return decrementNoted(counts.words, counts.index(pfn), words, note, last, times);
 }
 
 function isFreed(counts: FrameCounts, pfn: number, count: number): boolean {

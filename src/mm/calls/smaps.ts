@@ -16,7 +16,7 @@ import {
 import type { Task } from "../../sync/tasks/task.ts";
 import { isHugeAt } from "../huge.ts";
 import type { Mm } from "../mm-struct.ts";
-import { PAGE_BYTES, PTE_DIRTY, PTE_PRESENT, holdsFrame, ptePfn } from "../pte.ts";
+import { PAGE_BYTES, PTE_DIRTY, PTE_PRESENT, isResident, ptePfn } from "../pte.ts";
 import { CACHE_DIRTY, CACHE_WRITEBACK, PageCache, cacheEntryAt } from "../vma/page-cache.ts";
 import { VM_BACKED, VM_BUFFER, VM_SHARED, type Vma, offsetOf, vmasIn } from "../vma/vma.ts";
 import { type MapsEntry, mapsEntry } from "./pagemap.ts";
@@ -141,7 +141,7 @@ function* countVma(machine: Machine, mm: Mm, vma: Vma): Task<PageCount> {
     const before = count.resident;
     for (let page = first; page < end; page++) {
       const pte = wordAt(memory.words, pteIndex(leaf, page));
-      if (holdsFrame(pte)) countPage(machine, vma, page, pte, count);
+      if (isResident(pte)) countPage(machine, vma, page, pte, count);
     }
     if (isHugeAt(memory, mm, first)) count.huge += count.resident - before;
     return 0;

@@ -15,11 +15,10 @@
  *       early: the contents are there, and nobody uses the old frames.
  */
 
-import { notedFrame } from "../../memory/frames/frame-allocator.ts";
 import type { Machine } from "../../memory/machine.ts";
 import { midEntryOf, wordAt } from "../../mmu/radix-table.ts";
 import type { Task } from "../../sync/tasks/task.ts";
-import { storeNoted } from "../../sync/atomics.ts";
+import { atomicStore } from "../../sync/atomics.ts";
 import {
   HUGE_PAGES,
   type LinkNotes,
@@ -31,6 +30,7 @@ import {
   splitIfDead,
 } from "../huge.ts";
 import { startsHuge } from "../huge-migration.ts";
+import { MIGRATE_PFN_MIGRATE } from "../migration.ts";
 import type { MovingPages } from "../migration-record.ts";
 import type { Mm } from "../mm-struct.ts";
 import { KIND_MIGRATION, ZERO_PFN, makeNonPresent, ptePfn } from "../pte.ts";
@@ -54,8 +54,6 @@ export function* prepareHuge(
 
 /** What a migration wants of a huge page. */
 interface Isolation {
-  /** The word that notes a reference in hand. */
-  readonly hand: number;
   /** Whether it wants the huge page with that entry 0. */
   readonly mayMove: (head: number) => boolean;
   /** What `src` says of a page with that entry. */
@@ -93,34 +91,34 @@ export function* isolateHuge(
   return answer;
 }
 
-/** Each with its reference, and its note. Holding pageTableLock. */
+/** Each with its note. Holding pageTableLock. */
 function* isolateEach(
   { machine, mm, startPage, src, old }: MovingPages,
   page: number,
   leaf: number,
   head: number,
-  { hand, sourceOf }: Isolation,
+  { sourceOf }: Isolation,
 ): Task<void> {
-  const { memory, ram } = machine;
+  const { memory } = machine;
   const { words } = memory;
   const entry = makeNonPresent(KIND_MIGRATION, ptePfn(head));
   splitIfDead(memory, mm, page, mm.pageTableLock.at);
+  // From page to page the entry and the source grow alike, but for the page of zeros.
+  const step = hugePte(head, 1) - head;
+  const first = page - startPage;
+  const source = sourceOf(head);
   for (let k = 0; k < HUGE_PAGES; k++) {
-    const i = page - startPage + k;
-    const pte = hugePte(head, k);
-    const source = sourceOf(pte);
-    const pfn = ptePfn(pte);
-    if (pfn !== ZERO_PFN) ram.refs.pageGetNoted(pfn, hand, notedFrame(pfn));
-    isolateEntry(words, leaf + k, hugePte(entry, k), hand);
+    const i = first + k;
+    isolateEntry(words, leaf + k, entry + k * step);
     // No function is entered between these (H1 of sync/lockdep/held-locks.ts).
-    old[i] = pte;
-    src[i] = source;
+    old[i] = head + k * step;
+    src[i] = source + k * step;
   }
 }
 
 /** @stepped pte */
-function isolateEntry(words: Int32Array, index: number, entry: number, hand: number): void {
-  storeNoted(words, index, entry, words, hand);
+function isolateEntry(words: Int32Array, index: number, entry: number): void {
+  atomicStore(words, index, entry);
 }
 
 /** All pages are the migration's. */
@@ -133,20 +131,35 @@ export const HUGE_STAYS = 2;
 
 export type HugeAnswer = typeof HUGE_ISOLATED | typeof HUGE_NONE | typeof HUGE_STAYS;
 
-/** V2, before the pages end. `moves` tells whether page i moves. */
-export function* settleHuge(moving: MovingPages, moves: (i: number) => boolean): Task<void> {
-  const { machine, mm, startPage, old } = moving;
-  const first = (HUGE_PAGES - (startPage % HUGE_PAGES)) % HUGE_PAGES;
-  for (let i = first; i < old.length; i += HUGE_PAGES)
-    if (startsHuge(moving, i) && !endsAlike(moving, i, moves))
-      yield* splitHuge(machine, mm, startPage + i);
+/**
+ * Whether page `i` of the migration is the first of a huge page that still is the migration's, and
+ * moves into frames in a row. One entry speaks for all: U4 of mm/huge.ts.
+ *
+ * @stepped pte
+ */
+export function movesAsHuge(moving: MovingPages, i: number): boolean {
+  const { machine, mm, startPage, dst, old } = moving;
+  const { memory } = machine;
+  const to = dst[i]!;
+  if (to === 0 || to % HUGE_PAGES !== 0 || !startsHuge(moving, i)) return false;
+  const leaf = hugeLeafAt(memory, mm, startPage + i);
+  const entry = makeNonPresent(KIND_MIGRATION, ptePfn(old[i]!));
+  return leaf !== 0 && wordAt(memory.words, leaf) === entry && isRow(moving, i);
 }
 
-/** Whether all pages of the huge page move into frames in a row, or none moves. */
-function endsAlike({ dst }: MovingPages, i: number, moves: (i: number) => boolean): boolean {
-  const isMoved = moves(i);
-  if (isMoved && dst[i]! % HUGE_PAGES !== 0) return false;
+/** Whether all pages from `i` on are marked, and move into frames in a row. */
+function isRow({ src, dst }: MovingPages, i: number): boolean {
+  const to = dst[i]!;
   for (let k = 0; k < HUGE_PAGES; k++)
-    if (moves(i + k) !== isMoved || (isMoved && dst[i + k] !== dst[i]! + k)) return false;
+    if ((src[i + k]! & MIGRATE_PFN_MIGRATE) === 0 || dst[i + k] !== to + k) return false;
   return true;
+}
+
+/**
+ * V2, of a huge page of which page `i` is the first, if it is one and does not move as one. It is
+ * split before any of its pages moves.
+ */
+export function* settleHuge(moving: MovingPages, i: number, moves: boolean): Task<void> {
+  const { machine, mm, startPage } = moving;
+  if (moves && startsHuge(moving, i)) yield* splitHuge(machine, mm, startPage + i);
 }

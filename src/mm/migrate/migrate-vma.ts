@@ -23,10 +23,11 @@
  *       stay, and fork, mprotect, munmap, mremap and views, which hold it for writing, meet no
  *       migration entry. Faults do, and wait for its end holding the lock for reading; so whoever
  *       moves pages asks for no lock that is held into a fault. madvise does, and clears the entry.
- *   Y3  A migration entry keeps the count that the entry had of the old frame, and the migration
- *       has a reference of its own. So the old frame lives until finalize, also when the entry is
- *       cleared meanwhile. It cannot come back into the same entry before: only fork adds entries
- *       of a private frame. So a migration entry that finalize finds is the one that it made.
+ *   Y3  The migration has the count of the old frame that the entry had: it changes hands in the
+ *       step that makes the entry a migration entry. So the old frame lives until finalize, also
+ *       when the entry is cleared meanwhile: whoever clears a migration entry puts nothing. The
+ *       frame cannot come back into the same entry before: only fork adds entries of a private
+ *       frame. So a migration entry that finalize finds is the one that it made.
  *   Y4  After the flush nobody writes to the old frame. Its entry was the only one, or all its
  *       entries are read-only (C1 of fault/copy-on-write.ts): then the page is copied, for this
  *       space alone. Devices have been notified; the owner, which may skip that, sees to its own
@@ -48,7 +49,6 @@
  *     copies frame 7 to frame 9 of the device
  *                                               start: the device's range is invalid
  *                                               migration entry -> none, flush
- *                                               puts the entry's count of frame 7
  *     pages: the entry is not ours any more: the
  *       page is not marked
  *     finalize: puts frames 9 and 7             end
@@ -66,10 +66,10 @@ import { atomicCompareExchange } from "../../sync/atomics.ts";
 import { EINVAL, ENOMEM, type Errno } from "../../sync/errno.ts";
 import type { Task } from "../../sync/tasks/task.ts";
 import { joinDeviceSpaces } from "../device-spaces.ts";
-import { handOf, putHand, tablesOf } from "../entries/hand.ts";
+import { tablesOf } from "../entries/hand.ts";
 import { beginHand, endInvalidation } from "../entries/invalidation.ts";
 import { linkNotesOf } from "../entries/row.ts";
-import { type VmFault, countingFrame } from "../fault/vm-fault.ts";
+import type { VmFault } from "../fault/vm-fault.ts";
 import { allocHuge } from "../fault/huge-fault.ts";
 import { HUGE_PAGES, hugeStart, isHugeAt, splitHuge } from "../huge.ts";
 import {
@@ -107,7 +107,7 @@ import {
   type Vma,
 } from "../vma/vma.ts";
 import { type PageFiller, fillPages } from "./fill-pages.ts";
-import { HUGE_NONE, isolateHuge, prepareHuge, settleHuge } from "./migrate-huge.ts";
+import { HUGE_NONE, isolateHuge, movesAsHuge, prepareHuge, settleHuge } from "./migrate-huge.ts";
 
 /** Pages in RAM, and places where nothing is yet. */
 export const SELECT_SYSTEM = 1;
@@ -146,7 +146,10 @@ export interface MigrateArguments extends PageRange {
 }
 
 /** A migration under way, of one thread. */
-export interface Migration extends MigrateArguments, MovingPages {}
+export interface Migration extends MigrateArguments, MovingPages {
+  /** Those of the vma. */
+  readonly vmaFlags: number;
+}
 
 /** The old frame of page `i`; ZERO_PFN where it had none. */
 export function sourcePfn({ src }: Migration, i: number): number {
@@ -181,7 +184,8 @@ export function* migrateVmaSetup(args: MigrateArguments): Task<Migration | Errno
   const { src, dst, old, recordAt } = pages;
   const { select, owner, isByOwner = owner !== NOBODY } = args;
   const whole = { machine, mm, vma, startPage, endPage };
-  const migration: Migration = { ...whole, select, owner, isByOwner, src, dst, old, recordAt };
+  const rights = { select, owner, isByOwner, vmaFlags: vma.flags };
+  const migration: Migration = { ...whole, ...rights, src, dst, old, recordAt };
   yield* beginMigration(migration);
   if ((vma.flags & VM_SHARED) === 0) yield* collect(migration);
   return migration;
@@ -208,7 +212,7 @@ function* collect(migration: Migration): Task<void> {
     const leaf = isHuge ? 0 : yield* leafAlloc(machine, mm.pgd, page, tablesOf(operation));
     if (leaf !== 0) {
       yield* splitHuge(machine, mm, page);
-      yield* collectLeaf(migration, operation, leaf, page, stop);
+      yield* isolatePages(migration, leaf, page, stop);
     }
     page = stop;
   }
@@ -224,9 +228,8 @@ function* collectHuge(migration: Migration, operation: number, page: number): Ta
   if ((select & SELECT_SYSTEM) !== 0)
     yield* prepareHuge(machine, mm, vma, page, linkNotesOf(operation));
   const answer = yield* isolateHuge(migration, page, {
-    hand: handOf(operation),
     mayMove: (pte) => mayMoveHuge(migration, pte),
-    sourceOf: (pte) => sourceOf(vma, pte),
+    sourceOf: (pte) => sourceOf(migration, pte),
   });
   return answer !== HUGE_NONE;
 }
@@ -237,57 +240,40 @@ function mayMoveHuge(migration: Migration, pte: number): boolean {
 }
 
 /** What `src` says of a page with that entry, after setup. */
-function sourceOf(vma: Vma, pte: number): number {
+function sourceOf({ vmaFlags }: Migration, pte: number): number {
   const pfn = ptePfn(pte);
   const isValid = pfn === ZERO_PFN ? 0 : MIGRATE_PFN_VALID;
-  const mayWrite = (vma.flags & VM_WRITE) === 0 ? 0 : MIGRATE_PFN_WRITE;
+  const mayWrite = (vmaFlags & VM_WRITE) === 0 ? 0 : MIGRATE_PFN_WRITE;
   return (pfn << MIGRATE_PFN_SHIFT) | isValid | MIGRATE_PFN_MIGRATE | mayWrite;
 }
 
-function* collectLeaf(
-  migration: Migration,
-  operation: number,
-  leaf: number,
-  startPage: number,
-  endPage: number,
-): Task<void> {
-  const { machine, select } = migration;
-  const { ownEndPfn } = machine.ram;
-  const isolateAll = (): Task<void> => isolatePages(migration, operation, leaf, startPage, endPage);
-  // One read section for all pages: nothing in it waits.
-  if ((select & SELECT_DEVICE) === 0) yield* isolateAll();
-  else yield* countingFrame(machine, ownEndPfn, isolateAll);
-}
-
 /**
- * In a read section (F3 of fault/vm-fault.ts) if frames of a device may be among them. The
- * reference of a page that is not isolated yet is in hand.
+ * Of a frame of a device that is looked at first, nothing is known: the device may end meanwhile.
+ * So its entry is isolated, and what must not move stays with it.
  */
 function* isolatePages(
   migration: Migration,
-  operation: number,
   leaf: number,
   startPage: number,
   endPage: number,
 ): Task<void> {
-  const { machine, src, old, vma } = migration;
+  const { machine, src, old, vmaFlags } = migration;
   const { words } = machine.memory;
-  const hand = handOf(operation);
+  const { ownEndPfn } = machine.ram;
+  const isBacked = (vmaFlags & VM_BACKED) !== 0;
   for (let page = startPage; page < endPage; page++) {
     const index = pteIndex(leaf, page);
     const pte = entryAt(words, index);
     if (!isOfSelectedKind(migration, pte)) continue;
     const i = page - migration.startPage;
-    const source = sourceOf(vma, pte);
-    const isolated = isolate(migration, index, pte, hand);
-    if (isolated === ISOLATED) {
-      // Q4 of mm/migration.ts: no function is entered between these (H1 of held-locks.ts).
-      old[i] = pte;
-      src[i] = source;
-      words[hand] = 0;
-    } else if (isolated === HELD) {
-      yield* putHand(machine, operation);
-    }
+    const source = sourceOf(migration, pte);
+    if (!isolate(migration, index, pte)) continue;
+    // Q4 of mm/migration.ts: no function is entered between these (H1 of held-locks.ts).
+    old[i] = pte;
+    src[i] = source;
+    // A frame of RAM may have been freed since it was looked at, and be the page cache's now.
+    const isUnsure = ptePfn(pte) >= ownEndPfn || isBacked;
+    if (isUnsure && !mayMove(migration, ptePfn(pte))) src[i] = 0;
   }
 }
 
@@ -297,11 +283,11 @@ function entryAt(words: Int32Array, index: number): number {
 }
 
 function isOfSelectedKind(migration: Migration, pte: number): boolean {
-  const { machine, select, vma } = migration;
+  const { machine, select, vmaFlags } = migration;
   const kind = pteKind(pte);
   const isAll = (select & SELECT_ALL_SYSTEM) === SELECT_ALL_SYSTEM;
   if (kind === KIND_NONE || (kind === KIND_SPECIAL && ptePfn(pte) === ZERO_PFN))
-    return (select & SELECT_SYSTEM) !== 0 && (isAll || (vma.flags & VM_BACKED) === 0);
+    return (select & SELECT_SYSTEM) !== 0 && (isAll || (vmaFlags & VM_BACKED) === 0);
   const isPrivate = kind === KIND_DEVICE_PRIVATE;
   const isOfRam = kind === KIND_FRAME || kind === KIND_PROT_NONE;
   // Of RAM or of coherent memory. Every driver hears of the event, and ends the access.
@@ -311,67 +297,77 @@ function isOfSelectedKind(migration: Migration, pte: number): boolean {
   return (select & (isPrivate ? SELECT_DEVICE_PRIVATE : SELECT_DEVICE_COHERENT)) !== 0;
 }
 
-/** What came of `isolate`: the page is the migration's; nothing changed; a reference is left. */
-const ISOLATED = 1;
-const STAYS = 0;
-const HELD = -1;
-
 /**
- * Makes the entry a migration entry, with a reference of its frame for the migration (Y3), unless
- * another thread has changed the entry, or the frame is pinned (Y4) or another owner's. Of frames
- * of RAM the pins come first, which need no reference. The word `hand` notes the reference.
+ * Makes the entry a migration entry, of which the migration has the frame's count (Y3), unless
+ * another thread has changed the entry, or the frame is one of RAM that must not move.
  *
  * @stepped pte
  */
-function isolate(migration: Migration, index: number, pte: number, hand: number): number {
+function isolate(migration: Migration, index: number, pte: number): boolean {
   const { memory, ram } = migration.machine;
-  const { refs } = ram;
-  const pfn = ptePfn(pte);
-  const isOfDevice = pfn >= ram.ownEndPfn;
-  if (pfn !== ZERO_PFN) {
-    // That the entry still names it: the count of a device's frame is there to be read.
-    if (isOfDevice ? wordAt(memory.words, index) !== pte : refs.pagePinnedFast(pfn)) return STAYS;
-    if (!refs.pageGetNotZeroFast(pfn, hand)) return STAYS;
-    if (wordAt(memory.words, index) !== pte) return HELD;
-    if (isOfDevice && refs.pagePinnedFast(pfn)) return HELD;
-  }
-  if (!mayTake(migration, pfn)) return HELD;
-  const seen = atomicCompareExchange(memory.words, index, pte, migrationEntry(pte));
-  return seen === pte ? ISOLATED : HELD;
+  if (ptePfn(pte) < ram.ownEndPfn && !mayMove(migration, ptePfn(pte))) return false;
+  return atomicCompareExchange(memory.words, index, pte, migrationEntry(pte)) === pte;
 }
 
 /**
- * Whether a frame, of which the migration has a reference, is the owner's, or anonymous memory. Of
- * a private mapping of a file, what was not copied for it belongs to the file's page cache.
+ * Whether a frame is not pinned (Y4) and may be taken. Pins come with the mmap lock held for
+ * writing: that the frame has been another's meanwhile, and came back, changes nothing.
+ *
+ * @stepped
  */
-function mayTake({ machine, owner, vma, select }: Migration, pfn: number): boolean {
+function mayMove(migration: Migration, pfn: number): boolean {
+  if (pfn !== ZERO_PFN && migration.machine.ram.refs.pagePinnedFast(pfn)) return false;
+  return mayTake(migration, pfn);
+}
+
+/**
+ * Whether a frame is the owner's, or anonymous memory. Of a private mapping of a file, what was not
+ * copied for it belongs to the file's page cache.
+ */
+function mayTake({ machine, owner, vmaFlags, select }: Migration, pfn: number): boolean {
   const { refs, sections, ownEndPfn } = machine.ram;
   if (pfn >= ownEndPfn) return sections.deviceKindOf(pfn) >>> 2 === owner;
   if ((select & SELECT_ALL_SYSTEM) === SELECT_ALL_SYSTEM) return true;
-  return (vma.flags & VM_BACKED) === 0 || refs.mappingOf(pfn) === 0;
+  return (vmaFlags & VM_BACKED) === 0 || refs.mappingOf(pfn) === 0;
 }
 
 /**
  * Settles which pages move: marked are afterwards those that have a new frame and still are the
  * migration's. Returns how many. The contents are in the new frames by now.
+ */
+export function* migrateVmaPages(migration: Migration): Task<number> {
+  const { startPage, src } = migration;
+  let pages = 0;
+  for (let i = 0, end = 0; i < src.length; i = end) {
+    end = Math.min(src.length, nextLeafPage(startPage + i) - startPage);
+    if (movesAsHuge(migration, i)) {
+      pages += HUGE_PAGES;
+      continue;
+    }
+    const ofLeaf = settleLeaf(migration, i, end);
+    yield* settleHuge(migration, i, ofLeaf > 0);
+    pages += ofLeaf;
+  }
+  settleMigration(migration);
+  return pages;
+}
+
+/**
+ * Of pages [first, end), which lie in one leaf. Returns how many move.
  *
  * @stepped pte
  */
-export function* migrateVmaPages(migration: Migration): Task<number> {
+function settleLeaf(migration: Migration, first: number, end: number): number {
   const { machine, mm, startPage, src, dst, old } = migration;
   const { memory } = machine;
+  const index = pteIndex(leafOf(memory, mm.pgd, startPage + first), startPage + first);
   let pages = 0;
-  let leaf = 0;
-  for (let i = 0; i < src.length; i++) {
-    const page = startPage + i;
-    if (i === 0 || page % HUGE_PAGES === 0) leaf = leafOf(memory, mm.pgd, page);
+  for (let i = first; i < end; i++) {
     if (!isMarked(migration, i)) continue;
-    const isOurs = wordAt(memory.words, pteIndex(leaf, page)) === migrationEntry(old[i]!);
+    const isOurs = wordAt(memory.words, index + i - first) === migrationEntry(old[i]!);
     if (isOurs && dst[i] !== 0) pages++;
     else src[i] = src[i]! & ~MIGRATE_PFN_MIGRATE;
   }
-  yield* settleHuge(migration, (i) => isMarked(migration, i));
-  settleMigration(migration);
   return pages;
 }
 

@@ -40,7 +40,7 @@ import {
 const FAULT = ["mm/fault/cpu-fault.cpuFault", "mm/fault/huge-fault.hugeFault"];
 const STORE = ["mmu/widths/u32-access.store"];
 const ADVISE = ["mm/calls/madvise.doMadvise", "mm/huge.clearHuge"];
-const MOVE = ["mm/migrate/migrate-huge.isolateHuge", "mm/migrate/migrate-huge.settleHuge"];
+const MOVE = ["mm/migrate/migrate-huge.isolateHuge", "mm/migrate/migrate-huge.movesAsHuge"];
 
 export const hugePages: readonly Covered[] = [
   huge({

@@ -46,6 +46,7 @@ import {
   PAGE_BYTES,
   WRITTEN_RIGHTS,
   holdsFrame,
+  isResident,
   makePte,
   ptePfn,
   withWrite,
@@ -163,7 +164,7 @@ function namedFrames(memory: SharedMemory, space: Mm, start: number): number {
   const head = memory.words[leaf]!;
   for (let i = 0; i < HUGE_PAGES; i++) {
     const pte = memory.words[leaf + i]!;
-    if (holdsFrame(pte)) named++;
+    if (isResident(pte)) named++;
     const isAlike = !isHugeAt(memory, space, start) || pte === hugePte(head, i);
     assert(isAlike, `entry ${i} of a huge page is ${pte}, and entry 0 is ${head}`);
   }

@@ -11,7 +11,7 @@
 import type { HmmHarness } from "../../../../src/checker/harness/hmm-harness.ts";
 import type { ScenarioExploration } from "../../../../src/checker/scenario.ts";
 import { mmapWriteLock } from "../../../../src/mm/migration.ts";
-import { holdsFrame, ptePfn, withoutWrite } from "../../../../src/mm/pte.ts";
+import { holdsFrame, isResident, ptePfn, withoutWrite } from "../../../../src/mm/pte.ts";
 import { VM_WRITE, Vma, vmaOf } from "../../../../src/mm/vma/vma.ts";
 import { leafAlloc, leafOf, pteIndex } from "../../../../src/mmu/radix-table.ts";
 import { atomicExchange, atomicStore } from "../../../../src/sync/atomics.ts";
@@ -118,7 +118,7 @@ function noted(body: Body): Body {
 function requireCounted(harness: HmmHarness): void {
   for (const page of [PAGE, MOVED]) {
     const pte = harness.entryOf(page);
-    if (holdsFrame(pte) && harness.machine.ram.refs.pageCount(ptePfn(pte)) === 0)
+    if (isResident(pte) && harness.machine.ram.refs.pageCount(ptePfn(pte)) === 0)
       bug(`Page ${page} has a frame that is free`);
   }
 }

@@ -34,7 +34,7 @@ import { Mm } from "../../../../src/mm/mm-struct.ts";
 import {
   KIND_MIGRATION,
   PAGE_BYTES,
-  holdsFrame,
+  isResident,
   makeNonPresent,
   pteKind,
   ptePfn,
@@ -336,9 +336,9 @@ function unlisted(harness: HmmHarness): Task<void> {
 /** At the next step, so that a death may come in between. */
 function* relist({ mm }: HmmHarness, node: List): Task<void> {
   yield* mm.migrationsLock.lock();
-  yield* mm.migrationsLock.unlock();
   node.memory.words.fill(0, node.at, node.at + List.WORDS);
   mm.moving.addTail(node);
+  yield* mm.migrationsLock.unlock();
 }
 
 /** Broken: drops the lock, and installs the rights of before. */
@@ -382,7 +382,7 @@ export function contents(
   page: number = PAGE,
 ): number {
   const pte = harness.entryOf(page, mm);
-  if (!holdsFrame(pte)) return 0;
+  if (!isResident(pte)) return 0;
   const { ram } = harness.machine;
   return ram.sections.of(ptePfn(pte)).i32[ram.sections.wordIndex(ptePfn(pte)) + word]!;
 }
@@ -397,7 +397,7 @@ export function copiesEarly(body: Body, added: number = 0): Body {
     const kept = contents(harness);
     yield* body(world, harness);
     const pte = harness.entryOf(PAGE);
-    if (!holdsFrame(pte)) return;
+    if (!isResident(pte)) return;
     const pfn = ptePfn(pte);
     yield* dataStep(memory, "write", pfn);
     ram.sections.of(pfn).i32[ram.sections.wordIndex(pfn)] = kept + added;
@@ -407,7 +407,7 @@ export function copiesEarly(body: Body, added: number = 0): Body {
 /** Where the page is: its frame is the device's. */
 export function isOnDevice(harness: HmmHarness, mm: Mm = harness.mm, page: number = PAGE): boolean {
   const pte = harness.entryOf(page, mm);
-  return holdsFrame(pte) && ptePfn(pte) >= harness.machine.ram.ownEndPfn;
+  return isResident(pte) && ptePfn(pte) >= harness.machine.ram.ownEndPfn;
 }
 
 export function requireContents(...allowed: readonly number[]): Body2 {
