@@ -201,7 +201,7 @@ export const ownPages: readonly Covered[] = [
     summary: "A kernel's store takes the page, while the CPU discards it.",
     before: owning(2),
     exploration: SHORT,
-    tasks: { kernel: [TAKES, storesAndSays], discard: [["mm/zap.zapRange"], discard] },
+    tasks: { kernel: [TAKES, storesAndSays], discard: [["mm/entries/zap.zapRange"], discard] },
     check: () => {},
     twins: [],
   }),

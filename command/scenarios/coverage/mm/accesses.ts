@@ -178,7 +178,7 @@ const STORE = [
   "mmu/radix-table.leafOf",
 ] as const;
 const FAULT = ["mm/fault/anonymous.faultFast"] as const;
-const ZAP = ["mm/zap.zapRange", "sync/primitives/shootdown.flush"] as const;
+const ZAP = ["mm/entries/zap.zapRange", "sync/primitives/shootdown.flush"] as const;
 
 const discard: Body = (_world, harness) => harness.discard(PAGE, 1);
 const munmap: Body = (_world, { machine, mm }) =>

@@ -193,7 +193,7 @@ const calls: readonly Call[] = [
   },
   {
     name: "discard",
-    runs: ["mm/zap.zapRange"],
+    runs: ["mm/entries/zap.zapRange"],
     body: (_world, { machine, mm }) => doMadvise(machine, mm, ADDRESS, PAGE_BYTES, MADV_DONTNEED),
     check(world, harness) {
       requireSeen(world, 0);

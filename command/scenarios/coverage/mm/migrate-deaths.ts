@@ -192,7 +192,7 @@ export const deathsOfMigrations: readonly Covered[] = [
   dying(
     "discard",
     "another one gives it up",
-    [["mm/zap.zapRange"], discard],
+    [["mm/entries/zap.zapRange"], discard],
     (world, harness) => {
       requireContents(0)(world, harness);
       requireFrames(world, harness, 1);

@@ -288,7 +288,7 @@ const exclusiveCalls: readonly (readonly [
   ],
   [
     "discard",
-    ["mm/zap.zapRange"],
+    ["mm/entries/zap.zapRange"],
     (_world, { machine, mm }) => doMadvise(machine, mm, ADDRESS, PAGE_BYTES, MADV_DONTNEED),
     () => {},
   ],

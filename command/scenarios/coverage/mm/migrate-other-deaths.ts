@@ -297,7 +297,7 @@ const others: readonly Dying[] = [
   {
     name: "discard",
     does: "madvise, which gives it up",
-    runs: ["mm/zap.zapRange"],
+    runs: ["mm/entries/zap.zapRange"],
     body: discard,
     check: heldOr(0),
     loses: 1,

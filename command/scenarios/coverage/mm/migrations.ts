@@ -270,7 +270,7 @@ const againstOthers: readonly Covered[] = [
   migrating({
     name: "to-device-vs-discard",
     summary: "A page is given up while it moves to a device: it is gone, and both frames are free.",
-    tasks: { migrate: [STEPS, toDevice], discard: [["mm/zap.zapRange"], discard] },
+    tasks: { migrate: [STEPS, toDevice], discard: [["mm/entries/zap.zapRange"], discard] },
     check(world, harness): void {
       requireContents(0)(world, harness);
       const { usedPages } = world.memory;

@@ -108,7 +108,7 @@ export const operations: readonly Operation[] = [
   },
   {
     name: "munmap",
-    runs: ["mm/calls/munmap.doMunmap", "mm/zap.zapRange"],
+    runs: ["mm/calls/munmap.doMunmap", "mm/entries/zap.zapRange"],
     body: ({ machine, mm }) => requireAnswer(doMunmap(machine, mm, ADDRESS, PAGE_BYTES), isDone),
   },
   {
@@ -136,7 +136,7 @@ export const operations: readonly Operation[] = [
   },
   {
     name: "madvise",
-    runs: ["mm/calls/madvise.doMadvise", "mm/zap.zapRange"],
+    runs: ["mm/calls/madvise.doMadvise", "mm/entries/zap.zapRange"],
     body: ({ machine, mm }) =>
       requireAnswer(
         doMadvise(machine, mm, ADDRESS, PAGE_BYTES, MADV_DONTNEED),

@@ -71,7 +71,7 @@ const attempts: readonly Attempt<Stage>[] = [
     name: "munmap-all",
     summary: "All pages of a leaf of the page table are unmapped.",
     wanted: "1024-1027 rw: 0 0 0",
-    runs: ["mm/calls/munmap.doMunmap", "mm/zap.zapRange"],
+    runs: ["mm/calls/munmap.doMunmap", "mm/entries/zap.zapRange"],
     act: ({ machine, mm }) => doMunmap(machine, mm, 0, 1024 * PAGE_BYTES),
   }),
   onStage({
