@@ -258,7 +258,7 @@ export const deathsInHugeChanges: readonly Covered[] = [
     name: "first-touch",
     does: "fills 2 MiB that nobody has touched",
     prepare: advised,
-    dies: [["mm/huge.linkHuge", "mm/invalidation.takeRow"], touchIt],
+    dies: [["mm/huge.linkHuge", "mm/entries/row.takeRow"], touchIt],
     twins: [
       ["unnoted", "It notes nowhere which frames it takes.", "assertion", { dies: touchUnnoted }],
     ],
@@ -267,7 +267,7 @@ export const deathsInHugeChanges: readonly Covered[] = [
     name: "touch-of-empty",
     does: "fills a huge page that was cleared",
     prepare: emptied,
-    dies: [["mm/huge.rewriteHugeNoted", "mm/invalidation.endRow"], touchIt],
+    dies: [["mm/huge.rewriteHugeNoted", "mm/entries/row.endRow"], touchIt],
     twins: [
       ["unnoted", "It notes nowhere which frames it takes.", "assertion", { dies: refillUnnoted }],
     ],
@@ -283,7 +283,7 @@ export const deathsInHugeChanges: readonly Covered[] = [
     name: "copy",
     does: "copies an explicit huge page that a child shares",
     prepare: sharedExplicit,
-    dies: [["mm/fault/huge-fault.copyHuge", "mm/invalidation.putRow"], touchIt],
+    dies: [["mm/fault/huge-fault.copyHuge", "mm/entries/row.putRow"], touchIt],
     twins: [
       ["unnoted", "It notes nowhere which frames it takes.", "assertion", { dies: copyUnnoted }],
     ],
@@ -292,7 +292,7 @@ export const deathsInHugeChanges: readonly Covered[] = [
     name: "fork",
     does: "forks a space that has a huge page",
     prepare: written,
-    dies: [["mm/lifetime/fork.doFork", "mm/invalidation.getRow"], fork],
+    dies: [["mm/lifetime/fork.doFork", "mm/entries/row.getRow"], fork],
     twins: [
       ["unnoted", "References come first, without a note.", "assertion", { dies: forkUnnoted }],
     ],

@@ -186,7 +186,7 @@ export const deathsInMoves: readonly Covered[] = [
       target: HARNESS_PAGE + 16,
     },
     setup: () => undefined,
-    runs: ["mm/calls/move-mappings.moveMappings", "mm/moved-entries.finishMove"],
+    runs: ["mm/calls/move-mappings.moveMappings", "mm/entries/moved-entries.finishMove"],
   }),
   moving({
     name: "mremap-of-leaf",
@@ -198,7 +198,7 @@ export const deathsInMoves: readonly Covered[] = [
       harness.map(BLOCK, LEAF_WORDS + 1);
       harness.run(cpuFault(harness.machine, harness.mm, BLOCK + 1, true));
     },
-    runs: ["mmu/radix-table.moveLeaves", "mmu/radix-table.linkNoted"],
+    runs: ["mmu/unlinked-leaves.moveLeaves", "mmu/unlinked-leaves.linkNoted"],
   }),
   moving({
     name: "mremap-told",

@@ -114,7 +114,7 @@ export const deathsWithRuns: readonly Covered[] = [
     "A thread dies at any step of a view of 18 pages that have to move, or of its end.",
     18,
     false,
-    ["mm/migrate/migrate-to-run.migrateToRun", "mm/invalidation.takeNotedRun"],
+    ["mm/migrate/migrate-to-run.migrateToRun", "mm/entries/run.takeNotedRun"],
   ),
   moving(
     "view-of-shared",

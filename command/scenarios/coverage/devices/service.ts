@@ -146,7 +146,7 @@ export const deviceServices: readonly Covered[] = [
       "The device brings a page that is taken without waiting: either the device lets go at once, or the page stays.",
     frames: 2,
     pages: 1,
-    tasks: { read: [RESOLVE, read], reap: [["mm/zap.zapNonBlocking", ...LET_GO], reap] },
+    tasks: { read: [RESOLVE, read], reap: [["mm/entries/zap.zapNonBlocking", ...LET_GO], reap] },
   }),
   playing({
     name: "write-vs-madvise",

@@ -108,7 +108,7 @@ const acts: readonly Act[] = [
   },
   {
     name: "reap",
-    runs: ["mm/zap.zapNonBlocking", "hmm/mirror/invalidate.hmmInvalidateRangeStart"],
+    runs: ["mm/entries/zap.zapNonBlocking", "hmm/mirror/invalidate.hmmInvalidateRangeStart"],
     body: reap,
   },
   {

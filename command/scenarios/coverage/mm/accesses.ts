@@ -301,7 +301,7 @@ function munmapTwins(first: FindingKind): readonly HarnessTwin<World>[] {
   ];
 }
 
-const MOVE_LEAF = ["mm/calls/mremap.doMremap", "mmu/radix-table.moveLeaves"] as const;
+const MOVE_LEAF = ["mm/calls/mremap.doMremap", "mmu/unlinked-leaves.moveLeaves"] as const;
 
 const moveTwins: readonly HarnessTwin<World>[] = [
   [

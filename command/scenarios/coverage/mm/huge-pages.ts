@@ -102,7 +102,7 @@ export const hugePages: readonly Covered[] = [
     tasks: {
       storer: [[...STORE, ...FAULT], store(7)],
       discarder: [
-        ["mm/calls/madvise.doMadvise", "mm/zap.clearHugeEntries"],
+        ["mm/calls/madvise.doMadvise", "mm/entries/zap.clearHugeEntries"],
         discard(0, HUGE_PAGES),
       ],
     },

@@ -149,7 +149,7 @@ export const leaves: readonly Covered[] = [
       "A CPU thread looks for a page at its new place and then at the old one, while its leaf moves: it never finds it at both.",
     leaves: 1,
     cpu: looksAtBoth,
-    other: ["mremap", ["mm/calls/mremap.doMremap", "mmu/radix-table.moveLeaves"], moves],
+    other: ["mremap", ["mm/calls/mremap.doMremap", "mmu/unlinked-leaves.moveLeaves"], moves],
     twins: [
       [
         "too-early",

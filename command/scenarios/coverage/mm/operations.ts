@@ -163,7 +163,7 @@ export const operations: readonly Operation[] = [
     body: (harness) => view(harness, true),
   },
   { name: "track", runs: ["mm/fault/track.trackRange"], body: track },
-  { name: "reap", runs: ["mm/zap.zapNonBlocking"], body: reap },
+  { name: "reap", runs: ["mm/entries/zap.zapNonBlocking"], body: reap },
   { name: "look", runs: ["mm/calls/pagemap.readMaps", "mm/calls/pagemap.readPagemap"], body: look },
   { name: "visit", runs: ["mm/lifetime/mm.mmgetNotZero"], body: visit },
 ];

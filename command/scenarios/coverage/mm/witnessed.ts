@@ -78,7 +78,7 @@ const attempts: readonly Attempt<Stage>[] = [
     name: "reap",
     summary: "Pages are zapped by a thread that may not wait.",
     wanted: changed({ private: "0-4 rw: 0 0 102 0" }),
-    runs: ["mm/zap.zapNonBlocking"],
+    runs: ["mm/entries/zap.zapNonBlocking"],
     act: reap,
   }),
 ];
