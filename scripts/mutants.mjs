@@ -37,6 +37,7 @@ const HELP = `npm run mutants -- [options]: breaks one synchronising statement o
   --sample 100 --seed 1         a sample of them
   --seconds 30                  processor time for the scenarios of one mutant
   --most 12                     scenarios for one mutant
+  --scenarios coverage/hmm      only these, and those whose names begin so
   --tests none                  the tests are not asked; all: of each mutant; default: of survivors
   --test-seconds 60             time for the tests of one mutant
   --jobs 2                      mutants that are tried at the same time
@@ -59,6 +60,7 @@ function readOptions() {
       tests: { type: "string", default: "survivors" },
       "test-seconds": { type: "string", default: "60" },
       most: { type: "string" },
+      scenarios: { type: "string" },
       seconds: { type: "string", default: String(FULL_SECONDS) },
       survey: { type: "boolean", default: false },
       again: { type: "boolean", default: false },
@@ -214,6 +216,7 @@ async function judgeChosen(chosen, all, values, results, sayings) {
     tests,
     seconds: wholeNumber("seconds", values.seconds),
     most: values.most === undefined ? Infinity : wholeNumber("most", values.most),
+    scenarios: values.scenarios?.split(","),
     testSeconds: wholeNumber("test-seconds", values["test-seconds"]),
     hopeless: new Set(Object.keys(reviewed)),
     onJudged: (mutant, judgement, done) => {
@@ -270,8 +273,8 @@ async function bringUpToDate({ values, positionals }, all, chosen, results, sayi
  * @returns {Part}
  */
 function partOf(values, chosen, judged) {
-  const { only, kind, sample, seed, tests, most, seconds } = values;
-  const times = [most, seconds, values["test-seconds"]];
+  const { only, kind, sample, seed, tests, most, scenarios, seconds } = values;
+  const times = [most, scenarios, seconds, values["test-seconds"]];
   const question = JSON.stringify([only, kind, sample, seed, tests, ...times]);
   return {
     mutants: 1,

@@ -31,6 +31,8 @@ import { killAll } from "./processes.mjs";
  * @property {number} testSeconds
  * @property {number} seconds The most processor time for the scenarios of one mutant.
  * @property {number} most Scenarios that are tried on a mutant, the likeliest.
+ * @property {readonly string[] | undefined} scenarios Names, or beginnings of names up to a slash:
+ *   only these scenarios are tried.
  * @property {ReadonlySet<string>} hopeless Keys of those that nobody can notice, as people say:
  *   they get the first round only.
  * @property {readonly Mutant[]} forTests Those that no scenario noticed, and that only tests are
@@ -59,11 +61,12 @@ class Case {
   /**
    * @param {Mutant} mutant
    * @param {Witness[]} witnesses
+   * @param {number} of
    */
-  constructor(mutant, witnesses) {
+  constructor(mutant, witnesses, of = witnesses.length) {
     this.mutant = mutant;
     this.open = witnesses;
-    this.of = witnesses.length;
+    this.of = of;
   }
 }
 
@@ -100,7 +103,7 @@ class Run {
   }
 
   async run() {
-    const { mutants, forTests, jobs, seconds, hopeless, results } = this.#options;
+    const { mutants, forTests, jobs, seconds, hopeless, results, scenarios } = this.#options;
     const stop = () => {
       this.#stopping.abort();
       killAll();
@@ -111,7 +114,8 @@ class Run {
       () => new Lane(),
     );
     try {
-      let cases = mutants.map((mutant) => this.#caseOf(mutant));
+      const isAsked = (/** @type {Case} */ { open }) => scenarios === undefined || open.length > 0;
+      let cases = mutants.map((mutant) => this.#caseOf(mutant)).filter(isAsked);
       for (const [i, share] of ROUNDS.entries()) {
         const spent = Math.round(seconds * share * 10) / 10;
         const budget = { seconds: spent, scenarioSeconds: spent * SCENARIO_SHARE };
@@ -150,8 +154,13 @@ class Run {
 
   /** @param {Mutant} mutant */
   #caseOf(mutant) {
-    const { reachedBy, likely, most } = this.#options;
+    const { reachedBy, likely, most, scenarios } = this.#options;
     const reaching = reachedBy.scenariosOf(mutant);
+    if (scenarios !== undefined) {
+      const isAsked = (/** @type {Witness} */ { name }) =>
+        scenarios.some((start) => name === start || name.startsWith(`${start}/`));
+      return new Case(mutant, reaching.filter(isAsked), reaching.length);
+    }
     if (reaching.length <= most) return new Case(mutant, reaching);
     const names = new Set(likely.inOrder(mutant, reaching).slice(0, most));
     return new Case(
