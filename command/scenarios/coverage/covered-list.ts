@@ -47,6 +47,7 @@ import { pinnedInPlace } from "./mm/pinned-in-place.ts";
 import { hugeCalls } from "./mm/huge-calls.ts";
 import { hugePages } from "./mm/huge-pages.ts";
 import { hugeTracks } from "./mm/huge-tracks.ts";
+import { witnessedHugePages } from "./mm/huge-witnessed.ts";
 import { hugeSplits } from "./mm/huge-splits.ts";
 import { memoryUse } from "./mm/memory-use.ts";
 import { untouchedView } from "./mm/untouched-view.ts";
@@ -68,6 +69,7 @@ import { widths } from "./mmu/widths.ts";
 import { accesses } from "./mm/accesses.ts";
 import { exclusiveAlone } from "./mm/exclusive-alone.ts";
 import { firstFaults } from "./mm/first-faults.ts";
+import { heldCopies } from "./mm/held-copies.ts";
 import { leaves } from "./mm/leaves.ts";
 import { copiesOnWrite } from "./mm/copy-on-write.ts";
 import { pinsOfPages } from "./mm/pins.ts";
@@ -170,6 +172,7 @@ export const covered: readonly Covered[] = [
   ...serverDeaths,
   ...openings,
   ...copiesOnWrite,
+  ...heldCopies,
   ...watchedViews,
   ...wholeLives,
   ...mmWithoutMemory,
@@ -187,6 +190,7 @@ export const covered: readonly Covered[] = [
   ...memoryUse,
   ...hugeSplits,
   ...hugeTracks,
+  ...witnessedHugePages,
   ...pinnedInPlace,
   ...manyInvalidations,
   ...driverCalls,

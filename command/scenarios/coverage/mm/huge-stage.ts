@@ -90,7 +90,7 @@ type Body = HarnessBody<HugeWorld>;
 const addressOf = (page: number): number => (START + page) * PAGE_BYTES;
 
 /** How the block is at the beginning. */
-type State =
+export type State =
   | "untouched"
   | "zeros"
   | "written"
@@ -115,10 +115,10 @@ function mapExplicit(harness: HmmHarness): void {
   if (answer !== addressOf(0)) bug(`the mapping answered ${answer}`);
 }
 
-export function setUp(harness: HmmHarness, state: State): HugeWorld {
+/** Makes the block, and the child that shares it, if any; or 0. */
+export function makeBlock(harness: HmmHarness, state: State): number {
   const { machine, mm } = harness;
   const isExplicit = state === "explicit" || state === "explicit-forked";
-  const referencesBefore = machine.ram.refs.total().references;
   if (isExplicit) mapExplicit(harness);
   else {
     harness.map(START, HUGE_PAGES);
@@ -128,7 +128,13 @@ export function setUp(harness: HmmHarness, state: State): HugeWorld {
   const cpu = new HarnessCpu(harness);
   if (state === "zeros") harness.run(cpu.load(addressOf(0)));
   if (state !== "untouched" && state !== "zeros") harness.run(cpu.store(addressOf(5), BEFORE));
-  const child = state.endsWith("forked") ? harness.run(doFork(machine, mm)) : 0;
+  return state.endsWith("forked") ? harness.run(doFork(machine, mm)) : 0;
+}
+
+export function setUp(harness: HmmHarness, state: State): HugeWorld {
+  const { machine, mm } = harness;
+  const referencesBefore = machine.ram.refs.total().references;
+  const child = makeBlock(harness, state);
   const device = HarnessDevice.registered(harness);
   const options = { pages: HUGE_PAGES, type: DEVICE_PRIVATE, owner: OWNER, opsId: OPS } as const;
   const memory = harness.run(makeDeviceMemory(machine, options));
