@@ -133,7 +133,7 @@ describe("a result as a line", () => {
 describe("which results hold", () => {
   const folder = `${mkdtempSync(join(tmpdir(), "hmm-mutants-record-"))}/`;
   after(() => rmSync(folder, { recursive: true }));
-  const all = tool.findMutants(tool.buildPath, (module) => module === "mm/zap");
+  const all = tool.findMutants(tool.buildPath, (module) => module === "mm/entries/zap");
   const [first, second, third] = all;
   assert.ok(first !== undefined && second !== undefined && third !== undefined);
 
@@ -215,11 +215,11 @@ describe("who reaches a mutant", () => {
     ],
   });
   const namesOf = (asked: string): string[] =>
-    reachedBy.scenariosOf({ key: asked, module: "mm/zap" }).map(({ name }) => name);
+    reachedBy.scenariosOf({ key: asked, module: "mm/entries/zap" }).map(({ name }) => name);
 
   test("one that is known: those that reach it", () => {
     assert.deepEqual(namesOf(key), ["s", "t"]);
-    const [byTask, bySetUp] = reachedBy.scenariosOf({ key, module: "mm/zap" });
+    const [byTask, bySetUp] = reachedBy.scenariosOf({ key, module: "mm/entries/zap" });
     assert.deepEqual([byTask?.isPrepared, bySetUp?.isPrepared], [false, true]);
   });
 
