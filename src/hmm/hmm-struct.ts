@@ -113,9 +113,13 @@ export const Hmm: Struct<Hmm> = struct<Hmm>("hmm", {
   ),
 });
 
-/** Sets up a zeroed hmm with one reference, the creator's. Not linked, not published. */
+/**
+ * Sets up a zeroed hmm with one reference, the creator's. Not linked, not published. `mmPointer` 0:
+ * it has no count of its mm yet, and nobody but the creator knows it.
+ */
 export function hmmInit(hmm: Hmm, mmPointer: number): void {
   hmm.refs.init(1);
+  hmm.notifier.init();
   hmm.mm = mmPointer;
   hmm.rangesLock.init();
   hmm.inFlightCapacity = IN_FLIGHT_INLINE;

@@ -151,10 +151,13 @@ export function* growInFlight(machine: Machine, hmm: Hmm, fullCapacity: number):
   else if (oldTable !== 0) yield* machine.heap.freeWords(oldTable, oldCapacity * IN_FLIGHT_WORDS);
 }
 
-/** Gives back what growing took. Nobody uses the hmm any more. */
+/**
+ * Gives back what growing took. Nobody uses the hmm any more. May be done again, for a thread that
+ * died in it.
+ */
 export function* freeInFlight(machine: Machine, hmm: Hmm): Task<void> {
   if (hmm.inFlightTable === 0) return;
-  yield* machine.heap.freeWords(hmm.inFlightTable, hmm.inFlightCapacity * IN_FLIGHT_WORDS);
-  hmm.inFlightTable = 0;
+  const tableWords = hmm.inFlightCapacity * IN_FLIGHT_WORDS;
+  yield* machine.heap.freeWords(hmm.inFlightTable, tableWords, hmm.at + TABLE);
   hmm.inFlightCapacity = IN_FLIGHT_INLINE;
 }

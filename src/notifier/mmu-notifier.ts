@@ -18,6 +18,11 @@
  *   N5  After `mmuNotifierUnregister` returned, no call-back of that notifier runs or will run.
  *       `mmuNotifierUnregisterNoRelease` does not promise this: the notifier's memory is freed by a
  *       deferred call of `notifierSrcu`.
+ *   N6  A release is claimed in the name of the thread that calls it. If that dies in it, the claim
+ *       is anybody's. A node is unlinked only when its release has returned: who finds another
+ *       thread about it waits for that thread's read section, and looks again. So neither exit nor
+ *       unregister returns before, and who takes a space down for a dead thread finds the node. A
+ *       release that may not be called again is a critical section.
  *
  * The node of a notifier is in shared memory, and its code in every thread: each thread registers
  * the call-backs by name, and the node has a hash of the name. A registered notifier holds a grab
@@ -59,7 +64,12 @@ import {
   phaseOf,
   progressOf,
 } from "./notice.ts";
-import { MmuNotifier, type NotifierSubscriptions } from "./subscriptions.ts";
+import {
+  CLAIM_OURS,
+  CLAIM_OVER,
+  MmuNotifier,
+  type NotifierSubscriptions,
+} from "./subscriptions.ts";
 
 /**
  * The call-backs of a notifier. Each gets the address of the notifier's struct.
@@ -81,7 +91,8 @@ export interface MmuNotifierOps {
   readonly release?: (machine: Machine, notifier: number) => Task<void>;
   /**
    * Start and end may be called again if a thread died in them, for the same invalidation: they
-   * note what must not be done twice (W2 of notice.ts). Default: a death in them stops the machine.
+   * note what must not be done twice (W2 of notice.ts). So may the release. Default: a death in them
+   * stops the machine.
    */
   readonly isRepeatable?: boolean;
 }
@@ -155,13 +166,13 @@ export function* mmuNotifierUnregister(
   node: MmuNotifier,
 ): Task<void> {
   const srcu = yield* notifierSrcu(machine);
-  enterCritical(machine.memory, subscriptions.headAt, callTag);
-  const section = yield* srcu.readLock();
-  yield* releaseOnce(machine, node);
-  yield* mmuNotifierUnregisterNoRelease(subscriptions, node);
-  yield* srcu.readUnlock(section);
-  leaveCritical(machine.memory, subscriptions.headAt, callTag);
-  yield* srcu.synchronize();
+  for (let isOver = false; !isOver;) {
+    const section = yield* srcu.readLock();
+    isOver = yield* releaseOnce(machine, node);
+    if (isOver) yield* mmuNotifierUnregisterNoRelease(subscriptions, node);
+    yield* srcu.readUnlock(section);
+    yield* srcu.synchronize();
+  }
 }
 
 /**
@@ -180,12 +191,20 @@ export function* mmuNotifierUnregisterNoRelease(
 
 /**
  * Exit and unregister may come here at the same time. The one that claims the node makes the call.
- * It does so inside a read section, so the `synchronize` of the other waits for it.
+ * It does so inside a read section, so the `synchronize` of the other waits for it. False: another
+ * one is about it.
  */
-function* releaseOnce(machine: Machine, node: MmuNotifier): Task<void> {
-  const { release } = opsOf(node);
-  if (release === undefined) return;
-  if (yield* node.claimRelease()) yield* release(machine, node.at);
+function* releaseOnce(machine: Machine, node: MmuNotifier): Task<boolean> {
+  const { release, isRepeatable } = opsOf(node);
+  if (release === undefined) return true;
+  const claim = yield* node.claimRelease();
+  if (claim !== CLAIM_OURS) return claim === CLAIM_OVER;
+  const isCritical = isRepeatable !== true;
+  if (isCritical) enterCritical(machine.memory, node.at, callTag);
+  yield* release(machine, node.at);
+  yield* node.setReleased();
+  if (isCritical) leaveCritical(machine.memory, node.at, callTag);
+  return true;
 }
 
 const INVALIDATIONS = counterPlace("invalidations");
@@ -389,24 +408,38 @@ export function* mmuNotifierReplayStart(
 /**
  * The address space dies: calls the release of every notifier and unlinks it; returns when no
  * call-back runs any more. Exit calls this once, before it unmaps anything. So the unmapping calls
- * no notifier, and no frame is given back while a device uses it. Linux: `__mmu_notifier_release`.
+ * no notifier, and no frame is given back while a device uses it. Who takes the space down for a
+ * thread that died in it does it again. Linux: `__mmu_notifier_release`.
  */
 export function* mmuNotifierRelease(
   machine: Machine,
   subscriptions: NotifierSubscriptions,
 ): Task<void> {
-  if ((yield* subscriptions.first()) === 0) return;
+  const isAgain = machine.memory.reaping; // a call-back may run that the dead thread would await
+  if (!isAgain && (yield* subscriptions.first()) === 0) return;
   const srcu = yield* notifierSrcu(machine);
-  enterCritical(machine.memory, subscriptions.headAt, callTag);
-  const section = yield* srcu.readLock();
-  for (let at = yield* subscriptions.first(); at !== 0; at = yield* subscriptions.first()) {
-    const node = new MmuNotifier(machine.memory, at);
-    // The node is still linked here: an unregister that comes now finds it so, or waits in
-    // `synchronize` for this section.
-    yield* releaseOnce(machine, node);
-    yield* mmuNotifierUnregisterNoRelease(subscriptions, node);
+  for (;;) {
+    const section = yield* srcu.readLock();
+    const isEmpty = yield* releaseAll(machine, subscriptions);
+    yield* srcu.readUnlock(section);
+    yield* srcu.synchronize();
+    if (isEmpty) return;
   }
-  yield* srcu.readUnlock(section);
-  leaveCritical(machine.memory, subscriptions.headAt, callTag);
-  yield* srcu.synchronize();
+}
+
+/**
+ * In a read section. A node is still linked when its release is called: an unregister that comes
+ * then finds it so, or waits in `synchronize` for this section. False: of some node another thread
+ * calls the release now. That is over after a grace period, or the thread has died (N6).
+ */
+function* releaseAll(machine: Machine, subscriptions: NotifierSubscriptions): Task<boolean> {
+  let isEmpty = true;
+  for (let at = yield* subscriptions.first(); at !== 0;) {
+    const node = new MmuNotifier(machine.memory, at);
+    if (yield* releaseOnce(machine, node))
+      yield* mmuNotifierUnregisterNoRelease(subscriptions, node);
+    else isEmpty = false;
+    at = yield* node.next();
+  }
+  return isEmpty;
 }

@@ -20,6 +20,7 @@ import { Spinlock } from "../sync/primitives/spinlock.ts";
 import type { Task } from "../sync/tasks/task.ts";
 import { noteUndo } from "../sync/words/undo-log.ts";
 import { compareExchangeWord, readWord, writeWord } from "../sync/primitives/word-steps.ts";
+import { hasAgentDied, liveAgent } from "../sync/tasks/identity.ts";
 
 const HEAD_WORD = Spinlock.WORDS;
 
@@ -109,6 +110,16 @@ const PREV_WORD = 1;
 const OPS_WORD = 2;
 const RELEASED_WORD = 3;
 
+/** Of RELEASED_WORD: the release has returned. Else the thread that calls it, or 0. */
+const RELEASED = -1;
+
+/** What `claimRelease` answers. */
+export const CLAIM_OURS = 1;
+/** It has been called, and has returned. */
+export const CLAIM_OVER = 2;
+/** Another thread calls it now. */
+export const CLAIM_OTHER = 3;
+
 /**
  * The node of a notifier. It is the first field of the notifier's struct, so both have one address.
  */
@@ -169,16 +180,26 @@ export class MmuNotifier {
     return atomicLoad(this.memory.words, this.at + OPS_WORD);
   }
 
-  /** True for the first caller only: that one calls the release. */
-  *claimRelease(): Task<boolean> {
-    return (
-      (yield* compareExchangeWord(
-        this.memory,
-        this.at + RELEASED_WORD,
-        0,
-        1,
-        "claim to release",
-      )) === 0
-    );
+  /**
+   * Who calls the release: CLAIM_OURS for one caller only, until that dies in it. It says when it is
+   * over by `setReleased`.
+   */
+  *claimRelease(): Task<number> {
+    const { memory } = this;
+    const word = this.at + RELEASED_WORD;
+    const seen = yield* readWord(memory, word, RELEASE);
+    if (seen === RELEASED) return CLAIM_OVER;
+    if (seen !== 0 && !(yield* hasAgentDied(memory, seen >>> 0))) return CLAIM_OTHER;
+    const own = liveAgent(memory) | 0;
+    const found = yield* compareExchangeWord(memory, word, seen, own, RELEASE);
+    if (found === seen) return CLAIM_OURS;
+    return found === RELEASED ? CLAIM_OVER : CLAIM_OTHER;
+  }
+
+  /** Pairs with CLAIM_OURS. */
+  setReleased(): Task<void> {
+    return writeWord(this.memory, this.at + RELEASED_WORD, RELEASED, RELEASE);
   }
 }
+
+const RELEASE = "claim to release";

@@ -10,6 +10,7 @@ import { registerAgent, selectAgent } from "../../src/sync/runners/agents.ts";
 import { runBlocking } from "../../src/sync/runners/run-blocking.ts";
 import { SharedMemory } from "../../src/sync/shared-memory.ts";
 import { enterStore, leaveStore } from "../../src/sync/primitives/shootdown.ts";
+import { removeResource } from "../../src/sync/death/resources.ts";
 import { registerSrcuCallback } from "../../src/sync/primitives/srcu-callbacks.ts";
 import { STEP_KINDS } from "../../src/sync/tasks/step-kinds.ts";
 import { access, describe, park } from "../../src/sync/tasks/task.ts";
@@ -281,8 +282,9 @@ test("a wait with a timeout is never part of a deadlock; its result must be look
 const POISON = 0x6b6b6b6b;
 const poisonKind: number = registerSrcuCallback(
   "test.poison",
-  function* (memory, head): Task<void> {
+  function* (memory, head, slot): Task<void> {
     memory.words[head + 2] = POISON;
+    removeResource(memory, slot);
   },
 );
 

@@ -7,6 +7,7 @@ import { WRITER } from "../../src/sync/words/rwsem-words.ts";
 import { runAsync } from "../../src/sync/runners/run-async.ts";
 import { runBlocking } from "../../src/sync/runners/run-blocking.ts";
 import { generationIndex } from "../../src/sync/primitives/shootdown.ts";
+import { removeResource } from "../../src/sync/death/resources.ts";
 import { registerSrcuCallback } from "../../src/sync/primitives/srcu-callbacks.ts";
 import type { Task } from "../../src/sync/tasks/task.ts";
 import { makeFixture } from "./fixture.ts";
@@ -108,8 +109,9 @@ for (const debug of [false, true]) {
   test(`${mode}: SRCU read sections nest, synchronize passes when there are none, calls run in the end`, () => {
     const { memory, srcu, data } = makeFixture({ debug });
     const ran: number[] = [];
-    const kind = registerSrcuCallback("test.note", function* (_memory, head): Task<void> {
+    const kind = registerSrcuCallback("test.note", function* (inMemory, head, slot): Task<void> {
       ran.push(head);
+      removeResource(inMemory, slot);
     });
     runBlocking(
       memory,

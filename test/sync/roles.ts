@@ -7,6 +7,7 @@ import { atomicExchange, atomicStore } from "../../src/sync/atomics.ts";
 import { addResource, resourceKind } from "../../src/sync/death/resources.ts";
 import type { SharedMemory } from "../../src/sync/shared-memory.ts";
 import { enterStore, leaveStore } from "../../src/sync/primitives/shootdown.ts";
+import { removeResource } from "../../src/sync/death/resources.ts";
 import { registerSrcuCallback } from "../../src/sync/primitives/srcu-callbacks.ts";
 import { DONE } from "../../src/sync/tasks/task.ts";
 import type { Task } from "../../src/sync/tasks/task.ts";
@@ -122,8 +123,9 @@ function* takeCompletions({ done, go }: Fixture, amount: number): Task<unknown> 
 /** The object may be used anew: nobody can see it any more. */
 const recycleKind: number = registerSrcuCallback(
   "test.recycle",
-  function* (memory, head): Task<void> {
+  function* (memory, head, slot): Task<void> {
     freeObject(memory, head);
+    removeResource(memory, slot);
   },
 );
 

@@ -8,14 +8,14 @@
  *   Q1  A registered notifier owns a grab of its mm, a use of its code, and a place in the list of
  *       what its thread owns. Each is given up after the notifier was unlinked, and no call-back
  *       runs (N5 of notifier/mmu-notifier.ts).
- *   Q2  `owns` says which of grab and use there are; it is lowered directly before each is given
- *       up. The owner's calls change it, and after its death the reaper. So a thread that dies in
- *       between leaks one at worst, and none is dropped twice. Of the link it says nothing: if it
- *       were lowered before the notifier is unlinked, one could stay linked in memory that
- *       `orphaned` frees. As long as there is the grab, the reaper unlinks the notifier, which does
- *       nothing the second time.
- *   Q3  Registering is half done (mm/half-done.ts) from its beginning to its end: a thread that
- *       dies in it stops the machine.
+ *   Q2  `owns` says which of grab and use there are; it changes in the step that gets or drops
+ *       each. The owner's calls change it, and after its death the reaper. Of the link it says
+ *       nothing: as long as there is the grab, the reaper unlinks the notifier, which does nothing
+ *       if it is not linked.
+ *   Q3  A thread that dies while it registers a notifier has registered it, or leaves what the
+ *       reaper gives back; `orphaned` is called either way, for a notifier that it began to
+ *       register. But in a call-back that is not `isRepeatable` the machine stops: so it does if
+ *       the thread dies while it starts, at the new notifier, the open write views.
  */
 
 import { Machine } from "../../memory/machine.ts";
@@ -27,8 +27,7 @@ import {
   struct,
   u32,
 } from "../../memory/layout/struct.ts";
-import { beginHalfDone, endHalfDone } from "../../mm/half-done.ts";
-import { mmdrop, mmgrab } from "../../mm/lifetime/mm.ts";
+import { MM_COUNT, mmdrop, mmgrab } from "../../mm/lifetime/mm.ts";
 import { Mm } from "../../mm/mm-struct.ts";
 import { replayHolds } from "../../mm/view/view-hold.ts";
 import {
@@ -40,8 +39,10 @@ import {
 import { MmuNotifier } from "../../notifier/subscriptions.ts";
 import {
   addResource,
+  kindWord,
   registerReleaser,
   removeResource,
+  reserveResource,
   resourceKind,
 } from "../../sync/death/resources.ts";
 import { EINVAL, EMFILE, type Errno } from "../../sync/errno.ts";
@@ -89,10 +90,11 @@ export const DriverNotifier: Struct<DriverNotifier> = struct<DriverNotifier>(
   { embedded: true },
 );
 
-/** `owns` (Q2). */
+/** Bits of `owns` (Q2). */
 const OWNS_NOTHING = 0;
-const OWNS_GRAB = 1;
-const OWNS_GRAB_AND_USE = 2;
+const OWNS_USE = 1;
+const OWNS_GRAB = 2;
+const OWNS = DriverNotifier.offset.owns;
 
 const NOTIFIER_RESOURCE: number = resourceKind("driver notifier");
 
@@ -138,30 +140,19 @@ export function* driverNotifierRegister(
   mm.mmapLock.assertHeldWrite();
   if (mm.memory !== machine.memory || notifier.owns !== OWNS_NOTHING) return EINVAL;
   driverNotifierOps.get(opsId); // throws where this thread has not loaded it
-  beginHalfDone(mm);
-  const errno = yield* registerLocked(machine, mm, notifier, opsId);
-  endHalfDone(mm);
-  return errno;
-}
-
-function* registerLocked(
-  machine: Machine,
-  mm: Mm,
-  notifier: DriverNotifier,
-  opsId: number,
-): Task<Errno> {
+  notifier.node.init();
   notifier.opsId = opsId;
   notifier.mm = mm.at;
   const slot = addResource(machine.memory, NOTIFIER_RESOURCE, notifier.at);
   if (slot < 0) return EMFILE;
-  const errno = yield* useDriverCode(machine, driverNotifierOps.nameOf(opsId));
+  const note = { at: notifier.at + OWNS, noted: OWNS_USE };
+  const errno = yield* useDriverCode(machine, driverNotifierOps.nameOf(opsId), note);
   if (errno !== 0) {
     removeResource(machine.memory, slot);
     return errno;
   }
   notifier.resourceSlot = slot;
-  yield* mmgrab(mm);
-  notifier.owns = OWNS_GRAB_AND_USE;
+  yield* mmgrab(mm, notifier.at + OWNS, OWNS_USE | OWNS_GRAB);
   yield* mmuNotifierRegister(machine, mm.notifiers, notifier.node, opsId);
   yield* replayHolds(machine, mm, notifier.node);
   return 0;
@@ -187,15 +178,24 @@ export function* driverNotifierUnregister(machine: Machine, notifier: DriverNoti
 
 /** Q1, but for the place in the list of the thread. */
 function* unlink(machine: Machine, notifier: DriverNotifier): Task<void> {
-  if (notifier.owns === OWNS_NOTHING) return;
   const mm = Mm.at(machine.memory, notifier.mm);
-  yield* mmuNotifierUnregister(machine, mm.notifiers, notifier.node);
-  if (notifier.owns === OWNS_GRAB_AND_USE) {
-    notifier.owns = OWNS_GRAB;
-    yield* dropDriverCode(machine, driverNotifierOps.nameOf(notifier.opsId));
+  const hasGrab = (notifier.owns & OWNS_GRAB) !== 0;
+  if (hasGrab) yield* mmuNotifierUnregister(machine, mm.notifiers, notifier.node);
+  if ((notifier.owns & OWNS_USE) !== 0) {
+    const note = { at: notifier.at + OWNS, noted: notifier.owns & ~OWNS_USE };
+    yield* dropDriverCode(machine, driverNotifierOps.nameOf(notifier.opsId), note);
   }
-  notifier.owns = OWNS_NOTHING;
-  yield* mmdrop(machine, mm);
+  if (hasGrab) yield* mmdrop(machine, mm, takeGrab(notifier));
+}
+
+/** The grab is this thread's own. Returns its slot, or -1: the list is full. */
+function takeGrab({ memory, at, mm }: DriverNotifier): number {
+  const slot = reserveResource(memory, mm);
+  const kindAt = kindWord(memory, slot);
+  const { words } = memory;
+  if (kindAt !== 0) words[kindAt] = MM_COUNT; // in a row (H1 of sync/lockdep/held-locks.ts)
+  words[at + OWNS] = OWNS_NOTHING;
+  return slot;
 }
 
 registerReleaser(NOTIFIER_RESOURCE, function* (memory, at) {

@@ -10,18 +10,26 @@
  *     mm.hmm read without a lock                 freed between the read and the get
  *     published before registered                registration failed: the finder held freed memory
  *
- * Invariants H1 to H4 are in hmm-struct.ts.
+ * Invariants H1 to H4 are in hmm-struct.ts. A hmm that is being made is a resource of its thread:
+ * first its memory, and from the count of the mm on its one reference. So whoever finds the thread
+ * dead drops that, whether the notifier was registered and the hmm published, or not.
  */
 
-import type { Machine } from "../../memory/machine.ts";
-import { beginHalfDone, endHalfDone } from "../../mm/half-done.ts";
+import { Machine } from "../../memory/machine.ts";
 import type { Mm } from "../../mm/mm-struct.ts";
 import { mmgrab } from "../../mm/lifetime/mm.ts";
 import { replayHolds } from "../../mm/view/view-hold.ts";
 import { mmuNotifierRegister } from "../../notifier/mmu-notifier.ts";
+import {
+  findResource,
+  kindWord,
+  registerReleaser,
+  resourceKind,
+} from "../../sync/death/resources.ts";
 import { ENOMEM } from "../../sync/errno.ts";
 import type { Task } from "../../sync/tasks/task.ts";
 import { Hmm, hmmInit } from "../hmm-struct.ts";
+import { hmmPut } from "./hmm.ts";
 import { HMM_NOTIFIER_OPS } from "./invalidate.ts";
 
 /**
@@ -32,11 +40,7 @@ export function* hmmGetOrCreate(machine: Machine, mm: Mm, note: HmmNote = NO_NOT
   mm.mmapLock.assertHeldWrite();
   const found = yield* hmmGet(machine, mm, note);
   if (found !== 0) return found;
-  beginHalfDone(mm); // a death in here stops the machine
-  const made = yield* create(machine, mm);
-  if (made > 0) noteHmm(machine, made, note);
-  endHalfDone(mm);
-  return made;
+  return yield* create(machine, mm, note);
 }
 
 /** Words that note the caller's reference, in case that its thread dies. */
@@ -50,26 +54,48 @@ export interface HmmNote {
 
 const NO_NOTE: HmmNote = { hmm: 0, owns: 0, isOwner: 0 };
 
-function noteHmm({ memory }: Machine, at: number, { hmm, owns, isOwner }: HmmNote): void {
-  if (hmm === 0) return;
-  memory.words[hmm] = at;
-  memory.words[owns] = isOwner;
-}
+/** What is being made: memory, or a reference. */
+const MAKING: number = resourceKind("hmm being made");
 
-function* create(machine: Machine, mm: Mm): Task<number> {
-  const at = yield* machine.heap.alloc(Hmm);
+function* create(machine: Machine, mm: Mm, note: HmmNote): Task<number> {
+  const { memory } = machine;
+  const at = yield* machine.heap.alloc(Hmm, MAKING);
   if (at === 0) return ENOMEM;
-  const hmm = Hmm.at(machine.memory, at);
-  hmmInit(hmm, mm.at);
-  yield* mmgrab(mm); // H3 of hmm-struct.ts; pairs with the mmdrop in hmmFreeRcu
+  const slot = findResource(memory, MAKING, at);
+  const hmm = Hmm.at(memory, at);
+  hmmInit(hmm, 0);
+  // H3 of hmm-struct.ts; pairs with the mmdrop in hmmFreeRcu
+  yield* mmgrab(mm, at + Hmm.offset.mm, mm.at);
   yield* mmuNotifierRegister(machine, mm.notifiers, hmm.notifier, HMM_NOTIFIER_OPS);
   yield* replayHolds(machine, mm, hmm.notifier);
 
   yield* mm.pageTableLock.lock();
   mm.hmm = at; // over 0, or over a dying one (H4)
   yield* mm.pageTableLock.unlock();
+  give(machine, at, note, slot);
   return at;
 }
+
+/** The reference is the caller's: its notes are written in a row (H1 of sync/lockdep/held-locks.ts). */
+function give(
+  { memory }: Machine,
+  at: number,
+  { hmm, owns, isOwner }: HmmNote,
+  slot: number,
+): void {
+  const { words } = memory;
+  const kindAt = kindWord(memory, slot);
+  if (hmm !== 0) words[hmm] = at;
+  if (hmm !== 0) words[owns] = isOwner;
+  if (kindAt !== 0) words[kindAt] = 0;
+}
+
+registerReleaser(MAKING, function* (memory, at) {
+  const machine = Machine.of(memory);
+  const hmm = Hmm.at(memory, at);
+  if (hmm.mm === 0) yield* machine.heap.free(Hmm, at);
+  else yield* hmmPut(machine, hmm);
+});
 
 /**
  * The live hmm of `mm` with one more reference for the caller (hmmPut), or 0. `mm.hmm` never points

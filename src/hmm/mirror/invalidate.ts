@@ -38,7 +38,7 @@ import { heldSlots, sharesBeneath } from "../../sync/lockdep/held-locks.ts";
 import { DONE, type Task } from "../../sync/tasks/task.ts";
 import { NOTICE_ALSO } from "../../sync/words/operations.ts";
 import { Hmm } from "../hmm-struct.ts";
-import { hmmPut } from "./hmm.ts";
+import { hmmHold, hmmPut, hmmRelinquish } from "./hmm.ts";
 import {
   NOT_IN_FLIGHT,
   WAS_RECORDED,
@@ -64,7 +64,8 @@ export function* hmmInvalidateRangeStart(
 ): Task<Errno> {
   const hmm = Hmm.at(machine.memory, notifier); // its memory: H1 of hmm-struct.ts
   // H2 of hmm-struct.ts: it is being freed, so no mirror is left to notify
-  if (!(yield* holdHmm(hmm, range))) return 0;
+  const held = yield* holdHmm(hmm, range);
+  if (held === 0) return 0;
   if (progressOf(range) !== MARKED) yield* markRanges(machine, hmm, range);
   const answer = yield* callMirrors(machine, hmm, range);
   if (answer !== 0) {
@@ -72,15 +73,24 @@ export function* hmmInvalidateRangeStart(
     yield* notifiersDecrement(hmm, range);
     yield* count(hmm, "refusals");
   }
-  yield* hmmPut(machine, hmm, heldNote(range));
+  yield* dropHmm(machine, hmm, range, held);
   return answer;
 }
 
-/** A reference, unless the dead thread of the notice has left one. False: the hmm is dying. */
-function* holdHmm(hmm: Hmm, range: InvalidateRange): Task<boolean> {
+/**
+ * A reference, unless the dead thread of the notice has left one. 0: the hmm is dying. The notice
+ * knows of it; without one it is a resource of this thread. Pairs with {@link dropHmm}.
+ */
+function* holdHmm(hmm: Hmm, range: InvalidateRange): Task<number> {
   const note = heldNote(range);
-  if (note !== 0 && hmm.memory.words[note] !== 0) return true;
-  return yield* hmm.refs.getNotZero(note, hmm.at);
+  if (note === 0) return yield* hmmHold(hmm);
+  if (hmm.memory.words[note] !== 0) return note;
+  return (yield* hmm.refs.getNotZero(note, hmm.at)) ? note : 0;
+}
+
+function dropHmm(machine: Machine, hmm: Hmm, range: InvalidateRange, held: number): Task<void> {
+  const note = heldNote(range);
+  return note === 0 ? hmmRelinquish(machine, hmm, held) : hmmPut(machine, hmm, note);
 }
 
 /** V1: marks the ranges, before any driver is called. */
@@ -188,10 +198,11 @@ export function* hmmInvalidateRangeEnd(
   range: InvalidateRange,
 ): Task<void> {
   const hmm = Hmm.at(machine.memory, notifier);
-  if (!(yield* holdHmm(hmm, range))) return; // H2 of hmm-struct.ts
+  const held = yield* holdHmm(hmm, range);
+  if (held === 0) return; // H2 of hmm-struct.ts
   if (progressOf(range) !== UNMARKED) yield* notifiersDecrement(hmm, range);
   else yield* hmm.wq.wakeAll(); // the dead thread may not have
-  yield* hmmPut(machine, hmm, heldNote(range));
+  yield* dropHmm(machine, hmm, range, held);
 }
 
 /**
@@ -223,11 +234,12 @@ function* notifiersDecrement(hmm: Hmm, range: InvalidateRange): Task<void> {
 /**
  * The address space dies: calls each mirror's release once, under mirrorsSem. The mirrors stay
  * listed until their drivers unregister them. By R2 no range is registered any more; a release that
- * finds one is counted.
+ * finds one is counted. If the thread dies in here, another one calls them all once more.
  */
 function* hmmRelease(machine: Machine, notifier: number): Task<void> {
   const hmm = Hmm.at(machine.memory, notifier);
-  if (!(yield* hmm.refs.getNotZero())) return;
+  const held = yield* hmmHold(hmm);
+  if (held === 0) return;
   yield* hmm.rangesLock.lock();
   if (hmm.ranges !== 0) hmm.releasedWithRanges++;
   yield* hmm.rangesLock.unlock();
@@ -240,7 +252,7 @@ function* hmmRelease(machine: Machine, notifier: number): Task<void> {
     );
   }
   yield* hmm.mirrorsSem.upRead();
-  yield* hmmPut(machine, hmm);
+  yield* hmmRelinquish(machine, hmm, held);
 }
 
 function* count(hmm: Hmm, counter: "refusals" | "mirrorErrors"): Task<void> {

@@ -53,7 +53,7 @@ export interface HmmMirrorOps {
    * Ends all access of the device: the address space dies, or the thread that had registered the
    * mirror has died. In the first case it is called once for each mirror that is registered then,
    * and the driver unregisters the mirror all the same. In the second one a reaper calls it, before
-   * `orphaned`, and holds no lock.
+   * `orphaned`, and holds no lock. If the thread dies in it, another one calls it again.
    */
   readonly release?: (mirror: HmmMirror) => Task<void>;
   /**

@@ -33,7 +33,7 @@
  *
  *   K6  A thread that dies while it registers or unregisters a mirror leaves what the reaper gives
  *       back: `owns` says in each step what there is, and the list of mirrors is undone with
- *       mirrorsSem. While the space's first hmm is made, the machine stops (mm/half-done.ts).
+ *       mirrorsSem. So is the space's first hmm, while it is made (get-or-create.ts).
  *
  *       old guard, two callers                            here
  *       both read mirror->hmm, not NULL                   both take `claim`, one after the other
@@ -50,7 +50,7 @@ import { addResource, registerReleaser, removeResource } from "../../sync/death/
 import type { Task } from "../../sync/tasks/task.ts";
 import { hmmGetOrCreate } from "./get-or-create.ts";
 import { Hmm } from "../hmm-struct.ts";
-import { hmmPutNoted } from "./hmm.ts";
+import { hmmPut } from "./hmm.ts";
 import {
   HmmMirror,
   HmmMirrorRecord,
@@ -221,7 +221,8 @@ function* dropOpsUse({ machine, record }: HmmMirror): Task<void> {
 function* dropHmm({ machine, record }: HmmMirror, hmm: Hmm): Task<void> {
   if ((record.owns & OWNS_HMM_REFERENCE) === 0) return;
   record.owns = OWNS_HMM_REFERENCE; // nothing else any more
-  yield* hmmPutNoted(machine, hmm, record.at + HmmMirrorRecord.offset.owns);
+  const note = record.at + HmmMirrorRecord.offset.owns;
+  yield* hmmPut(machine, hmm, note, OWNS_HMM_REFERENCE);
 }
 
 /**

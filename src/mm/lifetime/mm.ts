@@ -49,6 +49,10 @@ export interface MmLimits {
 export const MM_USER: number = resourceKind("user of an address space");
 registerReleaser(MM_USER, (memory, at) => mmput(Machine.of(memory), Mm.at(memory, at)));
 
+/** A count of a space (M1) that a thread has in hand. */
+export const MM_COUNT: number = resourceKind("count of an address space");
+registerReleaser(MM_COUNT, (memory, at) => mmdrop(Machine.of(memory), Mm.at(memory, at)));
+
 /** A space that has no user yet: its struct, and perhaps its top table. */
 const MM_MAKING: number = resourceKind("address space being made");
 registerReleaser(MM_MAKING, (memory, at) => unmake(Machine.of(memory), at, -1));
@@ -140,17 +144,23 @@ export function* mmput(machine: Machine, mm: Mm, slot: number = -1): Task<void> 
   if (yield* mm.users.put(kindWord(memory, own), MM_EXITING)) yield* mmExit(machine, mm, own);
 }
 
-/** Keeps the struct's memory (not the address space) until `mmdrop`. */
-export function mmgrab(mm: Mm): Task<void> {
-  return mm.count.get();
+/**
+ * Keeps the struct's memory (not the address space) until `mmdrop`. In the same step the word
+ * `note` becomes `noted`, if there is such a word.
+ */
+export function mmgrab(mm: Mm, note: number = 0, noted: number = 0): Task<void> {
+  return mm.count.get(note, noted);
 }
 
 /**
  * Drops a count. The last one frees the struct and does nothing else, so an SRCU call-back may do
- * it.
+ * it. `slot`: of the count among this thread's resources, or -1.
  */
-export function* mmdrop(machine: Machine, mm: Mm): Task<void> {
-  if (yield* mm.count.put()) yield* machine.heap.free(Mm, mm.at);
+export function* mmdrop(machine: Machine, mm: Mm, slot: number = -1): Task<void> {
+  const { memory } = machine;
+  const own = slot < 0 ? reserveResource(memory, mm.at) : slot;
+  if (yield* mm.count.put(kindWord(memory, own), MM_EXITING))
+    yield* machine.heap.free(Mm, mm.at, own);
 }
 
 /**

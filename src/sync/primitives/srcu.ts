@@ -17,15 +17,26 @@
  * and synchronize may run deferred calls; they never hold the queue's lock while they do.
  *
  * No thread exists only to advance grace periods. The thread that requests one advances it; so does
- * the last reader that it waits for. A deferred call is a critical section: a thread that dies
- * inside one stops the machine.
+ * the last reader that it waits for.
+ *
+ * What a thread changes of the queue is undone if it dies with the queue's lock. A deferred call
+ * that it runs is two of its resources, from the change that takes it off the list: the call, until
+ * the callback has freed the object, and its share of PENDING, until that is lowered. Who finds the
+ * thread dead queues the call once more, as one that is ready. A thread whose list is full runs it
+ * as a critical section: it stops the machine if it dies there.
  *
  * The read sections of a thread that dies go on until a recoverer ends them (death/recovery.ts). So
  * who finishes what the thread was doing finds all that it could see. The count of the held table
  * tells both indexes apart: bits 0.. are sections of index 0, bits 16.. of index 1.
  */
 
-import { atomicAdd, atomicLoad, atomicSub, futexWake } from "../atomics.ts";
+import { atomicAdd, atomicLoad, atomicStore, atomicSub, futexWake } from "../atomics.ts";
+import {
+  addResourceUnder,
+  registerReleaser,
+  removeResourceUnder,
+  resourceKind,
+} from "../death/resources.ts";
 import { EDEADLK } from "../errno.ts";
 import { HmmError, bug } from "../errors.ts";
 import {
@@ -53,8 +64,10 @@ import {
   SRCU_CALL_WORDS,
   callKind,
   queueCall,
+  queueReady,
   advanceCalls,
   srcuCallbacks,
+  srcuOf,
   takeReady,
 } from "./srcu-callbacks.ts";
 import {
@@ -72,6 +85,20 @@ import {
 } from "../words/srcu-words.ts";
 import { DONE, describe, doneNumber, goesOn, mustSucceed, park, step } from "../tasks/task.ts";
 import type { Task } from "../tasks/task.ts";
+import { noteUndo, undoStore } from "../words/undo-log.ts";
+
+/** A deferred call that this thread has taken, and whose object is not freed yet. */
+const CALL: number = resourceKind("deferred call");
+/** One of PENDING, of a call that this thread has taken. */
+const RUNNING: number = resourceKind("count of a deferred call");
+
+/** A call that this thread runs, and its places in the list of what the thread owns. */
+interface Taken {
+  readonly head: number;
+  /** Of the kinds above; both -1: the list is full. */
+  readonly call: number;
+  readonly running: number;
+}
 
 const unnamed = lockClass("srcu");
 const queueLockClass = lockClass("srcuQueueLock");
@@ -148,17 +175,34 @@ export class Srcu {
   /**
    * Runs the callback registered as `kind` with `head` after a grace period. `head` is the first of
    * SRCU_CALL_WORDS words that the caller embeds in the object; they belong to the queue until the
-   * callback runs.
-   *
-   * @spelled srcu
+   * callback runs. The word `note` of the heap becomes 0 in the change that queues it, if there is
+   * such a word.
    */
-  *call(kind: number, head: number): Task<void> {
+  *call(kind: number, head: number, note: number = 0): Task<void> {
     const { memory, at } = this;
-    yield* step(memory, "update", at + PENDING, 1, this.lockClass.name);
-    atomicAdd(memory.words, at + PENDING, 1);
     yield* this.queueLock.lock();
+    yield* this.addPending(1);
     queueCall(memory, at, head, kind);
+    if (note !== 0) undoStore(memory, this.queueLock.at, note, 0);
     if (yield* this.runNext()) yield* this.runReadyCalls();
+  }
+
+  /** Queues a call that a dead thread had taken, with what is left of it. */
+  *callAgain(head: number): Task<void> {
+    yield* this.queueLock.lock();
+    yield* this.addPending(1);
+    queueReady(this.memory, this.at, head);
+    if (yield* this.runNext()) yield* this.runReadyCalls();
+  }
+
+  /** A call is over, or the thread that ran it is dead. `running`: of its count; -1: none. */
+  *endCall(running: number): Task<void> {
+    const { memory } = this;
+    yield* this.queueLock.lock();
+    yield* this.addPending(-1);
+    this.wakeIfNone();
+    if (running >= 0) removeResourceUnder(memory, this.queueLock.at, running);
+    yield* this.queueLock.unlock();
   }
 
   /** Waits until no deferred call is queued and none is running. */
@@ -305,32 +349,49 @@ export class Srcu {
     const { memory, at } = this;
     yield* step(memory, "update", at, 1, this.lockClass.name);
     while (advanceCalls(memory, at)) advanceGracePeriods(memory.words, at);
-    const head = takeReady(memory, at);
-    // Before the unlock: a call that is off the list and has not finished is always in the held
-    // table of some thread.
-    if (head !== 0) enterCritical(memory, at, this.callTag);
+    const taken = this.listCall(takeReady(memory, at));
     yield* this.queueLock.unlock();
-    if (head !== 0) yield* this.runCall(head);
-    return head !== 0;
+    if (taken !== undefined) yield* this.runCall(taken);
+    return taken !== undefined;
+  }
+
+  /** Of a call that was just taken. Before the unlock: it is always some thread's. */
+  private listCall(head: number): Taken | undefined {
+    if (head === 0) return undefined;
+    const { memory, at, queueLock } = this;
+    const call = addResourceUnder(memory, queueLock.at, CALL, head);
+    const running = addResourceUnder(memory, queueLock.at, RUNNING, at);
+    if (running >= 0) return { head, call, running };
+    if (call >= 0) removeResourceUnder(memory, queueLock.at, call);
+    enterCritical(memory, at, this.callTag);
+    return { head, call: -1, running };
+  }
+
+  private *runCall({ head, call, running }: Taken): Task<void> {
+    const { memory, at } = this;
+    yield* step(memory, "srcuCallback", head, SRCU_CALL_WORDS, this.lockClass.name);
+    yield* srcuCallbacks.get(callKind(memory, head))(memory, head, call);
+    yield* this.endCall(running);
+    if (running < 0) leaveCritical(memory, at, this.callTag);
   }
 
   /**
-   * Ends the critical section that {@link runNext} began.
+   * Holding the queue's lock. PENDING is read without it.
    *
    * @spelled srcu
    */
-  private *runCall(head: number): Task<void> {
+  private *addPending(by: 1 | -1): Task<void> {
     const { memory, at } = this;
-    const { name } = this.lockClass;
-    try {
-      yield* step(memory, "srcuCallback", head, SRCU_CALL_WORDS, name);
-      yield* srcuCallbacks.get(callKind(memory, head))(memory, head);
-      yield* step(memory, "update", at + PENDING, 1, name);
-    } finally {
-      leaveCritical(memory, at, this.callTag);
-      if (atomicSub(memory.words, at + PENDING, 1) === 1)
-        futexWake(memory.words, at + PENDING, Infinity);
-    }
+    yield* step(memory, "update", at + PENDING, 1, this.lockClass.name);
+    const pending = atomicLoad(memory.words, at + PENDING);
+    noteUndo(memory, this.queueLock.at, at + PENDING, pending);
+    atomicStore(memory.words, at + PENDING, pending + by);
+  }
+
+  /** @spelled srcu */
+  private wakeIfNone(): void {
+    const { words } = this.memory;
+    if (atomicLoad(words, this.at + PENDING) === 0) futexWake(words, this.at + PENDING, Infinity);
   }
 
   private refuseSelfWait(): void {
@@ -343,3 +404,6 @@ export class Srcu {
     );
   }
 }
+
+registerReleaser(CALL, (memory, head) => new Srcu(memory, srcuOf(memory, head)).callAgain(head));
+registerReleaser(RUNNING, (memory, at) => new Srcu(memory, at).endCall(-1));

@@ -129,9 +129,13 @@ interface Deferring {
 }
 
 /** Counts, in the word that its call names. Layout: {next, kind, word}. */
-const countCall: number = registerSrcuCallback("coverage: count a call", function* (memory, head) {
-  yield* new Cell(memory, memory.words[head + SRCU_CALL_WORDS]!, "calls that ran").fetchAdd(1);
-});
+const countCall: number = registerSrcuCallback(
+  "coverage: count a call",
+  function* (memory, head, slot) {
+    yield* new Cell(memory, memory.words[head + SRCU_CALL_WORDS]!, "calls that ran").fetchAdd(1);
+    removeResource(memory, slot);
+  },
+);
 
 function deferring(memory: SharedMemory): Deferring {
   const places = new Places(memory);
@@ -225,6 +229,61 @@ const leftOver: readonly Covered[] = [
   ),
 ];
 
+/** As {@link countCall}, but gives the call up before it is done. */
+const countTooLate: number = registerSrcuCallback(
+  "coverage: count a call, given up before",
+  function* (memory, head, slot) {
+    removeResource(memory, slot);
+    yield* new Cell(memory, memory.words[head + SRCU_CALL_WORDS]!, "calls that ran").fetchAdd(1);
+  },
+);
+
+/** Queues a call. `late` is 1 until it is queued. */
+const defer =
+  (kind: number) =>
+  ({ srcu, heads, late }: Deferring): Task<void> =>
+    srcu.call(kind, heads[0]!, late.at);
+
+function unqueued(memory: SharedMemory): Deferring {
+  const shared = deferring(memory);
+  memory.words[shared.late.at] = 1;
+  return shared;
+}
+
+function* awaitCalls({ srcu }: Deferring): Task<void> {
+  yield* srcu.barrier();
+}
+
+const running: Covered = covering<Deferring>({
+  layer: "sync",
+  name: "death/deferred-call",
+  summary:
+    "A thread dies at any step of queueing a deferred call and running it, and another waits for the calls: it runs, or was not queued.",
+  exploration: { deaths: 1 },
+  killable: ["dies"],
+  mustSurvive: true,
+  setup: unqueued,
+  tasks: {
+    dies: {
+      runs: ["sync/primitives/srcu.call", "sync/primitives/srcu.runCall"],
+      body: defer(countCall),
+    },
+    waits: { runs: ["sync/primitives/srcu.barrier"], body: awaitCalls },
+  },
+  check: ({ srcu, ran, late }) => {
+    const [isQueued, left] = [late.peek() === 0, srcu.pendingCalls()];
+    assert(ran.peek() + left === (isQueued ? 1 : 0), `${ran.peek()} ran, and ${left} are left`);
+  },
+  twins: [
+    {
+      name: "given-up-early",
+      summary: "The callback gives the call up before it has done its work.",
+      expects: "assertion",
+      tasks: { dies: defer(countTooLate) },
+    },
+  ],
+});
+
 interface Owned {
   readonly memory: SharedMemory;
   readonly had: Cell;
@@ -295,4 +354,10 @@ const reapers: Covered = covering<Owned>({
   ],
 });
 
-export const deathsInSections: readonly Covered[] = [sections, readSection, ...leftOver, reapers];
+export const deathsInSections: readonly Covered[] = [
+  sections,
+  readSection,
+  ...leftOver,
+  running,
+  reapers,
+];

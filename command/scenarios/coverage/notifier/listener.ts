@@ -53,7 +53,7 @@ export const Listener: Struct<Listener> = struct<Listener>("coveredListener", {
 });
 
 /** The first page's frame is there until the device has let go. */
-function* letGo(machine: Machine, { released, pfn }: Listener): Task<void> {
+export function* letGo(machine: Machine, { released, pfn }: Listener): Task<void> {
   yield* released.get();
   yield* machine.ram.refs.pageHas(pfn, 1);
   assert(

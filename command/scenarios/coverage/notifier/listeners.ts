@@ -19,9 +19,12 @@ import type { Task } from "../../../../src/sync/tasks/task.ts";
 import type { Covered } from "../covered.ts";
 import { Listener, invalidate, listening, unregister } from "./listener.ts";
 
-const freeLater: number = registerSrcuCallback("coverage: free listener", function* (memory, head) {
-  yield* Machine.of(memory).heap.free(Listener, head - Listener.offset.call);
-});
+const freeLater: number = registerSrcuCallback(
+  "coverage: free listener",
+  function* (memory, head, slot) {
+    yield* Machine.of(memory).heap.free(Listener, head - Listener.offset.call, slot);
+  },
+);
 
 interface World {
   readonly listener: Listener;

@@ -7,6 +7,7 @@ import { Places } from "../../../../src/checker/primitives/program.ts";
 import { assert } from "../../../../src/sync/errors.ts";
 import { lockClass } from "../../../../src/sync/lock-class.ts";
 import type { SharedMemory } from "../../../../src/sync/shared-memory.ts";
+import { removeResource } from "../../../../src/sync/death/resources.ts";
 import {
   SRCU_CALL_WORDS,
   registerSrcuCallback,
@@ -23,9 +24,13 @@ interface Asking {
   readonly head: number;
 }
 
-const nothing: number = registerSrcuCallback("coverage: nothing to do", function* () {
-  yield* [];
-});
+const nothing: number = registerSrcuCallback(
+  "coverage: nothing to do",
+  function* (memory, _, slot) {
+    yield* [];
+    removeResource(memory, slot);
+  },
+);
 
 function setup(memory: SharedMemory): Asking {
   const places = new Places(memory);

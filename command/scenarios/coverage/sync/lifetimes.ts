@@ -8,6 +8,7 @@ import { RefCount } from "../../../../src/sync/primitives/refcount.ts";
 import type { SharedMemory } from "../../../../src/sync/shared-memory.ts";
 import { Shootdown } from "../../../../src/sync/primitives/shootdown.ts";
 import { Spinlock } from "../../../../src/sync/primitives/spinlock.ts";
+import { removeResource } from "../../../../src/sync/death/resources.ts";
 import { registerSrcuCallback } from "../../../../src/sync/primitives/srcu-callbacks.ts";
 import { ACTIVE, PENDING, STATE, isIdle } from "../../../../src/sync/words/srcu-words.ts";
 import { Srcu } from "../../../../src/sync/primitives/srcu.ts";
@@ -183,13 +184,17 @@ interface Published {
 /**
  * An object that is freed in place. Layout: {object, freed, lock of the free list}.
  */
-const freeLater: number = registerSrcuCallback("coverage: free later", function* (memory, head) {
-  const lock = new Spinlock(memory, head + OBJECT_WORDS + 1, lockClass("covered free list"));
-  yield* lock.lock();
-  yield* new Objects(memory, head, 1).free(head, OBJECT_WORDS, "object");
-  yield* new Cell(memory, head + OBJECT_WORDS, "freed").fetchAdd(1);
-  yield* lock.unlock();
-});
+const freeLater: number = registerSrcuCallback(
+  "coverage: free later",
+  function* (memory, head, slot) {
+    const lock = new Spinlock(memory, head + OBJECT_WORDS + 1, lockClass("covered free list"));
+    yield* lock.lock();
+    yield* new Objects(memory, head, 1).free(head, OBJECT_WORDS, "object");
+    yield* new Cell(memory, head + OBJECT_WORDS, "freed").fetchAdd(1);
+    removeResource(memory, slot);
+    yield* lock.unlock();
+  },
+);
 
 function published(memory: SharedMemory): Published {
   const places = new Places(memory);
