@@ -6,6 +6,9 @@ import { deathsInForks } from "./deaths/forks.ts";
 import { deathsInHugeChanges } from "./deaths/huge-changes.ts";
 import { deathsInHugeMoves } from "./deaths/huge-moves.ts";
 import { deathsOfLeaving } from "./deaths/leaving.ts";
+import { deathsWithExclusivePages } from "./deaths/exclusive.ts";
+import { deathsWithFirstMirrors } from "./deaths/first-mirrors.ts";
+import { deathsInReleases } from "./deaths/releases.ts";
 import { deathsWithMirrors } from "./deaths/mirrors.ts";
 import { deathsInMoves } from "./deaths/moves.ts";
 import { orphans } from "./deaths/orphans.ts";
@@ -233,6 +236,9 @@ export const covered: readonly Covered[] = [
   ...deathsInHugeChanges,
   ...deathsInHugeMoves,
   ...deathsWithMirrors,
+  ...deathsWithFirstMirrors,
+  ...deathsWithExclusivePages,
+  ...deathsInReleases,
   ...deathsInMoves,
   ...deathsWithPins,
   ...deathsWithRuns,

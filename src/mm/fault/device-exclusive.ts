@@ -11,7 +11,6 @@ import {
 } from "../../notifier/mmu-notifier.ts";
 import type { Errno } from "../../sync/errno.ts";
 import type { Task } from "../../sync/tasks/task.ts";
-import { beginHalfDone, endHalfDone } from "../half-done.ts";
 import { endExclusive } from "../pte.ts";
 import { type VmFault, replacePte } from "./vm-fault.ts";
 
@@ -22,10 +21,8 @@ import { type VmFault, replacePte } from "./vm-fault.ts";
 export function* deviceExclusiveFault(fault: VmFault): Task<Errno> {
   const { machine, mm, page, pte } = fault;
   const range = invalidateRange(mm, page, page + 1, EVENT_CLEAR);
-  beginHalfDone(mm);
   yield* mmuNotifierInvalidateRangeStart(machine, range);
   yield* replacePte(fault, endExclusive(pte));
   yield* mmuNotifierInvalidateRangeEnd(machine, range);
-  endHalfDone(mm);
   return 0;
 }

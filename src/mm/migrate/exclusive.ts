@@ -13,6 +13,9 @@
  *   X3  An entry does not say whose it is. So who wants a page that is exclusive already notifies,
  *       with its own name, as Linux's does, which faults the page in first: the entry stays, and
  *       another device has lost it. A driver that is notified with its own name goes on.
+ *   X4  A thread that dies while it takes a page has taken it, or has not: another one flushes the
+ *       page and ends the invalidation. A page that is exclusive to no device is the CPU's with the
+ *       next touch.
  */
 
 import type { Machine } from "../../memory/machine.ts";
@@ -27,8 +30,8 @@ import { EBUSY, EFAULT, ENOMEM, EOPNOTSUPP, EPERM, type Errno } from "../../sync
 import type { Task } from "../../sync/tasks/task.ts";
 import { handleMmFault } from "../fault/fault.ts";
 import { FAULT_RETRY } from "../fault/vm-fault.ts";
-import { beginHalfDone, endHalfDone } from "../half-done.ts";
 import { splitHuge } from "../huge.ts";
+import { beginInvalidation, endInvalidation } from "../invalidation.ts";
 import type { Mm } from "../mm-struct.ts";
 import {
   KIND_DEVICE_EXCLUSIVE,
@@ -142,10 +145,8 @@ function* takeFromDevices(
   const end = exclusiveEnd(machine, mm, startPage, endPage);
   if (end === startPage) return startPage;
   const range = invalidateRange(mm, startPage, end, EVENT_EXCLUSIVE, as(taker));
-  beginHalfDone(mm);
   yield* mmuNotifierInvalidateRangeStart(machine, range);
   yield* mmuNotifierInvalidateRangeEnd(machine, range);
-  endHalfDone(mm);
   return exclusiveEnd(machine, mm, startPage, end);
 }
 
@@ -176,12 +177,12 @@ function* takeFromCpu(
   const { words } = machine.memory;
   const exclusive = makeNonPresent(KIND_DEVICE_EXCLUSIVE, ptePfn(pte));
   const range = invalidateRange(mm, page, page + 1, EVENT_EXCLUSIVE, as(taker));
-  beginHalfDone(mm);
   yield* mmuNotifierInvalidateRangeStart(machine, range);
+  const operation = yield* beginInvalidation(mm, page, page + 1);
   const isTaken = atomicCompareExchange(words, index, pte, exclusive) === pte;
   // A store that the CPU has begun is over after this.
   if (isTaken) yield* mm.shootdown.flush(page, page + 1);
+  endInvalidation(mm, operation);
   yield* mmuNotifierInvalidateRangeEnd(machine, range);
-  endHalfDone(mm);
   return isTaken;
 }
