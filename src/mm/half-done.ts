@@ -4,10 +4,8 @@
  * stops the machine. From the first entry that is changed to the flush behind it another thread
  * finishes what a dead one has begun (mm/entries/invalidation.ts), and so it does from the start of
  * an invalidation to its end (notifier/notice.ts).
- *
- * The same holds of a thread that has the mmap lock for writing. What it changes of the vmas is
- * undone (vma/vma-map.ts), and then the lock is released. What is not ready for that is half done
- * from its beginning to its end.
+ * What a thread changes of the vmas is undone with the mmap lock (vma/vma-map.ts). What is left is
+ * a migration for whose record there was no memory.
  */
 
 import { lockClass } from "../sync/lock-class.ts";

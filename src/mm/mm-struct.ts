@@ -20,6 +20,7 @@ import { RwSem } from "../sync/primitives/rwsem.ts";
 import { Shootdown } from "../sync/primitives/shootdown.ts";
 import { Spinlock } from "../sync/primitives/spinlock.ts";
 import { WaitQueue } from "../sync/primitives/wait-queue.ts";
+import { resourceKind } from "../sync/death/resources.ts";
 
 /** An address space: its locks, its counts, its mappings and its page table. */
 export interface Mm extends StructView {
@@ -53,6 +54,13 @@ export interface Mm extends StructView {
   hugeMode: number;
   hmm: number;
 }
+
+/** A count of a space (M1 of lifetime/mm.ts) that a thread has in hand. */
+export const MM_COUNT: number = resourceKind("count of an address space");
+/** A space that has no user any more, and the count that the users had. */
+export const MM_EXITING: number = resourceKind("address space being taken down");
+/** A user of a space that a thread has in hand. */
+export const MM_USER: number = resourceKind("user of an address space");
 
 export const Mm: Struct<Mm> = struct<Mm>("mm", {
   users: embed(RefCount, "users of the address space (M1); 0 means that exit has begun"),

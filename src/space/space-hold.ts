@@ -35,8 +35,8 @@ import { Machine } from "../memory/machine.ts";
 import { undoField } from "../memory/layout/undo-field.ts";
 import { BufferNotHere } from "../memory/frames/sections.ts";
 import type { TaskRunner } from "../mm/fault/cpu-fault.ts";
-import { MM_USER, mmput } from "../mm/lifetime/mm.ts";
-import { Mm } from "../mm/mm-struct.ts";
+import { mmput } from "../mm/lifetime/mm.ts";
+import { MM_USER, Mm } from "../mm/mm-struct.ts";
 import {
   EBADF,
   EMFILE,

@@ -50,7 +50,7 @@ const golden: Readonly<Record<string, Golden>> = {
     ["driver free hmmRange", "look read range->startPage"],
     /which driver freed/,
   ],
-  "patches/07/before": [1, 33, ["exit free table", "worker read pte"], /which exit freed/],
+  "patches/07/before": [1, 35, ["exit free table", "worker read pte"], /which exit freed/],
   "patches/08/silent/before": [
     1,
     17,
@@ -65,7 +65,7 @@ const golden: Readonly<Record<string, Golden>> = {
   ],
   "patches/09/before": [
     1,
-    22,
+    24,
     ["close free hmm", "closeToo queueWrite mirrorsSem"],
     /which close freed/,
   ],
@@ -78,7 +78,7 @@ const golden: Readonly<Record<string, Golden>> = {
   ],
   "patches/11/before": [
     1,
-    15,
+    16,
     ["close free harnessDevice", "exit read mirror->ops"],
     /which close freed/,
   ],

@@ -27,8 +27,8 @@ import {
   struct,
   u32,
 } from "../../memory/layout/struct.ts";
-import { MM_COUNT, mmdrop, mmgrab } from "../../mm/lifetime/mm.ts";
-import { Mm } from "../../mm/mm-struct.ts";
+import { mmdrop, mmgrab } from "../../mm/lifetime/mm.ts";
+import { MM_COUNT, Mm } from "../../mm/mm-struct.ts";
 import { replayHolds } from "../../mm/view/view-hold.ts";
 import {
   type MmuNotifierOps,

@@ -10,8 +10,8 @@
  */
 
 import { Machine } from "../../memory/machine.ts";
-import { Mm } from "../../mm/mm-struct.ts";
-import { MM_COUNT, mmdrop } from "../../mm/lifetime/mm.ts";
+import { MM_COUNT, Mm } from "../../mm/mm-struct.ts";
+import { mmdrop } from "../../mm/lifetime/mm.ts";
 import { mmuNotifierUnregisterNoRelease, notifierSrcu } from "../../notifier/mmu-notifier.ts";
 import type { SharedMemory } from "../../sync/shared-memory.ts";
 import {

@@ -19,8 +19,8 @@
 
 import { Machine } from "../../memory/machine.ts";
 import { formatPointer } from "../../memory/layout/poison.ts";
-import { Mm } from "../../mm/mm-struct.ts";
-import { MM_USER, mmgetNotZero, mmput } from "../../mm/lifetime/mm.ts";
+import { MM_USER, Mm } from "../../mm/mm-struct.ts";
+import { mmgetNotZero, mmput } from "../../mm/lifetime/mm.ts";
 import { endWait } from "../../mm/source/requests.ts";
 import { TASK_SIZE_PAGES } from "../../mmu/radix-table.ts";
 import { PAGE_BYTES, PAGE_SHIFT } from "../../mm/pte.ts";

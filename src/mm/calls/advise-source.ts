@@ -23,7 +23,6 @@ import {
 } from "../../notifier/mmu-notifier.ts";
 import { EINVAL, ENOMEM, type Errno } from "../../sync/errno.ts";
 import type { Task } from "../../sync/tasks/task.ts";
-import { beginHalfDone, endHalfDone } from "../half-done.ts";
 import type { Mm } from "../mm-struct.ts";
 import { readAheadRange } from "../source/bring-in.ts";
 import {
@@ -59,9 +58,7 @@ export function readAhead(machine: Machine, mm: Mm, range: PageRange): Task<Errn
 /** MADV_COLD. */
 export function* deactivate(machine: Machine, mm: Mm, range: PageRange): Task<Errno> {
   yield* mm.mmapLock.downWrite();
-  beginHalfDone(mm);
   const result = yield* unmapSources(machine, mm, range);
-  endHalfDone(mm);
   yield* mm.mmapLock.upWrite();
   return result;
 }

@@ -8,9 +8,11 @@
 
 import type { Machine } from "../../memory/machine.ts";
 import { leafAlloc, pteIndex } from "../../mmu/radix-table.ts";
-import { atomicStore } from "../../sync/atomics.ts";
+import { storeNoted } from "../../sync/atomics.ts";
 import { ENOMEM, type Errno } from "../../sync/errno.ts";
 import type { Task } from "../../sync/tasks/task.ts";
+import { handOf, tablesOf } from "../entries/hand.ts";
+import { beginHand, endInvalidation } from "../entries/invalidation.ts";
 import type { Mm } from "../mm-struct.ts";
 import { PTE_ACCESSED, makePte } from "../pte.ts";
 import type { PageRange } from "../vma/vma.ts";
@@ -21,15 +23,23 @@ import { munmapLocked } from "./munmap.ts";
  * writing.
  */
 export function* insertPages(machine: Machine, mm: Mm, range: PageRange): Task<Errno> {
-  const { memory, ram } = machine;
-  for (let page = range.startPage; page < range.endPage; page++) {
-    const leaf = yield* leafAlloc(machine, mm.pgd, page);
-    const pfn = leaf === 0 ? 0 : yield* ram.allocFrame(true);
-    if (pfn === 0) {
-      yield* munmapLocked(machine, mm, range);
-      return ENOMEM;
-    }
-    atomicStore(memory.words, pteIndex(leaf, page), makePte(pfn, PTE_ACCESSED));
-  }
-  return 0;
+  const operation = yield* beginHand(mm);
+  let isThere = true;
+  for (let page = range.startPage; page < range.endPage && isThere; page++)
+    isThere = yield* insertPage(machine, mm, page, operation);
+  endInvalidation(mm, operation);
+  if (isThere) return 0;
+  yield* munmapLocked(machine, mm, range);
+  return ENOMEM;
+}
+
+/** False: there is no memory. */
+function* insertPage(machine: Machine, mm: Mm, page: number, operation: number): Task<boolean> {
+  const leaf = yield* leafAlloc(machine, mm.pgd, page, tablesOf(operation));
+  const hand = handOf(operation);
+  const pfn = leaf === 0 ? 0 : yield* machine.ram.allocFrame(true, hand);
+  if (pfn === 0) return false;
+  const { words } = machine.memory;
+  storeNoted(words, pteIndex(leaf, page), makePte(pfn, PTE_ACCESSED), words, hand);
+  return true;
 }

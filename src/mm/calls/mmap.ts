@@ -9,14 +9,13 @@ import { TASK_SIZE_PAGES } from "../../mmu/radix-table.ts";
 import { EACCES, EEXIST, EINVAL, ENOMEM, type Errno } from "../../sync/errno.ts";
 import type { Task } from "../../sync/tasks/task.ts";
 import { HUGE_PAGES } from "../huge.ts";
-import { beginHalfDone, endHalfDone } from "../half-done.ts";
 import { mmapWriteLock } from "../migration.ts";
 import type { Mm } from "../mm-struct.ts";
 import { PAGE_BYTES } from "../pte.ts";
 import { cacheCreate } from "../vma/page-cache.ts";
-import { allocVma, freeVma, spareOf } from "../vma/vma-link.ts";
+import { type SpareVma, allocVma, freeVma, spareOf } from "../vma/vma-link.ts";
 import { countWith, insertSpareVma, insertVma } from "../vma/vma-map.ts";
-import { dropSource, getSource, isReadOnlySource, listSpace } from "../vma/vma-source.ts";
+import { isReadOnlySource, listSpace, takeSource } from "../vma/vma-source.ts";
 import { wantsHuge } from "../vma/huge-vma.ts";
 import { FIRST_PAGE, findAlignedArea, findFreeArea } from "../vma/vma-tree.ts";
 import {
@@ -28,6 +27,7 @@ import {
   VM_READ,
   VM_SHARED,
   VM_WRITE,
+  Vma,
   type VmaKind,
   isFree,
   mappedPagesIn,
@@ -100,7 +100,7 @@ export function* doMmap(machine: Machine, mm: Mm, request: MmapRequest): Task<nu
   yield* mmapWriteLock(machine, mm);
   const address = yield* hasSource(request)
     ? mapSource(machine, mm, request, pages)
-    : mmapLocked(machine, mm, request, pages, 0);
+    : mmapLocked(machine, mm, request, pages);
   yield* mm.mmapLock.upWrite();
   return address;
 }
@@ -111,44 +111,54 @@ function hasSource(request: MmapRequest): boolean {
 
 /**
  * The source is made while the lock is held: a thread that dies while it waits for the lock leaves
- * none. One that dies in here stops the machine, for nobody else would know of the source.
+ * none. From the step on that makes it, or gets a reference, it is the new vma's, which is a
+ * resource of this thread until it is linked (V4 of vma/vma-map.ts).
  */
 function* mapSource(machine: Machine, mm: Mm, request: MmapRequest, pages: number): Task<number> {
-  beginHalfDone(mm);
-  const source = yield* getOrMakeSource(machine, request, pages);
-  const address = source < 0 ? source : yield* mmapLocked(machine, mm, request, pages, source);
-  endHalfDone(mm);
-  return address;
+  const spare = spareOf(machine, yield* allocVma(machine));
+  if (spare.at === 0) return ENOMEM;
+  const source = yield* takeRequested(machine, spare.at, request, pages);
+  if (source !== 0) {
+    const address = yield* mmapLocked(machine, mm, request, pages, { source, spare });
+    return address;
+  }
+  yield* freeVma(machine, spare);
+  return ENOMEM;
 }
 
-/** The source, with a reference for the new vma, or ENOMEM. */
-function* getOrMakeSource(machine: Machine, request: MmapRequest, pages: number): Task<number> {
-  if (request.bufferPfn !== 0) {
-    yield* machine.ram.refs.pageGet(request.bufferPfn);
-    return request.bufferPfn;
-  }
-  if (isBacked(request)) {
-    const kind = { flags: VM_BACKED, source: request.cache ?? 0, offsetPages: 0 };
-    yield* getSource(machine, kind);
-    return kind.source;
-  }
-  const at = yield* cacheCreate(machine, pages);
-  return at === 0 ? ENOMEM : at;
+/** The source, of which the vma `at` has a reference; 0 = ENOMEM. */
+function* takeRequested(
+  machine: Machine,
+  at: number,
+  request: MmapRequest,
+  pages: number,
+): Task<number> {
+  const flags = vmaFlags(request);
+  const known = request.bufferPfn === 0 ? (request.cache ?? 0) : request.bufferPfn;
+  if (known === 0) return yield* cacheCreate(machine, pages, 0, at + Vma.offset.source);
+  yield* takeSource(machine, at, { flags, source: known, offsetPages: 0 });
+  return known;
 }
 
-/** Owns the caller's reference of the source. */
+/** A vma that is not linked and has a reference of the source. */
+interface SourcedVma {
+  readonly source: number;
+  readonly spare: SpareVma;
+}
+
 function* mmapLocked(
   machine: Machine,
   mm: Mm,
   request: MmapRequest,
   pages: number,
-  source: number,
+  sourced?: SourcedVma,
 ): Task<number> {
+  const { source, spare } = sourced ?? { source: 0, spare: undefined };
   const offsetPages = source === 0 ? 0 : request.offsetPages;
   const kind: VmaKind = { flags: vmaFlags(request), source, offsetPages };
-  const listed = yield* listSpace(machine, mm, kind);
+  const listed = source === 0 ? 0 : yield* listSpace(machine, mm, kind);
   if (listed !== 0) {
-    yield* dropSource(machine, kind);
+    if (spare !== undefined) yield* freeVma(machine, spare);
     return listed;
   }
   const startPage = choosePlace(machine, mm, request, pages);
@@ -159,46 +169,47 @@ function* mmapLocked(
   if (result === 0 && mm.mappedPages - replacedPages + pages > mm.limitPages) result = ENOMEM;
   if (result === 0) {
     const put = replacedPages === 0 ? insertVma : replaceRange;
-    result = yield* put(machine, mm, range, kind);
+    result = yield* put(machine, mm, range, kind, spare);
     if (result === 0 && (request.huge === true || request.inserted === true))
       result = yield* populateNow(machine, mm, range, request);
-  } else {
-    yield* dropSource(machine, kind);
+  } else if (spare !== undefined) {
+    yield* freeVma(machine, spare);
   }
   return result === 0 ? startPage * PAGE_BYTES : result;
 }
 
-/** What such a mapping has from its beginning: a part of it is not to be found. */
+/**
+ * What such a mapping has from its beginning. A thread that dies in it leaves the mapping with a
+ * part of its pages, whose address nobody was told.
+ */
 function* populateNow(
   machine: Machine,
   mm: Mm,
   range: PageRange,
   request: MmapRequest,
 ): Task<Errno> {
-  beginHalfDone(mm);
-  let result: Errno = 0;
-  if (request.huge === true) result = yield* populateHugetlb(machine, mm, range, vmaFlags(request));
-  if (result === 0 && request.inserted === true) result = yield* insertPages(machine, mm, range);
-  endHalfDone(mm);
-  return result;
+  if (request.huge === true) return yield* populateHugetlb(machine, mm, range, vmaFlags(request));
+  return yield* insertPages(machine, mm, range);
 }
 
 /**
  * Maps a range where others are mapped. All that can fail is done before anything is unmapped, so
- * ENOMEM leaves the mappings as they were (Linux may leave a hole). Owns the caller's reference of
- * the source.
+ * ENOMEM leaves the mappings as they were (Linux may leave a hole). `given`: a vma with a reference
+ * of the source, if there is one.
  */
-function* replaceRange(machine: Machine, mm: Mm, range: PageRange, kind: VmaKind): Task<Errno> {
+function* replaceRange(
+  machine: Machine,
+  mm: Mm,
+  range: PageRange,
+  kind: VmaKind,
+  given?: SpareVma,
+): Task<Errno> {
   const isAllowed = countWith(machine.memory, mm, range, kind) <= mm.limitVmas;
-  const spare = spareOf(machine, isAllowed ? yield* allocVma(machine) : 0);
-  const isSpare = spare.at !== 0;
-  const result = !isSpare ? ENOMEM : yield* munmapLocked(machine, mm, range);
-  if (result === 0 && isSpare) {
-    yield* insertSpareVma(machine, mm, range, kind, spare);
-    return 0;
-  }
-  if (isSpare) yield* freeVma(machine, spare);
-  yield* dropSource(machine, kind);
+  const spare = given ?? spareOf(machine, isAllowed ? yield* allocVma(machine) : 0);
+  const hasRoom = isAllowed && spare.at !== 0;
+  const result = hasRoom ? yield* munmapLocked(machine, mm, range) : ENOMEM;
+  if (result === 0) yield* insertSpareVma(machine, mm, range, kind, spare);
+  else if (spare.at !== 0) yield* freeVma(machine, spare);
   return result;
 }
 

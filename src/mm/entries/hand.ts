@@ -6,7 +6,7 @@
 
 import type { Machine } from "../../memory/machine.ts";
 import type { TableNotes } from "../../mmu/radix-table.ts";
-import type { Task } from "../../sync/tasks/task.ts";
+import { DONE, type Task } from "../../sync/tasks/task.ts";
 import { putBatch } from "./batch.ts";
 import { BATCH, CACHE_FRESH, CACHE_OLD, GIVEN, MID_TABLE, TABLE } from "./words.ts";
 
@@ -20,9 +20,13 @@ export function tablesOf(operation: number): TableNotes {
   return { leaf: operation + TABLE, mid: operation + MID_TABLE };
 }
 
-/** Puts the frames that the first `count` words note. */
+/** Puts the frames that the first `count` words note: often none. */
 export function putHand(machine: Machine, operation: number, count: number = 1): Task<void> {
-  return putBatch(machine, operation, { start: handOf(operation), end: handOf(operation, count) });
+  const { words } = machine.memory;
+  const [start, end] = [handOf(operation), handOf(operation, count)];
+  for (let note = start; note < end; note++)
+    if (words[note] !== 0) return putBatch(machine, operation, { start, end });
+  return DONE;
 }
 
 /** Words that note what a page has while it moves in its cache. */

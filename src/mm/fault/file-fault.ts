@@ -22,14 +22,17 @@
 
 import { counterPlace } from "../../memory/space-counters.ts";
 import { wordAt } from "../../mmu/radix-table.ts";
-import { atomicStore } from "../../sync/atomics.ts";
+import { storeNoted } from "../../sync/atomics.ts";
 import { EFAULT, ENOMEM, type Errno } from "../../sync/errno.ts";
 import type { Task } from "../../sync/tasks/task.ts";
-import { PTE_ACCESSED, ptePfn, withWrite } from "../pte.ts";
+import { handOf, putHand } from "../entries/hand.ts";
+import { beginHand, endInvalidation } from "../entries/invalidation.ts";
+import { PTE_ACCESSED, makePte, ptePfn, withWrite } from "../pte.ts";
 import {
   CACHE_ABSENT,
   CACHE_BEYOND_END,
   CACHE_DIRTY,
+  CACHE_HANDS,
   CACHE_UPTODATE,
   PageCache,
   backingOf,
@@ -38,8 +41,9 @@ import {
   cachePages,
   slotIfThere,
 } from "../vma/page-cache.ts";
+import { DIRTY_PAGES } from "../vma/source.ts";
 import { offsetOf } from "../vma/vma.ts";
-import { FAULT_RETRY, type VmFault, installFrame, replacePte } from "./vm-fault.ts";
+import { FAULT_RETRY, type VmFault, replacePte, replacePteNoted } from "./vm-fault.ts";
 
 const SOURCE_FAULTS = counterPlace("sourceFaults");
 const SOURCE_READS = counterPlace("sourceReads");
@@ -47,18 +51,22 @@ const WRITE_FAULTS = counterPlace("writeFaults");
 
 /** Of an empty entry: maps the cache's frame, read-only. */
 export function* fileFault(fault: VmFault): Task<Errno> {
-  const { machine, vma, page } = fault;
-  const pfn = yield* cacheFrame(machine, vma.source, offsetOf(vma, page));
-  if (pfn === CACHE_BEYOND_END) return EFAULT;
-  if (pfn === CACHE_ABSENT) {
-    fault.mm.counters.add(SOURCE_READS);
-    return FAULT_RETRY;
-  }
-  if (pfn === 0) return ENOMEM;
-  fault.mm.counters.add(SOURCE_FAULTS);
-  yield* installFrame(fault, pfn, PTE_ACCESSED);
-  return 0;
+  const { machine, mm, vma, page } = fault;
+  const operation = yield* beginHand(mm);
+  const hand = handOf(operation);
+  const pfn = yield* cacheFrame(machine, vma.source, offsetOf(vma, page), hand);
+  if (pfn > 0) yield* replacePteNoted(fault, makePte(pfn, PTE_ACCESSED), hand, 0);
+  yield* putHand(machine, operation, CACHE_HANDS);
+  endInvalidation(mm, operation);
+  if (pfn === CACHE_ABSENT) mm.counters.add(SOURCE_READS);
+  else if (pfn > 0) mm.counters.add(SOURCE_FAULTS);
+  return pfn > 0 ? 0 : (NO_FRAME.get(pfn) ?? ENOMEM);
 }
+
+const NO_FRAME: ReadonlyMap<number, Errno> = new Map([
+  [CACHE_BEYOND_END, EFAULT],
+  [CACHE_ABSENT, FAULT_RETRY],
+]);
 
 /**
  * Of a present entry of a shared mapping that is read-only: the page becomes DIRTY, the entry
@@ -85,8 +93,15 @@ function* makeDirtyAndWritable(fault: VmFault, offset: number): Task<void> {
   yield* cache.lock.lock();
   const entry = wordAt(memory.words, slot);
   if ((entry & CACHE_UPTODATE) !== 0 && cacheEntryPfn(entry) === ptePfn(pte)) {
-    if ((entry & CACHE_DIRTY) === 0) source.dirtyPages += 1;
-    atomicStore(memory.words, slot, entry | CACHE_DIRTY);
+    const dirty = source.dirtyPages + ((entry & CACHE_DIRTY) === 0 ? 1 : 0);
+    storeNoted(
+      memory.words,
+      slot,
+      entry | CACHE_DIRTY,
+      memory.words,
+      source.at + DIRTY_PAGES,
+      dirty,
+    );
     yield* replacePte(fault, withWrite(pte));
   }
   yield* cache.lock.unlock();

@@ -30,7 +30,7 @@ import { atomicCompareExchange, compareExchangeNoted } from "../../sync/atomics.
 import type { Errno } from "../../sync/errno.ts";
 import type { Task } from "../../sync/tasks/task.ts";
 import type { Mm } from "../mm-struct.ts";
-import { makePte, ptePfn } from "../pte.ts";
+import { ptePfn } from "../pte.ts";
 import type { Vma } from "../vma/vma.ts";
 
 /** A fault that the vma allows and the entry does not. Used by one thread, for one call. */
@@ -127,9 +127,4 @@ export function* getIfNamed(
   if (wordAt(memory.words, index) === pte) return true;
   if (note === 0) yield* ram.refs.pagePut(pfn);
   return false;
-}
-
-/** Installs a frame. The caller's count of it goes to the entry, or is given back (F2). */
-export function* installFrame(fault: VmFault, pfn: number, rights: number): Task<void> {
-  if (!(yield* replacePte(fault, makePte(pfn, rights)))) yield* fault.machine.ram.refs.pagePut(pfn);
 }

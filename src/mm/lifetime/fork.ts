@@ -31,8 +31,8 @@ import { EMFILE, ENOMEM, type Errno } from "../../sync/errno.ts";
 import { findResource, removeResource } from "../../sync/death/resources.ts";
 import type { Task } from "../../sync/tasks/task.ts";
 import { mmapWriteLock } from "../migration.ts";
-import { Mm } from "../mm-struct.ts";
-import { MM_USER, type MmLimits, mmCreateListed, mmput } from "./mm.ts";
+import { MM_USER, Mm } from "../mm-struct.ts";
+import { type MmLimits, mmCreateListed, mmput } from "./mm.ts";
 import {
   TASK_SIZE_PAGES,
   forEachLeaf,
@@ -61,9 +61,10 @@ import { handOf, tablesOf } from "../entries/hand.ts";
 import { beginInvalidation, endInvalidation } from "../entries/invalidation.ts";
 import { getRow, giveRow, linkNotesOf, putRow } from "../entries/row.ts";
 import { HUGE_LINKED, HUGE_PAGES, clearHuge, linkHuge, rewriteHuge } from "../huge.ts";
-import { getSource, listSpace } from "../vma/vma-source.ts";
+import { takeSource, listSpace } from "../vma/vma-source.ts";
+import { type SpareVma, allocVma, spareOf } from "../vma/vma-link.ts";
 import { insertVma } from "../vma/vma-map.ts";
-import { VM_SHARED, type Vma, kindAt, vmasIn } from "../vma/vma.ts";
+import { VM_SHARED, type Vma, type VmaKind, kindAt, vmasIn } from "../vma/vma.ts";
 
 /**
  * A child address space with one user: its pointer; ENOMEM; EMFILE (the thread owns too much for it
@@ -120,13 +121,21 @@ function* copyVmasLocked(machine: Machine, parent: Mm, child: Mm): Task<Errno> {
     const kind = kindAt(vma);
     let result = yield* listSpace(machine, child, kind);
     if (result !== 0) return result;
-    yield* getSource(machine, kind);
-    result = yield* insertVma(machine, child, vma, kind);
+    const spare = kind.source === 0 ? undefined : yield* sourcedVma(machine, kind);
+    if (spare?.at === 0) return ENOMEM;
+    result = yield* insertVma(machine, child, vma, kind, spare);
     if (result === 0 && (vma.flags & VM_SHARED) === 0)
       result = yield* copyEntries(machine, parent, child, vma);
     if (result !== 0) return result;
   }
   return 0;
+}
+
+/** A vma that is not linked and has a reference of the source; `at` 0: there is no memory. */
+function* sourcedVma(machine: Machine, kind: VmaKind): Task<SpareVma> {
+  const spare = spareOf(machine, yield* allocVma(machine));
+  if (spare.at !== 0) yield* takeSource(machine, spare.at, kind);
+  return spare;
 }
 
 /** @stepped pte */

@@ -25,7 +25,7 @@ import {
 } from "../../sync/death/resources.ts";
 import { assertNoLockHeld } from "../../sync/lockdep/held-locks.ts";
 import type { Task } from "../../sync/tasks/task.ts";
-import { Mm } from "../mm-struct.ts";
+import { MM_COUNT, MM_EXITING, MM_USER, Mm } from "../mm-struct.ts";
 import { PGD_WORDS, TASK_SIZE_PAGES, freeTables } from "../../mmu/radix-table.ts";
 import { leaveDeviceSpaces } from "../device-spaces.ts";
 import { HUGE_MADVISE } from "../vma/huge-vma.ts";
@@ -45,20 +45,14 @@ export interface MmLimits {
   readonly hugeMode?: number;
 }
 
-/** A user of a space that a thread has in hand. */
-export const MM_USER: number = resourceKind("user of an address space");
 registerReleaser(MM_USER, (memory, at) => mmput(Machine.of(memory), Mm.at(memory, at)));
 
-/** A count of a space (M1) that a thread has in hand. */
-export const MM_COUNT: number = resourceKind("count of an address space");
 registerReleaser(MM_COUNT, (memory, at) => mmdrop(Machine.of(memory), Mm.at(memory, at)));
 
 /** A space that has no user yet: its struct, and perhaps its top table. */
 const MM_MAKING: number = resourceKind("address space being made");
 registerReleaser(MM_MAKING, (memory, at) => unmake(Machine.of(memory), at, -1));
 
-/** A space that has no user any more, and the count that the users had. */
-const MM_EXITING: number = resourceKind("address space being taken down");
 registerReleaser(MM_EXITING, function* (memory, at) {
   const machine = Machine.of(memory);
   const mm = Mm.at(memory, at);

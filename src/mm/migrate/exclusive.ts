@@ -31,7 +31,7 @@ import type { Task } from "../../sync/tasks/task.ts";
 import { handleMmFault } from "../fault/fault.ts";
 import { FAULT_RETRY } from "../fault/vm-fault.ts";
 import { splitHuge } from "../huge.ts";
-import { beginInvalidation, endInvalidation } from "../invalidation.ts";
+import { beginInvalidation, endInvalidation } from "../entries/invalidation.ts";
 import type { Mm } from "../mm-struct.ts";
 import {
   KIND_DEVICE_EXCLUSIVE,

@@ -15,12 +15,12 @@ import { EVENT_CLEAR, invalidateRange } from "../../notifier/events.ts";
 import { storeNoted } from "../../sync/atomics.ts";
 import { EBUSY, ENOMEM, type Errno } from "../../sync/errno.ts";
 import { DONE, type Task } from "../../sync/tasks/task.ts";
-import { cacheNotesOf, putOld, tablesOf } from "../entries/hand.ts";
+import { cacheNotesOf, handOf, putHand, putOld, tablesOf } from "../entries/hand.ts";
 import { beginHand, endInvalidation } from "../entries/invalidation.ts";
 import { putNotedRun, takeNotedRun } from "../entries/run.ts";
 import type { Mm } from "../mm-struct.ts";
 import { PTE_ACCESSED, WRITTEN_RIGHTS, ZERO_PFN, holdsFrame, makePte, ptePfn } from "../pte.ts";
-import { CACHE_BUSY, cacheFrame, cacheMove } from "../vma/page-cache.ts";
+import { CACHE_BUSY, CACHE_HANDS, cacheFrame, cacheMove } from "../vma/page-cache.ts";
 import {
   type PageRange,
   VM_BACKED,
@@ -132,7 +132,7 @@ function* moveOwn(machine: Machine, mm: Mm, part: VmaPart, run: Run): Task<Errno
     *alloc(page, from) {
       const i = page - run.startPage;
       if (from === ZERO_PFN && (vma.flags & VM_BACKED) !== 0)
-        result = yield* copyCached(machine, vma, page, run.pfn + i);
+        result = yield* copyCached(machine, mm, vma, page, run.pfn + i);
       if (result !== 0) return 0;
       take(machine, run, i);
       return run.pfn + i;
@@ -148,12 +148,13 @@ function* moveOwn(machine: Machine, mm: Mm, part: VmaPart, run: Run): Task<Errno
 }
 
 /** A private page of a source that nobody has touched here. EBUSY: it has just left the cache. */
-function* copyCached(machine: Machine, vma: Vma, page: number, to: number): Task<Errno> {
-  const from = yield* cacheFrame(machine, vma.source, offsetOf(vma, page));
-  if (from <= 0) return from === 0 ? ENOMEM : EBUSY;
-  yield* machine.ram.copyFrame(from, to);
-  yield* machine.ram.refs.pagePut(from);
-  return 0;
+function* copyCached(machine: Machine, mm: Mm, vma: Vma, page: number, to: number): Task<Errno> {
+  const operation = yield* beginHand(mm);
+  const from = yield* cacheFrame(machine, vma.source, offsetOf(vma, page), handOf(operation));
+  if (from > 0) yield* machine.ram.copyFrame(from, to);
+  yield* putHand(machine, operation, CACHE_HANDS);
+  endInvalidation(mm, operation);
+  return from > 0 ? 0 : from === 0 ? ENOMEM : EBUSY;
 }
 
 /**

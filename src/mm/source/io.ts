@@ -18,6 +18,8 @@ import { List } from "../../memory/layout/list.ts";
 import {
   type Struct,
   type StructView,
+  type WordArray,
+  array,
   embed,
   i32,
   pointer,
@@ -25,16 +27,12 @@ import {
   u32,
 } from "../../memory/layout/struct.ts";
 import { Machine } from "../../memory/machine.ts";
-import { atomicStore } from "../../sync/atomics.ts";
-import {
-  addResource,
-  registerReleaser,
-  removeResource,
-  resourceKind,
-} from "../../sync/death/resources.ts";
+import { atomicStore, storeNoted } from "../../sync/atomics.ts";
+import { findResource, registerReleaser, resourceKind } from "../../sync/death/resources.ts";
 import { HmmError, bug } from "../../sync/errors.ts";
 import { EMFILE, ENOMEM } from "../../sync/errno.ts";
 import type { Task } from "../../sync/tasks/task.ts";
+import { noteUndo } from "../../sync/words/undo-log.ts";
 import { wordAt } from "../../mmu/radix-table.ts";
 import {
   CACHE_DIRTY,
@@ -43,11 +41,11 @@ import {
   PageCache,
   backingOf,
   cacheEntryPfn,
-  cacheGet,
-  cachePut,
+  cachePutOwn,
   slotIfThere,
+  takeReference,
 } from "../vma/page-cache.ts";
-import { type Source, addWork } from "../vma/source.ts";
+import { DIRTY_PAGES, MAPPINGS, type Source, addWork } from "../vma/source.ts";
 
 export const IO_READ = 0;
 export const IO_WRITE = 1;
@@ -74,6 +72,7 @@ export interface SourceIo extends StructView {
   server: number;
   slot: number;
   vmaFlags: number;
+  readonly hand: WordArray;
 }
 
 export const SourceIo: Struct<SourceIo> = struct<SourceIo>("sourceIo", {
@@ -88,6 +87,7 @@ export const SourceIo: Struct<SourceIo> = struct<SourceIo>("sourceIo", {
   server: u32("pageCacheLock", "agent id of the thread that has taken it"),
   slot: u32("const", "in the resource list of the thread that made it"),
   vmaFlags: u32("const", "of a read for a fault: VM_SEQUENTIAL, VM_RANDOM of the mapping"),
+  hand: array(2, "owner", "a count of a frame that is got before the mark; `FrameRefs.putLeft`"),
 });
 
 const IO_RESOURCE: number = resourceKind("transfer of a source");
@@ -100,53 +100,78 @@ export function* ioBegin(
   startPage: number,
   endPage: number,
 ): Task<number> {
-  const at = yield* machine.heap.alloc(SourceIo);
+  const { memory } = machine;
+  const at = yield* machine.heap.alloc(SourceIo, IO_RESOURCE);
   if (at === 0) return ENOMEM;
-  const io = SourceIo.at(machine.memory, at);
-  io.cache = cache;
+  const slot = findResource(memory, IO_RESOURCE, at);
+  if (slot < 0) {
+    yield* machine.heap.free(SourceIo, at);
+    return EMFILE;
+  }
+  const io = SourceIo.at(memory, at);
   io.kind = kind;
   io.startPage = startPage;
   io.endPage = endPage;
-  yield* cacheGet(machine, cache);
-  const slot = addResource(machine.memory, IO_RESOURCE, at);
-  if (slot < 0) {
-    yield* freeIo(machine, at);
-    return EMFILE;
-  }
   io.slot = slot;
+  yield* PageCache.at(memory, cache).refs.get(at + SourceIo.offset.cache, cache);
   return at;
 }
 
 /** Of a record that is neither marked nor queued. It may drop the last reference of the cache. */
 export function* ioEnd(machine: Machine, at: number): Task<void> {
-  removeResource(machine.memory, SourceIo.at(machine.memory, at).slot);
-  yield* freeIo(machine, at);
+  yield* freeIo(machine, at, SourceIo.at(machine.memory, at).slot);
 }
 
-export function* freeIo(machine: Machine, at: number): Task<void> {
-  const { cache } = SourceIo.at(machine.memory, at);
-  yield* machine.heap.free(SourceIo, at);
-  yield* cachePut(machine, cache);
+/** `slot`: of the record among this thread's resources, or -1. */
+export function* freeIo(machine: Machine, at: number, slot: number = -1): Task<void> {
+  const { memory } = machine;
+  const { cache } = SourceIo.at(memory, at);
+  const own = takeReference(memory, at + SourceIo.offset.cache);
+  yield* machine.heap.free(SourceIo, at, slot);
+  yield* cachePutOwn(machine, cache, own);
 }
 
-/** O2: `pages` pages have marks. Holding pageCacheLock, in the section in which they got them. */
-export function noteMarks(source: Source, io: SourceIo, startPage: number, pages: number): void {
-  io.startPage = startPage;
-  io.endPage = startPage + pages;
-  io.isMarked = 1;
-  source.mappings += 1;
+/**
+ * O2: pages from `startPage` on are about to get marks. Holding pageCacheLock, in the section in
+ * which they get them. From here on the record's `endPage` rises with each, in the same step.
+ */
+export function noteMarks(source: Source, { memory, at }: SourceIo, startPage: number): void {
+  const { words } = memory;
+  const { startPage: startAt, endPage, isMarked } = SourceIo.offset;
+  const [first, end, marked, mappings] = [
+    at + startAt,
+    at + endPage,
+    at + isMarked,
+    source.at + MAPPINGS,
+  ];
+  words[first] = startPage; // in a row (H1 of sync/lockdep/held-locks.ts)
+  words[end] = startPage;
+  words[marked] = 1;
+  words[mappings] = words[mappings]! + 1;
+}
+
+/** The word that `noteMarks` speaks of. */
+export function endPageOf(io: SourceIo): number {
+  return io.at + SourceIo.offset.endPage;
+}
+
+/** The word that notes a count of a frame that the transfer is about to have. */
+export function handOfIo(io: SourceIo): number {
+  return io.at + SourceIo.offset.hand;
 }
 
 /**
  * O2: the pages have no marks any more. Holding pageCacheLock, in the section in which they lost
  * them. True: nothing is mapped any more, and the caller wakes those that serve.
  */
-export function dropMarks(source: Source, io: SourceIo): boolean {
-  io.isMarked = 0;
-  source.mappings -= 1;
-  if (source.mappings > 0) return false;
-  addWork(source);
-  return true;
+export function dropMarks(source: Source, { memory, at }: SourceIo): boolean {
+  const isLast = source.mappings === 1;
+  if (isLast) addWork(source); // once too often does no harm
+  const { words } = memory;
+  const [marked, mappings] = [at + SourceIo.offset.isMarked, source.at + MAPPINGS];
+  words[marked] = 0; // in a row
+  words[mappings] = words[mappings]! - 1;
+  return isLast;
 }
 
 /** @stepped source io */
@@ -154,21 +179,43 @@ export function setIoState(io: SourceIo, state: number): void {
   atomicStore(io.memory.words, io.at + SourceIo.offset.state, state);
 }
 
+/**
+ * As part of a change of what `lock` guards, which is undone if this thread dies with it.
+ *
+ * @stepped source io
+ */
+export function setIoStateUnder(lock: number, io: SourceIo, state: number): void {
+  noteUndo(io.memory, lock, io.at + SourceIo.offset.state, io.state);
+  setIoState(io, state);
+}
+
+/** A request is asked no more. Holding pageCacheLock, whose word is `lock`. @stepped source io */
+export function leaveQueue(lock: number, io: SourceIo): void {
+  io.node.del(lock);
+  setIoStateUnder(lock, io, IO_OWN);
+}
+
 /** For the reaper: the thread that made it has died (O2, O3). */
 function* releaseDead(machine: Machine, at: number): Task<void> {
   const io = SourceIo.at(machine.memory, at);
+  if (io.cache === 0) {
+    yield* machine.heap.free(SourceIo, at); // it had no reference yet, or not any more
+    return;
+  }
   const cache = PageCache.at(machine.memory, io.cache);
   const source = backingOf(machine, io.cache) ?? bug("a transfer has no source");
   const frames: number[] = [];
   yield* cache.lock.lock();
   if (io.isMarked !== 0) takeMarksBack(machine, cache, source, io, frames);
   const isTaken = io.state === IO_TAKEN;
-  if (isTaken) setIoState(io, IO_ABANDONED);
-  else if (io.state === IO_QUEUED) io.node.del();
+  if (isTaken) setIoStateUnder(cache.lock.at, io, IO_ABANDONED);
+  else if (io.state === IO_QUEUED) leaveQueue(cache.lock.at, io);
   yield* cache.lock.unlock();
   yield* source.serveQueue.wakeAll();
   yield* source.doneQueue.wakeAll();
   for (const pfn of frames) yield* machine.ram.refs.pagePut(pfn);
+  const hand = handOfIo(io);
+  yield* machine.ram.refs.putLeft(hand, hand + 1, hand + 1);
   if (!isTaken) yield* freeIo(machine, at);
 }
 
@@ -188,8 +235,9 @@ function takeMarksBack(
       atomicStore(memory.words, slot, 0);
       frames.push(cacheEntryPfn(entry));
     } else if (io.kind === IO_WRITE && (entry & CACHE_WRITEBACK) !== 0) {
-      if ((entry & CACHE_DIRTY) === 0) source.dirtyPages += 1;
-      atomicStore(memory.words, slot, (entry & ~CACHE_WRITEBACK) | CACHE_DIRTY);
+      const dirty = source.dirtyPages + ((entry & CACHE_DIRTY) === 0 ? 1 : 0);
+      const fresh = (entry & ~CACHE_WRITEBACK) | CACHE_DIRTY;
+      storeNoted(memory.words, slot, fresh, memory.words, source.at + DIRTY_PAGES, dirty);
       frames.push(cacheEntryPfn(entry));
     }
   }

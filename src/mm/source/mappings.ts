@@ -10,7 +10,6 @@ import { TASK_SIZE_PAGES, pteAt } from "../../mmu/radix-table.ts";
 import { EVENT_CLEAR, invalidateRange } from "../../notifier/events.ts";
 import type { Task } from "../../sync/tasks/task.ts";
 import { mmput } from "../lifetime/mm.ts";
-import { beginHalfDone, endHalfDone } from "../half-done.ts";
 import type { Mm } from "../mm-struct.ts";
 import { holdsFrame, ptePfn } from "../pte.ts";
 import type { PageCache } from "../vma/page-cache.ts";
@@ -34,16 +33,14 @@ export function* forEachMapping(
   for (let after = 0; ;) {
     const found = yield* nextMapper(cache, source, after);
     if (found === undefined) return;
-    const { mm } = found;
+    const { mm, slot } = found;
     after = found.number;
     if (mode === "read") yield* mm.mmapLock.downRead();
     else yield* mm.mmapLock.downWrite();
-    if (mode === "write") beginHalfDone(mm);
     for (const part of partsOf(machine, mm, cache.at, pages)) yield* visit(mm, part);
-    if (mode === "write") endHalfDone(mm);
     if (mode === "read") yield* mm.mmapLock.upRead();
     else yield* mm.mmapLock.upWrite();
-    yield* mmput(machine, mm);
+    yield* mmput(machine, mm, slot);
   }
 }
 

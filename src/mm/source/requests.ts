@@ -15,7 +15,7 @@
 
 import type { Machine } from "../../memory/machine.ts";
 import { atomicLoad } from "../../sync/atomics.ts";
-import { removeResource } from "../../sync/death/resources.ts";
+import { removeResourceUnder } from "../../sync/death/resources.ts";
 import { EAGAIN, EIO, type Errno } from "../../sync/errno.ts";
 import type { Task } from "../../sync/tasks/task.ts";
 import { PageCache } from "../vma/page-cache.ts";
@@ -28,7 +28,9 @@ import {
   IO_TAKEN,
   SourceIo,
   ioEnd,
+  leaveQueue,
   setIoState,
+  setIoStateUnder,
   thenCleanUp,
 } from "./io.ts";
 
@@ -55,8 +57,8 @@ function* enqueue(machine: Machine, source: Source, io: SourceIo): Task<boolean>
   yield* cache.lock.lock();
   const isServed = source.servers > 0;
   if (isServed) {
-    setIoState(io, IO_QUEUED);
-    source.requests.addTail(io.node);
+    setIoStateUnder(cache.lock.at, io, IO_QUEUED);
+    source.requests.addTail(io.node, cache.lock.at);
     addWork(source);
   }
   yield* cache.lock.unlock();
@@ -70,11 +72,11 @@ export function* endWait(machine: Machine, at: number): Task<void> {
   const cache = PageCache.at(machine.memory, io.cache);
   yield* cache.lock.lock();
   const isTaken = io.state === IO_TAKEN;
-  if (io.state === IO_QUEUED) io.node.del();
+  if (io.state === IO_QUEUED) leaveQueue(cache.lock.at, io);
   // Then the thread that serves frees it (O3 of io.ts), and this one has nothing left to release.
   if (isTaken) {
-    removeResource(machine.memory, io.slot);
-    setIoState(io, IO_ABANDONED);
+    removeResourceUnder(machine.memory, cache.lock.at, io.slot);
+    setIoStateUnder(cache.lock.at, io, IO_ABANDONED);
   }
   yield* cache.lock.unlock();
   if (!isTaken) yield* ioEnd(machine, at);

@@ -15,16 +15,19 @@
 
 import { Machine } from "../../memory/machine.ts";
 import { type Struct, type StructView, pointer, struct, u32 } from "../../memory/layout/struct.ts";
-import {
-  addResource,
-  registerReleaser,
-  removeResource,
-  resourceKind,
-} from "../../sync/death/resources.ts";
+import { findResource, registerReleaser, resourceKind } from "../../sync/death/resources.ts";
 import { EAGAIN, EIO, EMFILE, ENOMEM, type Errno } from "../../sync/errno.ts";
 import { bug } from "../../sync/errors.ts";
 import type { Task } from "../../sync/tasks/task.ts";
-import { CACHE_PAGES_MAX, PageCache, backingOf, cacheGet, cachePut } from "../vma/page-cache.ts";
+import {
+  CACHE_PAGES_MAX,
+  PageCache,
+  backingOf,
+  cacheGet,
+  cachePut,
+  cachePutOwn,
+  takeReference,
+} from "../vma/page-cache.ts";
 import { Source, addWork, workOf } from "../vma/source.ts";
 import { bringPageIn } from "./bring-in.ts";
 import {
@@ -36,7 +39,7 @@ import {
   IO_TAKEN,
   SourceIo,
   freeIo,
-  setIoState,
+  setIoStateUnder,
   thenCleanUp,
 } from "./io.ts";
 import { type Pager, dropPager, setPager } from "./pager.ts";
@@ -85,22 +88,20 @@ export class SourceServer {
    * the source, and runs `serve` as a task that lasts.
    */
   static *begin(machine: Machine, cacheAt: number, pager: Pager): Task<SourceServer | Errno> {
-    const at = yield* machine.heap.alloc(ServerRecord);
+    const { memory } = machine;
+    const at = yield* machine.heap.alloc(ServerRecord, SERVER_RESOURCE);
     if (at === 0) return ENOMEM;
-    const record = ServerRecord.at(machine.memory, at);
-    record.cache = cacheAt;
-    record.agent = machine.memory.agentId;
-    yield* cacheGet(machine, cacheAt);
-    const slot = addResource(machine.memory, SERVER_RESOURCE, at);
+    const slot = findResource(memory, SERVER_RESOURCE, at);
     if (slot < 0) {
       yield* machine.heap.free(ServerRecord, at);
-      yield* cachePut(machine, cacheAt);
       return EMFILE;
     }
-    const cache = PageCache.at(machine.memory, cacheAt);
+    const record = ServerRecord.at(memory, at);
+    record.agent = memory.agentId;
+    const cache = PageCache.at(memory, cacheAt);
+    yield* cache.refs.get(at + ServerRecord.offset.cache, cacheAt);
     yield* cache.lock.lock();
-    sourceOf(machine, cacheAt).servers += 1;
-    record.isCounted = 1;
+    countServer(sourceOf(machine, cacheAt), record, 1);
     yield* cache.lock.unlock();
     setPager(machine, cacheAt, pager);
     return new SourceServer(machine, cacheAt, at, slot);
@@ -185,13 +186,12 @@ export class SourceServer {
     const isFree = !this.#isEnded && source.mappings === 0 && source.dirtyPages === 0;
     if (isFree) {
       this.#isEnded = true;
-      source.servers -= 1;
-      // If this thread dies before the record is off its list, nothing is to be counted once more.
-      ServerRecord.at(machine.memory, this.#record).isCounted = 0;
-      if (source.servers === 0) {
-        answerAll(source, EIO);
-        unlistSource(source);
+      if (source.servers === 1) {
+        answerAll(cache.lock.at, source, EIO);
+        unlistSource(table, source);
       }
+      // If this thread dies before the record is off its list, nothing is to be counted once more.
+      countServer(source, ServerRecord.at(machine.memory, this.#record), -1);
       addWork(source);
     }
     yield* cache.lock.unlock();
@@ -200,11 +200,9 @@ export class SourceServer {
     dropPager(machine, cacheAt);
     // Now, for a task that still waits may keep the cache for a while.
     yield* dropUnmapped(machine, cache);
-    removeResource(machine.memory, this.#slot);
-    yield* machine.heap.free(ServerRecord, this.#record);
     yield* source.serveQueue.wakeAll();
     yield* source.doneQueue.wakeAll();
-    yield* cachePut(machine, cacheAt);
+    yield* freeServer(machine, this.#record, this.#slot);
     return 0;
   }
 }
@@ -219,14 +217,33 @@ function* mappingsOf(
   return { mappings, maps };
 }
 
-/** Nobody serves any more: what waits is answered. Holding pageCacheLock. @stepped source io */
-function answerAll(source: Source, errno: Errno): void {
+/** One server more, or one less. Holding pageCacheLock. */
+function countServer(source: Source, record: ServerRecord, change: 1 | -1): void {
+  const { words } = source.memory;
+  const servers = source.servers + change;
+  const serversAt = source.at + Source.offset.servers;
+  const countedAt = record.at + ServerRecord.offset.isCounted;
+  words[serversAt] = servers; // in a row (H1 of sync/lockdep/held-locks.ts)
+  words[countedAt] = change === 1 ? 1 : 0;
+}
+
+/**
+ * Nobody serves any more: what waits is answered. Holding pageCacheLock, whose word is `lock`.
+ *
+ * @stepped source io
+ */
+function answerAll(lock: number, source: Source, errno: Errno): void {
   for (const node of source.requests.nodes()) {
     const io = SourceIo.at(source.memory, SourceIo.containerOf(node, "node"));
-    io.node.del();
-    io.errno = errno;
-    setIoState(io, IO_DONE);
+    endRequest(lock, io, errno);
   }
+}
+
+/** Holding pageCacheLock. @stepped source io */
+function endRequest(lock: number, io: SourceIo, errno: Errno): void {
+  io.node.del(lock);
+  io.errno = errno;
+  setIoStateUnder(lock, io, IO_DONE);
 }
 
 interface Taken {
@@ -242,7 +259,7 @@ function* takeRequest(cache: PageCache, source: Source, agent: number): Task<Tak
     const io = SourceIo.at(source.memory, SourceIo.containerOf(node, "node"));
     if (io.state !== IO_QUEUED) continue;
     io.server = agent;
-    setIoState(io, IO_TAKEN);
+    setIoStateUnder(cache.lock.at, io, IO_TAKEN);
     request = io.at;
     break;
   }
@@ -263,9 +280,7 @@ function* answer(machine: Machine, cache: PageCache, source: Source, request: nu
         : yield* syncPages(machine, cache.at, startPage, endPage);
   yield* cache.lock.lock();
   const isAbandoned = io.state === IO_ABANDONED;
-  io.node.del();
-  io.errno = errno;
-  setIoState(io, IO_DONE);
+  endRequest(cache.lock.at, io, errno);
   yield* cache.lock.unlock();
   if (isAbandoned) yield* freeIo(machine, request);
   else yield* source.doneQueue.wakeAll();
@@ -273,24 +288,30 @@ function* answer(machine: Machine, cache: PageCache, source: Source, request: nu
 
 /** For the reaper: the thread that served has died (V1, V3). */
 function* releaseServer(machine: Machine, at: number): Task<void> {
-  const { cache: cacheAt, agent, isCounted } = ServerRecord.at(machine.memory, at);
+  const record = ServerRecord.at(machine.memory, at);
+  const { cache: cacheAt, agent } = record;
+  if (cacheAt === 0) {
+    yield* machine.heap.free(ServerRecord, at);
+    return;
+  }
   const cache = PageCache.at(machine.memory, cacheAt);
   const source = sourceOf(machine, cacheAt);
   const orphans: number[] = [];
   const table = yield* sourceTable(machine);
   yield* table.lock.lock();
   yield* cache.lock.lock();
-  source.servers -= isCounted;
+  const lock = cache.lock.at;
+  if (record.isCounted !== 0) countServer(source, record, -1);
   for (const node of source.requests.nodes()) {
     const io = SourceIo.at(source.memory, SourceIo.containerOf(node, "node"));
     if (io.server !== agent || io.state === IO_QUEUED) continue;
-    if (io.state === IO_TAKEN) setIoState(io, IO_QUEUED);
+    if (io.state === IO_TAKEN) setIoStateUnder(lock, io, IO_QUEUED);
     else orphans.push(io.at);
   }
-  for (const orphan of orphans) SourceIo.at(source.memory, orphan).node.del();
+  for (const orphan of orphans) SourceIo.at(source.memory, orphan).node.del(lock);
   if (source.servers === 0) {
-    answerAll(source, EIO);
-    unlistSource(source);
+    answerAll(lock, source, EIO);
+    unlistSource(table, source);
   }
   addWork(source);
   yield* cache.lock.unlock();
@@ -298,8 +319,16 @@ function* releaseServer(machine: Machine, at: number): Task<void> {
   yield* source.serveQueue.wakeAll();
   yield* source.doneQueue.wakeAll();
   for (const orphan of orphans) yield* freeIo(machine, orphan);
-  yield* machine.heap.free(ServerRecord, at);
-  yield* cachePut(machine, cacheAt);
+  yield* freeServer(machine, at, -1);
+}
+
+/** With its reference of the cache. */
+function* freeServer(machine: Machine, at: number, slot: number): Task<void> {
+  const { memory } = machine;
+  const { cache } = ServerRecord.at(memory, at);
+  const own = takeReference(memory, at + ServerRecord.offset.cache);
+  yield* machine.heap.free(ServerRecord, at, slot);
+  yield* cachePutOwn(machine, cache, own);
 }
 
 registerReleaser(SERVER_RESOURCE, (memory, at) => releaseServer(Machine.of(memory), at));

@@ -19,9 +19,10 @@
 
 import type { Machine } from "../../memory/machine.ts";
 import { wordAt } from "../../mmu/radix-table.ts";
-import { atomicStore } from "../../sync/atomics.ts";
+import { atomicStore, storeNoted } from "../../sync/atomics.ts";
 import { EFBIG, type Errno } from "../../sync/errno.ts";
 import type { Task } from "../../sync/tasks/task.ts";
+import { noteUndo } from "../../sync/words/undo-log.ts";
 import { PAGE_BYTES } from "../pte.ts";
 import {
   CACHE_DIRTY,
@@ -34,7 +35,7 @@ import {
   cacheEntryPfn,
   slotIfThere,
 } from "../vma/page-cache.ts";
-import { type Source, setSourceSize, sourceSize } from "../vma/source.ts";
+import { DIRTY_PAGES, type Source, setSourceSize, sourceSize } from "../vma/source.ts";
 import { IO_SIZE, ioBegin } from "./io.ts";
 import { unmapPages } from "./mappings.ts";
 import { pagerOf } from "./pager.ts";
@@ -67,7 +68,7 @@ function* setSize(machine: Machine, at: number, bytes: number): Task<Errno> {
   const cache = PageCache.at(machine.memory, at);
   yield* cache.lock.lock();
   const before = sourceSize(source);
-  setSourceSize(source, bytes);
+  setSourceSize(source, bytes, cache.lock.at);
   storePages(cache, pages);
   yield* cache.lock.unlock();
   if (bytes < before) yield* cutOff(machine, cache, source, bytes, before);
@@ -77,8 +78,9 @@ function* setSize(machine: Machine, at: number, bytes: number): Task<Errno> {
   return 0;
 }
 
-/** Holding pageCacheLock. @stepped page cache */
+/** Holding pageCacheLock, with which it is undone. @stepped page cache */
 function storePages(cache: PageCache, pages: number): void {
+  noteUndo(cache.memory, cache.lock.at, cache.at + PageCache.offset.pages, cache.pages);
   atomicStore(cache.memory.words, cache.at + PageCache.offset.pages, pages);
 }
 
@@ -135,8 +137,8 @@ function* clearPage(
   const kept = CACHE_READING | CACHE_WRITEBACK | (alsoDirty ? 0 : CACHE_DIRTY);
   const isCleared = entry !== 0 && (entry & kept) === 0;
   if (isCleared) {
-    atomicStore(memory.words, slot, 0);
-    if ((entry & CACHE_DIRTY) !== 0) source.dirtyPages -= 1;
+    const dirty = source.dirtyPages - ((entry & CACHE_DIRTY) === 0 ? 0 : 1);
+    storeNoted(memory.words, slot, 0, memory.words, source.at + DIRTY_PAGES, dirty);
   }
   yield* cache.lock.unlock();
   if (isCleared) yield* machine.ram.refs.pagePut(cacheEntryPfn(entry));

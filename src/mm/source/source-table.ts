@@ -16,6 +16,7 @@ import { type Struct, type StructView, embed, struct } from "../../memory/layout
 import { Spinlock } from "../../sync/primitives/spinlock.ts";
 import { EFBIG, ENOMEM } from "../../sync/errno.ts";
 import type { Task } from "../../sync/tasks/task.ts";
+import { commitUndo } from "../../sync/words/undo-log.ts";
 import { PAGE_BYTES } from "../pte.ts";
 import { CACHE_PAGES_MAX, PageCache, backingOf, cacheCreate, cachePut } from "../vma/page-cache.ts";
 import {
@@ -108,7 +109,7 @@ export function* openSource(machine: Machine, kind: SourceKind): Task<number> {
   if (kind.file === undefined) return made;
   yield* table.lock.lock();
   const known = findFile(table, kind.file);
-  if (known === 0) table.files.addTail(fresh.node);
+  if (known === 0) table.files.addTail(fresh.node, table.lock.at);
   else yield* claim(machine, known);
   yield* table.lock.unlock();
   if (known === 0) return made;
@@ -137,13 +138,18 @@ export function* abandonSource(machine: Machine, at: number): Task<void> {
   yield* table.lock.lock();
   yield* countMapping(cache, source, -1);
   yield* cache.lock.lock();
-  if (source.servers === 0 && source.mappings === 0) unlistSource(source);
+  if (source.servers === 0 && source.mappings === 0) unlistSource(table, source);
   yield* cache.lock.unlock();
   yield* table.lock.unlock();
   yield* cachePut(machine, at);
 }
 
-/** Holding sourcesLock. */
-export function unlistSource(source: Source): void {
-  if (source.node.isListed()) source.node.del();
+/**
+ * Holding sourcesLock. Not undone from here on: what else says that the source ends is in another
+ * lock's log.
+ */
+export function unlistSource({ memory, lock }: SourceTable, source: Source): void {
+  if (!source.node.isListed()) return;
+  source.node.del(lock.at);
+  commitUndo(memory, lock.at);
 }

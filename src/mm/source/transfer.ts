@@ -24,9 +24,10 @@
  */
 
 import type { Machine } from "../../memory/machine.ts";
+import { notedFrame } from "../../memory/frames/frame-allocator.ts";
 import { dataStep } from "../../memory/frames/page-data.ts";
 import { LEAF_WORDS, wordAt } from "../../mmu/radix-table.ts";
-import { atomicLoad, atomicStore } from "../../sync/atomics.ts";
+import { atomicLoad, atomicStore, storeNoted } from "../../sync/atomics.ts";
 import { EAGAIN, ENOMEM, type Errno } from "../../sync/errno.ts";
 import { bug } from "../../sync/errors.ts";
 import { EXPLORED } from "../../sync/shared-memory.ts";
@@ -45,12 +46,14 @@ import {
   makeCacheEntry,
   slotIfThere,
 } from "../vma/page-cache.ts";
-import { type Source, sourceSize } from "../vma/source.ts";
+import { DIRTY_PAGES, type Source, sourceSize } from "../vma/source.ts";
 import {
   IO_READ,
   IO_WRITE,
   SourceIo,
   dropMarks,
+  endPageOf,
+  handOfIo,
   ioBegin,
   ioEnd,
   isOfPage,
@@ -171,9 +174,10 @@ function* markReading(
     if (marked === 0 || (startPage + marked) % LEAF_WORDS === 0)
       slot = slotIfThere(memory, cache, startPage + marked);
     if (wordAt(memory.words, slot) !== 0) break;
-    atomicStore(memory.words, slot, makeCacheEntry(pfn + marked, CACHE_READING));
+    if (marked === 0) noteMarks(source, io, startPage);
+    const entry = makeCacheEntry(pfn + marked, CACHE_READING);
+    storeNoted(memory.words, slot, entry, memory.words, endPageOf(io), startPage + marked + 1);
   }
-  if (marked > 0) noteMarks(source, io, startPage, marked);
   yield* cache.lock.unlock();
   return marked;
 }
@@ -242,13 +246,19 @@ function* markWriteback(
     const isWanted = (entry & CACHE_DIRTY) !== 0 && (entry & CACHE_WRITEBACK) === 0;
     if (!isWanted && first < 0) continue;
     if (!isWanted) break;
+    if (first < 0) noteMarks(source, io, page);
     if (first < 0) first = page;
-    yield* ram.refs.pageGet(cacheEntryPfn(entry));
-    pfns.push(cacheEntryPfn(entry));
-    atomicStore(memory.words, slot, (entry & ~CACHE_DIRTY) | CACHE_WRITEBACK);
-    source.dirtyPages -= 1;
+    const pfn = cacheEntryPfn(entry);
+    ram.refs.pageGetNoted(pfn, handOfIo(io), notedFrame(pfn));
+    pfns.push(pfn);
+    const fresh = (entry & ~CACHE_DIRTY) | CACHE_WRITEBACK;
+    const { words } = memory;
+    const [hand, end] = [handOfIo(io), endPageOf(io)];
+    const [dirtyAt, dirty] = [source.at + DIRTY_PAGES, source.dirtyPages - 1];
+    storeNoted(words, slot, fresh, words, dirtyAt, dirty);
+    words[hand] = 0; // in a row (H1 of sync/lockdep/held-locks.ts)
+    words[end] = page + 1;
   }
-  if (first >= 0) noteMarks(source, io, first, pfns.length);
   yield* cache.lock.unlock();
   return first;
 }
@@ -377,12 +387,10 @@ function finishWrite(
     if ((entry & CACHE_WRITEBACK) === 0) bug(`page ${page} lost its mark during a write-back`);
     left.push(cacheEntryPfn(entry));
     const isDirty = answer !== 0 || (entry & CACHE_DIRTY) !== 0;
-    if (isDirty && (entry & CACHE_DIRTY) === 0) source.dirtyPages += 1;
-    atomicStore(
-      memory.words,
-      slot,
-      (entry & ~(CACHE_WRITEBACK | CACHE_DIRTY)) | (isDirty ? CACHE_DIRTY : 0),
-    );
+    const isMore = isDirty && (entry & CACHE_DIRTY) === 0;
+    const fresh = (entry & ~(CACHE_WRITEBACK | CACHE_DIRTY)) | (isDirty ? CACHE_DIRTY : 0);
+    const dirty = source.dirtyPages + (isMore ? 1 : 0);
+    storeNoted(memory.words, slot, fresh, memory.words, source.at + DIRTY_PAGES, dirty);
   }
   source.writeErrno = answer;
 }

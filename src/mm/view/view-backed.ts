@@ -7,7 +7,8 @@
 
 import type { Machine } from "../../memory/machine.ts";
 import { pteAt, wordAt } from "../../mmu/radix-table.ts";
-import { atomicStore } from "../../sync/atomics.ts";
+import { storeNoted } from "../../sync/atomics.ts";
+import { DIRTY_PAGES } from "../vma/source.ts";
 import type { Errno } from "../../sync/errno.ts";
 import { type Task, doneNumber } from "../../sync/tasks/task.ts";
 import type { Mm } from "../mm-struct.ts";
@@ -180,8 +181,9 @@ export function* markDirty(
       const slot = slotIfThere(memory, cache, offset + i);
       const entry = slot === 0 ? 0 : wordAt(memory.words, slot);
       if ((entry & CACHE_UPTODATE) === 0 || cacheEntryPfn(entry) !== pfn + i) continue;
-      if ((entry & CACHE_DIRTY) === 0) source.dirtyPages += 1;
-      atomicStore(memory.words, slot, entry | CACHE_DIRTY);
+      const dirty = source.dirtyPages + ((entry & CACHE_DIRTY) === 0 ? 1 : 0);
+      const { words } = memory;
+      storeNoted(words, slot, entry | CACHE_DIRTY, words, source.at + DIRTY_PAGES, dirty);
     }
     yield* cache.lock.unlock();
   }

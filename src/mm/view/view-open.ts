@@ -19,14 +19,14 @@ import { EBUSY, EFAULT, EINVAL, EMFILE, ENOMEM, type Errno } from "../../sync/er
 import type { SharedMemory } from "../../sync/shared-memory.ts";
 import type { Task } from "../../sync/tasks/task.ts";
 import { commitUndo } from "../../sync/words/undo-log.ts";
-import { MM_USER, mmput } from "../lifetime/mm.ts";
+import { mmput } from "../lifetime/mm.ts";
 import { clearHuge, isHugeAt, splitIfDead } from "../huge.ts";
 import { bringToRam } from "../migrate/bring-to-ram.ts";
 import { migrateToRun } from "../migrate/migrate-to-run.ts";
 import { unpinEachInHand, unpinInHand } from "../entries/hand.ts";
 import { beginHand, endInvalidation } from "../entries/invalidation.ts";
 import { mmapWriteLock } from "../migration.ts";
-import { Mm } from "../mm-struct.ts";
+import { MM_USER, Mm } from "../mm-struct.ts";
 import { PTE_PRESENT, ZERO_PFN, isOfFrame, isWritten, ptePfn, withWrite } from "../pte.ts";
 import { claimNoted, dropNotedClaim } from "../source/source-table.ts";
 import { isBeyondSource, oneSourceOf } from "../vma/vma-source.ts";

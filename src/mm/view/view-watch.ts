@@ -26,7 +26,7 @@ import {
 } from "../../notifier/mmu-notifier.ts";
 import type { InvalidateRange } from "../../notifier/events.ts";
 import { MmuNotifier } from "../../notifier/subscriptions.ts";
-import type { Machine } from "../../memory/machine.ts";
+import { Machine } from "../../memory/machine.ts";
 import { PAGE_BYTES } from "../../memory/ram.ts";
 import {
   type Struct,
@@ -38,14 +38,20 @@ import {
   u32,
 } from "../../memory/layout/struct.ts";
 import { atomicLoad, atomicOr } from "../../sync/atomics.ts";
+import {
+  findResource,
+  kindWord,
+  registerReleaser,
+  reserveResource,
+  resourceKind,
+} from "../../sync/death/resources.ts";
 import type { Errno } from "../../sync/errno.ts";
 import { type Task, access } from "../../sync/tasks/task.ts";
-import { beginHalfDone, endHalfDone } from "../half-done.ts";
 import { Mm } from "../mm-struct.ts";
 import { pteAt } from "../../mmu/radix-table.ts";
 import { PTE_PRESENT, ptePfn } from "../pte.ts";
 import { trackRange } from "../fault/track.ts";
-import { type ViewHold, replayHolds } from "./view-hold.ts";
+import { ViewHold, replayHolds } from "./view-hold.ts";
 
 /** In a view of up to so many pages each has a mark. In a larger one several pages share a mark. */
 const MARKS = 1024;
@@ -88,7 +94,10 @@ function* mark(
 }
 
 /** The call-backs of a watch. A test registers broken ones for a while. */
-export const READ_VIEW_NOTIFIER: MmuNotifierOps = { invalidateRangeStart: mark };
+export const READ_VIEW_NOTIFIER: MmuNotifierOps = {
+  invalidateRangeStart: mark,
+  isRepeatable: true,
+};
 const WATCH_OPS: number = registerNotifierOps("read view", READ_VIEW_NOTIFIER);
 
 /** What the thread that opened a view has of its watch. */
@@ -116,14 +125,12 @@ export function* watchView(
   const mm = Mm.at(machine.memory, hold.mm);
   const watched = new Uint8Array(hold.endPage - hold.startPage);
   yield* mm.mmapLock.downWrite();
-  beginHalfDone(mm);
   yield* trackRange(machine, mm, hold.startPage, hold.endPage, watched);
   yield* dropOthers(machine, mm, hold, watched);
   const isWatched = watched.includes(1) && (yield* openWatch(machine, mm, hold));
   if (isWatched) {
     for (const part of partsOf(bytes, offsetBytes, watched)) before.set(part.bytes, part.at);
   }
-  endHalfDone(mm);
   yield* mm.mmapLock.upWrite();
   return isWatched ? { watched, before } : undefined;
 }
@@ -148,17 +155,27 @@ function* dropOthers({ memory }: Machine, mm: Mm, hold: ViewHold, watched: Uint8
   }
 }
 
+/** One that no view has yet, or any more. */
+const MAKING: number = resourceKind("view watch being made");
+registerReleaser(MAKING, (memory, at) => Machine.of(memory).heap.free(ViewWatch, at));
+
 /** Registers the notifier. Open write views mark their pages at once (V4). False: no memory. */
 function* openWatch(machine: Machine, mm: Mm, hold: ViewHold): Task<boolean> {
-  const at = yield* machine.heap.alloc(ViewWatch);
+  const { memory } = machine;
+  const at = yield* machine.heap.alloc(ViewWatch, MAKING);
   if (at === 0) return false;
-  const watch = ViewWatch.at(machine.memory, at);
+  const slot = findResource(memory, MAKING, at);
+  const watch = ViewWatch.at(memory, at);
+  watch.node.init();
   watch.startPage = hold.startPage;
   watch.endPage = hold.endPage;
   watch.pagesPerMark = Math.ceil((hold.endPage - hold.startPage) / MARKS);
+  const [kindAt, watchAt] = [kindWord(memory, slot), hold.at + ViewHold.offset.watch];
+  const { words } = memory;
+  words[watchAt] = at; // in a row (H1 of sync/lockdep/held-locks.ts)
+  if (kindAt !== 0) words[kindAt] = 0;
   yield* mmuNotifierRegister(machine, mm.notifiers, watch.node, WATCH_OPS);
   yield* replayHolds(machine, mm, watch.node);
-  hold.watch = at;
   return true;
 }
 
@@ -224,6 +241,11 @@ export function* closeWatch(machine: Machine, hold: ViewHold): Task<void> {
   if (at === 0) return;
   const { node } = ViewWatch.at(machine.memory, at);
   yield* mmuNotifierUnregister(machine, Mm.at(machine.memory, hold.mm).notifiers, node);
-  hold.watch = 0;
-  yield* machine.heap.free(ViewWatch, at);
+  const { memory } = machine;
+  const slot = reserveResource(memory, at);
+  const [kindAt, watchAt] = [kindWord(memory, slot), hold.at + ViewHold.offset.watch];
+  const { words } = memory;
+  if (kindAt !== 0) words[kindAt] = MAKING; // in a row (H1 of sync/lockdep/held-locks.ts)
+  words[watchAt] = 0;
+  yield* machine.heap.free(ViewWatch, at, slot);
 }

@@ -28,12 +28,15 @@
  *   H2  Entries change under pageCacheLock, because the spaces that share a cache have no other
  *       common lock. A thread that finds a frame gets a count of it in the same section, so nobody
  *       takes the frame out of the cache in between and frees it.
+ *   H4  Who dies with pageCacheLock has changed whole entries: each in a row of stores, with what
+ *       notes its frame, or the source's counts; or what it changed is undone. A count of a frame
+ *       is noted in the step that gets it.
  *   H3  Without a backing store an entry goes from 0 to a frame once. After that it changes only by
  *       a migration, while nobody else uses the frame.
  */
 
 import { notedFrame } from "../../memory/frames/frame-allocator.ts";
-import type { Machine } from "../../memory/machine.ts";
+import { Machine } from "../../memory/machine.ts";
 import {
   type Struct,
   type StructView,
@@ -42,12 +45,20 @@ import {
   struct,
   u32,
 } from "../../memory/layout/struct.ts";
-import { atomicLoad, atomicStore } from "../../sync/atomics.ts";
+import { atomicLoad, plainLoad, storeNoted } from "../../sync/atomics.ts";
+import {
+  addResource,
+  findResource,
+  kindWord,
+  registerReleaser,
+  reserveResource,
+  resourceKind,
+} from "../../sync/death/resources.ts";
 import { ENOMEM } from "../../sync/errno.ts";
 import { RefCount } from "../../sync/primitives/refcount.ts";
 import { Spinlock } from "../../sync/primitives/spinlock.ts";
 import type { SharedMemory } from "../../sync/shared-memory.ts";
-import type { Task } from "../../sync/tasks/task.ts";
+import { DONE, type Task } from "../../sync/tasks/task.ts";
 import { LEAF_WORDS, nextLeafPage, tableAt, wordAt } from "../../mmu/radix-table.ts";
 import type { CacheNotes } from "../entries/hand.ts";
 import { Source, freeSource } from "./source.ts";
@@ -59,6 +70,7 @@ export interface PageCache extends StructView {
   directoryWords: number;
   pages: number;
   backing: number;
+  given: number;
 }
 
 export const PageCache: Struct<PageCache> = struct<PageCache>("pageCache", {
@@ -68,7 +80,11 @@ export const PageCache: Struct<PageCache> = struct<PageCache>("pageCache", {
   directoryWords: u32("const", "512, 2048 or 4096"),
   pages: u32("atomic", "its size: there is nothing at or past this offset"),
   backing: pointer("const", "what the pages are read from; 0: anonymous memory"),
+  given: u32("who ends it", "for `FrameRefs.putLeft`"),
 });
+
+const DIRECTORY: number = PageCache.offset.directory;
+const GIVEN: number = PageCache.offset.given;
 
 /** Bits of an entry; see the head. */
 export const CACHE_UPTODATE = 0x1;
@@ -90,28 +106,58 @@ const DIRECTORY_SIZES = [512, 2048, 4096];
 /** Most pages that a cache can have. */
 export const CACHE_PAGES_MAX: number = 4096 * LEAF_WORDS;
 
+/** One that nobody knows yet, without frames. */
+const MAKING: number = resourceKind("page cache being made");
+registerReleaser(MAKING, function* (memory, at) {
+  const machine = Machine.of(memory);
+  yield* freeDirectory(machine, PageCache.at(memory, at));
+  yield* machine.heap.free(PageCache, at);
+});
+
+/** One that has no reference any more. */
+const ENDING: number = resourceKind("page cache that ends");
+registerReleaser(ENDING, (memory, at) =>
+  endCache(Machine.of(memory), PageCache.at(memory, at), addResource(memory, ENDING, at)),
+);
+
+/** A source whose cache is gone. */
+const SOURCE_ENDING: number = resourceKind("source that ends");
+registerReleaser(SOURCE_ENDING, (memory, at) =>
+  freeSource(Machine.of(memory), Source.at(memory, at), addResource(memory, SOURCE_ENDING, at)),
+);
+
 /**
  * An empty cache of `pages` pages, with one reference. 0 = ENOMEM (too large, or no memory). One
- * with a backing store has room to grow; it owns `backing` from now on, but not after 0.
+ * with a backing store has room to grow; it owns `backing` from now on, but not after 0. With a
+ * `note` that word of the heap names the cache from the step on in which it is whole.
  */
-export function* cacheCreate(machine: Machine, pages: number, backing: number = 0): Task<number> {
+export function* cacheCreate(
+  machine: Machine,
+  pages: number,
+  backing: number = 0,
+  note: number = 0,
+): Task<number> {
+  const { memory } = machine;
   const room = backing === 0 ? pages : CACHE_PAGES_MAX;
   const directoryWords = DIRECTORY_SIZES.find((size) => size * LEAF_WORDS >= room);
   if (directoryWords === undefined) return 0;
-  const at = yield* machine.heap.alloc(PageCache);
+  const at = yield* machine.heap.alloc(PageCache, MAKING);
   if (at === 0) return 0;
-  const directory = yield* machine.heap.allocWords(directoryWords);
-  if (directory === 0) {
-    yield* machine.heap.free(PageCache, at);
+  const slot = findResource(memory, MAKING, at);
+  const cache = PageCache.at(memory, at);
+  cache.directoryWords = directoryWords;
+  if ((yield* machine.heap.allocWords(directoryWords, at + DIRECTORY)) === 0) {
+    yield* machine.heap.free(PageCache, at, slot);
     return 0;
   }
-  const cache = PageCache.at(machine.memory, at);
   cache.refs.init(1);
   cache.lock.init();
-  cache.directory = directory;
-  cache.directoryWords = directoryWords;
   cache.pages = pages;
   cache.backing = backing;
+  const kindAt = kindWord(memory, slot);
+  const { words } = memory;
+  if (note !== 0) words[note] = at; // in a row (H1 of sync/lockdep/held-locks.ts)
+  if (kindAt !== 0) words[kindAt] = 0;
   return at;
 }
 
@@ -135,29 +181,79 @@ export function backingOf(machine: Machine, at: number): Source | undefined {
 
 /**
  * Drops a reference; the last one gives back every frame. The word `note`, which notes it, becomes
- * 0 in the same step.
+ * 0 in the same step. The end is a resource of this thread.
  */
 export function* cachePut(machine: Machine, at: number, note: number = 0): Task<void> {
-  const { memory, heap, ram } = machine;
+  const { memory } = machine;
   const cache = PageCache.at(memory, at);
+  const slot = reserveResource(memory, at);
+  const kindAt = kindWord(memory, slot);
+  if (note === 0) {
+    if (yield* cache.refs.put(kindAt, ENDING)) yield* endCache(machine, cache, slot);
+    return;
+  }
   if (!(yield* cache.refs.put(note))) return;
-  const { directory, directoryWords, backing } = cache;
+  if (kindAt !== 0) memory.words[kindAt] = ENDING;
+  yield* endCache(machine, cache, slot);
+}
+
+/** A reference that a thread has in hand. */
+const REFERENCE: number = resourceKind("reference of a page cache");
+registerReleaser(REFERENCE, (memory, at) => cachePut(Machine.of(memory), at));
+
+/**
+ * The reference that the word `note` notes is this thread's own, and the word 0. Returns its slot
+ * for `cachePutOwn`, or -1: the list is full.
+ */
+export function takeReference(memory: SharedMemory, note: number): number {
+  const slot = reserveResource(memory, plainLoad(memory.words, note));
+  const kindAt = kindWord(memory, slot);
+  const { words } = memory;
+  if (kindAt !== 0) words[kindAt] = REFERENCE; // in a row (H1 of sync/lockdep/held-locks.ts)
+  words[note] = 0;
+  return slot;
+}
+
+/** `cachePut` of such a reference. */
+export function* cachePutOwn(machine: Machine, at: number, slot: number): Task<void> {
+  const cache = PageCache.at(machine.memory, at);
+  if (yield* cache.refs.put(kindWord(machine.memory, slot), ENDING))
+    yield* endCache(machine, cache, slot);
+}
+
+/** May be done again, for a thread that died in it. `slot`: of the cache among the resources. */
+function* endCache(machine: Machine, cache: PageCache, slot: number): Task<void> {
+  const { memory, heap, ram } = machine;
+  const { at, directory, directoryWords, backing } = cache;
   memory.ensure(directory + directoryWords);
-  for (let i = 0; i < directoryWords; i++) {
+  for (let i = 0; i < (directory === 0 ? 0 : directoryWords); i++) {
     const table = wordAt(memory.words, directory + i);
     if (table === 0) continue;
     memory.ensure(table + LEAF_WORDS);
-    const frames: number[] = [];
-    for (let k = 0; k < LEAF_WORDS; k++) {
-      const entry = wordAt(memory.words, table + k);
-      if (entry !== 0) frames.push(cacheEntryPfn(entry));
-    }
-    yield* ram.refs.pagePutAll(frames);
-    yield* heap.freeWords(table, LEAF_WORDS);
+    // An entry is a note of its frame.
+    yield* ram.refs.putLeft(table, table + LEAF_WORDS, at + GIVEN);
+    yield* heap.freeWords(table, LEAF_WORDS, directory + i);
   }
-  yield* heap.freeWords(directory, directoryWords);
-  yield* heap.free(PageCache, at);
-  if (backing !== 0) yield* freeSource(machine, Source.at(memory, backing));
+  yield* freeDirectory(machine, cache);
+  const source = backing === 0 ? -1 : takeBacking(cache);
+  yield* heap.free(PageCache, at, slot);
+  if (backing !== 0) yield* freeSource(machine, Source.at(memory, backing), source);
+}
+
+function freeDirectory({ heap }: Machine, cache: PageCache): Task<void> {
+  const { at, directory, directoryWords } = cache;
+  return directory === 0 ? DONE : heap.freeWords(directory, directoryWords, at + DIRECTORY);
+}
+
+/** The source is this thread's. Returns its slot, or -1: the list is full. */
+function takeBacking({ memory, at, backing }: PageCache): number {
+  const slot = reserveResource(memory, backing);
+  const kindAt = kindWord(memory, slot);
+  const { words } = memory;
+  const backingAt = at + PageCache.offset.backing;
+  if (kindAt !== 0) words[kindAt] = SOURCE_ENDING; // in a row (H1 of sync/lockdep/held-locks.ts)
+  words[backingAt] = 0;
+  return slot;
 }
 
 /**
@@ -247,23 +343,29 @@ export const CACHE_BEYOND_END = -1;
 /** What `cacheFrame` answers for a page of a backing store that is not in the cache. */
 export const CACHE_ABSENT = -2;
 
+/** Words that `cacheFrame` needs. */
+export const CACHE_HANDS = 2;
+
 /**
  * The frame at page `offset`, with a count for the caller's entry. Anonymous memory makes it
- * (zeroed) on first touch. 0 = ENOMEM, CACHE_BEYOND_END, CACHE_ABSENT.
+ * (zeroed) on first touch. 0 = ENOMEM, CACHE_BEYOND_END, CACHE_ABSENT. The word `hand` notes the
+ * count from the step on that gets it, and the one behind it a new frame, which may be left there.
  */
-export function* cacheFrame(machine: Machine, at: number, offset: number): Task<number> {
+export function* cacheFrame(
+  machine: Machine,
+  at: number,
+  offset: number,
+  hand: number,
+): Task<number> {
   const { memory, ram } = machine;
   const cache = PageCache.at(memory, at);
   const slot = yield* cacheSlot(machine, cache, offset);
   if (slot <= 0) return slot;
-  const found = yield* takeEntry(machine, cache, slot, 0);
+  const found = yield* takeEntry(machine, cache, slot, 0, hand);
   if (found !== 0) return found;
   if (cache.backing !== 0) return CACHE_ABSENT;
-  const fresh = yield* ram.allocFrame(true);
-  if (fresh === 0) return 0;
-  const pfn = yield* takeEntry(machine, cache, slot, fresh);
-  if (pfn !== fresh) yield* ram.refs.pagePut(fresh);
-  return pfn;
+  const fresh = yield* ram.allocFrame(true, hand + 1);
+  return fresh === 0 ? 0 : yield* takeEntry(machine, cache, slot, fresh, hand);
 }
 
 /**
@@ -272,16 +374,22 @@ export function* cacheFrame(machine: Machine, at: number, offset: number): Task<
  *
  * @stepped page cache
  */
-function* takeEntry(machine: Machine, cache: PageCache, slot: number, fresh: number): Task<number> {
+function* takeEntry(
+  machine: Machine,
+  cache: PageCache,
+  slot: number,
+  fresh: number,
+  hand: number,
+): Task<number> {
   const { memory, ram } = machine;
   yield* cache.lock.lock();
   let entry = wordAt(memory.words, slot);
   if (entry === 0 && fresh !== 0) {
     entry = makeCacheEntry(fresh, CACHE_UPTODATE);
-    atomicStore(memory.words, slot, entry);
+    storeNoted(memory.words, slot, entry, memory.words, hand + 1);
   }
   const pfn = (entry & CACHE_UPTODATE) === 0 ? 0 : cacheEntryPfn(entry);
-  if (pfn !== 0) yield* ram.refs.pageGet(pfn);
+  if (pfn !== 0) ram.refs.pageGetNoted(pfn, hand, notedFrame(pfn));
   yield* cache.lock.unlock();
   return pfn;
 }
@@ -319,25 +427,14 @@ export function* cacheMove(
       : (entry & CACHE_READING) === 0 && (yield* ram.refs.pageHas(from, 1));
   if (isOurs) {
     if (from !== 0) yield* ram.copyFrame(from, pfn);
-    yield* ram.refs.pageGet(pfn);
     if (cache.backing !== 0) ram.refs.setMapping(pfn, at);
+    ram.refs.pageGetNoted(pfn, notes.fresh, notedFrame(pfn));
     const flags = from === 0 ? CACHE_UPTODATE : entry & 0xff;
-    atomicStore(memory.words, slot, makeCacheEntry(pfn, flags));
-    noteMove(memory, pfn, from, note, notes);
+    const [old, noted] = [notes.old, from === 0 ? 0 : notedFrame(from)];
+    const { words } = memory;
+    storeNoted(words, slot, makeCacheEntry(pfn, flags), words, note === 0 ? old : note);
+    words[old] = noted; // in a row (H1 of sync/lockdep/held-locks.ts)
   }
   yield* cache.lock.unlock();
   return isOurs ? 0 : CACHE_BUSY;
-}
-
-/** Holding pageCacheLock: a death before its release stops the machine. */
-function noteMove(
-  { words }: SharedMemory,
-  pfn: number,
-  from: number,
-  note: number,
-  { fresh, old }: CacheNotes,
-): void {
-  words[fresh] = notedFrame(pfn);
-  words[old] = from === 0 ? 0 : notedFrame(from);
-  if (note !== 0) words[note] = 0;
 }

@@ -24,13 +24,24 @@ import {
   struct,
   u32,
 } from "../../memory/layout/struct.ts";
-import type { Machine } from "../../memory/machine.ts";
+import { Machine } from "../../memory/machine.ts";
 import { atomicAdd, atomicLoad } from "../../sync/atomics.ts";
+import {
+  addResource,
+  addResourceUnder,
+  findResource,
+  kindWord,
+  registerReleaser,
+  removeResourceUnder,
+  reserveResource,
+  resourceKind,
+} from "../../sync/death/resources.ts";
 import { ENOMEM, type Errno } from "../../sync/errno.ts";
 import type { Spinlock } from "../../sync/primitives/spinlock.ts";
 import { WaitQueue } from "../../sync/primitives/wait-queue.ts";
 import type { Task } from "../../sync/tasks/task.ts";
-import { Mm } from "../mm-struct.ts";
+import { undoStore } from "../../sync/words/undo-log.ts";
+import { MM_COUNT, MM_EXITING, MM_USER, Mm } from "../mm-struct.ts";
 
 export interface Source extends StructView {
   readonly node: List;
@@ -86,6 +97,10 @@ export const Source: Struct<Source> = struct<Source>("source", {
   readWindow: u32("pageCacheLock", "pages that it was given last"),
 });
 
+/** Words of a source whose changes are parts of others, in a row or in the undo log. */
+export const MAPPINGS: number = Source.offset.mappings;
+export const DIRTY_PAGES: number = Source.offset.dirtyPages;
+
 /** The page cache, of which this module needs pageCacheLock alone. */
 interface Locked {
   readonly lock: Spinlock;
@@ -100,7 +115,7 @@ export interface Mapper extends StructView {
 
 export const Mapper: Struct<Mapper> = struct<Mapper>("mapper", {
   node: embed(List, "in the source's mappers; guarded by pageCacheLock"),
-  mm: pointer("const", "holds a count of it"),
+  mm: pointer("const", "holds a count of it; 0: not yet, or not any more"),
   number: u32("const", "mappers added later have larger numbers"),
 });
 
@@ -154,10 +169,11 @@ export function sourceSize(source: Source): number {
   return source.sizeHigh * 2 ** 32 + source.sizeLow;
 }
 
-/** Holding pageCacheLock, or while nobody else knows the source. */
-export function setSourceSize(source: Source, bytes: number): void {
-  source.sizeLow = bytes >>> 0;
-  source.sizeHigh = Math.floor(bytes / 2 ** 32);
+/** Holding pageCacheLock, whose word is `lock`; or while nobody else knows the source. */
+export function setSourceSize(source: Source, bytes: number, lock: number = 0): void {
+  const { memory, at } = source;
+  undoStore(memory, lock, at + Source.offset.sizeLow, bytes >>> 0);
+  undoStore(memory, lock, at + Source.offset.sizeHigh, Math.floor(bytes / 2 ** 32));
 }
 
 /**
@@ -172,10 +188,13 @@ export function* countMapping(
   noted: number = 0,
 ): Task<void> {
   yield* cache.lock.lock();
-  source.mappings += change;
-  if (note !== 0) source.memory.words[note] = noted;
-  const isEdge = source.mappings === 0 || (change === 1 && source.mappings === 1);
-  if (isEdge) addWork(source);
+  const before = source.mappings;
+  const isEdge = before + change === 0 || (change === 1 && before === 0);
+  if (isEdge) addWork(source); // once too often does no harm
+  const { words } = source.memory;
+  const mappingsAt = source.at + MAPPINGS;
+  words[mappingsAt] = before + change; // in a row (H1 of sync/lockdep/held-locks.ts)
+  if (note !== 0) words[note] = noted;
   yield* cache.lock.unlock();
   if (isEdge) yield* source.serveQueue.wakeAll();
 }
@@ -190,31 +209,38 @@ export function workOf({ memory, at }: Source): number {
   return atomicLoad(memory.words, at + Source.offset.work);
 }
 
+/** A mapper that is not listed, and the count of the mm that it may hold. */
+const MAPPER: number = resourceKind("mapper of a source");
+registerReleaser(MAPPER, (memory, at) =>
+  freeMapper(Machine.of(memory), at, addResource(memory, MAPPER, at)),
+);
+
 /**
  * A call maps the source: lists `mm` among the spaces that do, if it is not there yet (B3). 0 or
  * ENOMEM. The caller has a user of the mm, or is alone with it.
  */
 export function* addMapper(machine: Machine, cache: Locked, source: Source, mm: Mm): Task<Errno> {
-  const fresh = yield* machine.heap.alloc(Mapper);
+  const { memory } = machine;
+  const fresh = yield* machine.heap.alloc(Mapper, MAPPER);
   if (fresh === 0) return ENOMEM;
-  yield* mm.count.get();
+  const slot = findResource(memory, MAPPER, fresh);
+  yield* mm.count.get(fresh + Mapper.offset.mm, mm.at);
   yield* cache.lock.lock();
+  const lock = cache.lock.at;
   source.maps += 1;
   const { known, dead } = findMapper(source, mm);
   if (known === 0) {
-    const mapper = Mapper.at(machine.memory, fresh);
+    const mapper = Mapper.at(memory, fresh);
     source.lastMapper += 1;
-    mapper.mm = mm.at;
     mapper.number = source.lastMapper;
-    source.mappers.addTail(mapper.node);
+    source.mappers.addTail(mapper.node, lock);
+    if (slot >= 0) removeResourceUnder(memory, lock, slot);
   }
-  if (dead !== 0) Mapper.at(machine.memory, dead).node.del();
+  if (dead !== 0) Mapper.at(memory, dead).node.del(lock);
+  const deadSlot = dead === 0 ? -1 : addResourceUnder(memory, lock, MAPPER, dead);
   yield* cache.lock.unlock();
-  if (known !== 0) {
-    yield* machine.heap.free(Mapper, fresh);
-    yield* dropMmCount(machine, mm);
-  }
-  if (dead !== 0) yield* freeMapper(machine, dead);
+  if (known !== 0) yield* freeMapper(machine, fresh, slot);
+  if (dead !== 0) yield* freeMapper(machine, dead, deadSlot);
   return 0;
 }
 
@@ -229,6 +255,14 @@ function findMapper(source: Source, mm: Mm): { readonly known: number; readonly 
   return { known: 0, dead };
 }
 
+/** A space that maps a source. */
+export interface MappingSpace {
+  readonly mm: Mm;
+  readonly number: number;
+  /** Of its user among this thread's resources, or -1: the list is full. */
+  readonly slot: number;
+}
+
 /**
  * The first mapper with a number above `after` that is alive, with a user of its mm; undefined at
  * the end of the list. The caller holds a reference of the cache.
@@ -237,40 +271,58 @@ export function* nextMapper(
   cache: Locked,
   source: Source,
   after: number,
-): Task<{ readonly mm: Mm; readonly number: number } | undefined> {
-  let found: { readonly mm: Mm; readonly number: number } | undefined;
+): Task<MappingSpace | undefined> {
+  const { memory } = source;
+  let found: MappingSpace | undefined;
   yield* cache.lock.lock();
   for (const node of source.mappers.nodes()) {
     const mapper = Mapper.at(source.memory, Mapper.containerOf(node, "node"));
     if (mapper.number <= after) continue;
     const mm = Mm.at(source.memory, mapper.mm);
-    if (!(yield* mm.users.getNotZero())) continue;
-    found = { mm, number: mapper.number };
+    const slot = reserveResource(memory, mm.at);
+    if (!(yield* mm.users.getNotZero(kindWord(memory, slot), MM_USER))) continue;
+    found = { mm, number: mapper.number, slot };
     break;
   }
   yield* cache.lock.unlock();
   return found;
 }
 
-/** With its cache, which nobody knows any more. */
-export function* freeSource(machine: Machine, source: Source): Task<void> {
-  for (;;) {
-    const node = source.mappers.first();
-    if (node === 0) break;
-    const mapper = Mapper.at(source.memory, Mapper.containerOf(node, "node"));
-    mapper.node.del();
-    yield* freeMapper(machine, mapper.at);
+/**
+ * With its cache, which nobody knows any more. `slot`: of the source among this thread's resources,
+ * or -1. May be done again, for a thread that died in it.
+ */
+export function* freeSource(machine: Machine, source: Source, slot: number = -1): Task<void> {
+  const { memory } = machine;
+  for (let first = source.mappers.first(); first !== 0; first = source.mappers.first()) {
+    const mapper = Mapper.at(memory, Mapper.containerOf(first, "node"));
+    const { at } = mapper;
+    const { next } = mapper.node;
+    const own = reserveResource(memory, at);
+    const [kindAt, head] = [kindWord(memory, own), source.mappers.at];
+    const { words } = memory;
+    if (kindAt !== 0) words[kindAt] = MAPPER; // in a row (H1 of sync/lockdep/held-locks.ts)
+    words[head] = next;
+    yield* freeMapper(machine, at, own);
   }
-  yield* machine.heap.free(Source, source.at);
+  yield* machine.heap.free(Source, source.at, slot);
 }
 
-function* freeMapper(machine: Machine, at: number): Task<void> {
-  const mm = Mm.at(machine.memory, Mapper.at(machine.memory, at).mm);
-  yield* machine.heap.free(Mapper, at);
-  yield* dropMmCount(machine, mm);
+/** With its count of the mm, which is this thread's when the mapper is free. */
+function* freeMapper(machine: Machine, at: number, slot: number): Task<void> {
+  const { memory } = machine;
+  const mmAt = Mapper.at(memory, at).mm;
+  const count = mmAt === 0 ? -1 : reserveResource(memory, mmAt);
+  const [kindAt, mmWord] = [kindWord(memory, count), at + Mapper.offset.mm];
+  const { words } = memory;
+  if (kindAt !== 0) words[kindAt] = MM_COUNT; // in a row (H1 of sync/lockdep/held-locks.ts)
+  words[mmWord] = 0;
+  yield* machine.heap.free(Mapper, at, slot);
+  if (mmAt !== 0) yield* dropMmCount(machine, Mm.at(memory, mmAt), count);
 }
 
 /** As `mmdrop` of lifetime/mm.ts, which this room may not import. */
-function* dropMmCount(machine: Machine, mm: Mm): Task<void> {
-  if (yield* mm.count.put()) yield* machine.heap.free(Mm, mm.at);
+function* dropMmCount(machine: Machine, mm: Mm, slot: number): Task<void> {
+  if (yield* mm.count.put(kindWord(machine.memory, slot), MM_EXITING))
+    yield* machine.heap.free(Mm, mm.at, slot);
 }

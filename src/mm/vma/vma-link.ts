@@ -19,8 +19,8 @@ import { undoField } from "../../memory/layout/undo-field.ts";
 import type { PlainField } from "../../memory/layout/struct.ts";
 import { Mm } from "../mm-struct.ts";
 import { treeInsert, treeRemove } from "./vma-tree.ts";
-import { END_PAGE, START_PAGE, Vma, kindAt, vmaAt, type PageRange, type VmaKind } from "./vma.ts";
-import { dropSource } from "./vma-source.ts";
+import { END_PAGE, START_PAGE, Vma, vmaAt, type PageRange, type VmaKind } from "./vma.ts";
+import { dropSourceOf } from "./vma-source.ts";
 
 const VMA_COUNT: PlainField = undoField(Mm, "vmaCount");
 export const MAPPED_PAGES: PlainField = undoField(Mm, "mappedPages");
@@ -81,17 +81,16 @@ export function unlinkVma(memory: SharedMemory, mm: Mm, at: number): SpareVma {
   return { at, slot: addResourceUnder(memory, mm.mmapLock.at, VMA_RESOURCE, at) };
 }
 
-/** With its reference of its source, if it was linked. */
-export function freeVma(machine: Machine, { at, slot }: SpareVma): Task<void> {
-  const { memory } = machine;
-  const kind = SOURCE.load(memory, at) === 0 ? undefined : kindAt(Vma.at(memory, at));
-  const freeing = machine.heap.free(Vma, at, slot);
-  return kind === undefined ? freeing : dropAfter(machine, freeing, kind);
+/** With its reference of its source, if it has one. May be done again, for a dead thread. */
+export function freeVma(machine: Machine, spare: SpareVma): Task<void> {
+  return SOURCE.load(machine.memory, spare.at) === 0
+    ? machine.heap.free(Vma, spare.at, spare.slot)
+    : freeSourced(machine, spare);
 }
 
-function* dropAfter(machine: Machine, freeing: Task<void>, kind: VmaKind): Task<void> {
-  yield* freeing;
-  yield* dropSource(machine, kind);
+function* freeSourced(machine: Machine, { at, slot }: SpareVma): Task<void> {
+  yield* dropSourceOf(machine, at);
+  yield* machine.heap.free(Vma, at, slot);
 }
 
 /**
@@ -116,17 +115,15 @@ export function relocateVma(
 
 /** Exit: frees every vma and its reference of its source. Alone. */
 export function* freeAllVmas(machine: Machine, mm: Mm): Task<void> {
-  const { memory, heap } = machine;
+  const { memory } = machine;
   for (let vma = vmaAt(memory, mm.vmaFirst); vma !== undefined;) {
     const { at, next } = vma;
-    const kind = kindAt(vma);
     // V4 of vma-map.ts: a resource in the step that takes it off, unless the list is full.
     const slot = reserveResource(memory, at);
     const [listed, first] = [kindWord(memory, slot), mm.at + Mm.offset.vmaFirst];
     if (listed !== 0) memory.words[listed] = VMA_RESOURCE;
     memory.words[first] = next;
-    yield* dropSource(machine, kind);
-    yield* heap.free(Vma, at, slot);
+    yield* freeVma(machine, { at, slot });
     vma = vmaAt(memory, next);
   }
   mm.vmaRoot = 0;

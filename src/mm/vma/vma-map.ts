@@ -37,7 +37,7 @@ import {
   type PageRange,
   type VmaKind,
 } from "./vma.ts";
-import { goesOnIn, dropSource, flushPlace, takeSource } from "./vma-source.ts";
+import { goesOnIn, flushPlace, takeSource } from "./vma-source.ts";
 import {
   MAPPED_PAGES,
   allocVma,
@@ -59,20 +59,26 @@ function isSameKind(vma: Vma, kind: VmaKind, kindStartPage: number): boolean {
 }
 
 /**
- * Inserts [startPage, endPage), which is free, and merges (V2). Owns the caller's reference of the
- * source: after ENOMEM it is dropped, and nothing else has changed. Holding the mmap lock for
- * writing. Linux: the merge and link of `mmap_region`.
+ * Inserts [startPage, endPage), which is free, and merges (V2). `given`: a vma that is not linked
+ * and has a reference of the source, if there is one; it is linked, or freed. After ENOMEM nothing
+ * else has changed. Holding the mmap lock for writing. Linux: the merge and link of `mmap_region`.
  */
-export function* insertVma(machine: Machine, mm: Mm, range: PageRange, kind: VmaKind): Task<Errno> {
+export function* insertVma(
+  machine: Machine,
+  mm: Mm,
+  range: PageRange,
+  kind: VmaKind,
+  given?: SpareVma,
+): Task<Errno> {
   yield* flushPlace(mm, range, kind);
   if (yield* mergeInto(machine, mm, range, kind)) {
-    yield* dropSource(machine, kind);
+    if (given !== undefined) yield* freeVma(machine, given);
     return 0;
   }
   const isAllowed = mm.vmaCount < mm.limitVmas;
-  const spare = spareOf(machine, isAllowed ? yield* allocVma(machine) : 0);
-  if (spare.at === 0) {
-    yield* dropSource(machine, kind);
+  const spare = given ?? spareOf(machine, isAllowed ? yield* allocVma(machine) : 0);
+  if (!isAllowed || spare.at === 0) {
+    if (given !== undefined) yield* freeVma(machine, given);
     return ENOMEM;
   }
   linkVma(machine, mm, spare, range, kind);
@@ -81,8 +87,8 @@ export function* insertVma(machine: Machine, mm: Mm, range: PageRange, kind: Vma
 }
 
 /**
- * `insertVma` with a vma that was allocated before, so it cannot fail. Frees the vma if a merge
- * needs none.
+ * `insertVma` with a vma that was allocated before, and has a reference of the source if there is
+ * one. It cannot fail. Frees the vma if a merge needs none.
  */
 export function* insertSpareVma(
   machine: Machine,
@@ -93,7 +99,6 @@ export function* insertSpareVma(
 ): Task<void> {
   yield* flushPlace(mm, range, kind);
   if (yield* mergeInto(machine, mm, range, kind)) {
-    yield* dropSource(machine, kind);
     yield* freeVma(machine, spare);
   } else {
     linkVma(machine, mm, spare, range, kind);

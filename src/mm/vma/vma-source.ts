@@ -118,6 +118,26 @@ export function takeSource(machine: Machine, at: number, kind: VmaKind): Task<vo
 }
 
 /**
+ * Gives back the reference of a vma that is not linked. Its words note what it has, as in
+ * `takeSource`: so it may be done again, for a thread that died in it.
+ */
+export function* dropSourceOf(machine: Machine, at: number): Task<void> {
+  const { memory } = machine;
+  const { flags, source } = Vma.at(memory, at);
+  const { flags: flagsAt, source: sourceAt } = Vma.offset;
+  if ((flags & VM_BUFFER) !== 0) {
+    memory.words[at + sourceAt] = 0;
+    yield* machine.ram.refs.pagePut(source);
+    return;
+  }
+  const backing = (flags & VM_BACKED) === 0 ? undefined : backingOf(machine, source);
+  const uncounted = flags & ~VM_BACKED;
+  if (backing !== undefined)
+    yield* countMapping(PageCache.at(memory, source), backing, -1, at + flagsAt, uncounted);
+  yield* cachePut(machine, source, at + sourceAt);
+}
+
+/**
  * Before a space gets its first mapping of a source: the source knows the space from now on (B3 of
  * source.ts). 0 or ENOMEM.
  */

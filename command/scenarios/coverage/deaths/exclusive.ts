@@ -23,7 +23,7 @@ import { assert } from "../../../../src/sync/errors.ts";
 import { type Task, access } from "../../../../src/sync/tasks/task.ts";
 import type { Covered } from "../covered.ts";
 import { type HarnessBody, coveringOnHarness } from "../on-harness.ts";
-import { ONE_STORE_OPS } from "./told.ts";
+import { ONE_STORE_OPS } from "./told-device.ts";
 
 type Body = HarnessBody<undefined>;
 

@@ -26,7 +26,7 @@ import type { SharedMemory } from "../../../../src/sync/shared-memory.ts";
 import { type Task, access } from "../../../../src/sync/tasks/task.ts";
 import type { Covered } from "../covered.ts";
 import { type HarnessBody, coveringOnHarness } from "../on-harness.ts";
-import { ONE_STORE_OPS } from "./told.ts";
+import { ONE_STORE_OPS } from "./told-device.ts";
 
 interface First {
   /** Not registered at the beginning, as no other is. */

@@ -251,7 +251,7 @@ const statistics: Covered = covered(
   }),
   {
     ask: ["hmm/mirror/statistics.hmmStatistics"],
-    unregister: ["hmm/mirror/mirror.hmmMirrorUnregister", "hmm/mirror/hmm.hmmPutNoted"],
+    unregister: ["hmm/mirror/mirror.hmmMirrorUnregister", "hmm/mirror/hmm.hmmPut"],
   },
 );
 
@@ -544,7 +544,7 @@ const lastOfBoth: Covered = covered(
   }),
   {
     exit: ["mm/lifetime/mm.mmput", "hmm/mirror/invalidate.hmmRelease"],
-    unregister: ["hmm/mirror/mirror.hmmMirrorUnregister", "hmm/mirror/hmm.hmmPutNoted"],
+    unregister: ["hmm/mirror/mirror.hmmMirrorUnregister", "hmm/mirror/hmm.hmmPut"],
   },
 );
 
