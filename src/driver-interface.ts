@@ -245,7 +245,7 @@ export {
   removeResource,
   resourceKind,
   type Releaser,
-} from "./sync/death/resources.ts";
+} from "./sync/lockdep/resources.ts";
 export { hasPanicked } from "./sync/death/panic.ts";
 export { registerRepairer, type Repairer } from "./sync/death/repair.ts";
 export {

@@ -17,7 +17,7 @@ import {
   u32,
 } from "../memory/layout/struct.ts";
 import { atomicLoad, atomicStore } from "../sync/atomics.ts";
-import { resourceKind } from "../sync/death/resources.ts";
+import { resourceKind } from "../sync/lockdep/resources.ts";
 import { Spinlock } from "../sync/primitives/spinlock.ts";
 
 /** Zeroed memory: the driver has not called `init` on it. */

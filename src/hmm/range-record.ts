@@ -43,7 +43,7 @@
 
 import { type Struct, type StructView, pointer, struct, u32 } from "../memory/layout/struct.ts";
 import { atomicLoad } from "../sync/atomics.ts";
-import { resourceKind } from "../sync/death/resources.ts";
+import { resourceKind } from "../sync/lockdep/resources.ts";
 import type { Task } from "../sync/tasks/task.ts";
 import { readWord, writeWord } from "../sync/primitives/word-steps.ts";
 import type { Hmm } from "./hmm-struct.ts";

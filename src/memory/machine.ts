@@ -88,8 +88,8 @@ export class Machine {
   }
 
   /**
-   * This thread's machine on `memory`. For release functions (sync/death/resources.ts), whose only
-   * argument is the memory.
+   * This thread's machine on `memory`. For release functions (sync/lockdep/resources.ts), whose
+   * only argument is the memory.
    */
   static of(memory: SharedMemory): Machine {
     return (

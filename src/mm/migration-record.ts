@@ -24,7 +24,7 @@ import {
   registerReleaser,
   removeResourceUnder,
   resourceKind,
-} from "../sync/death/resources.ts";
+} from "../sync/lockdep/resources.ts";
 import { hasAgentDied, liveAgent } from "../sync/tasks/identity.ts";
 import type { Task } from "../sync/tasks/task.ts";
 import { NOT_ISOLATED } from "./huge-migration.ts";

@@ -20,7 +20,7 @@ import { RwSem } from "../sync/primitives/rwsem.ts";
 import { Shootdown } from "../sync/primitives/shootdown.ts";
 import { Spinlock } from "../sync/primitives/spinlock.ts";
 import { WaitQueue } from "../sync/primitives/wait-queue.ts";
-import { resourceKind } from "../sync/death/resources.ts";
+import { resourceKind } from "../sync/lockdep/resources.ts";
 
 /** An address space: its locks, its counts, its mappings and its page table. */
 export interface Mm extends StructView {

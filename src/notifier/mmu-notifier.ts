@@ -91,8 +91,8 @@ export interface MmuNotifierOps {
   readonly release?: (machine: Machine, notifier: number) => Task<void>;
   /**
    * Start and end may be called again if a thread died in them, for the same invalidation: they
-   * note what must not be done twice (W2 of notice.ts). So may the release. Default: a death in them
-   * stops the machine.
+   * note what must not be done twice (W2 of notice.ts). So may the release. Default: a death in
+   * them stops the machine.
    */
   readonly isRepeatable?: boolean;
 }

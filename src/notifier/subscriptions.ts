@@ -181,8 +181,8 @@ export class MmuNotifier {
   }
 
   /**
-   * Who calls the release: CLAIM_OURS for one caller only, until that dies in it. It says when it is
-   * over by `setReleased`.
+   * Who calls the release: CLAIM_OURS for one caller only, until that dies in it. It says when it
+   * is over by `setReleased`.
    */
   *claimRelease(): Task<number> {
     const { memory } = this;

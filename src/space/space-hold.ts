@@ -58,7 +58,7 @@ import {
   removeResourceUnder,
   reserveResource,
   resourceKind,
-} from "../sync/death/resources.ts";
+} from "../sync/lockdep/resources.ts";
 import { runAsync } from "../sync/runners/run-async.ts";
 import { runBlocking } from "../sync/runners/run-blocking.ts";
 import type { SharedMemory } from "../sync/shared-memory.ts";

@@ -30,7 +30,7 @@ import {
   registerReleaser,
   removeResource,
   resourceKind,
-} from "../../src/sync/death/resources.ts";
+} from "../../src/sync/lockdep/resources.ts";
 import { RwSem } from "../../src/sync/primitives/rwsem.ts";
 import type { Task } from "../../src/sync/tasks/task.ts";
 import { WaitQueue } from "../../src/sync/primitives/wait-queue.ts";

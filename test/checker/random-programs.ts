@@ -15,7 +15,7 @@ import {
   registerReleaser,
   removeResource,
   resourceKind,
-} from "../../src/sync/death/resources.ts";
+} from "../../src/sync/lockdep/resources.ts";
 import { RefCount } from "../../src/sync/primitives/refcount.ts";
 import { RwSem } from "../../src/sync/primitives/rwsem.ts";
 import { Srcu } from "../../src/sync/primitives/srcu.ts";

@@ -10,7 +10,7 @@ import { registerAgent, selectAgent } from "../../src/sync/runners/agents.ts";
 import { runBlocking } from "../../src/sync/runners/run-blocking.ts";
 import { SharedMemory } from "../../src/sync/shared-memory.ts";
 import { enterStore, leaveStore } from "../../src/sync/primitives/shootdown.ts";
-import { removeResource } from "../../src/sync/death/resources.ts";
+import { removeResource } from "../../src/sync/lockdep/resources.ts";
 import { registerSrcuCallback } from "../../src/sync/primitives/srcu-callbacks.ts";
 import { STEP_KINDS } from "../../src/sync/tasks/step-kinds.ts";
 import { access, describe, park } from "../../src/sync/tasks/task.ts";

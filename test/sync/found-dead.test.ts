@@ -24,7 +24,7 @@ import { enterTask, leaveTask, makeContext } from "../../src/sync/tasks/current-
 import { declareDead } from "../../src/sync/death/death.ts";
 import { hasPanicked } from "../../src/sync/death/panic.ts";
 import { reapTask } from "../../src/sync/death/reaper.ts";
-import { addResource, registerReleaser, resourceKind } from "../../src/sync/death/resources.ts";
+import { addResource, registerReleaser, resourceKind } from "../../src/sync/lockdep/resources.ts";
 import { runBlocking } from "../../src/sync/runners/run-blocking.ts";
 import { SharedMemory } from "../../src/sync/shared-memory.ts";
 import { enterStore, leaveStore } from "../../src/sync/primitives/shootdown.ts";

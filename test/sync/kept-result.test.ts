@@ -8,7 +8,7 @@ import { test } from "node:test";
 import { registerAgent, selectAgent } from "../../src/sync/runners/agents.ts";
 import { AGENT_STATE, agentRecord } from "../../src/sync/control-block.ts";
 import { declareDead } from "../../src/sync/death/death.ts";
-import { addResource, registerReleaser, resourceKind } from "../../src/sync/death/resources.ts";
+import { addResource, registerReleaser, resourceKind } from "../../src/sync/lockdep/resources.ts";
 import { runAsync } from "../../src/sync/runners/run-async.ts";
 import { runBlocking } from "../../src/sync/runners/run-blocking.ts";
 import { SharedMemory } from "../../src/sync/shared-memory.ts";

@@ -7,7 +7,7 @@ import { WRITER } from "../../src/sync/words/rwsem-words.ts";
 import { runAsync } from "../../src/sync/runners/run-async.ts";
 import { runBlocking } from "../../src/sync/runners/run-blocking.ts";
 import { generationIndex } from "../../src/sync/primitives/shootdown.ts";
-import { removeResource } from "../../src/sync/death/resources.ts";
+import { removeResource } from "../../src/sync/lockdep/resources.ts";
 import { registerSrcuCallback } from "../../src/sync/primitives/srcu-callbacks.ts";
 import type { Task } from "../../src/sync/tasks/task.ts";
 import { makeFixture } from "./fixture.ts";

@@ -4,10 +4,10 @@
  */
 
 import { atomicExchange, atomicStore } from "../../src/sync/atomics.ts";
-import { addResource, resourceKind } from "../../src/sync/death/resources.ts";
+import { addResource, resourceKind } from "../../src/sync/lockdep/resources.ts";
 import type { SharedMemory } from "../../src/sync/shared-memory.ts";
 import { enterStore, leaveStore } from "../../src/sync/primitives/shootdown.ts";
-import { removeResource } from "../../src/sync/death/resources.ts";
+import { removeResource } from "../../src/sync/lockdep/resources.ts";
 import { registerSrcuCallback } from "../../src/sync/primitives/srcu-callbacks.ts";
 import { DONE } from "../../src/sync/tasks/task.ts";
 import type { Task } from "../../src/sync/tasks/task.ts";

@@ -7,7 +7,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { agentDied, agentName, listAgents } from "../../src/sync/runners/agents.ts";
 import { hasPanicked, panicInfo } from "../../src/sync/death/panic.ts";
-import { registerReleaser } from "../../src/sync/death/resources.ts";
+import { registerReleaser } from "../../src/sync/lockdep/resources.ts";
 import { runAsync } from "../../src/sync/runners/run-async.ts";
 import { runBlocking } from "../../src/sync/runners/run-blocking.ts";
 import { DONE } from "../../src/sync/tasks/task.ts";

@@ -22,7 +22,7 @@ import {
   listedResources,
   removeResource,
   resourceKind,
-} from "../../../src/sync/death/resources.ts";
+} from "../../../src/sync/lockdep/resources.ts";
 import type { SharedMemory } from "../../../src/sync/shared-memory.ts";
 import type { Task } from "../../../src/sync/tasks/task.ts";
 import type { Covered, Layer } from "./covered.ts";

@@ -16,7 +16,7 @@ import { deathsInInvalidations } from "./deaths/invalidations.ts";
 import { deathsOfOwners } from "./deaths/owners.ts";
 import { deathsWithPins } from "./deaths/pins.ts";
 import { deathsOfReaders } from "./deaths/readers.ts";
-import { deathsWithSharedMemory } from "./deaths/shared.ts";
+import { deathsWithSharedMemory } from "./deaths/shared-mappings.ts";
 import { deathsWithTables } from "./deaths/tables.ts";
 import { deathsInToldInvalidations } from "./deaths/told.ts";
 import { deathsOfViewers } from "./deaths/viewers.ts";

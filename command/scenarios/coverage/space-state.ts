@@ -30,7 +30,7 @@ import {
   type Vma,
   vmasIn,
 } from "../../../src/mm/vma/vma.ts";
-import { listedResources } from "../../../src/sync/death/resources.ts";
+import { listedResources } from "../../../src/sync/lockdep/resources.ts";
 
 /** How much of a state is told. */
 export interface Telling {

@@ -1,7 +1,7 @@
 /**
  * @module A thread that dies at any point of a fault: what it had is given back by the shipped
  * releasers, or the machine stops. Not of what it was just giving back itself: one thing may then
- * be left (sync/death/resources.ts), never released twice.
+ * be left (sync/lockdep/resources.ts), never released twice.
  */
 
 import { Cell } from "../../../src/checker/primitives/program.ts";

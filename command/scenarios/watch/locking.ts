@@ -14,7 +14,7 @@ import {
   registerReleaser,
   removeResource,
   resourceKind,
-} from "../../../src/sync/death/resources.ts";
+} from "../../../src/sync/lockdep/resources.ts";
 import { lockClass } from "../../../src/sync/lock-class.ts";
 import { Spinlock } from "../../../src/sync/primitives/spinlock.ts";
 import type { Task } from "../../../src/sync/tasks/task.ts";

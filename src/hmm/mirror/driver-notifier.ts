@@ -44,7 +44,7 @@ import {
   removeResource,
   reserveResource,
   resourceKind,
-} from "../../sync/death/resources.ts";
+} from "../../sync/lockdep/resources.ts";
 import { EINVAL, EMFILE, type Errno } from "../../sync/errno.ts";
 import { bug } from "../../sync/errors.ts";
 import { assertNoLockHeld } from "../../sync/lockdep/held-locks.ts";

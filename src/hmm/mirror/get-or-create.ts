@@ -25,7 +25,7 @@ import {
   kindWord,
   registerReleaser,
   resourceKind,
-} from "../../sync/death/resources.ts";
+} from "../../sync/lockdep/resources.ts";
 import { ENOMEM } from "../../sync/errno.ts";
 import type { Task } from "../../sync/tasks/task.ts";
 import { Hmm, hmmInit } from "../hmm-struct.ts";
@@ -76,7 +76,9 @@ function* create(machine: Machine, mm: Mm, note: HmmNote): Task<number> {
   return at;
 }
 
-/** The reference is the caller's: its notes are written in a row (H1 of sync/lockdep/held-locks.ts). */
+/**
+ * The reference is the caller's: its notes are written in a row (H1 of sync/lockdep/held-locks.ts).
+ */
 function give(
   { memory }: Machine,
   at: number,

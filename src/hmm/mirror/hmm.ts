@@ -4,9 +4,9 @@
  * `hmm_put`, `hmm_free` and `hmm_free_rcu` after patches 1, 3 and 4. Invariants H1 to H4 are in
  * hmm-struct.ts.
  *
- * A word notes the reference that is dropped, and the end of the hmm if that was the last one, until
- * the call that frees the memory is queued. What is done before that may be done again, by who finds
- * the thread dead.
+ * A word notes the reference that is dropped, and the end of the hmm if that was the last one,
+ * until the call that frees the memory is queued. What is done before that may be done again, by
+ * who finds the thread dead.
  */
 
 import { Machine } from "../../memory/machine.ts";
@@ -20,7 +20,7 @@ import {
   registerReleaser,
   reserveResource,
   resourceKind,
-} from "../../sync/death/resources.ts";
+} from "../../sync/lockdep/resources.ts";
 import { registerSrcuCallback } from "../../sync/primitives/srcu-callbacks.ts";
 import type { Task } from "../../sync/tasks/task.ts";
 import { Hmm } from "../hmm-struct.ts";

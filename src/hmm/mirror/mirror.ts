@@ -46,7 +46,7 @@ import type { Mm } from "../../mm/mm-struct.ts";
 import { EINVAL, EMFILE, type Errno } from "../../sync/errno.ts";
 import { bug } from "../../sync/errors.ts";
 import { assertNoLockHeld } from "../../sync/lockdep/held-locks.ts";
-import { addResource, registerReleaser, removeResource } from "../../sync/death/resources.ts";
+import { addResource, registerReleaser, removeResource } from "../../sync/lockdep/resources.ts";
 import type { Task } from "../../sync/tasks/task.ts";
 import { hmmGetOrCreate } from "./get-or-create.ts";
 import { Hmm } from "../hmm-struct.ts";

@@ -33,7 +33,7 @@ import {
   registerReleaser,
   removeResource,
   reserveResource,
-} from "../../sync/death/resources.ts";
+} from "../../sync/lockdep/resources.ts";
 import type { Task } from "../../sync/tasks/task.ts";
 import { undoStore } from "../../sync/words/undo-log.ts";
 import { DEFAULT_ENCODING, type HmmEncoding, checkEncoding } from "../entry.ts";

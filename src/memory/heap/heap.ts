@@ -17,7 +17,7 @@
 
 import { ENOMEM } from "../../sync/errno.ts";
 import { HmmError, bug } from "../../sync/errors.ts";
-import { addResource, removeResource } from "../../sync/death/resources.ts";
+import { addResource, removeResource } from "../../sync/lockdep/resources.ts";
 import { EXPLORED, REAL } from "../../sync/shared-memory.ts";
 import type { SharedMemory } from "../../sync/shared-memory.ts";
 import { DONE, type Task, doneNumber } from "../../sync/tasks/task.ts";
@@ -110,7 +110,7 @@ export class Heap {
 
   /**
    * A zeroed object, or 0 (H2). With a `kind` it is a resource of this thread
-   * (sync/death/resources.ts), without an instruction in between; `findResource` has its slot.
+   * (sync/lockdep/resources.ts), without an instruction in between; `findResource` has its slot.
    */
   alloc(info: StructInfo, kind: number = 0): Task<number> {
     const cache = this.memory.mode === REAL ? this.#caches.get(info) : undefined;

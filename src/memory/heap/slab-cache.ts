@@ -29,7 +29,7 @@ import type { SharedMemory } from "../../sync/shared-memory.ts";
 import { Spinlock } from "../../sync/primitives/spinlock.ts";
 import { DONE_TRUE, access } from "../../sync/tasks/task.ts";
 import type { Task } from "../../sync/tasks/task.ts";
-import { addResourceUnder, removeResourceUnder } from "../../sync/death/resources.ts";
+import { addResourceUnder, removeResourceUnder } from "../../sync/lockdep/resources.ts";
 import { commitUndo, undoStore } from "../../sync/words/undo-log.ts";
 import type { HeapPages } from "./heap-pages.ts";
 import { CACHE_RECORD_WORDS, HEAP_PAGE_WORDS, KIND_SLAB, KIND_TAIL } from "./heap-pages.ts";

@@ -28,7 +28,7 @@ import {
 import type { Machine } from "../../memory/machine.ts";
 import { atomicExchange, atomicStore, storeNoted } from "../../sync/atomics.ts";
 import { EMFILE, ENOMEM, type Errno } from "../../sync/errno.ts";
-import { findResource, removeResource } from "../../sync/death/resources.ts";
+import { findResource, removeResource } from "../../sync/lockdep/resources.ts";
 import type { Task } from "../../sync/tasks/task.ts";
 import { mmapWriteLock } from "../migration.ts";
 import { MM_USER, Mm } from "../mm-struct.ts";

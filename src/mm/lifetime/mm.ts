@@ -22,7 +22,7 @@ import {
   removeResource,
   reserveResource,
   resourceKind,
-} from "../../sync/death/resources.ts";
+} from "../../sync/lockdep/resources.ts";
 import { assertNoLockHeld } from "../../sync/lockdep/held-locks.ts";
 import type { Task } from "../../sync/tasks/task.ts";
 import { MM_COUNT, MM_EXITING, MM_USER, Mm } from "../mm-struct.ts";

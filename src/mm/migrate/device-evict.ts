@@ -27,7 +27,7 @@ import {
   registerReleaser,
   removeResource,
   resourceKind,
-} from "../../sync/death/resources.ts";
+} from "../../sync/lockdep/resources.ts";
 import { assertNoLockHeld } from "../../sync/lockdep/held-locks.ts";
 import type { Task } from "../../sync/tasks/task.ts";
 import { getDeviceSpaces } from "../device-spaces.ts";

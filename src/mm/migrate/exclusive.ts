@@ -13,7 +13,7 @@
  *   X3  An entry does not say whose it is. So who wants a page that is exclusive already notifies,
  *       with its own name, as Linux's does, which faults the page in first: the entry stays, and
  *       another device has lost it. A driver that is notified with its own name goes on.
- *   X4  A thread that dies while it takes a page has taken it, or has not: another one flushes the
+ *   X9  A thread that dies while it takes a page has taken it, or has not: another one flushes the
  *       page and ends the invalidation. A page that is exclusive to no device is the CPU's with the
  *       next touch.
  */

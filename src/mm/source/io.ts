@@ -28,7 +28,7 @@ import {
 } from "../../memory/layout/struct.ts";
 import { Machine } from "../../memory/machine.ts";
 import { atomicStore, storeNoted } from "../../sync/atomics.ts";
-import { findResource, registerReleaser, resourceKind } from "../../sync/death/resources.ts";
+import { findResource, registerReleaser, resourceKind } from "../../sync/lockdep/resources.ts";
 import { HmmError, bug } from "../../sync/errors.ts";
 import { EMFILE, ENOMEM } from "../../sync/errno.ts";
 import type { Task } from "../../sync/tasks/task.ts";

@@ -15,7 +15,7 @@
 
 import type { Machine } from "../../memory/machine.ts";
 import { atomicLoad } from "../../sync/atomics.ts";
-import { removeResourceUnder } from "../../sync/death/resources.ts";
+import { removeResourceUnder } from "../../sync/lockdep/resources.ts";
 import { EAGAIN, EIO, type Errno } from "../../sync/errno.ts";
 import type { Task } from "../../sync/tasks/task.ts";
 import { PageCache } from "../vma/page-cache.ts";

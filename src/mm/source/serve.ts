@@ -15,7 +15,7 @@
 
 import { Machine } from "../../memory/machine.ts";
 import { type Struct, type StructView, pointer, struct, u32 } from "../../memory/layout/struct.ts";
-import { findResource, registerReleaser, resourceKind } from "../../sync/death/resources.ts";
+import { findResource, registerReleaser, resourceKind } from "../../sync/lockdep/resources.ts";
 import { EAGAIN, EIO, EMFILE, ENOMEM, type Errno } from "../../sync/errno.ts";
 import { bug } from "../../sync/errors.ts";
 import type { Task } from "../../sync/tasks/task.ts";

@@ -253,11 +253,11 @@ function* markWriteback(
     pfns.push(pfn);
     const fresh = (entry & ~CACHE_DIRTY) | CACHE_WRITEBACK;
     const { words } = memory;
-    const [hand, end] = [handOfIo(io), endPageOf(io)];
+    const [hand, endAt] = [handOfIo(io), endPageOf(io)];
     const [dirtyAt, dirty] = [source.at + DIRTY_PAGES, source.dirtyPages - 1];
     storeNoted(words, slot, fresh, words, dirtyAt, dirty);
     words[hand] = 0; // in a row (H1 of sync/lockdep/held-locks.ts)
-    words[end] = page + 1;
+    words[endAt] = page + 1;
   }
   yield* cache.lock.unlock();
   return first;

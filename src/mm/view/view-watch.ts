@@ -44,7 +44,7 @@ import {
   registerReleaser,
   reserveResource,
   resourceKind,
-} from "../../sync/death/resources.ts";
+} from "../../sync/lockdep/resources.ts";
 import type { Errno } from "../../sync/errno.ts";
 import { type Task, access } from "../../sync/tasks/task.ts";
 import { Mm } from "../mm-struct.ts";

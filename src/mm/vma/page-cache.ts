@@ -28,7 +28,7 @@
  *   H2  Entries change under pageCacheLock, because the spaces that share a cache have no other
  *       common lock. A thread that finds a frame gets a count of it in the same section, so nobody
  *       takes the frame out of the cache in between and frees it.
- *   H4  Who dies with pageCacheLock has changed whole entries: each in a row of stores, with what
+ *   H7  Who dies with pageCacheLock has changed whole entries: each in a row of stores, with what
  *       notes its frame, or the source's counts; or what it changed is undone. A count of a frame
  *       is noted in the step that gets it.
  *   H3  Without a backing store an entry goes from 0 to a frame once. After that it changes only by
@@ -53,7 +53,7 @@ import {
   registerReleaser,
   reserveResource,
   resourceKind,
-} from "../../sync/death/resources.ts";
+} from "../../sync/lockdep/resources.ts";
 import { ENOMEM } from "../../sync/errno.ts";
 import { RefCount } from "../../sync/primitives/refcount.ts";
 import { Spinlock } from "../../sync/primitives/spinlock.ts";

@@ -35,7 +35,7 @@ import {
   removeResourceUnder,
   reserveResource,
   resourceKind,
-} from "../../sync/death/resources.ts";
+} from "../../sync/lockdep/resources.ts";
 import { ENOMEM, type Errno } from "../../sync/errno.ts";
 import type { Spinlock } from "../../sync/primitives/spinlock.ts";
 import { WaitQueue } from "../../sync/primitives/wait-queue.ts";

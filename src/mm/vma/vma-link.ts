@@ -13,7 +13,7 @@ import {
   removeResourceUnder,
   reserveResource,
   resourceKind,
-} from "../../sync/death/resources.ts";
+} from "../../sync/lockdep/resources.ts";
 import type { Task } from "../../sync/tasks/task.ts";
 import { undoField } from "../../memory/layout/undo-field.ts";
 import type { PlainField } from "../../memory/layout/struct.ts";

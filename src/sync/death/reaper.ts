@@ -29,7 +29,7 @@ import {
 import { ENOTRECOVERABLE } from "../errno.ts";
 import { declarePanic, hasPanicked } from "./panic.ts";
 import { recover } from "./recovery.ts";
-import { releasers } from "./resources.ts";
+import { releasers } from "../lockdep/resources.ts";
 import type { SharedMemory } from "../shared-memory.ts";
 import { access } from "../tasks/task.ts";
 import type { Task } from "../tasks/task.ts";

@@ -36,7 +36,7 @@ import {
   registerReleaser,
   removeResourceUnder,
   resourceKind,
-} from "../death/resources.ts";
+} from "../lockdep/resources.ts";
 import { EDEADLK } from "../errno.ts";
 import { HmmError, bug } from "../errors.ts";
 import {

@@ -39,7 +39,7 @@ import { HmmError, bug } from "../errors.ts";
 import { heldClassName, heldSlots, holdsNothing, nextHeldSlot } from "../lockdep/held-locks.ts";
 import { armLiveness, disarmLiveness } from "../death/liveness.ts";
 import { checkPanic } from "../death/panic.ts";
-import { listedResources } from "../death/resources.ts";
+import { listedResources } from "../lockdep/resources.ts";
 import { reapAsync } from "./run-async.ts";
 import { DEBUG, DETACHED, REAL } from "../shared-memory.ts";
 import type { SharedMemory } from "../shared-memory.ts";

@@ -1,8 +1,8 @@
 /**
  * @module A thread that dies while it makes a page exclusive to a device, or while its touch takes
- * the page from one: the page is the device's or the CPU's, with its contents, and whoever finds the
- * thread dead brings the invalidation to its end (X4 of mm/migrate/exclusive.ts). In the twins the
- * entry goes over in two steps.
+ * the page from one: the page is the device's or the CPU's, with its contents, and whoever finds
+ * the thread dead brings the invalidation to its end (X9 of mm/migrate/exclusive.ts). In the twins
+ * the entry goes over in two steps.
  */
 
 import { HarnessCpu } from "../../../../src/checker/harness/harness-cpu.ts";

@@ -2,8 +2,8 @@
  * @module A thread that dies while it registers the first mirror of a space, for which the hmm is
  * made, or unregisters it, which ends the hmm; and the same of a bare notifier that may be called
  * again. What it had is given back (hmm/mirror/get-or-create.ts, hmm.ts, driver-notifier.ts). In
- * the twins nobody knows of the hmm that is being made, the count of the mm is noted a step late, or
- * a call-back may not be called again.
+ * the twins nobody knows of the hmm that is being made, the count of the mm is noted a step late,
+ * or a call-back may not be called again.
  */
 
 import { HarnessDevice } from "../../../../src/checker/harness/harness-device.ts";

@@ -20,7 +20,7 @@ import { VM_READ, VM_WRITE } from "../../../../src/mm/vma/vma.ts";
 import { leafOf, pteIndex } from "../../../../src/mmu/radix-table.ts";
 import { PAGE_BYTES, PTE_PRESENT, PTE_WRITE, holdsFrame, ptePfn } from "../../../../src/mm/pte.ts";
 import { atomicOr } from "../../../../src/sync/atomics.ts";
-import { findResource, removeResource } from "../../../../src/sync/death/resources.ts";
+import { findResource, removeResource } from "../../../../src/sync/lockdep/resources.ts";
 import { assert } from "../../../../src/sync/errors.ts";
 import { type Task, access } from "../../../../src/sync/tasks/task.ts";
 import type { Covered } from "../covered.ts";

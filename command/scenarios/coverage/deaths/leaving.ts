@@ -16,7 +16,7 @@ import { hmmRangeFree, hmmRangeUnregister } from "../../../../src/hmm/range/rang
 import type { HmmRange } from "../../../../src/hmm/range/range.ts";
 import { rangesOf } from "../../../../src/hmm/range-tree.ts";
 import { mmput } from "../../../../src/mm/lifetime/mm.ts";
-import { removeResource } from "../../../../src/sync/death/resources.ts";
+import { removeResource } from "../../../../src/sync/lockdep/resources.ts";
 import { assert } from "../../../../src/sync/errors.ts";
 import type { Task } from "../../../../src/sync/tasks/task.ts";
 import { IDLE_OPS, type OwnRange, deviceOf, rangeOf } from "../../patches/stage.ts";

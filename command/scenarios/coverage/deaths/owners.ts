@@ -23,7 +23,7 @@ import { ViewHold } from "../../../../src/mm/view/view-hold.ts";
 import { viewOpen } from "../../../../src/mm/view/view-open.ts";
 import { watchView } from "../../../../src/mm/view/view-watch.ts";
 import { assert } from "../../../../src/sync/errors.ts";
-import { removeResource } from "../../../../src/sync/death/resources.ts";
+import { removeResource } from "../../../../src/sync/lockdep/resources.ts";
 import type { Task } from "../../../../src/sync/tasks/task.ts";
 import type { Covered, Layer } from "../covered.ts";
 

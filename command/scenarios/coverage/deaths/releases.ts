@@ -1,8 +1,8 @@
 /**
- * @module A thread that dies in the end of a space, or while it unregisters a listener, at any step:
- * a release that it had begun is called again by the other of the two, or by who takes the space
- * down for it (N6 of notifier/mmu-notifier.ts). So the device has let go before its frame is given
- * back. In the twin the release counts as over before it is.
+ * @module A thread that dies in the end of a space, or while it unregisters a listener, at any
+ * step: a release that it had begun is called again by the other of the two, or by who takes the
+ * space down for it (N6 of notifier/mmu-notifier.ts). So the device has let go before its frame is
+ * given back. In the twin the release counts as over before it is.
  */
 
 import type { HmmHarness } from "../../../../src/checker/harness/hmm-harness.ts";

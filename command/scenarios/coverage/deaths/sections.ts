@@ -14,7 +14,7 @@ import {
   registerReleaser,
   removeResource,
   resourceKind,
-} from "../../../../src/sync/death/resources.ts";
+} from "../../../../src/sync/lockdep/resources.ts";
 import type { SharedMemory } from "../../../../src/sync/shared-memory.ts";
 import {
   SRCU_CALL_WORDS,
@@ -336,7 +336,7 @@ const reapers: Covered = covering<Owned>({
   },
   tasks: {
     owner: {
-      runs: ["sync/death/resources.addResource", "sync/death/resources.removeResource"],
+      runs: ["sync/lockdep/resources.addResource", "sync/lockdep/resources.removeResource"],
       body: own,
     },
     reaping: { runs: ["sync/death/reaper.reapTask"], body: alsoReap },

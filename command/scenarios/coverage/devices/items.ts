@@ -14,7 +14,7 @@ import type { DeviceThread } from "../../../../src/devices/software/device-threa
 import { beginDispatch, stopDispatch } from "../../../../src/devices/software/dispatch-state.ts";
 import { cpuFault } from "../../../../src/mm/fault/cpu-fault.ts";
 import { assert } from "../../../../src/sync/errors.ts";
-import { listedResources } from "../../../../src/sync/death/resources.ts";
+import { listedResources } from "../../../../src/sync/lockdep/resources.ts";
 import { callInSteps } from "../../../../src/sync/runners/stepping/calls.ts";
 import type { Task } from "../../../../src/sync/tasks/task.ts";
 import type { Covered } from "../covered.ts";

@@ -29,7 +29,7 @@ import {
   listedResources,
   removeResource,
   resourceKind,
-} from "../../../../src/sync/death/resources.ts";
+} from "../../../../src/sync/lockdep/resources.ts";
 import type { Task } from "../../../../src/sync/tasks/task.ts";
 import type { Covered } from "../covered.ts";
 import { makeDevice } from "./stage.ts";

@@ -21,7 +21,7 @@ import { MAP_FIXED_NOREPLACE, doMmap } from "../../../../src/mm/calls/mmap.ts";
 import { doMunmap } from "../../../../src/mm/calls/munmap.ts";
 import { KIND_DEVICE_PRIVATE, pteKind } from "../../../../src/mm/pte.ts";
 import { VM_READ, VM_WRITE } from "../../../../src/mm/vma/vma.ts";
-import { listedResources } from "../../../../src/sync/death/resources.ts";
+import { listedResources } from "../../../../src/sync/lockdep/resources.ts";
 import { EINVAL } from "../../../../src/sync/errno.ts";
 import { assert } from "../../../../src/sync/errors.ts";
 import { callInSteps } from "../../../../src/sync/runners/stepping/calls.ts";

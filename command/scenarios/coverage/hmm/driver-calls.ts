@@ -37,7 +37,7 @@ import {
 } from "../../../../src/notifier/mmu-notifier.ts";
 import { EAGAIN, EBUSY, EFAULT, EINVAL } from "../../../../src/sync/errno.ts";
 import { assert } from "../../../../src/sync/errors.ts";
-import { listedResources } from "../../../../src/sync/death/resources.ts";
+import { listedResources } from "../../../../src/sync/lockdep/resources.ts";
 import { DONE_TRUE, type Task } from "../../../../src/sync/tasks/task.ts";
 import { deviceOf } from "../../patches/stage.ts";
 import type { Covered } from "../covered.ts";

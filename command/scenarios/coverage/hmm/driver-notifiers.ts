@@ -17,7 +17,7 @@ import type { Struct, StructView } from "../../../../src/memory/layout/struct.ts
 import { mmput } from "../../../../src/mm/lifetime/mm.ts";
 import { viewClose, viewOpen } from "../../../../src/mm/view/view-open.ts";
 import { notifierSrcu } from "../../../../src/notifier/mmu-notifier.ts";
-import { listedResources } from "../../../../src/sync/death/resources.ts";
+import { listedResources } from "../../../../src/sync/lockdep/resources.ts";
 import { EINVAL } from "../../../../src/sync/errno.ts";
 import { assert } from "../../../../src/sync/errors.ts";
 import { type Task, doneNumber } from "../../../../src/sync/tasks/task.ts";

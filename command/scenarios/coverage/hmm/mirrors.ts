@@ -32,7 +32,7 @@ import {
   mmuNotifierInvalidateRangeStart,
 } from "../../../../src/notifier/mmu-notifier.ts";
 import { AssertionFailure, assert } from "../../../../src/sync/errors.ts";
-import { listedResources } from "../../../../src/sync/death/resources.ts";
+import { listedResources } from "../../../../src/sync/lockdep/resources.ts";
 import { DONE, type Task } from "../../../../src/sync/tasks/task.ts";
 import { IDLE_OPS, type OwnRange, deviceOf, rangeOf } from "../../patches/stage.ts";
 import type { Covered } from "../covered.ts";

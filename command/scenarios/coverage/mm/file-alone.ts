@@ -29,7 +29,7 @@ import {
 } from "../../../../src/mm/vma/page-cache.ts";
 import { EAGAIN, EIO } from "../../../../src/sync/errno.ts";
 import { HmmError, assert, bug } from "../../../../src/sync/errors.ts";
-import { listedResources } from "../../../../src/sync/death/resources.ts";
+import { listedResources } from "../../../../src/sync/lockdep/resources.ts";
 import { currentTask } from "../../../../src/sync/tasks/current-task.ts";
 import type { Task } from "../../../../src/sync/tasks/task.ts";
 import type { Covered } from "../covered.ts";

@@ -27,7 +27,7 @@ import { cacheGet, cachePut } from "../../../../src/mm/vma/page-cache.ts";
 import { VM_READ, VM_WRITE } from "../../../../src/mm/vma/vma.ts";
 import { EAGAIN, EIO } from "../../../../src/sync/errno.ts";
 import { SegmentationFault, assert } from "../../../../src/sync/errors.ts";
-import { listedResources } from "../../../../src/sync/death/resources.ts";
+import { listedResources } from "../../../../src/sync/lockdep/resources.ts";
 import { Completion } from "../../../../src/sync/primitives/completion.ts";
 import type { Task } from "../../../../src/sync/tasks/task.ts";
 import type { Covered } from "../covered.ts";

@@ -26,7 +26,7 @@ import { VM_READ, VM_SHARED, VM_WRITE, vmasIn } from "../../../../src/mm/vma/vma
 import { notifierSrcu } from "../../../../src/notifier/mmu-notifier.ts";
 import { EBUSY, EEXIST, EFAULT } from "../../../../src/sync/errno.ts";
 import { assert } from "../../../../src/sync/errors.ts";
-import { listedResources } from "../../../../src/sync/death/resources.ts";
+import { listedResources } from "../../../../src/sync/lockdep/resources.ts";
 import type { Task } from "../../../../src/sync/tasks/task.ts";
 import type { Covered } from "../covered.ts";
 

@@ -24,7 +24,7 @@ import {
   addResource,
   registerReleaser,
   resourceKind,
-} from "../../../../src/sync/death/resources.ts";
+} from "../../../../src/sync/lockdep/resources.ts";
 import type { SharedMemory } from "../../../../src/sync/shared-memory.ts";
 import { Shootdown, enterStore, leaveStore } from "../../../../src/sync/primitives/shootdown.ts";
 import { runInSteps } from "../../../../src/sync/runners/stepping/calls.ts";

@@ -7,7 +7,7 @@ import { Places } from "../../../../src/checker/primitives/program.ts";
 import { assert } from "../../../../src/sync/errors.ts";
 import { lockClass } from "../../../../src/sync/lock-class.ts";
 import type { SharedMemory } from "../../../../src/sync/shared-memory.ts";
-import { removeResource } from "../../../../src/sync/death/resources.ts";
+import { removeResource } from "../../../../src/sync/lockdep/resources.ts";
 import {
   SRCU_CALL_WORDS,
   registerSrcuCallback,

@@ -8,7 +8,7 @@ import { RefCount } from "../../../../src/sync/primitives/refcount.ts";
 import type { SharedMemory } from "../../../../src/sync/shared-memory.ts";
 import { Shootdown } from "../../../../src/sync/primitives/shootdown.ts";
 import { Spinlock } from "../../../../src/sync/primitives/spinlock.ts";
-import { removeResource } from "../../../../src/sync/death/resources.ts";
+import { removeResource } from "../../../../src/sync/lockdep/resources.ts";
 import { registerSrcuCallback } from "../../../../src/sync/primitives/srcu-callbacks.ts";
 import { ACTIVE, PENDING, STATE, isIdle } from "../../../../src/sync/words/srcu-words.ts";
 import { Srcu } from "../../../../src/sync/primitives/srcu.ts";
