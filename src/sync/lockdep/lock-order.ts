@@ -53,7 +53,7 @@ export const LOCK_ORDER: string = `
 
   undo mmapLock, slabLock, heapLock, ramLock, spacesLock, rangesLock
   undo migrationsLock, deviceSpacesLock, pageTableLock
-  undo mirrorsSem, mirrorClaim, mirrorOpsLock, notifierLock, devicesLock, srcuQueueLock, deviceMemoryLock
+  undo mirrorsSem, mirrorClaim, mirrorOpsLock, notifierLock, devicesLock, srcuQueueLock
   undo pageCacheLock, sourcesLock
 `;
 
