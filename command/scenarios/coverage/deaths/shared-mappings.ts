@@ -1,8 +1,7 @@
 /**
- * @module A thread that dies while it maps shared memory, touches it, forks it or unmaps it: the
- * page cache is some mapping's, or is freed, and so is each of its frames (V3, V4 of
- * vma/vma-map.ts, H7 of vma/page-cache.ts). In the twins a cache, or a count of a frame, is noted nowhere
- * for a step.
+ * @module A thread that dies while it maps shared memory, touches it, or unmaps it: the page cache
+ * is some mapping's, or is freed, and so is each of its frames (V3, V4 of vma/vma-map.ts, H7 of
+ * vma/page-cache.ts). In the twins a cache, or a count of a frame, is noted nowhere for a step.
  */
 
 import { HARNESS_PAGE, type HmmHarness } from "../../../../src/checker/harness/hmm-harness.ts";
