@@ -36,6 +36,8 @@ export const MIRROR_ORPHANED = 0x6d69_7204;
  */
 export const OWNS_OPS_USE = 1;
 export const OWNS_HMM_REFERENCE = 2;
+/** That was the last one, and the hmm is about to end. */
+export const OWNS_HMM_ENDING = 6;
 
 /** A registered mirror, in the list of what a thread owns. */
 export const MIRROR_RESOURCE: number = resourceKind("hmm mirror");

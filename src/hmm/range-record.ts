@@ -72,6 +72,8 @@ export const OWNS_HMM = 1;
 export const OWNS_USER = 2;
 /** Those, and the range is in the hmm's tree: registered. */
 export const OWNS_REGISTRATION = 3;
+/** The last reference of the hmm was dropped, and it is about to end. */
+export const OWNS_HMM_ENDING = 4;
 
 /** A record from hmmRangeAlloc to hmmRangeFree, in the list of what a thread owns. */
 export const RANGE_RESOURCE: number = resourceKind("hmm range");

@@ -57,7 +57,7 @@ export function* hmmPut(
   machine: Machine,
   hmm: Hmm,
   note: number = 0,
-  last: number = hmm.at,
+  last: number = -hmm.at,
 ): Task<void> {
   const { memory } = machine;
   if (note === 0) {
@@ -66,8 +66,7 @@ export function* hmmPut(
     return;
   }
   // Only who goes on for a dead thread may find that it has dropped the last one.
-  const mayBeDropped = memory.recovering || memory.reaping;
-  const isDropped = mayBeDropped && (yield* hmm.refs.isZero());
+  const isDropped = memory.words[note] === last;
   if (isDropped || (yield* hmm.refs.put(note, last))) yield* hmmFree(machine, hmm, note);
 }
 

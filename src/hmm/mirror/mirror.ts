@@ -60,6 +60,7 @@ import {
   MIRROR_REGISTERED,
   MIRROR_RESOURCE,
   MIRROR_UNREGISTERED,
+  OWNS_HMM_ENDING,
   OWNS_HMM_REFERENCE,
   OWNS_OPS_USE,
   isMirror,
@@ -220,9 +221,9 @@ function* dropOpsUse({ machine, record }: HmmMirror): Task<void> {
 
 function* dropHmm({ machine, record }: HmmMirror, hmm: Hmm): Task<void> {
   if ((record.owns & OWNS_HMM_REFERENCE) === 0) return;
-  record.owns = OWNS_HMM_REFERENCE; // nothing else any more
+  if (record.owns !== OWNS_HMM_ENDING) record.owns = OWNS_HMM_REFERENCE; // nothing else any more
   const note = record.at + HmmMirrorRecord.offset.owns;
-  yield* hmmPut(machine, hmm, note, OWNS_HMM_REFERENCE);
+  yield* hmmPut(machine, hmm, note, OWNS_HMM_ENDING);
 }
 
 /**

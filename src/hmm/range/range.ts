@@ -49,6 +49,7 @@ import {
   HmmRangeRecord,
   NOTHING_READ,
   OWNS_HMM,
+  OWNS_HMM_ENDING,
   OWNS_NOTHING,
   OWNS_REGISTRATION,
   OWNS_USER,
@@ -341,7 +342,7 @@ function* leaveRegistration(machine: Machine, record: HmmRangeRecord): Task<void
   }
   // before the hmm, through which the mm is reached
   if (record.owns === OWNS_USER) yield* dropUser(machine, Mm.at(machine.memory, hmm.mm), note);
-  yield* hmmPut(machine, hmm, note, OWNS_HMM);
+  yield* hmmPut(machine, hmm, note, OWNS_HMM_ENDING);
   record.hmm = RANGE_POISON;
 }
 

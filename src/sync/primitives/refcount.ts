@@ -28,7 +28,7 @@ import { bug } from "../errors.ts";
 import { noteExtraRead } from "../tasks/extra-reads.ts";
 import { REAL } from "../shared-memory.ts";
 import type { SharedMemory } from "../shared-memory.ts";
-import { DONE, access, doneBoolean, step } from "../tasks/task.ts";
+import { DONE, doneBoolean, step } from "../tasks/task.ts";
 import type { Task } from "../tasks/task.ts";
 
 /** Far from both ends of the negative numbers: concurrent adds and subtracts do not leave them. */
@@ -88,13 +88,6 @@ export class RefCount {
   read(): number {
     noteExtraRead(this.memory, this.at);
     return atomicLoad(this.memory.words, this.at);
-  }
-
-  /** Whether nobody holds a reference, for who goes on with a put of a dead thread. */
-  *isZero(): Task<boolean> {
-    const { memory, at } = this;
-    yield* access(memory, "read", at, 1, "refcount");
-    return atomicLoad(memory.words, at) === 0;
   }
 
   private *getInSteps(note: number, noted: number): Task<void> {
