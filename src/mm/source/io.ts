@@ -164,7 +164,7 @@ export function handOfIo(io: SourceIo): number {
  * O2: the pages have no marks any more. Holding pageCacheLock, in the section in which they lost
  * them. True: nothing is mapped any more, and the caller wakes those that serve.
  */
-export function dropMarks(source: Source, { memory, at }: SourceIo): boolean {
+export function* dropMarks(source: Source, { memory, at }: SourceIo): Task<boolean> {
   const isLast = source.mappings === 1;
   if (isLast) addWork(source); // once too often does no harm
   const { words } = memory;
@@ -206,7 +206,10 @@ function* releaseDead(machine: Machine, at: number): Task<void> {
   const source = backingOf(machine, io.cache) ?? bug("a transfer has no source");
   const frames: number[] = [];
   yield* cache.lock.lock();
-  if (io.isMarked !== 0) takeMarksBack(machine, cache, source, io, frames);
+  if (io.isMarked !== 0) {
+    takeMarksBack(machine, cache, source, io, frames);
+    yield* dropMarks(source, io);
+  }
   const isTaken = io.state === IO_TAKEN;
   if (isTaken) setIoStateUnder(cache.lock.at, io, IO_ABANDONED);
   else if (io.state === IO_QUEUED) leaveQueue(cache.lock.at, io);
@@ -241,7 +244,6 @@ function takeMarksBack(
       frames.push(cacheEntryPfn(entry));
     }
   }
-  dropMarks(source, io);
 }
 
 registerReleaser(IO_RESOURCE, (memory, at) => releaseDead(Machine.of(memory), at));

@@ -251,16 +251,36 @@ function* markWriteback(
     const pfn = cacheEntryPfn(entry);
     ram.refs.pageGetNoted(pfn, handOfIo(io), notedFrame(pfn));
     pfns.push(pfn);
-    const fresh = (entry & ~CACHE_DIRTY) | CACHE_WRITEBACK;
-    const { words } = memory;
-    const [hand, endAt] = [handOfIo(io), endPageOf(io)];
-    const [dirtyAt, dirty] = [source.at + DIRTY_PAGES, source.dirtyPages - 1];
-    storeNoted(words, slot, fresh, words, dirtyAt, dirty);
-    words[hand] = 0; // in a row (H1 of sync/lockdep/held-locks.ts)
-    words[endAt] = page + 1;
+    yield* markPage(source, io, page, slot, (entry & ~CACHE_DIRTY) | CACHE_WRITEBACK);
   }
   yield* cache.lock.unlock();
   return first;
+}
+
+/** The entry at `slot` is marked, and the page the transfer's, with the reference in hand. */
+function* markPage(
+  source: Source,
+  io: SourceIo,
+  page: number,
+  slot: number,
+  fresh: number,
+): Task<void> {
+  const { words } = source.memory;
+  const [hand, endAt] = [handOfIo(io), endPageOf(io)];
+  storeMark(words, slot, fresh, source.at + DIRTY_PAGES, source.dirtyPages - 1);
+  words[hand] = 0; // in a row (H1 of sync/lockdep/held-locks.ts)
+  words[endAt] = page + 1;
+}
+
+/** @stepped page cache */
+function storeMark(
+  words: Int32Array,
+  slot: number,
+  fresh: number,
+  dirtyAt: number,
+  dirty: number,
+): void {
+  storeNoted(words, slot, fresh, words, dirtyAt, dirty);
 }
 
 /**
@@ -324,7 +344,7 @@ export function* finishTransfer(machine: Machine, at: number, answer: Errno): Ta
   yield* cache.lock.lock();
   if (io.kind === IO_READ) finishRead(machine, cache, source, io, answer, left);
   else finishWrite(machine, cache, source, io, answer, left);
-  const isLast = dropMarks(source, io);
+  const isLast = yield* dropMarks(source, io);
   yield* cache.lock.unlock();
   yield* machine.ram.refs.pagePutAll(left);
   if (isLast) yield* source.serveQueue.wakeAll();
