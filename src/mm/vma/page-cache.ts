@@ -430,11 +430,27 @@ export function* cacheMove(
     if (cache.backing !== 0) ram.refs.setMapping(pfn, at);
     ram.refs.pageGetNoted(pfn, notes.fresh, notedFrame(pfn));
     const flags = from === 0 ? CACHE_UPTODATE : entry & 0xff;
-    const [old, noted] = [notes.old, from === 0 ? 0 : notedFrame(from)];
-    const { words } = memory;
-    storeNoted(words, slot, makeCacheEntry(pfn, flags), words, note === 0 ? old : note);
-    words[old] = noted; // in a row (H1 of sync/lockdep/held-locks.ts)
+    const noted = from === 0 ? 0 : notedFrame(from);
+    yield* nameFrame(memory.words, slot, makeCacheEntry(pfn, flags), note, notes.old, noted);
   }
   yield* cache.lock.unlock();
   return isOurs ? 0 : CACHE_BUSY;
+}
+
+/** The entry at `slot` becomes `fresh`, the word `note` 0, if there is one, and `old` `noted`. */
+function* nameFrame(
+  words: Int32Array,
+  slot: number,
+  fresh: number,
+  note: number,
+  old: number,
+  noted: number,
+): Task<void> {
+  storeEntry(words, slot, fresh, note === 0 ? old : note);
+  words[old] = noted; // in a row (H1 of sync/lockdep/held-locks.ts)
+}
+
+/** @stepped page cache */
+function storeEntry(words: Int32Array, slot: number, fresh: number, note: number): void {
+  storeNoted(words, slot, fresh, words, note);
 }

@@ -155,7 +155,7 @@ export const deathsWithTables: readonly Covered[] = [
     summary:
       "A thread dies at any step of a munmap that frees a page table, while another touches a page beside it.",
     isTouched: true,
-    dies: [["mm/calls/munmap.doMunmap", "mmu/radix-table.freeEmptyLeaves"], unmap],
+    dies: [["mm/calls/munmap.doMunmap", "mmu/unlinked-leaves.freeEmptyLeaves"], unmap],
     twins: [
       [
         "unnoted",

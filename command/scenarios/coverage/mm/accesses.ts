@@ -319,7 +319,7 @@ export const accesses: readonly Covered[] = [
     pages: LEAF_PAGES,
     tasks: {
       load: [LOAD, loadTwice],
-      munmap: [[...ZAP, "mmu/radix-table.freeEmptyLeaves"], munmap],
+      munmap: [[...ZAP, "mmu/unlinked-leaves.freeEmptyLeaves"], munmap],
     },
     check: onlySaw(BEFORE, FAULTED),
     twins: munmapTwins("assertion"),
@@ -330,7 +330,7 @@ export const accesses: readonly Covered[] = [
     pages: LEAF_PAGES,
     tasks: {
       store: [STORE, storeOnce],
-      munmap: [[...ZAP, "mmu/radix-table.freeEmptyLeaves"], munmap],
+      munmap: [[...ZAP, "mmu/unlinked-leaves.freeEmptyLeaves"], munmap],
     },
     check: () => {},
     twins: munmapTwins("use-after-free"),
@@ -344,7 +344,7 @@ export const accesses: readonly Covered[] = [
     exploration: { engine: "bounded", preemptions: 2 },
     tasks: {
       load: [LOAD, loadNextFirst],
-      munmap: [[...ZAP, "mmu/radix-table.freeEmptyLeaves"], munmap],
+      munmap: [[...ZAP, "mmu/unlinked-leaves.freeEmptyLeaves"], munmap],
     },
     check: onlySaw(BEFORE, FAULTED),
     twins: munmapTwins("assertion"),
@@ -358,7 +358,7 @@ export const accesses: readonly Covered[] = [
     exploration: { engine: "bounded", preemptions: 2 },
     tasks: {
       store: [STORE, storeNextFirst],
-      munmap: [[...ZAP, "mmu/radix-table.freeEmptyLeaves"], munmap],
+      munmap: [[...ZAP, "mmu/unlinked-leaves.freeEmptyLeaves"], munmap],
     },
     check: () => {},
     twins: munmapTwins("use-after-free"),
@@ -383,7 +383,7 @@ export const accesses: readonly Covered[] = [
     pages: LEAF_PAGES,
     tasks: {
       load: [LOAD, loadTwice],
-      mremap: [["mm/calls/mremap.doMremap", "mmu/radix-table.freeEmptyLeaves"], move],
+      mremap: [["mm/calls/mremap.doMremap", "mmu/unlinked-leaves.freeEmptyLeaves"], move],
     },
     check: onlySaw(BEFORE, FAULTED),
     twins: [

@@ -164,7 +164,7 @@ export const leaves: readonly Covered[] = [
     summary: "A CPU thread loads by a leaf that is freed with another one, in two batches.",
     leaves: 2,
     cpu: loadsFirst,
-    other: ["free", ["mmu/radix-table.freeEmptyLeaves"], frees],
+    other: ["free", ["mmu/unlinked-leaves.freeEmptyLeaves"], frees],
     check({ notes }, { machine }) {
       const { words } = machine.memory;
       assert(words[notes + 1] === GUARD, "a leaf was noted behind the words for that");
