@@ -108,3 +108,13 @@ test("a name that does not fit is refused", () => {
   assert.throws(() => run(machine, table.add("nine chars")), /use 1 to 8/);
   assert.notEqual(run(machine, table.add("8 chars!")), 0);
 });
+
+test("a name whose length was damaged is read no further than its words", () => {
+  for (const length of [9, 2 ** 31 - 1, -1]) {
+    const { table, machine, at } = makeFull();
+    const LENGTH = 2; // of an entry, see the head of the file
+    machine.memory.words[at + LENGTH] = length;
+    const longest = Math.max(...table.entries().map(({ name }) => name.length));
+    assert.ok(longest <= 4 * SHAPE.nameWords);
+  }
+});

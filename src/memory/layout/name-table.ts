@@ -158,8 +158,10 @@ export class NameTable {
 
   #nameOf(entry: number): string {
     const { words } = this.#memory;
+    // A damaged heap may say any length.
+    const length = Math.min(words[entry + LENGTH]!, this.#shape.nameWords * 4);
     const codes = Array.from(
-      { length: words[entry + LENGTH]! },
+      { length },
       (_, i) => (words[entry + NAME + (i >> 2)]! >>> ((i & 3) * 8)) & 0xff,
     );
     return String.fromCharCode(...codes);
