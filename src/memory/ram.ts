@@ -74,6 +74,18 @@ const ROW_SHIFT = 3;
 const RECORDS_BLOCK_WORDS = 4096;
 const FREE_LISTS_BLOCK_WORDS = 4096;
 
+/** Words of the heap that note frames which nobody knows yet; all 0: there are none. */
+export interface FrameNotes {
+  /** The first frame of a row, for `giveRun`. */
+  readonly run: number;
+  /** How many it has. */
+  readonly runPages: number;
+  /** One frame, for `FrameRefs.putLeft`. */
+  readonly frame: number;
+}
+
+export const NO_NOTES: FrameNotes = { run: 0, runPages: 0, frame: 0 };
+
 export class Ram {
   readonly memory: SharedMemory;
   readonly sections: Sections;
@@ -216,24 +228,40 @@ export class Ram {
 
   /**
    * Frames for `frames`, which is all 0: each with count 1, and not zeroed. As many as can be had
-   * in rows. Those that stay 0 got none (ENOMEM).
+   * in rows. Those that stay 0 got none (ENOMEM). What is not in `frames` yet, `notes` note.
    */
-  *allocFrames(frames: Uint32Array): Task<void> {
+  *allocFrames(frames: Uint32Array, notes: FrameNotes = NO_NOTES): Task<void> {
+    const { words } = this.memory;
     let row = ROW_PAGES_MAX;
     for (let i = 0; i < frames.length;) {
       while (row > frames.length - i) row >>= ROW_SHIFT;
-      const first = row < ROW_PAGES_MIN ? 0 : yield* this.allocRun(row, false);
-      if (first !== 0) {
-        for (let k = 0; k < row; k++) frames[i + k] = first + k;
+      const isRow = row >= ROW_PAGES_MIN;
+      if (isRow && (yield* this.allocRow(frames.subarray(i, i + row), notes)) !== 0) {
         i += row;
       } else if (row >= ROW_PAGES_MIN) {
         row >>= ROW_SHIFT; // there is no row of that many
       } else {
-        const pfn = yield* this.allocFrame(false);
+        const pfn = yield* this.allocFrame(false, notes.frame);
         if (pfn === 0) return;
-        frames[i++] = pfn;
+        frames[i] = pfn; // in a row (H1 of sync/lockdep/held-locks.ts)
+        if (notes.frame !== 0) words[notes.frame] = 0;
+        i++;
       }
     }
+  }
+
+  /**
+   * The first of as many frames in a row as `frames` has, as of `allocRun`, not zeroed; or 0.
+   * `frames` are they; until then `notes` note them.
+   */
+  *allocRow(frames: Uint32Array, notes: FrameNotes): Task<number> {
+    const { words } = this.memory;
+    const pages = frames.length;
+    if (notes.run !== 0) words[notes.runPages] = pages;
+    const first = yield* this.allocRun(pages, false, false, notes.run);
+    for (let k = 0; k < (first === 0 ? 0 : pages); k++) frames[k] = first + k;
+    if (notes.run !== 0) words[notes.run] = 0;
+    return first;
   }
 
   /**

@@ -17,6 +17,7 @@ import {
   u32,
 } from "../memory/layout/struct.ts";
 import { Machine } from "../memory/machine.ts";
+import { type FrameNotes, NO_NOTES } from "../memory/ram.ts";
 import {
   addResource,
   addResourceUnder,
@@ -50,6 +51,9 @@ export interface MigrationRecord extends StructView {
   step: number;
   next: number;
   hugeAt: number;
+  run: number;
+  runPages: number;
+  readonly fresh: WordArray;
   readonly given: WordArray;
   readonly inline: WordArray;
 }
@@ -63,6 +67,9 @@ export const MigrationRecord: Struct<MigrationRecord> = struct<MigrationRecord>(
   step: u32("owner", "0, SETTLED after `pages`, ENDING while pages end (Q3, Q4)"),
   next: u32("owner", "how many pages have ended, from `startPage` on (Q4)"),
   hugeAt: u32("owner", "0; or n: of pages n - 1 up to `next`, `src` and `dst` say nothing"),
+  run: u32("owner", "first of new frames in a row that may not be in `dst` yet, or 0 (Q6)"),
+  runPages: u32("owner", "how many those are"),
+  fresh: array(2, "owner", "a new frame that is not in `dst` yet; for `FrameRefs.putLeft`"),
   given: array(
     WORDS_PER_PAGE,
     "owner",
@@ -166,6 +173,13 @@ function movingOf(machine: Machine, mm: Mm, record: MigrationRecord): MovingPage
     old: new Int32Array(buffer, bytesOf(2), pages),
     recordAt: record.at,
   };
+}
+
+/** Q6 of migration.ts: where new frames are noted. */
+export function frameNotesOf({ recordAt }: MovingPages): FrameNotes {
+  if (recordAt === 0) return NO_NOTES;
+  const { run, runPages, fresh } = MigrationRecord.offset;
+  return { run: recordAt + run, runPages: recordAt + runPages, frame: recordAt + fresh };
 }
 
 /** Q1 of migration.ts: before its first entry is set. */

@@ -22,6 +22,9 @@
  *   Q5  Who ends another thread's migration takes it under migrationsLock, with its name. If it
  *       dies itself, the next one takes it. So each has one thread that ends it.
  *
+ *   Q6  New frames are in `dst` from the step on that takes them, or noted in `run` or `fresh` until
+ *       they are. Of a dead thread these are given back.
+ *
  *     migrating thread                          thread that faults on the page
  *     setup: migration entry, listed
  *     copies
@@ -314,10 +317,23 @@ export function* endDeadMigrations(machine: Machine, mm: Mm): Task<void> {
   for (;;) {
     const moving = yield* takeDead(machine, mm);
     if (moving === undefined) return;
-    const { step } = MigrationRecord.at(machine.memory, moving.recordAt);
-    if (step === 0) moving.src.fill(0); // Q3
+    const record = MigrationRecord.at(machine.memory, moving.recordAt);
+    yield* giveUnnamed(moving, record);
+    if (record.step === 0) moving.src.fill(0); // Q3
     yield* endMigration(moving);
   }
+}
+
+/** Q6. May be done again, for a thread that died in it. */
+function* giveUnnamed({ machine, dst }: MovingPages, record: MigrationRecord): Task<void> {
+  const { run, fresh } = MigrationRecord.offset;
+  const [first, end] = [record.run, record.run + record.runPages];
+  if (first !== 0) {
+    for (let i = 0; i < dst.length; i++) if (dst[i]! >= first && dst[i]! < end) dst[i] = 0;
+    yield* machine.ram.giveRun(record.runPages, record.at + run);
+  }
+  const note = record.at + fresh;
+  yield* machine.ram.refs.putLeft(note, note + 1, note + 1);
 }
 
 /**

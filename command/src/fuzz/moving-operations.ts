@@ -4,7 +4,7 @@
  */
 
 import { HARNESS_PAGE } from "../../../src/checker/harness/hmm-harness.ts";
-import { takeDeviceFrame } from "../../../src/memory/frames/device-frames.ts";
+import { takeDeviceFrame, takeDeviceFrames } from "../../../src/memory/frames/device-frames.ts";
 import { evictDeviceFrame } from "../../../src/mm/migrate/device-evict.ts";
 import { makeDeviceExclusive } from "../../../src/mm/migrate/exclusive.ts";
 import {
@@ -65,6 +65,9 @@ type MovingCall = "migrate" | "migrate-back" | "exclusive" | "evict" | "pin";
 export const movingOperations: Readonly<Record<MovingCall, Operation>> = {
   migrate: moving(SELECT_SYSTEM, ({ memory, harness }) => ({
     alloc: () => takeDeviceFrame(memory),
+    *allocPages(frames) {
+      yield* takeDeviceFrames(memory, frames, 0);
+    },
     copy: (from, to) => harness.machine.ram.copyFrame(from, to),
   })),
   "migrate-back": moving(SELECT_DEVICE, ({ harness }) => toRam(harness.machine)),

@@ -128,11 +128,14 @@ export function* takeOwnFrames(record: DeviceRecord, frames: Uint32Array): Task<
   }
 }
 
-/** The first of 512 free frames in a row for a huge page, each with one reference; or 0. */
-export function* takeOwnRun(record: DeviceRecord): Task<number> {
+/**
+ * The first of 512 free frames in a row for a huge page, each with one reference; or 0. `frames` are
+ * they, which are 0 before.
+ */
+export function* takeOwnRun(record: DeviceRecord, frames: Uint32Array): Task<number> {
   if (isToFail(record)) return 0;
   for (const chunk of chunksOf(record)) {
-    const pfn = yield* takeDeviceRun(chunk);
+    const pfn = yield* takeDeviceRun(chunk, frames);
     if (pfn !== 0) return pfn;
   }
   return 0;

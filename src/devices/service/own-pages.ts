@@ -156,7 +156,7 @@ function toOwnMemory(machine: Machine, record: DeviceRecord): PageMover {
   return {
     alloc: () => takeOwnFrame(record),
     allocPages: (frames) => takeOwnFrames(record, frames),
-    allocHuge: () => takeOwnRun(record),
+    allocHuge: (_page, frames) => takeOwnRun(record, frames),
     ...pageCopiers(machine),
   };
 }
@@ -166,8 +166,9 @@ function backToRam(machine: Machine, record: DeviceRecord): PageMover {
   return {
     ...mover,
     alloc: (page, from) => (isToFail(record) ? doneNumber(0) : mover.alloc(page, from)),
-    allocPages: (frames) => machine.ram.allocFrames(frames.subarray(isToFail(record) ? 1 : 0)),
-    allocHuge: (page) =>
-      isToFail(record) ? doneNumber(0) : (mover.allocHuge?.(page) ?? doneNumber(0)),
+    allocPages: (frames, notes) =>
+      machine.ram.allocFrames(frames.subarray(isToFail(record) ? 1 : 0), notes),
+    allocHuge: (page, frames, notes) =>
+      isToFail(record) ? doneNumber(0) : (mover.allocHuge?.(page, frames, notes) ?? doneNumber(0)),
   };
 }

@@ -23,21 +23,30 @@
  *   D2  A device memory is removed only when it is closed and no frame is used, under its lock.
  *       Who has a reference of a frame may use the struct.
  *
+ *   D3  Whoever dies with the lock has taken or given whole frames (device-free-list.ts). A frame
+ *       that is taken is noted where the caller says, and one whose last reference was dropped stays
+ *       noted until it is free. So a driver may hear twice of the end of one use.
+ *
  * Lock: deviceMemoryLock (a leaf) around the free list.
  */
 
-import { atomicLoad, atomicStore } from "../../sync/atomics.ts";
+import { atomicLoad } from "../../sync/atomics.ts";
 import { NameRegistry } from "../../sync/name-registry.ts";
 import { Spinlock } from "../../sync/primitives/spinlock.ts";
 import { WaitQueue } from "../../sync/primitives/wait-queue.ts";
-import { writeWord } from "../../sync/primitives/word-steps.ts";
-import type { SharedMemory } from "../../sync/shared-memory.ts";
+import { REAL, type SharedMemory } from "../../sync/shared-memory.ts";
 import { access } from "../../sync/tasks/task.ts";
 import type { Task } from "../../sync/tasks/task.ts";
 import type { Struct, StructView, WordArray } from "../layout/struct.ts";
 import { array, embed, pointer, struct, u32 } from "../layout/struct.ts";
-import { PINS_AFTER_COUNT } from "./frame-counts.ts";
-import { DEVICE_FRAME_COUNT, DEVICE_FRAME_WORDS, FRAME_WORDS, frameWord } from "./ram-section.ts";
+import { DeviceFreeList, PAGE } from "./device-free-list.ts";
+import {
+  DEVICE_FRAME_COUNT,
+  DEVICE_FRAME_WORDS,
+  FRAME_COUNT,
+  FRAME_WORDS,
+  frameWord,
+} from "./ram-section.ts";
 
 /** The CPU does not reach the memory: its pages have entries that are not present. */
 export const DEVICE_PRIVATE = 1;
@@ -53,9 +62,6 @@ export const DEVICE_MEMORY_PAGES_MAX = 4096;
 /** Frames of a run, as many as a huge page has (mm/huge.ts), and of a block that has one. */
 export const RUN_PAGES = 512;
 const BLOCKS_MAX: number = DEVICE_MEMORY_PAGES_MAX / RUN_PAGES;
-
-const LINK: number = DEVICE_FRAME_COUNT + PINS_AFTER_COUNT + 1;
-const PAGE: number = LINK + 1;
 
 /**
  * One memory of a device, as it lies in the kernel heap: 1 to DEVICE_MEMORY_PAGES_MAX frames of
@@ -94,6 +100,7 @@ export const DeviceMemory: Struct<DeviceMemory> = struct<DeviceMemory>("deviceMe
   emptied: embed(WaitQueue, "who has closed it waits here until no frame is used"),
 });
 
+const FIRST_FREE: number = DeviceMemory.offset.firstFree;
 const USED_PAGES: number = DeviceMemory.offset.usedPages;
 
 /** What the memory layer calls of a driver. */
@@ -101,7 +108,8 @@ export interface DeviceFrameOps {
   /**
    * The last reference of frame `pfn` has been dropped; directly afterwards the frame may be given
    * out again. Runs in any thread, perhaps while it holds the mmap lock or the driver's own: it
-   * takes no lock but leaves, and does not wait. Linux: `dev_pagemap_ops.page_free`.
+   * takes no lock but leaves, and does not wait. If the thread dies in between, another one calls it
+   * again. Linux: `dev_pagemap_ops.page_free`.
    */
   readonly pageFree?: (memory: SharedMemory, device: DeviceMemory, pfn: number) => Task<void>;
 }
@@ -126,121 +134,43 @@ function wordOf(device: DeviceMemory, pfn: number, word: number): number {
 /** Makes all frames free, before another thread knows of them. */
 export function fillDeviceMemory(device: DeviceMemory): void {
   const { basePfn, pages } = device;
-  const last = basePfn + Math.floor((pages - 1) / RUN_PAGES) * RUN_PAGES;
-  for (let pfn = last; pfn >= basePfn; pfn -= RUN_PAGES)
-    pushFree(device, pfn, Math.min(RUN_PAGES, basePfn + pages - pfn));
+  device.usedPages = pages;
+  const list = listOf(device);
+  for (let pfn = basePfn + pages - 1; pfn >= basePfn; pfn--) list.give(pfn, 0);
 }
 
-function blockOf({ basePfn }: DeviceMemory, pfn: number): number {
-  return Math.floor((pfn - basePfn) / RUN_PAGES);
+/** Before frames are taken or given. Holding the lock. USED_PAGES is read without it. */
+function* openList(device: DeviceMemory): Task<DeviceFreeList> {
+  yield* access(device.memory, "write", device.at + USED_PAGES, 1, "used pages");
+  return listOf(device);
 }
 
-/**
- * Makes `count` frames from `pfn` on free, which lie in one block: they come first in the list, in
- * their order. Holding deviceMemoryLock, as below, which guards LINK. PAGE is read without it.
- */
-function pushFree(device: DeviceMemory, pfn: number, count: number): void {
-  const { words } = device.memory;
-  const { firstFree, freeOfBlock } = device;
-  let at = wordOf(device, pfn, 0);
-  for (let i = 0; i < count; i++, at += DEVICE_FRAME_WORDS) {
-    words[at + LINK] = pfn + i + 1;
-    words[at + PAGE] = pfn + i - 1; // plainly: who reads it without the lock takes any number
-  }
-  words[at - DEVICE_FRAME_WORDS + LINK] = firstFree;
-  words[wordOf(device, pfn, PAGE)] = 0;
-  if (firstFree !== 0) atomicStore(words, wordOf(device, firstFree, PAGE), pfn + count - 1);
-  device.firstFree = pfn;
-  const block = blockOf(device, pfn);
-  freeOfBlock.set(block, freeOfBlock.get(block) + count);
-}
-
-/**
- * Takes frames from the front of the list, as many as `frames` has from number `from` on, or fewer.
- * Returns the number of the first that got none.
- */
-function takeFirst(device: DeviceMemory, frames: Uint32Array, from: number): number {
-  const { words } = device.memory;
-  const { table, basePfn, freeOfBlock } = device;
-  let pfn = device.firstFree;
-  let end = from;
-  for (let block = -1, taken = 0; ; end++) {
-    const isLast = pfn === 0 || end === frames.length;
-    const next = isLast ? -1 : blockOf(device, pfn);
-    if (next !== block && taken > 0) freeOfBlock.set(block, freeOfBlock.get(block) - taken);
-    if (isLast) break;
-    taken = next === block ? taken + 1 : 1;
-    block = next;
-    const at = table + (pfn - basePfn) * DEVICE_FRAME_WORDS;
-    words[at + PAGE] = 0;
-    atomicStore(words, at + DEVICE_FRAME_COUNT, 1);
-    frames[end] = pfn;
-    pfn = words[at + LINK]! >>> 0;
-  }
-  device.firstFree = pfn;
-  if (pfn !== 0) words[wordOf(device, pfn, PAGE)] = 0;
-  return end;
-}
-
-/** Takes a free frame out of the list, and gives it its first reference. */
-function takeFree(device: DeviceMemory, pfn: number): void {
-  const { words } = device.memory;
-  const { freeOfBlock } = device;
-  const at = wordOf(device, pfn, 0);
-  const next = words[at + LINK]! >>> 0;
-  const previous = words[at + PAGE]! >>> 0;
-  if (previous === 0) device.firstFree = next;
-  else words[wordOf(device, previous, LINK)] = next;
-  if (next !== 0) atomicStore(words, wordOf(device, next, PAGE), previous);
-  const block = blockOf(device, pfn);
-  freeOfBlock.set(block, freeOfBlock.get(block) - 1);
-  atomicStore(words, at + PAGE, 0);
-  atomicStore(words, at + DEVICE_FRAME_COUNT, 1);
-}
-
-/** `takeFree` of RUN_PAGES free frames, at once where they follow each other in the list. */
-function takeFreeRun(device: DeviceMemory, first: number): void {
-  const { words } = device.memory;
-  const last = first + RUN_PAGES - 1;
-  let end = first;
-  for (let at = wordOf(device, first, LINK); end < last && words[at] === end + 1; end++)
-    at += DEVICE_FRAME_WORDS;
-  if (end < last) {
-    for (let pfn = first; pfn <= last; pfn++) takeFree(device, pfn);
-    return;
-  }
-  const next = words[wordOf(device, last, LINK)]! >>> 0;
-  const previous = words[wordOf(device, first, PAGE)]! >>> 0;
-  if (previous === 0) device.firstFree = next;
-  else words[wordOf(device, previous, LINK)] = next;
-  if (next !== 0) atomicStore(words, wordOf(device, next, PAGE), previous);
-  device.freeOfBlock.set(blockOf(device, first), 0);
-  let at = wordOf(device, first, 0);
-  for (let i = 0; i < RUN_PAGES; i++, at += DEVICE_FRAME_WORDS) {
-    words[at + PAGE] = 0;
-    atomicStore(words, at + DEVICE_FRAME_COUNT, 1);
-  }
+function listOf({ memory, at, table, basePfn, freeOfBlock }: DeviceMemory): DeviceFreeList {
+  memory.plainWatch?.note(at + FIRST_FREE, true, "deviceMemory.firstFree");
+  return new DeviceFreeList({
+    words: memory.words,
+    table,
+    basePfn,
+    firstAt: at + FIRST_FREE,
+    usedAt: at + USED_PAGES,
+    blocksAt: freeOfBlock.at,
+    blockPages: RUN_PAGES,
+  });
 }
 
 /**
  * A free frame, with one reference and any contents; 0 when there is none, or the memory is closed.
  */
 export function* takeDeviceFrame(device: DeviceMemory): Task<number> {
-  const { memory } = device;
-  yield* device.lock.lock();
-  const pfn = device.isClosed === 0 ? device.firstFree : 0;
-  if (pfn !== 0) {
-    yield* writeWord(memory, device.at + USED_PAGES, device.usedPages + 1, "used pages");
-    takeFree(device, pfn);
-  }
-  yield* device.lock.unlock();
-  if (pfn !== 0) yield* access(memory, "alloc", frameWord(pfn, 0), FRAME_WORDS, "frame");
-  return pfn;
+  const frames = new Uint32Array(1);
+  yield* takeDeviceFrames(device, frames, 0);
+  return frames[0]!;
 }
 
 /**
  * `takeDeviceFrame` for `frames` from number `from` on, which are 0, as far as there are free
- * frames. Returns the number of the first that got none.
+ * frames. Returns the number of the first that got none. Each is set in the step that takes the
+ * frame.
  */
 export function* takeDeviceFrames(
   device: DeviceMemory,
@@ -248,11 +178,13 @@ export function* takeDeviceFrames(
   from: number,
 ): Task<number> {
   const { memory } = device;
-  yield* device.lock.lock();
   let end = from;
-  if (device.isClosed === 0) end = takeFirst(device, frames, from);
-  if (end > from)
-    yield* writeWord(memory, device.at + USED_PAGES, device.usedPages + end - from, "used pages");
+  yield* device.lock.lock();
+  if (device.isClosed === 0 && from < frames.length && device.firstFree !== 0) {
+    const list = yield* openList(device);
+    for (let pfn = list.first; pfn !== 0 && end < frames.length; pfn = list.first)
+      list.take(pfn, frames, end++);
+  }
   yield* device.lock.unlock();
   for (let i = from; i < end; i++)
     yield* access(memory, "alloc", frameWord(frames[i]!, 0), FRAME_WORDS, "frame");
@@ -261,16 +193,20 @@ export function* takeDeviceFrames(
 
 /**
  * The first of RUN_PAGES free frames in a row, an aligned one, each with one reference and any
- * contents; 0 when there are none, or the memory is closed.
+ * contents; 0 when there are none, or the memory is closed. Each of `frames`, which are 0, is set in
+ * the step that takes the frame.
  */
-export function* takeDeviceRun(device: DeviceMemory): Task<number> {
+export function* takeDeviceRun(
+  device: DeviceMemory,
+  frames: Uint32Array = new Uint32Array(RUN_PAGES),
+): Task<number> {
   const { memory, basePfn } = device;
   yield* device.lock.lock();
   const block = device.isClosed === 0 ? freeBlock(device) : -1;
   const first = block < 0 ? 0 : basePfn + block * RUN_PAGES;
   if (first !== 0) {
-    yield* writeWord(memory, device.at + USED_PAGES, device.usedPages + RUN_PAGES, "used pages");
-    takeFreeRun(device, first);
+    const list = yield* openList(device);
+    for (let i = 0; i < RUN_PAGES; i++) list.take(first + i, frames, i);
   }
   yield* device.lock.unlock();
   if (first !== 0) {
@@ -287,27 +223,29 @@ function freeBlock({ freeOfBlock, pages }: DeviceMemory): number {
   return -1;
 }
 
-/** D1, of `count` frames from `pfn` on. The caller has dropped their last references. */
+/**
+ * D1, of `count` frames from `pfn` on. The caller has dropped their last references. The words from
+ * `note` on, which note them, become 0, if there are such words.
+ */
 export function* giveDeviceFrames(
   device: DeviceMemory,
   pfn: number,
   count: number = 1,
+  note: number = 0,
 ): Task<void> {
   const { memory } = device;
   const { pageFree } = deviceFrameOps.find(device.opsId) ?? {};
   if (pageFree !== undefined)
     for (let i = 0; i < count; i++) yield* pageFree(memory, device, pfn + i);
   yield* device.lock.lock();
-  // From the last block on, so that they stand in their order.
-  for (let end = pfn + count; end > pfn;) {
-    const start = Math.max(pfn, device.basePfn + blockOf(device, end - 1) * RUN_PAGES);
-    pushFree(device, start, end - start);
-    end = start;
-  }
-  const used = device.usedPages - count;
-  yield* writeWord(memory, device.at + USED_PAGES, used, "used pages");
+  const list = yield* openList(device);
+  // From the last one on, so that they stand in their order.
+  for (let i = count - 1; i >= 0; i--) list.give(pfn + i, note === 0 ? 0 : note + i);
+  // Nobody takes one before the lock is released.
+  for (let i = 0; i < (memory.mode === REAL ? 0 : count); i++)
+    yield* access(memory, "free", frameWord(pfn + i, 0), FRAME_COUNT, "frame");
   // Under the lock: as soon as it is dropped, the memory may be removed.
-  if (used === 0) yield* device.emptied.wakeAll();
+  if (device.usedPages === 0) yield* device.emptied.wakeAll();
   yield* device.lock.unlock();
 }
 

@@ -133,10 +133,7 @@ export class FrameRefs {
       const isDropped = isLeft && this.#isUnused(pfn);
       if (!isDropped && !this.isFreed(pfn, this.dropNoted(pfn, note))) continue;
       if (this.sections.countsOf(pfn).device === 0) yield* this.#freeNoted(pfn, note);
-      else {
-        words[note] = 0;
-        yield* this.#freeInSteps(pfn);
-      }
+      else yield* this.#freeInSteps(pfn, note);
     }
   }
 
@@ -145,12 +142,11 @@ export class FrameRefs {
     const ofDevices: number[] = [];
     for (let note = start; note < end;)
       note = this.#dropNotedRow(note, end, isLeft, rows, ofDevices);
-    for (let i = 0; i < ofDevices.length; i += 3)
-      yield* giveDeviceFrames(
-        DeviceMemory.at(this.memory, ofDevices[i]!),
-        ofDevices[i + 1]!,
-        ofDevices[i + 2]! - ofDevices[i + 1]!,
-      );
+    for (let i = 0; i < ofDevices.length; i += 4) {
+      const device = DeviceMemory.at(this.memory, ofDevices[i]!);
+      const [first, pfn, endPfn] = [ofDevices[i + 1]!, ofDevices[i + 2]!, ofDevices[i + 3]!];
+      yield* giveDeviceFrames(device, pfn, endPfn - pfn, first);
+    }
     yield* this.#allocator.giveNoted(rows, start, end, given);
   }
 
@@ -158,7 +154,8 @@ export class FrameRefs {
    * Drops a reference of each frame that notes from `note` on name, as long as they are of one
    * section: a row or many. Those that become free are noted still, and go to `rows`, which gets
    * the first frame and the end of each row; those of a device to `ofDevices`, which has the
-   * device's memory before these two. Returns the note after the last.
+   * device's memory and the note of the first frame before these two. Returns the note after the
+   * last.
    */
   #dropNotedRow(
     note: number,
@@ -185,9 +182,8 @@ export class FrameRefs {
         row = -1;
         continue;
       }
-      if (device !== 0) words[at] = 0;
       if (row < 0) {
-        if (device !== 0) into.push(device);
+        if (device !== 0) into.push(device, at);
         row = into.push(frame, next) - 1;
       }
       into[row] = next;
@@ -394,10 +390,11 @@ export class FrameRefs {
     if (this.isFreed(pfn, this.#drop(pfn))) yield* this.#freeInSteps(pfn);
   }
 
-  *#freeInSteps(pfn: number): Task<void> {
-    // F2: not the counts.
-    yield* access(this.memory, "free", frameWord(pfn, 0), FRAME_COUNT, "frame");
-    yield* this.free(pfn);
+  *#freeInSteps(pfn: number, note: number = 0): Task<void> {
+    // F2: not the counts. A device's frame is freed under a lock, by a step of its own.
+    if (this.sections.countsOf(pfn).device === 0)
+      yield* access(this.memory, "free", frameWord(pfn, 0), FRAME_COUNT, "frame");
+    yield* this.free(pfn, note);
   }
 
   /**
@@ -411,13 +408,13 @@ export class FrameRefs {
       poisonPage(this.sections.of(pfn), pfn);
   }
 
-  /** @stepped */
-  protected free(pfn: number): Task<void> {
+  /** The word `note`, which notes it, is 0 in the step that makes it free. @stepped */
+  protected free(pfn: number, note: number = 0): Task<void> {
     const { device } = this.sections.countsOf(pfn);
     this.#poison(pfn);
     return device === 0
-      ? this.#allocator.give(pfn)
-      : giveDeviceFrames(DeviceMemory.at(this.memory, device), pfn);
+      ? this.#allocator.give(pfn, note)
+      : giveDeviceFrames(DeviceMemory.at(this.memory, device), pfn, 1, note);
   }
 
   *#getExplored(pfn: number): Task<void> {

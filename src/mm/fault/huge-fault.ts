@@ -136,14 +136,6 @@ function rightsIn(vma: Vma): number {
   return (vma.flags & VM_WRITE) === 0 ? PTE_ACCESSED : WRITTEN_RIGHTS;
 }
 
-/** First of 512 frames in a row, an aligned one; or 0. They are zeroed, or hold anything. */
-export function* allocHuge({ ram }: Machine, zeroed: boolean): Task<number> {
-  const pfn = yield* ram.allocRun(HUGE_PAGES, zeroed);
-  if (pfn % HUGE_PAGES === 0) return pfn;
-  yield* ram.refs.putRun(pfn, HUGE_PAGES);
-  return 0;
-}
-
 /** Where no leaf is, or `isEmpty`: the leaf of a huge page that was cleared. */
 function* firstFault(fault: HugeFault, isEmpty: boolean): Task<Errno> {
   const { machine, mm, vma, start, isWrite } = fault;

@@ -8,8 +8,9 @@
 
 import { startsHuge } from "../huge-migration.ts";
 import { HUGE_PAGES, splitHuge } from "../huge.ts";
+import type { FrameNotes } from "../../memory/ram.ts";
 import { MIGRATE_PFN_MIGRATE, MIGRATE_PFN_SHIFT } from "../migration.ts";
-import type { MovingPages } from "../migration-record.ts";
+import { type MovingPages, frameNotesOf } from "../migration-record.ts";
 import { ZERO_PFN } from "../pte.ts";
 import type { Task } from "../../sync/tasks/task.ts";
 
@@ -21,16 +22,18 @@ export interface PageFiller {
   readonly copy: (from: number, to: number) => Task<void>;
   /**
    * As `alloc`, for all pages of a row: sets `frames`, which is all 0, as far as there are frames.
-   * Left out: one by one.
+   * If the thread dies, none is lost of those that are in `frames`, or noted, in the step that
+   * takes them, as by `takeDeviceFrames` and `Ram.allocFrames`. Left out: one by one.
    */
-  readonly allocPages?: (frames: Uint32Array) => Task<void>;
+  readonly allocPages?: (frames: Uint32Array, notes: FrameNotes) => Task<void>;
   /** As `copy`, of frames in a row. Left out: one by one. */
   readonly copyPages?: (from: number, to: number, pages: number) => Task<void>;
   /**
-   * The first of HUGE_PAGES frames in a row for a huge page, each with one reference; or 0. Left
-   * out, or 0: its pages are moved one by one.
+   * The first of HUGE_PAGES frames in a row for a huge page, each with one reference; or 0. As
+   * `allocPages`, it may set `frames`, which is all 0 and stays so with the answer 0. Left out, or
+   * 0: its pages are moved one by one.
    */
-  readonly allocHuge?: (page: number) => Task<number>;
+  readonly allocHuge?: (page: number, frames: Uint32Array, notes: FrameNotes) => Task<number>;
   /** Copies all of a huge page; `from` ZERO_PFN: clears it. */
   readonly copyHuge?: (from: number, to: number) => Task<void>;
 }
@@ -76,9 +79,11 @@ function* fillHuge(
   i: number,
 ): Task<boolean> {
   const { dst, startPage } = moving;
-  const to = alloc === undefined || copy === undefined ? 0 : yield* alloc(startPage + i);
-  if (to === 0 || copy === undefined) return false;
-  for (let k = 0; k < HUGE_PAGES; k++) dst[i + k] = to + k;
+  if (alloc === undefined || copy === undefined) return false;
+  const frames = dst.subarray(i, i + HUGE_PAGES);
+  const to = yield* alloc(startPage + i, frames, frameNotesOf(moving));
+  if (to === 0) return false;
+  if (frames[HUGE_PAGES - 1] === 0) for (let k = 0; k < HUGE_PAGES; k++) frames[k] = to + k;
   yield* copy(fromOf(moving, i), to);
   return true;
 }
@@ -92,11 +97,11 @@ function* fillRow(
 ): Task<number> {
   const { dst, startPage } = moving;
   const { allocPages, copyPages = copyEach(filler) } = filler;
-  if (allocPages === undefined || end - first === 1) {
+  if (allocPages === undefined) {
     for (let i = first; i < end; i++)
       dst[i] = yield* filler.alloc(startPage + i, fromOf(moving, i));
   } else {
-    yield* allocPages(dst.subarray(first, end));
+    yield* allocPages(dst.subarray(first, end), frameNotesOf(moving));
   }
   let lacking = 0;
   for (let i = first, next = first; i < end; i = next) {

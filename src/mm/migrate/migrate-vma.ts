@@ -70,7 +70,6 @@ import { tablesOf } from "../entries/hand.ts";
 import { beginHand, endInvalidation } from "../entries/invalidation.ts";
 import { linkNotesOf } from "../entries/row.ts";
 import type { VmFault } from "../fault/vm-fault.ts";
-import { allocHuge } from "../fault/huge-fault.ts";
 import { HUGE_PAGES, hugeStart, isHugeAt, splitHuge } from "../huge.ts";
 import {
   MIGRATE_PFN_MIGRATE,
@@ -427,8 +426,8 @@ export function pageCopiers({
 export function toRam(machine: Machine): PageMover {
   return {
     alloc: () => machine.ram.allocFrame(false),
-    allocPages: (frames) => machine.ram.allocFrames(frames),
-    allocHuge: () => allocHuge(machine, false),
+    allocPages: (frames, notes) => machine.ram.allocFrames(frames, notes),
+    allocHuge: (_page, frames, notes) => machine.ram.allocRow(frames, notes),
     ...pageCopiers(machine),
   };
 }

@@ -53,6 +53,7 @@ export const LOCK_ORDER: string = `
 
   undo mmapLock, slabLock, heapLock, ramLock, spacesLock, rangesLock
   undo migrationsLock, deviceSpacesLock, pageTableLock
+  undo deviceMemoryLock
   undo mirrorsSem, mirrorClaim, mirrorOpsLock, notifierLock, devicesLock, srcuQueueLock
   undo pageCacheLock, sourcesLock
 `;

@@ -10,7 +10,6 @@ import type { HmmHarness } from "../../../../src/checker/harness/hmm-harness.ts"
 import { MADV_DONTNEED, MADV_HUGEPAGE, doMadvise } from "../../../../src/mm/calls/madvise.ts";
 import { MAP_FIXED_NOREPLACE, doMmap } from "../../../../src/mm/calls/mmap.ts";
 import { cpuFault } from "../../../../src/mm/fault/cpu-fault.ts";
-import { allocHuge } from "../../../../src/mm/fault/huge-fault.ts";
 import { HUGE_PAGES, hugePte, linkHuge, rewriteHuge } from "../../../../src/mm/huge.ts";
 import { doFork } from "../../../../src/mm/lifetime/fork.ts";
 import { mmput } from "../../../../src/mm/lifetime/mm.ts";
@@ -111,7 +110,7 @@ const touchUnnoted: Body = function* (_world, { machine, mm }) {
   yield* mm.mmapLock.downRead();
   const scratch = yield* machine.heap.allocWords(HUGE_PAGES);
   const notes = { leaf: scratch, mid: scratch + 1, links: scratch + 2 };
-  const pfn = yield* allocHuge(machine, true);
+  const pfn = yield* machine.ram.allocRun(HUGE_PAGES, true);
   yield* linkHuge(machine, mm, START, makePte(pfn, WRITTEN_RIGHTS), notes);
   yield* mm.mmapLock.upRead();
 };
@@ -120,7 +119,7 @@ const touchUnnoted: Body = function* (_world, { machine, mm }) {
 const refillUnnoted: Body = function* (_world, { machine, mm }) {
   const { memory } = machine;
   yield* mm.mmapLock.downRead();
-  const pfn = yield* allocHuge(machine, true);
+  const pfn = yield* machine.ram.allocRun(HUGE_PAGES, true);
   yield* mm.pageTableLock.lock();
   rewriteHuge(memory.words, leafOf(memory, mm.pgd, START), makePte(pfn, WRITTEN_RIGHTS));
   yield* mm.pageTableLock.unlock();
@@ -132,7 +131,7 @@ const copyUnnoted: Body = function* (_world, { machine, mm }) {
   const { memory, ram } = machine;
   yield* mm.mmapLock.downRead();
   const head = memory.words[leafOf(memory, mm.pgd, START)]!;
-  const pfn = yield* allocHuge(machine, false);
+  const pfn = yield* machine.ram.allocRun(HUGE_PAGES, false);
   yield* ram.copyRun(ptePfn(head), pfn, HUGE_PAGES);
   yield* mm.pageTableLock.lock();
   rewriteHuge(memory.words, leafOf(memory, mm.pgd, START), makePte(pfn, WRITTEN_RIGHTS));

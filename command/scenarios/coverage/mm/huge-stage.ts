@@ -38,7 +38,6 @@ import { doMprotect } from "../../../../src/mm/calls/mprotect.ts";
 import { collapseRange } from "../../../../src/mm/calls/collapse.ts";
 import { doMunmap } from "../../../../src/mm/calls/munmap.ts";
 import { cpuFault } from "../../../../src/mm/fault/cpu-fault.ts";
-import { allocHuge } from "../../../../src/mm/fault/huge-fault.ts";
 import { HUGE_PAGES, hugeLeafAt, hugePte, isHugeAt, rewriteHuge } from "../../../../src/mm/huge.ts";
 import { doFork } from "../../../../src/mm/lifetime/fork.ts";
 import { Mm } from "../../../../src/mm/mm-struct.ts";
@@ -324,7 +323,7 @@ export function* moveToDevice({ memory }: HugeWorld, { machine, mm }: HmmHarness
   yield* mm.mmapLock.downRead();
   yield* migrateRange(argsOfBlock(machine, mm), {
     alloc: () => takeDeviceFrame(memory),
-    allocHuge: () => takeDeviceRun(memory),
+    allocHuge: (_page, frames) => takeDeviceRun(memory, frames),
     ...pageCopiers(machine),
   });
   yield* mm.mmapLock.upRead();
@@ -383,7 +382,7 @@ export function* collapseBlindly(world: HugeWorld, { machine, mm }: HmmHarness):
 /** Breaks P2 of mm/pte.ts: other frames, and no notifier is called. */
 export function* replaceUnnotified(_world: HugeWorld, { machine, mm }: HmmHarness): Task<void> {
   yield* mm.mmapLock.downRead();
-  const pfn = yield* allocHuge(machine, true);
+  const pfn = yield* machine.ram.allocRun(HUGE_PAGES, true);
   const leaf = hugeLeafAt(machine.memory, mm, START);
   yield* access(machine.memory, "write", leaf, HUGE_PAGES, "pte");
   rewriteHuge(machine.memory.words, leaf, makePte(pfn, WRITTEN_RIGHTS));
@@ -428,7 +427,7 @@ export function changeAlone(page: number, change: (pte: number) => number): Body
 export function* linkBlindly(_world: HugeWorld, { machine, mm }: HmmHarness): Task<void> {
   const { memory, heap } = machine;
   yield* mm.mmapLock.downRead();
-  const pfn = yield* allocHuge(machine, true);
+  const pfn = yield* machine.ram.allocRun(HUGE_PAGES, true);
   const leaf = yield* heap.allocWords(HUGE_PAGES);
   rewriteHuge(memory.words, leaf, makePte(pfn, WRITTEN_RIGHTS));
   const first = yield* cpuFaultAlready(machine.memory, mm);

@@ -78,10 +78,10 @@ const unlisted = (
 
 const empty: Body = ({ memory }, { machine }) => emptyDeviceMemory(machine, memory);
 
-/** Of the frames that the migration took, at most one of the device is lost. */
+/** Of the frames that the migration took none is lost. */
 function requireFrames(world: MigrationWorld, harness: HmmHarness, onDevice: number): void {
   const { usedPages } = world.memory;
-  if (usedPages > onDevice + 1) bug(`${usedPages} frames of the device are used`);
+  if (usedPages > onDevice) bug(`${usedPages} frames of the device are used`);
   if (!world.hasEnded && isOnDevice(harness) && usedPages === 0) bug("A used frame is free");
 }
 

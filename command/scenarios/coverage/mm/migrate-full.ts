@@ -62,11 +62,11 @@ function takingLater(world: MigrationWorld, harness: HmmHarness): PageMover {
   const { memory } = world;
   return {
     ...ontoDevice(world, harness),
-    *alloc() {
+    *allocPages(frames) {
       yield* access(memory.memory, "read", memory.at, 1, "device memory");
       const pfn = memory.firstFree;
       if (pfn !== 0) yield* takeDeviceFrame(memory);
-      return pfn;
+      frames[0] = pfn;
     },
   };
 }

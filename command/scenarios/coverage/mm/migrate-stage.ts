@@ -9,7 +9,11 @@ import type { HmmHarness } from "../../../../src/checker/harness/hmm-harness.ts"
 import { HarnessCpu } from "../../../../src/checker/harness/harness-cpu.ts";
 import type { ScenarioExploration } from "../../../../src/checker/scenario.ts";
 import { makeDeviceMemory } from "../../../../src/memory/device-memory.ts";
-import { DEVICE_PRIVATE, takeDeviceFrame } from "../../../../src/memory/frames/device-frames.ts";
+import {
+  DEVICE_PRIVATE,
+  takeDeviceFrame,
+  takeDeviceFrames,
+} from "../../../../src/memory/frames/device-frames.ts";
 import { dataStep } from "../../../../src/memory/frames/page-data.ts";
 import type {
   DeviceMemory,
@@ -143,8 +147,8 @@ interface Parts {
   readonly twins: readonly HarnessTwin<MigrationWorld>[];
   readonly balanced?: boolean;
   /**
-   * The task that may die, with `deaths` of `exploration`. Of a device's frames what the task had
-   * in hand may be lost.
+   * The task that may die, with `deaths` of `exploration`. Without `prepare`, which may make a device
+   * whose lock nobody repairs, it does not stop the machine.
    */
   readonly killable?: string;
 }
@@ -166,7 +170,9 @@ export function migrating(parts: Parts): Covered {
     summary,
     harness: { ...MIGRATION_HARNESS, pages, shortage },
     ...(exploration === undefined ? {} : { exploration }),
-    ...(killable === undefined ? {} : { killable: [killable], mayRemain: "anything" }),
+    ...(killable === undefined
+      ? {}
+      : { killable: [killable], mayRemain: "anything", mustSurvive: prepare === undefined }),
     setup(harness: HmmHarness): MigrationWorld {
       const world = makeWorld(harness, type, isThere, devicePages);
       prepare?.(world, harness);
@@ -192,6 +198,9 @@ export function migrating(parts: Parts): Covered {
 export function ontoDevice({ memory }: MigrationWorld, { machine }: HmmHarness): PageMover {
   return {
     alloc: () => takeDeviceFrame(memory),
+    *allocPages(frames) {
+      yield* takeDeviceFrames(memory, frames, 0);
+    },
     copy: (from, to) => machine.ram.copyFrame(from, to),
   };
 }
