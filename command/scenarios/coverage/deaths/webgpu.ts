@@ -73,14 +73,13 @@ const load = (harness: HmmHarness): Task<number> =>
   new HarnessCpu(harness).load(WRITTEN_PAGE * PAGE_BYTES);
 
 /**
- * It may die while it waits for the page, or holds the driver lock to ask for it. When the page has
- * come, it frees the device's frame, under a lock that nobody repairs.
+ * It may die while it waits for the page, or holds the driver lock to ask for it, or, when the page
+ * has come, frees the device's frame.
  */
 const waiting: Case = {
   tasks: { chunk: chunkAndChunk(ADD, ADD), server, load: between(load) },
   variant: { privateFrames: 2 },
   killable: "load",
-  mayStop: true,
   preemptions: 0,
   check(world, harness) {
     assert(outcomeOf(world) === "done", `the chunk is ${outcomeOf(world)}`);

@@ -335,15 +335,14 @@ export interface Parts {
   readonly preemptions?: number;
   /** Pages of the space. Default 2. */
   readonly pages?: number;
-  /** The task that may die once, and stops nobody by that, unless it says so. */
+  /** The task that may die once, and stops nobody by that. */
   readonly killable?: string;
-  readonly mayStop?: boolean;
 }
 
 export function make(parts: Parts): AnyScenario {
   const { name, summary, tasks, check, variant, expects, preemptions = 1, pages = 2 } = parts;
-  const { killable, mayStop = false } = parts;
-  const dying = killable === undefined ? {} : { killable: [killable], mustSurvive: !mayStop };
+  const { killable } = parts;
+  const dying = killable === undefined ? {} : { killable: [killable], mustSurvive: true };
   const deaths = killable === undefined ? {} : { deaths: 1 };
   return harnessScenario<World>({
     name: `coverage/devices/${name}`,
