@@ -22,8 +22,8 @@
  *   Q5  Who ends another thread's migration takes it under migrationsLock, with its name. If it
  *       dies itself, the next one takes it. So each has one thread that ends it.
  *
- *   Q6  New frames are in `dst` from the step on that takes them, or noted in `run` or `fresh` until
- *       they are. Of a dead thread these are given back.
+ *   Q6  New frames are in `dst` from the step on that takes them, or noted in `run` or `fresh`
+ *       until they are. Of a dead thread these are given back.
  *
  *     migrating thread                          thread that faults on the page
  *     setup: migration entry, listed

@@ -129,8 +129,8 @@ export function* takeOwnFrames(record: DeviceRecord, frames: Uint32Array): Task<
 }
 
 /**
- * The first of 512 free frames in a row for a huge page, each with one reference; or 0. `frames` are
- * they, which are 0 before.
+ * The first of 512 free frames in a row for a huge page, each with one reference; or 0. `frames`
+ * are they, which are 0 before.
  */
 export function* takeOwnRun(record: DeviceRecord, frames: Uint32Array): Task<number> {
   if (isToFail(record)) return 0;

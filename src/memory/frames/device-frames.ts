@@ -24,8 +24,8 @@
  *       Who has a reference of a frame may use the struct.
  *
  *   D3  Whoever dies with the lock has taken or given whole frames (device-free-list.ts). A frame
- *       that is taken is noted where the caller says, and one whose last reference was dropped stays
- *       noted until it is free. So a driver may hear twice of the end of one use.
+ *       that is taken is noted where the caller says, and one whose last reference was dropped
+ *       stays noted until it is free. So a driver may hear twice of the end of one use.
  *
  * Lock: deviceMemoryLock (a leaf) around the free list.
  */
@@ -34,6 +34,7 @@ import { atomicLoad } from "../../sync/atomics.ts";
 import { NameRegistry } from "../../sync/name-registry.ts";
 import { Spinlock } from "../../sync/primitives/spinlock.ts";
 import { WaitQueue } from "../../sync/primitives/wait-queue.ts";
+import { writeWord } from "../../sync/primitives/word-steps.ts";
 import { REAL, type SharedMemory } from "../../sync/shared-memory.ts";
 import { access } from "../../sync/tasks/task.ts";
 import type { Task } from "../../sync/tasks/task.ts";
@@ -108,8 +109,8 @@ export interface DeviceFrameOps {
   /**
    * The last reference of frame `pfn` has been dropped; directly afterwards the frame may be given
    * out again. Runs in any thread, perhaps while it holds the mmap lock or the driver's own: it
-   * takes no lock but leaves, and does not wait. If the thread dies in between, another one calls it
-   * again. Linux: `dev_pagemap_ops.page_free`.
+   * takes no lock but leaves, and does not wait. If the thread dies in between, another one calls
+   * it again. Linux: `dev_pagemap_ops.page_free`.
    */
   readonly pageFree?: (memory: SharedMemory, device: DeviceMemory, pfn: number) => Task<void>;
 }
@@ -139,9 +140,12 @@ export function fillDeviceMemory(device: DeviceMemory): void {
   for (let pfn = basePfn + pages - 1; pfn >= basePfn; pfn--) list.give(pfn, 0);
 }
 
-/** Before frames are taken or given. Holding the lock. USED_PAGES is read without it. */
+/**
+ * Before frames are taken or given, up to the next step: this is the step in which they are, with
+ * its count, which is read without the lock. Holding the lock.
+ */
 function* openList(device: DeviceMemory): Task<DeviceFreeList> {
-  yield* access(device.memory, "write", device.at + USED_PAGES, 1, "used pages");
+  yield* writeWord(device.memory, device.at + USED_PAGES, device.usedPages, "used pages");
   return listOf(device);
 }
 
@@ -193,8 +197,8 @@ export function* takeDeviceFrames(
 
 /**
  * The first of RUN_PAGES free frames in a row, an aligned one, each with one reference and any
- * contents; 0 when there are none, or the memory is closed. Each of `frames`, which are 0, is set in
- * the step that takes the frame.
+ * contents; 0 when there are none, or the memory is closed. Each of `frames`, which are 0, is set
+ * in the step that takes the frame.
  */
 export function* takeDeviceRun(
   device: DeviceMemory,

@@ -147,8 +147,8 @@ interface Parts {
   readonly twins: readonly HarnessTwin<MigrationWorld>[];
   readonly balanced?: boolean;
   /**
-   * The task that may die, with `deaths` of `exploration`. Without `prepare`, which may make a device
-   * whose lock nobody repairs, it does not stop the machine.
+   * The task that may die, with `deaths` of `exploration`. Without `prepare`, which may make a
+   * device whose lock nobody repairs, it does not stop the machine.
    */
   readonly killable?: string;
 }
