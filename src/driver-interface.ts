@@ -37,7 +37,12 @@ export {
 
 /* Mirrors. */
 export { HmmMirror, HmmMirrorRecord } from "./hmm/mirror-record.ts";
-export { hmmMirrorForget, hmmMirrorRegister, hmmMirrorUnregister } from "./hmm/mirror/mirror.ts";
+export {
+  hmmMirrorAbandon,
+  hmmMirrorForget,
+  hmmMirrorRegister,
+  hmmMirrorUnregister,
+} from "./hmm/mirror/mirror.ts";
 export { hmmStatistics, type HmmStatistics } from "./hmm/mirror/statistics.ts";
 
 /* Bare notifiers: told before and after each change, without a mirror. */
@@ -241,8 +246,11 @@ export { compareExchangeWord, readWord, writeWord } from "./sync/primitives/word
 /* The threads of a machine: what each owns, and who gives it back when it dies. */
 export {
   addResource,
+  findResource,
+  kindWord,
   registerReleaser,
   removeResource,
+  reserveResource,
   resourceKind,
   type Releaser,
 } from "./sync/lockdep/resources.ts";

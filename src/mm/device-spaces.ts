@@ -24,10 +24,11 @@ import {
 import { undoField } from "../memory/layout/undo-field.ts";
 import { atomicLoad } from "../sync/atomics.ts";
 import { HmmError } from "../sync/errors.ts";
+import { kindWord, reserveResource } from "../sync/lockdep/resources.ts";
 import { Spinlock } from "../sync/primitives/spinlock.ts";
 import { REAL } from "../sync/shared-memory.ts";
 import type { Task } from "../sync/tasks/task.ts";
-import { Mm } from "./mm-struct.ts";
+import { MM_USER, Mm } from "./mm-struct.ts";
 
 interface DeviceSpaces extends StructView {
   readonly lock: Spinlock;
@@ -92,10 +93,14 @@ export function* leaveDeviceSpaces(machine: Machine, mm: Mm): Task<void> {
   yield* spaces.lock.unlock();
 }
 
-/**
- * The listed spaces, each with a user (J2), of which `hold` takes note and which the caller drops.
- */
-export function* getDeviceSpaces(machine: Machine, hold: (mm: Mm) => void): Task<void> {
+/** A space with a user, which is a resource of this thread at `slot`; -1: the list is full. */
+export interface HeldSpace {
+  readonly mm: Mm;
+  readonly slot: number;
+}
+
+/** Adds the listed spaces to `held`, each with a user (J2), which the caller drops. */
+export function* getDeviceSpaces(machine: Machine, held: HeldSpace[]): Task<void> {
   const { heap, memory } = machine;
   const at = atomicLoad(memory.words, yield* heap.root(DeviceSpaces.name));
   if (at === 0) return; // no device has ever had a page
@@ -103,7 +108,8 @@ export function* getDeviceSpaces(machine: Machine, hold: (mm: Mm) => void): Task
   yield* spaces.lock.lock();
   for (const node of spaces.live.nodes()) {
     const mm = Mm.at(memory, Mm.containerOf(node, "deviceNode"));
-    if (yield* mm.users.getNotZero()) hold(mm);
+    const slot = reserveResource(memory, mm.at);
+    if (yield* mm.users.getNotZero(kindWord(memory, slot), MM_USER)) held.push({ mm, slot });
   }
   yield* spaces.lock.unlock();
 }

@@ -8,7 +8,12 @@ import assert from "node:assert/strict";
 import type { Kernel } from "../../src/devices/software/kernel.ts";
 import type { DeviceRecord } from "../../src/devices/service/device-record.ts";
 import { registerDevice } from "../../src/devices/service/device-parts.ts";
-import { createDevice, putDevice } from "../../src/devices/software/device-state.ts";
+import {
+  DEVICE_RESOURCE,
+  createDevice,
+  endDevice,
+  placeOf,
+} from "../../src/devices/software/device-state.ts";
 import type { DeviceStats } from "../../src/devices/driver.ts";
 import { readStats } from "../../src/devices/service/device-stats.ts";
 import { DeviceThread } from "../../src/devices/software/device-thread.ts";
@@ -67,7 +72,8 @@ export class PlayedDevice {
     this.record = record;
     const registering = function* (): Task<number> {
       yield* mm.mmapLock.downWrite();
-      const errno = yield* registerDevice(machine, record, mm, SOFTWARE_DEVICE_OPS);
+      const place = placeOf(machine, software.at);
+      const errno = yield* registerDevice(machine, record, mm, SOFTWARE_DEVICE_OPS, place);
       yield* mm.mmapLock.upWrite();
       return errno;
     };
@@ -138,8 +144,8 @@ export class PlayedDevice {
 }
 
 function* closing(machine: Machine, record: SoftwareRecord): Task<void> {
-  yield* hmmMirrorUnregister(viewDevice(machine, record).mirror);
-  yield* putDevice(machine, record);
+  yield* hmmMirrorUnregister(viewDevice(machine, record).mirror, DEVICE_RESOURCE, record.at);
+  yield* endDevice(machine, record);
 }
 
 /** What is allocated on the machine, deferred frees done: to compare before and after. */

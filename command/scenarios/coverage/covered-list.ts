@@ -1,6 +1,7 @@
 /** @module All of this group, with what each task runs: what docs/EXPLORED.md is made of. */
 
 import type { Covered } from "./covered.ts";
+import { deathsInDeviceLives } from "./deaths/device-lives.ts";
 import { deathsOfDeviceThreads } from "./deaths/devices.ts";
 import { deathsInForks } from "./deaths/forks.ts";
 import { deathsInHugeChanges } from "./deaths/huge-changes.ts";
@@ -245,5 +246,6 @@ export const covered: readonly Covered[] = [
   ...deathsWithPins,
   ...deathsWithRuns,
   ...deathsOfDeviceThreads,
+  ...deathsInDeviceLives,
   ...deathsBesideWebGpu,
 ];

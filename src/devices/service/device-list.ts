@@ -77,8 +77,16 @@ export function* delistDevice(machine: Machine, record: DeviceRecord): Task<void
   yield* list.lock.unlock();
 }
 
-/** The device, with a reference for the caller; undefined when it is gone (L2). */
-export function* findDevice(machine: Machine, place: DevicePlace): Task<DeviceRecord | undefined> {
+/**
+ * The device, with a reference for the caller; undefined when it is gone (L2). In the step that gets
+ * the reference the word `note` of the heap becomes `noted`, if there is such a word.
+ */
+export function* findDevice(
+  machine: Machine,
+  place: DevicePlace,
+  note: number = 0,
+  noted: number = 0,
+): Task<DeviceRecord | undefined> {
   const { recordAt, serial } = place;
   const list = yield* listOf(machine);
   if (list === undefined) return undefined;
@@ -87,7 +95,7 @@ export function* findDevice(machine: Machine, place: DevicePlace): Task<DeviceRe
   for (const node of list.live.nodes()) {
     if (DeviceRecord.containerOf(node, "node") !== recordAt) continue;
     const record = DeviceRecord.at(machine.memory, recordAt);
-    if (record.serial === serial && (yield* record.refs.getNotZero())) found = record;
+    if (record.serial === serial && (yield* record.refs.getNotZero(note, noted))) found = record;
   }
   yield* list.lock.unlock();
   return found;

@@ -18,7 +18,7 @@ import {
 import { THRASH_WORDS } from "../policy/thrash.ts";
 import { delistDevice, enlistDevice } from "./device-list.ts";
 import { ADVICE_WORDS } from "../policy/placement.ts";
-import type { DeviceRecord } from "./device-record.ts";
+import { DeviceRecord } from "./device-record.ts";
 import { allocDeviceTable, freeDeviceTable } from "./device-table.ts";
 import { RING_WORDS } from "./fault-ring.ts";
 import { allocFrameTable, freeFrameTable } from "./frames.ts";
@@ -37,7 +37,8 @@ export interface DeviceOptions {
 
 /**
  * Makes a zeroed record a device, with one reference, listed and not registered. False: ENOMEM;
- * `freeDeviceParts` frees what there is of it.
+ * `freeDeviceParts` frees what there is of it. So it does if this thread dies: the record names
+ * each part from the step on that gets it.
  */
 export function* allocDeviceParts(
   machine: Machine,
@@ -54,47 +55,52 @@ export function* allocDeviceParts(
   record.faultTimeoutMs = options.faultTimeoutMs;
   record.frames = options.frames;
   record.firstPfn = options.firstPfn;
-  record.thrash = yield* heap.allocWords(THRASH_WORDS);
   if (
-    record.thrash === 0 ||
+    (yield* heap.allocWords(THRASH_WORDS, record.at + THRASH)) === 0 ||
     !(yield* allocDeviceTable(machine, record)) ||
     !(yield* allocFrameTable(machine, record))
   )
     return false;
   for (let i = 0; i < record.threads; i++) {
-    const ring = yield* heap.allocWords(RING_WORDS);
+    const ring = yield* heap.allocWords(RING_WORDS, record.rings.at + i);
     if (ring === 0) return false;
-    record.rings.set(i, ring);
   }
   return (yield* enlistDevice(machine, record)) === 0;
 }
 
-/** Nobody uses the device any more. Its mirror is unregistered. */
+const { thrash: THRASH, advice: ADVICE } = DeviceRecord.offset;
+
+/**
+ * Nobody uses the device any more. Its mirror is unregistered. May be done again, by who finds this
+ * thread dead.
+ */
 export function* freeDeviceParts(machine: Machine, record: DeviceRecord): Task<void> {
   const { heap } = machine;
   yield* delistDevice(machine, record);
   for (let i = 0; i < record.threads; i++) {
     const ring = record.rings.get(i);
-    if (ring !== 0) yield* heap.freeWords(ring, RING_WORDS);
+    if (ring !== 0) yield* heap.freeWords(ring, RING_WORDS, record.rings.at + i);
   }
   yield* freeFrameTable(machine, record);
   yield* freeDeviceTable(machine, record);
-  if (record.advice !== 0) yield* heap.freeWords(record.advice, ADVICE_WORDS);
-  if (record.thrash !== 0) yield* heap.freeWords(record.thrash, THRASH_WORDS);
+  const { at, advice, thrash } = record;
+  if (advice !== 0) yield* heap.freeWords(advice, ADVICE_WORDS, at + ADVICE);
+  if (thrash !== 0) yield* heap.freeWords(thrash, THRASH_WORDS, at + THRASH);
   yield* hmmMirrorForget(new HmmMirror(machine, record.mirror.at));
 }
 
 /**
- * Puts the device's mirror on `mm`. Holding the mmap lock for writing, and an mm user. Errno as of
- * hmmMirrorRegister.
+ * Puts the device's mirror on `mm`. Holding the mmap lock for writing, and an mm user. Errno, and
+ * `place`, as of hmmMirrorRegister.
  */
 export function registerDevice(
   machine: Machine,
   record: DeviceRecord,
   mm: Mm,
   opsId: number,
+  place: number = -1,
 ): Task<Errno> {
   const mirror = new HmmMirror(machine, record.mirror.at);
   mirror.init(opsId);
-  return hmmMirrorRegister(mirror, mm);
+  return hmmMirrorRegister(mirror, mm, place);
 }

@@ -41,7 +41,7 @@ import {
 } from "../../driver-interface.ts";
 import type { TranslationUnit } from "./device-hardware.ts";
 import { count } from "./device-stats.ts";
-import type { DeviceRecord } from "./device-record.ts";
+import { DeviceRecord } from "./device-record.ts";
 import { Frames } from "./frames.ts";
 
 /** ENTRY_READABLE is YOUNG here. */
@@ -82,13 +82,13 @@ export function entryFrameNumber(entry: number): number {
 
 /** Makes the top table of a new device. False: ENOMEM. */
 export function* allocDeviceTable(machine: Machine, record: DeviceRecord): Task<boolean> {
-  record.pgd = yield* machine.heap.allocWords(PGD_WORDS);
-  return record.pgd !== 0;
+  return (yield* machine.heap.allocWords(PGD_WORDS, record.at + DeviceRecord.offset.pgd)) !== 0;
 }
 
 /** Frees all tables. Nobody uses the device any more. */
 export function* freeDeviceTable(machine: Machine, record: DeviceRecord): Task<void> {
-  if (record.pgd !== 0) yield* freeTables(machine, record.pgd);
+  const note = record.at + DeviceRecord.offset.pgd;
+  if (record.pgd !== 0) yield* freeTables(machine, record.pgd, note);
 }
 
 /** What a walk has cleared so far, and the pages between the first and the last of it. */

@@ -65,9 +65,8 @@ function blockWords(frames: number, firstFrame: number): number {
 export function* allocFrameTable(machine: Machine, record: DeviceRecord): Task<boolean> {
   const { frames, frameBlocks } = record;
   for (let frame = 0; frame < frames; frame += FRAMES_PER_BLOCK) {
-    const block = yield* machine.heap.allocWords(blockWords(frames, frame));
-    if (block === 0) return false;
-    frameBlocks.set(frame >>> BLOCK_SHIFT, block);
+    const note = frameBlocks.at + (frame >>> BLOCK_SHIFT);
+    if ((yield* machine.heap.allocWords(blockWords(frames, frame), note)) === 0) return false;
   }
   const table = new Frames(record);
   for (let frame = frames - 1; frame >= 0; frame--) table.give(frame);
@@ -78,8 +77,10 @@ export function* allocFrameTable(machine: Machine, record: DeviceRecord): Task<b
 export function* freeFrameTable(machine: Machine, record: DeviceRecord): Task<void> {
   const { frames, frameBlocks } = record;
   for (let frame = 0; frame < frames; frame += FRAMES_PER_BLOCK) {
-    const block = frameBlocks.get(frame >>> BLOCK_SHIFT);
-    if (block !== 0) yield* machine.heap.freeWords(block, blockWords(frames, frame));
+    const i = frame >>> BLOCK_SHIFT;
+    const block = frameBlocks.get(i);
+    if (block !== 0)
+      yield* machine.heap.freeWords(block, blockWords(frames, frame), frameBlocks.at + i);
   }
 }
 

@@ -61,10 +61,11 @@ export function* allocOwnMemory(
   const opsId = OWN_MEMORY_OPS;
   for (let left = lengthBytes / PAGE_BYTES; left > 0; left -= DEVICE_MEMORY_PAGES_MAX) {
     const pages = Math.min(left, DEVICE_MEMORY_PAGES_MAX);
-    const chunk = yield* makeDeviceMemory(machine, { pages, type, owner: record.serial, opsId });
+    const options = { pages, type, owner: record.serial, opsId };
+    const note = record.chunks.at + record.ownChunks;
+    record.ownChunks++; // first: who finds this thread dead looks at so many notes
+    const chunk = yield* makeDeviceMemory(machine, options, note);
     if (typeof chunk === "number") return false;
-    record.chunks.set(record.ownChunks, chunk.at);
-    record.ownChunks++;
   }
   return true;
 }
@@ -75,7 +76,9 @@ export function ownerOf({ ownType, serial }: DeviceRecord): number {
 }
 
 function chunksOf({ memory, chunks, ownChunks }: DeviceRecord): DeviceMemory[] {
-  return Array.from({ length: ownChunks }, (_, i) => DeviceMemory.at(memory, chunks.get(i)));
+  return Array.from({ length: ownChunks }, (_, i) => chunks.get(i))
+    .filter((at) => at !== 0) // one that could not be made, or has ended
+    .map((at) => DeviceMemory.at(memory, at));
 }
 
 const FAIL_NEXT: number = DeviceRecord.offset.failNext;
@@ -188,12 +191,16 @@ export function* emptyOwnMemory(machine: Machine, record: DeviceRecord): Task<nu
 
 /**
  * The device ends; nobody uses it any more. Holding no lock. A reaper may be a thread that has not
- * been given the memory's buffer: then pages stay there, too.
+ * been given the memory's buffer: then pages stay there, too. May be done again, by who finds this
+ * thread dead.
  */
 export function* endOwnMemory(machine: Machine, record: DeviceRecord): Task<void> {
-  for (const chunk of chunksOf(record)) {
+  const { memory, chunks, ownChunks } = record;
+  for (let i = 0; i < ownChunks; i++) {
+    const at = chunks.get(i);
+    if (at === 0) continue;
     try {
-      yield* endDeviceMemory(machine, chunk, END_WAIT_MS);
+      yield* endDeviceMemory(machine, DeviceMemory.at(memory, at), END_WAIT_MS, chunks.at + i);
     } catch (error) {
       if (!(error instanceof HmmError && error.code === "ENXIO")) throw error;
     }

@@ -3,6 +3,12 @@
  * The birth and the end of a software device's shared state (software-record.ts), and who keeps it:
  * the mirror's registration holds one reference, each device thread one. Whoever drops the last one
  * frees everything, be it the owner, a device thread that leaves, or a reaper for one that died.
+ *
+ *   Y1  From its first word on a device is a resource of the thread that makes it; then its mirror
+ *       is, in the same place (hmm/mirror/mirror.ts); then the device again, until its last word is
+ *       free. So is the reference of each of its threads. The record names each part from the step
+ *       on that gets it, to the step that frees it. So whoever finds a thread dead goes on where it
+ *       ended.
  */
 
 import {
@@ -10,17 +16,22 @@ import {
   EMFILE,
   ENODEV,
   ENOMEM,
+  findResource,
   HmmError,
+  HmmMirror,
+  hmmMirrorAbandon,
+  kindWord,
   Machine,
   PAGE_BYTES,
   registerReleaser,
-  removeResource,
+  reserveResource,
   resourceKind,
   type DeviceMemoryType,
   type Errno,
   type Task,
 } from "../../driver-interface.ts";
 import { type DevicePlace, findDevice } from "../service/device-list.ts";
+import { DeviceRecord } from "../service/device-record.ts";
 import { allocDeviceParts, freeDeviceParts } from "../service/device-parts.ts";
 import { allocOwnMemory, endOwnMemory } from "../service/own-memory.ts";
 import { resignForDead } from "../service/service-owner.ts";
@@ -35,17 +46,30 @@ export interface DeviceStateOptions {
   readonly faultTimeoutMs: number;
 }
 
-/** A new device with one reference, not registered. ENOMEM. */
+/** A device that this thread makes, or has unregistered (Y1). */
+export const DEVICE_RESOURCE: number = resourceKind("software device");
+/** A device without a reference, whose end this thread has begun. */
+const ENDING: number = resourceKind("software device that ends");
+
+/**
+ * A new device with one reference, not registered; a resource of this thread, which `endDevice`
+ * ends. ENOMEM, EMFILE.
+ */
 export function* createDevice(
   machine: Machine,
   { memoryBytes, ownType, threads, faultTimeoutMs }: DeviceStateOptions,
 ): Task<SoftwareRecord | Errno> {
-  const at = yield* machine.heap.alloc(SoftwareRecord);
+  const at = yield* machine.heap.alloc(SoftwareRecord, DEVICE_RESOURCE);
   if (at === 0) return ENOMEM;
+  const slot = placeOf(machine, at);
   const record = SoftwareRecord.at(machine.memory, at);
+  if (slot < 0) {
+    yield* freeDevice(machine, record, slot);
+    return EMFILE;
+  }
   record.shootdown.init();
   const hasCopies = ownType === undefined;
-  const firstPfn = hasCopies ? yield* addDeviceMemory(machine, memoryBytes) : 0;
+  const firstPfn = hasCopies ? yield* addDeviceMemory(machine, record, memoryBytes) : 0;
   const frames = hasCopies ? memoryBytes / PAGE_BYTES : 0;
   const options = { frames, threads, faultTimeoutMs, firstPfn };
   const isMade =
@@ -53,28 +77,72 @@ export function* createDevice(
     (yield* allocDeviceParts(machine, record.device, options)) &&
     (hasCopies || (yield* allocOwnMemory(machine, record.device, ownType, memoryBytes)));
   if (isMade) return record;
-  yield* freeDevice(machine, record);
+  yield* freeDevice(machine, record, slot);
   return ENOMEM;
 }
 
-/** Drops a reference. The last one frees the device; its mirror is unregistered by then. */
-export function* putDevice(machine: Machine, record: SoftwareRecord): Task<void> {
-  if (yield* record.device.refs.put()) yield* freeDevice(machine, record);
+/** Where the list of what this thread owns has a device that it makes, or ends; -1: nowhere. */
+export function placeOf({ memory }: Machine, at: number): number {
+  return findResource(memory, DEVICE_RESOURCE, at);
 }
 
-function* freeDevice(machine: Machine, record: SoftwareRecord): Task<void> {
+/** Pairs with `createDevice`, in its thread. The mirror is unregistered. */
+export function endDevice(machine: Machine, record: SoftwareRecord): Task<void> {
+  return putDevice(machine, record, placeOf(machine, record.at));
+}
+
+/**
+ * Drops a reference. The last one frees the device; its mirror is unregistered by then. `slot`: of
+ * the reference among this thread's resources, or -1.
+ */
+export function* putDevice(
+  machine: Machine,
+  record: SoftwareRecord,
+  slot: number = -1,
+): Task<void> {
+  const { memory } = machine;
+  const own = slot < 0 ? reserveResource(memory, record.at) : slot;
+  if (yield* record.device.refs.put(kindWord(memory, own), ENDING))
+    yield* freeDevice(machine, record, own);
+}
+
+/** May be done again from its beginning (Y1). `slot`: of the device among the resources, or -1. */
+function* freeDevice(machine: Machine, record: SoftwareRecord, slot: number): Task<void> {
   const { device } = record;
-  const { firstPfn } = device;
   yield* endOwnMemory(machine, device);
   yield* freeDeviceParts(machine, device);
-  if (firstPfn !== 0) yield* removeDeviceMemory(machine, firstPfn);
-  yield* machine.heap.free(SoftwareRecord, record.at);
+  if (device.firstPfn !== 0) yield* removeDeviceMemory(machine, record);
+  yield* machine.heap.free(SoftwareRecord, record.at, slot);
+}
+
+/** Who made it has died, in the middle or after it has unregistered the mirror (Y1). */
+registerReleaser(DEVICE_RESOURCE, function* (memory, at) {
+  const machine = Machine.of(memory);
+  const record = SoftwareRecord.at(memory, at);
+  yield* hmmMirrorAbandon(new HmmMirror(machine, record.device.mirror.at));
+  if (record.device.refs.read() > 0) yield* putDevice(machine, record);
+  else yield* freeDevice(machine, record, addResource(memory, ENDING, at));
+});
+
+registerReleaser(ENDING, (memory, at) =>
+  freeDevice(Machine.of(memory), SoftwareRecord.at(memory, at), addResource(memory, ENDING, at)),
+);
+
+/** Where the record has the number of its first frame, if that is in RAM of its own. */
+function firstPfnAt({ device }: SoftwareRecord): number {
+  return device.at + DeviceRecord.offset.firstPfn;
 }
 
 /** Its first frame number; 0 when heap or host has no room. */
-function* addDeviceMemory(machine: Machine, lengthBytes: number): Task<number> {
+function* addDeviceMemory(
+  machine: Machine,
+  record: SoftwareRecord,
+  lengthBytes: number,
+): Task<number> {
   const buffer = makeBuffer(lengthBytes);
-  return buffer === undefined ? 0 : Math.max(0, yield* machine.ram.sections.add(buffer));
+  if (buffer === undefined) return 0;
+  const { sections } = machine.ram;
+  return Math.max(0, yield* sections.add(buffer, undefined, firstPfnAt(record)));
 }
 
 function makeBuffer(lengthBytes: number): SharedArrayBuffer | undefined {
@@ -90,9 +158,9 @@ function makeBuffer(lengthBytes: number): SharedArrayBuffer | undefined {
  * A reaper may be a thread that never received the buffer. Its frame numbers then stay taken, which
  * costs numbers and no memory.
  */
-function* removeDeviceMemory(machine: Machine, firstPfn: number): Task<void> {
+function* removeDeviceMemory(machine: Machine, record: SoftwareRecord): Task<void> {
   try {
-    yield* machine.ram.sections.remove(firstPfn);
+    yield* machine.ram.sections.remove(record.device.firstPfn, firstPfnAt(record));
   } catch (error) {
     if (!(error instanceof HmmError && error.code === "ENXIO")) throw error;
   }
@@ -112,19 +180,17 @@ export interface JoinedDevice {
  * This thread becomes one of the device's. ENODEV when there is no such device any more, EMFILE.
  */
 export function* joinDevice(machine: Machine, place: DevicePlace): Task<JoinedDevice | Errno> {
-  const device = yield* findDevice(machine, place);
-  if (device === undefined) return ENODEV;
-  const record = softwareRecordOf(device);
-  const slot = addResource(record.memory, THREAD_RESOURCE, record.at);
-  if (slot >= 0) return { record, slot };
-  yield* putDevice(machine, record);
-  return EMFILE;
+  const { memory } = machine;
+  const recordAt = SoftwareRecord.containerOf(place.recordAt, "device");
+  const slot = reserveResource(memory, recordAt);
+  if (slot < 0) return EMFILE;
+  const device = yield* findDevice(machine, place, kindWord(memory, slot), THREAD_RESOURCE);
+  return device === undefined ? ENODEV : { record: softwareRecordOf(device), slot };
 }
 
 /** Pairs with `joinDevice`. */
-export function* leaveDevice(machine: Machine, record: SoftwareRecord, slot: number): Task<void> {
-  removeResource(machine.memory, slot);
-  yield* putDevice(machine, record);
+export function leaveDevice(machine: Machine, record: SoftwareRecord, slot: number): Task<void> {
+  return putDevice(machine, record, slot);
 }
 
 registerReleaser(THREAD_RESOURCE, (memory, at) =>

@@ -14,7 +14,13 @@ import {
   type Task,
 } from "../../driver-interface.ts";
 import { registerDevice } from "../service/device-parts.ts";
-import { type DeviceStateOptions, createDevice, putDevice } from "./device-state.ts";
+import {
+  DEVICE_RESOURCE,
+  type DeviceStateOptions,
+  createDevice,
+  endDevice,
+  placeOf,
+} from "./device-state.ts";
 import { FaultService } from "../service/fault-service.ts";
 import { SOFTWARE_DEVICE_OPS } from "./mirror-ops.ts";
 import type { SoftwareRecord } from "./software-record.ts";
@@ -40,19 +46,20 @@ export function* openDevice(
   let errno: Errno;
   yield* mm.mmapLock.downWrite();
   try {
-    errno = yield* registerDevice(machine, record.device, mm, SOFTWARE_DEVICE_OPS);
+    const place = placeOf(machine, record.at);
+    errno = yield* registerDevice(machine, record.device, mm, SOFTWARE_DEVICE_OPS, place);
   } finally {
     yield* mm.mmapLock.upWrite();
   }
   if (errno !== 0) {
-    yield* putDevice(machine, record);
+    yield* endDevice(machine, record);
     return errno;
   }
   const device = viewDevice(machine, record);
   const service = yield* FaultService.open(device);
   if (typeof service !== "number") return { record, service };
-  yield* hmmMirrorUnregister(device.mirror);
-  yield* putDevice(machine, record);
+  yield* hmmMirrorUnregister(device.mirror, DEVICE_RESOURCE, record.at);
+  yield* endDevice(machine, record);
   return service;
 }
 
@@ -62,6 +69,6 @@ export function* openDevice(
  */
 export function* closeDevice(machine: Machine, { record, service }: OpenedDevice): Task<void> {
   yield* service.close();
-  yield* hmmMirrorUnregister(service.device.mirror);
-  yield* putDevice(machine, record);
+  yield* hmmMirrorUnregister(service.device.mirror, DEVICE_RESOURCE, record.at);
+  yield* endDevice(machine, record);
 }

@@ -43,10 +43,17 @@
 
 import { Machine } from "../../memory/machine.ts";
 import type { Mm } from "../../mm/mm-struct.ts";
+import { atomicStore } from "../../sync/atomics.ts";
 import { EINVAL, EMFILE, type Errno } from "../../sync/errno.ts";
 import { bug } from "../../sync/errors.ts";
 import { assertNoLockHeld } from "../../sync/lockdep/held-locks.ts";
-import { addResource, registerReleaser, removeResource } from "../../sync/lockdep/resources.ts";
+import {
+  addResource,
+  kindWord,
+  registerReleaser,
+  removeResource,
+} from "../../sync/lockdep/resources.ts";
+import type { SharedMemory } from "../../sync/shared-memory.ts";
 import type { Task } from "../../sync/tasks/task.ts";
 import { hmmGetOrCreate } from "./get-or-create.ts";
 import { Hmm } from "../hmm-struct.ts";
@@ -85,8 +92,12 @@ import { rangesOf } from "../range-tree.ts";
  * | EMFILE | the thread owns as many things as it may |
  *
  * After an error the mirror is as before and its `record.hmm` is 0. Linux: `hmm_mirror_register`.
+ *
+ * `place`: of a resource of this thread, -1 if there is none, that becomes the mirror's in the step
+ * that registers it. If the thread dies before, its releaser calls `hmmMirrorAbandon`. So whoever
+ * makes a device owns it, or its mirror, all the time.
  */
-export function* hmmMirrorRegister(mirror: HmmMirror, mm: Mm): Task<Errno> {
+export function* hmmMirrorRegister(mirror: HmmMirror, mm: Mm, place: number = -1): Task<Errno> {
   mm.mmapLock.assertHeldWrite();
   const { machine, record } = mirror;
   if (mirrorStatus(record) !== MIRROR_READY) {
@@ -100,12 +111,12 @@ export function* hmmMirrorRegister(mirror: HmmMirror, mm: Mm): Task<Errno> {
   if (mm.memory !== machine.memory) return EINVAL;
   mirrorOps.get(record.opsId); // throws where this thread has not loaded them
   record.owns = 0;
-  const slot = addResource(machine.memory, MIRROR_RESOURCE, record.at);
+  const slot = place < 0 ? addResource(machine.memory, MIRROR_RESOURCE, record.at) : place;
   if (slot < 0) return EMFILE;
   const errno = yield* registerOwned(mirror, mm, slot);
   if (errno === 0) return 0;
   yield* dropOpsUse(mirror);
-  removeResource(machine.memory, slot);
+  if (place < 0) removeResource(machine.memory, slot);
   return errno;
 }
 
@@ -130,11 +141,21 @@ function* linkMirror({ machine, record }: HmmMirror, hmm: Hmm, slot: number): Ta
   yield* record.claim.lock();
   record.resourceSlot = slot;
   record.ownerAgent = machine.memory.agentId;
-  setMirrorStatus(record, MIRROR_REGISTERED);
+  takePlace(record, kindWord(machine.memory, slot));
   yield* record.claim.unlock();
   yield* hmm.mirrorsSem.downWrite();
   hmm.mirrors.addTail(record.node, hmm.mirrorsSem.at);
   yield* hmm.mirrorsSem.upWrite();
+}
+
+/** The mirror is registered, and the place its own: in a row (H1 of sync/lockdep/held-locks.ts). */
+function takePlace(record: HmmMirrorRecord, kindAt: number): void {
+  const { words } = record.memory;
+  const { at } = record;
+  const statusAt = at + HmmMirrorRecord.offset.status;
+  atomicStore(words, statusAt, MIRROR_REGISTERED);
+  words[kindAt + 1] = at;
+  words[kindAt] = MIRROR_RESOURCE;
 }
 
 /**
@@ -142,8 +163,15 @@ function* linkMirror({ machine, record }: HmmMirror, hmm: Hmm, slot: number): Ta
  * free its memory (K2). Release is not called. Call it in the thread that registered the mirror,
  * once (K3), with no range of the mirror registered, not from a call-back, holding no lock. May
  * wait. Misuse throws AssertionFailure. Linux: `hmm_mirror_unregister`.
+ *
+ * `kind` and `pointer`: what its place in the list of what the thread owns becomes in the last step;
+ * `kind` 0: nothing.
  */
-export function* hmmMirrorUnregister(mirror: HmmMirror): Task<void> {
+export function* hmmMirrorUnregister(
+  mirror: HmmMirror,
+  kind: number = 0,
+  pointer: number = 0,
+): Task<void> {
   const { machine, record } = mirror;
   assertNoLockHeld(
     machine.memory,
@@ -156,7 +184,16 @@ export function* hmmMirrorUnregister(mirror: HmmMirror): Task<void> {
   yield* unlinkMirror(mirror, hmm);
   yield* dropOpsUse(mirror);
   yield* dropHmm(mirror, hmm);
-  removeResource(machine.memory, record.resourceSlot);
+  if (kind === 0) removeResource(machine.memory, record.resourceSlot);
+  else givePlace(machine.memory, record.resourceSlot, kind, pointer);
+}
+
+/** In a row (H1 of sync/lockdep/held-locks.ts). */
+function givePlace(memory: SharedMemory, slot: number, kind: number, pointer: number): void {
+  const kindAt = kindWord(memory, slot);
+  const { words } = memory;
+  words[kindAt + 1] = pointer;
+  words[kindAt] = kind;
 }
 
 /** K3: of all calls for one registration, one returns; the others throw. */
@@ -238,6 +275,17 @@ export function* hmmMirrorForget(mirror: HmmMirror): Task<void> {
 }
 
 /**
+ * Drops what a mirror has whose thread has died before it was registered, where another resource
+ * had its place (`hmmMirrorRegister`). Does nothing for other mirrors. Holding no lock.
+ */
+export function* hmmMirrorAbandon(mirror: HmmMirror): Task<void> {
+  const { record, machine } = mirror;
+  if (mirrorStatus(record) !== MIRROR_READY) return;
+  yield* dropOpsUse(mirror);
+  if (record.hmm !== 0) yield* dropHmm(mirror, Hmm.at(machine.memory, record.hmm));
+}
+
+/**
  * The thread that owned the mirror has died, perhaps in the middle of unregister. Ranges of the
  * mirror that other threads hold become invalid for ever, since no call-back would clear what they
  * program. Then the driver, whose code this thread has, frees its state, now or when its other
@@ -246,22 +294,20 @@ export function* hmmMirrorForget(mirror: HmmMirror): Task<void> {
 registerReleaser(MIRROR_RESOURCE, function* (memory, at) {
   const mirror = new HmmMirror(Machine.of(memory), at);
   const { record } = mirror;
-  if ((record.owns & OWNS_HMM_REFERENCE) === 0) {
-    yield* dropOpsUse(mirror); // the thread died before it had more
+  if (mirrorStatus(record) === MIRROR_READY) {
+    yield* hmmMirrorAbandon(mirror); // the driver does not know yet that it had a mirror
     return;
   }
   const ops = mirrorOps.get(record.opsId);
   const hmm = Hmm.at(memory, record.hmm);
-  if (mirrorStatus(record) === MIRROR_READY) {
-    yield* dropOpsUse(mirror);
-    yield* dropHmm(mirror, hmm); // the driver does not know yet that it had a mirror
-    return;
-  }
+  const isLinked = (record.owns & OWNS_HMM_REFERENCE) !== 0;
   setMirrorStatus(record, MIRROR_ORPHANED);
-  yield* orphanRanges(mirror, hmm);
-  if (ops.release !== undefined) yield* ops.release(mirror); // K5
-  yield* unlinkMirror(mirror, hmm);
-  yield* dropOpsUse(mirror);
+  if (isLinked) {
+    yield* orphanRanges(mirror, hmm);
+    if (ops.release !== undefined) yield* ops.release(mirror); // K5
+    yield* unlinkMirror(mirror, hmm);
+    yield* dropOpsUse(mirror);
+  }
   if (ops.orphaned === undefined) yield* dropHmm(mirror, hmm);
   else yield* ops.orphaned(mirror);
 });

@@ -28,10 +28,9 @@ import { EFAULT, EINVAL, EMFILE, ENODEV, ENOMEM, type Errno } from "../../sync/e
 import { bug } from "../../sync/errors.ts";
 import { assertNoLockHeld } from "../../sync/lockdep/held-locks.ts";
 import {
-  addResource,
+  findResource,
   kindWord,
   registerReleaser,
-  removeResource,
   reserveResource,
 } from "../../sync/lockdep/resources.ts";
 import type { Task } from "../../sync/tasks/task.ts";
@@ -187,9 +186,9 @@ export class HmmRange {
  */
 export function* hmmRangeAlloc(machine: Machine, options: HmmRangeOptions): Task<HmmRange | Errno> {
   checkEncoding(options.encoding ?? DEFAULT_ENCODING);
-  const at = yield* machine.heap.alloc(HmmRangeRecord);
+  const at = yield* machine.heap.alloc(HmmRangeRecord, RANGE_RESOURCE);
   if (at === 0) return ENOMEM;
-  const resourceSlot = addResource(machine.memory, RANGE_RESOURCE, at);
+  const resourceSlot = findResource(machine.memory, RANGE_RESOURCE, at);
   if (resourceSlot < 0) {
     yield* machine.heap.free(HmmRangeRecord, at);
     return EMFILE;
@@ -202,8 +201,7 @@ export function* hmmRangeFree(range: HmmRange): Task<void> {
   if (range.isRegistered())
     bug(`Cannot free ${String(range)}: it is registered; unregister it first`);
   const { machine, record } = range;
-  removeResource(machine.memory, range.resourceSlot);
-  yield* machine.heap.free(HmmRangeRecord, record.at);
+  yield* machine.heap.free(HmmRangeRecord, record.at, range.resourceSlot);
 }
 
 /**

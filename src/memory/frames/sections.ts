@@ -16,6 +16,7 @@ import type { Errno } from "../../sync/errno.ts";
 import { HmmError } from "../../sync/errors.ts";
 import type { SharedMemory } from "../../sync/shared-memory.ts";
 import type { Spinlock } from "../../sync/primitives/spinlock.ts";
+import { undoStore } from "../../sync/words/undo-log.ts";
 import type { Task } from "../../sync/tasks/task.ts";
 import type { DeviceMemory } from "./device-frames.ts";
 import type { FrameCounts } from "./frame-counts.ts";
@@ -47,6 +48,14 @@ const DEVICE_KIND = undoField(SectionRecord, "deviceKind");
 
 /** Largest user's buffer: 8 GiB, so that word indices stay 31-bit numbers. */
 const USER_PAGES_MAX: number = 2 ** 21;
+
+/** The section is there, and noted: in a row (H1 of sync/lockdep/held-locks.ts). */
+function publish(words: Int32Array, record: SectionRecord, kind: number, note: number): void {
+  const { basePfn } = record;
+  const kindAt = record.at + SectionRecord.offset.kind;
+  words[kindAt] = kind;
+  if (note !== 0) words[note] = basePfn;
+}
 
 /**
  * A user's buffer that another thread mapped has not arrived in this thread, or not in its present
@@ -249,13 +258,14 @@ export class Sections {
    * A user's own buffer becomes a section, in place; whole pages only, a rest at the end stays
    * outside. Frame numbers are kept for `maxPages`, or what a growable buffer can grow to. Returns
    * the first frame, or EINVAL (no shared buffer, less than a page), EEXIST (added before: see
-   * `ofBuffer`), ENOMEM.
+   * `ofBuffer`), ENOMEM. The first frame is stored at word `note` of the heap, if there is such a
+   * word, in the row of stores that makes the section.
    */
-  *add(buffer: SharedArrayBuffer, maxPages?: number): Task<number> {
+  *add(buffer: SharedArrayBuffer, maxPages?: number, note: number = 0): Task<number> {
     const measured = measureBuffer(buffer, maxPages);
     if (typeof measured === "number") return measured;
     if (this.ofBuffer(buffer) !== undefined) return EEXIST;
-    const section = yield* this.#add(SECTION_USER, buffer, measured);
+    const section = yield* this.#add(SECTION_USER, buffer, measured, note);
     if (typeof section === "number") return section;
     this.onSection?.(section.handle);
     return section.basePfn;
@@ -263,14 +273,15 @@ export class Sections {
 
   /**
    * A device's memory becomes a section. Its first frame, or ENOMEM. `device` and `table`: its
-   * deviceMemory, which learns the number before another thread can, and its frame table.
+   * deviceMemory, which learns the number (`note`) before another thread can, and its frame table.
    */
-  *addDevice(buffer: SharedArrayBuffer, device: DeviceMemory): Task<number> {
+  *addDevice(buffer: SharedArrayBuffer, device: DeviceMemory, note: number): Task<number> {
     const pages = buffer.byteLength / PAGE_BYTES;
     const section = yield* this.#add(
       SECTION_DEVICE,
       buffer,
       { pages, reservedPages: pages },
+      note,
       device,
     );
     if (typeof section === "number") return section;
@@ -301,15 +312,19 @@ export class Sections {
   /**
    * Forgets a user's section, or a device's memory: frees its record and its numbers, and what
    * threads remember of it is stale from now on. The buffer is the user's again. EBUSY while one of
-   * its frames is counted, EINVAL if there is no such section.
+   * its frames is counted, EINVAL if there is no such section. In the same change the word `note`
+   * of the heap becomes 0, if there is such a word.
    */
-  *remove(basePfn: number): Task<Errno> {
+  *remove(basePfn: number, note: number = 0): Task<Errno> {
     yield* this.#lock.lock();
     const record = this.#records.at(basePfn);
     let result = EINVAL;
     if (record?.kind === SECTION_USER) result = this.#records.isCounted(record) ? EBUSY : 0;
     if (record?.kind === SECTION_DEVICE) result = 0; // D2 of device-frames.ts: the caller knows
-    if (record !== undefined && result === 0) this.#clear(record);
+    if (record !== undefined && result === 0) {
+      this.#clear(record);
+      if (note !== 0) undoStore(this.#memory, this.#lock.at, note, 0);
+    }
     yield* this.#lock.unlock();
     return result;
   }
@@ -330,6 +345,7 @@ export class Sections {
     kind: SectionKind,
     buffer: SharedArrayBuffer,
     { pages, reservedPages, bufferPage = 0 }: BufferPages,
+    note: number = 0,
     device?: DeviceMemory,
   ): Task<RamSection | Errno> {
     const hasTable = kind !== SECTION_USER && kind !== SECTION_DEVICE;
@@ -342,9 +358,8 @@ export class Sections {
       record.device = device?.at ?? 0;
       record.deviceTable = device?.table ?? 0;
       record.deviceKind = device === undefined ? 0 : device.owner * 4 + device.type;
-      if (device !== undefined) device.basePfn = record.basePfn;
       // Last: until then the record is free, whatever else is in it, also if this thread dies.
-      record.kind = kind;
+      publish(this.#memory.words, record, kind, note);
     }
     yield* this.#lock.unlock();
     if (record === undefined) return ENOMEM;

@@ -17,23 +17,17 @@ import {
   waitUntilUnused,
 } from "../../memory/frames/device-frames.ts";
 import { removeDeviceMemory } from "../../memory/device-memory.ts";
-import { Machine } from "../../memory/machine.ts";
+import type { Machine } from "../../memory/machine.ts";
 import { TASK_SIZE_PAGES, forEachLeaf, pteAt, pteIndex, wordAt } from "../../mmu/radix-table.ts";
 import { notifierSrcu } from "../../notifier/mmu-notifier.ts";
 import { EBUSY, type Errno } from "../../sync/errno.ts";
 import { deathsSoFar } from "../../sync/tasks/identity.ts";
-import {
-  addResource,
-  registerReleaser,
-  removeResource,
-  resourceKind,
-} from "../../sync/lockdep/resources.ts";
 import { assertNoLockHeld } from "../../sync/lockdep/held-locks.ts";
 import type { Task } from "../../sync/tasks/task.ts";
-import { getDeviceSpaces } from "../device-spaces.ts";
+import { type HeldSpace, getDeviceSpaces } from "../device-spaces.ts";
 import { mmput } from "../lifetime/mm.ts";
 import { endDeadMigrations } from "../migration.ts";
-import { Mm } from "../mm-struct.ts";
+import type { Mm } from "../mm-struct.ts";
 import { holdsFrame, ptePfn } from "../pte.ts";
 import { type PageRange, partsIn, vmaOf } from "../vma/vma.ts";
 import { SELECT_DEVICE, migrateRange, toRam } from "./migrate-vma.ts";
@@ -79,28 +73,19 @@ function* migrateDeviceRange(machine: Machine, frames: DeviceFrameRange): Task<n
   return moved;
 }
 
-/** Users that a thread holds meanwhile: the reaper drops them if it dies. */
-const SPACE_RESOURCE: number = resourceKind("emptied space");
-registerReleaser(SPACE_RESOURCE, function* (memory, at) {
-  yield* mmput(Machine.of(memory), Mm.at(memory, at));
-});
-
 /**
  * Runs `visit` in each space that may have pages of a device, holding its mmap lock for reading.
  */
 function* inDeviceSpaces(machine: Machine, visit: (mm: Mm) => Task<void>): Task<void> {
   const { memory } = machine;
-  const held: (readonly [mm: Mm, slot: number])[] = [];
-  yield* getDeviceSpaces(machine, (mm) =>
-    held.push([mm, addResource(memory, SPACE_RESOURCE, mm.at)]),
-  );
-  for (const [mm, slot] of held) {
+  const held: HeldSpace[] = [];
+  yield* getDeviceSpaces(machine, held);
+  for (const { mm, slot } of held) {
     yield* mm.mmapLock.downRead();
     if (deathsSoFar(memory) !== 0) yield* endDeadMigrations(machine, mm);
     yield* visit(mm);
     yield* mm.mmapLock.upRead();
-    if (slot >= 0) removeResource(memory, slot);
-    yield* mmput(machine, mm);
+    yield* mmput(machine, mm, slot);
   }
 }
 
@@ -127,19 +112,21 @@ export function* evictDeviceFrame(
 /**
  * Ends a device memory: gives out no frame any more, brings all pages back, and removes it. EBUSY:
  * some frame is still used after `timeoutMs`, since RAM is used up; the pages in it stay what they
- * are, and the call may be repeated. Holding no lock, nor in a call-back.
+ * are, and the call may be repeated. A word `note` that names it becomes 0 when it is removed.
+ * Holding no lock, nor in a call-back.
  */
 export function* endDeviceMemory(
   machine: Machine,
   device: DeviceMemory,
   timeoutMs: number,
+  note: number = 0,
 ): Task<Errno> {
   yield* closeDeviceMemory(device);
   yield* emptyDeviceMemory(machine, device);
   // Others may be about to drop references: an exit, a fault that was overtaken.
   if (!(yield* waitUntilUnused(device, timeoutMs))) return EBUSY;
   const srcu = yield* notifierSrcu(machine);
-  return yield* removeDeviceMemory(machine, device, () => srcu.synchronize());
+  return yield* removeDeviceMemory(machine, device, () => srcu.synchronize(), note);
 }
 
 function names(pte: number, { startPfn, endPfn }: DeviceFrameRange): boolean {

@@ -13,6 +13,7 @@ import type { DevicePlace } from "../../../../src/devices/service/device-list.ts
 import type { DeviceRecord } from "../../../../src/devices/service/device-record.ts";
 import {
   createDevice,
+  endDevice,
   joinDevice,
   leaveDevice,
   putDevice,
@@ -169,7 +170,7 @@ const joins: Body = function* ({ place, record }, harness) {
   const { at: recordAt, serial } = other.device;
   const otherPlace = { recordAt, serial };
   assert(serial !== here.serial, "two devices have one number");
-  yield* putDevice(machine, other);
+  yield* endDevice(machine, other);
   assert(
     (yield* joinDevice(machine, otherPlace)) === ENODEV,
     "a thread has joined a device that is gone",
@@ -206,7 +207,7 @@ const makes: Body = function* ({ serials }, { machine }) {
   const record = yield* createDevice(machine, OPTIONS);
   assert(typeof record !== "number", "the device can be had");
   serials.push(record.device.serial);
-  yield* putDevice(machine, record);
+  yield* endDevice(machine, record);
 };
 
 function checkSerials({ serials }: World): void {

@@ -9,7 +9,7 @@ import type { FindingKind } from "../../../../src/checker/findings/finding.ts";
 import type { AnyScenario, ScenarioExploration } from "../../../../src/checker/scenario.ts";
 import type { DeviceRecord } from "../../../../src/devices/service/device-record.ts";
 import { registerDevice } from "../../../../src/devices/service/device-parts.ts";
-import { createDevice } from "../../../../src/devices/software/device-state.ts";
+import { createDevice, placeOf } from "../../../../src/devices/software/device-state.ts";
 import {
   ENTRY_EXCLUSIVE,
   ENTRY_LOCAL,
@@ -44,9 +44,10 @@ export type Body = (world: DeviceWorld, harness: HmmHarness) => Task<unknown>;
 /** No clock decides anything. */
 const FOR_EVER_MS = 2 ** 30;
 
-function* registered({ machine, mm }: HmmHarness, record: DeviceRecord): Task<number> {
+function* registered({ machine, mm }: HmmHarness, { at, device }: SoftwareRecord): Task<number> {
   yield* mm.mmapLock.downWrite();
-  const errno = yield* registerDevice(machine, record, mm, SOFTWARE_DEVICE_OPS);
+  const place = placeOf(machine, at);
+  const errno = yield* registerDevice(machine, device, mm, SOFTWARE_DEVICE_OPS, place);
   yield* mm.mmapLock.upWrite();
   return errno;
 }
@@ -56,7 +57,7 @@ export function makeDevice(harness: HmmHarness, frames: number, threads: number 
   const software = harness.run(createDevice(harness.machine, options));
   if (typeof software === "number") throw new Error(`no device: ${software}`);
   const record = software.device;
-  const errno = harness.run(registered(harness, record));
+  const errno = harness.run(registered(harness, software));
   assert(errno === 0, `registering the device answered ${errno}`);
   return { software, record };
 }
