@@ -57,10 +57,10 @@ export const WAKES =
   /^(wake|wakeOne|wakeAll|wakeReaders|wakeWriter|wakeForState|complete|completeAll|futexWake|wakeAsyncWaiters|atomicNotify|notifyAll|completeBatch)$/;
 /** One more. */
 export const GETS =
-  /^(get|getNotZero|pageGet|pageGetNotZero|pagePin|mmget|mmgetNotZero|mmgrab|hmmGet|cacheGet|getSource|useMirrorOps|addHolder|mmGrab)$/;
+  /^(get|getNotZero|pageGet|pageGetNotZero|pagePin|mmget|mmgetNotZero|mmgrab|hmmGet|cacheGet|useMirrorOps|addHolder|mmGrab)$/;
 /** One less. */
 export const PUTS =
-  /^(put|pagePut|pagePutAll|pageUnpin|mmput|mmdrop|hmmPut|cachePut|putDevice|dropSource|dropMirrorOps|dropHolder|putHalf)$/;
+  /^(put|pagePut|pagePutAll|pageUnpin|mmput|mmdrop|hmmPut|cachePut|putDevice|dropMirrorOps|dropHolder|putHalf)$/;
 /** Who is written down as the owner of what, for the case that it dies. */
 export const OWNING =
   /^(addResource|removeResource|disown|noteExclusive|noteCounted|dropHeld|setOwner)$/;

@@ -60,6 +60,8 @@ export interface Hmm extends StructView {
   inFlightCount: number;
   inFlightCapacity: number;
   inFlightTable: number;
+  spare: number;
+  spareWords: number;
   overflow: number;
   readonly inFlightInline: WordArray;
   readonly mirrorsSem: RwSem;
@@ -86,6 +88,8 @@ export const Hmm: Struct<Hmm> = struct<Hmm>("hmm", {
     "rangesLock",
     "table of records when the inline ones did not suffice, or 0",
   ),
+  spare: pointer("rangesLock", "a table that is not used yet, or not any more, or 0"),
+  spareWords: u32("rangesLock", "its size"),
   overflow: u32(
     "rangesLock",
     "invalidations in flight without a record: while there is one, no range is valid",

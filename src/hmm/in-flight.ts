@@ -18,13 +18,16 @@
  *
  *   I4  What rangesLock guards here is undone, if a thread dies with the lock
  *       (sync/words/undo-log.ts): an invalidation has begun or ended as a whole.
+ *   I5  The hmm names the larger table from the change on that takes it from the heap, and the old
+ *       one until the heap has it (`spare`). So the death of the thread loses neither: who grows
+ *       the table next, or ends the hmm, frees it.
  *
  * Everything but `growInFlight` is called with rangesLock held.
  */
 
 import type { Machine } from "../memory/machine.ts";
 import type { Task } from "../sync/tasks/task.ts";
-import { undoStore } from "../sync/words/undo-log.ts";
+import { commitUndo, undoStore } from "../sync/words/undo-log.ts";
 import { Hmm, IN_FLIGHT_INLINE, IN_FLIGHT_WORDS } from "./hmm-struct.ts";
 
 /** Sizes of the tables that replace the inline records: sizes that the heap has for page tables. */
@@ -57,6 +60,8 @@ const COUNT = Hmm.offset.inFlightCount;
 const CAPACITY = Hmm.offset.inFlightCapacity;
 const TABLE = Hmm.offset.inFlightTable;
 const OVERFLOW = Hmm.offset.overflow;
+const SPARE = Hmm.offset.spare;
+const SPARE_WORDS = Hmm.offset.spareWords;
 
 /** Records an invalidation. False: there is no room, so it is counted (I2). */
 export function recordInFlight(hmm: Hmm, startPage: number, endPage: number): boolean {
@@ -130,25 +135,35 @@ function pagesOverlap(
 export function* growInFlight(machine: Machine, hmm: Hmm, fullCapacity: number): Task<void> {
   const tableWords = TABLE_WORDS.find((words) => words / IN_FLIGHT_WORDS > fullCapacity);
   if (tableWords === undefined) return;
-  const fresh = yield* machine.heap.allocWords(tableWords);
-  if (fresh === 0) return;
-  machine.memory.ensure(fresh + tableWords);
-
   yield* hmm.rangesLock.lock();
-  const oldTable = hmm.inFlightTable;
-  const oldCapacity = hmm.inFlightCapacity;
   // another start may have grown it meanwhile
-  const isLarger = tableWords / IN_FLIGHT_WORDS > oldCapacity;
-  if (isLarger) {
-    const from = recordsAt(hmm);
-    machine.memory.words.copyWithin(fresh, from, from + hmm.inFlightCount * IN_FLIGHT_WORDS);
-    store(hmm, hmm.at + TABLE, fresh);
-    store(hmm, hmm.at + CAPACITY, tableWords / IN_FLIGHT_WORDS);
-  }
+  if (tableWords / IN_FLIGHT_WORDS > hmm.inFlightCapacity) yield* grow(machine, hmm, tableWords);
   yield* hmm.rangesLock.unlock();
+}
 
-  if (!isLarger) yield* machine.heap.freeWords(fresh, tableWords);
-  else if (oldTable !== 0) yield* machine.heap.freeWords(oldTable, oldCapacity * IN_FLIGHT_WORDS);
+/** I5. Holding rangesLock. */
+function* grow(machine: Machine, hmm: Hmm, tableWords: number): Task<void> {
+  const { memory } = machine;
+  yield* freeSpare(machine, hmm); // of a thread that has died in here
+  hmm.spareWords = tableWords;
+  const fresh = yield* machine.heap.allocWords(tableWords, hmm.at + SPARE);
+  if (fresh === 0) return;
+  memory.ensure(fresh + tableWords);
+  const from = recordsAt(hmm);
+  memory.words.copyWithin(fresh, from, from + hmm.inFlightCount * IN_FLIGHT_WORDS);
+  const old = hmm.inFlightTable;
+  const oldWords = hmm.inFlightCapacity * IN_FLIGHT_WORDS;
+  store(hmm, hmm.at + TABLE, fresh);
+  store(hmm, hmm.at + CAPACITY, tableWords / IN_FLIGHT_WORDS);
+  store(hmm, hmm.at + SPARE, old);
+  store(hmm, hmm.at + SPARE_WORDS, oldWords);
+  commitUndo(memory, hmm.rangesLock.at); // what is freed must not be named again
+  yield* freeSpare(machine, hmm);
+}
+
+/** I5. May be done again. Holding rangesLock, or alone. */
+function* freeSpare({ heap }: Machine, { at, spare, spareWords }: Hmm): Task<void> {
+  if (spare !== 0) yield* heap.freeWords(spare, spareWords, at + SPARE);
 }
 
 /**
@@ -156,6 +171,7 @@ export function* growInFlight(machine: Machine, hmm: Hmm, fullCapacity: number):
  * died in it.
  */
 export function* freeInFlight(machine: Machine, hmm: Hmm): Task<void> {
+  yield* freeSpare(machine, hmm);
   if (hmm.inFlightTable === 0) return;
   const tableWords = hmm.inFlightCapacity * IN_FLIGHT_WORDS;
   yield* machine.heap.freeWords(hmm.inFlightTable, tableWords, hmm.at + TABLE);

@@ -28,8 +28,10 @@ class Scarcity {
     } = inside(space);
     const alloc = heap.alloc.bind(heap);
     const allocWords = heap.allocWords.bind(heap);
-    heap.alloc = (info: StructInfo): Task<number> => this.#unless(() => alloc(info));
-    heap.allocWords = (words: number): Task<number> => this.#unless(() => allocWords(words));
+    heap.alloc = (info: StructInfo, kind?: number): Task<number> =>
+      this.#unless(() => alloc(info, kind));
+    heap.allocWords = (words: number, note?: number): Task<number> =>
+      this.#unless(() => allocWords(words, note));
   }
 
   *#unless(allocate: () => Task<number>): Task<number> {

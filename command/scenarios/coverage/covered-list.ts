@@ -2,6 +2,8 @@
 
 import type { Covered } from "./covered.ts";
 import { deathsInDeviceLives } from "./deaths/device-lives.ts";
+import { deathsWithClaims } from "./deaths/claims.ts";
+import { deathsInGrowing } from "./deaths/growing.ts";
 import { deathsOfDeviceThreads } from "./deaths/devices.ts";
 import { deathsInForks } from "./deaths/forks.ts";
 import { deathsInHugeChanges } from "./deaths/huge-changes.ts";
@@ -247,5 +249,7 @@ export const covered: readonly Covered[] = [
   ...deathsWithRuns,
   ...deathsOfDeviceThreads,
   ...deathsInDeviceLives,
+  ...deathsWithClaims,
+  ...deathsInGrowing,
   ...deathsBesideWebGpu,
 ];

@@ -8,19 +8,38 @@
  *       sourcesLock. A server ends in such a section, too, if nothing is claimed (V2 of serve.ts).
  *       So a source that was found does not end before the claim is dropped. One that nobody has
  *       begun to serve leaves the list with its last claim (`abandonSource`).
+ *   N2  A claim is a resource of its thread, until it is dropped: first the reference, and with the
+ *       count both (`CLAIM`). A source that is being made is one, too.
  */
 
 import { List } from "../../memory/layout/list.ts";
-import type { Machine } from "../../memory/machine.ts";
+import { Machine } from "../../memory/machine.ts";
 import { type Struct, type StructView, embed, struct } from "../../memory/layout/struct.ts";
+import {
+  addResource,
+  findResource,
+  kindWord,
+  registerReleaser,
+  reserveResource,
+  resourceKind,
+} from "../../sync/lockdep/resources.ts";
 import { Spinlock } from "../../sync/primitives/spinlock.ts";
 import { EFBIG, ENOMEM } from "../../sync/errno.ts";
 import type { Task } from "../../sync/tasks/task.ts";
 import { commitUndo } from "../../sync/words/undo-log.ts";
 import { PAGE_BYTES } from "../pte.ts";
-import { CACHE_PAGES_MAX, PageCache, backingOf, cacheCreate, cachePut } from "../vma/page-cache.ts";
+import {
+  CACHE_PAGES_MAX,
+  CACHE_REFERENCE,
+  PageCache,
+  backingOf,
+  cacheCreate,
+  cachePut,
+  cachePutOwn,
+} from "../vma/page-cache.ts";
 import {
   type FileIdentity,
+  SOURCE_MAKING,
   Source,
   type SourceKind,
   countMapping,
@@ -28,7 +47,7 @@ import {
   isFile,
   makeSource,
 } from "../vma/source.ts";
-import { dropSource, getSource, getSourceNoted } from "../vma/vma-source.ts";
+import { getSourceNoted } from "../vma/vma-source.ts";
 import { VM_BACKED, type VmaKind } from "../vma/vma.ts";
 
 export interface SourceTable extends StructView {
@@ -49,19 +68,37 @@ export function* sourceTable(machine: Machine): Task<SourceTable> {
   });
 }
 
-/** What a claim holds: it is given back like the source of a vma. */
+/** A reference of a cache, and a count of the source behind it, which a thread has in hand. */
+const CLAIM: number = resourceKind("claim of a source");
+registerReleaser(CLAIM, (memory, at) => {
+  addResource(memory, CLAIM, at);
+  return abandonSource(Machine.of(memory), at);
+});
+
+/** One more claim of this thread, by who has one or holds sourcesLock. */
+export function* claim(machine: Machine, at: number): Task<void> {
+  const { memory } = machine;
+  const cache = PageCache.at(memory, at);
+  const note = kindWord(memory, reserveResource(memory, at));
+  yield* cache.refs.get(note, CACHE_REFERENCE);
+  const source = backingOf(machine, at);
+  if (source !== undefined) yield* countMapping(cache, source, 1, note, CLAIM);
+}
+
+/** Pairs with a claim of this thread. */
+export function* dropClaim(machine: Machine, at: number): Task<void> {
+  const { memory } = machine;
+  const slot = findResource(memory, CLAIM, at);
+  const source = backingOf(machine, at);
+  const note = kindWord(memory, slot);
+  if (source !== undefined)
+    yield* countMapping(PageCache.at(memory, at), source, -1, note, CACHE_REFERENCE);
+  yield* cachePutOwn(machine, at, slot);
+}
+
+/** What a claim that two words note holds: it is got like the source of a vma. */
 function claimOf(cache: number): VmaKind {
   return { flags: VM_BACKED, source: cache, offsetPages: 0 };
-}
-
-/** One more claim, by who has one or holds sourcesLock. */
-export function claim(machine: Machine, cache: number): Task<void> {
-  return getSource(machine, claimOf(cache));
-}
-
-/** Pairs with a claim. */
-export function dropClaim(machine: Machine, cache: number): Task<void> {
-  return dropSource(machine, claimOf(cache));
 }
 
 /**
@@ -88,8 +125,8 @@ export function* dropNotedClaim(machine: Machine, source: number, counted: numbe
 }
 
 /**
- * The cache of the source, claimed: that of a file which is listed already, or a new one. ENOMEM;
- * EFBIG past 8 GiB.
+ * The cache of the source, claimed by this thread: that of a file which is listed already, or a new
+ * one. ENOMEM; EFBIG past 8 GiB.
  */
 export function* openSource(machine: Machine, kind: SourceKind): Task<number> {
   const table = yield* sourceTable(machine);
@@ -97,14 +134,15 @@ export function* openSource(machine: Machine, kind: SourceKind): Task<number> {
   if (pages > CACHE_PAGES_MAX) return EFBIG;
   const source = yield* makeSource(machine, kind);
   if (source === 0) return ENOMEM;
-  const made = yield* cacheCreate(machine, pages, source);
+  const { memory } = machine;
+  const slot = findResource(memory, SOURCE_MAKING, source);
+  const fresh = Source.at(memory, source);
+  fresh.mappings = 1; // this is the count, and `cacheCreate` makes the reference
+  const made = yield* cacheCreate(machine, pages, source, 0, CLAIM, kindWord(memory, slot));
   if (made === 0) {
-    yield* freeSource(machine, Source.at(machine.memory, source));
+    yield* freeSource(machine, fresh, slot);
     return ENOMEM;
   }
-  const fresh = Source.at(machine.memory, source);
-  // `cacheCreate` has made the reference; this is the count.
-  fresh.mappings = 1;
   fresh.cache = made;
   if (kind.file === undefined) return made;
   yield* table.lock.lock();
@@ -128,20 +166,24 @@ function findFile(table: SourceTable, file: FileIdentity): number {
 
 /**
  * Drops a claim from `openSource` by a thread that cannot serve the source: nobody may find it when
- * it is gone. In one section of sourcesLock, for two threads may give up at the same time.
+ * it is gone. In one section of sourcesLock, for two threads may give up at the same time. First it
+ * leaves the list: a source that is listed has a claim, or is served.
  */
 export function* abandonSource(machine: Machine, at: number): Task<void> {
-  const cache = PageCache.at(machine.memory, at);
+  const { memory } = machine;
+  const cache = PageCache.at(memory, at);
   const source = backingOf(machine, at);
   if (source === undefined) return;
   const table = yield* sourceTable(machine);
+  const slot = findResource(memory, CLAIM, at);
   yield* table.lock.lock();
-  yield* countMapping(cache, source, -1);
   yield* cache.lock.lock();
-  if (source.servers === 0 && source.mappings === 0) unlistSource(table, source);
+  const isLast = source.servers === 0 && source.mappings === 1;
   yield* cache.lock.unlock();
+  if (isLast) unlistSource(table, source);
+  yield* countMapping(cache, source, -1, kindWord(memory, slot), CACHE_REFERENCE);
   yield* table.lock.unlock();
-  yield* cachePut(machine, at);
+  yield* cachePutOwn(machine, at, slot);
 }
 
 /**

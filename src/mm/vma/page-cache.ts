@@ -129,13 +129,17 @@ registerReleaser(SOURCE_ENDING, (memory, at) =>
 /**
  * An empty cache of `pages` pages, with one reference. 0 = ENOMEM (too large, or no memory). One
  * with a backing store has room to grow; it owns `backing` from now on, but not after 0. With a
- * `note` that word of the heap names the cache from the step on in which it is whole.
+ * `note` that word of the heap names the cache from the step on in which it is whole. In that step
+ * it becomes a resource of the kind `heir`, if there is one, and the word `backingNote`, which
+ * notes `backing` until then, 0.
  */
 export function* cacheCreate(
   machine: Machine,
   pages: number,
   backing: number = 0,
   note: number = 0,
+  heir: number = 0,
+  backingNote: number = 0,
 ): Task<number> {
   const { memory } = machine;
   const room = backing === 0 ? pages : CACHE_PAGES_MAX;
@@ -157,7 +161,8 @@ export function* cacheCreate(
   const kindAt = kindWord(memory, slot);
   const { words } = memory;
   if (note !== 0) words[note] = at; // in a row (H1 of sync/lockdep/held-locks.ts)
-  if (kindAt !== 0) words[kindAt] = 0;
+  if (kindAt !== 0) words[kindAt] = heir;
+  if (backingNote !== 0) words[backingNote] = 0;
   return at;
 }
 
@@ -198,8 +203,8 @@ export function* cachePut(machine: Machine, at: number, note: number = 0): Task<
 }
 
 /** A reference that a thread has in hand. */
-const REFERENCE: number = resourceKind("reference of a page cache");
-registerReleaser(REFERENCE, (memory, at) => cachePut(Machine.of(memory), at));
+export const CACHE_REFERENCE: number = resourceKind("reference of a page cache");
+registerReleaser(CACHE_REFERENCE, (memory, at) => cachePut(Machine.of(memory), at));
 
 /**
  * The reference that the word `note` notes is this thread's own, and the word 0. Returns its slot
@@ -209,7 +214,7 @@ export function takeReference(memory: SharedMemory, note: number): number {
   const slot = reserveResource(memory, plainLoad(memory.words, note));
   const kindAt = kindWord(memory, slot);
   const { words } = memory;
-  if (kindAt !== 0) words[kindAt] = REFERENCE; // in a row (H1 of sync/lockdep/held-locks.ts)
+  if (kindAt !== 0) words[kindAt] = CACHE_REFERENCE; // in a row (H1 of sync/lockdep/held-locks.ts)
   words[note] = 0;
   return slot;
 }

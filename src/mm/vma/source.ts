@@ -119,6 +119,12 @@ export const Mapper: Struct<Mapper> = struct<Mapper>("mapper", {
   number: u32("const", "mappers added later have larger numbers"),
 });
 
+/** A source without a cache. */
+export const SOURCE_MAKING: number = resourceKind("source being made");
+registerReleaser(SOURCE_MAKING, (memory, at) =>
+  freeSource(Machine.of(memory), Source.at(memory, at), addResource(memory, SOURCE_MAKING, at)),
+);
+
 /** What a new source is. */
 export interface SourceKind {
   readonly lengthBytes: number;
@@ -132,9 +138,9 @@ export interface FileIdentity {
   readonly inode: bigint;
 }
 
-/** A source that nobody knows yet. 0 = ENOMEM. */
+/** A source that nobody knows yet: a resource of this thread of the kind SOURCE_MAKING. 0 = ENOMEM. */
 export function* makeSource(machine: Machine, kind: SourceKind): Task<number> {
-  const at = yield* machine.heap.alloc(Source);
+  const at = yield* machine.heap.alloc(Source, SOURCE_MAKING);
   if (at === 0) return 0;
   const source = Source.at(machine.memory, at);
   source.mappers.init();

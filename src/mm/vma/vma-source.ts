@@ -9,7 +9,7 @@ import type { Errno } from "../../sync/errno.ts";
 import type { SharedMemory } from "../../sync/shared-memory.ts";
 import { DONE, doneNumber, type Task } from "../../sync/tasks/task.ts";
 import type { Mm } from "../mm-struct.ts";
-import { PageCache, backingOf, cacheGet, cachePages, cachePut } from "./page-cache.ts";
+import { PageCache, backingOf, cachePages, cachePut } from "./page-cache.ts";
 import { addMapper, countMapping } from "./source.ts";
 import {
   VM_BACKED,
@@ -58,29 +58,6 @@ export function oneSourceOf(
   return first;
 }
 
-/** Gives back the caller's reference of the source (V3 of vma-map.ts). */
-export function dropSource(machine: Machine, kind: VmaKind): Task<void> {
-  return kind.source === 0 ? DONE : putSource(machine, kind);
-}
-
-function* putSource(machine: Machine, { flags, source }: VmaKind): Task<void> {
-  if ((flags & VM_BUFFER) !== 0) yield* machine.ram.refs.pagePut(source);
-  else {
-    if ((flags & VM_BACKED) !== 0) yield* countMappingOf(machine, source, -1);
-    yield* cachePut(machine, source);
-  }
-}
-
-/** One more reference of the source, for a second vma over it (V3 of vma-map.ts). */
-export function* getSource(machine: Machine, { flags, source }: VmaKind): Task<void> {
-  if (source === 0) return;
-  if ((flags & VM_BUFFER) !== 0) yield* machine.ram.refs.pageGet(source);
-  else {
-    yield* cacheGet(machine, source);
-    if ((flags & VM_BACKED) !== 0) yield* countMappingOf(machine, source, 1);
-  }
-}
-
 /** Words that note a reference of a source, in case that the thread dies. */
 export interface SourceNote {
   /** Becomes the source in the step that gets the reference. */
@@ -90,7 +67,7 @@ export interface SourceNote {
   readonly isCounted: number;
 }
 
-/** As `getSource`, with a note. The words are 0. */
+/** One more reference of the source (V3 of vma-map.ts), with a note. The words are 0. */
 export function* getSourceNoted(machine: Machine, kind: VmaKind, note: SourceNote): Task<void> {
   const { memory, ram } = machine;
   const { flags, source } = kind;
@@ -105,7 +82,7 @@ export function* getSourceNoted(machine: Machine, kind: VmaKind, note: SourceNot
 }
 
 /**
- * As `getSource`, for the vma `at`, which is not linked: who frees that gives the reference back,
+ * As `getSourceNoted`, for the vma `at`, which is not linked: who frees that gives the reference back,
  * from the step on that gets it (V4 of vma-map.ts).
  */
 export function takeSource(machine: Machine, at: number, kind: VmaKind): Task<void> {
@@ -150,11 +127,6 @@ export function listSpace(machine: Machine, mm: Mm, { flags, source }: VmaKind):
 /** Whether a source has no way to write pages back. The caller has a reference of its cache. */
 export function isReadOnlySource(machine: Machine, cache: number): boolean {
   return backingOf(machine, cache)?.isWritable === 0;
-}
-
-function* countMappingOf(machine: Machine, at: number, change: 1 | -1): Task<void> {
-  const backing = backingOf(machine, at);
-  if (backing !== undefined) yield* countMapping(PageCache.at(machine.memory, at), backing, change);
 }
 
 /**
