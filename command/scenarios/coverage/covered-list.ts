@@ -3,6 +3,7 @@
 import type { Covered } from "./covered.ts";
 import { deathsInDeviceLives } from "./deaths/device-lives.ts";
 import { deathsWithClaims } from "./deaths/claims.ts";
+import { deathsWithFilePages } from "./deaths/file-pages.ts";
 import { deathsInGrowing } from "./deaths/growing.ts";
 import { deathsOfDeviceThreads } from "./deaths/devices.ts";
 import { deathsInForks } from "./deaths/forks.ts";
@@ -251,5 +252,6 @@ export const covered: readonly Covered[] = [
   ...deathsInDeviceLives,
   ...deathsWithClaims,
   ...deathsInGrowing,
+  ...deathsWithFilePages,
   ...deathsBesideWebGpu,
 ];

@@ -49,7 +49,7 @@ import {
 
 /** MADV_WILLNEED. That a page cannot be read is found out by who touches it. */
 export function readAhead(machine: Machine, mm: Mm, range: PageRange): Task<Errno> {
-  return forSources(machine, mm, range, IO_READ, (cache, startPage, endPage) => {
+  return forSources(machine, mm, range, IO_READ, ({ cache, startPage, endPage }) => {
     const pages = Math.floor(machine.ram.usage().freePages / 2);
     return readAheadRange(machine, cache, startPage, Math.min(endPage, startPage + pages));
   });
@@ -67,9 +67,10 @@ export function* deactivate(machine: Machine, mm: Mm, range: PageRange): Task<Er
 export function* pageOut(machine: Machine, mm: Mm, range: PageRange): Task<Errno> {
   const result = yield* deactivate(machine, mm, range);
   if (result !== 0 && result !== ENOMEM) return result;
-  return yield* forSources(machine, mm, range, IO_WRITE, function* (cache, startPage, endPage) {
+  return yield* forSources(machine, mm, range, IO_WRITE, function* (io) {
+    const { cache, startPage, endPage } = io;
     yield* syncPages(machine, cache, startPage, endPage);
-    yield* dropUnmapped(machine, PageCache.at(machine.memory, cache), startPage, endPage);
+    yield* dropUnmapped(machine, PageCache.at(machine.memory, cache), io, startPage, endPage);
   });
 }
 
@@ -99,7 +100,7 @@ function* forSources(
   mm: Mm,
   range: PageRange,
   kind: IoKind,
-  visit: (cache: number, startPage: number, endPage: number) => Task<void>,
+  visit: (io: SourceIo) => Task<void>,
 ): Task<Errno> {
   const { memory } = machine;
   const records: number[] = [];
@@ -114,10 +115,7 @@ function* forSources(
   }
   yield* mm.mmapLock.upRead();
   const all = function* (): Task<Errno> {
-    for (const at of records) {
-      const { cache, startPage, endPage } = SourceIo.at(memory, at);
-      yield* visit(cache, startPage, endPage);
-    }
+    for (const at of records) yield* visit(SourceIo.at(memory, at));
     return result;
   };
   return yield* thenCleanUp(all(), function* () {

@@ -9,7 +9,11 @@
  *       one section of pageCacheLock, and nobody else takes the marks away. A mark on one of these
  *       pages is therefore its own. Meanwhile the source counts the record among its `mappings`, so
  *       that no thread which serves it ends. When its thread dies, pages that were READING are
- *       absent again, and those under WRITEBACK are DIRTY again: nothing is lost.
+ *       absent again, and those under WRITEBACK are DIRTY again: nothing is lost. The pages that
+ *       are left are [startPage, endPage) in each step: the end rises as they are marked, the start
+ *       as they are finished.
+ *   O4  What the transfer has of frames besides is noted: those that it has got in a row for pages
+ *       to read (`run`), less those that pages have; and those that it is about to put (`hand`).
  *   O3  A request (requests.ts) is in the source's list while it is QUEUED or TAKEN. If the thread
  *       that waits dies, a TAKEN request is ABANDONED, and the thread that serves frees it.
  */
@@ -26,6 +30,7 @@ import {
   struct,
   u32,
 } from "../../memory/layout/struct.ts";
+import { notedFrame } from "../../memory/frames/frame-allocator.ts";
 import { Machine } from "../../memory/machine.ts";
 import { atomicStore, storeNoted } from "../../sync/atomics.ts";
 import { findResource, registerReleaser, resourceKind } from "../../sync/lockdep/resources.ts";
@@ -72,8 +77,14 @@ export interface SourceIo extends StructView {
   server: number;
   slot: number;
   vmaFlags: number;
+  run: number;
+  runPages: number;
+  isRunUsed: number;
   readonly hand: WordArray;
 }
+
+/** Frames that a transfer puts at a time. */
+export const HANDS = 16;
 
 export const SourceIo: Struct<SourceIo> = struct<SourceIo>("sourceIo", {
   node: embed(List, "in the source's requests (O3); guarded by pageCacheLock"),
@@ -87,7 +98,10 @@ export const SourceIo: Struct<SourceIo> = struct<SourceIo>("sourceIo", {
   server: u32("pageCacheLock", "agent id of the thread that has taken it"),
   slot: u32("const", "in the resource list of the thread that made it"),
   vmaFlags: u32("const", "of a read for a fault: VM_SEQUENTIAL, VM_RANDOM of the mapping"),
-  hand: array(2, "owner", "a count of a frame that is got before the mark; `FrameRefs.putLeft`"),
+  run: u32("owner", "the first frame in a row that it has got (O4), or 0"),
+  runPages: u32("owner", "how many"),
+  isRunUsed: u32("owner", "1: each has a count"),
+  hand: array(HANDS + 1, "owner", "counts of frames that it has in hand; `FrameRefs.putLeft`"),
 });
 
 const IO_RESOURCE: number = resourceKind("transfer of a source");
@@ -155,9 +169,57 @@ export function endPageOf(io: SourceIo): number {
   return io.at + SourceIo.offset.endPage;
 }
 
-/** The word that notes a count of a frame that the transfer is about to have. */
+/** The word that `finishTransfer` lets rise (O2). */
+export function startPageOf(io: SourceIo): number {
+  return io.at + SourceIo.offset.startPage;
+}
+
+/** The first of HANDS words that note counts of frames which the transfer has in hand (O4). */
 export function handOfIo(io: SourceIo): number {
   return io.at + SourceIo.offset.hand;
+}
+
+/** Puts what is in hand. */
+export function putHands({ ram }: Machine, io: SourceIo): Task<void> {
+  const hand = handOfIo(io);
+  return ram.refs.putNoted(hand, hand + HANDS, hand + HANDS);
+}
+
+/** The word that notes `pages` frames in a row, before they are got (O4). There are none. */
+export function runOfIo(io: SourceIo, pages: number): number {
+  io.runPages = pages;
+  io.isRunUsed = 0;
+  return io.at + SourceIo.offset.run;
+}
+
+/** The frame in hand is a row of one. */
+export function noteOne(io: SourceIo, pfn: number): void {
+  const { words } = io.memory;
+  const { run, runPages, isRunUsed, hand } = SourceIo.offset;
+  const [runAt, pagesAt, usedAt, handAt] = [
+    io.at + run,
+    io.at + runPages,
+    io.at + isRunUsed,
+    io.at + hand,
+  ];
+  words[runAt] = pfn; // in a row (H1 of sync/lockdep/held-locks.ts)
+  words[pagesAt] = 1;
+  words[usedAt] = 1;
+  words[handAt] = 0;
+}
+
+/** Puts the frames of the row but for the first `used`, which pages have. Nothing is in hand. */
+export function* putRest(machine: Machine, io: SourceIo, used: number): Task<void> {
+  const { words } = io.memory;
+  const { runPages, hand } = SourceIo.offset;
+  const [pagesAt, handAt] = [io.at + runPages, io.at + hand];
+  for (let left = io.run === 0 ? used : io.runPages; left > used; left--) {
+    const noted = notedFrame(io.run + left - 1);
+    words[handAt] = noted; // in a row
+    words[pagesAt] = left - 1;
+    yield* putHands(machine, io);
+  }
+  io.run = 0;
 }
 
 /**
@@ -205,6 +267,7 @@ function* releaseDead(machine: Machine, at: number): Task<void> {
   const cache = PageCache.at(machine.memory, io.cache);
   const source = backingOf(machine, io.cache) ?? bug("a transfer has no source");
   const frames: number[] = [];
+  const read = io.isMarked === 0 ? 0 : io.endPage - io.startPage;
   yield* cache.lock.lock();
   if (io.isMarked !== 0) {
     takeMarksBack(machine, cache, source, io, frames);
@@ -218,7 +281,9 @@ function* releaseDead(machine: Machine, at: number): Task<void> {
   yield* source.doneQueue.wakeAll();
   for (const pfn of frames) yield* machine.ram.refs.pagePut(pfn);
   const hand = handOfIo(io);
-  yield* machine.ram.refs.putLeft(hand, hand + 1, hand + 1);
+  yield* machine.ram.refs.putLeft(hand, hand + HANDS, hand + HANDS);
+  if (io.isRunUsed !== 0) yield* putRest(machine, io, read);
+  else if (io.run !== 0) yield* machine.ram.giveRun(io.runPages, io.at + SourceIo.offset.run);
   if (!isTaken) yield* freeIo(machine, at);
 }
 

@@ -39,6 +39,8 @@ import {
   IO_TAKEN,
   SourceIo,
   freeIo,
+  ioBegin,
+  ioEnd,
   setIoStateUnder,
   thenCleanUp,
 } from "./io.ts";
@@ -47,6 +49,14 @@ import { dropUnmapped } from "./reclaim.ts";
 import { refreshSize } from "./size.ts";
 import { sourceTable, unlistSource } from "./source-table.ts";
 import { syncPages } from "./write-back.ts";
+
+/** Pages that nobody maps. Without memory for a record they stay as long as the cache. */
+function* dropRest(machine: Machine, cache: PageCache): Task<void> {
+  const at = yield* ioBegin(machine, cache.at, IO_READ, 0, 0);
+  if (at < 0) return;
+  yield* dropUnmapped(machine, cache, SourceIo.at(machine.memory, at));
+  yield* ioEnd(machine, at);
+}
 
 interface ServerRecord extends StructView {
   cache: number;
@@ -199,7 +209,7 @@ export class SourceServer {
     if (!isFree) return this.#isEnded ? 0 : EAGAIN;
     dropPager(machine, cacheAt);
     // Now, for a task that still waits may keep the cache for a while.
-    yield* dropUnmapped(machine, cache);
+    yield* dropRest(machine, cache);
     yield* source.serveQueue.wakeAll();
     yield* source.doneQueue.wakeAll();
     yield* freeServer(machine, this.#record, this.#slot);

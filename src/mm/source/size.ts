@@ -17,9 +17,10 @@
  *     drops the mmap lock                             mmap lock for writing: zaps the entry
  */
 
+import { notedFrame } from "../../memory/frames/frame-allocator.ts";
 import type { Machine } from "../../memory/machine.ts";
 import { wordAt } from "../../mmu/radix-table.ts";
-import { atomicStore, storeNoted } from "../../sync/atomics.ts";
+import { atomicStore } from "../../sync/atomics.ts";
 import { EFBIG, type Errno } from "../../sync/errno.ts";
 import type { Task } from "../../sync/tasks/task.ts";
 import { noteUndo } from "../../sync/words/undo-log.ts";
@@ -36,11 +37,11 @@ import {
   slotIfThere,
 } from "../vma/page-cache.ts";
 import { DIRTY_PAGES, type Source, setSourceSize, sourceSize } from "../vma/source.ts";
-import { IO_SIZE, ioBegin } from "./io.ts";
+import { HANDS, IO_SIZE, SourceIo, handOfIo, ioBegin, ioEnd } from "./io.ts";
 import { unmapPages } from "./mappings.ts";
 import { pagerOf } from "./pager.ts";
 import { askOnce } from "./requests.ts";
-import { waitWhileWriting, zeroBeyond } from "./transfer.ts";
+import { storeMark, waitWhileWriting, zeroBeyond } from "./transfer.ts";
 
 /**
  * Asks for the size, and makes the cache follow it. 0, or why it could not be asked; EFBIG past 8
@@ -71,11 +72,33 @@ function* setSize(machine: Machine, at: number, bytes: number): Task<Errno> {
   setSourceSize(source, bytes, cache.lock.at);
   storePages(cache, pages);
   yield* cache.lock.unlock();
-  if (bytes < before) yield* cutOff(machine, cache, source, bytes, before);
+  if (bytes === before) return 0;
+  // Without memory for a record nothing notes what is about to be put.
+  const io = yield* ioBegin(machine, at, IO_SIZE, 0, 0);
+  const hand = io < 0 ? 0 : handOfIo(SourceIo.at(machine.memory, io));
+  const cut = { machine, cache, source, hand };
+  if (bytes < before) yield* cutOff(cut, bytes, before);
   // The page that was the last one has zeros where the store has bytes now.
-  else if (bytes > before && before % PAGE_BYTES !== 0)
-    yield* dropClean(machine, cache, source, Math.floor(before / PAGE_BYTES));
+  else if (before % PAGE_BYTES !== 0) yield* dropClean(cut, Math.floor(before / PAGE_BYTES));
+  if (io > 0) yield* ioEnd(machine, io);
   return 0;
+}
+
+/** A cache of which pages go. */
+interface Cut {
+  readonly machine: Machine;
+  readonly cache: PageCache;
+  readonly source: Source;
+  /** The word that notes a frame which is about to be put, or 0. */
+  readonly hand: number;
+}
+
+/** The entry is cleared, and the word `hand`, if there is one, notes the count of its frame. */
+function* takeEntry(source: Source, slot: number, dirty: number, hand: number): Task<void> {
+  const { words } = source.memory;
+  const noted = notedFrame(cacheEntryPfn(words[slot]!));
+  storeMark(words, slot, 0, source.at + DIRTY_PAGES, dirty);
+  if (hand !== 0) words[hand] = noted; // in a row (H1 of sync/lockdep/held-locks.ts)
 }
 
 /** Holding pageCacheLock, with which it is undone. @stepped page cache */
@@ -84,18 +107,13 @@ function storePages(cache: PageCache, pages: number): void {
   atomicStore(cache.memory.words, cache.at + PageCache.offset.pages, pages);
 }
 
-function* cutOff(
-  machine: Machine,
-  cache: PageCache,
-  source: Source,
-  bytes: number,
-  before: number,
-): Task<void> {
+function* cutOff(cut: Cut, bytes: number, before: number): Task<void> {
+  const { machine, cache, source } = cut;
   const startPage = Math.ceil(bytes / PAGE_BYTES);
   const endPage = Math.ceil(before / PAGE_BYTES);
   for (let page = startPage; page < endPage; page++) {
     yield* waitWhileWriting(machine, cache, source, page);
-    yield* clearPage(machine, cache, source, page, true);
+    yield* clearPage(cut, page, true);
   }
   if (bytes % PAGE_BYTES !== 0) yield* zeroTail(machine, cache, source, startPage - 1);
   yield* unmapPages(machine, cache, source, startPage, endPage, true);
@@ -111,8 +129,9 @@ function* zeroTail(machine: Machine, cache: PageCache, source: Source, page: num
 }
 
 /** A page that is to be read again, unless it is newer than the store. */
-function* dropClean(machine: Machine, cache: PageCache, source: Source, page: number): Task<void> {
-  if (yield* clearPage(machine, cache, source, page, false))
+function* dropClean(cut: Cut, page: number): Task<void> {
+  const { machine, cache, source } = cut;
+  if (yield* clearPage(cut, page, false))
     yield* unmapPages(machine, cache, source, page, page + 1, false);
 }
 
@@ -123,24 +142,24 @@ function* dropClean(machine: Machine, cache: PageCache, source: Source, page: nu
  * @stepped page cache
  */
 function* clearPage(
-  machine: Machine,
-  cache: PageCache,
-  source: Source,
+  { machine, cache, source, hand }: Cut,
   page: number,
   alsoDirty: boolean,
 ): Task<boolean> {
-  const { memory } = machine;
+  const { memory, ram } = machine;
   const slot = slotIfThere(memory, cache, page);
   if (slot === 0) return false;
   yield* cache.lock.lock();
   const entry = wordAt(memory.words, slot);
   const kept = CACHE_READING | CACHE_WRITEBACK | (alsoDirty ? 0 : CACHE_DIRTY);
   const isCleared = entry !== 0 && (entry & kept) === 0;
+  const pfn = cacheEntryPfn(entry);
   if (isCleared) {
     const dirty = source.dirtyPages - ((entry & CACHE_DIRTY) === 0 ? 0 : 1);
-    storeNoted(memory.words, slot, 0, memory.words, source.at + DIRTY_PAGES, dirty);
+    yield* takeEntry(source, slot, dirty, hand);
   }
   yield* cache.lock.unlock();
-  if (isCleared) yield* machine.ram.refs.pagePut(cacheEntryPfn(entry));
+  if (isCleared && hand === 0) yield* ram.refs.pagePut(pfn);
+  else if (isCleared) yield* ram.refs.putNoted(hand, hand + 1, hand + HANDS);
   return isCleared;
 }

@@ -8,7 +8,8 @@
  *   T2  A page that is READING has one count of its frame, the cache's. Nobody maps it. It becomes
  *       UPTODATE only when all of it holds what the store has there, and zeros beyond its end.
  *   T3  A write-back holds a count of each frame from mark to finish. So the frame is neither
- *       migrated nor freed, even if the page is cut off meanwhile.
+ *       migrated nor freed, even if the page is cut off meanwhile. It is finished in sections of
+ *       pageCacheLock in which HANDS counts come into hand at most (O4 of io.ts).
  *   T4  DIRTY is cleared, then the entries of all spaces lose their right to write, then the frame
  *       is read. A store before that is written; a store after it faults, and makes the page DIRTY
  *       once more (page_mkwrite, fault/file-fault.ts).
@@ -27,7 +28,7 @@ import type { Machine } from "../../memory/machine.ts";
 import { notedFrame } from "../../memory/frames/frame-allocator.ts";
 import { dataStep } from "../../memory/frames/page-data.ts";
 import { LEAF_WORDS, wordAt } from "../../mmu/radix-table.ts";
-import { atomicLoad, atomicStore, storeNoted } from "../../sync/atomics.ts";
+import { atomicLoad, storeNoted } from "../../sync/atomics.ts";
 import { EAGAIN, ENOMEM, type Errno } from "../../sync/errno.ts";
 import { bug } from "../../sync/errors.ts";
 import { EXPLORED } from "../../sync/shared-memory.ts";
@@ -48,6 +49,7 @@ import {
 } from "../vma/page-cache.ts";
 import { DIRTY_PAGES, type Source, sourceSize } from "../vma/source.ts";
 import {
+  HANDS,
   IO_READ,
   IO_WRITE,
   SourceIo,
@@ -58,6 +60,11 @@ import {
   ioEnd,
   isOfPage,
   noteMarks,
+  noteOne,
+  putHands,
+  putRest,
+  runOfIo,
+  startPageOf,
 } from "./io.ts";
 import {
   PENDING,
@@ -88,11 +95,12 @@ export function* readPages(
 ): Task<number> {
   const at = yield* ioBegin(machine, cache.at, IO_READ, page, page);
   if (at < 0) return at;
-  let run = yield* allocFrames(machine, cache, page, wantedPages, pager.wantsZeroes);
-  if (run.errno === ENOMEM && (yield* reclaim(machine, cache, source)) > 0)
-    run = yield* allocFrames(machine, cache, page, wantedPages, pager.wantsZeroes);
-  const marked = run.errno === 0 ? yield* markReading(machine, cache, source, at, run) : 0;
-  for (let i = marked; i < run.pages; i++) yield* machine.ram.refs.pagePut(run.pfn + i);
+  const io = SourceIo.at(machine.memory, at);
+  let run = yield* allocFrames(machine, cache, io, wantedPages, pager.wantsZeroes);
+  if (run.errno === ENOMEM && (yield* reclaim(machine, cache, source, io)) > 0)
+    run = yield* allocFrames(machine, cache, io, wantedPages, pager.wantsZeroes);
+  const marked = run.errno === 0 ? yield* markReading(machine, cache, source, io, run) : 0;
+  yield* putRest(machine, io, marked);
   if (marked === 0) {
     yield* ioEnd(machine, at);
     return run.errno;
@@ -125,14 +133,18 @@ interface FrameRun {
   readonly errno: Errno;
 }
 
-/** Frames in a row and the tables for their entries; fewer than wanted where RAM is short. */
+/**
+ * Frames in a row and the tables for their entries; fewer than wanted where RAM is short. `io` notes
+ * them (O4 of io.ts).
+ */
 function* allocFrames(
   machine: Machine,
   cache: PageCache,
-  page: number,
+  io: SourceIo,
   wantedPages: number,
   zeroed: boolean,
 ): Task<FrameRun> {
+  const page = io.startPage;
   const none = { pfn: 0, pages: 0, errno: ENOMEM };
   let pages = Math.min(wantedPages, cachePages(machine, cache.at) - page);
   if (pages <= 0) return { ...none, errno: 0 };
@@ -144,11 +156,15 @@ function* allocFrames(
   const last = yield* cacheSlot(machine, cache, page + pages - 1);
   if (last <= 0) return last === 0 ? none : { ...none, errno: 0 };
   for (; pages > 1; pages = Math.floor(pages / 2)) {
-    const pfn = yield* machine.ram.allocRun(pages, zeroed);
-    if (pfn !== 0) return { pfn, pages, errno: 0 };
+    const pfn = yield* machine.ram.allocRun(pages, zeroed, false, runOfIo(io, pages));
+    if (pfn === 0) continue;
+    io.isRunUsed = 1;
+    return { pfn, pages, errno: 0 };
   }
-  const pfn = yield* machine.ram.allocFrame(zeroed);
-  return pfn === 0 ? none : { pfn, pages: 1, errno: 0 };
+  const pfn = yield* machine.ram.allocFrame(zeroed, handOfIo(io));
+  if (pfn === 0) return none;
+  noteOne(io, pfn);
+  return { pfn, pages: 1, errno: 0 };
 }
 
 /**
@@ -160,11 +176,10 @@ function* markReading(
   machine: Machine,
   cache: PageCache,
   source: Source,
-  at: number,
+  io: SourceIo,
   { pfn, pages }: FrameRun,
 ): Task<number> {
   const { memory, ram } = machine;
-  const io = SourceIo.at(memory, at);
   const { startPage } = io;
   for (let i = 0; i < pages; i++) ram.refs.setMapping(pfn + i, cache.at);
   yield* cache.lock.lock();
@@ -272,8 +287,8 @@ function* markPage(
   words[endAt] = page + 1;
 }
 
-/** @stepped page cache */
-function storeMark(
+/** An entry, and how many are DIRTY. @stepped page cache */
+export function storeMark(
   words: Int32Array,
   slot: number,
   fresh: number,
@@ -340,13 +355,16 @@ export function* finishTransfer(machine: Machine, at: number, answer: Errno): Ta
   const cache = PageCache.at(machine.memory, io.cache);
   const source = backingOf(machine, io.cache) ?? bug("a transfer without a source has ended");
   forgetPending(machine, at);
-  const left: number[] = [];
-  yield* cache.lock.lock();
-  if (io.kind === IO_READ) finishRead(machine, cache, source, io, answer, left);
-  else finishWrite(machine, cache, source, io, answer, left);
-  const isLast = yield* dropMarks(source, io);
-  yield* cache.lock.unlock();
-  yield* machine.ram.refs.pagePutAll(left);
+  let isLast = false;
+  for (let isFinished = false; !isFinished;) {
+    yield* cache.lock.lock();
+    if (io.kind === IO_READ) yield* finishRead(machine, cache, source, io, answer);
+    else yield* finishWrite(machine, cache, source, io, answer);
+    isFinished = io.startPage === io.endPage;
+    if (isFinished) isLast = yield* dropMarks(source, io);
+    yield* cache.lock.unlock();
+    yield* putHands(machine, io);
+  }
   if (isLast) yield* source.serveQueue.wakeAll();
   yield* source.doneQueue.wakeAll();
   yield* ioEnd(machine, at);
@@ -354,28 +372,36 @@ export function* finishTransfer(machine: Machine, at: number, answer: Errno): Ta
 }
 
 /**
- * T2. `left` gets the frames of pages that are absent again. Holding pageCacheLock.
+ * T2, of the next pages. The frames of those that are absent again come into hand. Holding
+ * pageCacheLock.
  *
  * @stepped page cache
  */
-function finishRead(
+function* finishRead(
   machine: Machine,
   cache: PageCache,
   source: Source,
   io: SourceIo,
   answer: Errno,
-  left: number[],
-): void {
+): Task<void> {
   const { memory } = machine;
   const pages = cachePages(machine, cache.at);
   const { startPage, endPage } = io;
-  for (let page = startPage, slot = 0; page < endPage; page++, slot++) {
+  const startAt = startPageOf(io);
+  let hand = handOfIo(io);
+  const pastHands = hand + HANDS;
+  for (let page = startPage, slot = 0; page < endPage && hand < pastHands; page++, slot++) {
     if (page === startPage || page % LEAF_WORDS === 0) slot = slotIfThere(memory, cache, page);
     const pfn = cacheEntryPfn(wordAt(memory.words, slot));
     const isKept = answer === 0 && page < pages;
     if (isKept && page === pages - 1) zeroBeyond(machine, source, page, pfn);
-    atomicStore(memory.words, slot, isKept ? makeCacheEntry(pfn, CACHE_UPTODATE) : 0);
-    if (!isKept) left.push(pfn);
+    if (isKept) {
+      const entry = makeCacheEntry(pfn, CACHE_UPTODATE);
+      storeNoted(memory.words, slot, entry, memory.words, startAt, page + 1);
+      continue;
+    }
+    yield* finishPage(source, io, slot, 0, source.dirtyPages, hand);
+    hand++;
   }
   source.readErrno = answer === EAGAIN ? 0 : answer;
 }
@@ -387,32 +413,52 @@ export function zeroBeyond(machine: Machine, source: Source, page: number, pfn: 
 }
 
 /**
- * T3. `left` gets the frames of which the transfer had a count. Holding pageCacheLock.
+ * T3, of the next pages. The counts that the transfer had of their frames come into hand. Holding
+ * pageCacheLock.
  *
  * @stepped page cache
  */
-function finishWrite(
+function* finishWrite(
   machine: Machine,
   cache: PageCache,
   source: Source,
   io: SourceIo,
   answer: Errno,
-  left: number[],
-): void {
+): Task<void> {
   const { memory } = machine;
-  for (let page = io.startPage; page < io.endPage; page++) {
+  const { startPage } = io;
+  const endPage = Math.min(io.endPage, startPage + HANDS);
+  const hand = handOfIo(io);
+  for (let page = startPage; page < endPage; page++) {
     const slot = slotIfThere(memory, cache, page);
     const entry = wordAt(memory.words, slot);
     // Who cuts a page off waits until it has been written (size.ts).
     if ((entry & CACHE_WRITEBACK) === 0) bug(`page ${page} lost its mark during a write-back`);
-    left.push(cacheEntryPfn(entry));
     const isDirty = answer !== 0 || (entry & CACHE_DIRTY) !== 0;
     const isMore = isDirty && (entry & CACHE_DIRTY) === 0;
     const fresh = (entry & ~(CACHE_WRITEBACK | CACHE_DIRTY)) | (isDirty ? CACHE_DIRTY : 0);
     const dirty = source.dirtyPages + (isMore ? 1 : 0);
-    storeNoted(memory.words, slot, fresh, memory.words, source.at + DIRTY_PAGES, dirty);
+    yield* finishPage(source, io, slot, fresh, dirty, hand + (page - startPage));
   }
   source.writeErrno = answer;
+}
+
+/** The first page of the transfer is finished, and the word `hand` notes the count of its frame. */
+function* finishPage(
+  source: Source,
+  io: SourceIo,
+  slot: number,
+  fresh: number,
+  dirty: number,
+  hand: number,
+): Task<void> {
+  const { words } = source.memory;
+  const noted = notedFrame(cacheEntryPfn(words[slot]!));
+  const startAt = startPageOf(io);
+  const next = io.startPage + 1;
+  storeMark(words, slot, fresh, source.at + DIRTY_PAGES, dirty);
+  words[hand] = noted; // in a row (H1 of sync/lockdep/held-locks.ts)
+  words[startAt] = next;
 }
 
 /** Until the page is not under write-back. Throws HmmError EDEADLK as `bringIn` does. */

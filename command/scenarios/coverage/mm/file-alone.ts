@@ -17,7 +17,10 @@ import { mmput } from "../../../../src/mm/lifetime/mm.ts";
 import { Mm } from "../../../../src/mm/mm-struct.ts";
 import { PAGE_BYTES, PTE_WRITE, holdsFrame } from "../../../../src/mm/pte.ts";
 import { reclaim } from "../../../../src/mm/source/reclaim.ts";
+import { beginWait } from "../../../../src/mm/source/bring-in.ts";
+import { SourceIo } from "../../../../src/mm/source/io.ts";
 import { setPager } from "../../../../src/mm/source/pager.ts";
+import { endWait } from "../../../../src/mm/source/requests.ts";
 import { finishTransfer } from "../../../../src/mm/source/transfer.ts";
 import { SourceServer } from "../../../../src/mm/source/serve.ts";
 import {
@@ -163,15 +166,18 @@ const reclaims: Body = function* (stage, harness) {
   for (const page of [0, 1, 2]) yield* requireWord(harness, FIRST, page);
   yield* mustStore(harness, 5, 1);
   requireCached(harness, stage, "cdcc");
+  const at = yield* beginWait(machine, cache.at, 0, 0);
+  const io = SourceIo.at(machine.memory, at);
   // Page 3 was read ahead.
-  const unmapped = yield* reclaim(machine, cache, source);
+  const unmapped = yield* reclaim(machine, cache, source, io);
   assert(unmapped === 1, `${unmapped} pages were dropped`);
   requireCached(harness, stage, "cdc-");
   yield* doMunmap(machine, mm, ADDRESS, PAGE_BYTES);
-  assert((yield* reclaim(machine, cache, source)) === 1, "the page that was unmapped stays");
+  assert((yield* reclaim(machine, cache, source, io)) === 1, "the page that was unmapped stays");
   requireCached(harness, stage, "-dc-");
-  assert((yield* reclaim(machine, cache, source)) === 1, "the page that is mapped stays");
+  assert((yield* reclaim(machine, cache, source, io)) === 1, "the page that is mapped stays");
   requireCached(harness, stage, "-d--");
+  yield* endWait(machine, at);
   assert(!holdsFrame(harness.entryOf(HARNESS_PAGE + 2)), "a page that was dropped is mapped");
   yield* requireWord(harness, 5, 1);
   yield* requireWord(harness, FIRST, 2);
