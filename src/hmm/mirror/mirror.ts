@@ -270,7 +270,8 @@ function* dropHmm({ machine, record }: HmmMirror, hmm: Hmm): Task<void> {
  */
 export function* hmmMirrorForget(mirror: HmmMirror): Task<void> {
   const { record, machine } = mirror;
-  if (mirrorStatus(record) === MIRROR_ORPHANED)
+  const isOwner = (record.owns & OWNS_HMM_REFERENCE) !== 0;
+  if (mirrorStatus(record) === MIRROR_ORPHANED && isOwner)
     yield* dropHmm(mirror, Hmm.at(machine.memory, record.hmm));
 }
 
@@ -282,7 +283,8 @@ export function* hmmMirrorAbandon(mirror: HmmMirror): Task<void> {
   const { record, machine } = mirror;
   if (mirrorStatus(record) !== MIRROR_READY) return;
   yield* dropOpsUse(mirror);
-  if (record.hmm !== 0) yield* dropHmm(mirror, Hmm.at(machine.memory, record.hmm));
+  if ((record.owns & OWNS_HMM_REFERENCE) !== 0)
+    yield* dropHmm(mirror, Hmm.at(machine.memory, record.hmm));
 }
 
 /**
@@ -299,16 +301,15 @@ registerReleaser(MIRROR_RESOURCE, function* (memory, at) {
     return;
   }
   const ops = mirrorOps.get(record.opsId);
-  const hmm = Hmm.at(memory, record.hmm);
-  const isLinked = (record.owns & OWNS_HMM_REFERENCE) !== 0;
   setMirrorStatus(record, MIRROR_ORPHANED);
-  if (isLinked) {
+  if ((record.owns & OWNS_HMM_REFERENCE) !== 0) {
+    const hmm = Hmm.at(memory, record.hmm);
     yield* orphanRanges(mirror, hmm);
     if (ops.release !== undefined) yield* ops.release(mirror); // K5
     yield* unlinkMirror(mirror, hmm);
     yield* dropOpsUse(mirror);
   }
-  if (ops.orphaned === undefined) yield* dropHmm(mirror, hmm);
+  if (ops.orphaned === undefined) yield* hmmMirrorForget(mirror);
   else yield* ops.orphaned(mirror);
 });
 
