@@ -4,6 +4,7 @@ import type { Covered } from "./covered.ts";
 import { deathsInDeviceLives } from "./deaths/device-lives.ts";
 import { deathsWithClaims } from "./deaths/claims.ts";
 import { deathsWithFilePages } from "./deaths/file-pages.ts";
+import { deathsWithInsertedPages } from "./deaths/inserted.ts";
 import { deathsInGrowing } from "./deaths/growing.ts";
 import { deathsOfDeviceThreads } from "./deaths/devices.ts";
 import { deathsInForks } from "./deaths/forks.ts";
@@ -252,6 +253,7 @@ export const covered: readonly Covered[] = [
   ...deathsInDeviceLives,
   ...deathsWithClaims,
   ...deathsInGrowing,
+  ...deathsWithInsertedPages,
   ...deathsWithFilePages,
   ...deathsBesideWebGpu,
 ];

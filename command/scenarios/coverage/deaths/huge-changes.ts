@@ -252,7 +252,23 @@ function changing({ name, does, prepare, dies, twins = [] }: Parts): Covered {
   });
 }
 
+/** Nothing is mapped at the beginning. */
+function* nothing(): Task<number> {
+  return 0;
+}
+
+const mapExplicit: Body = (_world, harness) => mapBlock(harness, true);
+
 export const deathsInHugeChanges: readonly Covered[] = [
+  changing({
+    name: "map",
+    does: "maps explicit huge memory, which has its pages at once",
+    prepare: nothing,
+    dies: [["mm/calls/hugetlb.populateHugetlb", "mm/entries/row.giveRow"], mapExplicit],
+    twins: [
+      ["unnoted", "It notes nowhere which frames it takes.", "assertion", { dies: touchUnnoted }],
+    ],
+  }),
   changing({
     name: "first-touch",
     does: "fills 2 MiB that nobody has touched",
