@@ -115,7 +115,6 @@ function dying(
   summary: string,
   [runs, dies]: readonly [runs: readonly string[], dies: Body],
   twin: readonly [name: string, summary: string, dies: Body],
-  mustSurvive: boolean = true,
 ): Covered {
   return coveringOnHarness<World>({
     layer: "devices",
@@ -124,7 +123,7 @@ function dying(
     harness: { pages: 1, present: 0, arenaWords: 16_384 },
     exploration: ONE_DEATH,
     killable: ["dies"],
-    mustSurvive,
+    mustSurvive: true,
     mayRemain: "anything",
     setup: makeWorld,
     tasks: { dies: [runs, dies], discards: [["mm/calls/madvise.doMadvise"], discards] },
@@ -152,7 +151,6 @@ export const deathsInDeviceLives: readonly Covered[] = [
     "A thread dies at any step of making a device with pages of its own, or of ending it.",
     [["memory/device-memory.makeDeviceMemory", "memory/device-memory.freeUnshared"], livesWithOwn],
     ["unlisted", "The device's memory is nobody's for a step.", makesUnlistedMemory],
-    false, // who dies with the lock of the memory's free frames stops the machine
   ),
   dying(
     "device-joined",
