@@ -78,8 +78,8 @@ export function* delistDevice(machine: Machine, record: DeviceRecord): Task<void
 }
 
 /**
- * The device, with a reference for the caller; undefined when it is gone (L2). In the step that gets
- * the reference the word `note` of the heap becomes `noted`, if there is such a word.
+ * The device, with a reference for the caller; undefined when it is gone (L2). In the step that
+ * gets the reference the word `note` of the heap becomes `noted`, if there is such a word.
  */
 export function* findDevice(
   machine: Machine,

@@ -164,8 +164,8 @@ function takePlace(record: HmmMirrorRecord, kindAt: number): void {
  * once (K3), with no range of the mirror registered, not from a call-back, holding no lock. May
  * wait. Misuse throws AssertionFailure. Linux: `hmm_mirror_unregister`.
  *
- * `kind` and `pointer`: what its place in the list of what the thread owns becomes in the last step;
- * `kind` 0: nothing.
+ * `kind` and `pointer`: what its place in the list of what the thread owns becomes in the last
+ * step; `kind` 0: nothing.
  */
 export function* hmmMirrorUnregister(
   mirror: HmmMirror,

@@ -70,8 +70,8 @@ interface Taken {
 }
 
 /**
- * In one section what lies in one table of the cache, as far as there is room in hand: the frames of
- * which the cache had the only count.
+ * In one section what lies in one table of the cache, as far as there is room in hand: the frames
+ * of which the cache had the only count.
  *
  * @stepped page cache
  */

@@ -134,8 +134,8 @@ interface FrameRun {
 }
 
 /**
- * Frames in a row and the tables for their entries; fewer than wanted where RAM is short. `io` notes
- * them (O4 of io.ts).
+ * Frames in a row and the tables for their entries; fewer than wanted where RAM is short. `io`
+ * notes them (O4 of io.ts).
  */
 function* allocFrames(
   machine: Machine,

@@ -138,7 +138,7 @@ export interface FileIdentity {
   readonly inode: bigint;
 }
 
-/** A source that nobody knows yet: a resource of this thread of the kind SOURCE_MAKING. 0 = ENOMEM. */
+/** A source that nobody knows yet: a resource of this thread, SOURCE_MAKING. 0 = ENOMEM. */
 export function* makeSource(machine: Machine, kind: SourceKind): Task<number> {
   const at = yield* machine.heap.alloc(Source, SOURCE_MAKING);
   if (at === 0) return 0;

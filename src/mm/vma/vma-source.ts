@@ -82,8 +82,8 @@ export function* getSourceNoted(machine: Machine, kind: VmaKind, note: SourceNot
 }
 
 /**
- * As `getSourceNoted`, for the vma `at`, which is not linked: who frees that gives the reference back,
- * from the step on that gets it (V4 of vma-map.ts).
+ * As `getSourceNoted`, for the vma `at`, which is not linked: who frees that gives the reference
+ * back, from the step on that gets it (V4 of vma-map.ts).
  */
 export function takeSource(machine: Machine, at: number, kind: VmaKind): Task<void> {
   const { flags, source } = kind;

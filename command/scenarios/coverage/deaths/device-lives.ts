@@ -1,8 +1,7 @@
 /**
  * @module A thread that dies while it makes a software device, or ends one, or joins it and leaves
- * (Y1 of devices/software/device-state.ts): nothing of it is left, and the machine goes on. So it is
- * with one that empties a device's memory, and has users of the spaces meanwhile. In the twins
- * something is nobody's for a step.
+ * (Y1 of devices/software/device-state.ts): nothing of it is left, and the machine goes on. In the
+ * twins something is nobody's for a step.
  */
 
 import { HARNESS_PAGE, type HmmHarness } from "../../../../src/checker/harness/hmm-harness.ts";

@@ -18,7 +18,7 @@ import {
   cacheEntryPfn,
 } from "../../../../src/mm/vma/page-cache.ts";
 import { assert, bug } from "../../../../src/sync/errors.ts";
-import { access } from "../../../../src/sync/tasks/task.ts";
+import { type Task, access } from "../../../../src/sync/tasks/task.ts";
 import type { Covered } from "../covered.ts";
 import {
   ADDRESS,
@@ -88,6 +88,10 @@ function check({ cache: at }: StoreStage, harness: HmmHarness): void {
   assert(mappings === 1, `the source counts ${mappings} mappings`);
 }
 
+function* storeAll(harness: HmmHarness): Task<void> {
+  for (let page = 0; page < PAGES; page++) yield* storeWord(harness, 9, page);
+}
+
 const BETWEEN: ScenarioExploration = { engine: "bounded", preemptions: 0, deaths: 1 };
 
 /** `stored`: the pages are dirty at the beginning; else absent. */
@@ -109,7 +113,7 @@ function dying(
     mayRemain: "anything",
     setup: (harness) => {
       const stage = makeStage(harness, { pages: PAGES });
-      for (let page = 0; stored && page < PAGES; page++) harness.run(storeWord(harness, 9, page));
+      if (stored) harness.run(storeAll(harness));
       return stage;
     },
     reopen: ({ store }) => store.reset(PAGES),
