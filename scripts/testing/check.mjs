@@ -12,6 +12,8 @@ import { runTool } from "./run-command.mjs";
  * @property {"passed" | "failed" | "skipped"} result
  * @property {string} [detail] Of a failure, enough to act; of a skip, the reason.
  * @property {string} [hint] How to run this one alone.
+ * @property {string} [file] Of a test that passed: where it stands, and how long it took.
+ * @property {number} [seconds]
  */
 
 /**

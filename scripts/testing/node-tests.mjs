@@ -90,6 +90,8 @@ export async function runNodeTests(kind, options) {
 async function collect(files, checks, { concurrency, timeoutMs, onProgress }) {
   /** @type {Map<string, string>} */
   const printed = new Map();
+  /** @type {Map<string, number[]>} */
+  const inner = new Map();
   for await (const event of run({ files, concurrency, timeout: timeoutMs })) {
     if (event.type === "test:stdout" || event.type === "test:stderr") {
       const { file = "", message } = event.data;
@@ -97,14 +99,32 @@ async function collect(files, checks, { concurrency, timeoutMs, onProgress }) {
     }
     if (event.type !== "test:pass" && event.type !== "test:fail") continue;
     const check = checkFromEvent(event, printed.get(event.data.file ?? "") ?? "");
-    if (check !== undefined) checks.push(check);
+    const seconds = ownSeconds(/** @type {EventData} */ (event.data), inner);
+    if (check !== undefined) checks.push({ ...check, seconds });
     onProgress(checks.length);
   }
 }
 
 /**
+ * How long a test took, without the tests in it, which are told of before it. A suite takes no time
+ * of its own.
+ * @param {EventData} data
+ * @param {Map<string, number[]>} inner By file and nesting, the seconds of what was told of and is
+ * in something that was not.
+ */
+function ownSeconds({ file = "", nesting, details }, inner) {
+  const sums = inner.get(file) ?? [];
+  inner.set(file, sums);
+  const within = sums[nesting + 1] ?? 0;
+  const whole = details.type === "suite" ? within : (details.duration_ms ?? 0) / 1000;
+  sums[nesting + 1] = 0;
+  sums[nesting] = (sums[nesting] ?? 0) + whole;
+  return whole - within;
+}
+
+/**
  * @typedef {{ name: string, nesting: number, file?: string, skip?: string | boolean, details: {
- * type?: string, error?: unknown } }} EventData
+ * type?: string, error?: unknown, duration_ms?: number } }} EventData
  */
 
 /**
@@ -132,7 +152,7 @@ function checkFromEvent(event, printed) {
   if (data.details.type === "suite") return undefined;
   if (data.skip !== undefined) return { name, result: "skipped", detail: String(data.skip) };
   if (isWholeFile) return { name, result: "failed", hint, detail: "ran no test at all" };
-  return { name, result: "passed" };
+  return { name, result: "passed", file: path };
 }
 
 /** @param {unknown} error */

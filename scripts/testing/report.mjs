@@ -9,6 +9,9 @@
  */
 
 const detailLettersMax = 12_000;
+/** Of a stage that takes longer, the files that took most of it are named. */
+const longStageSeconds = 60;
+const longFilesMax = 5;
 const isTerminal = process.stdout.isTTY === true;
 const clearLine = isTerminal ? "\r\u001B[2K" : "";
 
@@ -72,6 +75,21 @@ export function printStage(outcome) {
   for (const [reason, skipped] of skippedByReason(outcome.checks)) {
     print(`  - ${skipped} did not run: ${reason}\n`);
   }
+  if (outcome.seconds < longStageSeconds) return;
+  for (const [file, seconds] of longestFiles(outcome.checks))
+    print(`  ${seconds.toFixed(0).padStart(4)} s in ${file}\n`);
+}
+
+/**
+ * @param {readonly Check[]} checks
+ * @returns {[file: string, seconds: number][]}
+ */
+function longestFiles(checks) {
+  /** @type {Map<string, number>} */
+  const byFile = new Map();
+  for (const { file, seconds = 0 } of checks)
+    if (file !== undefined) byFile.set(file, (byFile.get(file) ?? 0) + seconds);
+  return [...byFile].toSorted(([, a], [, b]) => b - a).slice(0, longFilesMax);
 }
 
 /**
