@@ -390,12 +390,6 @@ export class Races {
       )
         continue;
       if (taskOf(trace.transition[step]!) === second.task) continue;
-      // It ends the wait.
-      if (
-        step >= first &&
-        trace.deathEffects[step]?.words.has(trace.waits[second.step]!.index) === true
-      )
-        return false;
       if (trace.deathEffects[step]?.panics === true) hasPanicked = true;
       if (!this.#isSeen(step)) isNew = true;
     }
@@ -451,9 +445,8 @@ export class Races {
     for (let touch = trace.heads[place] ?? -1; touch !== -1; touch = trace.previous[touch]!) {
       const step = trace.touchStep[touch]!;
       if (step <= first) break;
-      if (step >= second.step || trace.touchMode[touch] === READ || trace.index[step] !== index)
-        continue;
-      if (this.#staysIn(first, step)) value += trace.after[step]! - trace.before[step]!;
+      if (step >= second.step || trace.touchMode[touch] === READ) continue;
+      if (this.#staysIn(first, step)) value += trace.changeBy(step, index);
     }
     return value;
   }

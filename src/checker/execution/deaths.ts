@@ -166,13 +166,15 @@ export class Deaths {
     this.names.push(name);
     const wasStopped = hasPanicked(memory);
     const isInside = (memory.words[record + AGENT_INSIDE]! & 1) !== 0;
-    const givenUp = this.#givenUpBy(task).map(([word]) => word);
-    declareDead(memory, task + 1, memory.words[record + AGENT_STATE]!);
-    const changed = [DEATHS, ALERT, record + AGENT_STATE, ...givenUp];
+    const changed = [DEATHS, ALERT, record + AGENT_STATE];
+    changed.push(...this.#givenUpBy(task).map(([word]) => word));
     if (isInside) changed.push(record + AGENT_INSIDE);
     if (wait.kind === "downWrite") changed.push(wait.index); // its place in the queue is given up
+    const before = changed.map((word) => memory.words[word]!);
+    declareDead(memory, task + 1, memory.words[record + AGENT_STATE]!);
     const words = new Map(changed.map((word) => [word, memory.words[word]!]));
-    return { words, panics: !wasStopped && hasPanicked(memory) };
+    const changes = new Map(changed.map((word, i) => [word, words.get(word)! - before[i]!]));
+    return { words, changes, panics: !wasStopped && hasPanicked(memory) };
   }
 
   /** Whether a task's wait is the reaper's for a death. */

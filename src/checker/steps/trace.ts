@@ -60,6 +60,8 @@ export function choiceOf(transition: Transition): Choice {
 /** The words that a death changed, besides those of the task's pending operation. */
 export interface DeathEffects {
   readonly words: ReadonlyMap<number, number>;
+  /** By how much it changed each. */
+  readonly changes: ReadonlyMap<number, number>;
   /** It stopped the machine. */
   readonly panics: boolean;
 }
@@ -224,6 +226,12 @@ export class Trace {
       if (left !== undefined) return left;
     }
     return found;
+  }
+
+  /** By how much the step changed `word`: its first word, or one that a death names. */
+  changeBy(step: number, word: number): number {
+    if (this.index[step] === word) return this.after[step]! - this.before[step]!;
+    return this.isDeath(step) ? (this.deathEffects[step]?.changes.get(word) ?? 0) : 0;
   }
 
   #touch(step: number, footprint: number): void {
