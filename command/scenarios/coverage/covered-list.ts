@@ -116,6 +116,7 @@ import { spaceOperations } from "./space/operations.ts";
 import { spaces } from "./space/spaces.ts";
 import { views } from "./space/views.ts";
 import { asShipped } from "./sync/as-shipped.ts";
+import { deadHolders } from "./sync/dead-holders.ts";
 import { foundDead } from "./sync/found-dead.ts";
 import { gracePeriods } from "./sync/grace-periods.ts";
 import { joinings } from "./sync/joining.ts";
@@ -140,6 +141,7 @@ export const covered: readonly Covered[] = [
   ...semaphorePhases,
   ...readerWords,
   ...foundDead,
+  ...deadHolders,
   ...stopping,
   ...allocators,
   ...sections,

@@ -173,7 +173,7 @@ export class Deaths {
     const before = changed.map((word) => memory.words[word]!);
     declareDead(memory, task + 1, memory.words[record + AGENT_STATE]!);
     const words = new Map(changed.map((word) => [word, memory.words[word]!]));
-    const changes = new Map(changed.map((word, i) => [word, words.get(word)! - before[i]!]));
+    const changes = new Map(changed.map((word, i) => [word, memory.words[word]! - before[i]!]));
     return { words, changes, panics: !wasStopped && hasPanicked(memory) };
   }
 

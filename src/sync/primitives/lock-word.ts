@@ -218,6 +218,8 @@ export abstract class OwnedLock {
 /**
  * The holder has died, and what the lock guards is as it was before it took it. `slot` of its held
  * table says that it holds the lock.
+ *
+ * @spelled lock
  */
 export function releaseOfDead(words: Int32Array, at: number, slot: number): void {
   const seen = atomicExchange(words, at, FREE);

@@ -12,6 +12,7 @@ import {
   AGENT_FINDERS,
   AGENT_FREE,
   AGENT_INSIDE,
+  AGENT_LIVE,
   AGENT_STATE,
   ALERT,
   DEATHS,
@@ -112,6 +113,7 @@ function* joinAndStore({ memory, newcomer }: Dead): Task<void> {
   const mark = yield* new Cell(memory, agentRecord(agentId) + AGENT_INSIDE, "store mark").load();
   assert(mark === newcomer.insideMark, "somebody ended the store of a thread that lives");
   yield* runInSteps(leaveStore, newcomer);
+  assert(standing(memory, agentId) === AGENT_LIVE, "somebody gave away the record of a thread");
   yield* runInSteps(unregisterAgent, newcomer);
 }
 

@@ -16,6 +16,8 @@ import {
   AGENT_FREE,
   AGENT_PROBE_AGAIN,
   AGENT_TOKENS,
+  ALERT,
+  ALERT_DEAD,
   DEATHS,
   PROBE_TIME,
   agentRecord,
@@ -295,6 +297,7 @@ const dead = covering<Watched>({
   },
   check: ({ memory }) => {
     assert(memory.words[DEATHS] !== 0, "a thread is dead, and nobody is told");
+    assert((memory.words[ALERT]! & ALERT_DEAD) !== 0, "a thread is dead, and nobody is alerted");
     assert(standing(memory, FIRST) === AGENT_DEAD, "its record does not say so");
     assert(
       memory.words[agentRecord(FIRST) + AGENT_FINDERS] === 0,
