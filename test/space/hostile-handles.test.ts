@@ -159,8 +159,7 @@ test("whatever a handle is changed to, it is refused or attached, and nothing el
   assert.equal(space.u32.load(mapped), 7);
 });
 
-// Always the same heaps: one that is damaged may also loop (docs/SECURITY.md), and a few words in
-// a thousand make it so.
+// Always the same heaps: attaching to one that is damaged may also loop (docs/SECURITY.md).
 test("a heap whose words were changed is refused or attached, and throws nothing else", async () => {
   const before = new Int32Array(strange.machine.heap);
   const used = Array.from(before.keys()).filter((at) => before[at] !== 0);
