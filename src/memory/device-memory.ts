@@ -11,8 +11,8 @@ import {
   findResource,
   kindWord,
   registerReleaser,
-  reserveResource,
   resourceKind,
+  takeNoted,
 } from "../sync/lockdep/resources.ts";
 import type { SharedMemory } from "../sync/shared-memory.ts";
 import type { Task } from "../sync/tasks/task.ts";
@@ -97,16 +97,6 @@ function handOver({ words }: SharedMemory, at: number, note: number, kindAt: num
   if (kindAt !== 0) words[kindAt] = 0;
 }
 
-/** The other way. Returns its slot, or -1: the list is full. */
-function takeBack(memory: SharedMemory, at: number, note: number): number {
-  const slot = reserveResource(memory, at);
-  const kindAt = kindWord(memory, slot);
-  const { words } = memory;
-  if (kindAt !== 0) words[kindAt] = UNSHARED;
-  if (note !== 0) words[note] = 0;
-  return slot;
-}
-
 /**
  * 0, or EBUSY: a frame is used, or may still be taken (D2 of device-frames.ts). `grace` returns
  * when nobody counts references any more who has found the section before it was removed (F3 of
@@ -121,7 +111,7 @@ export function* removeDeviceMemory(
   if (device.isClosed === 0 || (yield* usedDeviceFrames(device)) > 0) return EBUSY;
   if (device.basePfn !== 0) yield* removeSection(machine, device);
   yield* grace();
-  yield* freeUnshared(machine, device, takeBack(machine.memory, device.at, note));
+  yield* freeUnshared(machine, device, takeNoted(machine.memory, UNSHARED, device.at, note));
   return 0;
 }
 

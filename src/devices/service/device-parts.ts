@@ -23,6 +23,8 @@ import { allocDeviceTable, freeDeviceTable } from "./device-table.ts";
 import { RING_WORDS } from "./fault-ring.ts";
 import { allocFrameTable, freeFrameTable } from "./frames.ts";
 
+const { thrash: THRASH, advice: ADVICE } = DeviceRecord.offset;
+
 /** The sizes of a device that is served. */
 export interface DeviceOptions {
   /** Frames of device memory: the budget. */
@@ -67,8 +69,6 @@ export function* allocDeviceParts(
   }
   return (yield* enlistDevice(machine, record)) === 0;
 }
-
-const { thrash: THRASH, advice: ADVICE } = DeviceRecord.offset;
 
 /**
  * Nobody uses the device any more. Its mirror is unregistered. May be done again, by who finds this

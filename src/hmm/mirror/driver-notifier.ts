@@ -39,11 +39,10 @@ import {
 import { MmuNotifier } from "../../notifier/subscriptions.ts";
 import {
   addResource,
-  kindWord,
   registerReleaser,
   removeResource,
-  reserveResource,
   resourceKind,
+  takeNoted,
 } from "../../sync/lockdep/resources.ts";
 import { EINVAL, EMFILE, type Errno } from "../../sync/errno.ts";
 import { bug } from "../../sync/errors.ts";
@@ -190,12 +189,7 @@ function* unlink(machine: Machine, notifier: DriverNotifier): Task<void> {
 
 /** The grab is this thread's own. Returns its slot, or -1: the list is full. */
 function takeGrab({ memory, at, mm }: DriverNotifier): number {
-  const slot = reserveResource(memory, mm);
-  const kindAt = kindWord(memory, slot);
-  const { words } = memory;
-  if (kindAt !== 0) words[kindAt] = MM_COUNT; // in a row (H1 of sync/lockdep/held-locks.ts)
-  words[at + OWNS] = OWNS_NOTHING;
-  return slot;
+  return takeNoted(memory, MM_COUNT, mm, at + OWNS, OWNS_NOTHING);
 }
 
 registerReleaser(NOTIFIER_RESOURCE, function* (memory, at) {

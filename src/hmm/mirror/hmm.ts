@@ -20,6 +20,7 @@ import {
   registerReleaser,
   reserveResource,
   resourceKind,
+  takeNoted,
 } from "../../sync/lockdep/resources.ts";
 import { registerSrcuCallback } from "../../sync/primitives/srcu-callbacks.ts";
 import type { Task } from "../../sync/tasks/task.ts";
@@ -103,13 +104,7 @@ function* hmmFreeRcu(memory: SharedMemory, head: number, slot: number): Task<voi
 
 /** The hmm's count of its mm becomes this thread's. Returns its slot, or -1: the list is full. */
 function takeCount({ memory, at }: Hmm, mmAt: number): number {
-  const slot = reserveResource(memory, mmAt);
-  const kindAt = kindWord(memory, slot);
-  const { words } = memory;
-  const mmWord = at + Hmm.offset.mm;
-  if (kindAt !== 0) words[kindAt] = MM_COUNT; // in a row (H1 of sync/lockdep/held-locks.ts)
-  words[mmWord] = 0;
-  return slot;
+  return takeNoted(memory, MM_COUNT, mmAt, at + Hmm.offset.mm);
 }
 
 registerReleaser(REFERENCE, (memory, at) => hmmPut(Machine.of(memory), Hmm.at(memory, at)));

@@ -27,12 +27,7 @@ import { PAGE_BYTES, PAGE_SHIFT } from "../../mm/pte.ts";
 import { EFAULT, EINVAL, EMFILE, ENODEV, ENOMEM, type Errno } from "../../sync/errno.ts";
 import { bug } from "../../sync/errors.ts";
 import { assertNoLockHeld } from "../../sync/lockdep/held-locks.ts";
-import {
-  findResource,
-  kindWord,
-  registerReleaser,
-  reserveResource,
-} from "../../sync/lockdep/resources.ts";
+import { findResource, registerReleaser, takeNoted } from "../../sync/lockdep/resources.ts";
 import type { Task } from "../../sync/tasks/task.ts";
 import { undoStore } from "../../sync/words/undo-log.ts";
 import { DEFAULT_ENCODING, type HmmEncoding, checkEncoding } from "../entry.ts";
@@ -346,13 +341,8 @@ function* leaveRegistration(machine: Machine, record: HmmRangeRecord): Task<void
 
 function* dropUser(machine: Machine, mm: Mm, note: number): Task<void> {
   const { memory } = machine;
-  const slot = reserveResource(memory, mm.at);
-  const kindAt = kindWord(memory, slot);
-  const { words } = memory;
   memory.plainWatch?.note(note, true, "hmmRange.owns");
-  if (slot >= 0) words[kindAt] = MM_USER; // in a row (H1 of sync/lockdep/held-locks.ts)
-  words[note] = OWNS_HMM;
-  yield* mmput(machine, mm, slot);
+  yield* mmput(machine, mm, takeNoted(memory, MM_USER, mm.at, note, OWNS_HMM));
 }
 
 /** G3. Throws AssertionFailure that names the range and `verb`, what the caller wanted. */

@@ -60,8 +60,9 @@ export type DeviceMemoryType = typeof DEVICE_PRIVATE | typeof DEVICE_COHERENT;
 /** Frames of one device memory at most: 16 MiB. A device may have several. */
 export const DEVICE_MEMORY_PAGES_MAX = 4096;
 
+const RUN_SHIFT = 9;
 /** Frames of a run, as many as a huge page has (mm/huge.ts), and of a block that has one. */
-export const RUN_PAGES = 512;
+export const RUN_PAGES: number = 1 << RUN_SHIFT;
 const BLOCKS_MAX: number = DEVICE_MEMORY_PAGES_MAX / RUN_PAGES;
 
 /**
@@ -158,7 +159,7 @@ function listOf({ memory, at, table, basePfn, freeOfBlock }: DeviceMemory): Devi
     firstAt: at + FIRST_FREE,
     usedAt: at + USED_PAGES,
     blocksAt: freeOfBlock.at,
-    blockPages: RUN_PAGES,
+    blockShift: RUN_SHIFT,
   });
 }
 

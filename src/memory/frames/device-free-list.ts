@@ -24,9 +24,9 @@ export interface FreeListPlace {
   readonly firstAt: number;
   /** Word that counts the frames that are not free. */
   readonly usedAt: number;
-  /** First of the words that count the free frames of each block of `blockPages`. */
+  /** First of the words that count the free frames of each block of `1 << blockShift`. */
   readonly blocksAt: number;
-  readonly blockPages: number;
+  readonly blockShift: number;
 }
 
 /** The list of one memory, for one section of its lock. */
@@ -37,7 +37,7 @@ export class DeviceFreeList {
   readonly #firstAt: number;
   readonly #usedAt: number;
   readonly #blocksAt: number;
-  readonly #blockPages: number;
+  readonly #blockShift: number;
 
   constructor(place: FreeListPlace) {
     this.#words = place.words;
@@ -46,7 +46,7 @@ export class DeviceFreeList {
     this.#firstAt = place.firstAt;
     this.#usedAt = place.usedAt;
     this.#blocksAt = place.blocksAt;
-    this.#blockPages = place.blockPages;
+    this.#blockShift = place.blockShift;
   }
 
   /** The frame that was freed last, or 0. */
@@ -98,6 +98,6 @@ export class DeviceFreeList {
   }
 
   #blockOf(pfn: number): number {
-    return this.#blocksAt + Math.floor((pfn - this.#basePfn) / this.#blockPages);
+    return this.#blocksAt + ((pfn - this.#basePfn) >>> this.#blockShift);
   }
 }

@@ -50,14 +50,6 @@ import { refreshSize } from "./size.ts";
 import { sourceTable, unlistSource } from "./source-table.ts";
 import { syncPages } from "./write-back.ts";
 
-/** Pages that nobody maps. Without memory for a record they stay as long as the cache. */
-function* dropRest(machine: Machine, cache: PageCache): Task<void> {
-  const at = yield* ioBegin(machine, cache.at, IO_READ, 0, 0);
-  if (at < 0) return;
-  yield* dropUnmapped(machine, cache, SourceIo.at(machine.memory, at));
-  yield* ioEnd(machine, at);
-}
-
 interface ServerRecord extends StructView {
   cache: number;
   agent: number;
@@ -342,3 +334,11 @@ function* freeServer(machine: Machine, at: number, slot: number): Task<void> {
 }
 
 registerReleaser(SERVER_RESOURCE, (memory, at) => releaseServer(Machine.of(memory), at));
+
+/** Pages that nobody maps. Without memory for a record they stay as long as the cache. */
+function* dropRest(machine: Machine, cache: PageCache): Task<void> {
+  const at = yield* ioBegin(machine, cache.at, IO_READ, 0, 0);
+  if (at < 0) return;
+  yield* dropUnmapped(machine, cache, SourceIo.at(machine.memory, at));
+  yield* ioEnd(machine, at);
+}

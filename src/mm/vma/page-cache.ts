@@ -53,6 +53,7 @@ import {
   registerReleaser,
   reserveResource,
   resourceKind,
+  takeNoted,
 } from "../../sync/lockdep/resources.ts";
 import { ENOMEM } from "../../sync/errno.ts";
 import { RefCount } from "../../sync/primitives/refcount.ts";
@@ -211,12 +212,7 @@ registerReleaser(CACHE_REFERENCE, (memory, at) => cachePut(Machine.of(memory), a
  * for `cachePutOwn`, or -1: the list is full.
  */
 export function takeReference(memory: SharedMemory, note: number): number {
-  const slot = reserveResource(memory, plainLoad(memory.words, note));
-  const kindAt = kindWord(memory, slot);
-  const { words } = memory;
-  if (kindAt !== 0) words[kindAt] = CACHE_REFERENCE; // in a row (H1 of sync/lockdep/held-locks.ts)
-  words[note] = 0;
-  return slot;
+  return takeNoted(memory, CACHE_REFERENCE, plainLoad(memory.words, note), note);
 }
 
 /** `cachePut` of such a reference. */
@@ -252,13 +248,7 @@ function freeDirectory({ heap }: Machine, cache: PageCache): Task<void> {
 
 /** The source is this thread's. Returns its slot, or -1: the list is full. */
 function takeBacking({ memory, at, backing }: PageCache): number {
-  const slot = reserveResource(memory, backing);
-  const kindAt = kindWord(memory, slot);
-  const { words } = memory;
-  const backingAt = at + PageCache.offset.backing;
-  if (kindAt !== 0) words[kindAt] = SOURCE_ENDING; // in a row (H1 of sync/lockdep/held-locks.ts)
-  words[backingAt] = 0;
-  return slot;
+  return takeNoted(memory, SOURCE_ENDING, backing, at + PageCache.offset.backing);
 }
 
 /**

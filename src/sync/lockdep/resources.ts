@@ -94,6 +94,26 @@ export function reserveResource(memory: SharedMemory, pointer: number): number {
   return -1;
 }
 
+/**
+ * What a word of the heap notes, at `pointer`, becomes a resource of this thread: in a row with
+ * that (H1 of held-locks.ts) the word `note`, if there is one, becomes `left`. Returns its slot; -1
+ * if the list is full.
+ */
+export function takeNoted(
+  memory: SharedMemory,
+  kind: number,
+  pointer: number,
+  note: number,
+  left: number = 0,
+): number {
+  const slot = reserveResource(memory, pointer);
+  const kindAt = kindWord(memory, slot);
+  const { words } = memory;
+  if (kindAt !== 0) words[kindAt] = kind;
+  if (note !== 0) words[note] = left;
+  return slot;
+}
+
 /** The word of a slot that has its kind; of -1, 0. */
 export function kindWord({ record }: SharedMemory, slot: number): number {
   return slot < 0 ? 0 : record + AGENT_RESOURCES + slot * RESOURCE_WORDS;
