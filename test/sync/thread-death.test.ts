@@ -245,12 +245,14 @@ test("a record is used again after its thread left or died, and nobody is taken 
 });
 
 const ROUNDS = 30;
+/** Where no death has met a thread with a lock by then: about one round in eight has one. */
+const ROUNDS_MAX = 300;
 
 test(`${ROUNDS} rounds: a thread among others is terminated at a random moment`, async () => {
   const seed = Math.floor(Math.random() * 2 ** 31);
   const random = diceOf(seed);
   let stopped = 0;
-  for (let round = 0; round < ROUNDS; round++) {
+  for (let round = 0; round < ROUNDS || (stopped === 0 && round < ROUNDS_MAX); round++) {
     const fixture = makeFixture();
     const { memory, mutex, spinlock, rwsem, srcu, data } = fixture;
     function* takeAll(): Task<void> {
@@ -298,6 +300,6 @@ test(`${ROUNDS} rounds: a thread among others is terminated at a random moment`,
       assert.ok(report.error?.code === "EOWNERDEAD" || report.result === "stopped", where);
     }
   }
-  // Both outcomes occur: what the victim does is mostly under some lock, and hardly ever under all.
+  // Both outcomes occur.
   assert.ok(stopped > 0, `seed ${seed}: no thread was ever terminated while it held a lock`);
 });
