@@ -50,7 +50,8 @@ export function addResource(memory: SharedMemory, kind: number, pointer: number)
 
 /**
  * As {@link addResource}, as part of a change of what `lock` guards: if that is undone
- * (words/undo-log.ts), the entry is gone, too. Holding the lock.
+ * (words/undo-log.ts), the entry is gone, too. Holding the lock. Not after a
+ * {@link removeResourceUnder} of the same change: it may take that slot, whose pointer is not undone.
  */
 export function addResourceUnder(
   memory: SharedMemory,

@@ -19,11 +19,13 @@
  * No thread exists only to advance grace periods. The thread that requests one advances it; so does
  * the last reader that it waits for.
  *
- * What a thread changes of the queue is undone if it dies with the queue's lock. A deferred call
- * that it runs is two of its resources, from the change that takes it off the list: the call, until
- * the callback has freed the object, and its share of PENDING, until that is lowered. Who finds the
- * thread dead queues the call once more, as one that is ready. A thread whose list is full runs it
- * as a critical section: it stops the machine if it dies there.
+ * What a thread changes of the queue is undone if it dies with the queue's lock. PENDING, which is
+ * read without the lock, is not: what a thread has added for a call is a resource of the thread, in
+ * the step that adds it, until the call is queued. A deferred call that it runs is two of its
+ * resources, from the change that takes it off the list: the call, until the callback has freed the
+ * object, and its share of PENDING, up to the step that lowers it. Who finds the thread dead queues
+ * the call once more, as one that is ready. A thread whose list is full undoes PENDING as well, and
+ * runs a call as a critical section: it stops the machine if it dies there.
  *
  * The read sections of a thread that dies go on until a recoverer ends them (death/recovery.ts). So
  * who finishes what the thread was doing finds all that it could see. The count of the held table
@@ -33,8 +35,10 @@
 import { atomicAdd, atomicLoad, atomicStore, atomicSub, futexWake } from "../atomics.ts";
 import {
   addResourceUnder,
+  kindWord,
   registerReleaser,
   removeResourceUnder,
+  reserveResource,
   resourceKind,
 } from "../lockdep/resources.ts";
 import { EDEADLK } from "../errno.ts";
@@ -89,7 +93,7 @@ import { noteUndo, undoStore } from "../words/undo-log.ts";
 
 /** A deferred call that this thread has taken, and whose object is not freed yet. */
 const CALL: number = resourceKind("deferred call");
-/** One of PENDING, of a call that this thread has taken. */
+/** One of PENDING, of a call that this thread queues, or has taken. */
 const RUNNING: number = resourceKind("count of a deferred call");
 
 /** A call that this thread runs, and its places in the list of what the thread owns. */
@@ -181,27 +185,32 @@ export class Srcu {
   *call(kind: number, head: number, note: number = 0): Task<void> {
     const { memory, at } = this;
     yield* this.queueLock.lock();
-    yield* this.addPending(1);
+    const counted = yield* this.countCall();
     queueCall(memory, at, head, kind);
     if (note !== 0) undoStore(memory, this.queueLock.at, note, 0);
-    if (yield* this.runNext()) yield* this.runReadyCalls();
+    if (yield* this.runNext(counted)) yield* this.runReadyCalls();
   }
 
   /** Queues a call that a dead thread had taken, with what is left of it. */
   *callAgain(head: number): Task<void> {
+    const { memory, at } = this;
     yield* this.queueLock.lock();
-    yield* this.addPending(1);
-    queueReady(this.memory, this.at, head);
-    if (yield* this.runNext()) yield* this.runReadyCalls();
+    const counted = yield* this.countCall();
+    queueReady(memory, at, head);
+    if (yield* this.runNext(counted)) yield* this.runReadyCalls();
   }
 
   /** A call is over, or the thread that ran it is dead. `running`: of its count; -1: none. */
   *endCall(running: number): Task<void> {
-    const { memory } = this;
+    const { memory, at } = this;
+    const { words } = memory;
     yield* this.queueLock.lock();
-    yield* this.addPending(-1);
-    this.wakeIfNone();
-    if (running >= 0) removeResourceUnder(memory, this.queueLock.at, running);
+    yield* step(memory, "update", at + PENDING, 1, this.lockClass.name);
+    const kindAt = kindWord(memory, running);
+    const pending = this.pendingCalls() - 1;
+    this.setPending(pending);
+    if (kindAt !== 0) words[kindAt] = 0; // in a row (H1 of held-locks.ts)
+    if (pending === 0) this.wakeForNone(); // who dies before this is found by those who wait
     yield* this.queueLock.unlock();
   }
 
@@ -343,28 +352,33 @@ export class Srcu {
 
   /**
    * The caller holds the queue's lock; this releases it. Advances the calls as far as the readers
-   * allow, and runs one that is ready. False: none is ready that this thread can run.
+   * allow, and runs one that is ready. False: none is ready that this thread can run. `counted`: of
+   * a call that it has counted and queued; that share is then the queue's, or of the call that it
+   * runs.
    */
-  private *runNext(): Task<boolean> {
+  private *runNext(counted: number = -1): Task<boolean> {
     const { memory, at } = this;
     yield* step(memory, "update", at, 1, this.lockClass.name);
     while (advanceCalls(memory, at)) advanceGracePeriods(memory.words, at);
-    const taken = this.listCall(takeReady(memory, at));
+    const taken = this.listCall(takeReady(memory, at), counted);
     yield* this.queueLock.unlock();
     if (taken !== undefined) yield* this.runCall(taken);
     return taken !== undefined;
   }
 
   /** Of a call that was just taken. Before the unlock: it is always some thread's. */
-  private listCall(head: number): Taken | undefined {
+  private listCall(head: number, counted: number): Taken | undefined {
+    const { memory, at } = this;
+    const lock = this.queueLock.at;
+    const call = head === 0 ? -1 : addResourceUnder(memory, lock, CALL, head);
+    const isOwn = call >= 0 && counted < 0;
+    const running = isOwn ? addResourceUnder(memory, lock, RUNNING, at) : counted;
+    if (call >= 0 && running >= 0) return { head, call, running };
+    if (call >= 0) removeResourceUnder(memory, lock, call);
+    if (counted >= 0) removeResourceUnder(memory, lock, counted);
     if (head === 0) return undefined;
-    const { memory, at, queueLock } = this;
-    const call = addResourceUnder(memory, queueLock.at, CALL, head);
-    const running = addResourceUnder(memory, queueLock.at, RUNNING, at);
-    if (running >= 0) return { head, call, running };
-    if (call >= 0) removeResourceUnder(memory, queueLock.at, call);
     enterCritical(memory, at, this.callTag);
-    return { head, call: -1, running };
+    return { head, call: -1, running: -1 };
   }
 
   private *runCall({ head, call, running }: Taken): Task<void> {
@@ -376,22 +390,30 @@ export class Srcu {
   }
 
   /**
-   * Holding the queue's lock. PENDING is read without it.
-   *
-   * @spelled srcu
+   * One more call, which is a resource of this thread. Returns its slot; -1: the list is full, and
+   * the count is undone with the queue. Holding the queue's lock.
    */
-  private *addPending(by: 1 | -1): Task<void> {
+  protected *countCall(): Task<number> {
     const { memory, at } = this;
+    const { words } = memory;
     yield* step(memory, "update", at + PENDING, 1, this.lockClass.name);
-    const pending = atomicLoad(memory.words, at + PENDING);
-    noteUndo(memory, this.queueLock.at, at + PENDING, pending);
-    atomicStore(memory.words, at + PENDING, pending + by);
+    const pending = this.pendingCalls();
+    const slot = reserveResource(memory, at);
+    const kindAt = kindWord(memory, slot);
+    if (slot < 0) noteUndo(memory, this.queueLock.at, at + PENDING, pending);
+    this.setPending(pending + 1);
+    if (kindAt !== 0) words[kindAt] = RUNNING; // in a row (H1 of held-locks.ts)
+    return slot;
+  }
+
+  /** Holding the queue's lock. It is read without. @spelled srcu */
+  private setPending(calls: number): void {
+    atomicStore(this.memory.words, this.at + PENDING, calls);
   }
 
   /** @spelled srcu */
-  private wakeIfNone(): void {
-    const { words } = this.memory;
-    if (atomicLoad(words, this.at + PENDING) === 0) futexWake(words, this.at + PENDING, Infinity);
+  private wakeForNone(): void {
+    futexWake(this.memory.words, this.at + PENDING, Infinity);
   }
 
   private refuseSelfWait(): void {

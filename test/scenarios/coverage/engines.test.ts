@@ -14,20 +14,12 @@ import { explore } from "../../../src/checker/explore.ts";
  */
 const SMALL = { sync: 3000, others: 20 } as const;
 
-/**
- * What a dead thread has changed under a lock is taken back in the step that declares its death,
- * which does not name those words. These scenarios read one of them without the lock, the count of
- * deferred calls, so an engine may miss an order of the two (docs/LIMITS.md).
- */
-const READ_WHAT_IS_UNDONE = /^coverage\/sync\/death\/(?:left-calls-\w+|deferred-call)$/;
-
 for (const [group, limit] of Object.entries(SMALL)) {
   test(`${group}: every engine sees the same classes where they are few`, () => {
     let compared = 0;
     for (const { layer, scenario } of covered) {
       if ((layer === "sync") !== (group === "sync")) continue;
       if ((scenario.exploration?.engine ?? "optimal") !== "optimal") continue;
-      if (READ_WHAT_IS_UNDONE.test(scenario.name)) continue;
       const optimal = explore(scenario, {
         ...scenario.exploration,
         collectClasses: true,

@@ -244,6 +244,15 @@ const defer =
   ({ srcu, heads, late }: Deferring): Task<void> =>
     srcu.call(kind, heads[0]!, late.at);
 
+/** What it adds for a call is nobody's until the call is queued. */
+class CountsUnnoted extends Srcu {
+  protected override *countCall(): Task<number> {
+    const slot = yield* super.countCall();
+    removeResource(this.memory, slot);
+    return -1;
+  }
+}
+
 function unqueued(memory: SharedMemory): Deferring {
   const shared = deferring(memory);
   memory.words[shared.late.at] = 1;
@@ -280,6 +289,15 @@ const running: Covered = covering<Deferring>({
       summary: "The callback gives the call up before it has done its work.",
       expects: "assertion",
       tasks: { dies: defer(countTooLate) },
+    },
+    {
+      name: "unnoted",
+      summary: "What is added to the count for a call is nobody's until the call is queued.",
+      expects: "deadlock",
+      tasks: {
+        dies: ({ srcu: { memory, at }, heads, late }) =>
+          new CountsUnnoted(memory, at).call(countCall, heads[0]!, late.at),
+      },
     },
   ],
 });
