@@ -14,6 +14,7 @@ import { deathsOfLeaving } from "./deaths/leaving.ts";
 import { deathsWithExclusivePages } from "./deaths/exclusive.ts";
 import { deathsWithFirstMirrors } from "./deaths/first-mirrors.ts";
 import { deathsInReleases } from "./deaths/releases.ts";
+import { deathsWithMappers } from "./deaths/mappers.ts";
 import { deathsWithMirrors } from "./deaths/mirrors.ts";
 import { deathsInMoves } from "./deaths/moves.ts";
 import { orphans } from "./deaths/orphans.ts";
@@ -254,6 +255,7 @@ export const covered: readonly Covered[] = [
   ...deathsOfDeviceThreads,
   ...deathsInDeviceLives,
   ...deathsWithClaims,
+  ...deathsWithMappers,
   ...deathsInGrowing,
   ...deathsWithInsertedPages,
   ...deathsWithFilePages,

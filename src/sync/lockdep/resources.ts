@@ -50,8 +50,8 @@ export function addResource(memory: SharedMemory, kind: number, pointer: number)
 
 /**
  * As {@link addResource}, as part of a change of what `lock` guards: if that is undone
- * (words/undo-log.ts), the entry is gone, too. Holding the lock. Not after a
- * {@link removeResourceUnder} of the same change: it may take that slot, whose pointer is not undone.
+ * (words/undo-log.ts), the entry is gone, too, and the slot names again what it did: a
+ * {@link removeResourceUnder} of the same change may just have freed it. Holding the lock.
  */
 export function addResourceUnder(
   memory: SharedMemory,
@@ -65,9 +65,8 @@ export function addResourceUnder(
     const at = base + slot * RESOURCE_WORDS;
     const next = (slot + 1) % RESOURCE_LIMIT;
     if (words[at] === 0) {
-      words[at + 1] = pointer;
-      if (lock === 0) words[at] = kind;
-      else undoStore(memory, lock, at, kind);
+      storeUnder(memory, lock, at + 1, pointer);
+      storeUnder(memory, lock, at, kind);
       memory.resourceNext = next;
       return slot;
     }
@@ -150,9 +149,14 @@ export function removeResource(memory: SharedMemory, slot: number): void {
 export function removeResourceUnder(memory: SharedMemory, lock: number, slot: number): void {
   const at = memory.record + AGENT_RESOURCES + slot * RESOURCE_WORDS;
   if (plainLoad(memory.words, at) === 0) bug(`resource slot ${slot} is free already`);
-  if (lock === 0) memory.words[at] = 0;
-  else undoStore(memory, lock, at, 0);
+  storeUnder(memory, lock, at, 0);
   memory.resourceNext = slot;
+}
+
+/** `lock` 0: a store that nothing undoes. */
+function storeUnder(memory: SharedMemory, lock: number, index: number, value: number): void {
+  if (lock === 0) memory.words[index] = value;
+  else undoStore(memory, lock, index, value);
 }
 
 /** The slot of what was listed so lately; -1: it is not listed, because the list was full. */
