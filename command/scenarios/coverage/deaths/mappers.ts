@@ -96,7 +96,7 @@ export const deathsWithMappers: readonly Covered[] = [
     setup: makeWorld,
     tasks: {
       dies: [["mm/vma/source.addMapper"], maps],
-      looks: [["sync/primitives/spinlock.lock"], looks],
+      looks: [["memory/layout/list.nodes"], looks],
     },
     check,
     twins: [
