@@ -99,6 +99,17 @@ export function midEntryOf(memory: SharedMemory, pgd: number, page: number): num
   return entry;
 }
 
+/**
+ * Word index of the mid entry for `page`, with all that follow it in its table; 0 when there is no
+ * table. Holding the lock.
+ */
+export function midIndexOf(memory: SharedMemory, pgd: number, page: number): number {
+  const mid = midOf(memory, pgd, page);
+  if (mid === 0) return 0;
+  memory.ensure(mid + MID_WORDS);
+  return mid + ((page >>> LEAF_SHIFT) & (MID_WORDS - 1));
+}
+
 /** The leaf that a mid entry names. */
 export function leafIn(midEntry: number): number {
   return midEntry & ~MID_HUGE;
@@ -166,7 +177,7 @@ export function nextLeafPage(page: number): number {
 }
 
 /** First page that another mid table covers. */
-function nextMidPage(page: number): number {
+export function nextMidPage(page: number): number {
   return ((page >>> MID_SHIFT) + 1) * MID_SPAN_PAGES;
 }
 

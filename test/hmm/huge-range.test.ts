@@ -5,6 +5,7 @@ import { test } from "node:test";
 import { DEFAULT_ENCODING, entryIsWritable, entryPfn } from "../../src/hmm/entry.ts";
 import {
   type HmmRange,
+  type HmmRangeOptions,
   hmmRangeAlloc,
   hmmRangeFree,
   hmmRangeRegister,
@@ -13,8 +14,12 @@ import {
 import { hmmRangeFault } from "../../src/hmm/walk/fault.ts";
 import { hmmRangeSnapshot } from "../../src/hmm/walk/snapshot.ts";
 import { MADV_DONTNEED, MADV_HUGEPAGE, doMadvise } from "../../src/mm/calls/madvise.ts";
+import { doMprotect } from "../../src/mm/calls/mprotect.ts";
 import { PAGE_BYTES } from "../../src/mm/pte.ts";
+import { VM_READ } from "../../src/mm/vma/vma.ts";
+import { MID_SPAN_PAGES } from "../../src/mmu/radix-table.ts";
 import { EINVAL } from "../../src/sync/errno.ts";
+import { diceOf } from "../dice.ts";
 import { FakeDevice, Harness, mustHave } from "./harness.ts";
 
 const BLOCK = 512;
@@ -108,4 +113,58 @@ test("where a huge page has been split, larger pages of a device are EINVAL", ()
     );
     assert.equal(range.pfns[0], DEFAULT_ENCODING.values.none);
   });
+});
+
+const KINDS = ["untouched", "zeros", "written", "written", "read-only"] as const;
+
+/** Touches each block of 2 MiB as a kind says. */
+function fillBlocks(harness: Harness, first: number, kinds: readonly string[]): void {
+  const { machine, mm } = harness;
+  for (const [i, kind] of kinds.entries()) {
+    const page = first + i * BLOCK;
+    if (kind === "zeros") harness.touch(page, 1, false);
+    if (kind === "written" || kind === "read-only") harness.touch(page, 1);
+    if (kind === "read-only")
+      harness.must(doMprotect(machine, mm, page * PAGE_BYTES, BLOCK * PAGE_BYTES, VM_READ));
+  }
+}
+
+test("a row of huge pages that are asked for alike is read as one by one, also across two tables", () => {
+  for (let seed = 1; seed <= 30; seed++) {
+    const dice = diceOf(seed);
+    const harness = new Harness({ ramBytes: 32 * 2 ** 20 });
+    const { machine, mm } = harness;
+    const device = FakeDevice.registered(harness);
+    const first = MID_SPAN_PAGES - 4 * BLOCK;
+    const kinds = Array.from({ length: 8 }, () => KINDS[dice(KINDS.length)]!);
+    const [start, end] = [first * PAGE_BYTES, (first + 8 * BLOCK) * PAGE_BYTES];
+    harness.map(first, 8 * BLOCK);
+    harness.must(doMadvise(machine, mm, start, end - start, MADV_HUGEPAGE));
+    fillBlocks(harness, first, kinds);
+    const open = (options: Partial<HmmRangeOptions>): HmmRange => {
+      const range = harness.range({ pages: 8, ...options });
+      harness.must(hmmRangeRegister(range, device.mirror, start, end, 21));
+      return range;
+    };
+    const alike = open({});
+    const apart = open({ request: new Uint32Array(8), pfnFlagsMask: flags.valid | flags.write });
+    const compare = (what: string, wanted: number): void => {
+      alike.defaultFlags = wanted;
+      apart.request?.fill(wanted);
+      const [ofAlike, ofApart] = [alike, apart].map((range) =>
+        harness.reading(() => hmmRangeFault(range)),
+      );
+      assert.equal(ofAlike, ofApart, `${what}, seed ${seed}: ${kinds.join()}`);
+      assert.deepEqual(alike.pfns, apart.pfns, `${what}, seed ${seed}: ${kinds.join()}`);
+    };
+    compare("nothing is asked", 0);
+    compare("to read", flags.valid);
+    compare("to write", flags.valid | flags.write);
+    for (const range of [alike, apart]) {
+      harness.run(hmmRangeUnregister(range));
+      harness.freeRange(range);
+    }
+    device.close();
+    harness.leave();
+  }
 });

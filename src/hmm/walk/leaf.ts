@@ -21,6 +21,7 @@ import {
   pteKind,
   ptePfn,
 } from "../../mm/pte.ts";
+import { MID_HUGE } from "../../mmu/radix-table.ts";
 import { type HmmEncoding, makeEntry } from "../entry.ts";
 
 /** What a page needs before a device may have it as requested. */
@@ -146,6 +147,41 @@ export function readHuge(
   let entry = first | (flags.huge ?? 0) | 0;
   for (let to = pfnAt | 0; to < end; to++, entry = (entry + stride) | 0) pfns[to] = entry;
   return ready * step;
+}
+
+/**
+ * As {@link readHuge}, of whole huge pages in a row, each of which has one entry in pfns: of the
+ * `count` mid entries from `words[midAt]` on. Stops before what is no huge page with frames and the
+ * rights that all pages are asked for (`always`). Returns how many entries it wrote. Of one page
+ * after the other, 26 ns of 40 were the way from table to table and the questions asked anew.
+ *
+ * @stepped pte
+ */
+export function readHugeRow(
+  words: Int32Array,
+  midAt: number,
+  count: number,
+  pfns: Uint32Array,
+  pfnAt: number,
+  { flags, pfnShift }: HmmEncoding,
+  always: number,
+): number {
+  const asksToWrite = (always & flags.valid) !== 0 && (always & flags.write) !== 0;
+  const wanted = asksToWrite ? PTE_PRESENT | PTE_WRITE : PTE_PRESENT;
+  const readable = flags.valid | (flags.huge ?? 0);
+  const writable = readable | flags.write;
+  const end = (midAt + count) | 0; // a heap index: the compiler may count in integers
+  let to = pfnAt | 0;
+  for (let from = midAt | 0; from < end; from++, to++) {
+    const midEntry = words[from]!;
+    const leaf = midEntry & ~MID_HUGE;
+    if (leaf === midEntry || leaf >= words.length) break;
+    const pte = words[leaf]!;
+    if ((pte & (wanted | PTE_SPECIAL)) !== wanted) break;
+    const rights = (pte & PTE_WRITE) === 0 ? readable : writable;
+    pfns[to] = ((pte >>> PFN_SHIFT) << pfnShift) | rights;
+  }
+  return to - pfnAt;
 }
 
 /** How many entries from `pfnAt` on need no fault. */

@@ -32,10 +32,13 @@ import {
   offsetOf,
 } from "../../mm/vma/vma.ts";
 import {
+  LEAF_WORDS,
   MID_HUGE,
   leafIn,
   midEntryOf,
+  midIndexOf,
   nextLeafPage,
+  nextMidPage,
   pteAt,
   pteIndex,
   wordAt,
@@ -53,6 +56,7 @@ import {
   anyRequested,
   needOf,
   readHuge,
+  readHugeRow,
   readLeaf,
   requestOf,
 } from "./leaf.ts";
@@ -208,12 +212,31 @@ function readOn(walk: Walk, vma: Vma, stopPage: number): boolean {
   let { page } = walk;
   let done = 0;
   for (let count = 0; page < stopPage && done === count; page += done) {
+    page += readHugeOnes(walk, page, stopPage);
+    if (page === stopPage) break;
     count = Math.min(nextLeafPage(page), stopPage) - page;
     done = readNext(walk, vma, page, count);
     if (done < 0) break;
   }
   walk.page = page;
   return done >= 0;
+}
+
+/**
+ * How many pages from `page` on lie in huge pages that need nothing, where a page of the device is
+ * one huge page, and all are requested alike. Their elements of pfns are written.
+ */
+function readHugeOnes(walk: Walk, page: number, stopPage: number): number {
+  const { range, mm, requests, step } = walk;
+  if (step !== LEAF_WORDS || requests.perPage !== undefined) return 0;
+  const { pfns, encoding, startPage, machine } = range;
+  const midAt = midIndexOf(machine.memory, mm.pgd, page);
+  if (midAt === 0) return 0;
+  const count = (Math.min(nextMidPage(page), stopPage) - page) / LEAF_WORDS;
+  const at = (page - startPage) / LEAF_WORDS;
+  const { words } = machine.memory;
+  const { always } = requests;
+  return readHugeRow(words, midAt, count, pfns, at, encoding, always) * LEAF_WORDS;
 }
 
 /**
