@@ -1,11 +1,14 @@
 /**
  * @module mm/entries/run
- * Frames in a row that pages without frames get.
+ * Frames in a row that pages get.
  *
- *   K6  Frames in a row for pages that have none (view/view-populate.ts) are one note, in the
- *       change that takes them. When their counts are right RUN_USED says so. A page whose entry
+ *   K6  Frames in a row are one note, in the change that takes them. Those for pages that have none
+ *       (view/view-populate.ts): when their counts are right RUN_USED says so. A page whose entry
  *       names its frame has got it. Of the others the reference is put. A leaf that is not linked
  *       yet counts for nothing.
+ *       Those for pages that move (migrate/migrate-to-run.ts) are noted one by one, too, before
+ *       pages take them: at most as many at a time as there are words for. RUN and RUN_PAGES are
+ *       the others. A frame that is noted both ways is one of RUN.
  */
 
 import { notedFrame } from "../../memory/frames/frame-allocator.ts";
@@ -14,8 +17,8 @@ import { LEAF_WORDS, pteAt } from "../../mmu/radix-table.ts";
 import type { SharedMemory } from "../../sync/shared-memory.ts";
 import type { Task } from "../../sync/tasks/task.ts";
 import { Mm } from "../mm-struct.ts";
-import { isOfFrame } from "../pte.ts";
-import { BATCH_FEW, closeBatch, fewOf, openBatch, putBatch, putLeft } from "./batch.ts";
+import { isOfFrame, ptePfn } from "../pte.ts";
+import { BATCH_FEW, type Batch, closeBatch, fewOf, openBatch, putBatch, putLeft } from "./batch.ts";
 import { putHand } from "./hand.ts";
 import {
   BATCH,
@@ -49,56 +52,72 @@ export function endRun({ memory }: Mm, operation: number): void {
   words[operation] = 0;
 }
 
-/** Frames of a run that are noted one by one. */
-const MOST_NOTED: number = LEAF_WORDS;
-
 /**
- * The first of `pages` frames in a row, each with a reference, which words note; or 0. `start` of
- * the words, in the operation or its table; 0 of more than MOST_NOTED pages, or without memory for
- * the table: nothing notes them.
+ * The first of `pages` frames in a row, each with a reference, which are noted as a whole; or 0.
+ * With it where {@link noteNext} notes some of them. Pairs with {@link putNotedRun}.
  */
 export function* takeNotedRun(
   machine: Machine,
   operation: number,
   pages: number,
-): Task<{ readonly pfn: number; readonly start: number }> {
+): Task<{ readonly pfn: number; readonly batch: Batch }> {
   const { memory, ram } = machine;
-  const isNoted = pages <= MOST_NOTED;
-  const batch =
-    pages > BATCH_FEW && isNoted ? yield* openBatch(machine, operation) : fewOf(operation);
-  const start = isNoted && batch.end - batch.start >= pages ? batch.start : 0;
+  const batch = pages > BATCH_FEW ? yield* openBatch(machine, operation) : fewOf(operation);
   const pfn = yield* ram.allocRun(pages, true, false, runOf(memory, operation, pages));
-  if (pfn === 0) return { pfn, start };
-  // The run is noted as a whole until each of its frames is.
-  for (let i = 0; i < (start === 0 ? 0 : pages); i++) memory.words[start + i] = notedFrame(pfn + i);
-  memory.words[operation + RUN] = 0;
-  return { pfn, start };
+  return { pfn, batch };
 }
 
-/** Puts what is left of such a run, and of other frames in hand. */
+/** The next `count` frames of such a run, as many as the batch has words at most, are noted there. */
+export function noteNext(
+  { words }: SharedMemory,
+  operation: number,
+  { start }: Batch,
+  count: number,
+): void {
+  const first = words[operation + RUN]!;
+  const left = words[operation + RUN_PAGES]! - count;
+  for (let i = 0; i < count; i++) words[start + i] = notedFrame(first + i);
+  // Noted twice until here (K6). No function is entered between these (H1 of held-locks.ts).
+  words[operation + RUN_PAGES] = left;
+  words[operation + RUN] = left === 0 ? 0 : first + count;
+}
+
+/** Puts what is left of such a run: what the batch notes, and what it does not yet. */
 export function* putNotedRun(machine: Machine, operation: number): Task<void> {
+  const { memory, ram } = machine;
   yield* putHand(machine, operation, BATCH_FEW);
-  const table = machine.memory.words[operation + TABLE]!;
-  if (table === 0) return;
-  yield* putBatch(machine, operation, { start: table, end: table + LEAF_WORDS });
+  const table = memory.words[operation + TABLE]!;
+  if (table !== 0) yield* putBatch(machine, operation, { start: table, end: table + LEAF_WORDS });
+  if (memory.words[operation + RUN] !== 0)
+    yield* ram.giveRun(memory.words[operation + RUN_PAGES]!, operation + RUN);
   yield* closeBatch(machine, operation);
 }
 
 export function* finishRun(machine: Machine, at: number): Task<void> {
   const { memory, ram } = machine;
   const { words } = memory;
-  const leaf = words[at + TABLE]!;
-  memory.ensure(leaf + LEAF_WORDS);
-  if (leaf !== 0) memory.words.fill(0, leaf, leaf + LEAF_WORDS);
+  const table = words[at + TABLE]!;
+  memory.ensure(table + LEAF_WORDS);
   if (words[at + RUN_USED] === 0) {
-    words.fill(0, at + BATCH, at + BATCH + BATCH_FEW); // notes of the same frames
+    dropNotesOfRun(memory, at, table, table === 0 ? 0 : table + LEAF_WORDS);
+    dropNotesOfRun(memory, at, at + BATCH, at + BATCH + BATCH_FEW);
     yield* ram.giveRun(words[at + RUN_PAGES]!, at + RUN);
     return;
   }
+  if (table !== 0) memory.words.fill(0, table, table + LEAF_WORDS); // a leaf that is not linked
   yield* putUnset(machine, at);
   words[at + RUN] = 0;
   words[at + RUN_USED] = 0;
   words[at + RUN_NEXT] = 0;
+}
+
+/** Of words [start, end), those that note frames of the run, which is noted as a whole, too. */
+function dropNotesOfRun({ words }: SharedMemory, at: number, start: number, end: number): void {
+  const [first, pages] = [words[at + RUN]!, words[at + RUN_PAGES]!];
+  for (let note = start; note < end; note++) {
+    const pfn = ptePfn(words[note]!);
+    if (pfn >= first && pfn < first + pages) words[note] = 0;
+  }
 }
 
 /**

@@ -10,14 +10,14 @@
  */
 
 import type { Machine } from "../../memory/machine.ts";
-import { LEAF_WORDS, leafAlloc, leafOf, pteAt, pteIndex } from "../../mmu/radix-table.ts";
+import { leafAlloc, leafOf, nextLeafPage, pteAt, pteIndex } from "../../mmu/radix-table.ts";
 import { EVENT_CLEAR, invalidateRange } from "../../notifier/events.ts";
 import { storeNoted } from "../../sync/atomics.ts";
 import { EBUSY, ENOMEM, type Errno } from "../../sync/errno.ts";
 import { DONE, type Task } from "../../sync/tasks/task.ts";
 import { cacheNotesOf, handOf, putHand, putOld, tablesOf } from "../entries/hand.ts";
 import { beginHand, endInvalidation } from "../entries/invalidation.ts";
-import { putNotedRun, takeNotedRun } from "../entries/run.ts";
+import { noteNext, putNotedRun, takeNotedRun } from "../entries/run.ts";
 import type { Mm } from "../mm-struct.ts";
 import { PTE_ACCESSED, WRITTEN_RIGHTS, ZERO_PFN, holdsFrame, makePte, ptePfn } from "../pte.ts";
 import { CACHE_BUSY, CACHE_HANDS, cacheFrame, cacheMove } from "../vma/page-cache.ts";
@@ -34,14 +34,12 @@ import {
 import { zapRange } from "../entries/zap.ts";
 import { NOBODY, type PageMover, SELECT_ALL_SYSTEM, migrateRange } from "./migrate-vma.ts";
 
-/** The new frames of a range. */
+/** New frames of pages that move together. */
 interface Run {
   readonly startPage: number;
   /** First of the frames. Each has one count. */
   readonly pfn: number;
-  /** 1 for each frame whose count is a page's now. */
-  readonly taken: Uint8Array;
-  /** The word that notes the first of them; 0: nothing does. */
+  /** The word that notes the first of them; 0 when the frame is the page's, or its migration's. */
   readonly note: number;
   /** In which they are noted. */
   readonly operation: number;
@@ -63,27 +61,38 @@ export function* migrateToRun(machine: Machine, mm: Mm, range: PageRange): Task<
 
 function* moveToRun(machine: Machine, mm: Mm, range: PageRange, operation: number): Task<number> {
   const { startPage, endPage } = range;
-  const { ram } = machine;
   const failed = yield* prepare(machine, mm, range, operation);
   if (failed !== 0) return failed;
-  const { pfn, start: note } = yield* takeNotedRun(machine, operation, endPage - startPage);
+  const { pfn, batch } = yield* takeNotedRun(machine, operation, endPage - startPage);
   if (pfn === 0) return ENOMEM;
-  const run = { startPage, pfn, taken: new Uint8Array(endPage - startPage), note, operation };
-  let result: Errno = 0;
+  const most = batch.end - batch.start;
   for (const part of partsIn(machine.memory, mm, range)) {
-    const isShared = (part.vma.flags & VM_SHARED) !== 0;
-    result = yield* (isShared ? moveCached : moveOwn)(machine, mm, part, run);
-    if (result !== 0) break;
+    for (const few of slicesOf(part, most)) {
+      noteNext(machine.memory, operation, batch, few.endPage - few.startPage);
+      const firstPfn = pfn + (few.startPage - startPage);
+      const run = { startPage: few.startPage, pfn: firstPfn, note: batch.start, operation };
+      const isShared = (part.vma.flags & VM_SHARED) !== 0;
+      const result = yield* (isShared ? moveCached : moveOwn)(machine, mm, few, run);
+      if (result !== 0) return result;
+    }
   }
-  for (const [i, isTaken] of run.taken.entries())
-    if (isTaken === 0 && note === 0) yield* ram.refs.pagePut(pfn + i);
-  return result === 0 ? pfn : result;
+  return pfn;
 }
 
-/** The frame of page `i` of the range is the page's now, or its migration's. */
-function take({ memory }: Machine, { taken, note }: Run, i: number): void {
-  taken[i] = 1;
-  if (note !== 0) memory.words[note + i] = 0;
+/** A part in pieces of at most `most` pages, each of which lies in one leaf. */
+function* slicesOf(
+  { vma, startPage, endPage }: VmaPart,
+  most: number,
+): Generator<VmaPart, void, void> {
+  for (let page = startPage, end = page; page < endPage; page = end) {
+    end = Math.min(nextLeafPage(page), page + most, endPage);
+    yield { vma, startPage: page, endPage: end };
+  }
+}
+
+/** Frame `i` of the run is the page's now, or its migration's. */
+function take({ memory }: Machine, { note }: Run, i: number): void {
+  memory.words[note + i] = 0;
 }
 
 /** 0, EBUSY or ENOMEM. */
@@ -93,7 +102,7 @@ function* prepare(machine: Machine, mm: Mm, range: PageRange, operation: number)
   // Before the range is walked, which may be the whole address space.
   if (endPage - startPage > ram.usage().totalPages) return ENOMEM;
   if (yield* hasPinned(machine, mm, range)) return EBUSY;
-  for (let page = startPage; page < endPage; page += LEAF_WORDS - (page % LEAF_WORDS)) {
+  for (let page = startPage; page < endPage; page = nextLeafPage(page)) {
     if ((yield* leafAlloc(machine, mm.pgd, page, tablesOf(operation))) === 0) return ENOMEM;
   }
   return 0;
@@ -171,10 +180,9 @@ function* moveCached(machine: Machine, mm: Mm, part: VmaPart, run: Run): Task<Er
   for (let page = startPage; page < endPage; page++) {
     const i = page - run.startPage;
     const pfn = run.pfn + i;
-    const note = run.note === 0 ? 0 : run.note + i;
-    const failed = yield* cacheMove(machine, vma.source, offsetOf(vma, page), pfn, note, notes);
+    const offset = offsetOf(vma, page);
+    const failed = yield* cacheMove(machine, vma.source, offset, pfn, run.note + i, notes);
     if (failed !== 0) return failed === CACHE_BUSY ? EBUSY : failed;
-    take(machine, run, i);
     const index = pteIndex(leafOf(memory, mm.pgd, page), page);
     storeNoted(memory.words, index, makePte(pfn, rights), memory.words, notes.fresh);
     yield* putOld(machine, run.operation);

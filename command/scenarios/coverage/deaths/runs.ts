@@ -1,21 +1,27 @@
 /**
  * @module A thread that dies while it opens or closes a view whose pages have to move into frames
- * in a row: what it has taken of the row is noted frame by frame, until a page has it
- * (`takeNotedRun` of mm/entries/run.ts). In the twins it is noted nowhere.
+ * in a row: what it has taken of the row is noted, some frames one by one, until a page has each,
+ * and the others together (`takeNotedRun` of mm/entries/run.ts). In the twins it is noted nowhere,
+ * or those are not that come later.
  */
 
 import { HARNESS_PAGE, type HmmHarness } from "../../../../src/checker/harness/hmm-harness.ts";
 import { cpuFault } from "../../../../src/mm/fault/cpu-fault.ts";
+import { beginHand, endInvalidation } from "../../../../src/mm/entries/invalidation.ts";
+import { noteNext, putNotedRun, takeNotedRun } from "../../../../src/mm/entries/run.ts";
+import { RUN } from "../../../../src/mm/entries/words.ts";
 import { mmapWriteLock } from "../../../../src/mm/migration.ts";
 import { holdsFrame } from "../../../../src/mm/pte.ts";
 import { viewClose, viewOpen } from "../../../../src/mm/view/view-open.ts";
 import { PageCache, cacheEntryAt } from "../../../../src/mm/vma/page-cache.ts";
 import { VM_READ, VM_SHARED, VM_WRITE, type Vma, vmaOf } from "../../../../src/mm/vma/vma.ts";
+import { LEAF_WORDS } from "../../../../src/mmu/radix-table.ts";
 import { assert, bug } from "../../../../src/sync/errors.ts";
 import type { Covered } from "../covered.ts";
 import { type HarnessBody, coveringOnHarness } from "../on-harness.ts";
 
 interface World {
+  readonly firstPage: number;
   readonly pages: number;
   /** Frames of the machine that are not of these pages. */
   readonly otherFrames: number;
@@ -23,18 +29,21 @@ interface World {
 
 type Body = HarnessBody<World>;
 
-const vmaIn = ({ machine, mm }: HmmHarness): Vma =>
-  vmaOf(machine.memory, mm, HARNESS_PAGE) ?? bug("nothing is mapped");
+const vmaIn = ({ machine, mm }: HmmHarness, page: number): Vma =>
+  vmaOf(machine.memory, mm, page) ?? bug("nothing is mapped");
 
 /** Frames that entries, or the cache, have, and references of them. */
-function named(harness: HmmHarness, pages: number): { frames: number; references: number } {
+function named(
+  harness: HmmHarness,
+  { firstPage, pages }: Omit<World, "otherFrames">,
+): { frames: number; references: number } {
   const { memory } = harness.machine;
-  const vma = vmaIn(harness);
+  const vma = vmaIn(harness, firstPage);
   const isShared = (vma.flags & VM_SHARED) !== 0;
   let frames = 0;
   let references = 0;
   for (let i = 0; i < pages; i++) {
-    const isMapped = holdsFrame(harness.entryOf(HARNESS_PAGE + i));
+    const isMapped = holdsFrame(harness.entryOf(firstPage + i));
     const isCached = isShared && cacheEntryAt(memory, PageCache.at(memory, vma.source), i) !== 0;
     references += (isMapped ? 1 : 0) + (isCached ? 1 : 0);
     if (isMapped || isCached) frames++;
@@ -49,20 +58,21 @@ const endLeft: Body = function* (_world, { machine, mm }) {
 };
 
 /** Nothing is lost. */
-function check({ pages, otherFrames }: World, harness: HmmHarness): void {
+function check(world: World, harness: HmmHarness): void {
   const { machine, mm } = harness;
+  const { otherFrames } = world;
   if (!mm.moving.isEmpty()) return; // nobody has come since the death
   assert(mm.users.read() === 1, `the space has ${mm.users.read()} users`);
   const { references, pins } = machine.ram.refs.total();
-  const { frames, references: ours } = named(harness, pages);
+  const { frames, references: ours } = named(harness, world);
   const used = machine.ram.usage().usedPages - otherFrames;
   assert(pins === 0, `${pins} pins are left`);
   assert(used === frames, `${used} frames are in use, and ${frames} are named`);
   assert(references === ours + otherFrames, `${references} references of ${frames} frames`);
 }
 
-const view: Body = function* ({ pages }, { machine, mm }) {
-  const at = yield* viewOpen(machine, mm, HARNESS_PAGE, HARNESS_PAGE + pages, true);
+const view: Body = function* ({ firstPage, pages }, { machine, mm }) {
+  const at = yield* viewOpen(machine, mm, firstPage, firstPage + pages, true);
   assert(at > 0, `the view answered ${at}`);
   yield* viewClose(machine, at);
 };
@@ -75,13 +85,31 @@ const rowUnnoted: Body = function* ({ pages }, { machine, mm }) {
   yield* mm.mmapLock.upWrite();
 };
 
-function moving(
-  name: string,
-  summary: string,
-  pages: number,
-  isShared: boolean,
-  runs: readonly string[],
-): Covered {
+/** The same of a noted row, of which it forgets all but the first half. */
+const restUnnoted: Body = function* ({ pages }, { machine, mm }) {
+  const half = pages >> 1;
+  yield* mmapWriteLock(machine, mm);
+  const operation = yield* beginHand(mm);
+  const { pfn, batch } = yield* takeNotedRun(machine, operation, pages);
+  noteNext(machine.memory, operation, batch, half);
+  machine.memory.words[operation + RUN] = 0;
+  yield* putNotedRun(machine, operation);
+  yield* machine.ram.refs.putRun(pfn + half, pages - half);
+  endInvalidation(mm, operation);
+  yield* mm.mmapLock.upWrite();
+};
+
+interface Parts {
+  readonly name: string;
+  readonly summary: string;
+  readonly firstPage?: number;
+  readonly pages: number;
+  readonly isShared: boolean;
+  readonly runs: readonly string[];
+}
+
+function moving(parts: Parts): Covered {
+  const { name, summary, firstPage = HARNESS_PAGE, pages, isShared, runs } = parts;
   return coveringOnHarness<World>({
     layer: "mm",
     name: `death/${name}`,
@@ -94,33 +122,51 @@ function moving(
     mayRemain: "anything",
     setup(harness) {
       const { machine, mm } = harness;
-      harness.map(HARNESS_PAGE, pages, VM_READ | VM_WRITE, isShared);
-      for (let i = pages - 1; i >= 0; i--)
-        harness.run(cpuFault(machine, mm, HARNESS_PAGE + i, true));
-      const otherFrames = machine.ram.usage().usedPages - named(harness, pages).frames;
-      return { pages, otherFrames };
+      harness.map(firstPage, pages, VM_READ | VM_WRITE, isShared);
+      for (let i = pages - 1; i >= 0; i--) harness.run(cpuFault(machine, mm, firstPage + i, true));
+      const range = { firstPage, pages };
+      return {
+        ...range,
+        otherFrames: machine.ram.usage().usedPages - named(harness, range).frames,
+      };
     },
     tasks: { dies: [runs, view], next: [["mm/migration.mmapWriteLock"], endLeft] },
     check,
     twins: [
       ["unnoted", "It notes nowhere which frames it takes.", "assertion", { dies: rowUnnoted }],
+      [
+        "rest-unnoted",
+        "It forgets the frames of the row that no page is about to take.",
+        "assertion",
+        { dies: restUnnoted },
+      ],
     ],
   });
 }
 
 export const deathsWithRuns: readonly Covered[] = [
-  moving(
-    "view-of-scattered",
-    "A thread dies at any step of a view of 18 pages that have to move, or of its end.",
-    18,
-    false,
-    ["mm/migrate/migrate-to-run.migrateToRun", "mm/entries/run.takeNotedRun"],
-  ),
-  moving(
-    "view-of-shared",
-    "A thread dies at any step of a view of shared pages that have to move, or of its end: nothing is lost, or the machine stops.",
-    3,
-    true,
-    ["mm/migrate/migrate-to-run.moveCached", "mm/vma/page-cache.cacheMove"],
-  ),
+  moving({
+    name: "view-of-scattered",
+    summary: "A thread dies at any step of a view of 18 pages that have to move, or of its end.",
+    pages: 18,
+    isShared: false,
+    runs: ["mm/migrate/migrate-to-run.migrateToRun", "mm/entries/run.takeNotedRun"],
+  }),
+  moving({
+    name: "view-across-tables",
+    summary:
+      "A thread dies at any step of a view of pages of two page tables, which move in two turns, or of its end.",
+    firstPage: LEAF_WORDS - 1,
+    pages: 3,
+    isShared: false,
+    runs: ["mm/migrate/migrate-to-run.migrateToRun", "mm/entries/run.noteNext"],
+  }),
+  moving({
+    name: "view-of-shared",
+    summary:
+      "A thread dies at any step of a view of shared pages that have to move, or of its end: nothing is lost, or the machine stops.",
+    pages: 3,
+    isShared: true,
+    runs: ["mm/migrate/migrate-to-run.moveCached", "mm/vma/page-cache.cacheMove"],
+  }),
 ];
