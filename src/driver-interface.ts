@@ -253,6 +253,7 @@ export {
   reserveResource,
   resourceKind,
   type Releaser,
+  takeNoted,
 } from "./sync/lockdep/resources.ts";
 export { hasPanicked } from "./sync/death/panic.ts";
 export { registerRepairer, type Repairer } from "./sync/death/repair.ts";

@@ -27,6 +27,7 @@ import { deathsWithTables } from "./deaths/tables.ts";
 import { deathsInToldInvalidations } from "./deaths/told.ts";
 import { deathsOfViewers } from "./deaths/viewers.ts";
 import { deathsBesideWebGpu } from "./deaths/webgpu.ts";
+import { deathsInWebGpuLives } from "./deaths/webgpu-lives.ts";
 import { deathsOfWriters } from "./deaths/writers.ts";
 import { deathsWithRuns } from "./deaths/runs.ts";
 import { deathsInSections } from "./deaths/sections.ts";
@@ -260,4 +261,5 @@ export const covered: readonly Covered[] = [
   ...deathsWithInsertedPages,
   ...deathsWithFilePages,
   ...deathsBesideWebGpu,
+  ...deathsInWebGpuLives,
 ];

@@ -6,7 +6,6 @@
  */
 
 import {
-  atomicAdd,
   HmmMirror,
   hmmMirrorForget,
   hmmMirrorRegister,
@@ -21,6 +20,7 @@ import { ADVICE_WORDS } from "../policy/placement.ts";
 import { DeviceRecord } from "./device-record.ts";
 import { allocDeviceTable, freeDeviceTable } from "./device-table.ts";
 import { RING_WORDS } from "./fault-ring.ts";
+import { newSerial } from "./listed-devices.ts";
 import { allocFrameTable, freeFrameTable } from "./frames.ts";
 
 const { thrash: THRASH, advice: ADVICE } = DeviceRecord.offset;
@@ -48,11 +48,11 @@ export function* allocDeviceParts(
   options: DeviceOptions,
 ): Task<boolean> {
   const { heap } = machine;
-  const serials = yield* heap.root("deviceSerial");
+  const serial = yield* newSerial(machine);
   record.driverLock.init();
   record.ownerQueue.init();
   record.refs.init(1);
-  record.serial = atomicAdd(machine.memory.words, serials, 1) + 1;
+  record.serial = serial;
   record.threads = options.threads;
   record.faultTimeoutMs = options.faultTimeoutMs;
   record.frames = options.frames;

@@ -4,17 +4,8 @@
  * mappings that such a device mirrors. It takes nothing of WebGPU along.
  */
 
-import {
-  EAGAIN,
-  HmmMirror,
-  hmmMirrorForget,
-  registerMirrorOps,
-  Machine,
-  type Task,
-  registerReleaser,
-  resourceKind,
-} from "../../driver-interface.ts";
-import { endPrivateMemory, loseDirty } from "./private-memory.ts";
+import { EAGAIN, type HmmMirror, registerMirrorOps } from "../../driver-interface.ts";
+import { putRecord } from "./record-life.ts";
 import { WebGpuRecord, isHeldHere, logRange } from "./record.ts";
 import "./repair-record.ts";
 
@@ -46,24 +37,4 @@ export const WEBGPU_DEVICE_OPS: number = registerMirrorOps("WebGPU device of hmm
     yield* record.driverLock.unlock();
   },
   orphaned: (mirror) => putRecord(mirror.machine, recordOf(mirror)),
-});
-
-/**
- * Drops a reference. The last one frees the record; its mirror is unregistered by then. But a
- * record whose private memory has pages that nobody can have stays, to say so.
- */
-export function* putRecord(machine: Machine, record: WebGpuRecord): Task<void> {
-  if (!(yield* record.refs.put())) return;
-  if (!(yield* endPrivateMemory(machine, record))) return;
-  yield* hmmMirrorForget(new HmmMirror(machine, record.mirror.at));
-  yield* machine.heap.free(WebGpuRecord, record.at);
-}
-
-/** A device whose Worker this thread is. */
-export const WORKER_RESOURCE: number = resourceKind("WebGPU device's Worker");
-
-registerReleaser(WORKER_RESOURCE, function* (memory, at) {
-  const record = WebGpuRecord.at(memory, at);
-  yield* loseDirty(record); // Q5 of private-memory.ts
-  yield* putRecord(Machine.of(memory), record);
 });

@@ -49,8 +49,14 @@ import {
   HmmError,
   PAGE_BYTES,
   SELECT_DEVICE_PRIVATE,
+  Machine,
+  addResource,
+  findResource,
+  kindWord,
+  registerReleaser,
+  resourceKind,
+  takeNoted,
   type Errno,
-  type Machine,
   type SharedMemory,
   type Struct,
   type StructView,
@@ -83,6 +89,7 @@ const LOST = 2;
 /** A part of the memory: a device memory has at most DEVICE_MEMORY_PAGES_MAX frames. */
 export interface PrivateChunk extends StructView {
   record: number;
+  pages: number;
   device: number;
   states: number;
   freed: number;
@@ -90,12 +97,19 @@ export interface PrivateChunk extends StructView {
 
 export const PrivateChunk: Struct<PrivateChunk> = struct<PrivateChunk>("webgpuPrivateChunk", {
   record: pointer("const", "the device's record, which stays as long as this"),
-  device: pointer("const", "its deviceMemory, whose `data` this is"),
-  states: pointer("const", "a word for each frame: CURRENT, DIRTY, LOST"),
+  pages: u32("const", "its frames"),
+  device: pointer("const", "its deviceMemory, whose `data` this is; 0: not yet, or not any more"),
+  states: pointer("const", "a word for each frame: CURRENT, DIRTY, LOST; or 0"),
   freed: u32("atomic", "frames that were freed so far"),
 });
 
-const FREED: number = PrivateChunk.offset.freed;
+const { device: DEVICE, states: STATES, freed: FREED } = PrivateChunk.offset;
+
+/** A chunk that no record names: not yet, or when nothing else of it is left. */
+const CHUNK_RESOURCE: number = resourceKind("chunk of a WebGPU device's memory");
+registerReleaser(CHUNK_RESOURCE, (memory, at) =>
+  Machine.of(memory).heap.free(PrivateChunk, at, addResource(memory, CHUNK_RESOURCE, at)),
+);
 
 /** How long the end of a device waits for threads that are about to drop a page. */
 const END_WAIT_MS = 1000;
@@ -115,9 +129,13 @@ export function ownerOf({ at }: WebGpuRecord): number {
   return at;
 }
 
+/** Those that have their memory. */
 export function chunksOf(record: WebGpuRecord): PrivateChunk[] {
   const { memory, chunks, chunkCount } = record;
-  return Array.from({ length: chunkCount }, (_, i) => PrivateChunk.at(memory, chunks.get(i)));
+  return Array.from({ length: chunkCount }, (_, i) => chunks.get(i))
+    .filter((at) => at !== 0) // one that could not be made, or has ended
+    .map((at) => PrivateChunk.at(memory, at))
+    .filter(({ device }) => device !== 0);
 }
 
 function deviceOf({ memory, device }: PrivateChunk): DeviceMemory {
@@ -145,7 +163,9 @@ export function setState(device: DeviceMemory, pfn: number, state: number): Task
 
 /**
  * Makes the memory of a device, before another thread knows of the record. False: ENOMEM;
- * `endPrivateMemory` gives back what there is of it. A test gives other code.
+ * `endPrivateMemory` gives back what there is of it. So it does if this thread dies: the record
+ * names each chunk, and the chunk each part, from the step on that gets it. A test gives other
+ * code.
  */
 export function* makePrivateMemory(
   machine: Machine,
@@ -167,31 +187,26 @@ function* makeChunk(
   opsId: number,
 ): Task<boolean> {
   const { heap, memory } = machine;
-  const at = yield* heap.alloc(PrivateChunk);
+  const at = yield* heap.alloc(PrivateChunk, CHUNK_RESOURCE);
   if (at === 0) return false;
   const chunk = PrivateChunk.at(memory, at);
   chunk.record = record.at;
-  chunk.states = yield* heap.allocWords(stateWords(pages));
-  if (chunk.states !== 0) {
-    memory.ensure(chunk.states + stateWords(pages));
-    memory.words.fill(CURRENT, chunk.states, chunk.states + pages);
-    const owner = ownerOf(record);
-    const type = DEVICE_PRIVATE;
-    const device = yield* makeDeviceMemory(machine, { pages, type, owner, opsId, data: at });
-    if (typeof device !== "number") {
-      chunk.device = device.at;
-      record.chunks.set(record.chunkCount, at);
-      record.chunkCount++;
-      return true;
-    }
-  }
-  yield* freeChunk(machine, chunk, pages);
-  return false;
+  chunk.pages = pages;
+  const place = record.chunks.at + record.chunkCount;
+  record.chunkCount++; // first: who finds this thread dead looks at so many places
+  handOver(memory, at, place, kindWord(memory, findResource(memory, CHUNK_RESOURCE, at)));
+  if ((yield* heap.allocWords(stateWords(pages), at + STATES)) === 0) return false;
+  memory.ensure(chunk.states + stateWords(pages));
+  memory.words.fill(CURRENT, chunk.states, chunk.states + pages);
+  const owner = ownerOf(record);
+  const options = { pages, type: DEVICE_PRIVATE, owner, opsId, data: at } as const;
+  return typeof (yield* makeDeviceMemory(machine, options, at + DEVICE)) !== "number";
 }
 
-function* freeChunk({ heap }: Machine, { at, states }: PrivateChunk, pages: number): Task<void> {
-  if (states !== 0) yield* heap.freeWords(states, stateWords(pages));
-  yield* heap.free(PrivateChunk, at);
+/** The word `place` names the chunk, which is no resource any more: in a row (H1). */
+function handOver({ words }: SharedMemory, at: number, place: number, kindAt: number): void {
+  words[place] = at;
+  if (kindAt !== 0) words[kindAt] = 0;
 }
 
 /** What is DIRTY is LOST: the GPU has gone, or nobody serves any more (Q5). */
@@ -237,33 +252,44 @@ export function lostText(record: WebGpuRecord): string {
 /**
  * The device ends; nobody uses its record any more. False: some pages cannot be brought back, since
  * they are lost, or RAM is used up, or this thread lacks the memory's buffer. They stay, and the
- * memory and the record with them. Holding no lock.
+ * memory and the record with them. May be done again, by who finds this thread dead. Holding no
+ * lock.
  */
 export function* endPrivateMemory(machine: Machine, record: WebGpuRecord): Task<boolean> {
+  const { memory } = machine;
   yield* loseDirty(record);
   const lost = new Set(lostFrames(record).map(([{ at }]) => at));
   let hasEnded = true;
-  for (const chunk of chunksOf(record))
-    if (!(yield* endChunk(machine, chunk, lost.has(chunk.device)))) hasEnded = false;
+  for (let i = 0; i < record.chunkCount; i++) {
+    const at = record.chunks.get(i);
+    if (at === 0) continue;
+    const chunk = PrivateChunk.at(memory, at);
+    if (yield* endMemory(machine, chunk, lost.has(chunk.device)))
+      yield* freeChunk(machine, chunk, record.chunks.at + i);
+    else hasEnded = false;
+  }
   return hasEnded;
 }
 
-/** Of a chunk with pages that are lost, the others are brought back. */
-function* endChunk(machine: Machine, chunk: PrivateChunk, hasLost: boolean): Task<boolean> {
+/** False: it stays. Of one with pages that are lost, the others are brought back. */
+function* endMemory(machine: Machine, chunk: PrivateChunk, hasLost: boolean): Task<boolean> {
+  if (chunk.device === 0) return true;
   const device = deviceOf(chunk);
-  const { pages } = device;
   try {
-    if (hasLost) {
-      yield* evictCurrent(machine, device);
-      return false;
-    }
-    if ((yield* endDeviceMemory(machine, device, END_WAIT_MS)) !== 0) return false;
+    if (!hasLost)
+      return (yield* endDeviceMemory(machine, device, END_WAIT_MS, chunk.at + DEVICE)) === 0;
+    yield* evictCurrent(machine, device);
   } catch (error) {
-    if (error instanceof HmmError && error.code === "ENXIO") return false;
-    throw error;
+    if (!(error instanceof HmmError && error.code === "ENXIO")) throw error;
   }
-  yield* freeChunk(machine, chunk, pages);
-  return true;
+  return false;
+}
+
+/** Without its memory. The word `place` of the record names it. */
+function* freeChunk({ heap, memory }: Machine, chunk: PrivateChunk, place: number): Task<void> {
+  const { at, states, pages } = chunk;
+  if (states !== 0) yield* heap.freeWords(states, stateWords(pages), at + STATES);
+  yield* heap.free(PrivateChunk, at, takeNoted(memory, CHUNK_RESOURCE, at, place));
 }
 
 function* evictCurrent(machine: Machine, device: DeviceMemory): Task<void> {

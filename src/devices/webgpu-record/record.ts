@@ -36,6 +36,7 @@ import {
   type Struct,
   type StructView,
   Completion,
+  List,
   type Task,
   type WordArray,
   array,
@@ -68,6 +69,8 @@ export interface WebGpuRecord extends StructView {
   readonly mirror: HmmMirrorRecord;
   readonly driverLock: Mutex;
   readonly refs: RefCount;
+  readonly node: List;
+  serial: number;
   readonly answered: Completion;
   readonly staged: Completion;
   readonly gpuLock: Mutex;
@@ -90,6 +93,8 @@ export const WebGpuRecord: Struct<WebGpuRecord> = struct<WebGpuRecord>("webgpuDe
   mirror: embedStruct(HmmMirrorRecord, "hmm", "its place among the address space's listeners"),
   driverLock: embed(Mutex, "log, filter; RAM while it is copied for the device", DRIVER_LOCK),
   refs: embed(RefCount, "1 for the mirror's registration, 1 for its Worker; at 0 it is freed"),
+  node: embed(List, "in the machine's list of such devices; guarded by devicesLock"),
+  serial: u32("const", "number of the device on its machine"),
   answered: embed(Completion, "the GPU has answered what its Worker waits for"),
   staged: embed(Completion, "the GPU is through with memory that pages go through"),
   gpuLock: embed(Mutex, "DIRTY pages: held during a pass, and while they are read", GPU_LOCK),
@@ -99,7 +104,7 @@ export const WebGpuRecord: Struct<WebGpuRecord> = struct<WebGpuRecord>("webgpuDe
   wantedCount: u32("driverLock", "frames in `wanted`; WANTED_MAX + 1: and others"),
   wanted: array(WANTED_MAX, "driverLock", "frames whose bytes are wanted home"),
   chunkCount: u32("const", "parts of the private memory; 0: it has none"),
-  chunks: array(CHUNKS_MAX, "const", "webgpuPrivateChunk (private-memory.ts)"),
+  chunks: array(CHUNKS_MAX, "const", "webgpuPrivateChunk (private-memory.ts), or 0"),
   logged: u32("driverLock", "entries of the log"),
   isDead: u32("driverLock", "1: the address space is gone, or the thread that opened the device"),
   invalidations: u32("driverLock", "calls of invalidate: statistics"),
@@ -164,7 +169,7 @@ export function drainLog(
   record.logged = 0;
 }
 
-/** Makes a zeroed record ready. */
+/** Makes a zeroed record ready, with one reference. */
 export function initRecord(record: WebGpuRecord): void {
   record.driverLock.init();
   record.answered.init();
@@ -172,7 +177,7 @@ export function initRecord(record: WebGpuRecord): void {
   record.gpuLock.init();
   record.requested.init();
   record.served.init();
-  record.refs.init(2);
+  record.refs.init(1);
 }
 
 /** How often `invalidate` was called. A hint, read without the lock. */

@@ -13,6 +13,7 @@ import {
 } from "../../driver-interface.ts";
 import { DeviceFault, type DeviceFaultFields } from "../device-fault.ts";
 import type { SnapshotPage } from "../driver.ts";
+import type { DevicePlace } from "../service/listed-devices.ts";
 import { KernelCompileError, WebGpuFault, type WebGpuFaultFields } from "./errors.ts";
 import { type ProgramError, WgslError } from "./wgsl/diagnostics.ts";
 
@@ -43,7 +44,7 @@ export interface AdapterReport {
 /** The start data of a device's Worker. */
 export interface WorkerStart {
   readonly machine: DriverHandle;
-  readonly recordAt: number;
+  readonly place: DevicePlace;
   readonly memoryBytes: number;
   /** Of them, for direct ranges. */
   readonly rangeBytes: number;

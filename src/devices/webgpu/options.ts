@@ -176,7 +176,7 @@ const DEVICE_RULES: OptionRules<WebGpuDeviceOptions> = {
 /** The options with their defaults. Throws EINVAL. */
 export function deviceOptions(given: WebGpuDeviceOptions): Omit<
   WorkerStart,
-  "machine" | "recordAt"
+  "machine" | "place"
 > & {
   readonly name: string;
   readonly worker: (() => HostWorker) | undefined;

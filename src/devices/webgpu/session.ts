@@ -6,10 +6,8 @@
  */
 
 import {
-  addResource,
   DriverThread,
   EIO,
-  EMFILE,
   ENODEV,
   HmmError,
   HmmMirror,
@@ -17,7 +15,6 @@ import {
   bug,
   errnoName,
   liveAgent,
-  removeResource,
   runDaemon,
   type Errno,
 } from "../../driver-interface.ts";
@@ -40,14 +37,14 @@ import type {
   WorkerStart,
 } from "./messages.ts";
 import { framesFor } from "./memory-plan.ts";
-import { WORKER_RESOURCE, putRecord } from "../webgpu-record/mirror-ops.ts";
+import { joinRecord, putRecord } from "../webgpu-record/record-life.ts";
 import { PageMap } from "./page-map.ts";
 import { lostText, ownerOf } from "../webgpu-record/private-memory.ts";
 import { PrivatePages } from "./private-pages.ts";
 import { GpuMemoryError, RealGpu } from "./real-gpu.ts";
 import type { PoolShape } from "./wgsl/layout.ts";
 import { WgslProgram } from "./real-program.ts";
-import { WebGpuRecord, drainLog, withDriverLock } from "../webgpu-record/record.ts";
+import { type WebGpuRecord, drainLog, withDriverLock } from "../webgpu-record/record.ts";
 import { Resource } from "./bound-resources.ts";
 import { rowsFor } from "./ranges.ts";
 import type { Row } from "./rows.ts";
@@ -129,11 +126,10 @@ export class Session {
     const driver = DriverThread.attach(start.machine);
     ends.push(() => driver.close());
     const { machine } = driver;
-    const record = WebGpuRecord.at(machine.memory, start.recordAt);
-    const slot = addResource(machine.memory, WORKER_RESOURCE, record.at);
-    if (slot < 0) throw notMade(EMFILE);
-    // The owner drops the reference of a Worker that did not become one.
-    ends.push(() => removeResource(machine.memory, slot));
+    const joined = await driver.run(joinRecord(machine, start.place));
+    if (typeof joined === "number") throw notMade(joined);
+    const { record, slot } = joined;
+    ends.push(() => driver.run(putRecord(machine, record, slot)));
     const mirror = new HmmMirror(machine, record.mirror.at);
     const map = new PageMap(leavesMax);
     const { poolFrames, rowFrames } = framesFor(start);
@@ -363,9 +359,8 @@ export class Session {
     }
     await this.driver.run(bringer.close());
     const { machine } = this.driver;
-    removeResource(machine.memory, this.#slot);
     await this.gpu.settled();
-    await this.driver.run(putRecord(machine, this.record));
+    await this.driver.run(putRecord(machine, this.record, this.#slot));
     this.gpu.destroy();
     this.driver.close();
   }

@@ -8,16 +8,11 @@ import {
   anAddressSpace,
   checkArgument,
   DriverThread,
-  ENOMEM,
   HmmError,
-  HmmMirror,
   errnoName,
-  hmmMirrorRegister,
-  hmmMirrorUnregister,
   type AddressSpace,
   type DriverHandle,
   type Errno,
-  type Machine,
   type Mm,
   type Task,
 } from "../../driver-interface.ts";
@@ -41,7 +36,7 @@ import {
 } from "./bindings.ts";
 import type { AdapterReport, DispatchOrder } from "./messages.ts";
 import { framesFor } from "./memory-plan.ts";
-import { WEBGPU_DEVICE_OPS, putRecord } from "../webgpu-record/mirror-ops.ts";
+import { WEBGPU_DEVICE_OPS } from "../webgpu-record/mirror-ops.ts";
 import {
   type WebGpuDeviceOptions,
   type WebGpuDispatchOptions,
@@ -50,12 +45,15 @@ import {
   dispatchOptions,
   kernelOptions,
 } from "./options.ts";
+import { PRIVATE_PAGES_MAX } from "../webgpu-record/private-memory.ts";
 import {
-  PRIVATE_PAGES_MAX,
-  endPrivateMemory,
-  makePrivateMemory,
-} from "../webgpu-record/private-memory.ts";
-import { WebGpuRecord, initRecord } from "../webgpu-record/record.ts";
+  createRecord,
+  endRecord,
+  placeOfRecord,
+  registerRecord,
+  unregisterRecord,
+} from "../webgpu-record/record-life.ts";
+import type { WebGpuRecord } from "../webgpu-record/record.ts";
 import { type WebGpuStats, readStats } from "./stats.ts";
 import { OwnLink } from "./own-link.ts";
 import { FIRST_FRAME } from "./wgsl/layout.ts";
@@ -148,7 +146,7 @@ export class WebGpuDevice implements Device<WebGpuKernelOptions> {
     const { name, worker, gpuDevice, ...given } = deviceOptions(options);
     const owned = await openRecord(space, privatePagesOf(given));
     const { driver, record } = owned;
-    const start = { ...given, machine: driver.handle, recordAt: record.at };
+    const start = { ...given, machine: driver.handle, place: placeOfRecord(record) };
     const machine = (): DriverHandle => driver.handle;
     let link: DeviceLink | undefined;
     try {
@@ -161,7 +159,6 @@ export class WebGpuDevice implements Device<WebGpuKernelOptions> {
       return new WebGpuDevice(name, owned, link, adapter);
     } catch (error) {
       await link?.end();
-      await driver.run(putRecord(driver.machine, record)); // that of the Worker
       await closeRecord(owned);
       throw error;
     }
@@ -341,34 +338,18 @@ function* makeRecord(
   mm: Mm,
   privatePages: number,
 ): Task<WebGpuRecord | Errno> {
-  const at = yield* machine.heap.alloc(WebGpuRecord);
-  if (at === 0) return ENOMEM;
-  const record = WebGpuRecord.at(machine.memory, at);
-  initRecord(record);
-  if (!(yield* makePrivateMemory(machine, record, privatePages))) {
-    yield* freeRecord(machine, record);
-    return ENOMEM;
-  }
-  const mirror = new HmmMirror(machine, record.mirror.at);
-  mirror.init(WEBGPU_DEVICE_OPS);
-  yield* mm.mmapLock.downWrite();
-  const errno = yield* hmmMirrorRegister(mirror, mm);
-  yield* mm.mmapLock.upWrite();
+  const record = yield* createRecord(machine, privatePages);
+  if (typeof record === "number") return record;
+  const errno = yield* registerRecord(machine, record, mm, WEBGPU_DEVICE_OPS);
   if (errno === 0) return record;
-  yield* freeRecord(machine, record);
+  yield* endRecord(machine, record);
   return errno;
-}
-
-/** Of a device that nobody knows of yet. */
-function* freeRecord(machine: Machine, record: WebGpuRecord): Task<void> {
-  yield* endPrivateMemory(machine, record);
-  yield* machine.heap.free(WebGpuRecord, record.at);
 }
 
 /** Pairs with `openRecord`, in its thread. The Worker has ended, or never began. */
 async function closeRecord({ driver, record }: OwnedRecord): Promise<void> {
   const { machine } = driver;
-  await driver.run(hmmMirrorUnregister(new HmmMirror(machine, record.mirror.at)));
-  await driver.run(putRecord(machine, record));
+  await driver.run(unregisterRecord(machine, record));
+  await driver.run(endRecord(machine, record));
   driver.close();
 }

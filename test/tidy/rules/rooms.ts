@@ -16,7 +16,7 @@ const orders: ReadonlyMap<string, readonly string[]> = new Map([
   ["src/memory/", ["layout", "heap", "frames", FILES]],
   ["src/mm/", [FILES, "entries", "vma", "lifetime", "source", "fault", "migrate", "view", "calls"]],
   ["src/hmm/", [FILES, "mirror", "range", "walk"]],
-  ["src/devices/", [FILES, "policy", "webgpu-record", "service", "software", "webgpu"]],
+  ["src/devices/", [FILES, "policy", "service", "webgpu-record", "software", "webgpu"]],
   [
     "src/checker/",
     [
