@@ -37,6 +37,8 @@ import type {
   WorkerStart,
 } from "./messages.ts";
 import { framesFor } from "./memory-plan.ts";
+// So that this thread may attach beside such a device.
+import "../webgpu-record/mirror-ops.ts";
 import { joinRecord, putRecord } from "../webgpu-record/record-life.ts";
 import { PageMap } from "./page-map.ts";
 import { lostText, ownerOf } from "../webgpu-record/private-memory.ts";
