@@ -329,13 +329,21 @@ export const freed = {
       readers:
         "the device's threads, Workers that are about to become such, what a kernel has left behind in them; the owner's statistics",
       apart:
-        "The mirror's registration and each thread hold a reference (devices/software/device-state.ts); a Worker takes one under the lock of the list of devices (L1, L2 of devices/service/device-list.ts). A thread's memory is closed before it gives its own up, and finds nothing from then on; the owner keeps the last numbers",
+        "The mirror's registration and each thread hold a reference (devices/software/device-state.ts); a Worker takes one under the lock of the list of devices (L1, L2 of devices/service/listed-devices.ts). A thread's memory is closed before it gives its own up, and finds nothing from then on; the owner keeps the last numbers",
       proof: [
         "coverage/devices/death/owner-vs-join",
         "coverage/devices/read-vs-exit",
         "test/devices/odd-kernels.test.ts",
         "test/devices/thread-death.test.ts",
       ],
+    },
+    {
+      what: "a WebGPU device's record, with its chunks of private memory",
+      by: "whoever drops the last reference (`freeRecord`): the owner, the Worker, a reaper",
+      readers: "the device's Worker, a Worker that is about to become it",
+      apart:
+        "The mirror's registration and the Worker hold a reference (Y1, Y2 of devices/webgpu-record/record-life.ts); a Worker takes one under the lock of the list of devices (L1, L2 of devices/service/listed-devices.ts)",
+      proof: ["coverage/devices/death/webgpu-owner-vs-join", "coverage/devices/death/webgpu-life"],
     },
     {
       what: "the place of a device's record",
