@@ -203,7 +203,7 @@ function* makeChunk(
   return typeof (yield* makeDeviceMemory(machine, options, at + DEVICE)) !== "number";
 }
 
-/** The word `place` names the chunk, which is no resource any more: in a row (H1). */
+/** The word `place` names the chunk, which is no resource any more: in a row. */
 function handOver({ words }: SharedMemory, at: number, place: number, kindAt: number): void {
   words[place] = at;
   if (kindAt !== 0) words[kindAt] = 0;

@@ -67,7 +67,7 @@ export function* takeNotedRun(
   return { pfn, batch };
 }
 
-/** The next `count` frames of such a run, as many as the batch has words at most, are noted there. */
+/** The next `count` frames of such a run are noted in the batch, which has as many words. */
 export function noteNext(
   { words }: SharedMemory,
   operation: number,

@@ -1,8 +1,8 @@
 /**
  * @module A thread that dies while it makes a WebGPU device's record with private memory, or ends
- * it, or becomes the device's Worker and leaves (Y1 of devices/webgpu-record/record-life.ts), and an
- * owner that dies before the Worker begins (Y2): nothing is left, and the machine goes on. In the
- * twins something is nobody's for a step, or the Worker believes what it was told.
+ * it, or becomes the device's Worker and leaves (Z1 of devices/webgpu-record/record-life.ts), and
+ * an owner that dies before the Worker begins (Z2 of the same): nothing is left, and the machine
+ * goes on. In the twins something is nobody's for a step, or the Worker believes what it was told.
  */
 
 import { type HmmHarness, HARNESS_PAGE } from "../../../../src/checker/harness/hmm-harness.ts";
@@ -57,7 +57,7 @@ function* close({ machine }: HmmHarness, record: WebGpuRecord): Task<void> {
   yield* endRecord(machine, record);
 }
 
-/** With the lists that the first device makes. `isOwned`: and a device of the first task's thread. */
+/** `isOwned`: with a device of the first task's thread. The first device makes the lists. */
 function makeWorld(harness: HmmHarness, isOwned: boolean): World {
   const { memory } = harness.machine;
   harness.run(close(harness, harness.run(open(harness, 1))));
