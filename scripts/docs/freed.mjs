@@ -342,7 +342,7 @@ export const freed = {
       by: "whoever drops the last reference (`freeRecord`): the owner, the Worker, a reaper",
       readers: "the device's Worker, a Worker that is about to become it",
       apart:
-        "The mirror's registration and the Worker hold a reference (Z1, Z2 of devices/webgpu-record/record-life.ts); a Worker takes one under the lock of the list of devices (L1, L2 of devices/service/listed-devices.ts)",
+        "The mirror's registration and the Worker hold a reference (E1, E2 of devices/webgpu-record/record-life.ts); a Worker takes one under the lock of the list of devices (L1, L2 of devices/service/listed-devices.ts)",
       proof: ["coverage/devices/death/webgpu-owner-vs-join", "coverage/devices/death/webgpu-life"],
     },
     {

@@ -4,12 +4,12 @@
  * registration holds one reference, the device's Worker one. Whoever drops the last one frees
  * everything, be it the owner, the Worker, or a reaper for one that died.
  *
- *   Z1  From its first word on a record is a resource of the thread that makes it; then its mirror
+ *   E1  From its first word on a record is a resource of the thread that makes it; then its mirror
  *       is, in the same place (hmm/mirror/mirror.ts); then the record again, until its last word is
  *       free. So is the reference of its Worker. The record names its chunks, and each chunk its
  *       parts, from the step on that gets it, to the step that frees it. So whoever finds a thread
  *       dead goes on where it ended.
- *   Z2  A Worker that begins finds the record by its place and number (service/listed-devices.ts):
+ *   E2  A Worker that begins finds the record by its place and number (service/listed-devices.ts):
  *       the owner may have died since it sent them, and the record be freed.
  */
 
@@ -47,7 +47,7 @@ import { WebGpuRecord, initRecord } from "./record.ts";
 
 const LISTED = deviceKind("webgpuDeviceList", WebGpuRecord, WebGpuRecord.offset.node);
 
-/** A record that this thread makes, or whose mirror it has unregistered (Z1). */
+/** A record that this thread makes, or whose mirror it has unregistered (E1). */
 const RECORD_RESOURCE: number = resourceKind("WebGPU device");
 /** A record without a reference, whose end this thread has begun. */
 const ENDING: number = resourceKind("WebGPU device that ends");
@@ -120,7 +120,7 @@ export function* putRecord(machine: Machine, record: WebGpuRecord, slot: number 
 
 /**
  * A record whose private memory has pages that nobody can have stays, to say so. May be done again
- * from its beginning (Z1). `slot`: of the record among the resources, or -1.
+ * from its beginning (E1). `slot`: of the record among the resources, or -1.
  */
 function* freeRecord(machine: Machine, record: WebGpuRecord, slot: number): Task<void> {
   yield* delist(machine, LISTED, record);
@@ -130,7 +130,7 @@ function* freeRecord(machine: Machine, record: WebGpuRecord, slot: number): Task
   else if (slot >= 0) removeResource(machine.memory, slot);
 }
 
-/** Who made it has died, in the middle or after it has unregistered the mirror (Z1). */
+/** Who made it has died, in the middle or after it has unregistered the mirror (E1). */
 registerReleaser(RECORD_RESOURCE, function* (memory, at) {
   const machine = Machine.of(memory);
   const record = WebGpuRecord.at(memory, at);
@@ -143,7 +143,7 @@ registerReleaser(ENDING, (memory, at) =>
   freeRecord(Machine.of(memory), WebGpuRecord.at(memory, at), addResource(memory, ENDING, at)),
 );
 
-/** Names a record to the thread that is to become its Worker (Z2). */
+/** Names a record to the thread that is to become its Worker (E2). */
 export function placeOfRecord({ at, serial }: WebGpuRecord): DevicePlace {
   return { recordAt: at, serial };
 }
