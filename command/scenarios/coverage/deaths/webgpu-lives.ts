@@ -1,8 +1,8 @@
 /**
  * @module A thread that dies while it makes a WebGPU device's record with private memory, or ends
- * it, or becomes the device's Worker and leaves (E1 of devices/webgpu-record/record-life.ts), and
- * an owner that dies before the Worker begins (E2 of the same): nothing is left, and the machine
- * goes on. In the twins something is nobody's for a step, or the Worker believes what it was told.
+ * it, or becomes the device's Worker and leaves, and an owner that dies before the Worker begins
+ * (devices/webgpu-record/record-life.ts): nothing is left, and the machine goes on. In the twins
+ * something is nobody's for a step, or the Worker believes what it was told.
  */
 
 import { type HmmHarness, HARNESS_PAGE } from "../../../../src/checker/harness/hmm-harness.ts";
