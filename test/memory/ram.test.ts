@@ -77,20 +77,6 @@ test("many frames at once come in rows, and as many as there are when they are n
   assert.deepEqual(singles.toSorted(), Uint32Array.from(scattered).toSorted());
 });
 
-test("a row of frames is put several times at once, and is free when that was all", () => {
-  const machine = makeMachine({ ramPages: 2000 });
-  const { refs } = machine.ram;
-  const pfn = run(machine, machine.ram.allocRun(100, false));
-  run(machine, refs.getRun(pfn, 100));
-  run(machine, refs.pageGet(pfn + 7));
-  run(machine, refs.putRun(pfn, 100, 2));
-  assert.equal(machine.ram.usage().usedPages, 1, "one has a reference more");
-  assert.equal(refs.pageCount(pfn + 7), 1);
-  run(machine, refs.putRun(pfn + 7, 1));
-  assert.equal(machine.ram.usage().usedPages, 0);
-  assert.throws(() => run(machine, refs.putRun(pfn, 2, 2)), /free already/);
-});
-
 test("threads are refilled from different blocks of 2 MiB, as long as there are any", () => {
   const BLOCK_PAGES = 512;
   const machine = makeMachine({ ramPages: 16 * BLOCK_PAGES });
@@ -218,12 +204,14 @@ test("one put too many, a get of a free frame, an unpin without pin, freeing a p
   const machine = makeMachine({ ramPages: 4 });
   const { ram } = machine;
   const pfn = run(machine, ram.allocFrame(true));
+  const note = run(machine, machine.heap.allocWords(512));
+  machine.memory.words[note] = 1;
   assert.throws(
-    () => run(machine, ram.refs.pageUnpin(pfn)),
+    () => run(machine, ram.refs.unpinNoted(pfn, note, note + 1, note + 2)),
     /Cannot unpin frame \d+: it has no pins/,
   );
   const pinned = run(machine, ram.allocFrame(true));
-  run(machine, ram.refs.pagePin(pinned));
+  ram.refs.pinRunNoted(pinned, 1, note, 0);
   run(machine, ram.refs.pagePut(pinned));
   assert.throws(
     () => run(machine, ram.refs.pagePut(pinned)),
@@ -244,12 +232,15 @@ test("a pin is a reference that shows", () => {
   const { ram } = machine;
   const pfn = run(machine, ram.allocFrame(true));
   assert.equal(run(machine, ram.refs.pagePinned(pfn)), false);
-  run(machine, ram.refs.pagePin(pfn));
-  run(machine, ram.refs.pagePin(pfn));
+  const [first, second, spare] = [0, 1, 2].map(
+    (i) => run(machine, machine.heap.allocWords(512)) + i,
+  ) as [number, number, number];
+  ram.refs.pinRunNoted(pfn, 1, first, 0);
+  ram.refs.pinRunNoted(pfn, 1, second, 0);
   assert.equal(ram.refs.pageCount(pfn), 3);
-  run(machine, ram.refs.pageUnpin(pfn));
+  run(machine, ram.refs.unpinNoted(pfn, first, spare, spare + 1));
   assert.equal(run(machine, ram.refs.pagePinned(pfn)), true);
-  run(machine, ram.refs.pageUnpin(pfn));
+  run(machine, ram.refs.unpinNoted(pfn, second, spare, spare + 1));
   assert.equal(run(machine, ram.refs.pagePinned(pfn)), false);
   assert.equal(ram.refs.pageCount(pfn), 1);
 });
@@ -259,9 +250,7 @@ test("the page of zeros is there, is counted by nobody and never freed", () => {
   const { ram } = machine;
   assert.ok(isFilledWith(machine, 0, 0));
   run(machine, ram.refs.pageGet(0));
-  run(machine, ram.refs.pagePin(0));
   for (let i = 0; i < 5; i++) run(machine, ram.refs.pagePut(0));
-  run(machine, ram.refs.pageUnpin(0));
   assert.equal(ram.refs.pageCount(0), 1);
   assert.equal(run(machine, ram.refs.pagePinned(0)), false);
   assert.equal(ram.sections.of(0).owned, false);

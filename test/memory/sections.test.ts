@@ -234,10 +234,11 @@ test("a thread that was not given a section counts its frames all the same, toge
   const basePfn = addBuffer(machine, new SharedArrayBuffer(3 * PAGE));
   assert.equal(other.ram.sections.pagesAt(basePfn), 3);
   run(other, other.ram.refs.pageGet(basePfn + 2));
-  run(machine, machine.ram.refs.pagePin(basePfn));
+  const note = run(machine, machine.heap.allocWords(512));
+  machine.ram.refs.pinRunNoted(basePfn, 1, note, 0);
   assert.equal(machine.ram.refs.pageCount(basePfn + 1), 2, "of all its frames");
   assert.equal(run(other, other.ram.refs.pagePinned(basePfn + 2)), true);
-  run(other, other.ram.refs.pageUnpin(basePfn));
+  run(other, other.ram.refs.unpinNoted(basePfn, note, note + 1, note + 2));
   assert.equal(run(other, other.ram.sections.remove(basePfn)), EBUSY);
   run(machine, machine.ram.refs.pagePut(basePfn + 2));
   assert.throws(() => run(other, other.ram.refs.pagePut(basePfn)), /it is free already/);

@@ -13,7 +13,7 @@
  *       of private memory that lie in a row took 27 ns, and take 9.
  */
 
-import { atomicAdd, atomicLoad, atomicSub, storePairNoted } from "../../sync/atomics.ts";
+import { atomicLoad, storePairNoted } from "../../sync/atomics.ts";
 import { bug } from "../../sync/errors.ts";
 import { EXPLORED } from "../../sync/shared-memory.ts";
 import { doneBoolean } from "../../sync/tasks/task.ts";
@@ -25,40 +25,26 @@ import { ZERO_PFN } from "./ram-section.ts";
 
 /** References to frames, and pins. */
 export class FramePins extends FrameRefs {
-  /** Adds a reference that is a pin (P1). The caller holds a reference. Pairs with `pageUnpin`. */
-  *pagePin(pfn: number): Task<void> {
-    if (pfn === ZERO_PFN) return;
-    yield* this.pageGet(pfn);
-    this.#pin(pfn);
-  }
-
-  *pageUnpin(pfn: number): Task<void> {
-    if (pfn === ZERO_PFN) return;
-    const pins = this.#unpin(pfn);
-    if (pins <= 0) bug(`Cannot unpin frame ${pfn}: it has no pins; unpin once for each pin`);
-    yield* this.pagePut(pfn);
-  }
-
   /**
-   * `pagePin` of frames in a row, of private memory, if all of them are exclusive (C1 of
-   * mm/fault/copy-on-write.ts). Else none is pinned, and the answer is false. The caller holds the
-   * mmap lock for writing, and an entry has each of the frames (P2). The word `note` of the heap
-   * counts the frames as they are pinned, in case that the thread dies.
+   * A pin (P1) of each of `pages` frames in a row, of private memory, if all of them are exclusive
+   * (C1 of mm/fault/copy-on-write.ts). Else none is pinned, and the answer is false. The caller
+   * holds the mmap lock for writing, and an entry has each of the frames (P2). The word `note` of
+   * the heap counts the frames as they are pinned, in case that the thread dies. Pairs with
+   * `unpinNoted`.
    */
-  *pinRunIfExclusive(pfn: number, pages: number, note: number = 0): Task<boolean> {
-    const before = note === 0 ? 0 : this.memory.words[note]!;
+  *pinRunIfExclusive(pfn: number, pages: number, note: number): Task<boolean> {
+    const before = this.memory.words[note]!;
     const counts = this.sections.countsOf(pfn);
     const pinned = this.#pinExclusive(counts, pfn, pages, note, before);
     if (pinned === pages) return true;
-    if (note === 0) yield* this.unpinRun(pfn, pinned);
-    else unpinBack(this.memory, counts, pfn, pinned, note, before);
+    unpinBack(this.memory, counts, pfn, pinned, note, before);
     return false;
   }
 
   /**
-   * `pagePin` of `pages` frames from `pfn` on, which lie in one section. The word `note` of the
-   * heap counts them as they are pinned, after `before` others, as for `unpinNoted`, in case that
-   * the thread dies.
+   * A pin of each of `pages` frames from `pfn` on, which lie in one section. The caller holds a
+   * reference. The word `note` of the heap counts them as they are pinned, after `before` others,
+   * as for `unpinNoted`, in case that the thread dies.
    *
    * @stepped frame pins
    */
@@ -70,9 +56,9 @@ export class FramePins extends FrameRefs {
   }
 
   /**
-   * `unpinRun` of as many frames as the word `note` of the heap counts (noted-pins.ts), from the
-   * last to the first. The word `hand` notes one that is to become free, as of `putNoted`, `given`
-   * is the word for that. So whoever goes on for a dead thread unpins what is left.
+   * Drops the pins of as many frames as the word `note` of the heap counts (noted-pins.ts), from
+   * the last to the first. The word `hand` notes one that is to become free, as of `putNoted`,
+   * `given` is the word for that. So whoever goes on for a dead thread unpins what is left.
    */
   unpinNoted(pfn: number, note: number, hand: number, given: number): Task<void> {
     return this.#unpinAll(pfn, 0, note, hand, given);
@@ -99,24 +85,6 @@ export class FramePins extends FrameRefs {
       words[note] = i + 1 - each;
       if (count <= each && this.isFreed(pfn, count - each + 1))
         yield* this.putLeft(hand, hand + 1, given);
-    }
-  }
-
-  /** `pageUnpin` of `pages` frames from `pfn` on, which lie in one section. */
-  *unpinRun(pfn: number, pages: number): Task<void> {
-    const { memory } = this;
-    if (memory.mode === EXPLORED) {
-      for (let i = pages - 1; i >= 0; i--) yield* this.pageUnpin(pfn + i);
-      return;
-    }
-    const counts = this.sections.countsOf(pfn);
-    const { words } = counts;
-    for (let i = pages - 1; i >= 0; i--) {
-      const index = counts.index(pfn + i);
-      if (atomicSub(words, index + PINS_AFTER_COUNT, 1) <= 0)
-        bug(`Cannot unpin frame ${pfn + i}: it has no pins; unpin once for each pin`);
-      const count = atomicSub(words, index, 1);
-      if (count <= 1 && this.isFreed(pfn + i, count)) yield* this.free(pfn + i);
     }
   }
 
@@ -192,12 +160,6 @@ export class FramePins extends FrameRefs {
     return { references, pins };
   }
 
-  /** @stepped frame pins */
-  #pin(pfn: number): void {
-    const counts = this.sections.countsOf(pfn);
-    atomicAdd(counts.words, counts.index(pfn) + PINS_AFTER_COUNT, 1);
-  }
-
   /** How many frames from the first on were exclusive, and are pinned. @stepped frame pins */
   #pinExclusive(
     counts: FrameCounts,
@@ -213,22 +175,12 @@ export class FramePins extends FrameRefs {
       if (words[index] === 1) {
         storePairNoted(words, index, 2, 1, noted, note); // COUNT, PINS
       } else if (atomicLoad(words, index + PINS_AFTER_COUNT) > 0) {
-        if (note !== 0) pinNoted(this.memory, counts, pfn + i, note, before + i);
-        else {
-          atomicAdd(words, index, 1);
-          atomicAdd(words, index + PINS_AFTER_COUNT, 1);
-        }
+        pinNoted(this.memory, counts, pfn + i, note, before + i);
       } else {
         return i;
       }
     }
     return pages;
-  }
-
-  /** Returns the number from before. @stepped frame pins */
-  #unpin(pfn: number): number {
-    const counts = this.sections.countsOf(pfn);
-    return atomicSub(counts.words, counts.index(pfn) + PINS_AFTER_COUNT, 1);
   }
 
   /** @stepped frame pins */

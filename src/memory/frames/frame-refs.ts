@@ -98,7 +98,7 @@ export class FrameRefs {
       if (pfn === ZERO_PFN) continue;
       const counts = this.sections.countsOf(pfn);
       while (pfns[end] === pfn + (end - i) && this.sections.countsOf(pfns[end]!) === counts) end++;
-      yield* this.#putRow(counts, pfn, end - i, 1, rows);
+      yield* this.#putRow(counts, pfn, end - i, rows);
     }
     yield* this.#allocator.giveRows(rows);
   }
@@ -249,59 +249,30 @@ export class FrameRefs {
     return doneBoolean(this.pageCount(pfn) === references);
   }
 
-  /** `pageGet` of `pages` frames from `pfn` on, which lie in one section. */
-  *getRun(pfn: number, pages: number): Task<void> {
-    if (this.memory.mode === EXPLORED) {
-      for (let i = 0; i < pages; i++) yield* this.pageGet(pfn + i);
-      return;
-    }
-    const counts = this.sections.countsOf(pfn);
-    for (let i = 0; i < pages; i++)
-      if (atomicAdd(counts.words, counts.index(pfn + i), 1) <= 0 && counts.isOwned)
-        bug(`Cannot get frame ${pfn + i}: it is free; hold a reference while using it`);
-  }
-
-  /** `pagePut` of the same, `times` of each, at least once. */
-  *putRun(pfn: number, pages: number, times: number = 1): Task<void> {
-    if (this.memory.mode !== REAL) {
-      for (let i = 0; i < pages * times; i++) yield* this.pagePut(pfn + (i % pages));
-      return;
-    }
-    const rows: number[] = [];
-    yield* this.#putRow(this.sections.countsOf(pfn), pfn, pages, times, rows);
-    yield* this.#allocator.giveRows(rows);
-  }
-
   /**
-   * Drops `times` references of each frame of a row, which lies in one section. Of those that
-   * become free, a device's go back to it, and others are noted in `rows`, for `giveRows`.
+   * Drops a reference of each frame of a row, which lies in one section. Of those that become free,
+   * a device's go back to it, and others are noted in `rows`, for `giveRows`.
    */
-  #putRow(
-    counts: FrameCounts,
-    pfn: number,
-    pages: number,
-    times: number,
-    rows: number[],
-  ): Task<void> {
-    if (counts.device !== 0) return this.#putDeviceRow(counts, pfn, pages, times);
-    this.#dropRow(counts, pfn, pages, times, rows);
+  #putRow(counts: FrameCounts, pfn: number, pages: number, rows: number[]): Task<void> {
+    if (counts.device !== 0) return this.#putDeviceRow(counts, pfn, pages);
+    this.#dropRow(counts, pfn, pages, rows);
     return DONE;
   }
 
-  *#putDeviceRow(counts: FrameCounts, pfn: number, pages: number, times: number): Task<void> {
+  *#putDeviceRow(counts: FrameCounts, pfn: number, pages: number): Task<void> {
     const rows: number[] = [];
-    this.#dropRow(counts, pfn, pages, times, rows);
+    this.#dropRow(counts, pfn, pages, rows);
     const device = DeviceMemory.at(this.memory, counts.device);
     for (let i = 0; i < rows.length; i += 2)
       yield* giveDeviceFrames(device, rows[i]!, rows[i + 1]! - rows[i]!);
   }
 
   /** `rows` gets the first frame and the end of each row of those that become free. */
-  #dropRow(counts: FrameCounts, pfn: number, pages: number, times: number, rows: number[]): void {
+  #dropRow(counts: FrameCounts, pfn: number, pages: number, rows: number[]): void {
     const { words } = counts;
     let start = -1;
     for (let i = pfn; i < pfn + pages; i++) {
-      const count = atomicSub(words, counts.index(i), times) - times + 1;
+      const count = atomicSub(words, counts.index(i), 1);
       if (count <= 1 && isFreed(counts, i, count)) {
         if (start < 0) start = i;
       } else if (start >= 0) {

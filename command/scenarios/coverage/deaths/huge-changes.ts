@@ -126,6 +126,11 @@ const refillUnnoted: Body = function* (_world, { machine, mm }) {
   yield* mm.mmapLock.upRead();
 };
 
+/** The frames of a huge page. */
+function row(pfn: number): number[] {
+  return Array.from({ length: HUGE_PAGES }, (_, i) => pfn + i);
+}
+
 /** The same for a copy. The frames that were shared are put when all entries have others. */
 const copyUnnoted: Body = function* (_world, { machine, mm }) {
   const { memory, ram } = machine;
@@ -137,7 +142,7 @@ const copyUnnoted: Body = function* (_world, { machine, mm }) {
   rewriteHuge(memory.words, leafOf(memory, mm.pgd, START), makePte(pfn, WRITTEN_RIGHTS));
   yield* mm.pageTableLock.unlock();
   yield* mm.shootdown.flush(START, START + HUGE_PAGES);
-  yield* ram.refs.putRun(ptePfn(head), HUGE_PAGES);
+  yield* ram.refs.pagePutAll(row(ptePfn(head)));
   yield* mm.mmapLock.upRead();
 };
 
@@ -146,8 +151,8 @@ const forkUnnoted: Body = function* (_world, { machine, mm }) {
   const { memory, ram } = machine;
   yield* mmapWriteLock(machine, mm);
   const pfn = ptePfn(memory.words[leafOf(memory, mm.pgd, START)]!);
-  yield* ram.refs.getRun(pfn, HUGE_PAGES);
-  yield* ram.refs.putRun(pfn, HUGE_PAGES);
+  for (const one of row(pfn)) yield* ram.refs.pageGet(one);
+  yield* ram.refs.pagePutAll(row(pfn));
   yield* mm.mmapLock.upWrite();
 };
 

@@ -71,7 +71,8 @@ function* endUnnoted(world: World, harness: HmmHarness): Task<void> {
   src.fill(0);
   dst.fill(0);
   record.next = HUGE_PAGES;
-  yield* machine.ram.refs.putRun(from, HUGE_PAGES, 2);
+  const frames = Array.from({ length: HUGE_PAGES }, (_, i) => from + i);
+  yield* machine.ram.refs.pagePutAll([...frames, ...frames]);
   old.fill(0);
   yield* migrateVmaFinalize(migration);
   yield* mm.mmapLock.upRead();

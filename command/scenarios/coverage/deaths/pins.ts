@@ -54,15 +54,15 @@ const pin: Body = function* (_world, { machine, mm }) {
   yield* unpinUserPages(machine, pinned);
 };
 
-/** The second page is pinned, and counted later. */
+/** The second page gets the reference of its pin, and is counted later. */
 const pinUnnoted: Body = function* (_world, harness) {
   const { machine, mm } = harness;
   const at = yield* viewOpen(machine, mm, HARNESS_PAGE, HARNESS_PAGE + 1, false);
   assert(at > 0, `the view answered ${at}`);
   const pfn = ptePfn(harness.entryOf(HARNESS_PAGE + 1));
-  yield* machine.ram.refs.pagePin(pfn);
+  yield* machine.ram.refs.pageGet(pfn);
   yield* access(machine.memory, "write", at + ViewHold.offset.pinned, 1, "view");
-  yield* machine.ram.refs.pageUnpin(pfn);
+  yield* machine.ram.refs.pagePut(pfn);
   yield* viewClose(machine, at);
 };
 

@@ -81,7 +81,7 @@ const view: Body = function* ({ firstPage, pages }, { machine, mm }) {
 const rowUnnoted: Body = function* ({ pages }, { machine, mm }) {
   yield* mmapWriteLock(machine, mm);
   const pfn = yield* machine.ram.allocRun(pages, true);
-  yield* machine.ram.refs.putRun(pfn, pages);
+  yield* machine.ram.refs.pagePutAll(Array.from({ length: pages }, (_, i) => pfn + i));
   yield* mm.mmapLock.upWrite();
 };
 

@@ -39,6 +39,8 @@ interface World {
   readonly things: readonly number[];
   /** A frame with one count for each task. */
   readonly pfn: number;
+  /** Words of which each thread has NOTES for its pins. */
+  readonly notes: number;
   readonly accounting: readonly string[];
   readonly frames: RamSnapshot;
 }
@@ -46,6 +48,7 @@ interface World {
 const TASKS = 2;
 const THINGS = 2;
 const LEAF_WORDS = 512;
+const NOTES = 3;
 const DIRECTORY_WORDS = 4096;
 /** Objects that are made once stay, and so does the first page of a new cache. */
 const ONE_MADE = `1 ${Only.name}`;
@@ -84,6 +87,7 @@ function build(): World {
     machine,
     things,
     pfn,
+    notes: run(heap.allocWords(LEAF_WORDS)),
     accounting: accounting(heap, machine),
     frames: ram.snapshot(),
   };
@@ -137,10 +141,11 @@ function* frames({ machine: { ram } }: World): Task<void> {
   for (let i = 0; i < 2; i++) yield* ram.refs.pagePut(pfn + i);
 }
 
-function* pin({ machine: { ram }, pfn }: World): Task<void> {
-  yield* ram.refs.pagePin(pfn);
+function* pin({ machine: { memory, ram }, pfn, notes }: World): Task<void> {
+  const note = notes + memory.agentId * NOTES;
+  yield* callInSteps(ram.refs, "pinRunNoted", pfn, 1, note, 0);
   assert(yield* ram.refs.pagePinned(pfn), "a pinned frame does not show it");
-  yield* ram.refs.pageUnpin(pfn);
+  yield* ram.refs.unpinNoted(pfn, note, note + 1, note + 2);
 }
 
 function* tryGet({ machine: { ram }, pfn }: World): Task<void> {
@@ -188,7 +193,7 @@ const acts: readonly Act[] = [
   },
   {
     name: "pin",
-    runs: ["memory/frames/frame-pins.pagePin", "memory/frames/frame-pins.pageUnpin"],
+    runs: ["memory/frames/frame-pins.pinRunNoted", "memory/frames/frame-pins.unpinNoted"],
     body: pin,
   },
   { name: "try", runs: ["memory/frames/frame-refs.pageGetNotZero"], body: tryGet },
@@ -238,7 +243,7 @@ function buildFull(): World {
   let pfn = 0;
   for (let next = run(ram.allocFrame(false)); next !== 0; next = run(ram.allocFrame(false)))
     pfn = next;
-  return { heap, machine, things: [], pfn, accounting: [], frames: ram.snapshot() };
+  return { heap, machine, things: [], pfn, notes: 0, accounting: [], frames: ram.snapshot() };
 }
 
 /** The frame that each of the two got. */

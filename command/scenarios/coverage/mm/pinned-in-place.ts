@@ -8,6 +8,7 @@ import type { HmmHarness } from "../../../../src/checker/harness/hmm-harness.ts"
 import type { AnyScenario } from "../../../../src/checker/scenario.ts";
 import { cpuFault } from "../../../../src/mm/fault/cpu-fault.ts";
 import { ptePfn } from "../../../../src/mm/pte.ts";
+import { ViewHold } from "../../../../src/mm/view/view-hold.ts";
 import { viewClose, viewOpen } from "../../../../src/mm/view/view-open.ts";
 import { pteAt } from "../../../../src/mmu/radix-table.ts";
 import { assert } from "../../../../src/sync/errors.ts";
@@ -29,12 +30,15 @@ function* open(_world: World, { machine, mm }: HmmHarness): Task<void> {
 
 /** P2 broken: another thread, which holds the lock for reading too, pins the frame as well. */
 function* pinForReading(_world: World, { machine, mm }: HmmHarness): Task<void> {
-  const { memory, ram } = machine;
+  const { heap, memory, ram } = machine;
   const pfn = ptePfn(pteAt(memory, mm.pgd, HARNESS_PAGE));
+  const at = yield* heap.alloc(ViewHold);
+  const note = at + ViewHold.offset.pinned;
   yield* mm.mmapLock.downRead();
-  const isPinned = yield* ram.refs.pinRunIfExclusive(pfn, 1);
+  yield* ram.refs.pinRunIfExclusive(pfn, 1, note);
   yield* mm.mmapLock.upRead();
-  if (isPinned) yield* ram.refs.unpinRun(pfn, 1);
+  yield* ram.refs.unpinNoted(pfn, note, at + ViewHold.offset.frames, at + ViewHold.offset.cache);
+  yield* heap.free(ViewHold, at);
 }
 
 const NAME = "coverage/mm/pinned-in-place";

@@ -39,8 +39,9 @@ function* openForReading({ page }: World, { machine, mm }: HmmHarness): Task<voi
   yield* mm.mmapLock.downRead();
   const pfn = yield* populateRow(machine, mm, { at, startPage: page, endPage: page + 1 });
   yield* mm.mmapLock.upRead();
+  const { pinned, frames, cache } = ViewHold.offset;
+  if (pfn > 0) yield* machine.ram.refs.unpinNoted(pfn, at + pinned, at + frames, at + cache);
   yield* machine.heap.free(ViewHold, at);
-  if (pfn > 0) yield* machine.ram.refs.unpinRun(pfn, 1);
 }
 
 const NAME = "coverage/mm/untouched-view";
