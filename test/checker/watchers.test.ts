@@ -117,3 +117,17 @@ test("the finding shows the longest order that the model allows, and what has no
 test("operations on different keys are searched apart, and no order between them is explored", () => {
   assert.ok(explore(registering(true, 2)).classes < explore(registering(true, 1)).classes * 3);
 });
+
+test("a store through a null pointer is found, and one beside it is not", () => {
+  const note = (places: Places): readonly Cell[] => places.cells("note", 1);
+  const storesNote = (isNull: boolean): Body<readonly Cell[]> =>
+    function* (cells): Task<void> {
+      const [{ memory, at }] = cells as [Cell];
+      yield* cells[0]!.load();
+      memory.words[isNull ? 0 : at] = 7;
+    };
+  const of = (isNull: boolean): readonly string[] =>
+    kindsFrom(program("noting", note, [storesNote(isNull)]));
+  assert.deepEqual(of(true), ["invariant"]);
+  assert.deepEqual(of(false), []);
+});

@@ -5,6 +5,7 @@
 
 import { agentRecord } from "../../sync/control-block.ts";
 import type { TaskContext } from "../../sync/tasks/current-task.ts";
+import { EXPLORED } from "../../sync/shared-memory.ts";
 import type { SharedMemory } from "../../sync/shared-memory.ts";
 
 const OWNER_AGENT_SHIFT = 20;
@@ -25,7 +26,7 @@ export function freshContext(memory: SharedMemory, task: number, name: string): 
     serial,
     name,
     memory,
-    mode: memory.mode,
+    mode: EXPLORED, // clocks stand still, also while the primitives are spelled out
     isBlocking: false,
     held: [],
     shared: [],

@@ -1,13 +1,14 @@
 /**
  * @module The watchers of an execution. They check accesses to freed memory, the scenario's
- * invariants and recorded operations, and at the end look for leaks. They do not change what can
- * happen next.
+ * invariants and recorded operations, and at the end look for leaks, and for stores through a null
+ * pointer. They do not change what can happen next.
  *
  * An invariant is checked after every step. It names the words that it reads. Steps that write one
  * of them depend on each other (footprint.ts). So each order in which those words can change is
  * explored. If plain stores change words under a lock, the invariant names the lock's word.
  */
 
+import { MAGIC } from "../../sync/control-block.ts";
 import { clearAsyncWaiters } from "../../sync/runners/stepping/futexes.ts";
 import type { Wait } from "../../sync/tasks/task.ts";
 import type { Invariant, Scenario } from "../scenario.ts";
@@ -111,6 +112,7 @@ export class Watchers<Run> {
       const bad = history.judge();
       if (bad !== undefined) this.#sink.notLinearizable(this.#whole, bad);
     }
+    this.#checkNullWord();
     if (!isWhole || this.#mayRemain === undefined) return;
     const { trace, names, memory } = run;
     const initial = (word: number): number => run.initial(word);
@@ -123,6 +125,14 @@ export class Watchers<Run> {
       mayRemain: this.#mayRemain,
     };
     for (const leak of findLeaks(context)) this.#sink.leaked(this.#whole, leak);
+  }
+
+  /** A pointer is the index of a word, and 0 is null. So nobody stores to the word 0. */
+  #checkNullWord(): void {
+    const { words } = this.#run.memory;
+    if (words[MAGIC] === this.#run.initial(MAGIC)) return;
+    const error = `it holds ${words[MAGIC]} at the end`;
+    this.#sink.broken(this.#whole, "nobody stores to the word that a null pointer names", error);
   }
 
   /** If the task is blocked on freed memory: the step that freed it. */
