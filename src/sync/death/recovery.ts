@@ -171,7 +171,10 @@ function* claim(memory: SharedMemory, record: number): Task<boolean> {
   const at = record + AGENT_RECOVERER;
   yield* access(memory, "update", at, 1, "recoverer");
   const owner = atomicLoad(memory.words, at);
-  if (owner !== 0 && !(yield* hasAgentDied(memory, owner >>> 0))) return false;
+  if (owner !== 0) {
+    if (!(yield* hasAgentDied(memory, owner >>> 0))) return false;
+    yield* access(memory, "update", at, 1, "recoverer");
+  }
   return atomicCompareExchange(memory.words, at, owner, liveAgent(memory) | 0) === owner;
 }
 

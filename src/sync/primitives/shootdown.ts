@@ -250,6 +250,8 @@ export class Shootdown {
    * S1, for pages [startPage, endPage). May be called with spinlocks held: it waits only for stores
    * in progress, which wait for nothing, and for sections, which let go before they wait (S2). Not
    * from inside a store.
+   *
+   * @spelled shootdown
    */
   flush(startPage: number, endPage: number): Task<void> {
     const { memory } = this;
