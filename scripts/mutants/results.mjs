@@ -39,6 +39,8 @@ export class Results {
   /** @type {Map<string, Known>} */
   #byKey = new Map();
   #savedMs = performance.now();
+  /** Those whose file is behind: the others may be another run's. @type {Set<string>} */
+  #behind = new Set();
   /** @readonly */
   #folder;
   /** @readonly */
@@ -119,6 +121,7 @@ export class Results {
     const beside = hasNoticed(judgement.check) ? "" : this.#besideOf(mutant);
     const date = new Date().toISOString().slice(0, 10);
     this.#byKey.set(mutant.key, { digest: mutant.digest, date, beside, judgement });
+    this.#behind.add(layerOf(mutant));
     if (performance.now() - this.#savedMs > SAVE_MS) this.save();
   }
 
@@ -126,14 +129,14 @@ export class Results {
     this.#savedMs = performance.now();
     mkdirSync(this.#folder, { recursive: true });
     const lines = [...this.#byKey].toSorted(([a], [b]) => (a < b ? -1 : 1));
-    for (const layer of LAYERS) {
+    for (const layer of this.#behind) {
       const own = lines.filter(([key]) => layerOf({ key }) === layer);
-      if (own.length === 0) continue;
       const object = Object.fromEntries(own.map(([key, known]) => [key, lineOf(known)]));
       const path = `${this.#folder}${layer}.json`;
       writeFileSync(`${path}.new`, `${JSON.stringify(object, undefined, 2)}\n`);
       renameSync(`${path}.new`, path);
     }
+    this.#behind.clear();
   }
 
   /** @param {Mutant} mutant */

@@ -60,7 +60,7 @@ class Case {
 
   /**
    * @param {Mutant} mutant
-   * @param {Witness[]} witnesses
+   * @param {Witness[]} witnesses That may be asked.
    * @param {number} of
    */
   constructor(mutant, witnesses, of = witnesses.length) {
@@ -163,10 +163,8 @@ class Run {
     }
     if (reaching.length <= most) return new Case(mutant, reaching);
     const names = new Set(likely.inOrder(mutant, reaching).slice(0, most));
-    return new Case(
-      mutant,
-      reaching.filter(({ name }) => names.has(name)),
-    );
+    const likeliest = reaching.filter(({ name }) => names.has(name));
+    return new Case(mutant, likeliest, reaching.length);
   }
 
   /**
