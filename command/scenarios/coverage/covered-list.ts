@@ -67,7 +67,9 @@ import { mirrorsBesideEachOther } from "./hmm/mirrors.ts";
 import { hmmWithoutMemory } from "./hmm/no-memory.ts";
 import { hmmPairs } from "./hmm/pairs.ts";
 import { allocators } from "./memory/allocators.ts";
+import { deviceMemories } from "./memory/device-memory.ts";
 import { freeLists } from "./memory/free-lists.ts";
+import { rows } from "./memory/rows.ts";
 import { sections } from "./memory/sections.ts";
 import { setUpObjects } from "./memory/set-up-objects.ts";
 import { shortages } from "./memory/shortage.ts";
@@ -125,7 +127,10 @@ import { joinings } from "./sync/joining.ts";
 import { lifetimes } from "./sync/lifetimes.ts";
 import { liveness } from "./sync/liveness.ts";
 import { locks } from "./sync/locks.ts";
+import { heldTables } from "./sync/held-table.ts";
 import { readerWords } from "./sync/reader-words.ts";
+import { sectionsAsked } from "./sync/sections.ts";
+import { recoveredThreads } from "./sync/recovered.ts";
 import { spelledOut } from "./sync/spelled-out.ts";
 import { stopping } from "./sync/stopping.ts";
 import { semaphorePhases } from "./sync/phases.ts";
@@ -142,12 +147,17 @@ export const covered: readonly Covered[] = [
   ...liveness,
   ...semaphorePhases,
   ...readerWords,
+  ...heldTables,
+  ...recoveredThreads,
+  ...sectionsAsked,
   ...foundDead,
   ...deadHolders,
   ...stopping,
   ...allocators,
   ...sections,
   ...freeLists,
+  ...deviceMemories,
+  ...rows,
   ...usedUpHeaps,
   ...shortages,
   ...setUpObjects,

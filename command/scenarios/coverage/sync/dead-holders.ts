@@ -81,6 +81,23 @@ const READER: Kind = {
   },
 };
 
+/** Its thread's reader word is in use for another semaphore: STATE counts it. */
+const COUNTED: Kind = {
+  ...READER,
+  name: "counted-reader",
+  words: RwSem.WORDS * 2,
+  of(memory, at) {
+    const other = new RwSem(memory, at + RwSem.WORDS, lockClass("covered other of the dead"));
+    const sem = READER.of(memory, at);
+    return {
+      ...sem,
+      *tryEnter() {
+        return (yield* other.tryDownRead()) && (yield* sem.tryEnter());
+      },
+    };
+  },
+};
+
 /** For a set-up: enters a lock that is free, so nothing waits. */
 function enterFree(lock: Lock): void {
   const { done, value } = lock.tryEnter().next();
@@ -105,7 +122,7 @@ function setUpAs(kind: Kind): (memory: SharedMemory) => Held {
     const at = new Places(memory).take(kind.words);
     enterFree(kind.of(thread, at));
     const held = reopenAs(kind)(memory);
-    if (kind !== READER) undoStore(thread, at, held.left.at, 1);
+    if (kind !== READER && kind !== COUNTED) undoStore(thread, at, held.left.at, 1);
     return held;
   };
 }
@@ -167,4 +184,8 @@ export const deadHolders: readonly Covered[] = [
   heldByDead(SPINLOCK, ["sync/primitives/lock-word.lockContended"]),
   heldByDead(WRITER, ["sync/primitives/rwsem.queueWrite"]),
   heldByDead(READER, ["sync/primitives/rwsem.queueWrite"]),
+  heldByDead(COUNTED, [
+    "sync/primitives/rwsem.queueWrite",
+    "sync/words/rwsem-words.leaveAsReaders",
+  ]),
 ];

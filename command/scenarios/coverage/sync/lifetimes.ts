@@ -9,7 +9,10 @@ import type { SharedMemory } from "../../../../src/sync/shared-memory.ts";
 import { Shootdown } from "../../../../src/sync/primitives/shootdown.ts";
 import { Spinlock } from "../../../../src/sync/primitives/spinlock.ts";
 import { removeResource } from "../../../../src/sync/lockdep/resources.ts";
-import { registerSrcuCallback } from "../../../../src/sync/primitives/srcu-callbacks.ts";
+import {
+  SRCU_CALL_WORDS,
+  registerSrcuCallback,
+} from "../../../../src/sync/primitives/srcu-callbacks.ts";
 import { ACTIVE, PENDING, STATE, isIdle } from "../../../../src/sync/words/srcu-words.ts";
 import { Srcu } from "../../../../src/sync/primitives/srcu.ts";
 import type { Task } from "../../../../src/sync/tasks/task.ts";
@@ -358,6 +361,53 @@ const deferred = covering<Published>({
   ],
 });
 
+interface TwoCalls {
+  readonly srcu: Srcu;
+  readonly heads: readonly number[];
+}
+
+/** Counts in the word behind those of its call. */
+const countCall: number = registerSrcuCallback(
+  "coverage: count one of two calls",
+  function* (memory, head, slot) {
+    yield* new Cell(memory, head + SRCU_CALL_WORDS, "ran").fetchAdd(1);
+    removeResource(memory, slot);
+  },
+);
+
+function twoCalls(memory: SharedMemory): TwoCalls {
+  const places = new Places(memory);
+  const srcu = new Srcu(memory, places.take(Srcu.WORDS), lockClass("covered srcu"));
+  const heads = [0, 1].map(() => places.take(SRCU_CALL_WORDS + 1));
+  return { srcu, heads };
+}
+
+const CALL = ["sync/primitives/srcu.call", "sync/primitives/srcu.endCall"] as const;
+
+const twoCallers = covering<TwoCalls>({
+  layer: "sync",
+  name: "srcu-callers",
+  summary: "Two defer a call each, and run them: both are counted, and count no more.",
+  setup: twoCalls,
+  tasks: {
+    one: { runs: CALL, body: ({ srcu, heads }) => srcu.call(countCall, heads[0]!) },
+    other: { runs: CALL, body: ({ srcu, heads }) => srcu.call(countCall, heads[1]!) },
+  },
+  check: ({ srcu: { memory, at }, heads }) => {
+    for (const head of heads)
+      assert(memory.words[head + SRCU_CALL_WORDS] === 1, "a deferred call has not run");
+    assert(memory.words[at + PENDING] === 0, `${memory.words[at + PENDING]} calls are pending`);
+  },
+  twins: [
+    {
+      name: "same",
+      summary: "Both defer the same call.",
+      expects: "assertion",
+      tasks: { other: ({ srcu, heads }) => srcu.call(countCall, heads[0]!) },
+    },
+  ],
+});
+
 interface Mapped {
   readonly shootdown: Shootdown;
   readonly entry: Cell;
@@ -434,6 +484,7 @@ export const lifetimes: readonly Covered[] = [
   synchronize,
   twoOwners,
   twoBarriers,
+  twoCallers,
   deferred,
   shootdown,
 ];

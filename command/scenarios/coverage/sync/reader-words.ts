@@ -413,7 +413,49 @@ const foundDead = covering<Words>({
   ],
 });
 
+/** Two tasks of one thread, of which the second comes while the first is inside. */
+function* readTwice({ memory, sem }: Words): Task<void> {
+  const { record, words } = memory;
+  const state = new Cell(memory, sem.at + STATE, "state");
+  if (!(yield* runInSteps(enterWithWord, words, record, sem.at, sharedTag))) return;
+  const isAwaited = ((yield* state.load()) & WRITER) !== 0;
+  if (yield* runInSteps(enterWithWord, words, record, sem.at, sharedTag)) {
+    assert(!isAwaited, "a reader overtakes a writer that waits");
+    yield* runInSteps(leaveWithWord, words, record, sem.at);
+  }
+  yield* runInSteps(leaveWithWord, words, record, sem.at);
+}
+
+const twice = covering<Words>({
+  ...common,
+  name: "reader-words/second-task",
+  summary: "A second task of a thread that is inside enters, unless a writer waits.",
+  exploration: COMPLETE,
+  tasks: {
+    reader: { runs: READ, body: readTwice },
+    writer: { runs: [...WRITE, ...WAIT], body: write },
+  },
+  check: (words) => nobodyIsLeft(words),
+  twins: [
+    {
+      name: "overtakes",
+      summary: "The second task enters without a look for a writer.",
+      expects: "assertion",
+      tasks: {
+        *reader({ memory, sem }) {
+          const { record, words } = memory;
+          const state = new Cell(memory, sem.at + STATE, "state");
+          if (!(yield* runInSteps(enterWithWord, words, record, sem.at, sharedTag))) return;
+          assert(((yield* state.load()) & WRITER) === 0, "a reader overtakes a writer that waits");
+          yield* runInSteps(leaveWithWord, words, record, sem.at);
+        },
+      },
+    },
+  ],
+});
+
 export const readerWords: readonly Covered[] = [
+  twice,
   pair,
   readers,
   writers,

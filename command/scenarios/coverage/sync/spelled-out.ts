@@ -102,6 +102,10 @@ const spelled: Readonly<Record<string, readonly [ScenarioExploration, readonly s
     { ...BOUNDED, preemptions: 1 },
     ["sync/primitives/srcu.runCall", "sync/primitives/srcu-callbacks.advanceCalls"],
   ],
+  "coverage/sync/srcu-callers": [
+    BOUNDED,
+    ["sync/primitives/srcu.countCall", "sync/primitives/srcu.setPending"],
+  ],
   "coverage/sync/srcu": [
     BOUNDED,
     [
