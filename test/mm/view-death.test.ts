@@ -59,7 +59,7 @@ const rowUnnoted: Body = function* (machine, { mm, pages }) {
   const pfn = yield* machine.ram.allocRun(pages, true);
   yield* mmapWriteLock(machine, own);
   yield* own.mmapLock.upWrite();
-  yield* machine.ram.refs.putRun(pfn, pages);
+  yield* machine.ram.refs.pagePutAll(Array.from({ length: pages }, (_, i) => pfn + i));
 };
 
 /** What there is more than before, when a thread has died in it; undefined: it ended. */

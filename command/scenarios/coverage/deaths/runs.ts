@@ -77,11 +77,15 @@ const view: Body = function* ({ firstPage, pages }, { machine, mm }) {
   yield* viewClose(machine, at);
 };
 
+function row(pfn: number, pages: number): number[] {
+  return Array.from({ length: pages }, (_, i) => pfn + i);
+}
+
 /** Takes a row, and gives it back. */
 const rowUnnoted: Body = function* ({ pages }, { machine, mm }) {
   yield* mmapWriteLock(machine, mm);
   const pfn = yield* machine.ram.allocRun(pages, true);
-  yield* machine.ram.refs.pagePutAll(Array.from({ length: pages }, (_, i) => pfn + i));
+  yield* machine.ram.refs.pagePutAll(row(pfn, pages));
   yield* mm.mmapLock.upWrite();
 };
 
@@ -94,7 +98,7 @@ const restUnnoted: Body = function* ({ pages }, { machine, mm }) {
   noteNext(machine.memory, operation, batch, half);
   machine.memory.words[operation + RUN] = 0;
   yield* putNotedRun(machine, operation);
-  yield* machine.ram.refs.putRun(pfn + half, pages - half);
+  yield* machine.ram.refs.pagePutAll(row(pfn + half, pages - half));
   endInvalidation(mm, operation);
   yield* mm.mmapLock.upWrite();
 };
