@@ -102,6 +102,7 @@ import { servedFiles } from "./mm/served-files.ts";
 import { filesAlone } from "./mm/file-alone.ts";
 import { fileViews } from "./mm/file-views.ts";
 import { serverDeaths } from "./mm/server-deaths.ts";
+import { toldReuse } from "./mm/told-reuse.ts";
 import { transferDeaths } from "./mm/transfer-deaths.ts";
 import { filesWithoutMemory } from "./mm/no-memory-files.ts";
 import { openings, serving } from "./mm/serving.ts";
@@ -196,6 +197,7 @@ export const covered: readonly Covered[] = [
   ...openings,
   ...copiesOnWrite,
   ...heldCopies,
+  ...toldReuse,
   ...watchedViews,
   ...wholeLives,
   ...mmWithoutMemory,
