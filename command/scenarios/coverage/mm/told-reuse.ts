@@ -169,12 +169,7 @@ export const toldReuse: readonly Covered[] = [
       assert(word === STORED, `the store is lost: the page says ${word}`);
     },
     twins: [
-      [
-        "unasked",
-        "Nobody asks again after the notifiers.",
-        "assertion",
-        { reuses: reusesUnasked },
-      ],
+      ["unasked", "Nobody asks again after the notifiers.", "assertion", { reuses: reusesUnasked }],
     ],
   }),
 ];
