@@ -80,7 +80,7 @@ const begunOf = ({ memory, phases }: Told): Cell => new Cell(memory, phases.at +
 /** 1: the store has been made, and the page is tracked again. */
 const storedOf = ({ memory, phases }: Told): Cell => new Cell(memory, phases.at + 2, "stored");
 
-/** Whoever reuses the frame holds it until the other fault goes on; that one waits for the store. */
+/** Whoever reuses the frame holds it until the other fault goes on, which waits for the store. */
 function* hear(machine: Machine, told: Told, { event }: InvalidateRange): Task<void> {
   const { agentId } = machine.memory;
   if (agentId === REUSES && event === EVENT_PROTECTION_PAGE && heldOf(told).peek() === 0) {
