@@ -102,6 +102,7 @@ import { servedFiles } from "./mm/served-files.ts";
 import { filesAlone } from "./mm/file-alone.ts";
 import { fileViews } from "./mm/file-views.ts";
 import { serverDeaths } from "./mm/server-deaths.ts";
+import { advices } from "./mm/advices.ts";
 import { toldReuse } from "./mm/told-reuse.ts";
 import { transferDeaths } from "./mm/transfer-deaths.ts";
 import { filesWithoutMemory } from "./mm/no-memory-files.ts";
@@ -198,6 +199,7 @@ export const covered: readonly Covered[] = [
   ...copiesOnWrite,
   ...heldCopies,
   ...toldReuse,
+  ...advices,
   ...watchedViews,
   ...wholeLives,
   ...mmWithoutMemory,
