@@ -246,12 +246,15 @@ export { compareExchangeWord, readWord, writeWord } from "./sync/primitives/word
 /* The threads of a machine: what each owns, and who gives it back when it dies. */
 export {
   addResource,
+  changeResource,
   findResource,
   kindWord,
+  registerHeir,
   registerReleaser,
   removeResource,
   reserveResource,
   resourceKind,
+  type Heir,
   type Releaser,
   takeNoted,
 } from "./sync/lockdep/resources.ts";

@@ -7,10 +7,9 @@
 
 import { EBUSY, EINVAL, ENOMEM, type Errno } from "../sync/errno.ts";
 import {
-  addResource,
   findResource,
   kindWord,
-  registerReleaser,
+  registerHeir,
   resourceKind,
   takeNoted,
 } from "../sync/lockdep/resources.ts";
@@ -46,8 +45,8 @@ export interface DeviceMemoryOptions {
  * used.
  */
 const UNSHARED: number = resourceKind("unshared device memory");
-registerReleaser(UNSHARED, (memory, at) =>
-  freeUnshared(Machine.of(memory), DeviceMemory.at(memory, at), addResource(memory, UNSHARED, at)),
+registerHeir(UNSHARED, (memory, at, slot) =>
+  freeUnshared(Machine.of(memory), DeviceMemory.at(memory, at), slot),
 );
 
 /**

@@ -19,10 +19,9 @@ import {
 import { Machine } from "../memory/machine.ts";
 import { type FrameNotes, NO_NOTES } from "../memory/ram.ts";
 import {
-  addResource,
   addResourceUnder,
   findResource,
-  registerReleaser,
+  registerHeir,
   removeResourceUnder,
   resourceKind,
 } from "../sync/lockdep/resources.ts";
@@ -101,9 +100,7 @@ export interface MovingPages {
 
 /** One that is not listed: its struct, and its table. */
 const MIGRATION_RESOURCE: number = resourceKind("migration that is not listed");
-registerReleaser(MIGRATION_RESOURCE, (memory, at) =>
-  freeRecord(Machine.of(memory), at, addResource(memory, MIGRATION_RESOURCE, at)),
-);
+registerHeir(MIGRATION_RESOURCE, (memory, at, slot) => freeRecord(Machine.of(memory), at, slot));
 
 /** Makes a migration of `pages` pages, not listed yet. */
 export function* makeMigration(

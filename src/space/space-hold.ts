@@ -54,7 +54,7 @@ import {
   changeResourceUnder,
   findResource,
   kindWord,
-  registerReleaser,
+  registerHeir,
   removeResourceUnder,
   reserveResource,
   resourceKind,
@@ -259,7 +259,9 @@ function stopIfLockIsHeld(memory: SharedMemory, error: unknown): void {
 
 /** A record that no list has. */
 const RECORD_RESOURCE: number = resourceKind("record of an address space");
-registerReleaser(RECORD_RESOURCE, (memory, at) => Machine.of(memory).heap.free(SpaceRecord, at));
+registerHeir(RECORD_RESOURCE, (memory, at, slot) =>
+  Machine.of(memory).heap.free(SpaceRecord, at, slot),
+);
 
 const HOLDERS = undoField(SpaceRecord, "holders");
 const LAST_NUMBER = undoField(SpaceTable, "lastNumber");
@@ -345,8 +347,8 @@ export function* releaseSpace({ seat, place }: SpaceHold): Task<HmmError | undef
 }
 
 /**
- * `slot`: of the hold among this thread's resources; -1: the thread that had it has died. What is
- * left of the hold after each step is a resource of this thread.
+ * `slot`: of the hold among this thread's resources; -1: the list is full. What is left of the hold
+ * after each step is a resource of this thread.
  */
 function* dropHolder(machine: Machine, at: number, slot: number): Task<void> {
   const table = yield* findSpaceTable(machine);
@@ -368,4 +370,4 @@ function* dropHolder(machine: Machine, at: number, slot: number): Task<void> {
 }
 
 /** L3. */
-registerReleaser(SPACE_RESOURCE, (memory, at) => dropHolder(Machine.of(memory), at, -1));
+registerHeir(SPACE_RESOURCE, (memory, at, slot) => dropHolder(Machine.of(memory), at, slot));

@@ -7,6 +7,7 @@ import { deathsWithFilePages } from "./deaths/file-pages.ts";
 import { deathsWithInsertedPages } from "./deaths/inserted.ts";
 import { deathsInGrowing } from "./deaths/growing.ts";
 import { deathsOfDeviceThreads } from "./deaths/devices.ts";
+import { heirs } from "./deaths/heirs.ts";
 import { deathsInForks } from "./deaths/forks.ts";
 import { deathsInHugeChanges } from "./deaths/huge-changes.ts";
 import { deathsInHugeMoves } from "./deaths/huge-moves.ts";
@@ -276,4 +277,5 @@ export const covered: readonly Covered[] = [
   ...deathsWithFilePages,
   ...deathsBesideWebGpu,
   ...deathsInWebGpuLives,
+  ...heirs,
 ];

@@ -41,18 +41,20 @@ export function deviceOf({ machine, at }: HmmMirror): DeviceRecord {
 }
 
 /**
- * The service's call-backs for a kind of device, of which `view` makes views. `orphaned`: the
- * thread that had registered the mirror has died.
+ * The service's call-backs for a kind of device, of which `view` makes views. `orphaned` and
+ * `inherits`: what becomes of a device when the thread that had registered its mirror has died.
  */
 export function deviceMirrorOps(
   view: ViewDevice,
-  orphaned: (mirror: HmmMirror) => Task<void>,
+  orphaned: Exclude<HmmMirrorOps["orphaned"], undefined>,
+  inherits: boolean = false,
 ): HmmMirrorOps {
   const views = new DeviceViews(view);
   return {
     invalidate: (mirror, range) => invalidate(views.of(mirror), range),
     release: (mirror) => release(views.of(mirror)),
     orphaned,
+    inherits,
   };
 }
 

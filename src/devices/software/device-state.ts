@@ -12,7 +12,7 @@
  */
 
 import {
-  addResource,
+  changeResource,
   EMFILE,
   ENODEV,
   ENOMEM,
@@ -23,7 +23,7 @@ import {
   kindWord,
   Machine,
   PAGE_BYTES,
-  registerReleaser,
+  registerHeir,
   reserveResource,
   resourceKind,
   type DeviceMemoryType,
@@ -116,16 +116,16 @@ function* freeDevice(machine: Machine, record: SoftwareRecord, slot: number): Ta
 }
 
 /** Who made it has died, in the middle or after it has unregistered the mirror (Y1). */
-registerReleaser(DEVICE_RESOURCE, function* (memory, at) {
+registerHeir(DEVICE_RESOURCE, function* (memory, at, slot) {
   const machine = Machine.of(memory);
   const record = SoftwareRecord.at(memory, at);
   yield* hmmMirrorAbandon(new HmmMirror(machine, record.device.mirror.at));
-  if (record.device.refs.read() > 0) yield* putDevice(machine, record);
-  else yield* freeDevice(machine, record, addResource(memory, ENDING, at));
+  if (record.device.refs.read() > 0) yield* putDevice(machine, record, slot);
+  else yield* freeDevice(machine, record, slot);
 });
 
-registerReleaser(ENDING, (memory, at) =>
-  freeDevice(Machine.of(memory), SoftwareRecord.at(memory, at), addResource(memory, ENDING, at)),
+registerHeir(ENDING, (memory, at, slot) =>
+  freeDevice(Machine.of(memory), SoftwareRecord.at(memory, at), slot),
 );
 
 /** Where the record has the number of its first frame, if that is in RAM of its own. */
@@ -193,12 +193,18 @@ export function leaveDevice(machine: Machine, record: SoftwareRecord, slot: numb
   return putDevice(machine, record, slot);
 }
 
-registerReleaser(THREAD_RESOURCE, (memory, at) =>
-  forgetDead(Machine.of(memory), SoftwareRecord.at(memory, at)),
+registerHeir(THREAD_RESOURCE, (memory, at, slot) =>
+  forgetDead(Machine.of(memory), SoftwareRecord.at(memory, at), slot),
 );
 
 /** A thread of the device has died: it may be the service owner, and it has a reference. */
-export function* forgetDead(machine: Machine, record: SoftwareRecord): Task<void> {
+function* forgetDead(machine: Machine, record: SoftwareRecord, slot: number): Task<void> {
   yield* resignForDead(record.device);
-  yield* putDevice(machine, record);
+  yield* putDevice(machine, record, slot);
+}
+
+/** The thread that had the mirror has died. `slot`: of that among this thread's resources. */
+export function orphanDevice(machine: Machine, record: SoftwareRecord, slot: number): Task<void> {
+  changeResource(machine.memory, slot, THREAD_RESOURCE, record.at);
+  return forgetDead(machine, record, slot);
 }

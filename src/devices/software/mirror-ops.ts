@@ -7,7 +7,7 @@
 import { registerMirrorOps } from "../../driver-interface.ts";
 import { type ViewDevice, deviceMirrorOps, deviceOf } from "../service/mirror-ops.ts";
 import { registerDeviceRepairer } from "../service/repair-device.ts";
-import { forgetDead } from "./device-state.ts";
+import { orphanDevice } from "./device-state.ts";
 import { softwareRecordOf } from "./software-record.ts";
 import { viewDevice } from "./view-device.ts";
 
@@ -19,7 +19,11 @@ const view: ViewDevice = (machine, device) => viewDevice(machine, softwareRecord
  */
 export const SOFTWARE_DEVICE_OPS: number = registerMirrorOps(
   "hmm-ts software device",
-  deviceMirrorOps(view, (mirror) => forgetDead(mirror.machine, softwareRecordOf(deviceOf(mirror)))),
+  deviceMirrorOps(
+    view,
+    (mirror, slot) => orphanDevice(mirror.machine, softwareRecordOf(deviceOf(mirror)), slot),
+    true,
+  ),
 );
 
 registerDeviceRepairer(view);

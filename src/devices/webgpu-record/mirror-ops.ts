@@ -5,7 +5,7 @@
  */
 
 import { EAGAIN, type HmmMirror, registerMirrorOps } from "../../driver-interface.ts";
-import { putRecord } from "./record-life.ts";
+import { orphanRecord } from "./record-life.ts";
 import { WebGpuRecord, isHeldHere, logRange } from "./record.ts";
 import "./repair-record.ts";
 
@@ -36,5 +36,6 @@ export const WEBGPU_DEVICE_OPS: number = registerMirrorOps("WebGPU device of hmm
     record.isDead = 1;
     yield* record.driverLock.unlock();
   },
-  orphaned: (mirror) => putRecord(mirror.machine, recordOf(mirror)),
+  orphaned: (mirror, slot) => orphanRecord(mirror.machine, recordOf(mirror), slot),
+  inherits: true,
 });

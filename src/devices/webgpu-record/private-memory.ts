@@ -50,10 +50,9 @@ import {
   PAGE_BYTES,
   SELECT_DEVICE_PRIVATE,
   Machine,
-  addResource,
   findResource,
   kindWord,
-  registerReleaser,
+  registerHeir,
   resourceKind,
   takeNoted,
   type Errno,
@@ -107,8 +106,8 @@ const { device: DEVICE, states: STATES, freed: FREED } = PrivateChunk.offset;
 
 /** A chunk that no record names: not yet, or when nothing else of it is left. */
 const CHUNK_RESOURCE: number = resourceKind("chunk of a WebGPU device's memory");
-registerReleaser(CHUNK_RESOURCE, (memory, at) =>
-  Machine.of(memory).heap.free(PrivateChunk, at, addResource(memory, CHUNK_RESOURCE, at)),
+registerHeir(CHUNK_RESOURCE, (memory, at, slot) =>
+  Machine.of(memory).heap.free(PrivateChunk, at, slot),
 );
 
 /** How long the end of a device waits for threads that are about to drop a page. */

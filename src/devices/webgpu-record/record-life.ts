@@ -14,7 +14,7 @@
  */
 
 import {
-  addResource,
+  changeResource,
   EMFILE,
   ENODEV,
   ENOMEM,
@@ -26,7 +26,7 @@ import {
   hmmMirrorUnregister,
   kindWord,
   Machine,
-  registerReleaser,
+  registerHeir,
   removeResource,
   reserveResource,
   resourceKind,
@@ -51,6 +51,8 @@ const LISTED = deviceKind("webgpuDeviceList", WebGpuRecord, WebGpuRecord.offset.
 const RECORD_RESOURCE: number = resourceKind("WebGPU device");
 /** A record without a reference, whose end this thread has begun. */
 const ENDING: number = resourceKind("WebGPU device that ends");
+/** The reference of a mirror whose thread has died. */
+const REFERENCE: number = resourceKind("reference of a WebGPU device");
 /** A device whose Worker this thread is. */
 const WORKER_RESOURCE: number = resourceKind("WebGPU device's Worker");
 
@@ -131,17 +133,27 @@ function* freeRecord(machine: Machine, record: WebGpuRecord, slot: number): Task
 }
 
 /** Who made it has died, in the middle or after it has unregistered the mirror (E1). */
-registerReleaser(RECORD_RESOURCE, function* (memory, at) {
+registerHeir(RECORD_RESOURCE, function* (memory, at, slot) {
   const machine = Machine.of(memory);
   const record = WebGpuRecord.at(memory, at);
   yield* hmmMirrorAbandon(new HmmMirror(machine, record.mirror.at));
-  if (record.refs.read() > 0) yield* putRecord(machine, record);
-  else yield* freeRecord(machine, record, addResource(memory, ENDING, at));
+  if (record.refs.read() > 0) yield* putRecord(machine, record, slot);
+  else yield* freeRecord(machine, record, slot);
 });
 
-registerReleaser(ENDING, (memory, at) =>
-  freeRecord(Machine.of(memory), WebGpuRecord.at(memory, at), addResource(memory, ENDING, at)),
+registerHeir(ENDING, (memory, at, slot) =>
+  freeRecord(Machine.of(memory), WebGpuRecord.at(memory, at), slot),
 );
+
+registerHeir(REFERENCE, (memory, at, slot) =>
+  putRecord(Machine.of(memory), WebGpuRecord.at(memory, at), slot),
+);
+
+/** The thread that had the mirror has died. `slot`: of that among this thread's resources. */
+export function orphanRecord(machine: Machine, record: WebGpuRecord, slot: number): Task<void> {
+  changeResource(machine.memory, slot, REFERENCE, record.at);
+  return putRecord(machine, record, slot);
+}
 
 /** Names a record to the thread that is to become its Worker (E2). */
 export function placeOfRecord({ at, serial }: WebGpuRecord): DevicePlace {
@@ -164,8 +176,8 @@ export function* joinRecord(machine: Machine, place: DevicePlace): Task<JoinedRe
   return record === undefined ? ENODEV : { record, slot };
 }
 
-registerReleaser(WORKER_RESOURCE, function* (memory, at) {
+registerHeir(WORKER_RESOURCE, function* (memory, at, slot) {
   const record = WebGpuRecord.at(memory, at);
   yield* loseDirty(record); // Q5 of private-memory.ts
-  yield* putRecord(Machine.of(memory), record);
+  yield* putRecord(Machine.of(memory), record, slot);
 });

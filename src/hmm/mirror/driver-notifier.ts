@@ -39,7 +39,7 @@ import {
 import { MmuNotifier } from "../../notifier/subscriptions.ts";
 import {
   addResource,
-  registerReleaser,
+  registerHeir,
   removeResource,
   resourceKind,
   takeNoted,
@@ -192,10 +192,11 @@ function takeGrab({ memory, at, mm }: DriverNotifier): number {
   return takeNoted(memory, MM_COUNT, mm, at + OWNS, OWNS_NOTHING);
 }
 
-registerReleaser(NOTIFIER_RESOURCE, function* (memory, at) {
+registerHeir(NOTIFIER_RESOURCE, function* (memory, at, slot) {
   const machine = Machine.of(memory);
   const notifier = DriverNotifier.at(memory, at);
   const { orphaned } = driverNotifierOps.get(notifier.opsId);
   yield* unlink(machine, notifier);
+  if (slot >= 0) removeResource(memory, slot); // the driver is told once
   if (orphaned !== undefined) yield* orphaned(machine, at);
 });

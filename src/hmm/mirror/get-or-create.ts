@@ -23,13 +23,13 @@ import { mmuNotifierRegister } from "../../notifier/mmu-notifier.ts";
 import {
   findResource,
   kindWord,
-  registerReleaser,
+  registerHeir,
   resourceKind,
 } from "../../sync/lockdep/resources.ts";
 import { ENOMEM } from "../../sync/errno.ts";
 import type { Task } from "../../sync/tasks/task.ts";
 import { Hmm, hmmInit } from "../hmm-struct.ts";
-import { hmmPut } from "./hmm.ts";
+import { hmmRelinquish } from "./hmm.ts";
 import { HMM_NOTIFIER_OPS } from "./invalidate.ts";
 
 /**
@@ -92,11 +92,11 @@ function give(
   if (kindAt !== 0) words[kindAt] = 0;
 }
 
-registerReleaser(MAKING, function* (memory, at) {
+registerHeir(MAKING, function* (memory, at, slot) {
   const machine = Machine.of(memory);
   const hmm = Hmm.at(memory, at);
-  if (hmm.mm === 0) yield* machine.heap.free(Hmm, at);
-  else yield* hmmPut(machine, hmm);
+  if (hmm.mm === 0) yield* machine.heap.free(Hmm, at, slot);
+  else yield* hmmRelinquish(machine, hmm, kindWord(memory, slot) || -1);
 });
 
 /**

@@ -15,9 +15,8 @@ import { mmdrop } from "../../mm/lifetime/mm.ts";
 import { mmuNotifierUnregisterNoRelease, notifierSrcu } from "../../notifier/mmu-notifier.ts";
 import type { SharedMemory } from "../../sync/shared-memory.ts";
 import {
-  addResource,
   kindWord,
-  registerReleaser,
+  registerHeir,
   reserveResource,
   resourceKind,
   takeNoted,
@@ -107,11 +106,12 @@ function takeCount({ memory, at }: Hmm, mmAt: number): number {
   return takeNoted(memory, MM_COUNT, mmAt, at + Hmm.offset.mm);
 }
 
-registerReleaser(REFERENCE, (memory, at) => hmmPut(Machine.of(memory), Hmm.at(memory, at)));
+registerHeir(REFERENCE, (memory, at, slot) =>
+  hmmPut(Machine.of(memory), Hmm.at(memory, at), kindWord(memory, slot), ENDING),
+);
 
-registerReleaser(ENDING, (memory, at) => {
-  const slot = addResource(memory, ENDING, at);
-  return hmmFree(Machine.of(memory), Hmm.at(memory, at), kindWord(memory, slot));
-});
+registerHeir(ENDING, (memory, at, slot) =>
+  hmmFree(Machine.of(memory), Hmm.at(memory, at), kindWord(memory, slot)),
+);
 
 const HMM_FREE_RCU: number = registerSrcuCallback("hmm free", hmmFreeRcu);

@@ -60,9 +60,16 @@ export interface HmmMirrorOps {
    * The thread that had registered the mirror has died, and a reaper has unregistered the mirror.
    * Frees the driver's state, now or when the driver's other threads are gone; those may still try
    * to register a range (ENODEV). Call `hmmMirrorForget` directly before the mirror's memory is
-   * freed. A driver without this call-back has no other thread. No lock is held.
+   * freed. A driver without this call-back has no other thread. No lock is held. If the thread dies
+   * in it, what is left leaks, unless the driver `inherits`.
    */
-  readonly orphaned?: (mirror: HmmMirror) => Task<void>;
+  readonly orphaned?: (mirror: HmmMirror, slot: number) => Task<void>;
+  /**
+   * `orphaned` may be called again from its beginning, if its thread dies in it. It makes another
+   * resource of the one at `slot` of its thread, which is the mirror (-1: the list was full), in a
+   * step (`changeResource`), and has an heir for that (`registerHeir`). Default: no.
+   */
+  readonly inherits?: boolean;
 }
 
 /** Longest name of mirror operations, in ASCII characters. */

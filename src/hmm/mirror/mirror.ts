@@ -49,11 +49,11 @@ import { bug } from "../../sync/errors.ts";
 import { assertNoLockHeld } from "../../sync/lockdep/held-locks.ts";
 import {
   addResource,
+  changeResource,
   kindWord,
-  registerReleaser,
+  registerHeir,
   removeResource,
 } from "../../sync/lockdep/resources.ts";
-import type { SharedMemory } from "../../sync/shared-memory.ts";
 import type { Task } from "../../sync/tasks/task.ts";
 import { hmmGetOrCreate } from "./get-or-create.ts";
 import { Hmm } from "../hmm-struct.ts";
@@ -185,15 +185,7 @@ export function* hmmMirrorUnregister(
   yield* dropOpsUse(mirror);
   yield* dropHmm(mirror, hmm);
   if (kind === 0) removeResource(machine.memory, record.resourceSlot);
-  else givePlace(machine.memory, record.resourceSlot, kind, pointer);
-}
-
-/** In a row (H1 of sync/lockdep/held-locks.ts). */
-function givePlace(memory: SharedMemory, slot: number, kind: number, pointer: number): void {
-  const kindAt = kindWord(memory, slot);
-  const { words } = memory;
-  words[kindAt + 1] = pointer;
-  words[kindAt] = kind;
+  else changeResource(machine.memory, record.resourceSlot, kind, pointer);
 }
 
 /** K3: of all calls for one registration, one returns; the others throw. */
@@ -293,11 +285,12 @@ export function* hmmMirrorAbandon(mirror: HmmMirror): Task<void> {
  * program. Then the driver, whose code this thread has, frees its state, now or when its other
  * threads are gone (K4).
  */
-registerReleaser(MIRROR_RESOURCE, function* (memory, at) {
+registerHeir(MIRROR_RESOURCE, function* (memory, at, slot) {
   const mirror = new HmmMirror(Machine.of(memory), at);
   const { record } = mirror;
   if (mirrorStatus(record) === MIRROR_READY) {
     yield* hmmMirrorAbandon(mirror); // the driver does not know yet that it had a mirror
+    if (slot >= 0) removeResource(memory, slot);
     return;
   }
   const ops = mirrorOps.get(record.opsId);
@@ -310,7 +303,8 @@ registerReleaser(MIRROR_RESOURCE, function* (memory, at) {
     yield* dropOpsUse(mirror);
   }
   if (ops.orphaned === undefined) yield* hmmMirrorForget(mirror);
-  else yield* ops.orphaned(mirror);
+  if (slot >= 0 && ops.inherits !== true) removeResource(memory, slot);
+  if (ops.orphaned !== undefined) yield* ops.orphaned(mirror, slot);
 });
 
 function* orphanRanges(mirror: HmmMirror, hmm: Hmm): Task<void> {

@@ -27,7 +27,7 @@ import { PAGE_BYTES, PAGE_SHIFT } from "../../mm/pte.ts";
 import { EFAULT, EINVAL, EMFILE, ENODEV, ENOMEM, type Errno } from "../../sync/errno.ts";
 import { bug } from "../../sync/errors.ts";
 import { assertNoLockHeld } from "../../sync/lockdep/held-locks.ts";
-import { findResource, registerReleaser, takeNoted } from "../../sync/lockdep/resources.ts";
+import { findResource, registerHeir, takeNoted } from "../../sync/lockdep/resources.ts";
 import type { Task } from "../../sync/tasks/task.ts";
 import { undoStore } from "../../sync/words/undo-log.ts";
 import { DEFAULT_ENCODING, type HmmEncoding, checkEncoding } from "../entry.ts";
@@ -399,9 +399,9 @@ export function* withHmmRange(
 }
 
 /** A thread died and left a range, which would keep the address space alive for ever (G1). */
-registerReleaser(RANGE_RESOURCE, function* (memory, at) {
+registerHeir(RANGE_RESOURCE, function* (memory, at, slot) {
   const machine = Machine.of(memory);
   const record = HmmRangeRecord.at(memory, at);
   if (record.owns !== OWNS_NOTHING) yield* leaveRegistration(machine, record);
-  yield* machine.heap.free(HmmRangeRecord, at);
+  yield* machine.heap.free(HmmRangeRecord, at, slot);
 });

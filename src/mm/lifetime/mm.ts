@@ -15,10 +15,9 @@
 import { notifierSrcu, mmuNotifierRelease } from "../../notifier/mmu-notifier.ts";
 import { Machine } from "../../memory/machine.ts";
 import {
-  addResource,
   findResource,
   kindWord,
-  registerReleaser,
+  registerHeir,
   removeResource,
   reserveResource,
   resourceKind,
@@ -45,18 +44,17 @@ export interface MmLimits {
   readonly hugeMode?: number;
 }
 
-registerReleaser(MM_USER, (memory, at) => mmput(Machine.of(memory), Mm.at(memory, at)));
+registerHeir(MM_USER, (memory, at, slot) => mmput(Machine.of(memory), Mm.at(memory, at), slot));
 
-registerReleaser(MM_COUNT, (memory, at) => mmdrop(Machine.of(memory), Mm.at(memory, at)));
+registerHeir(MM_COUNT, (memory, at, slot) => mmdrop(Machine.of(memory), Mm.at(memory, at), slot));
 
 /** A space that has no user yet: its struct, and perhaps its top table. */
 const MM_MAKING: number = resourceKind("address space being made");
-registerReleaser(MM_MAKING, (memory, at) => unmake(Machine.of(memory), at, -1));
+registerHeir(MM_MAKING, (memory, at, slot) => unmake(Machine.of(memory), at, slot));
 
-registerReleaser(MM_EXITING, function* (memory, at) {
+registerHeir(MM_EXITING, function* (memory, at, slot) {
   const machine = Machine.of(memory);
   const mm = Mm.at(memory, at);
-  const slot = addResource(memory, MM_EXITING, at);
   // 0: the thread has died between its last put and the free.
   if (mm.count.read() === 0) yield* machine.heap.free(Mm, at, slot);
   else yield* mmExit(machine, mm, slot);

@@ -33,7 +33,13 @@ import {
 import { notedFrame } from "../../memory/frames/frame-allocator.ts";
 import { Machine } from "../../memory/machine.ts";
 import { atomicStore, storeNoted } from "../../sync/atomics.ts";
-import { findResource, registerReleaser, resourceKind } from "../../sync/lockdep/resources.ts";
+import {
+  addResourceUnder,
+  findResource,
+  registerHeir,
+  removeResourceUnder,
+  resourceKind,
+} from "../../sync/lockdep/resources.ts";
 import { HmmError, bug } from "../../sync/errors.ts";
 import { EMFILE, ENOMEM } from "../../sync/errno.ts";
 import type { Task } from "../../sync/tasks/task.ts";
@@ -41,7 +47,6 @@ import { noteUndo } from "../../sync/words/undo-log.ts";
 import { wordAt } from "../../mmu/radix-table.ts";
 import {
   CACHE_DIRTY,
-  CACHE_READING,
   CACHE_WRITEBACK,
   PageCache,
   backingOf,
@@ -257,61 +262,102 @@ export function leaveQueue(lock: number, io: SourceIo): void {
   setIoStateUnder(lock, io, IO_OWN);
 }
 
-/** For the reaper: the thread that made it has died (O2, O3). */
-function* releaseDead(machine: Machine, at: number): Task<void> {
+/** An entry, and how many are DIRTY. @stepped page cache */
+export function storeMark(
+  words: Int32Array,
+  slot: number,
+  fresh: number,
+  dirtyAt: number,
+  dirty: number,
+): void {
+  storeNoted(words, slot, fresh, words, dirtyAt, dirty);
+}
+
+/** The first page of the transfer is finished, and the word `hand` notes the count of its frame. */
+export function* finishPage(
+  source: Source,
+  io: SourceIo,
+  slot: number,
+  fresh: number,
+  dirty: number,
+  hand: number,
+): Task<void> {
+  const { words } = source.memory;
+  const noted = notedFrame(cacheEntryPfn(words[slot]!));
+  const startAt = startPageOf(io);
+  const next = io.startPage + 1;
+  storeMark(words, slot, fresh, source.at + DIRTY_PAGES, dirty);
+  words[hand] = noted; // in a row (H1 of sync/lockdep/held-locks.ts)
+  words[startAt] = next;
+}
+
+/**
+ * For the reaper: the thread that made it has died (O2, O3, O4). May be done again, for a reaper
+ * that dies in it. `slot`: of the record among this thread's resources, or -1.
+ */
+function* releaseDead(machine: Machine, at: number, slot: number): Task<void> {
   const io = SourceIo.at(machine.memory, at);
   if (io.cache === 0) {
-    yield* machine.heap.free(SourceIo, at); // it had no reference yet, or not any more
+    yield* machine.heap.free(SourceIo, at, slot); // it had no reference yet, or not any more
     return;
   }
   const cache = PageCache.at(machine.memory, io.cache);
   const source = backingOf(machine, io.cache) ?? bug("a transfer has no source");
-  const frames: number[] = [];
+  const hand = handOfIo(io);
+  yield* machine.ram.refs.putLeft(hand, hand + HANDS, hand + HANDS);
   const read = io.isMarked === 0 ? 0 : io.endPage - io.startPage;
-  yield* cache.lock.lock();
-  if (io.isMarked !== 0) {
-    takeMarksBack(machine, cache, source, io, frames);
-    yield* dropMarks(source, io);
+  if (io.isRunUsed !== 0) yield* putRest(machine, io, read);
+  else if (io.run !== 0) yield* machine.ram.giveRun(io.runPages, io.at + SourceIo.offset.run);
+  while (io.isMarked !== 0) {
+    yield* cache.lock.lock();
+    yield* takeMarksBack(machine, cache, source, io);
+    if (io.startPage === io.endPage) yield* dropMarks(source, io);
+    yield* cache.lock.unlock();
+    yield* putHands(machine, io);
   }
+  yield* cache.lock.lock();
+  const lock = cache.lock.at;
   const isTaken = io.state === IO_TAKEN;
-  if (isTaken) setIoStateUnder(cache.lock.at, io, IO_ABANDONED);
-  else if (io.state === IO_QUEUED) leaveQueue(cache.lock.at, io);
+  if (isTaken) setIoStateUnder(lock, io, IO_ABANDONED);
+  else if (io.state === IO_QUEUED) leaveQueue(lock, io);
+  if (isTaken && slot >= 0) removeResourceUnder(machine.memory, lock, slot);
   yield* cache.lock.unlock();
   yield* source.serveQueue.wakeAll();
   yield* source.doneQueue.wakeAll();
-  for (const pfn of frames) yield* machine.ram.refs.pagePut(pfn);
-  const hand = handOfIo(io);
-  yield* machine.ram.refs.putLeft(hand, hand + HANDS, hand + HANDS);
-  if (io.isRunUsed !== 0) yield* putRest(machine, io, read);
-  else if (io.run !== 0) yield* machine.ram.giveRun(io.runPages, io.at + SourceIo.offset.run);
-  if (!isTaken) yield* freeIo(machine, at);
+  if (!isTaken) yield* freeIo(machine, at, slot);
 }
 
-/** Holding pageCacheLock. `frames` gets those of which a count is left over. @stepped page cache */
-function takeMarksBack(
+/**
+ * Of the next pages. The counts that are left over come into hand. Holding pageCacheLock.
+ *
+ * @stepped page cache
+ */
+function* takeMarksBack(
   machine: Machine,
   cache: PageCache,
   source: Source,
   io: SourceIo,
-  frames: number[],
-): void {
+): Task<void> {
   const { memory } = machine;
-  for (let page = io.startPage; page < io.endPage; page++) {
+  const endPage = Math.min(io.endPage, io.startPage + HANDS);
+  for (let page = io.startPage, hand = handOfIo(io); page < endPage; page++, hand++) {
     const slot = slotIfThere(memory, cache, page);
-    const entry = slot === 0 ? 0 : wordAt(memory.words, slot);
-    if (io.kind === IO_READ && (entry & CACHE_READING) !== 0) {
-      atomicStore(memory.words, slot, 0);
-      frames.push(cacheEntryPfn(entry));
-    } else if (io.kind === IO_WRITE && (entry & CACHE_WRITEBACK) !== 0) {
-      const dirty = source.dirtyPages + ((entry & CACHE_DIRTY) === 0 ? 1 : 0);
-      const fresh = (entry & ~CACHE_WRITEBACK) | CACHE_DIRTY;
-      storeNoted(memory.words, slot, fresh, memory.words, source.at + DIRTY_PAGES, dirty);
-      frames.push(cacheEntryPfn(entry));
-    }
+    const entry = wordAt(memory.words, slot);
+    const isMore = io.kind === IO_WRITE && (entry & CACHE_DIRTY) === 0;
+    const fresh = io.kind === IO_READ ? 0 : (entry & ~CACHE_WRITEBACK) | CACHE_DIRTY;
+    yield* finishPage(source, io, slot, fresh, source.dirtyPages + (isMore ? 1 : 0), hand);
   }
 }
 
-registerReleaser(IO_RESOURCE, (memory, at) => releaseDead(Machine.of(memory), at));
+registerHeir(IO_RESOURCE, (memory, at, slot) => releaseDead(Machine.of(memory), at, slot));
+
+/**
+ * A request that this thread frees, as part of a change of what `lock` guards: its slot among the
+ * thread's resources, or -1.
+ */
+export function inheritIo({ memory, at }: SourceIo, lock: number): number {
+  return addResourceUnder(memory, lock, IO_RESOURCE, at);
+}
 
 /**
  * Runs `task`, then `cleanUp`; also if the task throws EDEADLK, because this thread would wait for

@@ -15,7 +15,7 @@
 
 import { Machine } from "../../memory/machine.ts";
 import { type Struct, type StructView, pointer, struct, u32 } from "../../memory/layout/struct.ts";
-import { findResource, registerReleaser, resourceKind } from "../../sync/lockdep/resources.ts";
+import { findResource, registerHeir, resourceKind } from "../../sync/lockdep/resources.ts";
 import { EAGAIN, EIO, EMFILE, ENOMEM, type Errno } from "../../sync/errno.ts";
 import { bug } from "../../sync/errors.ts";
 import type { Task } from "../../sync/tasks/task.ts";
@@ -39,6 +39,7 @@ import {
   IO_TAKEN,
   SourceIo,
   freeIo,
+  inheritIo,
   ioBegin,
   ioEnd,
   setIoStateUnder,
@@ -283,22 +284,26 @@ function* answer(machine: Machine, cache: PageCache, source: Source, request: nu
   yield* cache.lock.lock();
   const isAbandoned = io.state === IO_ABANDONED;
   endRequest(cache.lock.at, io, errno);
+  const slot = isAbandoned ? inheritIo(io, cache.lock.at) : -1;
   yield* cache.lock.unlock();
-  if (isAbandoned) yield* freeIo(machine, request);
+  if (isAbandoned) yield* freeIo(machine, request, slot);
   else yield* source.doneQueue.wakeAll();
 }
 
-/** For the reaper: the thread that served has died (V1, V3). */
-function* releaseServer(machine: Machine, at: number): Task<void> {
+/**
+ * For the reaper: the thread that served has died (V1, V3). May be done again, for a reaper that
+ * dies in it. `slot`: of the record among this thread's resources, or -1.
+ */
+function* releaseServer(machine: Machine, at: number, slot: number): Task<void> {
   const record = ServerRecord.at(machine.memory, at);
   const { cache: cacheAt, agent } = record;
   if (cacheAt === 0) {
-    yield* machine.heap.free(ServerRecord, at);
+    yield* machine.heap.free(ServerRecord, at, slot);
     return;
   }
   const cache = PageCache.at(machine.memory, cacheAt);
   const source = sourceOf(machine, cacheAt);
-  const orphans: number[] = [];
+  const orphans: SourceIo[] = [];
   const table = yield* sourceTable(machine);
   yield* table.lock.lock();
   yield* cache.lock.lock();
@@ -308,9 +313,10 @@ function* releaseServer(machine: Machine, at: number): Task<void> {
     const io = SourceIo.at(source.memory, SourceIo.containerOf(node, "node"));
     if (io.server !== agent || io.state === IO_QUEUED) continue;
     if (io.state === IO_TAKEN) setIoStateUnder(lock, io, IO_QUEUED);
-    else orphans.push(io.at);
+    else orphans.push(io);
   }
-  for (const orphan of orphans) SourceIo.at(source.memory, orphan).node.del(lock);
+  for (const { node } of orphans) node.del(lock);
+  const slots = orphans.map((io) => inheritIo(io, lock));
   if (source.servers === 0) {
     answerAll(lock, source, EIO);
     unlistSource(table, source);
@@ -320,8 +326,8 @@ function* releaseServer(machine: Machine, at: number): Task<void> {
   yield* table.lock.unlock();
   yield* source.serveQueue.wakeAll();
   yield* source.doneQueue.wakeAll();
-  for (const orphan of orphans) yield* freeIo(machine, orphan);
-  yield* freeServer(machine, at, -1);
+  for (const [i, { at: orphan }] of orphans.entries()) yield* freeIo(machine, orphan, slots[i]);
+  yield* freeServer(machine, at, slot);
 }
 
 /** With its reference of the cache. */
@@ -333,7 +339,7 @@ function* freeServer(machine: Machine, at: number, slot: number): Task<void> {
   yield* cachePutOwn(machine, cache, own);
 }
 
-registerReleaser(SERVER_RESOURCE, (memory, at) => releaseServer(Machine.of(memory), at));
+registerHeir(SERVER_RESOURCE, (memory, at, slot) => releaseServer(Machine.of(memory), at, slot));
 
 /** Pages that nobody maps. Without memory for a record they stay as long as the cache. */
 function* dropRest(machine: Machine, cache: PageCache): Task<void> {

@@ -37,11 +37,11 @@ import {
   slotIfThere,
 } from "../vma/page-cache.ts";
 import { DIRTY_PAGES, type Source, setSourceSize, sourceSize } from "../vma/source.ts";
-import { HANDS, IO_SIZE, SourceIo, handOfIo, ioBegin, ioEnd } from "./io.ts";
+import { HANDS, IO_SIZE, SourceIo, handOfIo, ioBegin, ioEnd, storeMark } from "./io.ts";
 import { unmapPages } from "./mappings.ts";
 import { pagerOf } from "./pager.ts";
 import { askOnce } from "./requests.ts";
-import { storeMark, waitWhileWriting, zeroBeyond } from "./transfer.ts";
+import { waitWhileWriting, zeroBeyond } from "./transfer.ts";
 
 /**
  * Asks for the size, and makes the cache follow it. 0, or why it could not be asked; EFBIG past 8

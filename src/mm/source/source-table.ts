@@ -16,10 +16,9 @@ import { List } from "../../memory/layout/list.ts";
 import { Machine } from "../../memory/machine.ts";
 import { type Struct, type StructView, embed, struct } from "../../memory/layout/struct.ts";
 import {
-  addResource,
   findResource,
   kindWord,
-  registerReleaser,
+  registerHeir,
   reserveResource,
   resourceKind,
 } from "../../sync/lockdep/resources.ts";
@@ -70,10 +69,7 @@ export function* sourceTable(machine: Machine): Task<SourceTable> {
 
 /** A reference of a cache, and a count of the source behind it, which a thread has in hand. */
 const CLAIM: number = resourceKind("claim of a source");
-registerReleaser(CLAIM, (memory, at) => {
-  addResource(memory, CLAIM, at);
-  return abandonSource(Machine.of(memory), at);
-});
+registerHeir(CLAIM, (memory, at, slot) => abandonSource(Machine.of(memory), at, slot));
 
 /** One more claim of this thread, by who has one or holds sourcesLock. */
 export function* claim(machine: Machine, at: number): Task<void> {
@@ -167,15 +163,19 @@ function findFile(table: SourceTable, file: FileIdentity): number {
 /**
  * Drops a claim from `openSource` by a thread that cannot serve the source: nobody may find it when
  * it is gone. In one section of sourcesLock, for two threads may give up at the same time. First it
- * leaves the list: a source that is listed has a claim, or is served.
+ * leaves the list: a source that is listed has a claim, or is served. `slot`: of the claim among
+ * this thread's resources.
  */
-export function* abandonSource(machine: Machine, at: number): Task<void> {
+export function* abandonSource(
+  machine: Machine,
+  at: number,
+  slot: number = findResource(machine.memory, CLAIM, at),
+): Task<void> {
   const { memory } = machine;
   const cache = PageCache.at(memory, at);
   const source = backingOf(machine, at);
   if (source === undefined) return;
   const table = yield* sourceTable(machine);
-  const slot = findResource(memory, CLAIM, at);
   yield* table.lock.lock();
   yield* cache.lock.lock();
   const isLast = source.servers === 0 && source.mappings === 1;

@@ -55,6 +55,7 @@ import {
   SourceIo,
   dropMarks,
   endPageOf,
+  finishPage,
   handOfIo,
   ioBegin,
   ioEnd,
@@ -65,6 +66,7 @@ import {
   putRest,
   runOfIo,
   startPageOf,
+  storeMark,
 } from "./io.ts";
 import {
   PENDING,
@@ -287,17 +289,6 @@ function* markPage(
   words[endAt] = page + 1;
 }
 
-/** An entry, and how many are DIRTY. @stepped page cache */
-export function storeMark(
-  words: Int32Array,
-  slot: number,
-  fresh: number,
-  dirtyAt: number,
-  dirty: number,
-): void {
-  storeNoted(words, slot, fresh, words, dirtyAt, dirty);
-}
-
 /**
  * Writes a run whose entries are read-only now (T4). 0: done or begun; else what the pager
  * answered.
@@ -441,24 +432,6 @@ function* finishWrite(
     yield* finishPage(source, io, slot, fresh, dirty, hand + (page - startPage));
   }
   source.writeErrno = answer;
-}
-
-/** The first page of the transfer is finished, and the word `hand` notes the count of its frame. */
-function* finishPage(
-  source: Source,
-  io: SourceIo,
-  slot: number,
-  fresh: number,
-  dirty: number,
-  hand: number,
-): Task<void> {
-  const { words } = source.memory;
-  const noted = notedFrame(cacheEntryPfn(words[slot]!));
-  const startAt = startPageOf(io);
-  const next = io.startPage + 1;
-  storeMark(words, slot, fresh, source.at + DIRTY_PAGES, dirty);
-  words[hand] = noted; // in a row (H1 of sync/lockdep/held-locks.ts)
-  words[startAt] = next;
 }
 
 /** Until the page is not under write-back. Throws HmmError EDEADLK as `bringIn` does. */

@@ -8,10 +8,9 @@ import { Machine } from "../../memory/machine.ts";
 import { LEAF_WORDS, leafOf, nextLeafPage, pteAt, pteIndex } from "../../mmu/radix-table.ts";
 import { atomicStore } from "../../sync/atomics.ts";
 import {
-  addResource,
   findResource,
   kindWord,
-  registerReleaser,
+  registerHeir,
   reserveResource,
   resourceKind,
 } from "../../sync/lockdep/resources.ts";
@@ -73,8 +72,8 @@ const BRING_IN_TRIES_MAX = 100;
 const VIEW_RESOURCE: number = resourceKind("view");
 /** The struct alone. */
 const HOLD_RESOURCE: number = resourceKind("view that is not open");
-registerReleaser(HOLD_RESOURCE, (memory, at) =>
-  freeHold(Machine.of(memory), ViewHold.at(memory, at), -1),
+registerHeir(HOLD_RESOURCE, (memory, at, slot) =>
+  freeHold(Machine.of(memory), ViewHold.at(memory, at), slot),
 );
 
 /**
@@ -207,9 +206,7 @@ function* markHoldDirty(machine: Machine, hold: ViewHold): Task<void> {
 }
 
 /** For the reaper: the thread that had opened the view has died. */
-registerReleaser(VIEW_RESOURCE, (memory, at) =>
-  closeHold(Machine.of(memory), at, addResource(memory, VIEW_RESOURCE, at)),
-);
+registerHeir(VIEW_RESOURCE, (memory, at, slot) => closeHold(Machine.of(memory), at, slot));
 
 /**
  * Holding the mmap lock for writing. A view becomes a resource with its user, before it gets

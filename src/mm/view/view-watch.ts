@@ -41,7 +41,7 @@ import { atomicLoad, atomicOr } from "../../sync/atomics.ts";
 import {
   findResource,
   kindWord,
-  registerReleaser,
+  registerHeir,
   reserveResource,
   resourceKind,
 } from "../../sync/lockdep/resources.ts";
@@ -157,7 +157,7 @@ function* dropOthers({ memory }: Machine, mm: Mm, hold: ViewHold, watched: Uint8
 
 /** One that no view has yet, or any more. */
 const MAKING: number = resourceKind("view watch being made");
-registerReleaser(MAKING, (memory, at) => Machine.of(memory).heap.free(ViewWatch, at));
+registerHeir(MAKING, (memory, at, slot) => Machine.of(memory).heap.free(ViewWatch, at, slot));
 
 /** Registers the notifier. Open write views mark their pages at once (V4). False: no memory. */
 function* openWatch(machine: Machine, mm: Mm, hold: ViewHold): Task<boolean> {

@@ -47,10 +47,9 @@ import {
 } from "../../memory/layout/struct.ts";
 import { atomicLoad, plainLoad, storeNoted } from "../../sync/atomics.ts";
 import {
-  addResource,
   findResource,
   kindWord,
-  registerReleaser,
+  registerHeir,
   reserveResource,
   resourceKind,
   takeNoted,
@@ -109,22 +108,22 @@ export const CACHE_PAGES_MAX: number = 4096 * LEAF_WORDS;
 
 /** One that nobody knows yet, without frames. */
 const MAKING: number = resourceKind("page cache being made");
-registerReleaser(MAKING, function* (memory, at) {
+registerHeir(MAKING, function* (memory, at, slot) {
   const machine = Machine.of(memory);
   yield* freeDirectory(machine, PageCache.at(memory, at));
-  yield* machine.heap.free(PageCache, at);
+  yield* machine.heap.free(PageCache, at, slot);
 });
 
 /** One that has no reference any more. */
 const ENDING: number = resourceKind("page cache that ends");
-registerReleaser(ENDING, (memory, at) =>
-  endCache(Machine.of(memory), PageCache.at(memory, at), addResource(memory, ENDING, at)),
+registerHeir(ENDING, (memory, at, slot) =>
+  endCache(Machine.of(memory), PageCache.at(memory, at), slot),
 );
 
 /** A source whose cache is gone. */
 const SOURCE_ENDING: number = resourceKind("source that ends");
-registerReleaser(SOURCE_ENDING, (memory, at) =>
-  freeSource(Machine.of(memory), Source.at(memory, at), addResource(memory, SOURCE_ENDING, at)),
+registerHeir(SOURCE_ENDING, (memory, at, slot) =>
+  freeSource(Machine.of(memory), Source.at(memory, at), slot),
 );
 
 /**
@@ -205,7 +204,7 @@ export function* cachePut(machine: Machine, at: number, note: number = 0): Task<
 
 /** A reference that a thread has in hand. */
 export const CACHE_REFERENCE: number = resourceKind("reference of a page cache");
-registerReleaser(CACHE_REFERENCE, (memory, at) => cachePut(Machine.of(memory), at));
+registerHeir(CACHE_REFERENCE, (memory, at, slot) => cachePutOwn(Machine.of(memory), at, slot));
 
 /**
  * The reference that the word `note` notes is this thread's own, and the word 0. Returns its slot

@@ -27,11 +27,10 @@ import {
 import { Machine } from "../../memory/machine.ts";
 import { atomicAdd, atomicLoad } from "../../sync/atomics.ts";
 import {
-  addResource,
   addResourceUnder,
   findResource,
   kindWord,
-  registerReleaser,
+  registerHeir,
   removeResourceUnder,
   reserveResource,
   resourceKind,
@@ -121,8 +120,8 @@ export const Mapper: Struct<Mapper> = struct<Mapper>("mapper", {
 
 /** A source without a cache. */
 export const SOURCE_MAKING: number = resourceKind("source being made");
-registerReleaser(SOURCE_MAKING, (memory, at) =>
-  freeSource(Machine.of(memory), Source.at(memory, at), addResource(memory, SOURCE_MAKING, at)),
+registerHeir(SOURCE_MAKING, (memory, at, slot) =>
+  freeSource(Machine.of(memory), Source.at(memory, at), slot),
 );
 
 /** What a new source is. */
@@ -217,9 +216,7 @@ export function workOf({ memory, at }: Source): number {
 
 /** A mapper that is not listed, and the count of the mm that it may hold. */
 const MAPPER: number = resourceKind("mapper of a source");
-registerReleaser(MAPPER, (memory, at) =>
-  freeMapper(Machine.of(memory), at, addResource(memory, MAPPER, at)),
-);
+registerHeir(MAPPER, (memory, at, slot) => freeMapper(Machine.of(memory), at, slot));
 
 /**
  * A call maps the source: lists `mm` among the spaces that do, if it is not there yet (B3). 0 or

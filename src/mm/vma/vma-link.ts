@@ -9,7 +9,7 @@ import {
   addResourceUnder,
   findResource,
   kindWord,
-  registerReleaser,
+  registerHeir,
   removeResourceUnder,
   reserveResource,
   resourceKind,
@@ -38,7 +38,7 @@ export interface SpareVma {
 const NO_VMA: SpareVma = { at: 0, slot: -1 };
 
 const VMA_RESOURCE: number = resourceKind("vma that is not linked");
-registerReleaser(VMA_RESOURCE, (memory, at) => freeVma(Machine.of(memory), { at, slot: -1 }));
+registerHeir(VMA_RESOURCE, (memory, at, slot) => freeVma(Machine.of(memory), { at, slot }));
 
 /** For `spareOf`, at once. 0 if there is no memory. */
 export function allocVma({ heap }: Machine): Task<number> {

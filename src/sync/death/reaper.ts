@@ -2,10 +2,21 @@
  * @module Releases what dead threads owned, by the release functions that the upper layers
  * registered (resources.ts).
  *
- * A reaper claims each entry by a compare-exchange before it releases it. If the reaper dies in
- * between, that resource leaks, but it is never released twice. A thread that has no release
- * function for a kind leaves the entry to a thread that has one. The record becomes free when its
- * list is empty.
+ * A reaper claims each entry by a compare-exchange before it releases it: so no resource is
+ * released twice. In the same step the entry becomes the reaper's own, if the kind has an heir
+ * (`registerHeir`):
+ *
+ *     reaper                               another thread
+ *     entry of the dead thread -> 0
+ *     entry of its own, in a row (H1 of lockdep/held-locks.ts)
+ *     releases a part
+ *     [dead]
+ *                                          finds it dead, and the entry in its list
+ *                                          releases the rest; the entry goes with that
+ *
+ * Of a kind without an heir, and if the reaper's list is full, what is left leaks. A thread that
+ * has no release function for a kind leaves the entry to a thread that has one. The record becomes
+ * free when its list is empty.
  *
  * A release function may need any lock. So reaping is a task of its own, and the runners start it
  * only if no task suspended beneath it holds a lock.
@@ -29,7 +40,7 @@ import {
 import { ENOTRECOVERABLE } from "../errno.ts";
 import { declarePanic, hasPanicked } from "./panic.ts";
 import { recover } from "./recovery.ts";
-import { releasers } from "../lockdep/resources.ts";
+import { kindWord, releasers, reserveResource } from "../lockdep/resources.ts";
 import type { SharedMemory } from "../shared-memory.ts";
 import { access } from "../tasks/task.ts";
 import type { Task } from "../tasks/task.ts";
@@ -120,15 +131,18 @@ function* releaseList(memory: SharedMemory, list: number): Task<boolean> {
     yield* access(memory, "update", at, RESOURCE_WORDS, "what a dead thread owned");
     const kind = atomicLoad(memory.words, at);
     if (kind === 0) continue; // another reaper has it
-    const releaser = releasers.find(kind);
-    if (releaser === undefined) {
+    const known = releasers.find(kind);
+    if (known === undefined) {
       isEmpty = false;
       continue;
     }
     const pointer = plainLoad(memory.words, at + 1);
+    const own = known.isInherited ? reserveResource(memory, pointer) : -1;
+    const ownAt = kindWord(memory, own);
     if (atomicCompareExchange(memory.words, at, kind, 0) !== kind) continue;
+    if (ownAt !== 0) memory.words[ownAt] = kind; // in a row
     try {
-      yield* releaser(memory, pointer);
+      yield* known.release(memory, pointer, own);
     } catch (error) {
       // To ignore it would be a silent leak. If the machine has stopped, the first panic stays.
       declarePanic(

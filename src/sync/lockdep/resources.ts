@@ -21,8 +21,22 @@ import { undoStore } from "../words/undo-log.ts";
 /** Gives back what a dead thread owned. Runs in another thread, holding no lock; may wait. */
 export type Releaser = (memory: SharedMemory, pointer: number) => Task<void>;
 
+/**
+ * The same of a resource that is the releasing thread's own by then, at `slot`; -1: its list is
+ * full. The entry goes, or becomes another, in the step that gives the resource back. So if that
+ * thread dies, who finds it dead calls it again: it goes on where it ended.
+ */
+export type Heir = (memory: SharedMemory, pointer: number, slot: number) => Task<void>;
+
+/** How a kind is released. */
+interface Release {
+  readonly release: Heir;
+  /** Whether `release` is an heir's. */
+  readonly isInherited: boolean;
+}
+
 /** The kinds, and how this thread releases each. */
-export const releasers: NameRegistry<Releaser> = new NameRegistry(
+export const releasers: NameRegistry<Release> = new NameRegistry(
   "resources of kind",
   "import the module that owns them",
 );
@@ -34,10 +48,15 @@ export function resourceKind(name: string): number {
 
 /**
  * Registers how this thread releases a kind. Once for each kind, normally when the module that owns
- * it is loaded.
+ * it is loaded. If the thread dies in it, what is left of the resource leaks.
  */
 export function registerReleaser(kind: number, releaser: Releaser): void {
-  releasers.set(kind, releaser);
+  releasers.set(kind, { release: releaser, isInherited: false });
+}
+
+/** As {@link registerReleaser}; if the thread dies in it, nothing leaks. */
+export function registerHeir(kind: number, heir: Heir): void {
+  releasers.set(kind, { release: heir, isInherited: true });
 }
 
 /**
@@ -135,6 +154,20 @@ export function changeResourceUnder(
   undoStore(memory, lock, at + 1, pointer);
   undoStore(memory, lock, at, kind);
   return slot;
+}
+
+/** Makes another resource of the one at `slot`, in a step. -1: there is none. */
+export function changeResource(
+  memory: SharedMemory,
+  slot: number,
+  kind: number,
+  pointer: number,
+): void {
+  if (slot < 0) return;
+  const at = kindWord(memory, slot);
+  const { words } = memory;
+  words[at + 1] = pointer; // in a row (H1 of held-locks.ts)
+  words[at] = kind;
 }
 
 /** Removes an entry that {@link addResource} made. */

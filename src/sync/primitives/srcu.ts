@@ -36,7 +36,7 @@ import { atomicAdd, atomicLoad, atomicStore, atomicSub, futexWake } from "../ato
 import {
   addResourceUnder,
   kindWord,
-  registerReleaser,
+  registerHeir,
   removeResourceUnder,
   reserveResource,
   resourceKind,
@@ -191,12 +191,16 @@ export class Srcu {
     if (yield* this.runNext(counted)) yield* this.runReadyCalls();
   }
 
-  /** Queues a call that a dead thread had taken, with what is left of it. */
-  *callAgain(head: number): Task<void> {
+  /**
+   * Queues a call that a dead thread had taken, with what is left of it. `slot`: of the call among
+   * this thread's resources, or -1.
+   */
+  *callAgain(head: number, slot: number): Task<void> {
     const { memory, at } = this;
     yield* this.queueLock.lock();
     const counted = yield* this.countCall();
     queueReady(memory, at, head);
+    if (slot >= 0) removeResourceUnder(memory, this.queueLock.at, slot);
     if (yield* this.runNext(counted)) yield* this.runReadyCalls();
   }
 
@@ -427,5 +431,7 @@ export class Srcu {
   }
 }
 
-registerReleaser(CALL, (memory, head) => new Srcu(memory, srcuOf(memory, head)).callAgain(head));
-registerReleaser(RUNNING, (memory, at) => new Srcu(memory, at).endCall(-1));
+registerHeir(CALL, (memory, head, slot) =>
+  new Srcu(memory, srcuOf(memory, head)).callAgain(head, slot),
+);
+registerHeir(RUNNING, (memory, at, slot) => new Srcu(memory, at).endCall(slot));

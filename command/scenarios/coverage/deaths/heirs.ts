@@ -1,0 +1,338 @@
+/**
+ * @module A thread has died, and another that releases what it owned dies, too, at any step: what
+ * is left is the second one's, and who finds that dead goes on (`registerHeir` of
+ * sync/lockdep/resources.ts). Each thing is released once. In the twins what a thread releases is
+ * nobody's, or it gives a thing back a step before its list knows.
+ */
+
+import {
+  HARNESS_PAGE,
+  type HmmHarness,
+  harnessScenario,
+} from "../../../../src/checker/harness/hmm-harness.ts";
+import { HarnessDevice } from "../../../../src/checker/harness/harness-device.ts";
+import { Cell } from "../../../../src/checker/primitives/program.ts";
+import type { FindingKind } from "../../../../src/checker/findings/finding.ts";
+import type { AnyScenario } from "../../../../src/checker/scenario.ts";
+import { closeDevice, openDevice } from "../../../../src/devices/software/open-device.ts";
+import { WEBGPU_DEVICE_OPS } from "../../../../src/devices/webgpu-record/mirror-ops.ts";
+import {
+  createRecord,
+  endRecord,
+  registerRecord,
+} from "../../../../src/devices/webgpu-record/record-life.ts";
+import { hmmRangeAlloc, hmmRangeRegister } from "../../../../src/hmm/range/range.ts";
+import { type Struct, type StructView, struct, u32 } from "../../../../src/memory/layout/struct.ts";
+import { Machine } from "../../../../src/memory/machine.ts";
+import { MAP_FIXED_NOREPLACE, doMmap } from "../../../../src/mm/calls/mmap.ts";
+import { cpuFault } from "../../../../src/mm/fault/cpu-fault.ts";
+import { mmCreateListed } from "../../../../src/mm/lifetime/mm.ts";
+import { Mm } from "../../../../src/mm/mm-struct.ts";
+import { PAGE_BYTES } from "../../../../src/mm/pte.ts";
+import { claim } from "../../../../src/mm/source/source-table.ts";
+import { PENDING } from "../../../../src/mm/source/pager.ts";
+import { beginWrite, readPages } from "../../../../src/mm/source/transfer.ts";
+import { viewOpen } from "../../../../src/mm/view/view-open.ts";
+import { PageCache, backingOf } from "../../../../src/mm/vma/page-cache.ts";
+import { VM_READ, VM_WRITE } from "../../../../src/mm/vma/vma.ts";
+import { notifierSrcu } from "../../../../src/notifier/mmu-notifier.ts";
+import { agentRecord } from "../../../../src/sync/control-block.ts";
+import { reapTask } from "../../../../src/sync/death/reaper.ts";
+import { assert, bug } from "../../../../src/sync/errors.ts";
+import {
+  addResource,
+  listedResources,
+  registerHeir,
+  registerReleaser,
+  removeResource,
+  resourceKind,
+} from "../../../../src/sync/lockdep/resources.ts";
+import { selectAgent } from "../../../../src/sync/runners/agents.ts";
+import { type Task, access } from "../../../../src/sync/tasks/task.ts";
+import type { Covered } from "../covered.ts";
+import { type StoreStage, makeStage, storeWord } from "../mm/store-stage.ts";
+import type { HarnessBody } from "../on-harness.ts";
+import { ONE_STORE_OPS } from "./told-device.ts";
+
+interface World {
+  /** What there is without what the dead thread owned. */
+  readonly accounting: string;
+  /** 1 when that thread has come to its end. */
+  readonly lives: Cell;
+}
+
+type Body = HarnessBody<World>;
+
+/** The thread of the first task, which owns something from the beginning on. */
+const OWNER = 1;
+const TASKS = 3;
+
+/** What was freed when nobody looks any more is free by now. */
+function* settled(harness: HmmHarness): Task<string> {
+  const { machine, mm } = harness;
+  yield* (yield* notifierSrcu(machine)).barrier();
+  const { ram } = machine;
+  const { references, pins } = ram.refs.total();
+  const counts = `${references} references, ${pins} pins, ${mm.users.read()} users`;
+  return `${harness.accounting()}, ${ram.sections.handles.length} sections, ${counts}`;
+}
+
+/** `own` is run in the name of the first task's thread. */
+function makeWorld(harness: HmmHarness, own: (harness: HmmHarness) => void): World {
+  const { memory, heap } = harness.machine;
+  const lives = new Cell(memory, harness.run(heap.allocWords(512)), "lives");
+  const accounting = harness.run(settled(harness));
+  const self = memory.agentId;
+  selectAgent(memory, OWNER);
+  own(harness);
+  selectAgent(memory, self);
+  return { accounting, lives };
+}
+
+const owns: Body = ({ lives }) => lives.store(1);
+
+const reaps: Body = (_world, { machine }) => reapTask(machine.memory);
+
+/** Nothing is lost, and nobody's list has anything. */
+function check({ accounting, lives }: World, harness: HmmHarness): void {
+  if (lives.peek() === 1) return;
+  const left = harness.runAfterwards(settled(harness));
+  assert(left === accounting, `there was ${accounting}; and now there is ${left}`);
+  const { memory } = harness.machine;
+  for (let agentId = 1; agentId <= TASKS; agentId++) {
+    const listed = listedResources(memory, agentRecord(agentId));
+    assert(listed.length === 0, `thread ${agentId} still owns ${listed.join(", ")}`);
+  }
+}
+
+/* What the twins own: an object without parts. */
+
+interface Thing extends StructView {
+  given: number;
+}
+
+const Thing: Struct<Thing> = struct<Thing>("inheritedThing", {
+  given: u32("owner", "for the size"),
+});
+
+const LEAKY: number = resourceKind("thing without an heir");
+registerReleaser(LEAKY, function* (memory, at) {
+  yield* access(memory, "read", at, 1, "between");
+  yield* Machine.of(memory).heap.free(Thing, at);
+});
+
+const CARELESS: number = resourceKind("thing with a careless heir");
+registerHeir(CARELESS, function* (memory, at, slot) {
+  const machine = Machine.of(memory);
+  yield* machine.heap.free(Thing, at);
+  yield* access(memory, "read", agentRecord(OWNER), 1, "between");
+  if (slot >= 0) removeResource(memory, slot);
+});
+
+function ownThing(harness: HmmHarness, kind: number): void {
+  const { machine } = harness;
+  const at = harness.run(machine.heap.alloc(Thing));
+  addResource(machine.memory, kind, at);
+}
+
+interface Parts<P> {
+  readonly name: string;
+  readonly summary: string;
+  /** What the releases run. */
+  readonly runs: readonly string[];
+  /** Pages of the space. Default 1. */
+  readonly pages?: number;
+  /** Run before; what it answers is for `own`. */
+  readonly prepare: (harness: HmmHarness) => P;
+  readonly own: (harness: HmmHarness, prepared: P) => void;
+}
+
+function make<P>(
+  { name, summary, pages = 1, prepare, own }: Omit<Parts<P>, "runs">,
+  expects?: FindingKind,
+): AnyScenario {
+  return harnessScenario<World>({
+    name,
+    summary,
+    ...(expects === undefined ? {} : { expects }),
+    harness: { pages, arenaWords: 16_384, frames: 24 },
+    exploration: { engine: "bounded", preemptions: 0, deaths: 2 },
+    killable: ["owner", "reaps"],
+    mustSurvive: true,
+    mayRemain: "anything",
+    setup(harness) {
+      const prepared = prepare(harness);
+      return makeWorld(harness, () => own(harness, prepared));
+    },
+    tasks: { owner: owns, reaps, next: reaps },
+    check,
+  });
+}
+
+/** The twins own what no scenario does: they are the same for all, and stand beside one of them. */
+function twinsOf(name: string): AnyScenario[] {
+  const twin = (what: string, summary: string, kind: number, expects: FindingKind): AnyScenario => {
+    const own = (harness: HmmHarness): void => ownThing(harness, kind);
+    return make({ name: `${name}/${what}`, summary, prepare: () => undefined, own }, expects);
+  };
+  return [
+    twin("leaky", "What a thread releases is nobody's meanwhile.", LEAKY, "assertion"),
+    twin(
+      "careless",
+      "A thread gives a thing back a step before its list knows.",
+      CARELESS,
+      "use-after-free",
+    ),
+  ];
+}
+
+function inheriting<P>({ runs, ...parts }: Parts<P>): Covered {
+  const name = `coverage/devices/death/heirs-of-${parts.name}`;
+  return {
+    layer: "devices",
+    scenario: make({ ...parts, name }),
+    twins: parts.name === "views" ? twinsOf(name) : [],
+    runs: { reaps: ["sync/death/reaper.reapTask", ...runs], next: [], owner: [] },
+  };
+}
+
+/* What is owned. */
+
+/** A driver that needs no lock; what its first registration makes is there. */
+function prepareDevice(harness: HmmHarness): HarnessDevice {
+  harness.run(HarnessDevice.registered(harness, ONE_STORE_OPS).unregister());
+  return new HarnessDevice(harness, ONE_STORE_OPS);
+}
+
+function ownOfSpace(harness: HmmHarness, device: HarnessDevice): void {
+  const { machine, mm } = harness;
+  assert(harness.run(device.register()) === 0, "the mirror can be registered");
+  const range = harness.run(hmmRangeAlloc(machine, { pfns: new Uint32Array(1) }));
+  assert(typeof range !== "number", "a range can be had");
+  const start = HARNESS_PAGE * PAGE_BYTES;
+  const errno = harness.run(hmmRangeRegister(range, device.mirror, start, start + PAGE_BYTES));
+  assert(errno === 0, `the range answered ${errno}`);
+  const view = harness.run(viewOpen(machine, mm, HARNESS_PAGE, HARNESS_PAGE + 1, true));
+  assert(view > 0, `the view answered ${view}`);
+}
+
+/** Its user is the only one: whoever drops it takes the space down. */
+function ownWholeSpace(harness: HmmHarness): void {
+  const { machine } = harness;
+  const at = harness.run(mmCreateListed(machine, {}));
+  assert(at > 0, "a space can be had");
+  const mm = Mm.at(machine.memory, at);
+  const request = { address: HARNESS_PAGE * PAGE_BYTES, lengthBytes: PAGE_BYTES };
+  const kind = { protection: VM_READ | VM_WRITE, shared: false, bufferPfn: 0, offsetPages: 0 };
+  const placement = MAP_FIXED_NOREPLACE;
+  const mapped = harness.run(doMmap(machine, mm, { ...request, ...kind, placement }));
+  assert(mapped > 0, `the mapping answered ${mapped}`);
+  assert(harness.run(cpuFault(machine, mm, HARNESS_PAGE, true)) === 0, "a page can be had");
+}
+
+function ownDevice(harness: HmmHarness): void {
+  const { machine, mm } = harness;
+  const options = { memoryBytes: PAGE_BYTES, threads: 1, faultTimeoutMs: 2 ** 30 };
+  const opened = harness.run(openDevice(machine, mm, options));
+  assert(typeof opened !== "number", "a device can be had");
+}
+
+function ownWebGpuDevice(harness: HmmHarness): void {
+  const { machine, mm } = harness;
+  const record = harness.run(createRecord(machine, 1));
+  assert(typeof record !== "number", "a record can be had");
+  const errno = harness.run(registerRecord(machine, record, mm, WEBGPU_DEVICE_OPS));
+  assert(errno === 0, `the mirror answered ${errno}`);
+}
+
+/** The lists of devices, and what else is made once. */
+function prepareDevices(harness: HmmHarness): void {
+  const { machine, mm } = harness;
+  const options = { memoryBytes: PAGE_BYTES, threads: 1, faultTimeoutMs: 2 ** 30 };
+  const opened = harness.run(openDevice(machine, mm, options));
+  assert(typeof opened !== "number", "a device can be had");
+  harness.run(closeDevice(machine, opened));
+  const record = harness.run(createRecord(machine, 0));
+  assert(typeof record !== "number", "a record can be had");
+  harness.run(endRecord(machine, record));
+}
+
+const FILE_PAGES = 3;
+
+/** Of three pages two are dirty, and one is absent. */
+function prepareFile(harness: HmmHarness): StoreStage {
+  const stage = makeStage(harness, { pages: FILE_PAGES });
+  harness.run(storeWord(harness, 9, 0));
+  harness.run(storeWord(harness, 9, 1));
+  return stage;
+}
+
+/** A claim, a write-back of two pages, and a read of one that has not been answered. */
+function ownTransfers(harness: HmmHarness, { cache: at }: StoreStage): void {
+  const { machine } = harness;
+  const cache = PageCache.at(machine.memory, at);
+  const source = backingOf(machine, at) ?? bug("the cache has no source");
+  harness.run(claim(machine, at));
+  const run = harness.run(beginWrite(machine, cache, source, 0, FILE_PAGES));
+  assert(typeof run === "object", "there is something to write");
+  const pager = {
+    wantsZeroes: false,
+    read: () => PENDING,
+    write: () => PENDING,
+    sizeBytes: () => 0,
+  };
+  const errno = harness.run(readPages(machine, cache, source, pager, 2, 1));
+  assert(errno === 0, `the read answered ${errno}`);
+}
+
+export const heirs: readonly Covered[] = [
+  inheriting({
+    name: "views",
+    summary:
+      "A thread that releases a dead one's view, range and mirror dies at any step, and another goes on.",
+    runs: [
+      "mm/view/view-open.closeHold",
+      "hmm/range/range.leaveRegistration",
+      "hmm/mirror/mirror.orphanRanges",
+    ],
+    prepare: prepareDevice,
+    own: ownOfSpace,
+  }),
+  inheriting({
+    name: "spaces",
+    summary: "A thread that takes a dead one's space down dies at any step, and another goes on.",
+    runs: ["mm/lifetime/mm.mmExit"],
+    prepare: () => undefined,
+    own: ownWholeSpace,
+  }),
+  inheriting({
+    name: "devices",
+    summary:
+      "A thread that ends a dead one's software device dies at any step, and another goes on.",
+    runs: [
+      "devices/software/device-state.orphanDevice",
+      "devices/software/device-state.freeDevice",
+    ],
+    prepare: prepareDevices,
+    own: ownDevice,
+  }),
+  inheriting({
+    name: "webgpu-devices",
+    summary: "A thread that ends a dead one's WebGPU device dies at any step, and another goes on.",
+    runs: [
+      "devices/webgpu-record/record-life.orphanRecord",
+      "devices/webgpu-record/record-life.freeRecord",
+    ],
+    prepare: prepareDevices,
+    own: ownWebGpuDevice,
+  }),
+  inheriting({
+    name: "transfers",
+    summary:
+      "A thread that ends a dead one's transfers of a file dies at any step, and another goes on.",
+    runs: ["mm/source/io.releaseDead", "mm/source/source-table.abandonSource"],
+    pages: 0,
+    prepare: prepareFile,
+    own: ownTransfers,
+  }),
+];
