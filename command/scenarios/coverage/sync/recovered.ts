@@ -5,6 +5,7 @@
  */
 
 import { Cell, Places } from "../../../../src/checker/primitives/program.ts";
+import type { ScenarioExploration } from "../../../../src/checker/scenario.ts";
 import {
   AGENT_FREE,
   AGENT_LIVE,
@@ -41,6 +42,12 @@ import { FIRST, reserveRecords, standing, strangeThread, threadOf } from "./thre
 
 const REPAIRED = "coverage lock that is repaired";
 const repairedClass = lockClass(REPAIRED);
+
+/**
+ * What a recoverer reads of the record, and gives up of it, are no steps. So an order of two of them
+ * that no other step decides is found by chance alone.
+ */
+const SAMPLED: ScenarioExploration = { engine: "random", executions: 1000 };
 
 /** What the lock guards is the word behind it: how often it was made anew. */
 registerRepairer(REPAIRED, function* (memory, lock) {
@@ -94,6 +101,11 @@ function* find({ memory }: Left): Task<void> {
 function* recoverWhenTold({ memory, other }: Left): Task<void> {
   yield* new Cell(memory, DEATHS, "deaths").waitWhile(0);
   yield* recoverTask(other);
+}
+
+function* reapWhenTold({ memory, one }: Left): Task<void> {
+  yield* new Cell(memory, DEATHS, "deaths").waitWhile(0);
+  yield* reapTask(one);
 }
 
 /** What the dead thread had is given up: at most so often, and at least once if nobody died. */
@@ -267,11 +279,11 @@ export const recoveredThreads: readonly Covered[] = [
     false,
     {
       finder: { runs: ["sync/death/death.declareDead"], body: find },
-      one: { runs: REAP, body: ({ one }) => reapTask(one) },
+      one: { runs: REAP, body: reapWhenTold },
       other: { runs: ["sync/death/recovery.recoverTask"], body: recoverWhenTold },
     },
     {
-      exploration: { engine: "bounded", preemptions: 2 },
+      exploration: SAMPLED,
       // Who passed by the record while it was recovered is told to come again.
       check: (left) => isRecovered(left, 0, [left.one]),
       twins: [
@@ -289,6 +301,23 @@ export const recoveredThreads: readonly Covered[] = [
     },
   ),
   recovered(
+    "beside-a-reader",
+    "Who recovers a dead thread looks at all records, and leaves a living reader its section.",
+    true,
+    {
+      reader: {
+        runs: ["sync/primitives/srcu.readLock", "sync/primitives/srcu.readUnlock"],
+        *body({ srcu, repaired }) {
+          const section = yield* srcu.readLock();
+          yield* repaired.load();
+          yield* srcu.readUnlock(section);
+        },
+      },
+      other: { runs: ["sync/death/recovery.recoverTask"], body: recoverWhenTold },
+    },
+    { exploration: SAMPLED },
+  ),
+  recovered(
     "after-a-recoverer",
     "Who began to recover it has died: of two that go on, one does it all.",
     true,
@@ -296,6 +325,7 @@ export const recoveredThreads: readonly Covered[] = [
       one: { runs: REAP, body: ({ one }) => reapTask(one) },
       other: { runs: REAP, body: ({ other }) => reapTask(other) },
     },
+    { exploration: SAMPLED },
   ),
   recovered(
     "death-of-recoverer",
