@@ -44,8 +44,8 @@ const REPAIRED = "coverage lock that is repaired";
 const repairedClass = lockClass(REPAIRED);
 
 /**
- * What a recoverer reads of the record, and gives up of it, are no steps. So an order of two of them
- * that no other step decides is found by chance alone.
+ * What a recoverer reads of the record, and gives up of it, are no steps. So an order of two of
+ * them that no other step decides is found by chance alone.
  */
 const SAMPLED: ScenarioExploration = { engine: "random", executions: 1000 };
 
