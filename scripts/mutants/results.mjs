@@ -69,6 +69,7 @@ export class Results {
       const known = knownOf(line);
       if (known === undefined) throw new Error(`Cannot read ${path}: no result is ${line}`);
       if (this.#keys.has(key)) this.#byKey.set(key, known);
+      else this.#behind.add(layerOf({ key })); // it is forgotten by the next save
     }
   }
 

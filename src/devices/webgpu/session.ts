@@ -204,7 +204,13 @@ export class Session {
       this.#programs.set(key, program);
     }
     if (this.gpu.isLost) await this.replaceGpu();
-    await Promise.all([program.pipeline(this.gpu, true), program.pipeline(this.gpu, false)]);
+    // To the end of both: a Worker that is ended while Dawn compiles takes its process with it.
+    const compiled = await Promise.allSettled([
+      program.pipeline(this.gpu, true),
+      program.pipeline(this.gpu, false),
+    ]);
+    const refused = compiled.find(({ status }) => status === "rejected");
+    if (refused?.status === "rejected") throw refused.reason as Error; // a WgslError, or Dawn's
     return program;
   }
 
