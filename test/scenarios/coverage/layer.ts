@@ -3,7 +3,7 @@
  * broken twin is found out. A file for each layer, so that the layers are explored beside each
  * other.
  *
- * This is a short form, for `npm test`: of a sound scenario not more than two thousand executions.
+ * This is a short form, for `npm test`: of a sound scenario not more than a thousand executions.
  * `hmm check` explores each as far as it says.
  */
 
@@ -16,7 +16,7 @@ import type { Exploration } from "../../../src/checker/explore.ts";
 import type { AnyScenario } from "../../../src/checker/scenario.ts";
 
 /** Most scenarios are complete before. Of the others this is some seconds. */
-const EXECUTIONS_MAX = 2_000;
+const EXECUTIONS_MAX = 1_000;
 
 function exploreTwin(scenario: AnyScenario): Exploration {
   const { expects } = scenario;
