@@ -139,7 +139,7 @@ export const figures: readonly Figure[] = [
     method:
       "`hmmRangeSnapshot` and `hmmRangeFault` (for writing, all present), the mmap lock held. The third reading, not bound: a device with pages of 4 KiB over the huge pages.",
     lessons:
-      "Of the 40 ns a huge page that this took, the memory was the least: the page's entry lies 2 KiB from the next one's, in few sets of the first cache. The way from the top table to the leaf, a division of page numbers for the place in `pfns`, and four calls that ask again what the range asks for made the rest. Whole huge pages that are asked for alike are read in a row of the middle table, in one loop (`readHugeRow` of hmm/walk/leaf.ts): 8 to 13 ns each.",
+      "Of the 40 ns a huge page that this took, the memory was the least: the page's entry lies 2 KiB from the next one's, in few sets of the first cache. The way from the top table to the leaf, a division of page numbers for the place in `pfns`, and four calls that ask again what the range asks for made the rest. Whole huge pages that are asked for alike are read in a row of the middle table, in one loop (`readHugeRow` of hmm/walk/leaf.ts): 6 ns each, 8 to 13 on a busy machine.",
     load: async () => (await import("./huge-pages.ts")).measureHugeWalk,
   },
   {
