@@ -173,10 +173,17 @@ const rows = coveringOnHarness<Taken>({
 /** Nobody looks a frame up without a reference. */
 function* noGrace(): Task<void> {}
 
-/** Closes it, waits until nobody uses it, and removes it. */
-const remove: Body = function* ({ device }, { machine }) {
+/** Closes it, and waits until nobody uses it. */
+const waits: Body = function* ({ device }) {
   yield* closeDeviceMemory(device);
   assert(yield* waitUntilUnused(device, Infinity), "the wait without an end timed out");
+};
+
+/** As `waits`; then removes it. */
+const remove: Body = function* (world, harness) {
+  const { device } = world;
+  const { machine } = harness;
+  yield* waits(world, harness);
   const errno = yield* removeDeviceMemory(machine, device, noGrace);
   assert(errno === 0, `nobody uses it, and removing it answers ${errno}`);
 };
@@ -209,11 +216,6 @@ const removed = coveringOnHarness<World>({
   },
   twins: [],
 });
-
-const waits: Body = function* ({ device }) {
-  yield* closeDeviceMemory(device);
-  assert(yield* waitUntilUnused(device, Infinity), "the wait without an end timed out");
-};
 
 const twoWait = coveringOnHarness<World>({
   layer: "memory",
