@@ -96,6 +96,9 @@ import { migrationsBesideDevices } from "./mm/migrate-devices.ts";
 import { migrations } from "./mm/migrations.ts";
 import { files } from "./mm/files.ts";
 import { mmWithoutMemory } from "./mm/no-memory.ts";
+import { pinAttempts } from "./mm/pin-attempts.ts";
+import { fileAdvice } from "./mm/file-advice.ts";
+import { hugeWithoutMemory } from "./mm/no-memory-huge.ts";
 import { movesWithoutMemory } from "./mm/no-memory-moves.ts";
 import { mmPairs } from "./mm/pairs.ts";
 import { protocols } from "./mm/protocols.ts";
@@ -192,6 +195,7 @@ export const covered: readonly Covered[] = [
   ...servedFiles,
   ...filesAlone,
   ...fileViews,
+  ...fileAdvice,
   ...serving,
   ...filesWithoutMemory,
   ...transferDeaths,
@@ -205,6 +209,8 @@ export const covered: readonly Covered[] = [
   ...wholeLives,
   ...mmWithoutMemory,
   ...movesWithoutMemory,
+  ...hugeWithoutMemory,
+  ...pinAttempts,
   ...witnessedCalls,
   ...hmmPairs,
   ...dma,
