@@ -70,29 +70,30 @@ const NO_FRAME: ReadonlyMap<number, Errno> = new Map([
 
 /**
  * Of a present entry of a shared mapping that is read-only: the page becomes DIRTY, the entry
- * writable. If the page has been cut off meanwhile, its entry is about to be cleared
- * (source/size.ts), and the access is tried again.
+ * writable. FAULT_RETRY: the cache has let the page go, and this entry is still to be cleared, which
+ * the wait for the page does (C2 of source/cut.ts). A retry alone would take as long as whoever has
+ * begun it, and for ever if that thread has died.
  */
 export function* fileWriteFault(fault: VmFault): Task<Errno> {
   const { machine, vma, page } = fault;
   const offset = offsetOf(vma, page);
   if (offset >= cachePages(machine, vma.source)) return EFAULT;
   fault.mm.counters.add(WRITE_FAULTS);
-  yield* makeDirtyAndWritable(fault, offset);
-  return 0;
+  return (yield* makeDirtyAndWritable(fault, offset)) ? 0 : FAULT_RETRY;
 }
 
-/** page_mkwrite. @stepped page cache */
-function* makeDirtyAndWritable(fault: VmFault, offset: number): Task<void> {
+/** page_mkwrite. False: the cache has another frame, or none. @stepped page cache */
+function* makeDirtyAndWritable(fault: VmFault, offset: number): Task<boolean> {
   const { machine, vma, pte } = fault;
   const { memory } = machine;
   const cache = PageCache.at(memory, vma.source);
   const source = backingOf(machine, vma.source);
   const slot = slotIfThere(memory, cache, offset);
-  if (slot === 0 || source === undefined) return;
+  if (slot === 0 || source === undefined) return false;
   yield* cache.lock.lock();
   const entry = wordAt(memory.words, slot);
-  if ((entry & CACHE_UPTODATE) !== 0 && cacheEntryPfn(entry) === ptePfn(pte)) {
+  const isOurs = (entry & CACHE_UPTODATE) !== 0 && cacheEntryPfn(entry) === ptePfn(pte);
+  if (isOurs) {
     const dirty = source.dirtyPages + ((entry & CACHE_DIRTY) === 0 ? 1 : 0);
     storeNoted(
       memory.words,
@@ -105,4 +106,5 @@ function* makeDirtyAndWritable(fault: VmFault, offset: number): Task<void> {
     yield* replacePte(fault, withWrite(pte));
   }
   yield* cache.lock.unlock();
+  return isOurs;
 }

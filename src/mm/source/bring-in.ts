@@ -37,6 +37,7 @@ import {
 import type { Source } from "../vma/source.ts";
 import { VM_RANDOM, VM_SEQUENTIAL } from "../vma/vma.ts";
 import { IO_OWN, IO_READ, IO_SIZE, SourceIo, ioBegin, isOfPage, thenCleanUp } from "./io.ts";
+import { settle } from "./cut.ts";
 import { type Pager, SIZE_CHANGED, pagerOf, pendingHere } from "./pager.ts";
 import { ask, endWait } from "./requests.ts";
 import { refreshSize } from "./size.ts";
@@ -97,6 +98,7 @@ function* waitForPage(machine: Machine, at: number, timeoutMs: number): Task<Err
   // Asked before: the answer of that request is waited for.
   if (io.state !== IO_OWN) return yield* ask(machine, source, at, timeoutMs);
   const deadlineMs = timeoutMs === Infinity ? Infinity : monotonicMs() + timeoutMs;
+  yield* settle(machine, io.cache);
   for (let tries = 0; tries < TRIES_MAX; tries++) {
     if (page >= cachePages(machine, cache.at)) return 0;
     const entry = cacheEntryAt(machine.memory, cache, page);

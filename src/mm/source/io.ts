@@ -111,18 +111,22 @@ export const SourceIo: Struct<SourceIo> = struct<SourceIo>("sourceIo", {
 
 const IO_RESOURCE: number = resourceKind("transfer of a source");
 
-/** A record of this thread: its pointer, or ENOMEM, EMFILE. The caller has a reference. */
+/**
+ * A record of this thread: its pointer, or ENOMEM, EMFILE. The caller has a reference. Of the kind
+ * `resource`, whose heir calls `releaseDead` at last.
+ */
 export function* ioBegin(
   machine: Machine,
   cache: number,
   kind: IoKind,
   startPage: number,
   endPage: number,
+  resource: number = IO_RESOURCE,
 ): Task<number> {
   const { memory } = machine;
-  const at = yield* machine.heap.alloc(SourceIo, IO_RESOURCE);
+  const at = yield* machine.heap.alloc(SourceIo, resource);
   if (at === 0) return ENOMEM;
-  const slot = findResource(memory, IO_RESOURCE, at);
+  const slot = findResource(memory, resource, at);
   if (slot < 0) {
     yield* machine.heap.free(SourceIo, at);
     return EMFILE;
@@ -295,7 +299,7 @@ export function* finishPage(
  * For the reaper: the thread that made it has died (O2, O3, O4). May be done again, for a reaper
  * that dies in it. `slot`: of the record among this thread's resources, or -1.
  */
-function* releaseDead(machine: Machine, at: number, slot: number): Task<void> {
+export function* releaseDead(machine: Machine, at: number, slot: number): Task<void> {
   const io = SourceIo.at(machine.memory, at);
   if (io.cache === 0) {
     yield* machine.heap.free(SourceIo, at, slot); // it had no reference yet, or not any more

@@ -61,7 +61,8 @@ function* partsOf(
 
 /**
  * No space maps the pages any more. Private copies go only with `evenCopies`: the store has no such
- * page. Linux: `unmap_mapping_range`.
+ * page. `isWanted` is asked for each mapping, holding the mmap lock of its space for writing. Linux:
+ * `unmap_mapping_range`.
  */
 export function* unmapPages(
   machine: Machine,
@@ -70,10 +71,12 @@ export function* unmapPages(
   startPage: number,
   endPage: number,
   evenCopies: boolean,
+  isWanted?: () => Task<boolean>,
 ): Task<void> {
   if (startPage >= endPage) return;
   const pages = { startPage, endPage };
   yield* forEachMapping(machine, cache, source, pages, "write", function* (mm, part) {
+    if (isWanted !== undefined && !(yield* isWanted())) return;
     if (!evenCopies) yield* unmapCached(machine, mm, cache.at, part);
     else
       yield* zapRange(machine, mm, invalidateRange(mm, part.startPage, part.endPage, EVENT_CLEAR));

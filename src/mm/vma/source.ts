@@ -57,6 +57,10 @@ export interface Source extends StructView {
   inodeHigh: number;
   sizeLow: number;
   sizeHigh: number;
+  answers: number;
+  sizes: number;
+  cutEndPage: number;
+  stalePage: number;
   work: number;
   mappings: number;
   maps: number;
@@ -84,6 +88,13 @@ export const Source: Struct<Source> = struct<Source>("source", {
   inodeHigh: u32("const", "the other half"),
   sizeLow: u32("pageCacheLock", "bytes; PageCache.pages follows it"),
   sizeHigh: u32("pageCacheLock", "the other half"),
+  answers: u32("pageCacheLock", "counts the answers to what the size is"),
+  sizes: u32("pageCacheLock", "counts its changes"),
+  cutEndPage: u32(
+    "pageCacheLock",
+    "pages before it may be past the end; 0: none (mm/source/cut.ts)",
+  ),
+  stalePage: u32("pageCacheLock", "1 + the page that is to be read again, or 0 (the same)"),
   work: u32("atomic", "counts requests, and when mappings become none or some"),
   mappings: u32("pageCacheLock", "vmas, and calls of mmap and transfers under way (B2)"),
   maps: u32("pageCacheLock", "counts the calls that map it: mmap and fork"),
@@ -179,6 +190,40 @@ export function setSourceSize(source: Source, bytes: number, lock: number = 0): 
   const { memory, at } = source;
   undoStore(memory, lock, at + Source.offset.sizeLow, bytes >>> 0);
   undoStore(memory, lock, at + Source.offset.sizeHigh, Math.floor(bytes / 2 ** 32));
+}
+
+/** Something in the cache does not fit the size (mm/source/cut.ts). Holding pageCacheLock. */
+export function isUnsettled(source: Source): boolean {
+  return source.cutEndPage !== 0 || source.stalePage !== 0;
+}
+
+/** An answer counts. Holding pageCacheLock, whose word is `lock`. */
+export function countAnswer({ memory, at, answers }: Source, lock: number): void {
+  undoStore(memory, lock, at + Source.offset.answers, answers + 1);
+}
+
+/**
+ * The size is another one, and pages before `cutEndPage` may be past it, or `stalePage - 1` was
+ * read when it was the last one. Holding pageCacheLock, whose word is `lock`.
+ */
+export function changeSourceSize(
+  source: Source,
+  lock: number,
+  bytes: number,
+  cutEndPage: number,
+  stalePage: number,
+): void {
+  const { memory, at } = source;
+  undoStore(memory, lock, at + Source.offset.sizes, source.sizes + 1);
+  setSourceSize(source, bytes, lock);
+  undoStore(memory, lock, at + Source.offset.cutEndPage, cutEndPage);
+  undoStore(memory, lock, at + Source.offset.stalePage, stalePage);
+}
+
+/** Everything in the cache fits the size. Holding pageCacheLock, whose word is `lock`. */
+export function noteSettled({ memory, at }: Source, lock: number): void {
+  undoStore(memory, lock, at + Source.offset.cutEndPage, 0);
+  undoStore(memory, lock, at + Source.offset.stalePage, 0);
 }
 
 /**

@@ -20,6 +20,7 @@ import {
 import { assert, bug } from "../../../../src/sync/errors.ts";
 import { type Task, access } from "../../../../src/sync/tasks/task.ts";
 import type { Covered } from "../covered.ts";
+import { growsAndStores } from "../mm/file-acts.ts";
 import {
   ADDRESS,
   type StoreStage,
@@ -60,7 +61,10 @@ const countsUnnoted: Body = function* (_stage, { machine, mm }) {
   yield* machine.ram.refs.pagePut(pfn);
 };
 
-const loads: Body = (_stage, harness) => loadWord(harness);
+const LOADS: readonly [runs: readonly string[], body: Body] = [
+  ["mm/fault/cpu-fault.cpuFault"],
+  (_stage, harness) => loadWord(harness),
+];
 
 function check({ cache: at }: StoreStage, harness: HmmHarness): void {
   const { memory, ram, heap } = harness.machine;
@@ -71,12 +75,13 @@ function check({ cache: at }: StoreStage, harness: HmmHarness): void {
     const entry = cacheEntryAt(memory, cache, page);
     assert((entry & (CACHE_READING | CACHE_WRITEBACK)) === 0, `page ${page} keeps a mark`);
     const pte = harness.entryOf(HARNESS_PAGE + page);
-    // Of a page that was cut off a space may have an entry yet.
     for (const pfn of [cacheEntryPfn(entry), holdsFrame(pte) ? ptePfn(pte) : 0]) {
       if (pfn === 0) continue;
       frames.add(pfn);
       counts++;
     }
+    const isPast = page >= cache.pages;
+    assert(!isPast || pte === 0, `the space has an entry of page ${page}, which was cut off`);
   }
   const { usedPages } = ram.usage();
   const { references } = ram.refs.total();
@@ -94,13 +99,19 @@ function* storeAll(harness: HmmHarness): Task<void> {
 
 const BETWEEN: ScenarioExploration = { engine: "bounded", preemptions: 0, deaths: 1 };
 
-/** `stored`: the pages are dirty at the beginning; else absent. */
+const clean = (_stage: StoreStage, harness: HmmHarness): void => {
+  for (let page = 0; page < PAGES; page++) harness.run(loadWord(harness, page));
+};
+const dirty = (_stage: StoreStage, harness: HmmHarness): void => harness.run(storeAll(harness));
+
+/** `before`: how the pages are at the beginning; default: absent. */
 function dying(
   name: string,
   summary: string,
   runs: readonly string[],
   dies: Body,
-  stored: boolean,
+  before?: (stage: StoreStage, harness: HmmHarness) => void,
+  other: readonly [runs: readonly string[], body: Body] = LOADS,
 ): Covered {
   return coveringOnHarness<StoreStage>({
     layer: "mm",
@@ -113,11 +124,11 @@ function dying(
     mayRemain: "anything",
     setup: (harness) => {
       const stage = makeStage(harness, { pages: PAGES });
-      if (stored) harness.run(storeAll(harness));
+      before?.(stage, harness);
       return stage;
     },
     reopen: ({ store }) => store.reset(PAGES),
-    tasks: { dies: [runs, dies], loads: [["mm/fault/cpu-fault.cpuFault"], loads] },
+    tasks: { dies: [runs, dies], other },
     check,
     twins: [["unnoted", "A frame is nobody's for a step.", "assertion", { dies: countsUnnoted }]],
   });
@@ -129,34 +140,40 @@ export const deathsWithFilePages: readonly Covered[] = [
     "A thread dies at any step of reading pages of a file, and another loads from one.",
     ["mm/source/transfer.readPages", "mm/source/transfer.finishRead"],
     reads,
-    false,
   ),
   dying(
     "read-refused",
     "A thread dies at any step of a read that the store refuses.",
     ["mm/source/transfer.finishRead", "mm/source/io.putHands"],
     readsInVain,
-    false,
   ),
   dying(
     "write-pages",
     "A thread dies at any step of writing dirty pages back, and another loads from one.",
     ["mm/source/transfer.beginWrite", "mm/source/transfer.finishWrite"],
     writes,
-    true,
+    dirty,
   ),
   dying(
     "page-out",
     "A thread dies at any step of writing pages back and dropping them.",
     ["mm/calls/advise-source.pageOut", "mm/source/reclaim.takeUnmapped"],
     drops,
-    true,
+    dirty,
   ),
   dying(
     "cut-off",
     "A thread dies at any step of following a file that has become shorter.",
-    ["mm/source/size.cutOff", "mm/source/size.clearPage"],
+    ["mm/source/cut.cutOff", "mm/source/cut.clearPage"],
     cuts,
-    true,
+    dirty,
+  ),
+  dying(
+    "cut-and-grow",
+    "A thread dies at any step of following a file that has become shorter; it grows again.",
+    ["mm/source/size.changeSize", "mm/source/cut.cutOff"],
+    cuts,
+    clean,
+    [growsAndStores.runs, growsAndStores.body],
   ),
 ];

@@ -4,7 +4,7 @@
 
 import type { HmmHarness } from "../../../../src/checker/harness/hmm-harness.ts";
 import { HARNESS_PAGE } from "../../../../src/checker/harness/hmm-harness.ts";
-import { PTE_WRITE, WRITTEN_RIGHTS, makePte, ptePfn } from "../../../../src/mm/pte.ts";
+import { PAGE_BYTES, PTE_WRITE, WRITTEN_RIGHTS, makePte, ptePfn } from "../../../../src/mm/pte.ts";
 import { unmapCached, unmapPages } from "../../../../src/mm/source/mappings.ts";
 import { beginWrite, writeRun } from "../../../../src/mm/source/transfer.ts";
 import { markDirty } from "../../../../src/mm/view/view-backed.ts";
@@ -19,7 +19,7 @@ import {
   makeCacheEntry,
   slotIfThere,
 } from "../../../../src/mm/vma/page-cache.ts";
-import { setSourceSize } from "../../../../src/mm/vma/source.ts";
+import { type Source, setSourceSize } from "../../../../src/mm/vma/source.ts";
 import { leafOf, pteIndex } from "../../../../src/mmu/radix-table.ts";
 import { atomicOr, atomicStore } from "../../../../src/sync/atomics.ts";
 import { bug } from "../../../../src/sync/errors.ts";
@@ -30,21 +30,66 @@ export type FileBody = (stage: StoreStage, harness: HmmHarness) => Task<unknown>
 
 /** As `cutsOff`, but the page goes though it is being written. */
 export const cutsOffWriting: FileBody = function* (stage, harness) {
-  const { machine } = harness;
-  const { memory } = machine;
-  const cache = PageCache.at(memory, stage.cache);
-  const source = backingOf(machine, stage.cache) ?? bug("the cache has no source");
+  const cache = PageCache.at(harness.machine.memory, stage.cache);
   yield* changeStore(harness, stage, 0);
   yield* cache.lock.lock();
-  setSourceSize(source, 0);
-  const slot = slotIfThere(memory, cache, 0);
-  const entry = cacheEntryAt(memory, cache, 0);
-  atomicStore(memory.words, slot, 0);
-  if ((entry & CACHE_DIRTY) !== 0) source.dirtyPages -= 1;
+  setSourceSize(sourceOf(stage, harness), 0);
+  const entry = takePage(stage, harness);
   yield* cache.lock.unlock();
-  yield* unmapPages(machine, cache, source, 0, 1, true);
-  yield* machine.ram.refs.pagePut(cacheEntryPfn(entry));
+  yield* unmapTaken(stage, harness, entry, true);
 };
+/** As `cutsOff`, but the store may grow again before all that was past its end is gone. */
+export const cutsOffLate: FileBody = function* (stage, harness) {
+  const { memory } = harness.machine;
+  const cache = PageCache.at(memory, stage.cache);
+  yield* changeStore(harness, stage, 0);
+  yield* cache.lock.lock();
+  setSourceSize(sourceOf(stage, harness), 0);
+  atomicStore(memory.words, cache.at + PageCache.offset.pages, 0);
+  yield* cache.lock.unlock();
+  yield* cache.lock.lock();
+  const entry = takePage(stage, harness);
+  yield* cache.lock.unlock();
+  yield* unmapTaken(stage, harness, entry, true);
+};
+/** As `growsInside`, but the page is read again though it is newer than the store. */
+export const growsDropping: FileBody = function* (stage, harness) {
+  const cache = PageCache.at(harness.machine.memory, stage.cache);
+  yield* changeStore(harness, stage, 1);
+  yield* cache.lock.lock();
+  setSourceSize(sourceOf(stage, harness), PAGE_BYTES);
+  const entry = takePage(stage, harness);
+  yield* cache.lock.unlock();
+  yield* unmapTaken(stage, harness, entry, false);
+};
+
+function sourceOf(stage: StoreStage, { machine }: HmmHarness): Source {
+  return backingOf(machine, stage.cache) ?? bug("the cache has no source");
+}
+
+/** The first page's entry of the cache, which has it no more. Holding pageCacheLock. */
+function takePage(stage: StoreStage, harness: HmmHarness): number {
+  const { memory } = harness.machine;
+  const cache = PageCache.at(memory, stage.cache);
+  const source = sourceOf(stage, harness);
+  const entry = cacheEntryAt(memory, cache, 0);
+  atomicStore(memory.words, slotIfThere(memory, cache, 0), 0);
+  if ((entry & CACHE_DIRTY) !== 0) source.dirtyPages -= 1;
+  return entry;
+}
+
+function* unmapTaken(
+  stage: StoreStage,
+  harness: HmmHarness,
+  entry: number,
+  evenCopies: boolean,
+): Task<void> {
+  const { machine } = harness;
+  const cache = PageCache.at(machine.memory, stage.cache);
+  yield* unmapPages(machine, cache, sourceOf(stage, harness), 0, 1, evenCopies);
+  yield* machine.ram.refs.pagePut(cacheEntryPfn(entry));
+}
+
 /** As MADV_COLD, but a fault may replace the frame after it was judged. */
 export const coolsReading: FileBody = function* ({ cache }, { machine, mm }) {
   const page = { startPage: HARNESS_PAGE, endPage: HARNESS_PAGE + 1 };

@@ -16,12 +16,13 @@ import { doFork } from "../../../../src/mm/lifetime/fork.ts";
 import { mmput } from "../../../../src/mm/lifetime/mm.ts";
 import { Mm } from "../../../../src/mm/mm-struct.ts";
 import { PAGE_BYTES } from "../../../../src/mm/pte.ts";
+import { refreshSize } from "../../../../src/mm/source/size.ts";
 import { viewClose, viewOpen } from "../../../../src/mm/view/view-open.ts";
 import { EFAULT } from "../../../../src/sync/errno.ts";
 import { assert } from "../../../../src/sync/errors.ts";
 import { type FileBody } from "./broken-files.ts";
 import { requireWritten, writeThrough } from "./broken-transfers.ts";
-import { ADDRESS, FIRST, loadWord, resize, storeWord, sync } from "./store-stage.ts";
+import { ADDRESS, FIRST, loadWord, regrow, resize, storeWord, sync } from "./store-stage.ts";
 
 export interface Act {
   readonly name: string;
@@ -108,6 +109,26 @@ export const cutsOff: Act = {
   name: "truncate",
   runs: ["mm/source/size.refreshSize"],
   body: (stage, harness) => resize(harness, stage, 0),
+};
+/** The store becomes as long as it was, if it has been cut off, and its last page is stored to. */
+export const growsAndStores: Act = {
+  name: "grow",
+  runs: ["mm/source/size.refreshSize", ...FAULT],
+  *body(stage, harness) {
+    if (!(yield* regrow(harness, stage))) return;
+    const answer = yield* refreshSize(harness.machine, stage.cache);
+    assert(answer === 0, `to ask for the size answered ${answer}`);
+    const last = stage.pages - 1;
+    assert(yield* storeWord(harness, 9, last), "the store is as long as before, and has no page");
+    const seen = yield* loadWord(harness, last);
+    assert(seen === 9, `the page reads ${seen} after a store of 9`);
+  },
+};
+/** The store had not all of its page. */
+export const growsInside: Act = {
+  name: "grow-inside",
+  runs: ["mm/source/size.refreshSize", "mm/source/cut.dropStale"],
+  body: (stage, harness) => resize(harness, stage, 1),
 };
 export const unmaps: Act = {
   name: "munmap",

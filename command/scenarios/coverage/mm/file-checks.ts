@@ -4,7 +4,7 @@
  */
 
 import { HARNESS_PAGE, type HmmHarness } from "../../../../src/checker/harness/hmm-harness.ts";
-import { holdsFrame, ptePfn } from "../../../../src/mm/pte.ts";
+import { PAGE_BYTES, holdsFrame, ptePfn } from "../../../../src/mm/pte.ts";
 import {
   CACHE_DIRTY,
   CACHE_WRITEBACK,
@@ -14,7 +14,7 @@ import {
   cacheEntryPfn,
 } from "../../../../src/mm/vma/page-cache.ts";
 import { assert } from "../../../../src/sync/errors.ts";
-import { type StoreStage, loadWord, storeWord, sync } from "./store-stage.ts";
+import { type StoreStage, loadWord, resize, storeWord, sync } from "./store-stage.ts";
 import { discards } from "./file-acts.ts";
 
 /** The page is dirty and its entry writable when the threads begin. */
@@ -34,6 +34,11 @@ export const dirtiedUnmapped = (stage: StoreStage, harness: HmmHarness): void =>
   dirtied(stage, harness);
   harness.run(discards.body(stage, harness));
 };
+/** The store ends inside the page, which is in the cache with its entry. */
+export const touchedInside = (stage: StoreStage, harness: HmmHarness): void => {
+  harness.run(resize(harness, stage, 1, PAGE_BYTES - 8));
+  touched(stage, harness);
+};
 /** Written and written back: the entry is there, read-only. */
 export const syncedBefore = (stage: StoreStage, harness: HmmHarness): void => {
   harness.run(storeWord(harness, 5));
@@ -51,6 +56,14 @@ export function requireNoStaleEntry(stage: StoreStage, harness: HmmHarness): voi
   if (!holdsFrame(pte)) return;
   const frame = cachedFrame(harness, stage);
   assert(ptePfn(pte) === frame, `the space has frame ${ptePfn(pte)}, the cache ${frame}`);
+}
+
+/** What was stored since the store is as long as before is there. */
+export function requireGrown(stage: StoreStage, harness: HmmHarness): void {
+  requireNoStaleEntry(stage, harness);
+  if (stage.store.words.length < stage.pages) return;
+  const { frame } = stateOf(harness, stage);
+  assert(frame === 9, `the page reads ${frame} after a store of 9`);
 }
 
 /** Nothing has the page any more, and nothing will be written. */

@@ -225,9 +225,23 @@ export function* changeStore(
 ): Task<void> {
   const { lock } = PageCache.at(machine.memory, stage.cache);
   yield* lock.lock();
-  const { words, ends } = stage.store;
-  stage.store.words = Int32Array.from({ length: pages }, (_, page) => words[page] ?? FIRST);
-  stage.store.ends = Int32Array.from({ length: pages }, (_, page) => ends[page] ?? 0);
-  stage.store.cutBytes = cutBytes;
+  setStore(stage.store, pages, cutBytes);
   yield* lock.unlock();
+}
+
+/** The store alone has its first length again. False: it has not been cut off. */
+export function* regrow({ machine }: HmmHarness, stage: StoreStage): Task<boolean> {
+  const { lock } = PageCache.at(machine.memory, stage.cache);
+  yield* lock.lock();
+  const isCut = stage.store.words.length < stage.pages;
+  if (isCut) setStore(stage.store, stage.pages, 0);
+  yield* lock.unlock();
+  return isCut;
+}
+
+function setStore(store: WordStore, pages: number, cutBytes: number): void {
+  const { words, ends } = store;
+  store.words = Int32Array.from({ length: pages }, (_, page) => words[page] ?? FIRST);
+  store.ends = Int32Array.from({ length: pages }, (_, page) => ends[page] ?? 0);
+  store.cutBytes = cutBytes;
 }
