@@ -59,6 +59,7 @@
  * | 2308 | RECOVERER | who finishes what this dead agent had begun, as `liveAgent` names it; 0 nobody | who finds it dead |
  * | 2309.. | OPERATIONS | what another thread finishes if this one dies: words/operations.ts | this agent; its recoverer |
  * | 2501.. | NOTICES | the same, of invalidations: notifier/notice.ts | this agent; its recoverer |
+ * | 2565 | FINDS | 1 + id of the agent that this one is declaring dead now, or 0; FINDS_FIRST: it gives up that one's places (death.ts) | this agent; who finds it dead |
  */
 
 export const MAGIC_VALUE = 0x686d6d31;
@@ -124,8 +125,11 @@ export const AGENT_NOTICES: number = AGENT_OPERATIONS + OPERATION_LIMIT * OPERAT
 export const NOTICE_LIMIT = 4;
 export const NOTICE_WORDS = 16;
 
+export const AGENT_FINDS: number = AGENT_NOTICES + NOTICE_LIMIT * NOTICE_WORDS;
+export const FINDS_FIRST: number = 2 ** 16;
+
 /** A multiple of 16 words, so that two agents never share a cache line. */
-export const AGENT_WORDS: number = roundUpLine(AGENT_NOTICES + NOTICE_LIMIT * NOTICE_WORDS);
+export const AGENT_WORDS: number = roundUpLine(AGENT_FINDS + 1);
 
 export const AGENTS = 16;
 

@@ -24,18 +24,23 @@
  *     that word for the reaper's sake, and no recheck looks at it. So deaths and rechecks have a
  *     place of their own. Were it the word, an order of two steps that commute would make classes,
  *     and the races of a recheck (engines/races.ts), which know of deaths alone, would miss some.
+ * E7. A thread that dies while it declares another one dead leaves that to who finds it (D2 of
+ *     sync/death/death.ts), which is the same step. So the death touches what the other one held.
  */
 
 import {
+  AGENT_FINDERS,
+  AGENT_FINDS,
   AGENT_INSIDE,
   AGENT_READS,
   AGENT_STATE,
   ALERT,
   DEATHS,
+  NO_RECORD,
   PROBE_TIME,
   agentRecord,
 } from "../../sync/control-block.ts";
-import { declareDead } from "../../sync/death/death.ts";
+import { declareDead, foundAgent } from "../../sync/death/death.ts";
 import {
   HELD_CALLBACK,
   HELD_EXCLUSIVE,
@@ -143,8 +148,20 @@ export class Deaths {
    * how (E4).
    */
   #givenUpBy(task: number): [number, AccessMode][] {
+    const { words } = this.#memory;
+    const all = this.#heldBy(agentRecord(task + 1));
+    // E7. Dead threads that it was declaring dead.
+    for (let finds = words[agentRecord(task + 1) + AGENT_FINDS]!; finds !== 0;) {
+      const found = agentRecord(foundAgent(finds));
+      all.push([found + AGENT_FINDERS, WRITE], [found + AGENT_INSIDE, WRITE]);
+      all.push(...this.#heldBy(found));
+      finds = words[found + AGENT_FINDS]!;
+    }
+    return all;
+  }
+
+  #heldBy(record: number): [number, AccessMode][] {
     const memory = this.#memory;
-    const record = agentRecord(task + 1);
     const words: [number, AccessMode][] = [];
     for (const { slot, at, tag } of heldSlots(memory, record)) {
       const mode = heldMode(tag);
@@ -171,7 +188,11 @@ export class Deaths {
     if (isInside) changed.push(record + AGENT_INSIDE);
     if (wait.kind === "downWrite") changed.push(wait.index); // its place in the queue is given up
     const before = changed.map((word) => memory.words[word]!);
+    // Nobody of the machine finds it: what the finder notes (D2 of death.ts) is in no agent's record.
+    const own = memory.record;
+    memory.record = NO_RECORD;
     declareDead(memory, task + 1, memory.words[record + AGENT_STATE]!);
+    memory.record = own;
     const words = new Map(changed.map((word) => [word, memory.words[word]!]));
     const changes = new Map(changed.map((word, i) => [word, memory.words[word]! - before[i]!]));
     return { words, changes, panics: !wasStopped && hasPanicked(memory) };

@@ -39,22 +39,37 @@
  *     because of the second, after the first has finished. So a finder that takes the count to 0
  *     announces the record to the reapers again, even if it was not the first.
  *
- *     A finder that dies in between leaves the record, and what is listed in it, for ever. This is
- *     better than to release what belongs to another thread.
+ * D2. The finder has noted in its own record whom it finds (FINDS), from the count on, and with
+ *     FINDS_FIRST from 1 on. If it dies in between, who finds it dead does that again: each place is
+ *     given up, and its slot of the held table cleared, in a row (H1 of lockdep/held-locks.ts); and
+ *     what a lock guards stays locked while it is taken back. A wake that was left out is not made
+ *     again: who waits looks again from time to time, and after a death. The finder of a finder may
+ *     die as well, so this goes along a chain of dead threads.
+ *
+ *      finder                                 another thread
+ *      FINDERS + 1, FINDS = dead thread
+ *      record live -> dead, FINDS_FIRST
+ *      gives up a part
+ *      [dead]
+ *                                             finds the finder dead, and what it has noted:
+ *                                             gives up the rest
+ *                                             FINDERS - 1, FINDS = 0
  */
 
 import {
   atomicAdd,
-  atomicCompareExchange,
   atomicLoad,
   atomicOr,
-  atomicSub,
+  compareExchangeNoted,
+  decrementNoted,
   futexWake,
+  incrementNoted,
   plainLoad,
 } from "../atomics.ts";
 import {
   AGENT_DEAD,
   AGENT_FINDERS,
+  AGENT_FINDS,
   AGENT_INSIDE,
   AGENT_NAME,
   AGENT_NAME_BYTES,
@@ -63,6 +78,7 @@ import {
   ALERT,
   ALERT_DEAD,
   DEATHS,
+  FINDS_FIRST,
   MARK_INSIDE,
   MARK_STEP,
   agentRecord,
@@ -104,18 +120,48 @@ import type { SharedMemory } from "../shared-memory.ts";
  * @stepped death
  */
 export function declareDead(memory: SharedMemory, agentId: number, state: number): boolean {
-  const words = memory.words;
+  const { words } = memory;
   const record = agentRecord(agentId);
   const dead = (state & ~AGENT_STATE_MASK) | AGENT_DEAD;
-  atomicAdd(words, record + AGENT_FINDERS, 1);
-  const isFirst = atomicCompareExchange(words, record + AGENT_STATE, state, dead) === state;
-  if (isFirst) giveUpPlaces(memory, agentId);
-  const isLast = atomicSub(words, record + AGENT_FINDERS, 1) === 1;
-  if (isFirst || (isLast && atomicLoad(words, record + AGENT_STATE) === dead)) {
-    atomicAdd(words, DEATHS, 1);
-    atomicOr(words, ALERT, ALERT_DEAD);
-  }
+  const finds = memory.record + AGENT_FINDS; // D2
+  const finders = record + AGENT_FINDERS;
+  const first = (agentId + 1) | FINDS_FIRST;
+  incrementNoted(words, finders, words, finds, agentId + 1);
+  const seen = compareExchangeNoted(words, record + AGENT_STATE, state, dead, words, finds, first);
+  const isFirst = seen === state;
+  if (isFirst) giveUpAll(memory, agentId);
+  const isLast = decrementNoted(words, finders, words, finds, 0) === 1;
+  if (isFirst || (isLast && atomicLoad(words, record + AGENT_STATE) === dead)) announce(words);
   return isFirst;
+}
+
+/** There is a record that reapers have not seen. @stepped death */
+function announce(words: Int32Array): void {
+  atomicAdd(words, DEATHS, 1);
+  atomicOr(words, ALERT, ALERT_DEAD);
+}
+
+/** What the dead agent had, and what it had begun as a finder (D2). @stepped death */
+function giveUpAll(memory: SharedMemory, agentId: number): void {
+  giveUpPlaces(memory, agentId);
+  const { words } = memory;
+  const finds = agentRecord(agentId) + AGENT_FINDS;
+  const noted = findsAt(words, finds);
+  if (noted === 0) return;
+  const found = foundAgent(noted);
+  if ((noted & FINDS_FIRST) !== 0) giveUpAll(memory, found);
+  decrementNoted(words, agentRecord(found) + AGENT_FINDERS, words, finds, 0);
+  announce(words);
+}
+
+/** No step: the thread that writes it is dead. */
+function findsAt(words: Int32Array, at: number): number {
+  return plainLoad(words, at);
+}
+
+/** The agent that a word FINDS names, which is not 0. */
+export function foundAgent(finds: number): number {
+  return (finds & ~FINDS_FIRST) - 1;
 }
 
 /**
@@ -141,7 +187,7 @@ function giveUpPlaces(memory: SharedMemory, agentId: number): void {
     if (slot === 0) clearReaderWord(words, record);
     else if (mode === HELD_SHARED) leaveAsReaders(memory.words, at, count, slot);
     else if (mode === QUEUED_READ) leaveReaderQueue(memory.words, at, count, slot);
-    else if (mode === QUEUED_WRITE) leaveWriterQueue(memory.words, at, count);
+    else if (mode === QUEUED_WRITE) leaveWriterQueue(memory.words, at, count, slot);
     else if (mode === ENTERING_WRITE) leaveForDead(memory, at, slot);
     else if (fatal !== undefined) continue;
     else if (undoneKind(heldClassName(tag)) === "rwsem") leaveForDead(memory, at, slot);

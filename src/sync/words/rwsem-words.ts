@@ -157,12 +157,14 @@ export function leaveAsReaders(words: Int32Array, at: number, count: number, slo
 }
 
 /**
- * The thread of `count` queued writers died: those that waited behind them go on.
+ * The thread of `count` queued writers died: those that waited behind them go on. `slot` of its held
+ * table counts them.
  *
  * @spelled semaphore
  */
-export function leaveWriterQueue(words: Int32Array, at: number, count: number): void {
+export function leaveWriterQueue(words: Int32Array, at: number, count: number, slot: number): void {
   const before = atomicSub(words, at + STATE, QUEUED_WRITER * count);
+  words[slot] = 0; // H1 of held-locks.ts
   wakeForState(words, at, before - QUEUED_WRITER * count);
 }
 

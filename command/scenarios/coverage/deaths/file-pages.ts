@@ -6,7 +6,12 @@
 
 import { HARNESS_PAGE, type HmmHarness } from "../../../../src/checker/harness/hmm-harness.ts";
 import type { ScenarioExploration } from "../../../../src/checker/scenario.ts";
-import { MADV_PAGEOUT, doMadvise } from "../../../../src/mm/calls/madvise.ts";
+import {
+  MADV_COLD,
+  MADV_PAGEOUT,
+  MADV_WILLNEED,
+  doMadvise,
+} from "../../../../src/mm/calls/madvise.ts";
 import { PAGE_BYTES, holdsFrame, ptePfn } from "../../../../src/mm/pte.ts";
 import { readPages } from "../../../../src/mm/source/transfer.ts";
 import {
@@ -49,8 +54,10 @@ const readsInVain: Body = function* (stage, harness) {
 
 const writes: Body = (stage, harness) => sync(harness, stage);
 
-const drops: Body = (_stage, { machine, mm }) =>
-  doMadvise(machine, mm, ADDRESS, PAGES * PAGE_BYTES, MADV_PAGEOUT);
+const advises =
+  (advice: number): Body =>
+  (_stage, { machine, mm }) =>
+    doMadvise(machine, mm, ADDRESS, PAGES * PAGE_BYTES, advice);
 
 const cuts: Body = (stage, harness) => resize(harness, stage, 1);
 
@@ -158,8 +165,21 @@ export const deathsWithFilePages: readonly Covered[] = [
     "page-out",
     "A thread dies at any step of writing pages back and dropping them.",
     ["mm/calls/advise-source.pageOut", "mm/source/reclaim.takeUnmapped"],
-    drops,
+    advises(MADV_PAGEOUT),
     dirty,
+  ),
+  dying(
+    "read-ahead",
+    "A thread dies at any step of reading pages ahead of their use.",
+    ["mm/calls/advise-source.readAhead"],
+    advises(MADV_WILLNEED),
+  ),
+  dying(
+    "cold",
+    "A thread dies at any step of unmapping pages that it will not use soon.",
+    ["mm/calls/advise-source.deactivate"],
+    advises(MADV_COLD),
+    clean,
   ),
   dying(
     "cut-off",

@@ -17,6 +17,7 @@ import { viewClose, viewOpen } from "../../../../src/mm/view/view-open.ts";
 import { findStrayStore, watchView } from "../../../../src/mm/view/view-watch.ts";
 import { EBUSY } from "../../../../src/sync/errno.ts";
 import { assert, bug } from "../../../../src/sync/errors.ts";
+import { addResource, kindWord, removeResource } from "../../../../src/sync/lockdep/resources.ts";
 import { type Task, access } from "../../../../src/sync/tasks/task.ts";
 import type { Covered } from "../covered.ts";
 
@@ -181,8 +182,51 @@ const alone: Covered = {
   runs: { thread: WATCH },
 };
 
+/** As `view`, but for a step the view is not listed among what its thread owns. */
+function* viewUnlisted({ machine, mm }: HmmHarness): Task<void> {
+  const { memory } = machine;
+  const at = yield* viewOpen(machine, mm, HARNESS_PAGE, HARNESS_PAGE + 1, false);
+  const hold = ViewHold.at(memory, at);
+  const kind = memory.words[kindWord(memory, hold.slot)]!;
+  removeResource(memory, hold.slot);
+  yield* access(memory, "read", mm.at, 1, "between");
+  hold.slot = addResource(memory, kind, at);
+  yield* viewClose(machine, at);
+}
+
+function dying(name: string, summary: string, dies: Body, isTwin: boolean): Covered["scenario"] {
+  return harnessScenario<undefined>({
+    name,
+    summary,
+    exploration: { deaths: 1, engine: "bounded", preemptions: 0 },
+    ...(isTwin ? { expects: "assertion" } : {}),
+    harness: { pages: 1 },
+    balanced: true,
+    killable: ["dies"],
+    mustSurvive: true,
+    setup: () => undefined,
+    tasks: { dies: (_, harness) => dies(harness), store: (_, harness) => store(harness) },
+  });
+}
+
+const DEATH = "coverage/mm/death/watched-view";
+
+/** The watch is a notifier of the space: who finds its thread dead takes it off. */
+const death: Covered = {
+  layer: "mm",
+  scenario: dying(
+    DEATH,
+    "A thread dies at any step of a watched view's life, and another stores to its page.",
+    view,
+    false,
+  ),
+  twins: [dying(`${DEATH}/unlisted`, "For a step the view is not listed.", viewUnlisted, true)],
+  runs: { dies: WATCH, store: RUNS.store },
+};
+
 export const watchedViews: readonly Covered[] = [
   alone,
+  death,
   beside(
     "watched-view-vs-store",
     "A thread stores to the page of a read view while the view is watched.",

@@ -5,7 +5,16 @@
  */
 
 import { Cell, Places } from "../../../../src/checker/primitives/program.ts";
-import { AGENT_STATE, AGENT_DEAD, agentRecord } from "../../../../src/sync/control-block.ts";
+import {
+  AGENT_DEAD,
+  AGENT_FINDERS,
+  AGENT_LIVE,
+  AGENT_STATE,
+  AGENT_STATE_MASK,
+  DEATHS,
+  agentRecord,
+} from "../../../../src/sync/control-block.ts";
+import { declareDead } from "../../../../src/sync/death/death.ts";
 import { assert } from "../../../../src/sync/errors.ts";
 import { lockClass } from "../../../../src/sync/lock-class.ts";
 import { heldSlots } from "../../../../src/sync/lockdep/held-locks.ts";
@@ -137,6 +146,23 @@ function* hearAlone({ memory }: Held): Task<void> {
   yield* state.fetchAdd(AGENT_DEAD - ((yield* state.load()) & AGENT_DEAD));
 }
 
+/** As a thread of the machine, which may die as well. */
+function* hearAsMember({ memory }: Held): Task<void> {
+  const state = yield* new Cell(memory, agentRecord(FIRST) + AGENT_STATE, "agent record").load();
+  if ((state & AGENT_STATE_MASK) !== AGENT_LIVE) return;
+  yield* runInSteps(declareDead, memory, FIRST, state);
+}
+
+/** As `hearAsMember`, without D2 of death.ts: nobody knows what it was about to do. */
+function* hearUnnoted({ memory }: Held): Task<void> {
+  const record = agentRecord(FIRST);
+  const state = new Cell(memory, record + AGENT_STATE, "agent record");
+  const before = yield* state.load();
+  if ((before & AGENT_STATE_MASK) !== AGENT_LIVE) return;
+  if (!(yield* state.compareExchange(before, before - AGENT_LIVE + AGENT_DEAD))) return;
+  yield* new Cell(memory, DEATHS, "deaths").fetchAdd(1);
+}
+
 function* enterAndLook({ lock, left, right }: Held): Task<void> {
   yield* lock.enter();
   const seen = yield* left.load();
@@ -180,10 +206,45 @@ function heldByDead(kind: Kind, runs: readonly string[]): Covered {
   });
 }
 
+function ofDeadFinder(kind: Kind): Covered {
+  return covering<Held>({
+    layer: "sync",
+    name: `dead-holder/${kind.name}/dead-finder`,
+    summary: `A ${kind.name} has died inside, and who finds it dies at any step: one that waits gets in.`,
+    exploration: { spelledOut: true, engine: "bounded", preemptions: 0, deaths: 1 },
+    killable: ["finder"],
+    mustSurvive: true,
+    setup: setUpAs(kind),
+    reopen: reopenAs(kind),
+    tasks: {
+      one: { runs: ["sync/death/death.giveUpAll"], body: enterAndLook },
+      finder: { runs: ["sync/death/death.giveUpAll"], body: hearAsMember },
+      other: { runs: ["sync/death/death.declareDead"], body: hear },
+    },
+    check: ({ memory, lock, left, right }) => {
+      const sums = [left.peek(), right.peek()];
+      assert(sums.join(" ") === "1 1", `the words are ${sums.join(" and ")}, not 1`);
+      assert(memory.words[lock.at] === 0, "the lock is taken, although nobody is left");
+      const finders = memory.words[agentRecord(FIRST) + AGENT_FINDERS]!;
+      assert(finders === 0, `${finders} are still said to find it`);
+    },
+    twins: [
+      {
+        name: "unnoted",
+        summary: "Nobody knows what the finder was about to do.",
+        expects: "lost-wakeup",
+        tasks: { finder: hearUnnoted },
+      },
+    ],
+  });
+}
+
 export const deadHolders: readonly Covered[] = [
   heldByDead(SPINLOCK, ["sync/primitives/lock-word.lockContended"]),
   heldByDead(WRITER, ["sync/primitives/rwsem.queueWrite"]),
   heldByDead(READER, ["sync/primitives/rwsem.queueWrite"]),
+  ofDeadFinder(SPINLOCK),
+  ofDeadFinder(WRITER),
   heldByDead(COUNTED, [
     "sync/primitives/rwsem.queueWrite",
     "sync/words/rwsem-words.leaveAsReaders",
