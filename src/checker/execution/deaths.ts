@@ -188,7 +188,7 @@ export class Deaths {
     if (isInside) changed.push(record + AGENT_INSIDE);
     if (wait.kind === "downWrite") changed.push(wait.index); // its place in the queue is given up
     const before = changed.map((word) => memory.words[word]!);
-    // Nobody of the machine finds it: what the finder notes (D2 of death.ts) is in no agent's record.
+    // Nobody of the machine finds it: what a finder notes (D2 of death.ts) is in no agent's record.
     const own = memory.record;
     memory.record = NO_RECORD;
     declareDead(memory, task + 1, memory.words[record + AGENT_STATE]!);

@@ -70,9 +70,9 @@ const NO_FRAME: ReadonlyMap<number, Errno> = new Map([
 
 /**
  * Of a present entry of a shared mapping that is read-only: the page becomes DIRTY, the entry
- * writable. FAULT_RETRY: the cache has let the page go, and this entry is still to be cleared, which
- * the wait for the page does (C2 of source/cut.ts). A retry alone would take as long as whoever has
- * begun it, and for ever if that thread has died.
+ * writable. FAULT_RETRY: the cache has let the page go, and this entry is still to be cleared,
+ * which the wait for the page does (C2 of source/cut.ts). A retry alone would take as long as
+ * whoever has begun it, and for ever if that thread has died.
  */
 export function* fileWriteFault(fault: VmFault): Task<Errno> {
   const { machine, vma, page } = fault;

@@ -16,12 +16,13 @@
  *     maps it
  *     drops the mmap lock                             mmap lock for writing: zaps the entry
  *
- *   C1  The new size, and what does not fit it yet (`cutEndPage`, `stalePage` of vma/source.ts), are
- *       one change under pageCacheLock, and the size stays until that is settled. So what lies past
- *       the end is from before the cut. Linux: `inode->i_rwsem`, which a thread that dies would keep.
- *   C2  Whoever needs the source settles what another has begun, and does not wait for it. Each does
- *       all. `sizes` is looked at where something goes: under pageCacheLock before an entry of the
- *       cache is cleared, under the mmap lock before entries of a space are.
+ *   C1  The new size, and what does not fit it yet (`cutEndPage`, `stalePage` of vma/source.ts),
+ *       are one change under pageCacheLock, and the size stays until that is settled. So what lies
+ *       past the end is from before the cut. Linux has `inode->i_rwsem`, which a thread that dies
+ *       would keep.
+ *   C2  Whoever needs the source settles what another has begun, and does not wait for it. Each
+ *       does all. `sizes` is looked at where something goes: under pageCacheLock before an entry of
+ *       the cache is cleared, under the mmap lock before entries of a space are.
  *
  *         two threads that settle                         a third one
  *         first: all done, noted as settled
@@ -29,8 +30,9 @@
  *                                                         stores to a page that had been cut off
  *         second: comes to this page, `sizes` is another
  *
- *   C3  If the thread that has noted the size dies, the reaper clears the entries of the spaces, for
- *       a load through one of them asks nobody. What the cache has past the end cannot be mapped.
+ *   C3  If the thread that has noted the size dies, the reaper clears the entries of the spaces,
+ *       for a load through one of them asks nobody. What the cache has past the end cannot be
+ *       mapped.
  */
 
 import { notedFrame } from "../../memory/frames/frame-allocator.ts";

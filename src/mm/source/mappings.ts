@@ -61,8 +61,8 @@ function* partsOf(
 
 /**
  * No space maps the pages any more. Private copies go only with `evenCopies`: the store has no such
- * page. `isWanted` is asked for each mapping, holding the mmap lock of its space for writing. Linux:
- * `unmap_mapping_range`.
+ * page. `isWanted` is asked for each mapping, holding the mmap lock of its space for writing.
+ * Linux: `unmap_mapping_range`.
  */
 export function* unmapPages(
   machine: Machine,

@@ -40,11 +40,11 @@
  *     announces the record to the reapers again, even if it was not the first.
  *
  * D2. The finder has noted in its own record whom it finds (FINDS), from the count on, and with
- *     FINDS_FIRST from 1 on. If it dies in between, who finds it dead does that again: each place is
- *     given up, and its slot of the held table cleared, in a row (H1 of lockdep/held-locks.ts); and
- *     what a lock guards stays locked while it is taken back. A wake that was left out is not made
- *     again: who waits looks again from time to time, and after a death. The finder of a finder may
- *     die as well, so this goes along a chain of dead threads.
+ *     FINDS_FIRST from 1 on. If it dies in between, who finds it dead does that again: each place
+ *     is given up, and its slot of the held table cleared, in a row (H1 of lockdep/held-locks.ts);
+ *     and what a lock guards stays locked while it is taken back. A wake that was left out is not
+ *     made again: who waits looks again from time to time, and after a death. The finder of a
+ *     finder may die as well, so this goes along a chain of dead threads.
  *
  *      finder                                 another thread
  *      FINDERS + 1, FINDS = dead thread

@@ -157,8 +157,8 @@ export function leaveAsReaders(words: Int32Array, at: number, count: number, slo
 }
 
 /**
- * The thread of `count` queued writers died: those that waited behind them go on. `slot` of its held
- * table counts them.
+ * The thread of `count` queued writers died: those that waited behind them go on. `slot` of its
+ * held table counts them.
  *
  * @spelled semaphore
  */
