@@ -98,6 +98,7 @@ import { files } from "./mm/files.ts";
 import { mmWithoutMemory } from "./mm/no-memory.ts";
 import { pinAttempts } from "./mm/pin-attempts.ts";
 import { fileAdvice } from "./mm/file-advice.ts";
+import { tablesAlone } from "./mm/tables-alone.ts";
 import { hugeWithoutMemory } from "./mm/no-memory-huge.ts";
 import { movesWithoutMemory } from "./mm/no-memory-moves.ts";
 import { mmPairs } from "./mm/pairs.ts";
@@ -210,6 +211,7 @@ export const covered: readonly Covered[] = [
   ...mmWithoutMemory,
   ...movesWithoutMemory,
   ...hugeWithoutMemory,
+  ...tablesAlone,
   ...pinAttempts,
   ...witnessedCalls,
   ...hmmPairs,

@@ -17,6 +17,7 @@ import { doMsync } from "../../../../src/mm/calls/msync.ts";
 import { doMunmap } from "../../../../src/mm/calls/munmap.ts";
 import { PAGE_BYTES } from "../../../../src/mm/pte.ts";
 import { pinUserPages, unpinUserPages } from "../../../../src/mm/view/pin.ts";
+import { ENOMEM } from "../../../../src/sync/errno.ts";
 import { assert } from "../../../../src/sync/errors.ts";
 import type { Task } from "../../../../src/sync/tasks/task.ts";
 import type { Covered } from "../covered.ts";
@@ -82,6 +83,21 @@ const pinsFile: Body = function* (stage, harness) {
   assert(kept.words.join() === "8", `the store has ${kept.words.join()}`);
 };
 
+/** Mapped again beside its other page, and refused where there may be no mapping more. */
+const mapsAgain: Body = function* ({ cache }, { machine, mm }) {
+  const first = { cache, shared: true } as const;
+  yield* doMunmap(machine, mm, ADDRESS + PAGE_BYTES, PAGE_BYTES);
+  const refusal = mapping(4, 1, first);
+  const { limitVmas, vmaCount } = mm;
+  mm.limitVmas = vmaCount;
+  const refused = yield* doMmap(machine, mm, refusal);
+  assert(refused === ENOMEM, `a mapping more than may be answered ${refused}`);
+  mm.limitVmas = limitVmas;
+  const answer = yield* doMmap(machine, mm, mapping(1, 1, { ...first, offsetPages: 1 }));
+  assert(answer === ADDRESS + PAGE_BYTES, `the mapping answered ${answer}`);
+  assert(mm.vmaCount === vmaCount, `there are ${mm.vmaCount} mappings`);
+};
+
 /** Where so many pages lie that they are populated in two turns of the mmap lock. */
 const MANY_PAGE = 1024;
 const MANY = 514;
@@ -112,6 +128,13 @@ export const fileAdvice: readonly Covered[] = [
     pages: 2,
     body: pinsFile,
     runs: [...WRITE, "mm/view/pin.pinUserPages", "mm/view/pin.unpinUserPages"],
+  }),
+  alone({
+    name: "map-again",
+    summary: "A page of a file is mapped again beside its neighbour: one mapping, as before.",
+    pages: 2,
+    body: mapsAgain,
+    runs: ["mm/calls/mmap.doMmap", "mm/vma/vma-map.insertVma"],
   }),
   coveringOnHarness<HarnessDevice>({
     layer: "mm",
