@@ -66,19 +66,18 @@ function firstThatPasses<S>(
   start: number,
   options: ExploreOptions,
 ): number {
-  let tried = start;
+  let at = start - 1;
   const seen = { isFound: false };
-  // An execution without an end stops the search: the next search begins after it.
-  while (!seen.isFound && tried < candidates.length) {
-    const from = tried;
+  // An execution without an end, or an error, stops the search: the next one begins after it.
+  while (!seen.isFound && at + 1 < candidates.length) {
+    const before = at;
     explore(scenario, {
       ...options,
       engine: "replay",
       executions: Infinity,
       stopAtFinding: false,
       *schedules() {
-        for (tried = from; tried < candidates.length && !seen.isFound; tried++)
-          yield candidates[tried]!; // below the length
+        while (!seen.isFound && at + 1 < candidates.length) yield candidates[++at]!; // in bounds
       },
       observer: {
         ended: (_, isClean) => {
@@ -86,10 +85,9 @@ function firstThatPasses<S>(
         },
       },
     });
-    if (seen.isFound) return tried - 1;
-    tried++;
+    if (at === before) at++; // it could not even begin
   }
-  return tried;
+  return seen.isFound ? at : candidates.length;
 }
 
 /**
