@@ -182,8 +182,13 @@ function prototypesOf(shared: unknown): Set<object> {
 function chainOf(prototype: object | null): object[] {
   const chain: object[] = [];
   for (let at = prototype; at !== null; at = Object.getPrototypeOf(at) as object | null) {
-    if (Function.prototype.toString.call(at.constructor).includes("[native code]")) break;
+    const maker: unknown = at.constructor; // that of a task is no function
+    if (typeof maker !== "function" || isNative(maker)) break;
     chain.push(at);
   }
   return chain;
+}
+
+function isNative(maker: object): boolean {
+  return Function.prototype.toString.call(maker).includes("[native code]");
 }

@@ -178,19 +178,22 @@ function* claim(memory: SharedMemory, record: number): Task<boolean> {
   return atomicCompareExchange(memory.words, at, owner, liveAgent(memory) | 0) === owner;
 }
 
-/** What the dead thread still holds: all else was given up when it was found. */
+/**
+ * What the dead thread still holds: all else was given up when it was found. Read sections last:
+ * what they keep from being freed has semaphores in it.
+ */
 function* giveUpRest(memory: SharedMemory, record: number): Task<void> {
-  for (const held of heldSlots(memory, record)) {
-    if (!isKept(memory, record, held)) continue;
-    const name = heldClassName(held.tag);
-    if (heldMode(held.tag) === HELD_SRCU) {
-      memory.ensure(held.at + Srcu.WORDS);
-      yield* new Srcu(memory, held.at, lockClass(name)).endForDead(held.slot, held.count);
-      continue;
-    }
+  const kept = heldSlots(memory, record).filter((held) => isKept(memory, record, held));
+  for (const held of kept) {
+    if (heldMode(held.tag) === HELD_SRCU) continue;
     const kind = heldMode(held.tag) === HELD_SHARED ? "upRead" : "upWrite";
-    yield* step(memory, kind, held.at, RWSEM_WORDS, name);
+    yield* step(memory, kind, held.at, RWSEM_WORDS, heldClassName(held.tag));
     leave(memory, record, held);
+  }
+  for (const { at, tag, slot, count } of kept) {
+    if (heldMode(tag) !== HELD_SRCU) continue;
+    memory.ensure(at + Srcu.WORDS);
+    yield* new Srcu(memory, at, lockClass(heldClassName(tag))).endForDead(slot, count);
   }
 }
 
