@@ -22,7 +22,7 @@ import { agentDied } from "../sync/runners/agents.ts";
 import { EINVAL } from "../sync/errno.ts";
 import { HmmError } from "../sync/errors.ts";
 import { hasPanicked } from "../sync/death/panic.ts";
-import { probeAndReapAsync } from "../sync/runners/run-async.ts";
+import { probeAndReapAsync, runDaemon } from "../sync/runners/run-async.ts";
 import { runBlocking } from "../sync/runners/run-blocking.ts";
 import { customFailure, lacksDrivers } from "./failures.ts";
 import { type SpaceTable, createSpaceTable, findSpaceTable, machineIdOf } from "./space-table.ts";
@@ -79,11 +79,11 @@ export class MachineSeat implements Seat {
     this.machineId = machineIdOf(table);
     this.buffers = new UserBuffers(machine);
     this.driverCode = new DriverCode(machine, runBlocking(memory, driverDirectorySlot(machine)));
-    this.sources = new Sources(
-      machine,
-      () => this.use(),
-      () => this.drop(),
-    );
+    this.sources = new Sources(machine, {
+      use: () => this.use(),
+      drop: () => this.drop(),
+      runServing: (task) => runDaemon(memory, task, "source"),
+    });
     const channel = new SectionChannel(this.machineId, ram.sections);
     this.#channel = channel;
     ram.sections.onSection = (handle) => channel.announce(handle);

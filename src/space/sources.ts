@@ -34,7 +34,7 @@ import {
   errnoOf,
 } from "../sync/errno.ts";
 import { HmmError } from "../sync/errors.ts";
-import { runAsync, runDaemon } from "../sync/runners/run-async.ts";
+import { runAsync } from "../sync/runners/run-async.ts";
 import type { Task } from "../sync/tasks/task.ts";
 import { formatValue } from "../sync/argument-rules.ts";
 import { customFailure, unwrap } from "./failures.ts";
@@ -60,17 +60,23 @@ interface Served {
   errno: Errno;
 }
 
+/** What serving a source needs of this thread's seat. */
+export interface ServingSeat {
+  /** For each source: a use of the seat, until `drop`. */
+  use(): void;
+  drop(): void;
+  /** Runs a task of this thread that keeps no process alive. Rejects if the machine has stopped. */
+  runServing(task: Task<void>): Promise<void>;
+}
+
 export class Sources {
   readonly #machine: Machine;
-  readonly #use: () => void;
-  readonly #drop: () => void;
+  readonly #seat: ServingSeat;
   readonly #served = new Map<number, Served>();
 
-  /** `use` and `drop`: of the seat, for each source. */
-  constructor(machine: Machine, use: () => void, drop: () => void) {
+  constructor(machine: Machine, seat: ServingSeat) {
     this.#machine = machine;
-    this.#use = use;
-    this.#drop = drop;
+    this.#seat = seat;
   }
 
   /**
@@ -163,29 +169,21 @@ export class Sources {
     } else {
       const served: Served = { server, opened, object, errno: 0 };
       this.#served.set(cache, served);
-      this.#use();
+      this.#seat.use();
       void this.#serve(cache, served);
     }
     return cache;
   }
 
   async #serve(cache: number, served: Served): Promise<void> {
-    const { memory } = this.#machine;
-    const { server } = served;
     try {
-      while (!server.isEnded) {
-        await runDaemon(memory, server.serve(), "source");
-        const errno = await runDaemon(memory, server.end(), "source");
-        if (errno === 0 || errno === EAGAIN) continue;
-        served.errno = errno;
-        await runDaemon(memory, server.waitUntilMapped(), "source");
-      }
+      await this.#seat.runServing(serveUntilEnded(served));
     } catch {
       // The machine has stopped: every operation of the program says so.
     }
     served.opened.file?.close();
     if (this.#served.get(cache) === served) this.#served.delete(cache);
-    this.#drop();
+    this.#seat.drop();
   }
 
   #open(source: SourceOption): Opened {
@@ -206,6 +204,18 @@ export class Sources {
       void runAsync(machine.memory, finishTransfer(machine, io, errno), "source").catch(() => {});
     const pager = new UserPager(source, finish);
     return { pager, lengthBytes, isWritable: typeof source.write === "function", file: undefined };
+  }
+}
+
+/** Answers requests until nothing maps the source any more and all of it is written back. */
+function* serveUntilEnded(served: Served): Task<void> {
+  const { server } = served;
+  while (!server.isEnded) {
+    yield* server.serve();
+    const errno = yield* server.end();
+    if (errno === 0 || errno === EAGAIN) continue;
+    served.errno = errno;
+    yield* server.waitUntilMapped();
   }
 }
 

@@ -124,6 +124,7 @@ import { bulkCopies } from "./space/copies.ts";
 import { failures } from "./space/failures.ts";
 import { spacesWithoutMemory } from "./space/no-memory.ts";
 import { spaceOperations } from "./space/operations.ts";
+import { mappedSources } from "./space/sources.ts";
 import { spaces } from "./space/spaces.ts";
 import { views } from "./space/views.ts";
 import { asShipped } from "./sync/as-shipped.ts";
@@ -238,6 +239,7 @@ export const covered: readonly Covered[] = [
   ...bulkCopies,
   ...views,
   ...failures,
+  ...mappedSources,
   ...spacesWithoutMemory,
   ...deviceServices,
   ...deviceAccesses,

@@ -35,18 +35,34 @@ export interface Stage {
 
 export type Body = (stage: Stage, harness: HmmHarness) => Task<unknown>;
 
+/** The sources of a thread without a host. Each task that shall serve one is kept in `serving`. */
+export function makeSources(
+  machine: Machine,
+  serving: Task<void>[] = [],
+  use: () => void = () => {},
+): Sources {
+  return new Sources(machine, {
+    use,
+    drop: () => {},
+    runServing(task) {
+      serving.push(task);
+      return new Promise(() => {});
+    },
+  });
+}
+
 /** A thread's seat without a host: no message arrives, and the thread never leaves. */
-export function makeSeat(machine: Machine, table: SpaceTable): Seat {
+export function makeSeat(
+  machine: Machine,
+  table: SpaceTable,
+  sources: Sources = makeSources(machine),
+): Seat {
   return {
     driverCode: new DriverCode(machine, 0), // all tasks are of one thread
     machine,
     table,
     buffers: new UserBuffers(machine),
-    sources: new Sources(
-      machine,
-      () => {},
-      () => {},
-    ),
+    sources,
     drop: () => {},
     awaitSection: () => Promise.resolve(false),
   };
