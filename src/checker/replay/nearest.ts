@@ -66,28 +66,29 @@ function firstThatPasses<S>(
   start: number,
   options: ExploreOptions,
 ): number {
-  let at = start - 1;
-  const seen = { isFound: false };
   // An execution without an end, or an error, stops the search: the next one begins after it.
-  while (!seen.isFound && at + 1 < candidates.length) {
-    const before = at;
+  for (let from = start; from < candidates.length;) {
+    const seen = { at: from, passed: -1 };
     explore(scenario, {
       ...options,
       engine: "replay",
       executions: Infinity,
       stopAtFinding: false,
+      // It may be begun anew, if the exploration is.
       *schedules() {
-        while (!seen.isFound && at + 1 < candidates.length) yield candidates[++at]!; // in bounds
+        for (seen.at = from; seen.at < candidates.length && seen.passed < 0; seen.at++)
+          yield candidates[seen.at]!; // below the length
       },
       observer: {
         ended: (_, isClean) => {
-          seen.isFound = isClean;
+          if (isClean) seen.passed = seen.at;
         },
       },
     });
-    if (at === before) at++; // it could not even begin
+    if (seen.passed >= 0) return seen.passed;
+    from = seen.at + 1;
   }
-  return seen.isFound ? at : candidates.length;
+  return candidates.length;
 }
 
 /**
