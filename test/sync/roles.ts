@@ -12,6 +12,7 @@ import { registerSrcuCallback } from "../../src/sync/primitives/srcu-callbacks.t
 import { DONE } from "../../src/sync/tasks/task.ts";
 import type { Task } from "../../src/sync/tasks/task.ts";
 import type { Fixture } from "./fixture.ts";
+import { startThread } from "./threads.ts";
 
 export type Role = (
   fixture: Fixture,
@@ -300,6 +301,13 @@ function* stayInside(
   return "was not terminated";
 }
 
+/** Starts a thread, which ends with this one, and stays. */
+function* startAnother({ memory, done }: Fixture): Task<unknown> {
+  startThread(memory, "holdNothing", 0, "its thread");
+  yield* done.wait();
+  return "was not terminated";
+}
+
 export type RoleName =
   | "countMutex"
   | "countSpinlock"
@@ -323,7 +331,8 @@ export type RoleName =
   | "own"
   | "hammer"
   | "storeUntilStop"
-  | "stayInside";
+  | "stayInside"
+  | "startAnother";
 
 export const roles: Readonly<Record<RoleName, Role>> = {
   countMutex: count("mutex"),
@@ -352,4 +361,5 @@ export const roles: Readonly<Record<RoleName, Role>> = {
   hammer,
   storeUntilStop,
   stayInside,
+  startAnother,
 };

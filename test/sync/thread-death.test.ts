@@ -5,11 +5,14 @@
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { agentDied, agentName, listAgents } from "../../src/sync/runners/agents.ts";
+import { setTimeout as sleep } from "node:timers/promises";
+import { AGENT_PROBE_AGAIN, AGENT_TOKENS, agentRecord } from "../../src/sync/control-block.ts";
+import { agentDied, agentName, listAgents, probeAgents } from "../../src/sync/runners/agents.ts";
 import { hasPanicked, panicInfo } from "../../src/sync/death/panic.ts";
 import { registerReleaser } from "../../src/sync/lockdep/resources.ts";
 import { runAsync } from "../../src/sync/runners/run-async.ts";
 import { runBlocking } from "../../src/sync/runners/run-blocking.ts";
+import { sharedMs } from "../../src/sync/tasks/clock.ts";
 import { DONE } from "../../src/sync/tasks/task.ts";
 import type { Task } from "../../src/sync/tasks/task.ts";
 import { makeFixture } from "./fixture.ts";
@@ -206,6 +209,32 @@ test("what a dead thread owned is released once, by a blocking operation or in t
     runBlocking(memory, DONE);
     assert.equal(released.length, 5);
   }
+});
+
+test("the threads that a dead thread had started are found at once, though they were just probed", async () => {
+  const { memory, done } = makeFixture();
+  const agentNamed = (wanted: string): number | undefined =>
+    listAgents(memory).find(({ name }) => name === wanted)?.id;
+  const parent = startThread(memory, "startAnother", 0, "parent");
+  assert.equal(await parent.ready, true);
+  while (agentNamed("its thread") === undefined) await sleep(1);
+  const later = startThread(memory, "holdNothing", 0, "a later one");
+  assert.equal(await later.said, "holding");
+  // As after a computation in which they have often been probed.
+  for (const name of ["its thread", "a later one"]) {
+    const record = agentRecord(agentNamed(name)!); // it was just seen
+    memory.words[record + AGENT_TOKENS] = 3;
+    memory.words[record + AGENT_PROBE_AGAIN] = sharedMs() + 59_000;
+  }
+  const { threadId } = parent.worker;
+  await parent.worker.terminate();
+  probeAgents(memory);
+  assert.notEqual(agentNamed("its thread"), undefined, "nobody has told of it");
+  agentDied(memory, threadId);
+  assert.equal(agentNamed("its thread"), undefined);
+  assert.notEqual(agentNamed("a later one"), undefined, "which is alive");
+  runBlocking(memory, done.complete());
+  await later.report;
 });
 
 test("a flush does not wait for a thread that died inside a store", async () => {

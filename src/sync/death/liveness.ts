@@ -28,10 +28,12 @@ import {
   atomicStore,
   futexWaitAsync,
   hasWaitAsync,
+  plainLoad,
   wakeAsyncWaiters,
 } from "../atomics.ts";
 import { sharedMs } from "../tasks/clock.ts";
 import {
+  AGENT_HOST_THREAD,
   AGENT_LIVE,
   AGENT_LIVENESS,
   AGENT_PROBE_AGAIN,
@@ -130,12 +132,34 @@ export function probeAgents(memory: SharedMemory): void {
   if (last !== 0 && ((now - last) | 0) < PROBE_INTERVAL_MS && ((now - last) | 0) >= 0) return;
   if (atomicCompareExchange(memory.words, PROBE_TIME, last, now) !== last) return;
   for (let agentId = 0, end = atomicLoad(memory.words, AGENTS_USED); agentId < end; agentId++) {
-    if (agentId !== memory.agentId) probeAgent(memory, agentId, now);
+    if (agentId !== memory.agentId) probeAgent(memory, agentId, now, false);
   }
 }
 
-/** @stepped liveness */
-function probeAgent(memory: SharedMemory, agentId: number, now: number): void {
+/**
+ * The host reports that the thread `hostThreadId` has ended. With it end the threads that it had
+ * started, such as those of its device, and their ends are reported to nobody but the dead thread.
+ * Probes all whose id is higher at once, whatever their tokens: who starts a thread has the lower
+ * id, and has ended when its threads have.
+ *
+ * @stepped liveness
+ */
+export function probeStartedAfter(memory: SharedMemory, hostThreadId: number): void {
+  const { words } = memory;
+  const now = sharedMs();
+  for (let agentId = 0, end = atomicLoad(words, AGENTS_USED); agentId < end; agentId++) {
+    if (agentId === memory.agentId) continue;
+    if (plainLoad(words, agentRecord(agentId) + AGENT_HOST_THREAD) > hostThreadId)
+      probeAgent(memory, agentId, now, true);
+  }
+}
+
+/**
+ * `isUrgent`: also if the agent's tokens are few, and it was probed a moment ago.
+ *
+ * @stepped liveness
+ */
+function probeAgent(memory: SharedMemory, agentId: number, now: number, isUrgent: boolean): void {
   const words = memory.words;
   const record = agentRecord(agentId);
   const state = atomicLoad(words, record + AGENT_STATE);
@@ -144,7 +168,7 @@ function probeAgent(memory: SharedMemory, agentId: number, now: number): void {
   if (tokens <= 0) return;
   const backoffMs = PROBE_BACKOFF.find(([below]) => tokens < below)?.[1] ?? 0;
   const leftMs = (atomicLoad(words, record + AGENT_PROBE_AGAIN) - now) | 0;
-  if (leftMs > 0 && leftMs <= backoffMs) return;
+  if (!isUrgent && leftMs > 0 && leftMs <= backoffMs) return;
   if (atomicCompareExchange(words, record + AGENT_TOKENS, tokens, tokens - 1) !== tokens) return;
   atomicStore(words, record + AGENT_PROBE_AGAIN, (now + backoffMs) | 0);
   if (wakeAsyncWaiters(words, livenessWord(record, state), 1) === 0)

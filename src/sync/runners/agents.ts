@@ -37,7 +37,7 @@ import { agentName, declareDead } from "../death/death.ts";
 import { EMFILE } from "../errno.ts";
 import { HmmError, bug } from "../errors.ts";
 import { heldClassName, heldSlots, holdsNothing, nextHeldSlot } from "../lockdep/held-locks.ts";
-import { armLiveness, disarmLiveness } from "../death/liveness.ts";
+import { armLiveness, disarmLiveness, probeStartedAfter } from "../death/liveness.ts";
 import { checkPanic } from "../death/panic.ts";
 import { listedResources } from "../lockdep/resources.ts";
 import { reapAsync } from "./run-async.ts";
@@ -167,7 +167,7 @@ export function abandonMachine(memory: SharedMemory): void {
 
 /**
  * The host reports that a thread ended (a Worker's exit event). No effect if it had unregistered.
- * What it owned is released in the background.
+ * What it owned is released in the background, and so is what the threads that ended with it owned.
  *
  * @stepped agent record
  */
@@ -180,6 +180,7 @@ export function agentDied(memory: SharedMemory, hostThreadId: number): void {
     if (plainLoad(memory.words, record + AGENT_HOST_THREAD) === hostThreadId)
       declareDead(memory, agentId, state);
   }
+  probeStartedAfter(memory, hostThreadId);
   if (memory.agentId >= 0) reapAsync(memory);
 }
 

@@ -27,6 +27,7 @@ import { covering } from "../covered.ts";
 import type { Covered } from "../covered.ts";
 import {
   FIRST,
+  listensAs,
   listensNoMore,
   reserveRecords,
   standing,
@@ -145,6 +146,7 @@ interface Leaving {
 }
 
 function leaving(memory: SharedMemory): Leaving {
+  listensAs(memory, FIRST + 1, 2); // of the other host's thread, which may be probed
   return {
     memory,
     leaver: threadOf(memory, FIRST),
@@ -172,7 +174,7 @@ const toldDead = covering<Leaving>({
   layer: "sync",
   name: "threads/leave-vs-told-dead",
   summary:
-    "A thread leaves while a host says, wrongly, that it has ended: it has left, or is told; no other is concerned.",
+    "A thread leaves while a host says, wrongly, that it has ended: it has left, or is told; a later thread, which is probed, is not concerned.",
   setup: (memory) => {
     reserveRecords(memory);
     for (const hostThreadId of [HOST_THREAD, OTHER_HOST_THREAD]) {

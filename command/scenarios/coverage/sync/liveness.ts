@@ -23,7 +23,11 @@ import {
   agentRecord,
 } from "../../../../src/sync/control-block.ts";
 import { assert } from "../../../../src/sync/errors.ts";
-import { disarmLiveness, probeAgents } from "../../../../src/sync/death/liveness.ts";
+import {
+  disarmLiveness,
+  probeAgents,
+  probeStartedAfter,
+} from "../../../../src/sync/death/liveness.ts";
 import type { SharedMemory } from "../../../../src/sync/shared-memory.ts";
 import { runInSteps } from "../../../../src/sync/runners/stepping/calls.ts";
 import type { Task } from "../../../../src/sync/tasks/task.ts";
@@ -42,6 +46,10 @@ import {
   tokensAreCovered,
   tokensOf,
 } from "./threads.ts";
+
+/** Host's ids of a thread that has ended, and of the watched one, which may be one of its own. */
+const STARTER = 7;
+const STARTED = 8;
 
 interface Watched {
   readonly memory: SharedMemory;
@@ -67,7 +75,7 @@ function watched(
     reopen,
     setup: (memory) => {
       reserveRecords(memory);
-      registerAgent(strangeThread(memory), { name: "watched" });
+      registerAgent(strangeThread(memory), { name: "watched", hostThreadId: STARTED });
       memory.words[agentRecord(FIRST) + AGENT_TOKENS] = tokens;
       return reopen(memory);
     },
@@ -250,6 +258,80 @@ const leaving = covering<Watched>({
   ],
 });
 
+/** The host has told this thread that the starter has ended. */
+function lookAtStarted({ memory }: Watched): Task<void> {
+  return runInSteps(probeStartedAfter, memory, STARTER);
+}
+
+const LOOK_AT_STARTED = [
+  "sync/death/liveness.probeStartedAfter",
+  "sync/death/liveness.probeAgent",
+] as const;
+
+const leavingAfterStarter = covering<Watched>({
+  layer: "sync",
+  name: "liveness/leave-vs-starter-ended",
+  summary:
+    "A thread leaves, and a new one gets its record, while one is told that an earlier thread has ended, and another looks: neither is taken for dead.",
+  ...watched(1, 1),
+  exploration: { engine: "bounded", preemptions: 2 },
+  invariants: [l1],
+  tasks: {
+    leaver: { runs: LEAVE, body: leaveAndMakeRoom },
+    told: { runs: LOOK_AT_STARTED, body: lookAtStarted },
+    later: { runs: LOOK, body: lookLater },
+  },
+  check: ({ memory }) => everybodyLives(memory, FIRST),
+  twins: [
+    {
+      name: "listeners-first",
+      summary: "The thread lets go of its listeners while it still says that it lives.",
+      expects: "assertion",
+      tasks: {
+        *leaver({ thread, next }) {
+          yield* runInSteps(disarmLiveness, thread);
+          yield* leaveAndMakeRoom({ thread, next } as Watched); // needs no more
+        },
+      },
+    },
+  ],
+});
+
+/** It has few tokens, and somebody looked a moment ago. */
+const justProbed = watched(1, 0);
+
+const endedWithStarter = covering<Watched>({
+  layer: "sync",
+  name: "liveness/ended-with-starter",
+  summary:
+    "A thread with few tokens that was probed a moment ago has ended with the one that started it: who is told of that one finds it, while another looks.",
+  ...justProbed,
+  setup: (memory) => {
+    const shared = justProbed.setup(memory);
+    memory.words[agentRecord(FIRST) + AGENT_PROBE_AGAIN] = 2; // the clock stands at 1
+    return shared;
+  },
+  tasks: {
+    told: {
+      runs: [...LOOK_AT_STARTED, "sync/death/death.declareDead"],
+      body: lookAtStarted,
+    },
+    one: { runs: LOOK, body: look },
+  },
+  check: ({ memory }) => {
+    assert(memory.words[DEATHS] === 1, `${memory.words[DEATHS]} threads were found dead, of one`);
+    assert(standing(memory, FIRST) === AGENT_DEAD, "its record does not say so");
+  },
+  twins: [
+    {
+      name: "as-others",
+      summary: "It is probed like any other.",
+      expects: "assertion",
+      tasks: { told: look },
+    },
+  ],
+});
+
 const abandoning = covering<Watched>({
   layer: "sync",
   name: "liveness/abandon",
@@ -364,6 +446,8 @@ export const liveness: readonly Covered[] = [
   rate,
   spared,
   leaving,
+  leavingAfterStarter,
+  endedWithStarter,
   abandoning,
   dead,
   joinedAndGone,
