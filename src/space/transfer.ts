@@ -30,8 +30,8 @@ import { customFailure, refusalBy } from "./failures.ts";
  * Tries of one page. A try fails when the page is taken away between the walk and the copy.
  */
 const COPY_TRIES_MAX = 1_000_000;
-/** Pages copied inside one store: 10 to 20 us, for which an invalidation may have to wait. */
-const ROW_PAGES_MAX = 32;
+/** Pages copied inside one store: 13 to 20 us, for which an invalidation may have to wait. */
+const ROW_PAGES_MAX = 64;
 
 /**
  * Throws HmmError EINVAL for an address or bytes of the wrong kind, SegmentationFault where no
