@@ -292,10 +292,10 @@ export class FrameAllocator {
     let pfn = 0;
     for (; order >= 0 && pfn === 0; order--) pfn = this.#blockApart(order);
     if (pfn === 0) return 0;
-    this.#store(this.#row() + LAST, pfn + 2 ** (order + 1));
+    this.#store(this.#row() + LAST, pfn + (2 << order));
     // Highest first, so that frames leave the free list in rising order: adjacent frames then go to
     // adjacent pages.
-    for (let next = pfn + 2 ** (order + 1) - 1; next > pfn; next--)
+    for (let next = pfn + (2 << order) - 1; next > pfn; next--)
       if (!this.#pushLocked(next)) this.zones.give(next, next + 1);
     return pfn;
   }
@@ -303,7 +303,7 @@ export class FrameAllocator {
   /** First of 2^order frames for a refill, or 0: A5. Holding ramLock. */
   #blockApart(order: number): number {
     const last = this.#memory.words[this.#row() + LAST]!;
-    const isInside = (last & (2 ** APART_ORDER - 1)) !== 0 && (last & (2 ** order - 1)) === 0;
+    const isInside = (last & ((1 << APART_ORDER) - 1)) !== 0 && (last & ((1 << order) - 1)) === 0;
     if (isInside && this.zones.takeAt(last, order)) return last;
     return this.zones.take((buddy, basePfn) => {
       const next = buddy.nextBlock(order);

@@ -24,7 +24,9 @@ import { bug } from "../../sync/errors.ts";
 import type { PlainWatch, SharedMemory } from "../../sync/shared-memory.ts";
 import { noteUndo, undoStore } from "../../sync/words/undo-log.ts";
 
-/** Largest block: 2^18 pages, 1 GiB. */
+/**
+ * Largest block: 2^18 pages, 1 GiB. So `1 << order` has room. `2 ** order` would be a call, 20 ns.
+ */
 export const MAX_ORDER = 18;
 
 const ORDER_MASK = 0x1f;
@@ -149,9 +151,9 @@ export class Buddy {
   /** Takes the 2^order pages at `page`, a multiple of their number, if all of them are free. */
   takeBlock(page: number, order: number): boolean {
     this.#heads.plainWatch?.note(this.#headsAt + FREE_PAGES, false, "free pages");
-    if (page + 2 ** order > this.pages) return false;
+    if (page + (1 << order) > this.pages) return false;
     for (let k = order; k <= MAX_ORDER; k++) {
-      const first = page - (page % 2 ** k);
+      const first = page - (page % (1 << k));
       if ((this.#state(first) & (FREE | ORDER_MASK)) !== (FREE | k)) continue;
       this.#split(first, k, page, order);
       return true;
@@ -167,7 +169,7 @@ export class Buddy {
     const order = orderFor(pages);
     if (order > MAX_ORDER) return -1;
     const page = this.allocBlock(order);
-    if (page >= 0) this.freeRange(page + pages, page + 2 ** order);
+    if (page >= 0) this.freeRange(page + pages, page + (1 << order));
     return page;
   }
 
@@ -178,7 +180,7 @@ export class Buddy {
         page === 0 ? MAX_ORDER : Math.min(31 - Math.clz32(page & -page), MAX_ORDER);
       const order = Math.min(alignedOrder, 31 - Math.clz32(endPage - page));
       this.freeBlock(page, order);
-      page += 2 ** order;
+      page += 1 << order;
     }
   }
 
@@ -191,13 +193,13 @@ export class Buddy {
     if (this.#debug ? this.isFree(startPage) : (this.#state(startPage) & FREE) !== 0) {
       bug(`Cannot free page ${startPage}: it is free already; free it once`);
     }
-    this.#count(2 ** startOrder);
+    this.#count(1 << startOrder);
     let page = startPage;
     let order = startOrder;
     while (order < MAX_ORDER) {
-      const buddy = page ^ (2 ** order);
+      const buddy = page ^ (1 << order);
       if (
-        buddy + 2 ** order > this.pages ||
+        buddy + (1 << order) > this.pages ||
         (this.#state(buddy) & (FREE | ORDER_MASK)) !== (FREE | order)
       )
         break;
@@ -215,7 +217,7 @@ export class Buddy {
   isFree(page: number): boolean {
     for (let startPage = page; ; startPage &= startPage - 1) {
       const state = this.#state(startPage);
-      if ((state & FREE) !== 0 && startPage + 2 ** (state & ORDER_MASK) > page) return true;
+      if ((state & FREE) !== 0 && startPage + (1 << (state & ORDER_MASK)) > page) return true;
       if (startPage === 0) return false;
     }
   }
@@ -249,11 +251,11 @@ export class Buddy {
     this.#unlink(first, firstOrder);
     let start = first;
     for (let half = firstOrder - 1; half >= order; half--) {
-      const upper = start + 2 ** half;
+      const upper = start + (1 << half);
       this.#link(page < upper ? upper : start, half);
       if (page >= upper) start = upper;
     }
-    this.#count(-(2 ** order));
+    this.#count(-(1 << order));
   }
 
   #link(page: number, order: number): void {

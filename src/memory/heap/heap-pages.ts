@@ -177,9 +177,9 @@ export class HeapPages {
     const buddy = this.#buddy;
     this.memory.ensure(buddy.pages * HEAP_PAGE_WORDS); // another thread may have grown the heap
     let page = buddy.allocBlock(order);
-    while (page < 0 && this.#grow(2 ** order)) page = buddy.allocBlock(order);
+    while (page < 0 && this.#grow(1 << order)) page = buddy.allocBlock(order);
     if (page < 0) return 0;
-    this.#mark(page, page + 2 ** order, kind);
+    this.#mark(page, page + (1 << order), kind);
     const used = buddy.pages - buddy.freePages;
     if (used > this.header.peakPages) this.header.peakPages = used;
     return page;
@@ -194,7 +194,7 @@ export class HeapPages {
   /** Holding heapLock. */
   freeLocked(page: number, order: number): void {
     this.memory.ensure(this.#buddy.pages * HEAP_PAGE_WORDS);
-    this.#mark(page, page + 2 ** order, KIND_NONE);
+    this.#mark(page, page + (1 << order), KIND_NONE);
     this.#buddy.freeBlock(page, order);
   }
 
