@@ -8,6 +8,7 @@ import { deathsWithInsertedPages } from "./deaths/inserted.ts";
 import { deathsInGrowing } from "./deaths/growing.ts";
 import { deathsOfDeviceThreads } from "./deaths/devices.ts";
 import { heirs } from "./deaths/heirs.ts";
+import { mirrorHeirs } from "./deaths/mirror-heirs.ts";
 import { deathsInForks } from "./deaths/forks.ts";
 import { deathsInHugeChanges } from "./deaths/huge-changes.ts";
 import { deathsInHugeMoves } from "./deaths/huge-moves.ts";
@@ -288,4 +289,5 @@ export const covered: readonly Covered[] = [
   ...deathsBesideWebGpu,
   ...deathsInWebGpuLives,
   ...heirs,
+  ...mirrorHeirs,
 ];

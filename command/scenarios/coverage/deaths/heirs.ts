@@ -1,17 +1,11 @@
 /**
- * @module A thread has died, and another that releases what it owned dies, too, at any step: what
- * is left is the second one's, and who finds that dead goes on (`registerHeir` of
- * sync/lockdep/resources.ts). Each thing is released once. In the twins what a thread releases is
+ * @module What a dead thread owned, released by one that dies, too (inheriting.ts): a view, a range
+ * and a mirror, whole spaces, devices, transfers of a file. In the twins what a thread releases is
  * nobody's, or it gives a thing back a step before its list knows.
  */
 
-import {
-  HARNESS_PAGE,
-  type HmmHarness,
-  harnessScenario,
-} from "../../../../src/checker/harness/hmm-harness.ts";
+import { HARNESS_PAGE, type HmmHarness } from "../../../../src/checker/harness/hmm-harness.ts";
 import { HarnessDevice } from "../../../../src/checker/harness/harness-device.ts";
-import { Cell } from "../../../../src/checker/primitives/program.ts";
 import type { FindingKind } from "../../../../src/checker/findings/finding.ts";
 import type { AnyScenario } from "../../../../src/checker/scenario.ts";
 import { closeDevice, openDevice } from "../../../../src/devices/software/open-device.ts";
@@ -35,75 +29,20 @@ import { beginWrite, readPages } from "../../../../src/mm/source/transfer.ts";
 import { viewOpen } from "../../../../src/mm/view/view-open.ts";
 import { PageCache, backingOf } from "../../../../src/mm/vma/page-cache.ts";
 import { VM_READ, VM_WRITE } from "../../../../src/mm/vma/vma.ts";
-import { notifierSrcu } from "../../../../src/notifier/mmu-notifier.ts";
 import { agentRecord } from "../../../../src/sync/control-block.ts";
-import { reapTask } from "../../../../src/sync/death/reaper.ts";
 import { assert, bug } from "../../../../src/sync/errors.ts";
 import {
   addResource,
-  listedResources,
   registerHeir,
   registerReleaser,
   removeResource,
   resourceKind,
 } from "../../../../src/sync/lockdep/resources.ts";
-import { selectAgent } from "../../../../src/sync/runners/agents.ts";
-import { type Task, access } from "../../../../src/sync/tasks/task.ts";
+import { access } from "../../../../src/sync/tasks/task.ts";
 import type { Covered } from "../covered.ts";
 import { type StoreStage, makeStage, storeWord } from "../mm/store-stage.ts";
-import type { HarnessBody } from "../on-harness.ts";
+import { inheritance, inheriting } from "./inheriting.ts";
 import { ONE_STORE_OPS } from "./told-device.ts";
-
-interface World {
-  /** What there is without what the dead thread owned. */
-  readonly accounting: string;
-  /** 1 when that thread has come to its end. */
-  readonly lives: Cell;
-}
-
-type Body = HarnessBody<World>;
-
-/** The thread of the first task, which owns something from the beginning on. */
-const OWNER = 1;
-const TASKS = 3;
-
-/** What was freed when nobody looks any more is free by now. */
-function* settled(harness: HmmHarness): Task<string> {
-  const { machine, mm } = harness;
-  yield* (yield* notifierSrcu(machine)).barrier();
-  const { ram } = machine;
-  const { references, pins } = ram.refs.total();
-  const counts = `${references} references, ${pins} pins, ${mm.users.read()} users`;
-  return `${harness.accounting()}, ${ram.sections.handles.length} sections, ${counts}`;
-}
-
-/** `own` is run in the name of the first task's thread. */
-function makeWorld(harness: HmmHarness, own: (harness: HmmHarness) => void): World {
-  const { memory, heap } = harness.machine;
-  const lives = new Cell(memory, harness.run(heap.allocWords(512)), "lives");
-  const accounting = harness.run(settled(harness));
-  const self = memory.agentId;
-  selectAgent(memory, OWNER);
-  own(harness);
-  selectAgent(memory, self);
-  return { accounting, lives };
-}
-
-const owns: Body = ({ lives }) => lives.store(1);
-
-const reaps: Body = (_world, { machine }) => reapTask(machine.memory);
-
-/** Nothing is lost, and nobody's list has anything. */
-function check({ accounting, lives }: World, harness: HmmHarness): void {
-  if (lives.peek() === 1) return;
-  const left = harness.runAfterwards(settled(harness));
-  assert(left === accounting, `there was ${accounting}; and now there is ${left}`);
-  const { memory } = harness.machine;
-  for (let agentId = 1; agentId <= TASKS; agentId++) {
-    const listed = listedResources(memory, agentRecord(agentId));
-    assert(listed.length === 0, `thread ${agentId} still owns ${listed.join(", ")}`);
-  }
-}
 
 /* What the twins own: an object without parts. */
 
@@ -125,7 +64,7 @@ const CARELESS: number = resourceKind("thing with a careless heir");
 registerHeir(CARELESS, function* (memory, at, slot) {
   const machine = Machine.of(memory);
   yield* machine.heap.free(Thing, at);
-  yield* access(memory, "read", agentRecord(OWNER), 1, "between");
+  yield* access(memory, "read", agentRecord(1), 1, "between");
   if (slot >= 0) removeResource(memory, slot);
 });
 
@@ -135,45 +74,14 @@ function ownThing(harness: HmmHarness, kind: number): void {
   addResource(machine.memory, kind, at);
 }
 
-interface Parts<P> {
-  readonly name: string;
-  readonly summary: string;
-  /** What the releases run. */
-  readonly runs: readonly string[];
-  /** Pages of the space. Default 1. */
-  readonly pages?: number;
-  /** Run before; what it answers is for `own`. */
-  readonly prepare: (harness: HmmHarness) => P;
-  readonly own: (harness: HmmHarness, prepared: P) => void;
-}
-
-function make<P>(
-  { name, summary, pages = 1, prepare, own }: Omit<Parts<P>, "runs">,
-  expects?: FindingKind,
-): AnyScenario {
-  return harnessScenario<World>({
-    name,
-    summary,
-    ...(expects === undefined ? {} : { expects }),
-    harness: { pages, arenaWords: 16_384, frames: 24 },
-    exploration: { engine: "bounded", preemptions: 0, deaths: 2 },
-    killable: ["owner", "reaps"],
-    mustSurvive: true,
-    mayRemain: "anything",
-    setup(harness) {
-      const prepared = prepare(harness);
-      return makeWorld(harness, () => own(harness, prepared));
-    },
-    tasks: { owner: owns, reaps, next: reaps },
-    check,
-  });
-}
-
 /** The twins own what no scenario does: they are the same for all, and stand beside one of them. */
 function twinsOf(name: string): AnyScenario[] {
   const twin = (what: string, summary: string, kind: number, expects: FindingKind): AnyScenario => {
     const own = (harness: HmmHarness): void => ownThing(harness, kind);
-    return make({ name: `${name}/${what}`, summary, prepare: () => undefined, own }, expects);
+    return inheritance(
+      { name: `${name}/${what}`, summary, prepare: () => undefined, own },
+      expects,
+    );
   };
   return [
     twin("leaky", "What a thread releases is nobody's meanwhile.", LEAKY, "assertion"),
@@ -184,16 +92,6 @@ function twinsOf(name: string): AnyScenario[] {
       "use-after-free",
     ),
   ];
-}
-
-function inheriting<P>({ runs, ...parts }: Parts<P>): Covered {
-  const name = `coverage/devices/death/heirs-of-${parts.name}`;
-  return {
-    layer: "devices",
-    scenario: make({ ...parts, name }),
-    twins: parts.name === "views" ? twinsOf(name) : [],
-    runs: { reaps: ["sync/death/reaper.reapTask", ...runs], next: [], owner: [] },
-  };
 }
 
 /* What is owned. */
@@ -286,26 +184,30 @@ function ownTransfers(harness: HmmHarness, { cache: at }: StoreStage): void {
 }
 
 export const heirs: readonly Covered[] = [
-  inheriting({
-    name: "views",
-    summary:
-      "A thread that releases a dead one's view, range and mirror dies at any step, and another goes on.",
-    runs: [
-      "mm/view/view-open.closeHold",
-      "hmm/range/range.leaveRegistration",
-      "hmm/mirror/mirror.orphanRanges",
-    ],
-    prepare: prepareDevice,
-    own: ownOfSpace,
-  }),
-  inheriting({
+  inheriting(
+    "devices",
+    {
+      name: "views",
+      summary:
+        "A thread that releases a dead one's view, range and mirror dies at any step, and another goes on.",
+      runs: [
+        "mm/view/view-open.closeHold",
+        "hmm/range/range.leaveRegistration",
+        "hmm/mirror/mirror.orphanRanges",
+      ],
+      prepare: prepareDevice,
+      own: ownOfSpace,
+    },
+    twinsOf,
+  ),
+  inheriting("devices", {
     name: "spaces",
     summary: "A thread that takes a dead one's space down dies at any step, and another goes on.",
     runs: ["mm/lifetime/mm.mmExit"],
     prepare: () => undefined,
     own: ownWholeSpace,
   }),
-  inheriting({
+  inheriting("devices", {
     name: "devices",
     summary:
       "A thread that ends a dead one's software device dies at any step, and another goes on.",
@@ -316,7 +218,7 @@ export const heirs: readonly Covered[] = [
     prepare: prepareDevices,
     own: ownDevice,
   }),
-  inheriting({
+  inheriting("devices", {
     name: "webgpu-devices",
     summary: "A thread that ends a dead one's WebGPU device dies at any step, and another goes on.",
     runs: [
@@ -326,7 +228,7 @@ export const heirs: readonly Covered[] = [
     prepare: prepareDevices,
     own: ownWebGpuDevice,
   }),
-  inheriting({
+  inheriting("devices", {
     name: "transfers",
     summary:
       "A thread that ends a dead one's transfers of a file dies at any step, and another goes on.",
