@@ -49,6 +49,7 @@ import { webGpuPrivate } from "./devices/webgpu-private.ts";
 import { webGpuChunks } from "./devices/webgpu.ts";
 import { rounds } from "./devices/rounds.ts";
 import { deviceServices } from "./devices/service.ts";
+import { awaitedPages } from "./hmm/awaited-pages.ts";
 import { copies } from "./hmm/copies.ts";
 import { dma } from "./hmm/dma.ts";
 import { driverNotifiers } from "./hmm/driver-notifiers.ts";
@@ -217,6 +218,7 @@ export const covered: readonly Covered[] = [
   ...pinAttempts,
   ...witnessedCalls,
   ...hmmPairs,
+  awaitedPages,
   ...dma,
   ...copies,
   ...replacedFrames,

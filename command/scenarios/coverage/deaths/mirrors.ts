@@ -11,8 +11,10 @@ import { hmmPut } from "../../../../src/hmm/mirror/hmm.ts";
 import { hmmMirrorUnregister } from "../../../../src/hmm/mirror/mirror.ts";
 import { Hmm } from "../../../../src/hmm/hmm-struct.ts";
 import { assert } from "../../../../src/sync/errors.ts";
-import { hmmOf } from "../../patches/stage.ts";
+import { ENOMEM } from "../../../../src/sync/errno.ts";
+import { deviceOf, hmmOf } from "../../patches/stage.ts";
 import type { Covered } from "../covered.ts";
+import { requireNoDrivers } from "../hmm/drivers.ts";
 import { ONE_DIES, type HarnessBody, coveringOnHarness } from "../on-harness.ts";
 import { ONE_STORE_OPS, checkSettled } from "./told-device.ts";
 
@@ -28,20 +30,64 @@ const comeAndGo: Body = function* ({ other }) {
   yield* hmmMirrorUnregister(other.mirror);
 };
 
-const getUnnoted: Body = function* (_world, { machine, mm }) {
+const getUnnoted: HarnessBody<unknown> = function* (_world, { machine, mm }) {
   const at = yield* hmmGet(machine, mm);
   assert(at !== 0, "there is an hmm");
   yield* hmmPut(machine, Hmm.at(machine.memory, at));
 };
 
 /** The device's mirror is there alone, with its reference. */
-function check(_world: World, harness: HmmHarness): void {
+function check(_world: unknown, harness: HmmHarness): void {
   const mirrors = [...hmmOf(harness).mirrors.nodes()].length;
   assert(mirrors === 1, `${mirrors} mirrors are listed`);
   checkSettled(harness);
 }
 
+/** It has memory for the use of its driver, and none for the hmm. */
+const comeInVain: HarnessBody<HarnessDevice> = function* (device) {
+  assert((yield* device.register()) === ENOMEM, "there is memory for an hmm");
+};
+
 export const deathsWithMirrors: readonly Covered[] = [
+  coveringOnHarness<HarnessDevice>({
+    layer: "hmm",
+    name: "death/mirror-goes",
+    summary: "A thread dies at any step while it unregisters a mirror: all that it had is dropped.",
+    harness: { pages: 0 },
+    ...ONE_DIES,
+    setup(harness) {
+      HarnessDevice.registered(harness, ONE_STORE_OPS);
+      return deviceOf(harness, 0, ONE_STORE_OPS);
+    },
+    tasks: {
+      dies: [
+        ["hmm/mirror/mirror.hmmMirrorUnregister"],
+        ({ mirror }) => hmmMirrorUnregister(mirror),
+      ],
+    },
+    check,
+    twins: [
+      ["unnoted", "It notes nowhere that it has a reference.", "assertion", { dies: getUnnoted }],
+    ],
+  }),
+  coveringOnHarness<HarnessDevice>({
+    layer: "hmm",
+    name: "death/mirror-without-memory",
+    summary:
+      "A thread dies at any step while it is refused a mirror for want of memory: its driver is not in use.",
+    harness: { pages: 0, shortage: true },
+    ...ONE_DIES,
+    setup(harness) {
+      harness.run(HarnessDevice.registered(harness, ONE_STORE_OPS).unregister());
+      harness.run(harness.shortage.begin());
+      return new HarnessDevice(harness, ONE_STORE_OPS);
+    },
+    tasks: { dies: [["hmm/mirror/mirror.hmmMirrorRegister"], comeInVain] },
+    check(_device, harness) {
+      harness.runAfterwards(requireNoDrivers(harness));
+    },
+    twins: [],
+  }),
   coveringOnHarness<World>({
     layer: "hmm",
     name: "death/mirror-vs-discard",

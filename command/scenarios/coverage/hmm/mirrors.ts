@@ -31,6 +31,14 @@ import {
   mmuNotifierInvalidateRangeEnd,
   mmuNotifierInvalidateRangeStart,
 } from "../../../../src/notifier/mmu-notifier.ts";
+import {
+  AGENTS_USED,
+  AGENT_DEAD,
+  AGENT_STATE,
+  agentRecord,
+} from "../../../../src/sync/control-block.ts";
+import { reapTask } from "../../../../src/sync/death/reaper.ts";
+import type { SharedMemory } from "../../../../src/sync/shared-memory.ts";
 import { AssertionFailure, assert } from "../../../../src/sync/errors.ts";
 import { listedResources } from "../../../../src/sync/lockdep/resources.ts";
 import { DONE, type Task } from "../../../../src/sync/tasks/task.ts";
@@ -176,8 +184,8 @@ const WAITERS = [1, 2] as const;
 const [STRANGER] = WAITERS;
 
 /** An invalidation of the page is in flight, which only the owner would end. */
-function makeOrphans(harness: HmmHarness): Orphans {
-  const device = deviceOf(harness, OWNER, IDLE_OPS);
+function makeOrphans(harness: HmmHarness, owner: number = OWNER): Orphans {
+  const device = deviceOf(harness, owner, IDLE_OPS);
   const others = deviceOf(harness, STRANGER, IDLE_OPS);
   const ranges = [
     ...WAITERS.map((task) => rangeOf(harness, task, device)),
@@ -226,7 +234,7 @@ const orphanedWaiters: Covered = {
     exploration: { deaths: 1, engine: "bounded", preemptions: 1 },
     killable: ["owner"],
     harness: { pages: 1 },
-    setup: makeOrphans,
+    setup: (harness) => makeOrphans(harness),
     reopen: ({ ranges }) => {
       for (const range of ranges) range.reopen();
     },
@@ -251,6 +259,44 @@ const orphanedWaiters: Covered = {
   }),
   twins: [],
   runs: { owner: [], first: ["hmm/range/valid.hmmRangeWaitUntilValid"], second: [] },
+};
+
+/** Of no task. */
+const DEAD_OWNER = 5;
+
+/** The thread has died before the beginning. No reaper has come by. */
+function makeDead({ words }: SharedMemory, agentId: number): void {
+  words[agentRecord(agentId) + AGENT_STATE] = AGENT_DEAD;
+  words[AGENTS_USED] = Math.max(words[AGENTS_USED]!, agentId + 1);
+}
+
+const sleepers: Covered = {
+  layer: "hmm",
+  scenario: harnessScenario<Orphans>({
+    name: "coverage/hmm/dead-owner-vs-sleepers",
+    summary: "Two threads wait on the mirror of a dead one: who releases that wakes both.",
+    exploration: { engine: "bounded", preemptions: 0 },
+    harness: { pages: 1 },
+    setup: (harness) => {
+      const world = makeOrphans(harness, DEAD_OWNER);
+      makeDead(harness.machine.memory, DEAD_OWNER + 1);
+      return world;
+    },
+    reopen: ({ ranges }) => {
+      for (const range of ranges) range.reopen();
+    },
+    tasks: {
+      reaps: (_world, { machine }) => reapTask(machine.memory),
+      first: (world) => waitFor(world.ranges[0], world),
+      second: (world) => waitFor(world.ranges[1], world),
+    },
+  }),
+  twins: [],
+  runs: {
+    reaps: ["hmm/mirror/mirror.orphanRanges"],
+    first: ["hmm/range/valid.hmmRangeWaitUntilValid"],
+    second: [],
+  },
 };
 
 interface Full {
@@ -299,4 +345,5 @@ export const mirrorsBesideEachOther: readonly Covered[] = [
   comeBesideGo,
   mistaken,
   orphanedWaiters,
+  sleepers,
 ];
