@@ -1,6 +1,7 @@
 /** @module All of this group, with what each task runs: what docs/EXPLORED.md is made of. */
 
 import type { Covered } from "./covered.ts";
+import { deathsAlone } from "./deaths/alone.ts";
 import { deathsInDeviceLives } from "./deaths/device-lives.ts";
 import { deathsWithClaims } from "./deaths/claims.ts";
 import { deathsWithFilePages } from "./deaths/file-pages.ts";
@@ -271,6 +272,7 @@ export const covered: readonly Covered[] = [
   ...deathsOfLeaving,
   ...deathsInForks,
   ...deathsWithTables,
+  ...deathsAlone,
   ...deathsInHugeChanges,
   ...deathsInHugeMoves,
   ...deathsWithMirrors,

@@ -17,6 +17,7 @@ import type { HmmMirrorRecord } from "../../hmm/mirror-record.ts";
 import { hmmMirrorRegister } from "../../hmm/mirror/mirror.ts";
 import { hmmRangeAlloc, hmmRangeFree, withHmmRange } from "../../hmm/range/range.ts";
 import type { HmmRange } from "../../hmm/range/range.ts";
+import { formatPointer } from "../../memory/layout/poison.ts";
 import { HEAP_BYTES_MIN, Machine } from "../../memory/machine.ts";
 import type { RamSnapshot } from "../../memory/frames/ram-snapshot.ts";
 import { Shortage } from "../../memory/heap/shortage.ts";
@@ -378,6 +379,7 @@ export function harnessScenario<S>(parts: HarnessScenario<S>): AnyScenario {
     tasks: Object.fromEntries(entries),
     check: ({ harness, shared, accounting }) => {
       requireNobodyInside(harness.machine.memory);
+      requirePoison(harness.machine);
       parts.check?.(shared, harness);
       if (parts.balanced === true) requireAccounting(accounting, harness.accounting());
     },
@@ -432,6 +434,12 @@ function requireNobodyInside({ words }: SharedMemory): void {
     if (isInside && state === AGENT_LIVE)
       bug(`Thread ${agentId} has not left its store: enterStore without leaveStore`);
   }
+}
+
+/** Notes and other plain stores come with a step of another word, or with none. */
+function requirePoison({ heap }: Machine): void {
+  const at = heap.writtenAfterFree();
+  if (at !== 0) bug(`Somebody has stored to the object at ${formatPointer(at)} after its free`);
 }
 
 function requireAccounting(before: string, after: string): void {

@@ -131,6 +131,22 @@ export class Arenas {
     return objects;
   }
 
+  /** Pointer of an object that was written after it was freed, or 0. */
+  writtenAfterFree(): number {
+    const { words } = this.memory;
+    for (const start of this.#arenas) {
+      const end = start + words[start]!;
+      for (let at = start + ARENA_HEAD_WORDS + OBJECT_HEAD_WORDS; at < end;) {
+        const count = words[at - OBJECT_HEAD_WORDS]!;
+        const isFree = headerState(words[at - HEADER_WORDS]!) === HEADER_FREE;
+        if (isFree && words.subarray(at, at + count).some((word) => word !== POISON_FREE))
+          return at;
+        at += evenWords(count) + OBJECT_HEAD_WORDS;
+      }
+    }
+    return 0;
+  }
+
   *#take(count: number, tag: number, name: string): Task<number> {
     if (this.shortage !== undefined && (yield* this.shortage.isOn())) return 0;
     const { words, agentId } = this.memory;

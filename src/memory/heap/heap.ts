@@ -103,6 +103,14 @@ export class Heap {
       [...free, ...(this.#arenas?.takeTails() ?? [])].toSorted((a, b) => a.start - b.start);
   }
 
+  /**
+   * For an explorer, on a heap with arenas: pointer of an object that a task has allocated and
+   * freed, and that was written after that; or 0. Plain stores are no steps, so no step tells.
+   */
+  writtenAfterFree(): number {
+    return this.#arenas?.writtenAfterFree() ?? 0;
+  }
+
   /** The arenas, where the running task allocates from one; undefined: from caches and blocks. */
   get #arena(): Arenas | undefined {
     return this.memory.mode === EXPLORED ? this.#arenas : undefined;

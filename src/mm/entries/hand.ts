@@ -41,10 +41,13 @@ export function cacheNotesOf(operation: number): CacheNotes {
   return { fresh: operation + CACHE_FRESH, old: operation + CACHE_OLD };
 }
 
-/** Puts the old frame of a page that has moved in its cache. */
-export function putOld(machine: Machine, operation: number): Task<void> {
+/**
+ * Puts the old frame of a page that has moved in its cache. GIVEN is of the frames in BATCH, which
+ * may note others meanwhile.
+ */
+export function putOld({ ram }: Machine, operation: number): Task<void> {
   const start = operation + CACHE_OLD;
-  return putBatch(machine, operation, { start, end: start + 1 });
+  return ram.refs.putNoted(start, start + 1, 0);
 }
 
 /** Unpins the frames of a view, as many as the word `note` counts. Nothing is in hand before. */
