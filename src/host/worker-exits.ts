@@ -22,9 +22,10 @@ export interface ExitWatcher {
 }
 
 /**
- * The interval of `onLook`. In a browser a terminated Worker may run on for two seconds.
+ * The interval of `onLook`. In a browser a terminated Worker may run on for two seconds, and is to
+ * be noticed within half a second after that.
  */
-const LOOK_INTERVAL_MS = 1000;
+const LOOK_INTERVAL_MS = 400;
 
 interface StartedWorker {
   readonly threadId: number;

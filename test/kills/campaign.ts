@@ -4,8 +4,8 @@
  * only often, not exactly.
  */
 
-import { type ChildProcess, fork } from "node:child_process";
 import type { Kill, KillOrder, Outcome } from "./kill.ts";
+import type { StartLane } from "./lanes.ts";
 import { LOADS, type LoadName, isLoadName } from "./loads.ts";
 
 /** A lane that says nothing for so long hangs. */
@@ -30,47 +30,9 @@ export function ordersOf(seed: number, loads: readonly LoadName[], each: number)
   return orders;
 }
 
-/** A process that kills, one at a time, and is replaced if it hangs. */
-class Lane {
-  #child: ChildProcess | undefined;
-  readonly #silenceMs: number;
-
-  constructor(silenceMs: number) {
-    this.#silenceMs = silenceMs;
-  }
-
-  kill(order: KillOrder): Promise<Kill> {
-    const child = (this.#child ??= fork(new URL("./kill-lane-agent.js", import.meta.url), [], {
-      stdio: ["ignore", "ignore", "inherit", "ipc"],
-    }));
-    return new Promise((resolve) => {
-      const end = (kill: Kill, isOver: boolean): void => {
-        clearTimeout(timer);
-        child.removeAllListeners();
-        if (isOver) this.#child = undefined;
-        resolve(kill);
-      };
-      const fail = (outcome: Outcome, detail: string): void => {
-        end({ ...order, outcome, noticedMs: 0, frames: 0, objects: {}, detail }, true);
-      };
-      const timer = setTimeout(() => {
-        child.kill("SIGKILL");
-        fail("hung", `no answer in ${this.#silenceMs} ms`);
-      }, this.#silenceMs);
-      child.once("message", (kill: Kill) => end(kill, false));
-      child.once("exit", (code, signal) => fail("wrong", `its process ended: ${code ?? signal}`));
-      child.send(order);
-    });
-  }
-
-  end(): void {
-    this.#child?.kill("SIGKILL");
-    this.#child = undefined;
-  }
-}
-
 interface Course {
-  /** Processes that kill at the same time. */
+  readonly startLane: StartLane;
+  /** How many kill at the same time. */
   readonly lanes?: number;
   readonly silenceMs?: number;
   readonly onKill: (kill: Kill) => void;
@@ -80,15 +42,15 @@ interface Course {
 
 /** Carries out the orders, and tells of each kill. */
 export async function carryOut(orders: readonly KillOrder[], course: Course): Promise<void> {
-  const { lanes = 1, silenceMs = SILENCE_MS, onKill, isOver } = course;
+  const { startLane, lanes = 1, silenceMs = SILENCE_MS, onKill, isOver } = course;
   const left = [...orders];
   const work = async (): Promise<void> => {
-    const lane = new Lane(silenceMs);
+    const lane = startLane(silenceMs);
     for (let order = left.shift(); order !== undefined; order = left.shift()) {
       if (isOver?.() === true) break;
       onKill(await lane.kill(order));
     }
-    lane.end();
+    await lane.end();
   };
   await Promise.all(Array.from({ length: lanes }, work));
 }

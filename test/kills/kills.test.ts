@@ -5,16 +5,22 @@
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { findChromium } from "../browser/find-chromium.ts";
 import { carryOut, ordersOf, renderSummary, summarise } from "./campaign.ts";
 import type { Kill, KillOrder, Outcome } from "./kill.ts";
+import { type StartLane, startChromiumLane, startProcessLane } from "./lanes.ts";
 import { LOADS, isLoadName } from "./loads.ts";
 
 const seed = Number(process.env["HMM_TEST_SEED"] ?? Math.floor(Math.random() * 10 ** 9));
 
-async function killsOf(orders: readonly KillOrder[], silenceMs?: number): Promise<Kill[]> {
+async function killsOf(
+  orders: readonly KillOrder[],
+  silenceMs?: number,
+  startLane: StartLane = startProcessLane,
+): Promise<Kill[]> {
   const kills: Kill[] = [];
   const silence = silenceMs === undefined ? {} : { silenceMs };
-  await carryOut(orders, { ...silence, onKill: (kill) => kills.push(kill) });
+  await carryOut(orders, { startLane, ...silence, onKill: (kill) => kills.push(kill) });
   return kills;
 }
 
@@ -26,6 +32,19 @@ test(`a thread of each load is terminated, seed ${seed}`, async () => {
     const text = `${load}: ${outcome} ${detail ?? ""}`;
     assert.ok(outcome !== "hung" && outcome !== "wrong", text);
     if (load === "stores" || load === "computing") assert.equal(outcome, "well", text);
+  }
+});
+
+const { path: chromiumPath, missing } = findChromium();
+
+test(`the same in Chromium, three loads, seed ${seed}`, { skip: missing ?? false }, async () => {
+  const start: StartLane = (silenceMs) => startChromiumLane(chromiumPath ?? "", silenceMs);
+  const kills = await killsOf(ordersOf(seed, ["stores", "device", "fork"], 1), undefined, start);
+  assert.equal(kills.length, 3);
+  for (const { load, outcome, detail } of kills) {
+    const text = `${load}: ${outcome} ${detail ?? ""}`;
+    assert.ok(outcome !== "hung" && outcome !== "wrong", text);
+    if (load === "stores") assert.equal(outcome, "well", text);
   }
 });
 

@@ -3,8 +3,8 @@
  * which must not notice.
  */
 
-import { workerData } from "node:worker_threads";
 import { AddressSpace, SoftwareDevice } from "../../src/index.ts";
+import { enterWorker } from "../../src/host/worker-scope.ts";
 import {
   BYSTANDER_ADDS,
   BYSTANDER_AREA,
@@ -169,7 +169,7 @@ function playBystander(space: AddressSpace, control: Int32Array): never {
   }
 }
 
-const request = workerData as LoadRequest;
+const request = (await enterWorker().start) as LoadRequest; // whoever started it sends one
 const space = AddressSpace.attachSync(request.handle);
 if (request.load === "bystander") playBystander(space, request.control);
 else await playVictim(space, request);

@@ -1,25 +1,29 @@
 /**
  * @module `npm run kills`: threads are terminated at random moments, and what becomes of their
- * machines is counted. What is found is kept in .kills/, by seed: a campaign that was stopped goes
- * on with the same seed. Exit status 0: nobody hung and nothing was wrong; 1: somebody or something
- * was; 2: a bad option.
+ * machines is counted. What is found is kept in .kills/, by host and seed: a campaign that was
+ * stopped goes on with the same seed. Exit status 0: nobody hung and nothing was wrong; 1: somebody
+ * or something was; 2: a bad option.
  */
 
 import { appendFileSync, existsSync, mkdirSync, readFileSync, rmSync } from "node:fs";
 import { ProgressBar } from "../../command/src/progress-bar.ts";
 import { makeTerminal } from "../../command/src/terminal.ts";
+import { findChromium } from "../browser/find-chromium.ts";
 import { CommandLine } from "../command-line.ts";
 import { carryOut, ordersOf, renderSummary, summarise } from "./campaign.ts";
 import type { Kill } from "./kill.ts";
+import { type StartLane, startChromiumLane, startProcessLane } from "./lanes.ts";
 import { LOADS, type LoadName, isLoadName } from "./loads.ts";
 
 const FOLDER = ".kills";
+const HOSTS = ["node", "chromium"] as const;
 
 interface Options {
   readonly seed: number;
   readonly each: number;
   readonly jobs: number;
   readonly loads: readonly LoadName[];
+  readonly host: (typeof HOSTS)[number];
   readonly isJson: boolean;
   readonly isFresh: boolean;
 }
@@ -32,7 +36,8 @@ npm run kills -- [options]: terminates threads at random moments, and counts wha
   --only map,fork   these loads
   --seed 5          the moments of the deaths; results are kept by seed
   --fresh           kept results do not count
-  --jobs 2          processes that kill at the same time
+  --jobs 2          lanes that kill at the same time, a process or a browser each
+  --in chromium     the threads are a browser's; default: node
   --json            the rows of the table, and each kill`,
 );
 
@@ -47,6 +52,20 @@ function readLoads(text: string | undefined): LoadName[] {
   return loads;
 }
 
+function readHost(text: string): Options["host"] {
+  const host = HOSTS.find((name) => name === text);
+  return host ?? commandLine.refuse(`--in is ${JSON.stringify(text)}; give node or chromium`);
+}
+
+/** Whoever starts the lanes of a host. */
+function laneStarterOf(host: Options["host"]): StartLane {
+  if (host === "node") return startProcessLane;
+  const { path: program, missing } = findChromium();
+  return missing === undefined
+    ? (silenceMs) => startChromiumLane(program, silenceMs)
+    : commandLine.refuse(missing);
+}
+
 function readOptions(): Options {
   const text = { type: "string" } as const;
   const flag = { type: "boolean", default: false } as const;
@@ -55,6 +74,7 @@ function readOptions(): Options {
     each: { ...text, default: "100" },
     jobs: { ...text, default: "1" },
     only: text,
+    in: { ...text, default: "node" },
     json: flag,
     fresh: flag,
   });
@@ -64,6 +84,7 @@ function readOptions(): Options {
     each: commandLine.wholeNumber("each", values.each),
     jobs: Math.max(1, commandLine.wholeNumber("jobs", values.jobs)),
     loads: readLoads(values.only),
+    host: readHost(values.in),
     isJson: values.json,
     isFresh: values.fresh,
   };
@@ -84,7 +105,8 @@ function readKept(path: string): Kill[] {
 }
 
 const options = readOptions();
-const path = `${FOLDER}/${options.seed}.jsonl`;
+const startLane = laneStarterOf(options.host);
+const path = `${FOLDER}/${options.host === "node" ? "" : `${options.host}-`}${options.seed}.jsonl`;
 mkdirSync(FOLDER, { recursive: true });
 if (options.isFresh) rmSync(path, { force: true });
 const orders = ordersOf(options.seed, options.loads, options.each);
@@ -99,6 +121,7 @@ process.once("SIGINT", () => (isInterrupted = true));
 await carryOut(
   orders.filter(({ load, index }) => !done.has(`${load} ${index}`)),
   {
+    startLane,
     lanes: options.jobs,
     onKill: (kill) => {
       kills.push(kill);
