@@ -53,6 +53,8 @@ import { deviceServices } from "./devices/service.ts";
 import { awaitedPages } from "./hmm/awaited-pages.ts";
 import { copies } from "./hmm/copies.ts";
 import { dma } from "./hmm/dma.ts";
+import { exclusiveRange } from "./hmm/exclusive-range.ts";
+import { largePages } from "./hmm/large-pages.ts";
 import { driverNotifiers } from "./hmm/driver-notifiers.ts";
 import { driverCalls } from "./hmm/driver-calls.ts";
 import { inFlight } from "./hmm/in-flight.ts";
@@ -220,6 +222,8 @@ export const covered: readonly Covered[] = [
   ...witnessedCalls,
   ...hmmPairs,
   awaitedPages,
+  largePages,
+  exclusiveRange,
   ...dma,
   ...copies,
   ...replacedFrames,

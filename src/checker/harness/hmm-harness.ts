@@ -38,6 +38,8 @@ import {
   AGENT_LIVE,
   AGENT_STATE,
   AGENT_STATE_MASK,
+  MAGIC,
+  MAGIC_VALUE,
   agentRecord,
 } from "../../sync/control-block.ts";
 import { errnoName } from "../../sync/errno.ts";
@@ -380,6 +382,7 @@ export function harnessScenario<S>(parts: HarnessScenario<S>): AnyScenario {
     check: ({ harness, shared, accounting }) => {
       requireNobodyInside(harness.machine.memory);
       requirePoison(harness.machine);
+      requireHead(harness.machine.memory);
       parts.check?.(shared, harness);
       if (parts.balanced === true) requireAccounting(accounting, harness.accounting());
     },
@@ -440,6 +443,11 @@ function requireNobodyInside({ words }: SharedMemory): void {
 function requirePoison({ heap }: Machine): void {
   const at = heap.writtenAfterFree();
   if (at !== 0) bug(`Somebody has stored to the object at ${formatPointer(at)} after its free`);
+}
+
+/** A note of no word has index 0, which is a word of the machine. */
+function requireHead({ words }: SharedMemory): void {
+  if (words[MAGIC] !== MAGIC_VALUE) bug("Something was noted at index 0, where there is no note");
 }
 
 function requireAccounting(before: string, after: string): void {

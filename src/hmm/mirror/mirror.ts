@@ -110,7 +110,6 @@ export function* hmmMirrorRegister(mirror: HmmMirror, mm: Mm, place: number = -1
   }
   if (mm.memory !== machine.memory) return EINVAL;
   mirrorOps.get(record.opsId); // throws where this thread has not loaded them
-  record.owns = 0;
   const slot = place < 0 ? addResource(machine.memory, MIRROR_RESOURCE, record.at) : place;
   if (slot < 0) return EMFILE;
   const errno = yield* registerOwned(mirror, mm, slot);

@@ -25,7 +25,7 @@ import { assert } from "../../../../src/sync/errors.ts";
 import type { SharedMemory } from "../../../../src/sync/shared-memory.ts";
 import { type Task, access } from "../../../../src/sync/tasks/task.ts";
 import type { Covered } from "../covered.ts";
-import { type HarnessBody, coveringOnHarness } from "../on-harness.ts";
+import { type HarnessBody, ONE_DIES, coveringOnHarness } from "../on-harness.ts";
 import { ONE_STORE_OPS } from "./told-device.ts";
 
 interface First {
@@ -54,6 +54,12 @@ function requireNone({ machine, mm }: HmmHarness): void {
   assert(mm.count.read() === 1, `the mm is counted ${mm.count.read()} times`);
   assert(mm.notifiers.headAt !== 0 && words[mm.notifiers.headAt] === 0, "a notifier is linked");
   assert(words[mm.mmapLock.at] === 0, "somebody still holds the mmap lock");
+}
+
+function requireGone(harness: HmmHarness): void {
+  requireNone(harness);
+  const left = harness.machine.heap.accounting().filter(({ name }) => name === "hmm");
+  assert(left.length === 0, "the memory of a hmm is left");
 }
 
 /** A driver that has nothing but a notifier. Its starts and ends need not be counted exactly. */
@@ -165,6 +171,23 @@ function bare(name: string, summary: string, hasView: boolean): Covered {
 export const deathsWithFirstMirrors: readonly Covered[] = [
   coveringOnHarness<First>({
     layer: "hmm",
+    name: "death/first-mirror",
+    summary:
+      "A thread dies at any step while it registers a space's first mirror, or unregisters it.",
+    harness: { pages: 1 },
+    ...ONE_DIES,
+    mayRemain: "anything",
+    setup: (harness) => ({ device: new HarnessDevice(harness, ONE_STORE_OPS) }),
+    tasks: {
+      dies: [["hmm/mirror/get-or-create.create", "hmm/mirror/hmm.hmmFree"], comeAndGo],
+    },
+    check: (_world, harness) => requireGone(harness),
+    twins: [
+      ["unlisted", "It makes a hmm that no list names.", "assertion", { dies: makeUnlisted }],
+    ],
+  }),
+  coveringOnHarness<First>({
+    layer: "hmm",
     name: "death/first-mirror-vs-discard",
     summary:
       "A thread dies at any step while it registers the first mirror of a space, or unregisters it, and another discards a page.",
@@ -181,11 +204,7 @@ export const deathsWithFirstMirrors: readonly Covered[] = [
       ],
       discard: [["mm/calls/madvise.doMadvise"], discard],
     },
-    check: (_world, harness) => {
-      requireNone(harness);
-      const left = harness.machine.heap.accounting().filter(({ name }) => name === "hmm");
-      assert(left.length === 0, "the memory of a hmm is left");
-    },
+    check: (_world, harness) => requireGone(harness),
     twins: [
       ["unlisted", "Nobody knows of the hmm that it makes.", "assertion", { dies: makeUnlisted }],
     ],

@@ -8,6 +8,7 @@ import { HARNESS_PAGE, harnessScenario } from "../../../../src/checker/harness/h
 import type { HmmHarness } from "../../../../src/checker/harness/hmm-harness.ts";
 import type { HarnessDevice } from "../../../../src/checker/harness/harness-device.ts";
 import { Hmm, IN_FLIGHT_INLINE } from "../../../../src/hmm/hmm-struct.ts";
+import { growInFlight } from "../../../../src/hmm/in-flight.ts";
 import {
   hmmRangeAlloc,
   hmmRangeRegister,
@@ -24,6 +25,7 @@ import {
   mmuNotifierInvalidateRangeStart,
   notifierSrcu,
 } from "../../../../src/notifier/mmu-notifier.ts";
+import { EAGAIN } from "../../../../src/sync/errno.ts";
 import { assert } from "../../../../src/sync/errors.ts";
 import type { Task } from "../../../../src/sync/tasks/task.ts";
 import { deviceOf } from "../../patches/stage.ts";
@@ -119,6 +121,7 @@ function requireAccounting(
     hmm.inFlightCapacity === capacity,
     `there is room for ${hmm.inFlightCapacity}, not ${capacity}`,
   );
+  assert(hmm.spare === 0, "a table is kept that nobody uses");
 }
 
 /** The next table's records (in-flight.ts). */
@@ -148,6 +151,15 @@ function* growAndExit(world: World, harness: HmmHarness): Task<void> {
     left.length === 0,
     `left behind: ${left.map(({ name, live }) => `${live} ${name}`).join(", ")}`,
   );
+}
+
+/** An invalidation has found the first records full, and comes back after others have grown. */
+function* growLate(world: World, harness: HmmHarness): Task<void> {
+  const count = world.hmm.inFlightCount;
+  const started = yield* start(harness, HARNESS_PAGE);
+  yield* growInFlight(harness.machine, world.hmm, IN_FLIGHT_INLINE);
+  requireAccounting(world, count + 1, 0, GROWN_AGAIN);
+  yield* end(harness, started);
 }
 
 /** A non-blockable invalidation finds the table full. */
@@ -244,6 +256,41 @@ const twoGrow: Covered = {
   runs: { first: GROW, second: GROW },
 };
 
+/** The sequence of the first range in the set-up. */
+const FIRST_SEQUENCE = 2;
+
+/** S1 of hmm/range-record.ts, whatever becomes of the other invalidation meanwhile. */
+const countedBesideChange: Covered = {
+  layer: "hmm",
+  scenario: harnessScenario<World>({
+    name: "coverage/hmm/in-flight/count-vs-change",
+    summary:
+      "An invalidation that is only counted makes all ranges invalid, while one of a range's pages gives it a new number.",
+    harness: { pages: 2 },
+    exploration: { engine: "bounded", preemptions: 1 },
+    setup: (harness) => worldWith(harness, IN_FLIGHT_INLINE),
+    tasks: {
+      *counted(_world, harness) {
+        const counted = range(harness, FAR - 1, false);
+        const answer = yield* mmuNotifierInvalidateRangeStart(harness.machine, counted);
+        assert(answer === 0 || answer === EAGAIN, `a start was answered ${answer}`);
+        if (answer === 0) yield* end(harness, counted);
+      },
+      *change(_world, harness) {
+        yield* end(harness, yield* start(harness, HARNESS_PAGE));
+      },
+    },
+    check: (world) => {
+      const [changed] = world.ranges;
+      const sequence = changed === undefined ? 0 : readSequence(changed.record);
+      assert(sequence > FIRST_SEQUENCE, `the range's number is ${sequence} after a change`);
+      assert(validity(world) === "valid, valid", `the ranges are ${validity(world)}`);
+    },
+  }),
+  twins: [],
+  runs: { counted: [...START, "hmm/in-flight.recordInFlight"], change: GROW },
+};
+
 export const manyInvalidations: readonly Covered[] = [
   alone(
     "grow",
@@ -260,6 +307,13 @@ export const manyInvalidations: readonly Covered[] = [
     growAndExit,
   ),
   alone(
+    "grow-late",
+    "One that found no room makes more when others have made more than that: it stays.",
+    GROWN,
+    GROW,
+    growLate,
+  ),
+  alone(
     "count",
     "A non-blockable one finds the table full: until it ends no range is valid, not even a new one.",
     IN_FLIGHT_INLINE,
@@ -267,4 +321,5 @@ export const manyInvalidations: readonly Covered[] = [
     countOnly,
   ),
   twoGrow,
+  countedBesideChange,
 ];
