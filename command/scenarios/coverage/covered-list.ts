@@ -18,6 +18,7 @@ import { deathsWithExclusivePages } from "./deaths/exclusive.ts";
 import { deathsWithFirstMirrors } from "./deaths/first-mirrors.ts";
 import { deathsInReleases } from "./deaths/releases.ts";
 import { deathsWithMappers } from "./deaths/mappers.ts";
+import { deathsWithSourceParts } from "./deaths/source-parts.ts";
 import { deathsWithMirrors } from "./deaths/mirrors.ts";
 import { deathsInMoves } from "./deaths/moves.ts";
 import { orphans } from "./deaths/orphans.ts";
@@ -103,6 +104,7 @@ import { files } from "./mm/files.ts";
 import { mmWithoutMemory } from "./mm/no-memory.ts";
 import { pinAttempts } from "./mm/pin-attempts.ts";
 import { fileAdvice } from "./mm/file-advice.ts";
+import { buffersAgain } from "./mm/buffer-again.ts";
 import { tablesAlone } from "./mm/tables-alone.ts";
 import { hugeWithoutMemory } from "./mm/no-memory-huge.ts";
 import { movesWithoutMemory } from "./mm/no-memory-moves.ts";
@@ -114,6 +116,8 @@ import { fileViews } from "./mm/file-views.ts";
 import { serverDeaths } from "./mm/server-deaths.ts";
 import { advices } from "./mm/advices.ts";
 import { toldReuse } from "./mm/told-reuse.ts";
+import { sourceParts } from "./mm/source-parts.ts";
+import { sourceSizes } from "./mm/source-sizes.ts";
 import { transferDeaths } from "./mm/transfer-deaths.ts";
 import { filesWithoutMemory } from "./mm/no-memory-files.ts";
 import { openings, serving } from "./mm/serving.ts";
@@ -206,6 +210,8 @@ export const covered: readonly Covered[] = [
   ...serving,
   ...filesWithoutMemory,
   ...transferDeaths,
+  ...sourceSizes,
+  ...sourceParts,
   ...serverDeaths,
   ...openings,
   ...copiesOnWrite,
@@ -218,6 +224,7 @@ export const covered: readonly Covered[] = [
   ...movesWithoutMemory,
   ...hugeWithoutMemory,
   ...tablesAlone,
+  ...buffersAgain,
   ...pinAttempts,
   ...witnessedCalls,
   ...hmmPairs,
@@ -294,6 +301,7 @@ export const covered: readonly Covered[] = [
   ...deathsInGrowing,
   ...deathsWithInsertedPages,
   ...deathsWithFilePages,
+  ...deathsWithSourceParts,
   ...deathsBesideWebGpu,
   ...deathsInWebGpuLives,
   ...heirs,

@@ -41,7 +41,7 @@ import {
   cachePages,
   slotIfThere,
 } from "../vma/page-cache.ts";
-import { DIRTY_PAGES } from "../vma/source.ts";
+import { DIRTY_PAGES, noteStore } from "../vma/source.ts";
 import { offsetOf } from "../vma/vma.ts";
 import { FAULT_RETRY, type VmFault, replacePte, replacePteNoted } from "./vm-fault.ts";
 
@@ -95,6 +95,7 @@ function* makeDirtyAndWritable(fault: VmFault, offset: number): Task<boolean> {
   const isOurs = (entry & CACHE_UPTODATE) !== 0 && cacheEntryPfn(entry) === ptePfn(pte);
   if (isOurs) {
     const dirty = source.dirtyPages + ((entry & CACHE_DIRTY) === 0 ? 1 : 0);
+    noteStore(source, DIRTY_PAGES);
     storeNoted(
       memory.words,
       slot,

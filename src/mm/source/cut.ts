@@ -52,7 +52,14 @@ import {
   cacheEntryPfn,
   slotIfThere,
 } from "../vma/page-cache.ts";
-import { DIRTY_PAGES, type Source, isUnsettled, noteSettled, sourceSize } from "../vma/source.ts";
+import {
+  DIRTY_PAGES,
+  type Source,
+  isUnsettled,
+  noteSettled,
+  noteStore,
+  sourceSize,
+} from "../vma/source.ts";
 import {
   HANDS,
   IO_SIZE,
@@ -152,6 +159,7 @@ function* isInForceNow(unsettled: Unsettled): Task<boolean> {
 function* takeEntry(source: Source, slot: number, dirty: number, hand: number): Task<void> {
   const { words } = source.memory;
   const noted = notedFrame(cacheEntryPfn(words[slot]!));
+  noteStore(source, DIRTY_PAGES);
   storeMark(words, slot, 0, source.at + DIRTY_PAGES, dirty);
   if (hand !== 0) words[hand] = noted; // in a row (H1 of sync/lockdep/held-locks.ts)
 }
@@ -199,7 +207,7 @@ function* dropStale(unsettled: Unsettled): Task<void> {
 
 /**
  * Clears the entry and drops the cache's count of its frame. Not of a page that is READING: whoever
- * reads it finds that it lies past the end (T2 of transfer.ts).
+ * reads it finds that the size has changed (T2 of transfer.ts).
  *
  * @stepped page cache
  */

@@ -55,7 +55,7 @@ import {
   slotIfThere,
   takeReference,
 } from "../vma/page-cache.ts";
-import { DIRTY_PAGES, MAPPINGS, type Source, addWork } from "../vma/source.ts";
+import { DIRTY_PAGES, MAPPINGS, type Source, addWork, noteStore } from "../vma/source.ts";
 
 export const IO_READ = 0;
 export const IO_WRITE = 1;
@@ -77,6 +77,7 @@ export interface SourceIo extends StructView {
   startPage: number;
   endPage: number;
   isMarked: number;
+  sizes: number;
   state: number;
   errno: number;
   server: number;
@@ -98,6 +99,7 @@ export const SourceIo: Struct<SourceIo> = struct<SourceIo>("sourceIo", {
   startPage: u32("pageCacheLock", "first page"),
   endPage: u32("pageCacheLock", "one past the last"),
   isMarked: u32("pageCacheLock", "1: its pages carry its mark (O2)"),
+  sizes: u32("pageCacheLock", "of the source, when they got it (T2 of transfer.ts)"),
   state: u32("atomic", "own, queued, taken, done or abandoned"),
   errno: i32("pageCacheLock", "what came of it, when it is done"),
   server: u32("pageCacheLock", "agent id of the thread that has taken it"),
@@ -159,16 +161,20 @@ export function* freeIo(machine: Machine, at: number, slot: number = -1): Task<v
  * which they get them. From here on the record's `endPage` rises with each, in the same step.
  */
 export function noteMarks(source: Source, { memory, at }: SourceIo, startPage: number): void {
+  noteStore(source, MAPPINGS);
   const { words } = memory;
-  const { startPage: startAt, endPage, isMarked } = SourceIo.offset;
-  const [first, end, marked, mappings] = [
+  const { startPage: startAt, endPage, isMarked, sizes: sizesAt } = SourceIo.offset;
+  const { sizes } = source;
+  const [first, end, marked, sizesOf, mappings] = [
     at + startAt,
     at + endPage,
     at + isMarked,
+    at + sizesAt,
     source.at + MAPPINGS,
   ];
   words[first] = startPage; // in a row (H1 of sync/lockdep/held-locks.ts)
   words[end] = startPage;
+  words[sizesOf] = sizes;
   words[marked] = 1;
   words[mappings] = words[mappings]! + 1;
 }
@@ -238,6 +244,7 @@ export function* putRest(machine: Machine, io: SourceIo, used: number): Task<voi
 export function* dropMarks(source: Source, { memory, at }: SourceIo): Task<boolean> {
   const isLast = source.mappings === 1;
   if (isLast) addWork(source); // once too often does no harm
+  noteStore(source, MAPPINGS);
   const { words } = memory;
   const [marked, mappings] = [at + SourceIo.offset.isMarked, source.at + MAPPINGS];
   words[marked] = 0; // in a row
@@ -290,6 +297,7 @@ export function* finishPage(
   const noted = notedFrame(cacheEntryPfn(words[slot]!));
   const startAt = startPageOf(io);
   const next = io.startPage + 1;
+  noteStore(source, DIRTY_PAGES);
   storeMark(words, slot, fresh, source.at + DIRTY_PAGES, dirty);
   words[hand] = noted; // in a row (H1 of sync/lockdep/held-locks.ts)
   words[startAt] = next;

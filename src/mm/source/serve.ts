@@ -28,7 +28,7 @@ import {
   cachePutOwn,
   takeReference,
 } from "../vma/page-cache.ts";
-import { Source, addWork, workOf } from "../vma/source.ts";
+import { Source, addWork, noteStore, workOf } from "../vma/source.ts";
 import { bringPageIn } from "./bring-in.ts";
 import {
   IO_ABANDONED,
@@ -226,6 +226,7 @@ function countServer(source: Source, record: ServerRecord, change: 1 | -1): void
   const servers = source.servers + change;
   const serversAt = source.at + Source.offset.servers;
   const countedAt = record.at + ServerRecord.offset.isCounted;
+  noteStore(source, Source.offset.servers);
   words[serversAt] = servers; // in a row (H1 of sync/lockdep/held-locks.ts)
   words[countedAt] = change === 1 ? 1 : 0;
 }

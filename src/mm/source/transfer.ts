@@ -6,7 +6,9 @@
  *   T1  READING and WRITEBACK are put on a run of pages in one section of pageCacheLock, for a
  *       record that is a resource of this thread already (O2 of io.ts).
  *   T2  A page that is READING has one count of its frame, the cache's. Nobody maps it. It becomes
- *       UPTODATE only when all of it holds what the store has there, and zeros beyond its end.
+ *       UPTODATE only when all of it holds what the store has there, and zeros beyond its end. So
+ *       what was read while the size changed is thrown away: it may be from before that, or end
+ *       where the store ended before.
  *   T3  A write-back holds a count of each frame from mark to finish. So the frame is neither
  *       migrated nor freed, even if the page is cut off meanwhile. It is finished in sections of
  *       pageCacheLock in which HANDS counts come into hand at most (O4 of io.ts).
@@ -47,7 +49,7 @@ import {
   makeCacheEntry,
   slotIfThere,
 } from "../vma/page-cache.ts";
-import { DIRTY_PAGES, type Source, sourceSize } from "../vma/source.ts";
+import { DIRTY_PAGES, type Source, noteStore, sourceSize } from "../vma/source.ts";
 import {
   HANDS,
   IO_READ,
@@ -284,7 +286,9 @@ function* markPage(
 ): Task<void> {
   const { words } = source.memory;
   const [hand, endAt] = [handOfIo(io), endPageOf(io)];
-  storeMark(words, slot, fresh, source.at + DIRTY_PAGES, source.dirtyPages - 1);
+  const dirty = source.dirtyPages - 1;
+  noteStore(source, DIRTY_PAGES);
+  storeMark(words, slot, fresh, source.at + DIRTY_PAGES, dirty);
   words[hand] = 0; // in a row (H1 of sync/lockdep/held-locks.ts)
   words[endAt] = page + 1;
 }
@@ -377,6 +381,7 @@ function* finishRead(
 ): Task<void> {
   const { memory } = machine;
   const pages = cachePages(machine, cache.at);
+  const isWhole = answer === 0 && io.sizes === source.sizes;
   const { startPage, endPage } = io;
   const startAt = startPageOf(io);
   let hand = handOfIo(io);
@@ -384,7 +389,7 @@ function* finishRead(
   for (let page = startPage, slot = 0; page < endPage && hand < pastHands; page++, slot++) {
     if (page === startPage || page % LEAF_WORDS === 0) slot = slotIfThere(memory, cache, page);
     const pfn = cacheEntryPfn(wordAt(memory.words, slot));
-    const isKept = answer === 0 && page < pages;
+    const isKept = isWhole && page < pages;
     if (isKept && page === pages - 1) zeroBeyond(machine, source, page, pfn);
     if (isKept) {
       const entry = makeCacheEntry(pfn, CACHE_UPTODATE);

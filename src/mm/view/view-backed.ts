@@ -8,7 +8,7 @@
 import type { Machine } from "../../memory/machine.ts";
 import { pteAt, wordAt } from "../../mmu/radix-table.ts";
 import { storeNoted } from "../../sync/atomics.ts";
-import { DIRTY_PAGES } from "../vma/source.ts";
+import { DIRTY_PAGES, noteStore } from "../vma/source.ts";
 import type { Errno } from "../../sync/errno.ts";
 import { type Task, doneNumber } from "../../sync/tasks/task.ts";
 import type { Mm } from "../mm-struct.ts";
@@ -183,6 +183,7 @@ export function* markDirty(
       if ((entry & CACHE_UPTODATE) === 0 || cacheEntryPfn(entry) !== pfn + i) continue;
       const dirty = source.dirtyPages + ((entry & CACHE_DIRTY) === 0 ? 1 : 0);
       const { words } = memory;
+      noteStore(source, DIRTY_PAGES);
       storeNoted(words, slot, entry | CACHE_DIRTY, words, source.at + DIRTY_PAGES, dirty);
     }
     yield* cache.lock.unlock();

@@ -185,11 +185,24 @@ export function sourceSize(source: Source): number {
   return source.sizeHigh * 2 ** 32 + source.sizeLow;
 }
 
+/**
+ * The word at `offset` of a source is about to be stored, holding pageCacheLock: in a row or by the
+ * undo log, past the field's accessor. So the watch for races is told here.
+ */
+export function noteStore({ memory, at }: Source, offset: number): void {
+  memory.plainWatch?.note(at + offset, true, "source");
+}
+
+/** Undone if this thread dies with pageCacheLock, whose word is `lock`. */
+function storeUnder(lock: number, source: Source, offset: number, value: number): void {
+  noteStore(source, offset);
+  undoStore(source.memory, lock, source.at + offset, value);
+}
+
 /** Holding pageCacheLock, whose word is `lock`; or while nobody else knows the source. */
 export function setSourceSize(source: Source, bytes: number, lock: number = 0): void {
-  const { memory, at } = source;
-  undoStore(memory, lock, at + Source.offset.sizeLow, bytes >>> 0);
-  undoStore(memory, lock, at + Source.offset.sizeHigh, Math.floor(bytes / 2 ** 32));
+  storeUnder(lock, source, Source.offset.sizeLow, bytes >>> 0);
+  storeUnder(lock, source, Source.offset.sizeHigh, Math.floor(bytes / 2 ** 32));
 }
 
 /** Something in the cache does not fit the size (mm/source/cut.ts). Holding pageCacheLock. */
@@ -198,8 +211,8 @@ export function isUnsettled(source: Source): boolean {
 }
 
 /** An answer counts. Holding pageCacheLock, whose word is `lock`. */
-export function countAnswer({ memory, at, answers }: Source, lock: number): void {
-  undoStore(memory, lock, at + Source.offset.answers, answers + 1);
+export function countAnswer(source: Source, lock: number): void {
+  storeUnder(lock, source, Source.offset.answers, source.answers + 1);
 }
 
 /**
@@ -213,17 +226,17 @@ export function changeSourceSize(
   cutEndPage: number,
   stalePage: number,
 ): void {
-  const { memory, at } = source;
-  undoStore(memory, lock, at + Source.offset.sizes, source.sizes + 1);
+  const { sizes, cutEndPage: endAt, stalePage: staleAt } = Source.offset;
+  storeUnder(lock, source, sizes, source.sizes + 1);
   setSourceSize(source, bytes, lock);
-  undoStore(memory, lock, at + Source.offset.cutEndPage, cutEndPage);
-  undoStore(memory, lock, at + Source.offset.stalePage, stalePage);
+  storeUnder(lock, source, endAt, cutEndPage);
+  storeUnder(lock, source, staleAt, stalePage);
 }
 
 /** Everything in the cache fits the size. Holding pageCacheLock, whose word is `lock`. */
-export function noteSettled({ memory, at }: Source, lock: number): void {
-  undoStore(memory, lock, at + Source.offset.cutEndPage, 0);
-  undoStore(memory, lock, at + Source.offset.stalePage, 0);
+export function noteSettled(source: Source, lock: number): void {
+  storeUnder(lock, source, Source.offset.cutEndPage, 0);
+  storeUnder(lock, source, Source.offset.stalePage, 0);
 }
 
 /**
@@ -241,6 +254,7 @@ export function* countMapping(
   const before = source.mappings;
   const isEdge = before + change === 0 || (change === 1 && before === 0);
   if (isEdge) addWork(source); // once too often does no harm
+  noteStore(source, MAPPINGS);
   const { words } = source.memory;
   const mappingsAt = source.at + MAPPINGS;
   words[mappingsAt] = before + change; // in a row (H1 of sync/lockdep/held-locks.ts)

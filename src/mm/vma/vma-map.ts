@@ -87,8 +87,9 @@ export function* insertVma(
 }
 
 /**
- * `insertVma` with a vma that was allocated before, and has a reference of the source if there is
- * one. It cannot fail. Frees the vma if a merge needs none.
+ * `insertVma` where others were mapped until now: unmapping them has flushed the place. With a vma
+ * that was allocated before, and has a reference of the source if there is one. It cannot fail.
+ * Frees the vma if a merge needs none.
  */
 export function* insertSpareVma(
   machine: Machine,
@@ -97,7 +98,6 @@ export function* insertSpareVma(
   kind: VmaKind,
   spare: SpareVma,
 ): Task<void> {
-  yield* flushPlace(mm, range, kind);
   if (yield* mergeInto(machine, mm, range, kind)) {
     yield* freeVma(machine, spare);
   } else {

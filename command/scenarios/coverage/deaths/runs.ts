@@ -10,6 +10,7 @@ import { cpuFault } from "../../../../src/mm/fault/cpu-fault.ts";
 import { beginHand, endInvalidation } from "../../../../src/mm/entries/invalidation.ts";
 import { noteNext, putNotedRun, takeNotedRun } from "../../../../src/mm/entries/run.ts";
 import { RUN } from "../../../../src/mm/entries/words.ts";
+import { migrateToRun } from "../../../../src/mm/migrate/migrate-to-run.ts";
 import { mmapWriteLock } from "../../../../src/mm/migration.ts";
 import { holdsFrame } from "../../../../src/mm/pte.ts";
 import { viewClose, viewOpen } from "../../../../src/mm/view/view-open.ts";
@@ -25,6 +26,8 @@ interface World {
   readonly pages: number;
   /** Frames of the machine that are not of these pages. */
   readonly otherFrames: number;
+  /** Migrations, tables and views that are allocated. */
+  readonly objects: string;
 }
 
 type Body = HarnessBody<World>;
@@ -35,7 +38,7 @@ const vmaIn = ({ machine, mm }: HmmHarness, page: number): Vma =>
 /** Frames that entries, or the cache, have, and references of them. */
 function named(
   harness: HmmHarness,
-  { firstPage, pages }: Omit<World, "otherFrames">,
+  { firstPage, pages }: Pick<World, "firstPage" | "pages">,
 ): { frames: number; references: number } {
   const { memory } = harness.machine;
   const vma = vmaIn(harness, firstPage);
@@ -50,6 +53,13 @@ function named(
   }
   return { frames, references };
 }
+
+function objectsOf({ machine }: HmmHarness): string {
+  const live = machine.heap.accounting().filter(({ name }) => COUNTED.test(name));
+  return live.map((account) => `${account.live} ${account.name}`).join(", ");
+}
+
+const COUNTED = /^migration$|^viewHold$|^words/;
 
 /** Whoever takes the lock for writing ends a migration that is left. */
 const endLeft: Body = function* (_world, { machine, mm }) {
@@ -69,12 +79,25 @@ function check(world: World, harness: HmmHarness): void {
   assert(pins === 0, `${pins} pins are left`);
   assert(used === frames, `${used} frames are in use, and ${frames} are named`);
   assert(references === ours + otherFrames, `${references} references of ${frames} frames`);
+  const objects = objectsOf(harness);
+  assert(objects === world.objects, `${objects} are allocated, and were ${world.objects}`);
 }
 
 const view: Body = function* ({ firstPage, pages }, { machine, mm }) {
   const at = yield* viewOpen(machine, mm, firstPage, firstPage + pages, true);
   assert(at > 0, `the view answered ${at}`);
   yield* viewClose(machine, at);
+};
+
+/** The move alone. */
+const move: Body = function* ({ firstPage, pages }, { machine, mm }) {
+  yield* mmapWriteLock(machine, mm);
+  const pfn = yield* migrateToRun(machine, mm, {
+    startPage: firstPage,
+    endPage: firstPage + pages,
+  });
+  assert(pfn > 0, `the move answered ${pfn}`);
+  yield* mm.mmapLock.upWrite();
 };
 
 function row(pfn: number, pages: number): number[] {
@@ -110,10 +133,13 @@ interface Parts {
   readonly pages: number;
   readonly isShared: boolean;
   readonly runs: readonly string[];
+  /** Default: `view`. */
+  readonly body?: Body;
 }
 
 function moving(parts: Parts): Covered {
   const { name, summary, firstPage = HARNESS_PAGE, pages, isShared, runs } = parts;
+  const { body = view } = parts;
   return coveringOnHarness<World>({
     layer: "mm",
     name: `death/${name}`,
@@ -131,10 +157,11 @@ function moving(parts: Parts): Covered {
       const range = { firstPage, pages };
       return {
         ...range,
+        objects: objectsOf(harness),
         otherFrames: machine.ram.usage().usedPages - named(harness, range).frames,
       };
     },
-    tasks: { dies: [runs, view], next: [["mm/migration.mmapWriteLock"], endLeft] },
+    tasks: { dies: [runs, body], next: [["mm/migration.mmapWriteLock"], endLeft] },
     check,
     twins: [
       ["unnoted", "It notes nowhere which frames it takes.", "assertion", { dies: rowUnnoted }],
@@ -149,6 +176,14 @@ function moving(parts: Parts): Covered {
 }
 
 export const deathsWithRuns: readonly Covered[] = [
+  moving({
+    name: "row-of-five",
+    summary: "A thread dies at any step of a move of five pages into a row.",
+    pages: 5,
+    isShared: false,
+    runs: ["mm/migrate/migrate-to-run.migrateToRun", "mm/migration-record.makeMigration"],
+    body: move,
+  }),
   moving({
     name: "view-of-scattered",
     summary: "A thread dies at any step of a view of 18 pages that have to move, or of its end.",

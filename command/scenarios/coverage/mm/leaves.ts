@@ -53,17 +53,22 @@ interface Parts {
   readonly cpu: Body;
   readonly other: readonly [name: string, runs: readonly string[], body: Body];
   readonly check?: (world: World, harness: HmmHarness) => void;
+  /** The other one may die. */
+  readonly dies?: boolean;
   readonly twins: readonly HarnessTwin<World>[];
 }
 
-function besideLeaves({ name, summary, leaves, cpu, other, check, twins }: Parts): Covered {
+function besideLeaves({ dies = false, ...parts }: Parts): Covered {
+  const { name, summary, leaves, cpu, other, check, twins } = parts;
   const [otherName, runs, body] = other;
   return coveringOnHarness<World>({
     layer: "mm",
     name,
     summary,
     harness: { pages: 0, arenaWords: 8192 },
-    exploration: { engine: "bounded", preemptions: 2 },
+    exploration: { engine: "bounded", preemptions: dies ? 1 : 2, deaths: dies ? 1 : 0 },
+    ...(dies ? { killable: [otherName], mustSurvive: true } : {}),
+    mayRemain: "anything",
     setup(harness) {
       harness.map(PAGE, leaves * LEAF_WORDS);
       for (let leaf = 0; leaf < leaves; leaf++)
@@ -142,6 +147,13 @@ const withoutBatch = (expects: FindingKind): HarnessTwin<World> => [
   { free: (world, harness) => withoutFlush(1, frees(world, harness)) },
 ];
 
+const TOO_EARLY: HarnessTwin<World> = [
+  "too-early",
+  "The leaf is at its new place before the translations of the old one are flushed.",
+  "assertion",
+  { mremap: movesTooEarly },
+];
+
 export const leaves: readonly Covered[] = [
   besideLeaves({
     name: "both-places-vs-move-of-leaf",
@@ -150,14 +162,17 @@ export const leaves: readonly Covered[] = [
     leaves: 1,
     cpu: looksAtBoth,
     other: ["mremap", ["mm/calls/mremap.doMremap", "mmu/unlinked-leaves.moveLeaves"], moves],
-    twins: [
-      [
-        "too-early",
-        "The leaf is at its new place before the translations of the old one are flushed.",
-        "assertion",
-        { mremap: movesTooEarly },
-      ],
-    ],
+    twins: [TOO_EARLY],
+  }),
+  besideLeaves({
+    name: "both-places-vs-death-in-move-of-leaf",
+    summary:
+      "The same, and the thread that moves the leaf dies: another one goes on with the move.",
+    leaves: 1,
+    cpu: looksAtBoth,
+    other: ["mremap", ["mm/entries/moved-entries.finishMove"], moves],
+    dies: true,
+    twins: [TOO_EARLY],
   }),
   besideLeaves({
     name: "load-vs-free-of-two-leaves",

@@ -8,13 +8,17 @@
 
 import { harnessScenario } from "../../../../src/checker/harness/hmm-harness.ts";
 import { type HmmHarness, HARNESS_PAGE } from "../../../../src/checker/harness/hmm-harness.ts";
+import { HarnessCpu } from "../../../../src/checker/harness/harness-cpu.ts";
 import type { ScenarioExploration } from "../../../../src/checker/scenario.ts";
+import { MAP_FIXED_REPLACE, doMmap } from "../../../../src/mm/calls/mmap.ts";
+import { doMremap } from "../../../../src/mm/calls/mremap.ts";
 import { leafOf, pteIndex } from "../../../../src/mmu/radix-table.ts";
 import { PAGE_BYTES, PTE_WRITE, ptePfn } from "../../../../src/mm/pte.ts";
 import { trackRange } from "../../../../src/mm/fault/track.ts";
 import { ViewHold } from "../../../../src/mm/view/view-hold.ts";
 import { viewClose, viewOpen } from "../../../../src/mm/view/view-open.ts";
 import { findStrayStore, watchView } from "../../../../src/mm/view/view-watch.ts";
+import { VM_READ, VM_WRITE } from "../../../../src/mm/vma/vma.ts";
 import { EBUSY } from "../../../../src/sync/errno.ts";
 import { assert, bug } from "../../../../src/sync/errors.ts";
 import { addResource, kindWord, removeResource } from "../../../../src/sync/lockdep/resources.ts";
@@ -182,6 +186,53 @@ const alone: Covered = {
   runs: { thread: WATCH },
 };
 
+/**
+ * Private memory comes to the place of a read view of shared memory before that is watched. What is
+ * stored by the other mapping of the shared memory then is no stray store.
+ */
+function* watchesReplaced(harness: HmmHarness): Task<void> {
+  const { machine, mm } = harness;
+  const at = yield* viewOpen(machine, mm, HARNESS_PAGE, HARNESS_PAGE + 1, false);
+  assert(at > 0, `the view answered ${at}`);
+  const hold = ViewHold.at(machine.memory, at);
+  const place = { lengthBytes: PAGE_BYTES, address: HARNESS_PAGE * PAGE_BYTES };
+  const request = { ...place, placement: MAP_FIXED_REPLACE, protection: VM_READ | VM_WRITE };
+  yield* doMmap(machine, mm, { ...request, shared: false, bufferPfn: 0, offsetPages: 0 });
+  yield* harness.touch(HARNESS_PAGE);
+  const bytes = bytesOf(harness, hold.pfn);
+  const watch = yield* watchView(machine, hold, bytes, 0);
+  yield* new HarnessCpu(harness).store(OTHER * PAGE_BYTES, 1);
+  assert(bytes[0] === 1, "the other mapping is of other memory");
+  const stray = watch === undefined ? -1 : yield* findStrayStore(machine, hold, bytes, 0, watch);
+  assert(stray < 0, `byte ${stray} is said to have been changed by a stray store`);
+  yield* viewClose(machine, at);
+}
+
+/** Where the shared memory is mapped once more. */
+const OTHER: number = HARNESS_PAGE + 8;
+
+const replaced: Covered = {
+  layer: "mm",
+  scenario: harnessScenario<undefined>({
+    name: "coverage/mm/watched-view-of-replaced",
+    summary: "Private memory is at the place of a read view of shared memory that is watched.",
+    harness: { pages: 0, arenaWords: 8192 },
+    mayRemain: "anything",
+    setup(harness) {
+      const { machine, mm } = harness;
+      harness.map(HARNESS_PAGE, 1, VM_READ | VM_WRITE, true);
+      harness.run(harness.touch(HARNESS_PAGE));
+      const [address, to] = [HARNESS_PAGE * PAGE_BYTES, OTHER * PAGE_BYTES];
+      const lengths = { oldLengthBytes: 0, newLengthBytes: PAGE_BYTES };
+      harness.run(doMremap(machine, mm, { address, ...lengths, mayMove: true, to }));
+      return undefined;
+    },
+    tasks: { thread: (_, harness) => watchesReplaced(harness) },
+  }),
+  twins: [],
+  runs: { thread: WATCH },
+};
+
 /** As `view`, but for a step the view is not listed among what its thread owns. */
 function* viewUnlisted({ machine, mm }: HmmHarness): Task<void> {
   const { memory } = machine;
@@ -226,6 +277,7 @@ const death: Covered = {
 
 export const watchedViews: readonly Covered[] = [
   alone,
+  replaced,
   death,
   beside(
     "watched-view-vs-store",

@@ -1,0 +1,271 @@
+/**
+ * @module Two threads with the size of a source and its pages, beside each other: it gets shorter
+ * or longer while its pages are in the cache, are read, or are written. Nothing maps it, so that
+ * each part has few steps (source-stage.ts).
+ */
+
+import type { HmmHarness } from "../../../../src/checker/harness/hmm-harness.ts";
+import { PAGE_BYTES } from "../../../../src/mm/pte.ts";
+import { SourceIo } from "../../../../src/mm/source/io.ts";
+import { SIZE_CHANGED } from "../../../../src/mm/source/pager.ts";
+import { refreshSize } from "../../../../src/mm/source/size.ts";
+import {
+  beginWrite,
+  finishTransfer,
+  readPages,
+  writeRun,
+} from "../../../../src/mm/source/transfer.ts";
+import { markDirty } from "../../../../src/mm/view/view-backed.ts";
+import { CACHE_UPTODATE, cacheEntryPfn } from "../../../../src/mm/vma/page-cache.ts";
+import { isUnsettled, sourceSize } from "../../../../src/mm/vma/source.ts";
+import { assert } from "../../../../src/sync/errors.ts";
+import type { Covered } from "../covered.ts";
+import type { HarnessTwin } from "../on-harness.ts";
+import {
+  type SourceStage,
+  beginRead,
+  entryOf,
+  makeSourceStage,
+  type Body,
+  type World,
+  part,
+} from "./source-stage.ts";
+import { END_BYTES, WordStore } from "./store-stage.ts";
+
+const SIZE = ["mm/source/size.refreshSize", "mm/source/cut.settle"];
+
+/** The second page has been cut off, and the end of the first one. */
+const asksSize: Body = function* ({ at }, { machine }) {
+  const answer = yield* refreshSize(machine, at);
+  assert(answer === 0, `to ask for the size answered ${answer}`);
+};
+
+const cutTwice = part({
+  preemptions: 2,
+  name: "size-vs-size",
+  summary: "Two threads notice that a file is shorter: each cuts off what is past the end.",
+  tasks: { asks: [SIZE, asksSize], "asks too": [SIZE, asksSize] },
+  setup: (harness) => {
+    const stage = makeSourceStage(harness, { pages: 2 });
+    beginRead(harness, stage, new WordStore(2), 2);
+    return stage;
+  },
+  reopen: ({ store }) => {
+    store.reset(1);
+    store.cutBytes = 8;
+  },
+  check: (stage, harness) => {
+    const bytes = sourceSize(stage.source);
+    assert(bytes === PAGE_BYTES - 8, `the file has ${bytes} bytes`);
+    assert(entryOf(harness, stage, 1) === 0, "the cache has a page past the end");
+    const { usedPages } = harness.machine.ram.usage();
+    assert(usedPages === 1, `${usedPages} frames are used`);
+  },
+});
+
+/** The file has its first length again. */
+const growsAgain: Body = function* ({ at, cache, store }, { machine }) {
+  yield* refreshSize(machine, at);
+  yield* cache.lock.lock();
+  store.reset(2);
+  yield* cache.lock.unlock();
+  const answer = yield* refreshSize(machine, at);
+  assert(answer === 0, `to ask for the size answered ${answer}`);
+};
+
+const cutAndGrown = part({
+  name: "size-vs-grow",
+  summary: "Two threads notice that a file is shorter, and one that it is as long again.",
+  tasks: { asks: [SIZE, asksSize], grows: [SIZE, growsAgain] },
+  setup: (harness) => {
+    const stage = makeSourceStage(harness, { pages: 2 });
+    beginRead(harness, stage, new WordStore(2), 2);
+    return stage;
+  },
+  reopen: ({ store }) => {
+    store.reset(1);
+    store.cutBytes = 8;
+  },
+  check: ({ source }) => {
+    const bytes = sourceSize(source);
+    assert(bytes === 2 * PAGE_BYTES, `the file has ${bytes} bytes`);
+    assert(!isUnsettled(source), "the cache does not follow the size");
+  },
+});
+
+const readsTwo: Body = function* ({ cache, source }, { machine }) {
+  const answer = yield* readPages(machine, cache, source, new WordStore(2), 0, 2);
+  assert(answer === 0, `the read answered ${answer}`);
+};
+
+const cutBesideRead = part({
+  name: "size-vs-read",
+  summary: "A thread notices that a file is shorter while another one reads past its end.",
+  tasks: {
+    asks: [SIZE, asksSize],
+    reads: [["mm/source/transfer.readPages", "mm/source/transfer.finishTransfer"], readsTwo],
+  },
+  setup: (harness) => makeSourceStage(harness, { pages: 2 }),
+  reopen: ({ store }) => store.reset(1),
+  check: (stage, harness) => {
+    assert(entryOf(harness, stage, 1) === 0, "the cache has a page past the end");
+    const { usedPages } = harness.machine.ram.usage();
+    assert(usedPages <= 1, `${usedPages} frames are used`);
+  },
+});
+
+/** A page that is DIRTY, and nothing maps it. */
+function makeDirty(harness: HmmHarness, stage: SourceStage): void {
+  const { machine } = harness;
+  beginRead(harness, stage, new WordStore(1), 1);
+  const pfn = cacheEntryPfn(entryOf(harness, stage, 0));
+  harness.run(markDirty(machine, stage.at, 0, pfn, 1));
+}
+
+const writes: Body = function* ({ cache, source }, { machine }) {
+  const run = yield* beginWrite(machine, cache, source, 0, 1);
+  if (run === undefined) return;
+  assert(typeof run !== "number", "the write cannot begin");
+  yield* writeRun(machine, cache, source, new WordStore(1), run);
+};
+const WRITE = ["mm/source/transfer.beginWrite", "mm/source/transfer.writeRun"];
+
+function requireClean(stage: World, harness: HmmHarness): void {
+  const entry = entryOf(harness, stage, 0);
+  assert((entry & ~0xff) === (entry & ~CACHE_UPTODATE), `the page's entry is ${entry}`);
+  const { source } = stage;
+  assert(source.dirtyPages === 0, `${source.dirtyPages} pages are counted dirty`);
+  const counts = harness.machine.ram.refs.pageCount(cacheEntryPfn(entry));
+  assert(counts === 1, `the frame has ${counts} counts`);
+}
+
+const writtenTwice = part({
+  name: "write-vs-write",
+  summary: "Two threads write a dirty page back: one of them does it.",
+  tasks: { writes: [WRITE, writes], "writes too": [WRITE, writes] },
+  setup: (harness) => {
+    const stage = makeSourceStage(harness);
+    makeDirty(harness, stage);
+    return stage;
+  },
+  check: requireClean,
+});
+
+/** The page is written while it is cut off: it goes when it has been written. */
+const cutBesideWrite = part({
+  name: "size-vs-write",
+  summary: "A page past the end of a file, which is shorter, is being written: it goes after that.",
+  tasks: { asks: [SIZE, asksSize], writes: [WRITE, writes] },
+  setup: (harness) => {
+    const stage = makeSourceStage(harness);
+    makeDirty(harness, stage);
+    return stage;
+  },
+  reopen: ({ store }) => store.reset(0),
+  check: (stage, harness) => {
+    assert(entryOf(harness, stage, 0) === 0, "the cache has a page past the end");
+    const { usedPages } = harness.machine.ram.usage();
+    assert(usedPages === 0, `${usedPages} frames are used`);
+  },
+});
+
+/** What the store has at the end of its page, when it has all of the page. */
+const END = 4;
+
+/** Its code answers late. */
+const readsLate: Body = function* ({ cache, source, store }, { machine }) {
+  store.io = 0;
+  const answer = yield* readPages(machine, cache, source, store, 0, 1);
+  assert(answer === 0 || answer === SIZE_CHANGED, `the read answered ${answer}`);
+  if (answer === 0 && store.io !== 0) yield* finishTransfer(machine, store.io, 0);
+};
+
+/** As if the size had not changed since the read began. */
+const readsBlindly: Body = function* ({ cache, source, store }, { machine }) {
+  store.io = 0;
+  const answer = yield* readPages(machine, cache, source, store, 0, 1);
+  if (answer !== 0 || store.io === 0) return;
+  yield* cache.lock.lock();
+  SourceIo.at(machine.memory, store.io).sizes = source.sizes;
+  yield* cache.lock.unlock();
+  yield* finishTransfer(machine, store.io, 0);
+};
+const BLIND: HarnessTwin<World> = [
+  "blind",
+  "What was read is kept, though the size has changed since the read began.",
+  "assertion",
+  { reads: readsBlindly },
+];
+
+/** The page that was the last one is whole now. */
+const growsInside: Body = function* ({ at, cache, store }, { machine }) {
+  yield* cache.lock.lock();
+  store.cutBytes = 0;
+  store.ends[0] = END;
+  yield* cache.lock.unlock();
+  const answer = yield* refreshSize(machine, at);
+  assert(answer === 0, `to ask for the size answered ${answer}`);
+};
+
+const grownBesideRead = part({
+  twins: [BLIND],
+  name: "grow-vs-read",
+  summary: "A file gets longer inside the page that another thread is reading: it is read again.",
+  tasks: {
+    grows: [["mm/source/size.refreshSize", "mm/source/cut.dropStale"], growsInside],
+    reads: [["mm/source/transfer.readPages", "mm/source/transfer.finishTransfer"], readsLate],
+  },
+  setup: (harness) => makeSourceStage(harness, { cutBytes: 8 }),
+  reopen: ({ store }) => {
+    store.reset(1);
+    store.cutBytes = 8;
+  },
+  check: (stage, harness) => {
+    const pfn = cacheEntryPfn(entryOf(harness, stage, 0));
+    if (pfn === 0) return;
+    const { sections } = harness.machine.ram;
+    const end = sections.of(pfn).i32[sections.wordIndex(pfn) + END_BYTES / 4];
+    assert(end === END, `the page ends with ${end}, and in the file with ${END}`);
+  },
+});
+
+/** Emptied, and written anew. */
+const writesAnew: Body = function* ({ at, cache, store }, { machine }) {
+  for (const pages of [0, 1]) {
+    yield* cache.lock.lock();
+    store.reset(pages);
+    store.words.fill(9);
+    yield* cache.lock.unlock();
+    const answer = yield* refreshSize(machine, at);
+    assert(answer === 0, `to ask for the size answered ${answer}`);
+  }
+};
+
+const renewedBesideRead = part({
+  twins: [BLIND],
+  name: "renew-vs-read",
+  summary: "A file is emptied and written anew while another thread reads its page.",
+  tasks: {
+    renews: [SIZE, writesAnew],
+    reads: [["mm/source/transfer.readPages", "mm/source/transfer.finishTransfer"], readsLate],
+  },
+  setup: (harness) => makeSourceStage(harness),
+  reopen: ({ store }) => store.reset(1),
+  check: (stage, harness) => {
+    const pfn = cacheEntryPfn(entryOf(harness, stage, 0));
+    if (pfn === 0) return;
+    const { sections } = harness.machine.ram;
+    const word = sections.of(pfn).i32[sections.wordIndex(pfn)];
+    assert(word === 9, `the page has ${word}, and the file 9`);
+  },
+});
+
+export const sourceSizes: readonly Covered[] = [
+  cutTwice,
+  renewedBesideRead,
+  grownBesideRead,
+  cutAndGrown,
+  cutBesideRead,
+  cutBesideWrite,
+  writtenTwice,
+];
