@@ -9,6 +9,7 @@ import { deathsWithInsertedPages } from "./deaths/inserted.ts";
 import { deathsInGrowing } from "./deaths/growing.ts";
 import { deathsOfDeviceThreads } from "./deaths/devices.ts";
 import { heirs } from "./deaths/heirs.ts";
+import { memoryHeirs } from "./deaths/memory-heirs.ts";
 import { mirrorHeirs } from "./deaths/mirror-heirs.ts";
 import { deathsInForks } from "./deaths/forks.ts";
 import { deathsInHugeChanges } from "./deaths/huge-changes.ts";
@@ -306,4 +307,5 @@ export const covered: readonly Covered[] = [
   ...deathsInWebGpuLives,
   ...heirs,
   ...mirrorHeirs,
+  ...memoryHeirs,
 ];

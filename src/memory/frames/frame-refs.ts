@@ -62,18 +62,6 @@ export class FrameRefs {
     return doneBoolean(this.#getNotZero(pfn, note));
   }
 
-  /**
-   * As `pageGetNotZero`, for code that is not a task.
-   */
-  pageGetNotZeroFast(pfn: number, note: number = 0): boolean {
-    return this.#getNotZero(pfn, note);
-  }
-
-  /** The same for an explorer. */
-  *pageGetNotZeroFast$steps(pfn: number, note: number = 0): Task<boolean> {
-    return yield* this.pageGetNotZero(pfn, note);
-  }
-
   /** Drops a reference. The last one frees the frame (F1, F3). */
   pagePut(pfn: number): Task<void> {
     if (pfn === ZERO_PFN) return DONE;

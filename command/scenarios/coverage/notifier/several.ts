@@ -9,7 +9,7 @@ import {
   harnessScenario,
 } from "../../../../src/checker/harness/hmm-harness.ts";
 import type { ScenarioExploration } from "../../../../src/checker/scenario.ts";
-import { mmdrop } from "../../../../src/mm/lifetime/mm.ts";
+import { mmdrop, mmput } from "../../../../src/mm/lifetime/mm.ts";
 import { mmuNotifierUnregisterNoRelease } from "../../../../src/notifier/mmu-notifier.ts";
 import { EAGAIN } from "../../../../src/sync/errno.ts";
 import { assert } from "../../../../src/sync/errors.ts";
@@ -175,4 +175,28 @@ const secondLife: Covered = several(
   { listener: [...REGISTER, ...UNREGISTER] },
 );
 
-export const severalListeners: readonly Covered[] = [comeBesideGo, goBesideGo, refused, secondLife];
+/** The unmapping of an exit tells nobody (mmuNotifierRelease). */
+const exit: Covered = several(
+  {
+    name: "exit-with-two",
+    summary: "A space dies that has two listeners: each is released, and hears nothing any more.",
+    setup: (harness) => [listening(harness), listening(harness)],
+    tasks: { exit: (_world, { machine, mm }) => mmput(machine, mm) },
+    check: (world) => {
+      for (const { node, heard, released } of world) {
+        assert(released.read() === 2, "a listener was not released once");
+        assert(!node.isLinked(), "a listener of a dead space is linked");
+        assert(heard.read() === 1, "a listener hears of the unmapping");
+      }
+    },
+  },
+  { exit: ["mm/lifetime/mm.mmExit", "notifier/mmu-notifier.mmuNotifierRelease"] },
+);
+
+export const severalListeners: readonly Covered[] = [
+  comeBesideGo,
+  goBesideGo,
+  refused,
+  secondLife,
+  exit,
+];
