@@ -8,15 +8,20 @@
 import { HARNESS_PAGE, type HmmHarness } from "../../../../src/checker/harness/hmm-harness.ts";
 import { cpuFault } from "../../../../src/mm/fault/cpu-fault.ts";
 import { beginHand, endInvalidation } from "../../../../src/mm/entries/invalidation.ts";
+import { BATCH_FEW } from "../../../../src/mm/entries/batch.ts";
 import { noteNext, putNotedRun, takeNotedRun } from "../../../../src/mm/entries/run.ts";
 import { RUN } from "../../../../src/mm/entries/words.ts";
 import { migrateToRun } from "../../../../src/mm/migrate/migrate-to-run.ts";
+import { doFork } from "../../../../src/mm/lifetime/fork.ts";
+import { Mm } from "../../../../src/mm/mm-struct.ts";
 import { mmapWriteLock } from "../../../../src/mm/migration.ts";
 import { holdsFrame } from "../../../../src/mm/pte.ts";
 import { viewClose, viewOpen } from "../../../../src/mm/view/view-open.ts";
 import { PageCache, cacheEntryAt } from "../../../../src/mm/vma/page-cache.ts";
 import { VM_READ, VM_SHARED, VM_WRITE, type Vma, vmaOf } from "../../../../src/mm/vma/vma.ts";
 import { LEAF_WORDS } from "../../../../src/mmu/radix-table.ts";
+import { deathsSoFar } from "../../../../src/sync/tasks/identity.ts";
+import { EBUSY, ENOMEM } from "../../../../src/sync/errno.ts";
 import { assert, bug } from "../../../../src/sync/errors.ts";
 import type { Covered } from "../covered.ts";
 import { type HarnessBody, coveringOnHarness } from "../on-harness.ts";
@@ -71,7 +76,9 @@ const endLeft: Body = function* (_world, { machine, mm }) {
 function check(world: World, harness: HmmHarness): void {
   const { machine, mm } = harness;
   const { otherFrames } = world;
-  if (!mm.moving.isEmpty()) return; // nobody has come since the death
+  const isLeft = !mm.moving.isEmpty();
+  assert(!isLeft || deathsSoFar(machine.memory) > 0, "a migration is listed, and nobody has died");
+  if (isLeft) return; // nobody has come since the death
   assert(mm.users.read() === 1, `the space has ${mm.users.read()} users`);
   const { references, pins } = machine.ram.refs.total();
   const { frames, references: ours } = named(harness, world);
@@ -126,6 +133,19 @@ const restUnnoted: Body = function* ({ pages }, { machine, mm }) {
   yield* mm.mmapLock.upWrite();
 };
 
+/** The same, in a shortage of memory: then nothing has changed, and it is tried again. */
+const moveInShortage: Body = function* (world, harness) {
+  const { machine, mm } = harness;
+  const range = { startPage: world.firstPage, endPage: world.firstPage + world.pages };
+  yield* mmapWriteLock(machine, mm);
+  let pfn = yield* migrateToRun(machine, mm, range);
+  assert(pfn > 0 || pfn === ENOMEM, `the move answered ${pfn}`);
+  yield* harness.shortage.end();
+  if (pfn < 0) pfn = yield* migrateToRun(machine, mm, range);
+  assert(pfn > 0, `the move answered ${pfn} when there was memory`);
+  yield* mm.mmapLock.upWrite();
+};
+
 interface Parts {
   readonly name: string;
   readonly summary: string;
@@ -175,7 +195,76 @@ function moving(parts: Parts): Covered {
   });
 }
 
+/** Seven pages, five of which are there; the others lie in a page table of their own. */
+const inShortage: Covered = coveringOnHarness<World>({
+  layer: "mm",
+  name: "no-memory/row",
+  summary: "Pages move into a row when memory is used up at any point.",
+  harness: { pages: 0, arenaWords: 16_384, frames: 16, shortage: true },
+  mayRemain: "anything",
+  setup(harness) {
+    const { machine, mm } = harness;
+    const range = { firstPage: LEAF_WORDS - 5, pages: 7 };
+    harness.map(range.firstPage, range.pages);
+    for (let i = 4; i >= 0; i--) harness.run(cpuFault(machine, mm, range.firstPage + i, true));
+    // One table more than there is now.
+    const objects = objectsOf(harness).replace(
+      /(\d+) words512/,
+      (_, live) => `${+live + 1} words512`,
+    );
+    return { ...range, objects, otherFrames: 0 };
+  },
+  tasks: {
+    moves: [["mm/migrate/migrate-to-run.migrateToRun"], moveInShortage],
+    shortage: [[], (_world, harness) => harness.shortage.begin()],
+  },
+  check,
+  twins: [],
+});
+
+/** Shared pages, of which another space has one: those before it move, and the rest does not. */
+function busy(name: string, pages: number): Covered {
+  return coveringOnHarness<undefined>({
+    layer: "mm",
+    name: `alone/${name}`,
+    summary: `${pages} pages cannot move into a row, for another space has one of them.`,
+    harness: { pages: 0, arenaWords: 16_384, frames: 40 },
+    mayRemain: "anything",
+    setup(harness) {
+      const { machine, mm } = harness;
+      harness.map(HARNESS_PAGE, pages, VM_READ | VM_WRITE, true);
+      for (let i = pages - 1; i >= 0; i--)
+        harness.run(cpuFault(machine, mm, HARNESS_PAGE + i, true));
+      const child = Mm.at(machine.memory, harness.run(doFork(machine, mm)));
+      harness.run(cpuFault(machine, child, HARNESS_PAGE + 3, true));
+      return undefined;
+    },
+    tasks: {
+      moves: [
+        ["mm/migrate/migrate-to-run.moveCached", "mm/entries/run.putNotedRun"],
+        function* (_none, harness) {
+          const { machine, mm } = harness;
+          const [before, { usedPages }] = [objectsOf(harness), machine.ram.usage()];
+          yield* mmapWriteLock(machine, mm);
+          const range = { startPage: HARNESS_PAGE, endPage: HARNESS_PAGE + pages };
+          const answer = yield* migrateToRun(machine, mm, range);
+          assert(answer === EBUSY, `the move answered ${answer}`);
+          yield* mm.mmapLock.upWrite();
+          const more = machine.ram.usage().usedPages - usedPages;
+          assert(more === 0, `${more} frames more are used`);
+          const after = objectsOf(harness);
+          assert(after === before, `${after} are allocated, and were ${before}`);
+        },
+      ],
+    },
+    twins: [],
+  });
+}
+
 export const deathsWithRuns: readonly Covered[] = [
+  inShortage,
+  busy("row-of-busy", BATCH_FEW + 2),
+  busy("short-row-of-busy", 5),
   moving({
     name: "row-of-five",
     summary: "A thread dies at any step of a move of five pages into a row.",

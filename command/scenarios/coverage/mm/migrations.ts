@@ -131,6 +131,19 @@ function requireMoved(_world: MigrationWorld, harness: HmmHarness): void {
 
 const againstAccesses: readonly Covered[] = [
   migrating({
+    name: "coherent-vs-touch-vs-touch",
+    summary: "Two threads wait for a page that moves to coherent memory, and both hear of its end.",
+    type: DEVICE_COHERENT,
+    exploration: { engine: "bounded", preemptions: 1 },
+    tasks: {
+      migrate: [STEPS, toDevice],
+      touch: [ACCESS, addTo(1)],
+      "touch 2": [ACCESS, addTo(2)],
+    },
+    check: requireContents(BEFORE),
+    twins: [],
+  }),
+  migrating({
     name: "to-device-vs-store",
     summary: "A CPU thread stores while its page moves to a device's private memory.",
     tasks: { migrate: [STEPS, toDevice], store: [ACCESS, store] },
