@@ -9,6 +9,7 @@ import { struct, u32 } from "../../../../src/memory/layout/struct.ts";
 import type { Struct, StructView } from "../../../../src/memory/layout/struct.ts";
 import { IO_READ, IO_SIZE, ioBegin } from "../../../../src/mm/source/io.ts";
 import { ask, endWait } from "../../../../src/mm/source/requests.ts";
+import { refreshSize } from "../../../../src/mm/source/size.ts";
 import { SourceServer } from "../../../../src/mm/source/serve.ts";
 import {
   claim,
@@ -105,7 +106,7 @@ const looks: Body = function* ({ cache, source }) {
   assert(mappings >= 0 && dirtyPages >= 0, "something is counted off too often");
   yield* cache.lock.unlock();
 };
-const LOOK = ["sync/primitives/spinlock.lock"];
+const LOOK: readonly string[] = [];
 
 /** The transfer is over: no mark is left, and each frame has the count of the cache. */
 function requireOver(world: World, harness: HmmHarness): void {
@@ -255,7 +256,7 @@ const passes: Body = function* (_world, { mm }) {
   yield* mm.mmapLock.downRead();
   yield* mm.mmapLock.upRead();
 };
-const PASS = ["sync/primitives/rw-semaphore.downRead"];
+const PASS: readonly string[] = [];
 
 const requireGone = (_world: World, harness: HmmHarness): void =>
   requireNone(harness, "sourceIo", "source", "pageCache");
@@ -424,6 +425,27 @@ const writtenBesideLook = part({
   preemptions: 1,
 });
 
+/** The file is empty. The claim is the last one. */
+const cutsAndDrops: Body = function* ({ at }, { machine }) {
+  const answer = yield* refreshSize(machine, at);
+  assert(answer === 0, `to ask for the size answered ${answer}`);
+  yield* dropClaim(machine, at);
+};
+
+const cutByLast = part({
+  name: "cut-of-last",
+  summary: "A thread dies while it follows the size of a source that nobody else has any more.",
+  tasks: { dies: [["mm/source/size.refreshSize"], cutsAndDrops], passes: [PASS, passes] },
+  setup: (harness) => {
+    const stage = makeSourceStage(harness, { pages: 2 });
+    const { machine } = harness;
+    asTask(harness, 1, () => harness.run(claim(machine, stage.at)));
+    harness.run(dropClaim(machine, stage.at));
+    return stage;
+  },
+  check: requireGone,
+});
+
 export const deathsWithSourceParts: readonly Covered[] = [
   manyRead("many-read", "A thread dies at any step of ending a read of many pages.", 0),
   manyRead("many-refused", "A thread dies at any step of ending a read that was refused.", -5),
@@ -435,6 +457,7 @@ export const deathsWithSourceParts: readonly Covered[] = [
   lastTransfer,
   lastReference,
   lastClaim,
+  cutByLast,
   writtenBesideLook,
   takenOver,
   givenUp,

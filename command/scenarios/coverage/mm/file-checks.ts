@@ -39,6 +39,11 @@ export const touchedInside = (stage: StoreStage, harness: HmmHarness): void => {
   harness.run(resize(harness, stage, 1, PAGE_BYTES - 8));
   touched(stage, harness);
 };
+/** The same, without its entry. */
+export const cachedInside = (stage: StoreStage, harness: HmmHarness): void => {
+  touchedInside(stage, harness);
+  harness.run(discards.body(stage, harness));
+};
 /** Written and written back: the entry is there, read-only. */
 export const syncedBefore = (stage: StoreStage, harness: HmmHarness): void => {
   harness.run(storeWord(harness, 5));

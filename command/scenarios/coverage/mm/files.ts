@@ -67,6 +67,7 @@ import {
   dirtied,
   touched,
   touchedInside,
+  cachedInside,
   cachedUnmapped,
   dirtiedUnmapped,
   syncedBefore,
@@ -283,6 +284,13 @@ export const files: readonly Covered[] = [
       expects: "assertion",
       second: growsDropping,
     },
+  }),
+  pair({
+    first: loads,
+    second: growsInside,
+    check: requireNoStaleEntry,
+    before: cachedInside,
+    exploration: { engine: "bounded", preemptions: 1 },
   }),
   pair({
     first: growsAndStores,

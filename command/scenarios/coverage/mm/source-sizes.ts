@@ -16,9 +16,15 @@ import {
   writeRun,
 } from "../../../../src/mm/source/transfer.ts";
 import { markDirty } from "../../../../src/mm/view/view-backed.ts";
-import { CACHE_UPTODATE, cacheEntryPfn } from "../../../../src/mm/vma/page-cache.ts";
-import { isUnsettled, sourceSize } from "../../../../src/mm/vma/source.ts";
+import { CACHE_DIRTY, CACHE_UPTODATE, cacheEntryPfn } from "../../../../src/mm/vma/page-cache.ts";
+import { addMapper, isUnsettled, sourceSize } from "../../../../src/mm/vma/source.ts";
 import { assert } from "../../../../src/sync/errors.ts";
+import {
+  addResource,
+  listedResources,
+  removeResource,
+  resourceKind,
+} from "../../../../src/sync/lockdep/resources.ts";
 import type { Covered } from "../covered.ts";
 import type { HarnessTwin } from "../on-harness.ts";
 import {
@@ -169,6 +175,13 @@ const cutBesideWrite = part({
   },
 });
 
+/** A word of the frame that an entry of the cache names. */
+function wordOf({ machine }: HmmHarness, entry: number, atBytes = 0): number | undefined {
+  const { sections } = machine.ram;
+  const pfn = cacheEntryPfn(entry);
+  return sections.of(pfn).i32[sections.wordIndex(pfn) + atBytes / 4];
+}
+
 /** What the store has at the end of its page, when it has all of the page. */
 const END = 4;
 
@@ -260,8 +273,109 @@ const renewedBesideRead = part({
   },
 });
 
+/** It gets shorter once more. */
+const shrinksAgain: Body = function* ({ at, cache, store }, { machine }) {
+  yield* refreshSize(machine, at);
+  yield* cache.lock.lock();
+  store.reset(0);
+  yield* cache.lock.unlock();
+  const answer = yield* refreshSize(machine, at);
+  assert(answer === 0, `to ask for the size answered ${answer}`);
+};
+
+const cutAgain = part({
+  name: "size-vs-shorter",
+  summary: "Two threads notice that a file is shorter, and one that it is shorter still.",
+  tasks: { asks: [SIZE, asksSize], shrinks: [SIZE, shrinksAgain] },
+  setup: (harness) => {
+    const stage = makeSourceStage(harness, { pages: 2 });
+    beginRead(harness, stage, new WordStore(2), 2);
+    return stage;
+  },
+  reopen: ({ store }) => store.reset(1),
+  check: (stage, harness) => {
+    assert(sourceSize(stage.source) === 0, "the file is empty");
+    const { usedPages } = harness.machine.ram.usage();
+    assert(usedPages === 0, `${usedPages} frames are used`);
+  },
+  preemptions: 2,
+});
+
+/** What is written, and how the page ended before. */
+const written = new WordStore(1);
+
+const writesKept: Body = function* ({ cache, source }, { machine }) {
+  const run = yield* beginWrite(machine, cache, source, 0, 1);
+  if (run === undefined) return;
+  assert(typeof run !== "number", "the write cannot begin");
+  yield* writeRun(machine, cache, source, written, run);
+};
+
+const grownBesideWrite = part({
+  name: "grow-vs-write",
+  summary: "A file gets longer inside the page that another thread writes: it is read again.",
+  tasks: {
+    grows: [["mm/source/size.refreshSize", "mm/source/cut.dropStale"], growsInside],
+    writes: [WRITE, writesKept],
+  },
+  setup: (harness) => {
+    const stage = makeSourceStage(harness, { cutBytes: 8 });
+    makeDirty(harness, stage);
+    return stage;
+  },
+  reopen: ({ store }) => {
+    store.reset(1);
+    store.cutBytes = 8;
+    written.reset(1);
+    written.ends[0] = END;
+  },
+  check: (stage, harness) => {
+    const entry = entryOf(harness, stage, 0);
+    if (entry === 0 || (entry & CACHE_DIRTY) !== 0) return;
+    const end = wordOf(harness, entry, END_BYTES);
+    assert(end === written.ends[0], `the page ends with ${end}, the file with ${written.ends[0]}`);
+  },
+});
+
+const FILLER: number = resourceKind("filler");
+
+/** A thread that owns as much as a thread can: nothing notes the frame that it puts. */
+const asksCrowded: Body = function* (stage, harness) {
+  const { memory } = harness.machine;
+  const filler: number[] = [];
+  const fill = (): number => addResource(memory, FILLER, 0);
+  for (let slot = fill(); slot >= 0; slot = fill()) filler.push(slot);
+  yield* asksSize(stage, harness);
+  const { cache, source } = stage;
+  const answer = yield* addMapper(harness.machine, cache, source, harness.mm);
+  assert(answer === 0, `there is no room: ${answer}`);
+  const owned = listedResources(memory, memory.record).length;
+  assert(owned === filler.length, `the thread owns ${owned} things instead of ${filler.length}`);
+  for (const slot of filler) removeResource(memory, slot);
+};
+
+const crowdedSize = part({
+  name: "size-crowded",
+  summary: "A thread that owns as much as a thread can follows the size of a file, and maps it.",
+  tasks: { asks: [[...SIZE, "mm/vma/source.addMapper"], asksCrowded] },
+  setup: (harness) => {
+    const stage = makeSourceStage(harness, { pages: 2 });
+    beginRead(harness, stage, new WordStore(2), 2);
+    return stage;
+  },
+  reopen: ({ store }) => store.reset(1),
+  check: (stage, harness) => {
+    const { usedPages } = harness.machine.ram.usage();
+    assert(usedPages === 1, `${usedPages} frames are used`);
+    assert(!isUnsettled(stage.source), "the cache does not follow the size");
+  },
+});
+
 export const sourceSizes: readonly Covered[] = [
   cutTwice,
+  cutAgain,
+  grownBesideWrite,
+  crowdedSize,
   renewedBesideRead,
   grownBesideRead,
   cutAndGrown,
