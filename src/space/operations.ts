@@ -10,7 +10,7 @@ import { doMadvise } from "../mm/calls/madvise.ts";
 import { type MmapRequest, doMmap } from "../mm/calls/mmap.ts";
 import { doMunmap } from "../mm/calls/munmap.ts";
 import { lengthPagesOf } from "../mm/calls/page-arguments.ts";
-import { type MmLimits, mmCreate } from "../mm/lifetime/mm.ts";
+import { type MmLimits, mmCreateListed } from "../mm/lifetime/mm.ts";
 import { doMsync } from "../mm/calls/msync.ts";
 import { doMprotect } from "../mm/calls/mprotect.ts";
 import { doMremap, type MremapRequest } from "../mm/calls/mremap.ts";
@@ -24,7 +24,7 @@ import { type SpaceHold, enlistSpace, holdSpace } from "./space-hold.ts";
 
 /** A new, empty space on the machine. */
 export function* createTask(seat: Seat, limits: MmLimits): Task<SpaceHold> {
-  const mm = yield* mmCreate(seat.machine, limits);
+  const mm = yield* mmCreateListed(seat.machine, limits);
   if (mm === 0) throw failure("create", ENOMEM);
   const hold = yield* enlistSpace(seat, mm);
   if (typeof hold === "number") throw failure("create", hold);

@@ -3,17 +3,27 @@
  * resources: a space that cannot be listed is freed completely.
  */
 
-import type { HmmHarness } from "../../../../src/checker/harness/hmm-harness.ts";
+import { type HmmHarness, harnessScenario } from "../../../../src/checker/harness/hmm-harness.ts";
 import { createTask, forkTask } from "../../../../src/space/operations.ts";
-import { createSpaceTable } from "../../../../src/space/space-table.ts";
-import { SpaceHold, releaseSpace } from "../../../../src/space/space-hold.ts";
+import { Mm } from "../../../../src/mm/mm-struct.ts";
+import { mmCreate } from "../../../../src/mm/lifetime/mm.ts";
+import { SpaceRecord, createSpaceTable } from "../../../../src/space/space-table.ts";
+import { SpaceHold, enlistSpace, releaseSpace } from "../../../../src/space/space-hold.ts";
 import type { Seat } from "../../../../src/space/machine-seat.ts";
 import { EMFILE, ENOMEM } from "../../../../src/sync/errno.ts";
-import { bug } from "../../../../src/sync/errors.ts";
+import { assert, bug } from "../../../../src/sync/errors.ts";
+import {
+  addResource,
+  listedResources,
+  removeResource,
+  resourceKind,
+} from "../../../../src/sync/lockdep/resources.ts";
+import type { SharedMemory } from "../../../../src/sync/shared-memory.ts";
 import type { Task } from "../../../../src/sync/tasks/task.ts";
 import { attempted, crowded } from "../attempts.ts";
 import type { Attempt } from "../attempts.ts";
 import type { Covered } from "../covered.ts";
+import { ONE_DIES, coveringOnHarness } from "../on-harness.ts";
 import { codeOf, makeSeat } from "./stage.ts";
 
 interface Shared {
@@ -69,7 +79,76 @@ const fork: Attempt<Shared> = {
     answerOf(shared, forkTask(new SpaceHold(shared.seat, { record: 0, slot: 0, mm, number: 0 }))),
 };
 
+const FILLER: number = resourceKind("filler of spaces");
+const fill = (memory: SharedMemory): number => addResource(memory, FILLER, 0);
+
+/** The new space takes the last place, its record none, and the hold takes that of the space. */
+const lastPlace: Covered = {
+  layer: "space",
+  scenario: harnessScenario<Shared>({
+    name: "coverage/space/last-place",
+    summary: "A thread whose list has room for one thing more makes a space, and disposes of it.",
+    harness: { pages: 0, arenaWords: 16_384 },
+    balanced: true,
+    setup,
+    tasks: {
+      *thread({ seat }, { machine: { memory } }) {
+        const filler: number[] = [];
+        for (let slot = fill(memory); slot >= 0; slot = fill(memory)) filler.push(slot);
+        removeResource(memory, filler.pop() ?? bug("the list has no room at all"));
+        yield* releaseSpace(yield* createTask(seat, {}));
+        for (const slot of filler) removeResource(memory, slot);
+        const left = listedResources(memory, memory.record);
+        assert(left.length === 0, `the thread still owns ${left.join(", ")}`);
+      },
+    },
+  }),
+  twins: [],
+  runs: { thread: ["space/space-hold.enlistSpace", "space/space-hold.dropHolder"] },
+};
+
+/** From its first step on a new space is its thread's. */
+const dies: Covered = coveringOnHarness<Shared>({
+  layer: "space",
+  name: "death/create",
+  summary: "A thread dies at any step while it makes a space, or disposes of it: nothing is left.",
+  harness: { pages: 0, arenaWords: 16_384 },
+  ...ONE_DIES,
+  mayRemain: "anything",
+  setup,
+  tasks: {
+    dies: [
+      ["space/operations.createTask", "space/space-hold.enlistSpace"],
+      function* ({ seat }) {
+        yield* releaseSpace(yield* createTask(seat, {}));
+      },
+    ],
+  },
+  check: ({ seat: { table } }, { machine }) => {
+    assert(table.live.first() === 0, "the table lists a space that nobody holds");
+    const spaces = machine.heap.accounting().find(({ name }) => name === Mm.name)?.live;
+    assert(spaces === 1, `there are ${spaces} spaces, and the harness has one`);
+    const records = machine.heap.accounting().some(({ name }) => name === SpaceRecord.name);
+    assert(!records, "a record of the table is left");
+  },
+  twins: [
+    [
+      "unlisted",
+      "The space is nobody's until it is in the table.",
+      "assertion",
+      {
+        *dies({ seat }) {
+          const hold = yield* enlistSpace(seat, yield* mmCreate(seat.machine));
+          if (typeof hold !== "number") yield* releaseSpace(hold);
+        },
+      },
+    ],
+  ],
+});
+
 export const spacesWithoutMemory: readonly Covered[] = [
+  lastPlace,
+  dies,
   attempted(create),
   attempted(fork),
   crowded(create),

@@ -228,10 +228,9 @@ function* storeAndUnmap({ hasBegun }: Service, harness: HmmHarness): Task<void> 
   yield* unmap(harness);
 }
 
-/** The same, but what was stored cannot be written before the source is mapped again. */
-function* storeAndMapAgain(service: Service, harness: HmmHarness): Task<void> {
+/** What is stored cannot be written back. Returns the cache. */
+function* storeInVain({ hasBegun, source }: Service, harness: HmmHarness): Task<number> {
   const { machine, mm } = harness;
-  const { hasBegun, source } = service;
   yield* hasBegun.wait();
   source.fails = true;
   yield* new HarnessCpu(harness).store(PLACE, 8);
@@ -239,6 +238,12 @@ function* storeAndMapAgain(service: Service, harness: HmmHarness): Task<void> {
   const cache = vmaOf(machine.memory, mm, PLACE / PAGE_BYTES)?.source ?? 0;
   yield* mm.mmapLock.upRead();
   yield* unmap(harness);
+  return cache;
+}
+
+/** From then on it can. */
+function* mapAgain({ source }: Service, harness: HmmHarness, cache: number): Task<void> {
+  const { machine, mm } = harness;
   const table = yield* sourceTable(machine);
   yield* table.lock.lock();
   yield* claim(machine, cache);
@@ -248,6 +253,10 @@ function* storeAndMapAgain(service: Service, harness: HmmHarness): Task<void> {
   yield* dropClaim(machine, cache);
   source.fails = false;
   yield* unmap(harness);
+}
+
+function* storeAndMapAgain(service: Service, harness: HmmHarness): Task<void> {
+  yield* mapAgain(service, harness, yield* storeInVain(service, harness));
 }
 
 function served(
@@ -276,6 +285,50 @@ function served(
     runs: { serves: [...ACQUIRE, "space/sources.serveUntilEnded"], asks: runs },
   };
 }
+
+/** A third task maps the source again. */
+interface ServiceInTurn extends Service {
+  readonly hasGone: Completion;
+  cache: number;
+}
+
+const servedInTurn: Covered = {
+  layer: "space",
+  scenario: harnessScenario<ServiceInTurn>({
+    name: "coverage/space/source-served-in-turn",
+    summary:
+      "As source-served-again, where no task is interrupted: who serves sleeps until there is a mapping.",
+    exploration: { engine: "bounded", preemptions: 0 },
+    harness: { pages: 0, arenaWords: 16_384 },
+    setup: (harness) => {
+      const { at } = harness.alloc(ServiceWords);
+      const hasGone = new Completion(harness.machine.memory, at, { name: "gone" });
+      return Object.assign(openService(harness), { hasGone, cache: 0 });
+    },
+    reopen: (service, harness) => void openWorld(harness, service),
+    tasks: {
+      serves: mapAndServe,
+      *goes(service, harness) {
+        service.cache = yield* storeInVain(service, harness);
+        yield* service.hasGone.complete();
+      },
+      *comes(service, harness) {
+        yield* service.hasGone.wait();
+        yield* mapAgain(service, harness, service.cache);
+      },
+    },
+    check({ source }, harness) {
+      requireWord(source, 8, "the end of the service");
+      requireGone(harness, "everything");
+    },
+  }),
+  twins: [],
+  runs: {
+    serves: [...ACQUIRE, "space/sources.serveUntilEnded", "mm/source/serve.waitUntilMapped"],
+    goes: ["mm/source/requests.ask"],
+    comes: ["mm/source/source-table.claim"],
+  },
+};
 
 /** Two tasks of one thread, which has one list of sources. */
 interface Pair extends Service {
@@ -388,6 +441,7 @@ export const mappedSources: readonly Covered[] = [
     ["mm/source/source-table.claim"],
     storeAndMapAgain,
   ),
+  servedInTurn,
   attempted(map),
   crowded(map),
 ];
