@@ -64,9 +64,10 @@
  *   X6  A width's stores remember the section that they met last. They use it for every entry whose
  *       frame number lies in it, without checking that the number still stands for that section:
  *       the numbers of a removed section may have been given to another one. So whoever installs
- *       entries of a section that can be removed, a user's buffer, flushes the place before; and
- *       whoever finds a generation changed forgets all sections. Page words need neither: each was
- *       looked up under its own generation.
+ *       entries of a section that can be removed, a user's buffer, flushes the place before, or has
+ *       just unmapped what was there, which flushes each leaf that a thread may know; and whoever
+ *       finds a generation changed forgets all sections. Page words need neither: each was looked
+ *       up under its own generation.
  *   X7  The epoch is raised after the generations, at every flush. A thread that finds a new epoch
  *       reads it, then every generation under which it keeps something, and drops what was kept
  *       under another one. Only then does it believe page words under the new epoch.

@@ -8,7 +8,12 @@
 import { HarnessCpu } from "../../../../src/checker/harness/harness-cpu.ts";
 import type { HmmHarness } from "../../../../src/checker/harness/hmm-harness.ts";
 import { GRANULE_PAGES } from "../../../../src/memory/frames/section-records.ts";
-import { MAP_FIXED_NOREPLACE, doMmap } from "../../../../src/mm/calls/mmap.ts";
+import {
+  MAP_FIXED_NOREPLACE,
+  MAP_FIXED_REPLACE,
+  type MmapRequest,
+  doMmap,
+} from "../../../../src/mm/calls/mmap.ts";
 import { doMremap } from "../../../../src/mm/calls/mremap.ts";
 import { doMunmap } from "../../../../src/mm/calls/munmap.ts";
 import { cpuFault } from "../../../../src/mm/fault/cpu-fault.ts";
@@ -40,8 +45,12 @@ function useUpNumbers(harness: HmmHarness): void {
 }
 
 /** Maps the first page of a buffer. */
-function* mapBuffer({ machine, mm }: HmmHarness, bufferPfn: number, page: number): Task<void> {
-  const placement = MAP_FIXED_NOREPLACE;
+function* mapBuffer(
+  { machine, mm }: HmmHarness,
+  bufferPfn: number,
+  page: number,
+  placement: MmapRequest["placement"] = MAP_FIXED_NOREPLACE,
+): Task<void> {
   const address = page * PAGE_BYTES;
   const protection = VM_READ | VM_WRITE;
   const lengthBytes = PAGE_BYTES;
@@ -57,9 +66,13 @@ interface Way {
   readonly runs: string;
   /** Before, elsewhere. */
   readonly before?: (harness: HmmHarness, bufferPfn: number) => Task<void>;
+  /** What flushes the place. Default: flushPlace. */
+  readonly flushes?: string;
   readonly comes: (harness: HmmHarness, bufferPfn: number) => Task<unknown>;
   /** The word of the buffer that PLACE is then. */
   readonly word?: number;
+  /** Whether private memory is mapped at PLACE, which nobody has touched. */
+  readonly isMapped?: boolean;
 }
 
 function* storeToBoth(way: Way, harness: HmmHarness, isFlushed: boolean): Task<void> {
@@ -96,11 +109,12 @@ function covered(way: Way): Covered {
     setup(harness) {
       useUpNumbers(harness);
       harness.map(KNOWN, 1);
+      if (way.isMapped === true) harness.map(PLACE, 1);
       return undefined;
     },
     tasks: {
       thread: [
-        [way.runs, "mm/vma/vma-source.flushPlace"],
+        [way.runs, way.flushes ?? "mm/vma/vma-source.flushPlace"],
         (_none, harness) => storeToBoth(way, harness, true),
       ],
     },
@@ -136,6 +150,15 @@ const ways: readonly Way[] = [
     summary: "A thread stores to a buffer that has the numbers of another one, and is mapped.",
     runs: "mm/vma/vma-map.insertVma",
     comes: (harness, bufferPfn) => mapBuffer(harness, bufferPfn, PLACE),
+  },
+  {
+    name: "replacing",
+    summary:
+      "The same, in place of a mapping that nobody has touched: unmapping that one flushes the place.",
+    runs: "mm/vma/vma-map.insertSpareVma",
+    flushes: "mm/entries/zap.zapRange",
+    isMapped: true,
+    comes: (harness, bufferPfn) => mapBuffer(harness, bufferPfn, PLACE, MAP_FIXED_REPLACE),
   },
   {
     name: "grown",
