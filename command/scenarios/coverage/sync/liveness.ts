@@ -229,34 +229,46 @@ function* leaveAndMakeRoom({ thread, next }: Watched): Task<void> {
   yield* runInSteps(registerAgent, next, { name: "next" });
 }
 
-const leaving = covering<Watched>({
-  layer: "sync",
-  name: "liveness/leave",
-  summary:
-    "A thread leaves, and a new one gets its record, while two look: neither is taken for dead.",
-  ...watched(1, 1),
-  exploration: { engine: "bounded", preemptions: 2 },
-  invariants: [l1],
-  tasks: {
-    leaver: { runs: LEAVE, body: leaveAndMakeRoom },
-    one: { runs: LOOK, body: look },
-    later: { runs: LOOK, body: lookLater },
-  },
-  check: ({ memory }) => everybodyLives(memory, FIRST),
-  twins: [
-    {
-      name: "listeners-first",
-      summary: "The thread lets go of its listeners while it still says that it lives.",
-      expects: "assertion",
-      tasks: {
-        *leaver({ thread, next }) {
-          yield* runInSteps(disarmLiveness, thread);
-          yield* leaveAndMakeRoom({ thread, next } as Watched); // needs no more
+/** A thread leaves, and a new one gets its record, while `one` and another one look. */
+function leavesWhile(
+  name: string,
+  summary: string,
+  one: { readonly runs: readonly string[]; readonly body: (shared: Watched) => Task<void> },
+): Covered {
+  return covering<Watched>({
+    layer: "sync",
+    name: `liveness/${name}`,
+    summary,
+    ...watched(1, 1),
+    exploration: { engine: "bounded", preemptions: 2 },
+    invariants: [l1],
+    tasks: {
+      leaver: { runs: LEAVE, body: leaveAndMakeRoom },
+      one,
+      later: { runs: LOOK, body: lookLater },
+    },
+    check: ({ memory }) => everybodyLives(memory, FIRST),
+    twins: [
+      {
+        name: "listeners-first",
+        summary: "The thread lets go of its listeners while it still says that it lives.",
+        expects: "assertion",
+        tasks: {
+          *leaver({ thread, next }) {
+            yield* runInSteps(disarmLiveness, thread);
+            yield* leaveAndMakeRoom({ thread, next } as Watched); // needs no more
+          },
         },
       },
-    },
-  ],
-});
+    ],
+  });
+}
+
+const leaving = leavesWhile(
+  "leave",
+  "A thread leaves, and a new one gets its record, while two look: neither is taken for dead.",
+  { runs: LOOK, body: look },
+);
 
 /** The host has told this thread that the starter has ended. */
 function lookAtStarted({ memory }: Watched): Task<void> {
@@ -268,34 +280,11 @@ const LOOK_AT_STARTED = [
   "sync/death/liveness.probeAgent",
 ] as const;
 
-const leavingAfterStarter = covering<Watched>({
-  layer: "sync",
-  name: "liveness/leave-vs-starter-ended",
-  summary:
-    "A thread leaves, and a new one gets its record, while one is told that an earlier thread has ended, and another looks: neither is taken for dead.",
-  ...watched(1, 1),
-  exploration: { engine: "bounded", preemptions: 2 },
-  invariants: [l1],
-  tasks: {
-    leaver: { runs: LEAVE, body: leaveAndMakeRoom },
-    told: { runs: LOOK_AT_STARTED, body: lookAtStarted },
-    later: { runs: LOOK, body: lookLater },
-  },
-  check: ({ memory }) => everybodyLives(memory, FIRST),
-  twins: [
-    {
-      name: "listeners-first",
-      summary: "The thread lets go of its listeners while it still says that it lives.",
-      expects: "assertion",
-      tasks: {
-        *leaver({ thread, next }) {
-          yield* runInSteps(disarmLiveness, thread);
-          yield* leaveAndMakeRoom({ thread, next } as Watched); // needs no more
-        },
-      },
-    },
-  ],
-});
+const leavingAfterStarter = leavesWhile(
+  "leave-vs-starter-ended",
+  "A thread leaves, and a new one gets its record, while one is told that an earlier thread has ended, and another looks: neither is taken for dead.",
+  { runs: LOOK_AT_STARTED, body: lookAtStarted },
+);
 
 /** It has few tokens, and somebody looked a moment ago. */
 const justProbed = watched(1, 0);
