@@ -145,6 +145,10 @@ export const questions: readonly Question[] = [
           "How long a call waits because a device has the page, and how long until the device sees the new value.",
       },
       {
+        name: "idle-device",
+        means: "What it costs your threads' calls that a device is there, which has nothing of it.",
+      },
+      {
         name: "ranges",
         means: "Whether a call gets slower by what devices use elsewhere in the space.",
       },

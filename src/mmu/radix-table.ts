@@ -132,24 +132,32 @@ const midOfAlone: typeof midOf = midOf;
 const midEntryOfAlone: typeof midEntryOf = midEntryOf;
 
 /**
- * The first entry of the top table from `slot` on that is not 0; PGD_WORDS if there is none. The
- * caller is alone with the tables.
+ * The first entry of the top table from `slot` on that is not 0; `endSlot` if there is none before
+ * it. The caller is alone with the tables.
  */
-function nextInTop({ words }: SharedMemory, pgd: number, slot: number): number {
+function nextInTop(
+  { words }: SharedMemory,
+  pgd: number,
+  slot: number,
+  endSlot: number = PGD_WORDS,
+): number {
   let next = slot;
-  while (next < PGD_WORDS && wordAt(words, pgd + next) === 0) next++;
+  while (next < endSlot && wordAt(words, pgd + next) === 0) next++;
   return next;
 }
 
 /**
- * The first page from `page` on whose entry in the mid table is not 0; where the table ends, if
- * there is none. The caller is alone with the tables.
+ * The first page from `page` on whose entry in the mid table is not 0; where the table or the leaf
+ * of `lastPage` ends, if there is none before. A table is read to its end only for a range that
+ * goes so far: an invalidation of one page looks at one entry. The caller is alone with the tables.
  */
-function firstInMid(memory: SharedMemory, mid: number, page: number): number {
+function firstInMid(memory: SharedMemory, mid: number, page: number, lastPage: number): number {
   memory.ensure(mid + MID_WORDS);
   const first = (page >>> LEAF_SHIFT) & (MID_WORDS - 1);
+  const leaves = (lastPage >>> LEAF_SHIFT) - (page >>> LEAF_SHIFT) + 1;
+  const endSlot = Math.min(MID_WORDS, first + leaves);
   let slot = first;
-  while (slot < MID_WORDS && wordAt(memory.words, mid + slot) === 0) slot++;
+  while (slot < endSlot && wordAt(memory.words, mid + slot) === 0) slot++;
   return slot === first ? page : ((page >>> LEAF_SHIFT) + slot - first) * LEAF_WORDS;
 }
 
@@ -314,16 +322,18 @@ export function* forEachLeaf(
   visit: LeafVisitor,
   isAlone: boolean = false,
 ): Task<number> {
+  const lastPage = endPage - 1;
   for (let page = startPage; page < endPage;) {
     const mid = isAlone ? midOfAlone(memory, pgd, page) : midOf(memory, pgd, page);
     if (mid === 0) {
+      const endSlot = (lastPage >>> MID_SHIFT) + 1;
       page = isAlone
-        ? nextInTop(memory, pgd, page >>> MID_SHIFT) * MID_SPAN_PAGES
+        ? nextInTop(memory, pgd, page >>> MID_SHIFT, endSlot) * MID_SPAN_PAGES
         : nextMidPage(page);
       continue;
     }
     if (isAlone) {
-      const first = firstInMid(memory, mid, page);
+      const first = firstInMid(memory, mid, page, lastPage);
       if (first !== page) {
         page = first;
         continue;

@@ -76,9 +76,12 @@ export function ownerOf({ ownType, serial }: DeviceRecord): number {
 }
 
 function chunksOf({ memory, chunks, ownChunks }: DeviceRecord): DeviceMemory[] {
-  return Array.from({ length: ownChunks }, (_, i) => chunks.get(i))
-    .filter((at) => at !== 0) // one that could not be made, or has ended
-    .map((at) => DeviceMemory.at(memory, at));
+  const made: DeviceMemory[] = [];
+  for (let i = 0; i < ownChunks; i++) {
+    const at = chunks.get(i);
+    if (at !== 0) made.push(DeviceMemory.at(memory, at)); // else it was not made, or has ended
+  }
+  return made;
 }
 
 const FAIL_NEXT: number = DeviceRecord.offset.failNext;

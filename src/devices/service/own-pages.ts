@@ -59,8 +59,12 @@ import { registerErrno } from "./span-service.ts";
  */
 function piecePages(record: DeviceRecord): number {
   const pages = Math.floor(ownFrames(record) / 4 / BLOCK_PAGES) * BLOCK_PAGES;
-  return Math.min(Math.max(pages, BLOCK_PAGES), 4 * BLOCK_PAGES);
+  return Math.min(Math.max(pages, BLOCK_PAGES), PIECE_PAGES_MAX);
 }
+
+const PIECE_PAGES_MAX: number = 4 * BLOCK_PAGES;
+/** The entries of ranges that are migrated only, which nobody reads or writes: one for all. */
+const UNUSED_PFNS: Uint32Array = new Uint32Array(PIECE_PAGES_MAX);
 
 /** What came of a move: up to where, and how many pages. */
 export interface MovedPages {
@@ -83,8 +87,7 @@ export function* moveOwnPages(
 ): Task<MovedPages> {
   const { machine, mirror, record } = device;
   const most = piecePages(record);
-  const pfns = new Uint32Array(Math.min(endPage - startPage, most));
-  const range = yield* hmmRangeAlloc(machine, { pfns });
+  const range = yield* hmmRangeAlloc(machine, { pfns: UNUSED_PFNS });
   let page = startPage;
   if (typeof range === "number") return { errno: range, page, pages: 0 };
   let pages = 0;

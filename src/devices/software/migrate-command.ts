@@ -33,7 +33,8 @@ function* move(
   isToDevice: boolean,
 ): Task<CommandOutcome> {
   const { startPage, endPage } = pagesOf(request);
-  return { ...(yield* moveOwnPages(device, startPage, endPage, isToDevice)), faults: 0 };
+  const { errno, page, pages } = yield* moveOwnPages(device, startPage, endPage, isToDevice);
+  return { errno, page, pages, faults: 0 };
 }
 
 /**
