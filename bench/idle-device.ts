@@ -43,7 +43,7 @@ export async function measureIdleDevice(options: MeasureOptions): Promise<Measur
   const onRound = roundCounter(CALLS_TIMED.length * rounds, options);
   await using alone = await AddressSpace.create({ ramBytes: 16 * 2 ** 20 });
   await using told = await AddressSpace.create({ ramBytes: 16 * 2 ** 20 });
-  await using _device = await SoftwareDevice.create(told, { memoryBytes: 2 ** 20 });
+  await using device = await SoftwareDevice.create(told, { memoryBytes: 2 ** 20 });
   const side = async (
     space: AddressSpace,
   ): Promise<(call: Call, calls: number) => Promise<number>> => {
@@ -72,5 +72,8 @@ export async function measureIdleDevice(options: MeasureOptions): Promise<Measur
       }),
     );
   }
+  const { invalidations, dropped } = device.statsSync();
+  if (invalidations === 0 || dropped !== 0)
+    throw new Error("the device was not told, or had something there");
   return { readings };
 }

@@ -52,7 +52,7 @@ test("the leaves of a range, in order", (context) => {
       const page = pageNear(dice);
       leaves.set(Math.floor(page / LEAF_WORDS), run(machine, leafAlloc(machine, pgd, page)));
     }
-    const inOrder = [...leaves].sort(([a], [b]) => a - b);
+    const inOrder = [...leaves].toSorted(([a], [b]) => a - b);
     for (let i = 0; i < RANGES; i++) {
       const [one, other] = [pageNear(dice), pageNear(dice)];
       const [start, end] = [Math.min(one, other), Math.max(one, other) + 1];
@@ -75,7 +75,8 @@ function countReads(machine: Machine, pgd: number, start: number, end: number): 
       return Reflect.get(target, key) as unknown;
     },
   });
-  const memory = { words, ensure() {} } as unknown as SharedMemory;
+  const counted = { words: { value: words }, ensure: { value() {} } };
+  const memory = Object.create(machine.memory, counted) as SharedMemory;
   const visit = function* (): Generator<never, number> {
     return 0;
   };
