@@ -48,7 +48,10 @@ import { devicesWithoutMemory } from "./devices/no-memory.ts";
 import { otherDevices } from "./devices/other-device.ts";
 import { ownPages } from "./devices/own-pages.ts";
 import { webGpuChanges } from "./devices/webgpu-changes.ts";
+import { webGpuAlone } from "./devices/webgpu-alone.ts";
+import { webGpuCommands } from "./devices/webgpu-commands.ts";
 import { webGpuPrivate } from "./devices/webgpu-private.ts";
+import { webGpuWarm } from "./devices/webgpu-warm.ts";
 import { webGpuChunks } from "./devices/webgpu.ts";
 import { rounds } from "./devices/rounds.ts";
 import { deviceServices } from "./devices/service.ts";
@@ -270,6 +273,9 @@ export const covered: readonly Covered[] = [
   ...webGpuChunks,
   ...webGpuChanges,
   ...webGpuPrivate,
+  ...webGpuCommands,
+  ...webGpuAlone,
+  ...webGpuWarm,
   ...rounds,
   ...serviceOwners,
   ...joining,

@@ -6,7 +6,7 @@
 
 import { EAGAIN, type HmmMirror, registerMirrorOps } from "../../driver-interface.ts";
 import { orphanRecord } from "./record-life.ts";
-import { WebGpuRecord, isHeldHere, logRange } from "./record.ts";
+import { WebGpuRecord, isHeldHere, logRange, noteAll } from "./record.ts";
 import "./repair-record.ts";
 
 export function recordOf({ machine, at }: HmmMirror): WebGpuRecord {
@@ -32,9 +32,11 @@ export const WEBGPU_DEVICE_OPS: number = registerMirrorOps("WebGPU device of hmm
   },
   *release(mirror) {
     const record = recordOf(mirror);
-    yield* record.driverLock.lock();
+    const isOurs = isHeldHere(record);
+    if (!isOurs) yield* record.driverLock.lock();
     record.isDead = 1;
-    yield* record.driverLock.unlock();
+    noteAll(record); // N4 of record.ts
+    if (!isOurs) yield* record.driverLock.unlock();
   },
   orphaned: (mirror, slot) => orphanRecord(mirror.machine, recordOf(mirror), slot),
   inherits: true,

@@ -83,6 +83,21 @@ function placeOf({ memory }: Machine, at: number): number {
   return findResource(memory, RECORD_RESOURCE, at);
 }
 
+/** A new record, whose mirror is on `mm`, of which the caller has a user. ENOMEM, EMFILE, ESRCH. */
+export function* makeRecord(
+  machine: Machine,
+  mm: Mm,
+  privatePages: number,
+  opsId: number,
+): Task<WebGpuRecord | Errno> {
+  const record = yield* createRecord(machine, privatePages);
+  if (typeof record === "number") return record;
+  const errno = yield* registerRecord(machine, record, mm, opsId);
+  if (errno === 0) return record;
+  yield* endRecord(machine, record);
+  return errno;
+}
+
 /** Puts its mirror on `mm`, of which the caller has a user. Errno as of hmmMirrorRegister. */
 export function* registerRecord(
   machine: Machine,

@@ -28,6 +28,9 @@
  *   N3  A full log grows its last entry over the new range: it then names pages that did not
  *       change, never fewer. So it does when a thread has died with the driver lock
  *       (repair-record.ts).
+ *   N4  When the address space goes, its frames are freed without one invalidation more. So the
+ *       last word of it, `release`, notes every page: what a pass has stored is not written home,
+ *       into frames that may be another space's by then.
  */
 
 import {

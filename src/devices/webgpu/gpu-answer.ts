@@ -11,7 +11,7 @@ const LOSS_MS = 50;
 
 /** The GPU that answers. */
 export interface Answering {
-  readonly device: GPUDevice;
+  readonly device: { readonly lost: Promise<unknown> };
   readonly isLost: boolean;
   /** Gives it up: it is lost from then on. */
   destroy(): void;

@@ -12,9 +12,6 @@ import {
   errnoName,
   type AddressSpace,
   type DriverHandle,
-  type Errno,
-  type Mm,
-  type Task,
 } from "../../driver-interface.ts";
 import { checkBytes, checkPages, refusalOf } from "../software/options.ts";
 import type {
@@ -47,10 +44,9 @@ import {
 } from "./options.ts";
 import { PRIVATE_PAGES_MAX } from "../webgpu-record/private-memory.ts";
 import {
-  createRecord,
   endRecord,
+  makeRecord,
   placeOfRecord,
-  registerRecord,
   unregisterRecord,
 } from "../webgpu-record/record-life.ts";
 import type { WebGpuRecord } from "../webgpu-record/record.ts";
@@ -321,7 +317,9 @@ function privatePagesOf(options: Parameters<typeof framesFor>[0]): number {
 async function openRecord(space: AddressSpace, privatePages: number): Promise<OwnedRecord> {
   const driver = DriverThread.open(space);
   try {
-    const record = await driver.runOnSpace(space, (mm) => makeRecord(driver, mm, privatePages));
+    const record = await driver.runOnSpace(space, (mm) =>
+      makeRecord(driver.machine, mm, privatePages, WEBGPU_DEVICE_OPS),
+    );
     if (typeof record !== "number") return { driver, record };
     const remedy = "create the space with more heapBytes, or dispose of other devices";
     const why = `the core answered ${errnoName(record)}`;
@@ -330,20 +328,6 @@ async function openRecord(space: AddressSpace, privatePages: number): Promise<Ow
     driver.close();
     throw error;
   }
-}
-
-/** On `mm`, of which the caller has a user. */
-function* makeRecord(
-  { machine }: DriverThread,
-  mm: Mm,
-  privatePages: number,
-): Task<WebGpuRecord | Errno> {
-  const record = yield* createRecord(machine, privatePages);
-  if (typeof record === "number") return record;
-  const errno = yield* registerRecord(machine, record, mm, WEBGPU_DEVICE_OPS);
-  if (errno === 0) return record;
-  yield* endRecord(machine, record);
-  return errno;
 }
 
 /** Pairs with `openRecord`, in its thread. The Worker has ended, or never began. */

@@ -160,6 +160,32 @@ test("a dispatch that this thread never lets through is EDEADLK, no hang", { ski
   }),
 );
 
+test("the space goes during a dispatch of this thread", { skip, timeout }, async (t) => {
+  const gpuDevice = await ownDevice();
+  const outcomes: string[] = [];
+  // In passes with the driver lock held, in others, and between them: as it happens.
+  for (const rounds of [1, 20, 60]) {
+    const space = await AddressSpace.create({ ramBytes: 2 ** 24 });
+    await using device = await WebGpuDevice.create(space, { memoryBytes: 64 * PAGE, gpuDevice });
+    const at = await space.mmap(8 * PAGE);
+    const kernel = device.kernel({ code: ADDING, entryPoint: "main" });
+    const outcome = kernel.dispatch(20_000, { args: [at] }).then(
+      () => "done",
+      (error: unknown) => (error instanceof HmmError ? error.code : String(error)),
+    );
+    for (let round = 0; round < rounds; round++) {
+      await turn();
+      for (let page = at; page < at + 8 * PAGE; page += PAGE) space.u32.store(page + 8, round);
+    }
+    space.disposeSync(); // it waits for nothing that this thread has to do
+    outcomes.push(await outcome);
+  }
+  gpuDevice.destroy();
+  t.diagnostic(outcomes.join(" "));
+  const known = new Set(["done", "ESRCH", "EDEADLK"]);
+  assert.ok(outcomes.includes("ESRCH") && outcomes.every((code) => known.has(code)));
+});
+
 test("a GPUDevice that is lost, or is none, is an error", { skip, timeout }, async () => {
   const gpuDevice = await ownDevice();
   await using space = await AddressSpace.create({ ramBytes: 2 ** 24 });

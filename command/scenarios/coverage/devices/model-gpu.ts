@@ -25,6 +25,8 @@ import {
   ZERO_FRAME,
 } from "../../../../src/devices/webgpu/wgsl/layout.ts";
 import { PAGE_BYTES } from "../../../../src/mm/pte.ts";
+import { assert } from "../../../../src/sync/errors.ts";
+import { hasAgentDied, liveAgent } from "../../../../src/sync/tasks/identity.ts";
 import type { Task } from "../../../../src/sync/tasks/task.ts";
 
 const PAGE_WORDS: number = PAGE_BYTES / 4;
@@ -51,6 +53,8 @@ export class ModelGpu implements Gpu {
   readonly #number: number;
   readonly #backups = new Map<number, Uint32Array<ArrayBuffer>>();
   #table = new Uint32Array(0);
+  /** Who waits for an answer, or 0. */
+  #waiting = 0;
 
   /** `number`: how many GPUs of the device were lost before. More in `losses`, and it is lost. */
   constructor(record: WebGpuRecord, frames: number, losses: Cell, number: number) {
@@ -154,11 +158,18 @@ export class ModelGpu implements Gpu {
     return new Uint8Array(words.buffer);
   }
 
-  /** Other threads may do anything meanwhile, and the GPU may be lost. */
+  /**
+   * Other threads may do anything meanwhile, and the GPU may be lost. But no two tasks may wait for
+   * its answer at the same time (gpu-answer.ts).
+   */
   *#answersLost(): Task<boolean> {
-    const { answered } = this.#record;
+    const { memory, answered } = this.#record;
+    const isFree = this.#waiting === 0 || (yield* hasAgentDied(memory, this.#waiting));
+    assert(isFree, "a second task waits for an answer of the GPU");
+    this.#waiting = liveAgent(memory);
     yield* answered.complete();
     yield* answered.wait();
+    this.#waiting = 0;
     this.isLost ||= (yield* this.#losses.load()) > this.#number;
     return this.isLost;
   }

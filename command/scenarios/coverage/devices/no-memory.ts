@@ -1,6 +1,6 @@
 /**
- * @module Memory runs out while a device is opened on a space: nothing of it is left, and when
- * there is memory again it can be had.
+ * @module Memory runs out while a device is opened on a space, or the thread owns too much: nothing
+ * of the device is left, and later it can be had.
  */
 
 import type { HmmHarness } from "../../../../src/checker/harness/hmm-harness.ts";
@@ -9,9 +9,16 @@ import {
   closeDevice,
   openDevice,
 } from "../../../../src/devices/software/open-device.ts";
+import { WEBGPU_DEVICE_OPS } from "../../../../src/devices/webgpu-record/mirror-ops.ts";
+import type { WebGpuRecord } from "../../../../src/devices/webgpu-record/record.ts";
+import {
+  endRecord,
+  makeRecord,
+  unregisterRecord,
+} from "../../../../src/devices/webgpu-record/record-life.ts";
 import { assert } from "../../../../src/sync/errors.ts";
 import type { Task } from "../../../../src/sync/tasks/task.ts";
-import { type Attempt, attempted } from "../attempts.ts";
+import { type Attempt, attempted, crowded } from "../attempts.ts";
 import type { Covered } from "../covered.ts";
 
 const OPTIONS = { memoryBytes: 4096, threads: 1, faultTimeoutMs: 2 ** 30 };
@@ -58,4 +65,48 @@ const opensFirst: Attempt<Owner> = {
   setup: () => ({ opened: undefined }),
 };
 
-export const devicesWithoutMemory: readonly Covered[] = [attempted(opens), attempted(opensFirst)];
+interface WebGpuOwner {
+  record: WebGpuRecord | undefined;
+}
+
+/** Pages of its private memory. */
+const PRIVATE_PAGES = 2;
+
+function* makeWebGpu({ machine, mm }: HmmHarness, owner: WebGpuOwner): Task<number> {
+  const record = yield* makeRecord(machine, mm, PRIVATE_PAGES, WEBGPU_DEVICE_OPS);
+  if (typeof record === "number") return record;
+  owner.record = record;
+  return 0;
+}
+
+function* endWebGpu({ machine }: HmmHarness, { record }: WebGpuOwner): Task<void> {
+  assert(record !== undefined, "the device was made");
+  yield* unregisterRecord(machine, record);
+  yield* endRecord(machine, record);
+}
+
+const makesWebGpu: Attempt<WebGpuOwner> = {
+  layer: "devices",
+  name: "webgpu-record",
+  summary: "What all threads know of a WebGPU device is made, with memory of its own.",
+  runs: [
+    "devices/webgpu-record/record-life.makeRecord",
+    "devices/webgpu-record/private-memory.makePrivateMemory",
+  ],
+  harness: { pages: 1 },
+  setup(harness) {
+    const owner: WebGpuOwner = { record: undefined };
+    harness.run(makeWebGpu(harness, owner));
+    harness.run(endWebGpu(harness, owner));
+    return owner;
+  },
+  act: makeWebGpu,
+  undo: endWebGpu,
+};
+
+export const devicesWithoutMemory: readonly Covered[] = [
+  attempted(opens),
+  attempted(opensFirst),
+  attempted(makesWebGpu),
+  crowded(makesWebGpu),
+];

@@ -9,13 +9,17 @@ import { HARNESS_PAGE } from "../../../../src/checker/harness/hmm-harness.ts";
 import { Bringer } from "../../../../src/devices/webgpu/bring.ts";
 import type { HmmRange } from "../../../../src/hmm/range/range.ts";
 import { rangeReadBegin } from "../../../../src/hmm/range/valid.ts";
+import { recordOf } from "../../../../src/devices/webgpu-record/mirror-ops.ts";
+import { registerMirrorOps } from "../../../../src/hmm/mirror/mirror-ops.ts";
 import { doMprotect } from "../../../../src/mm/calls/mprotect.ts";
 import { doMunmap } from "../../../../src/mm/calls/munmap.ts";
 import { doFork } from "../../../../src/mm/lifetime/fork.ts";
+import { mmput } from "../../../../src/mm/lifetime/mm.ts";
 import { Mm } from "../../../../src/mm/mm-struct.ts";
 import { PAGE_BYTES, ptePfn } from "../../../../src/mm/pte.ts";
+import { zapNonBlocking } from "../../../../src/mm/entries/zap.ts";
 import { VM_READ } from "../../../../src/mm/vma/vma.ts";
-import { EFAULT, EPERM } from "../../../../src/sync/errno.ts";
+import { EAGAIN, EFAULT, EPERM, ESRCH } from "../../../../src/sync/errno.ts";
 import { assert } from "../../../../src/sync/errors.ts";
 import type { Task } from "../../../../src/sync/tasks/task.ts";
 import type { Covered } from "../covered.ts";
@@ -28,6 +32,7 @@ import {
   CHUNK,
   FORGETFUL_OPS,
   type Parts,
+  READ_PAGE,
   type Variant,
   WRITTEN_PAGE,
   checkSum,
@@ -56,6 +61,48 @@ const beside: Case = {
     const isFault = outcome === "fault" && errnoOfChunk(world) === EFAULT;
     assert(outcome === "done" || isFault, `the chunk is ${outcome}`);
     assert(harness.entryOf(WRITTEN_PAGE) === 0, "the page is mapped yet");
+  },
+};
+
+/** An out-of-memory reaper, which must not wait: it leaves alone what the device is busy with. */
+const reap: Body = function* ({ seen }, { machine, mm }) {
+  yield* mm.mmapLock.downRead();
+  seen.push(yield* zapNonBlocking(machine, mm, READ_PAGE, READ_PAGE + 1));
+  yield* mm.mmapLock.upRead();
+};
+
+const reaped: Case = {
+  tasks: { chunk, reap },
+  check(world, harness) {
+    const [answer] = world.seen;
+    assert(answer === 0 || answer === EAGAIN, `the reaper is answered ${answer}`);
+    checkSum(world, harness, answer === EAGAIN ? [BEFORE] : [BEFORE, 0]);
+  },
+};
+
+/** It is told that the space goes, and not that its pages do. */
+const TRUSTING_OPS: number = registerMirrorOps("scenario WebGPU device that trusts in pages", {
+  *invalidate() {
+    return 0;
+  },
+  *release(mirror) {
+    const record = recordOf(mirror);
+    yield* record.driverLock.lock();
+    record.isDead = 1;
+    yield* record.driverLock.unlock();
+  },
+});
+
+/** The space goes, which only the device has used. */
+const exit: Body = (_world, { machine, mm }) => mmput(machine, mm);
+
+const exited: Case = {
+  tasks: { chunk, exit },
+  check(world) {
+    const outcome = outcomeOf(world);
+    const isFault = outcome === "fault" && errnoOfChunk(world) === ESRCH;
+    assert(outcome === "done" || isFault, `the chunk is ${outcome}, ${errnoOfChunk(world)}`);
+    for (const { record } of world.devices) assert(record.isDead === 1, "the device is not told");
   },
 };
 
@@ -244,6 +291,39 @@ export const webGpuChanges: readonly Covered[] = [
       variant: { dropsLost: false },
     },
     { chunk: CHUNK },
+  ),
+  covered(
+    "webgpu-locked-chunk-vs-loss",
+    "The same, with the driver lock held during each pass.",
+    { ...lost, variant: { staleMax: 0 } },
+    {
+      name: "keeps-frames",
+      summary: "The pages of the lost GPU are thought to be on the new one.",
+      variant: { dropsLost: false },
+    },
+    { chunk: CHUNK },
+  ),
+  covered(
+    "webgpu-chunk-vs-reaper",
+    "The page that a chunk reads is taken away by who may not wait.",
+    reaped,
+    NO_NOTE,
+    { chunk: CHUNK, reap: NOTES },
+  ),
+  covered(
+    "webgpu-chunk-vs-exit",
+    "The address space of a chunk goes.",
+    exited,
+    {
+      name: "no-note",
+      summary: "The device is told that the space goes, and not that its pages do.",
+      variant: { opsId: TRUSTING_OPS },
+      expects: "use-after-free",
+    },
+    {
+      chunk: CHUNK,
+      exit: ["devices/webgpu-record/mirror-ops.release"],
+    },
   ),
   covered(
     "webgpu-chunk-evicts",

@@ -59,7 +59,7 @@ const IS_LOST = -1;
 const PRIVATE: Partial<Variant> = { privateFrames: 2 };
 
 /** As if RAM, or what it is read from, were always right. */
-const HASTY_OPS: number = registerDeviceMemoryOps("scenario hasty private memory", {
+export const HASTY_OPS: number = registerDeviceMemoryOps("scenario hasty private memory", {
   migrateToRam: migrateFaultToRam,
 });
 

@@ -12,6 +12,7 @@ import { Cell } from "../../../../src/checker/primitives/program.ts";
 import type { AnyScenario } from "../../../../src/checker/scenario.ts";
 import { Bringer } from "../../../../src/devices/webgpu/bring.ts";
 import { type ChunkOutcome, ChunkRunner } from "../../../../src/devices/webgpu/chunk.ts";
+import type { ChunkParts } from "../../../../src/devices/webgpu/chunk-parts.ts";
 import { FramePool } from "../../../../src/devices/webgpu/frame-pool.ts";
 import { WEBGPU_DEVICE_OPS } from "../../../../src/devices/webgpu-record/mirror-ops.ts";
 import { PageMap } from "../../../../src/devices/webgpu/page-map.ts";
@@ -43,6 +44,10 @@ export const LATE_PAGE: number = HARNESS_PAGE + 5;
 export const BEFORE = 7;
 export const AFTER = 8;
 const DEFAULT_FRAMES = 6;
+/** Where the second of two completions lies. */
+const BEGUN = 16;
+/** For ever. */
+export const TIMEOUT_MS: number = 2 ** 30;
 
 /** What a chunk runs. */
 export const CHUNK = [
@@ -84,6 +89,8 @@ export interface Variant {
   readonly memoryOpsId: number;
   readonly PrivatePages: typeof PrivatePages;
   readonly Pool: typeof FramePool;
+  /** Frames that can be backed up. Default: those of private memory. */
+  readonly slots?: number;
 }
 
 const SHIPPED: Variant = {
@@ -101,7 +108,7 @@ const SHIPPED: Variant = {
 };
 
 /** What a device's Worker has for itself: made anew by each execution. */
-interface Own {
+export interface Own {
   readonly record: WebGpuRecord;
   readonly pool: FramePool;
   readonly map: PageMap;
@@ -124,6 +131,8 @@ export interface World {
   readonly losses: Cell;
   /** Once for each task that may need a page home, when it does not any more. */
   readonly served: Completion;
+  /** Once for each task that begins when the Worker has run for a while (`late`). */
+  readonly begun: Completion;
   /** What a CPU thread has loaded. */
   readonly seen: number[];
   child: number;
@@ -148,12 +157,14 @@ function makeWorld(harness: HmmHarness, variant: Variant): World {
   const words = harness.run(machine.heap.allocWords(512));
   const losses = new Cell(machine.memory, words, "losses");
   const served = new Completion(machine.memory, words + 1, { name: "served" });
-  return { devices, variant, losses, served, seen: [], child: 0 };
+  const begun = new Completion(machine.memory, words + BEGUN, { name: "begun" });
+  return { devices, variant, losses, served, begun, seen: [], child: 0 };
 }
 
 /** What the tasks of a device's Worker share: made by the one that comes first. */
 function ownOf(world: World, index: number, { machine }: HmmHarness): Own {
   const { variant, losses } = world;
+  const { slots = variant.privateFrames } = variant;
   const device = world.devices[index];
   assert(device !== undefined, "there are so many devices");
   if (device.own !== undefined) return device.own;
@@ -165,25 +176,30 @@ function ownOf(world: World, index: number, { machine }: HmmHarness): Own {
   const privatePages =
     variant.privateFrames === 0
       ? undefined
-      : new variant.PrivatePages({ machine, record, pool, gpu, slots: variant.privateFrames });
+      : new variant.PrivatePages({ machine, record, pool, gpu, slots });
   device.own = { record, pool, map, privatePages, gpu: first, outcome: "not over", errno: 0 };
   return device.own;
 }
 
-function* openRunner(
-  world: World,
-  index: number,
-  harness: HmmHarness,
-): Task<[ChunkRunner, Bringer]> {
+/** What the Worker of a device makes for itself. */
+export interface Opened {
+  readonly own: Own;
+  readonly runner: ChunkRunner;
+  readonly parts: ChunkParts;
+}
+
+/** Pairs with `parts.bringer.close()`. */
+export function* openRunner(world: World, index: number, harness: HmmHarness): Task<Opened> {
   const { machine } = harness;
   const own = ownOf(world, index, harness);
   const { record, pool, map, privatePages } = own;
   const { mirror } = world.devices[index] ?? { mirror: undefined };
   assert(mirror !== undefined, "there are so many devices");
-  const parts = { machine, mirror, record, pool, privatePages, gpu: (): ModelGpu => own.gpu };
-  const bringer = yield* world.variant.Bringer.open({ ...parts, timeoutMs: 2 ** 30 });
+  const base = { machine, mirror, record, pool, privatePages, gpu: (): ModelGpu => own.gpu };
+  const bringer = yield* world.variant.Bringer.open({ ...base, timeoutMs: TIMEOUT_MS });
   assert(typeof bringer !== "number", "a range can be had");
-  return [new ChunkRunner({ ...parts, map, bringer }), bringer];
+  const parts = { ...base, map, bringer };
+  return { own, runner: new ChunkRunner(parts), parts };
 }
 
 /** A chunk of all workgroups; on another GPU, if one is lost. */
@@ -216,17 +232,21 @@ function* runProgram(
 /** The Worker of device `index`: runs the programs one after the other. */
 export function chunks(programs: readonly ModelProgram[], index: number = 0): Body {
   return function* (world, harness) {
-    const own = ownOf(world, index, harness);
-    const [runner, bringer] = yield* openRunner(world, index, harness);
-    for (const program of programs) yield* runOne(world, own, runner, program);
-    yield* bringer.close();
-    if (own.privatePages === undefined) return;
-    yield* world.served.wait();
-    yield* own.privatePages.leave();
+    const opened = yield* openRunner(world, index, harness);
+    for (const program of programs) yield* runOne(world, opened, program);
+    yield* closeRunner(world, opened);
   };
 }
 
-function* runOne(world: World, own: Own, runner: ChunkRunner, program: ModelProgram): Task<void> {
+/** Pairs with `openRunner`, in a Worker beside whose tasks is one that needs pages home. */
+export function* closeRunner(world: World, { own, parts }: Opened): Task<void> {
+  yield* parts.bringer.close();
+  if (own.privatePages === undefined) return;
+  yield* world.served.wait();
+  yield* own.privatePages.leave();
+}
+
+export function* runOne(world: World, { own, runner }: Opened, program: ModelProgram): Task<void> {
   const outcome = yield* runProgram(world, own, runner, program);
   own.outcome = outcome.kind;
   own.errno = outcome.kind === "fault" ? outcome.errno : 0;
@@ -238,16 +258,15 @@ function* runOne(world: World, own: Own, runner: ChunkRunner, program: ModelProg
  */
 export function chunkAndChunk(before: ModelProgram, after: ModelProgram): Body {
   return function* (world, harness) {
-    const own = ownOf(world, 0, harness);
-    const { record, privatePages } = own;
-    const [runner, bringer] = yield* openRunner(world, 0, harness);
-    yield* runOne(world, own, runner, before);
+    const opened = yield* openRunner(world, 0, harness);
+    const { record, privatePages } = opened.own;
+    yield* runOne(world, opened, before);
     const deaths = deathsSoFar(record.memory);
     yield* world.served.complete();
     const isOver = (): boolean => world.seen.length > 0;
     yield* record.served.waitEvent(isOver, Infinity, undefined, undefined, deaths);
-    yield* runOne(world, own, runner, after);
-    yield* bringer.close();
+    yield* runOne(world, opened, after);
+    yield* opened.parts.bringer.close();
     yield* privatePages?.leave() ?? DONE;
   };
 }
@@ -274,6 +293,33 @@ export function beside(body: Body): Body {
   return function* (world, harness) {
     yield* body(world, harness);
     yield* world.served.complete();
+  };
+}
+
+/** Begins when the Worker says so. */
+export function late(body: Body): Body {
+  return function* (world, harness) {
+    yield* world.begun.wait();
+    yield* body(world, harness);
+  };
+}
+
+/**
+ * The Worker of a device with private memory: runs programs alone, and lets so many tasks begin
+ * beside what it does then.
+ */
+export function warmed(
+  programs: readonly ModelProgram[],
+  others: number,
+  work: (opened: Opened, world: World, harness: HmmHarness) => Task<unknown>,
+): Body {
+  return function* (world, harness) {
+    const opened = yield* openRunner(world, 0, harness);
+    for (const program of programs) yield* runOne(world, opened, program);
+    for (let i = 0; i < others; i++) yield* world.begun.complete();
+    yield* work(opened, world, harness);
+    for (let i = 1; i < others; i++) yield* world.served.wait();
+    yield* closeRunner(world, opened);
   };
 }
 
@@ -335,13 +381,15 @@ export interface Parts {
   readonly preemptions?: number;
   /** Pages of the space. Default 2. */
   readonly pages?: number;
+  /** More for the set-up. */
+  readonly prepare?: (harness: HmmHarness) => void;
   /** The task that may die once, and stops nobody by that. */
   readonly killable?: string;
 }
 
 export function make(parts: Parts): AnyScenario {
   const { name, summary, tasks, check, variant, expects, preemptions = 1, pages = 2 } = parts;
-  const { killable } = parts;
+  const { killable, prepare } = parts;
   const dying = killable === undefined ? {} : { killable: [killable], mustSurvive: true };
   const deaths = killable === undefined ? {} : { deaths: 1 };
   return harnessScenario<World>({
@@ -352,7 +400,10 @@ export function make(parts: Parts): AnyScenario {
     mayRemain:
       killable === undefined ? ["table", "vma", "mm", "frame", "deviceSpaces"] : "anything",
     harness: { pages, arenaWords: 8192 },
-    setup: (harness) => makeWorld(harness, { ...SHIPPED, ...variant }),
+    setup(harness) {
+      prepare?.(harness);
+      return makeWorld(harness, { ...SHIPPED, ...variant });
+    },
     reopen(world) {
       world.seen.length = 0;
       world.child = 0;

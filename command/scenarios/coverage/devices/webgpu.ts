@@ -195,4 +195,23 @@ export const webGpuChunks: readonly Covered[] = [
     ],
     runs: { chunk: CHUNK, store: ["devices/webgpu-record/record.logRange"] },
   },
+  {
+    layer: "devices",
+    scenario: make({
+      name: "webgpu-locked-replay-vs-store",
+      summary: "The same, with the driver lock held during each pass.",
+      ...storeReplayed,
+      variant: { frames: 8, staleMax: 0 },
+    }),
+    twins: [
+      make({
+        name: "webgpu-locked-replay-vs-store/keeps-what-is-old",
+        summary: "What the other has stored stands, although what it has read is gone.",
+        ...storeReplayed,
+        variant: { frames: 8, staleMax: 0, Pool: HidesLosses },
+        expects: "assertion",
+      }),
+    ],
+    runs: { chunk: CHUNK, store: ["devices/webgpu-record/record.logRange"] },
+  },
 ];

@@ -1,0 +1,296 @@
+/**
+ * @module Pages that only a GPU has, on a model of one, when others begin to need them: the Worker
+ * has run a chunk before, so that what happens beside each other is short. A pass that is undone,
+ * two loads at once, the loss of the GPU, pages that are freed, and the device's end. Each twin
+ * leaves out what makes it right.
+ */
+
+import { HarnessCpu } from "../../../../src/checker/harness/harness-cpu.ts";
+import { HARNESS_PAGE } from "../../../../src/checker/harness/hmm-harness.ts";
+import type { HmmHarness } from "../../../../src/checker/harness/hmm-harness.ts";
+import { PrivatePages } from "../../../../src/devices/webgpu/private-pages.ts";
+import { chunksOf } from "../../../../src/devices/webgpu-record/private-memory.ts";
+import { drainLog, withDriverLock } from "../../../../src/devices/webgpu-record/record.ts";
+import { DeviceMemory, isDeviceFrameUsed } from "../../../../src/memory/frames/device-frames.ts";
+import { doMunmap } from "../../../../src/mm/calls/munmap.ts";
+import { PAGE_BYTES } from "../../../../src/mm/pte.ts";
+import { SegmentationFault, assert } from "../../../../src/sync/errors.ts";
+import { DONE, type Task } from "../../../../src/sync/tasks/task.ts";
+import type { Covered } from "../covered.ts";
+import type { ModelProgram } from "./model-gpu.ts";
+import { HASTY_OPS } from "./webgpu-private.ts";
+import {
+  ADD,
+  BEFORE,
+  type Body,
+  CHUNK,
+  type Opened,
+  type Parts,
+  READ_PAGE,
+  type Variant,
+  WRITTEN_PAGE,
+  type World,
+  beside,
+  contentOf,
+  late,
+  make,
+  outcomeOf,
+  requireCoherent,
+  runOne,
+  server,
+  warmed,
+} from "./webgpu-stage.ts";
+
+const WRITTEN: number = WRITTEN_PAGE * PAGE_BYTES;
+const THIRD_PAGE: number = HARNESS_PAGE + 2;
+const THIRD: number = THIRD_PAGE * PAGE_BYTES;
+const SUM: number = BEFORE + 1;
+/** What a load answers that the page's loss has ended. */
+const IS_LOST = -1;
+
+type Case = Omit<Parts, "name" | "summary">;
+
+const STORE_TWO: ModelProgram = {
+  name: "store two",
+  workgroup(memory) {
+    memory.store(WRITTEN, SUM);
+    memory.store(THIRD, SUM);
+  },
+};
+
+/** Stores to a page, and then needs one that is not there. */
+const storeAndMiss: ModelProgram = {
+  name: "store and miss",
+  workgroup(memory) {
+    memory.store(WRITTEN, memory.load(WRITTEN) + 1);
+    void memory.load(THIRD);
+  },
+};
+
+const loadRead: ModelProgram = {
+  name: "load",
+  workgroup: (memory) => void memory.load(READ_PAGE * PAGE_BYTES),
+};
+
+const loadFrom = (address: number): Body =>
+  function* ({ seen }, harness) {
+    try {
+      seen.push(yield* new HarnessCpu(harness).load(address));
+    } catch (error) {
+      if (!(error instanceof SegmentationFault && error.signal === "SIGBUS")) throw error;
+      seen.push(IS_LOST);
+    }
+  };
+
+/** Another task that begins when the Worker has run a chunk, and may need pages home. */
+const other = (body: Body): Body => late(beside(body));
+
+function requireDone(world: World, harness: HmmHarness, sum: number): void {
+  assert(outcomeOf(world) === "done", `the chunk is ${outcomeOf(world)}`);
+  const word = contentOf(world, harness, WRITTEN_PAGE, 0);
+  assert(word === sum, `the sum is ${word}, not ${sum}`);
+  requireCoherent(world, harness);
+}
+
+function requireSeen({ seen }: World, allowed: readonly number[]): void {
+  for (const value of seen) assert(allowed.includes(value), `a thread has seen ${value}`);
+}
+
+/** Runs one more program. */
+const then =
+  (program: ModelProgram) =>
+  (opened: Opened, world: World): Task<void> =>
+    runOne(world, opened, program);
+
+const undone: Case = {
+  tasks: {
+    chunk: warmed([ADD], 1, then(storeAndMiss)),
+    server,
+    load: other(loadFrom(WRITTEN)),
+  },
+  variant: { privateFrames: 2 },
+  pages: 3,
+  check(world, harness) {
+    requireDone(world, harness, SUM + 1);
+    requireSeen(world, [SUM, SUM + 1]);
+  },
+};
+
+const twoLoads: Case = {
+  tasks: {
+    chunk: warmed([STORE_TWO], 2, then(loadRead)),
+    server,
+    first: other(loadFrom(WRITTEN)),
+    second: other(loadFrom(THIRD)),
+  },
+  variant: { privateFrames: 2 },
+  pages: 3,
+  preemptions: 0,
+  check(world, harness) {
+    requireDone(world, harness, SUM);
+    requireSeen(world, [SUM]);
+  },
+};
+
+const lost: Case = {
+  tasks: {
+    chunk: warmed([STORE_TWO], 2, function* (opened, world) {
+      yield* world.losses.store(1);
+      yield* runOne(world, opened, loadRead);
+    }),
+    server,
+    first: other(loadFrom(WRITTEN)),
+    second: other(loadFrom(THIRD)),
+  },
+  variant: { privateFrames: 2 },
+  pages: 3,
+  preemptions: 0,
+  check(world) {
+    assert(outcomeOf(world) === "done", `the chunk is ${outcomeOf(world)}`);
+    requireSeen(world, [SUM, IS_LOST]);
+  },
+};
+
+/** As a device ends: what only the GPU has is read back, also while another thread needs it. */
+const flushed: Case = {
+  tasks: {
+    chunk: warmed([STORE_TWO], 1, ({ own }) => own.privatePages?.flushAll() ?? DONE),
+    server,
+    load: other(loadFrom(WRITTEN)),
+  },
+  variant: { privateFrames: 2 },
+  pages: 3,
+  check(world, harness) {
+    requireDone(world, harness, SUM);
+    requireSeen(world, [SUM]);
+    const gpu = world.devices[0]?.own?.privatePages;
+    assert(gpu?.counts.readBack === 2, "each page is read back once");
+  },
+};
+
+/** What is unmapped is no more kept for, and not read back. */
+const unmapped: Case = {
+  tasks: {
+    chunk: warmed([STORE_TWO], 1, function* (opened, world) {
+      yield* runOne(world, opened, loadRead);
+      yield* world.served.wait();
+      yield* world.served.complete();
+      const { record, pool, privatePages } = opened.own;
+      yield* withDriverLock(record, () => {
+        drainLog(record, pool.strike);
+        privatePages?.reclaim();
+      });
+    }),
+    server,
+    munmap: other((_world, { machine, mm }) => doMunmap(machine, mm, WRITTEN, 2 * PAGE_BYTES)),
+  },
+  variant: { privateFrames: 2 },
+  pages: 3,
+  check(world) {
+    for (const { record, own } of world.devices) {
+      assert(own?.privatePages?.counts.readBack === 0, "a page is read back for nobody");
+      for (const { memory, device: at } of chunksOf(record)) {
+        const device = DeviceMemory.at(memory, at);
+        for (let pfn = device.basePfn; pfn < device.basePfn + device.pages; pfn++) {
+          const isKept = own.privatePages.frameWith(pfn) !== 0;
+          assert(isDeviceFrameUsed(device, pfn) || !isKept, "a frame is kept for no page");
+        }
+      }
+    }
+  },
+};
+
+/** What was read back is wrong if a pass runs: nobody waits for its end. */
+class DoesNotWait extends PrivatePages {
+  protected override *lockToServe(): Task<void> {}
+  protected override *unlockToServe(): Task<void> {}
+}
+
+class LosesNothing extends PrivatePages {
+  override *lose(): Task<void> {}
+}
+
+/** It does not see that pages were freed. */
+class ReclaimsNothing extends PrivatePages {
+  override reclaim(): void {}
+}
+
+type Twin = Omit<Parts, "tasks" | "check" | "variant"> & { readonly variant: Partial<Variant> };
+
+function covered(
+  name: string,
+  summary: string,
+  parts: Case,
+  twin: Twin,
+  runs: Covered["runs"],
+): Covered {
+  const variant = { ...parts.variant, ...twin.variant };
+  const twinName = `webgpu-warm-${name}/${twin.name}`;
+  return {
+    layer: "devices",
+    scenario: make({ name: `webgpu-warm-${name}`, summary, ...parts }),
+    twins: [make({ expects: "assertion", ...parts, ...twin, name: twinName, variant })],
+    runs,
+  };
+}
+
+const SERVE = ["devices/webgpu/private-pages.serve", "devices/webgpu/private-pages.flush"] as const;
+const COME_HOME = ["devices/webgpu-record/private-memory.haveBytes"] as const;
+
+export const webGpuWarm: readonly Covered[] = [
+  covered(
+    "undone-vs-load",
+    "A pass misses after it has stored to a page that only the GPU has; the CPU loads it.",
+    undone,
+    {
+      name: "does-not-wait",
+      summary: "The page is read back while the pass runs.",
+      variant: { PrivatePages: DoesNotWait },
+    },
+    { chunk: CHUNK, server: SERVE, load: COME_HOME },
+  ),
+  covered(
+    "two-loads",
+    "Two threads load pages that only the GPU has, and a chunk runs.",
+    twoLoads,
+    {
+      name: "hasty",
+      summary: "The pages come home without what only the GPU has.",
+      variant: { memoryOpsId: HASTY_OPS },
+    },
+    { chunk: CHUNK, server: SERVE, first: COME_HOME, second: COME_HOME },
+  ),
+  covered(
+    "lost-vs-two-loads",
+    "The GPU is lost while two threads load pages that only it has.",
+    lost,
+    {
+      name: "loses-nothing",
+      summary: "Who waits for a page of the lost GPU is not told.",
+      variant: { PrivatePages: LosesNothing },
+    },
+    { chunk: CHUNK, server: SERVE, first: COME_HOME, second: COME_HOME },
+  ),
+  covered(
+    "flush-vs-load",
+    "The device reads back what only the GPU has, as at its end, and a thread loads one of it.",
+    flushed,
+    {
+      name: "does-not-wait",
+      summary: "Two tasks read back at the same time.",
+      variant: { PrivatePages: DoesNotWait },
+    },
+    { chunk: ["devices/webgpu/private-pages.flushAll"], server: SERVE, load: COME_HOME },
+  ),
+  covered(
+    "chunk-vs-munmap",
+    "Pages that only the GPU has are unmapped while another chunk runs.",
+    unmapped,
+    {
+      name: "reclaims-nothing",
+      summary: "The device does not look at what was freed.",
+      variant: { PrivatePages: ReclaimsNothing },
+    },
+    { chunk: CHUNK, munmap: ["devices/webgpu-record/private-memory.pageFree"] },
+  ),
+];
