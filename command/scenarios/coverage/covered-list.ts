@@ -66,7 +66,9 @@ import { inFlight } from "./hmm/in-flight.ts";
 import { replacedFrames } from "./hmm/replaced.ts";
 import { rangeTree } from "./hmm/range-tree.ts";
 import { pinnedInPlace } from "./mm/pinned-in-place.ts";
+import { hugeAlone } from "./mm/huge-alone.ts";
 import { hugeCalls } from "./mm/huge-calls.ts";
+import { hugeEnds } from "./mm/huge-ends.ts";
 import { hugePages } from "./mm/huge-pages.ts";
 import { hugeTracks } from "./mm/huge-tracks.ts";
 import { witnessedHugePages } from "./mm/huge-witnessed.ts";
@@ -242,7 +244,9 @@ export const covered: readonly Covered[] = [
   ...rangeTree,
   ...untouchedView,
   ...hugePages,
+  ...hugeAlone,
   ...hugeCalls,
+  ...hugeEnds,
   ...memoryUse,
   ...hugeSplits,
   ...hugeTracks,

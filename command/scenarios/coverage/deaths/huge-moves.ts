@@ -25,12 +25,13 @@ import type { Covered } from "../covered.ts";
 import { type HugeWorld, isolateBlock, requireWhole, setUp } from "../mm/huge-stage.ts";
 import { coveringOnHarness } from "../on-harness.ts";
 
-interface World extends HugeWorld {
+export interface EndedWorld extends HugeWorld {
   /** Of the block, to a device, up to `pages`. */
   readonly migration: Migration;
 }
 
-function* begin(world: HugeWorld, { machine, mm }: HmmHarness): Task<Migration> {
+/** A huge page of a migration that is up to `pages`. */
+export function* begin(world: HugeWorld, { machine, mm }: HmmHarness): Task<Migration> {
   yield* mm.mmapLock.downRead();
   const migration = yield* isolateBlock(machine, mm);
   const first = yield* takeDeviceRun(world.memory);
@@ -42,7 +43,7 @@ function* begin(world: HugeWorld, { machine, mm }: HmmHarness): Task<Migration> 
 }
 
 /** The migration becomes this thread's. */
-function* adopt({ migration }: World, { machine, mm }: HmmHarness): Task<MigrationRecord> {
+function* adopt({ migration }: EndedWorld, { machine, mm }: HmmHarness): Task<MigrationRecord> {
   const record = MigrationRecord.at(machine.memory, migration.recordAt);
   yield* mm.migrationsLock.lock();
   record.owner = liveAgent(machine.memory);
@@ -50,7 +51,8 @@ function* adopt({ migration }: World, { machine, mm }: HmmHarness): Task<Migrati
   return record;
 }
 
-function* end(world: World, harness: HmmHarness): Task<void> {
+/** The rest of it. */
+export function* end(world: EndedWorld, harness: HmmHarness): Task<void> {
   const { mm } = harness;
   yield* mm.mmapLock.downRead();
   yield* adopt(world, harness);
@@ -58,7 +60,7 @@ function* end(world: World, harness: HmmHarness): Task<void> {
   yield* mm.mmapLock.upRead();
 }
 
-function* endUnnoted(world: World, harness: HmmHarness): Task<void> {
+function* endUnnoted(world: EndedWorld, harness: HmmHarness): Task<void> {
   const { machine, mm } = harness;
   const { migration } = world;
   const { src, dst, old } = migration;
@@ -79,7 +81,7 @@ function* endUnnoted(world: World, harness: HmmHarness): Task<void> {
 }
 
 /** Whoever takes the lock for writing ends what is left. */
-function* endLeft(world: World, harness: HmmHarness): Task<void> {
+function* endLeft(world: EndedWorld, harness: HmmHarness): Task<void> {
   const { machine, mm } = harness;
   yield* mmapWriteLock(machine, mm);
   yield* mm.mmapLock.upWrite();
@@ -88,7 +90,7 @@ function* endLeft(world: World, harness: HmmHarness): Task<void> {
 }
 
 export const deathsInHugeMoves: readonly Covered[] = [
-  coveringOnHarness<World>({
+  coveringOnHarness<EndedWorld>({
     layer: "mm",
     name: "death/end-of-huge-move",
     summary: "A thread dies at any step of the end of a huge page's migration.",
