@@ -99,6 +99,8 @@ import { heldCopies } from "./mm/held-copies.ts";
 import { leaves } from "./mm/leaves.ts";
 import { copiesOnWrite } from "./mm/copy-on-write.ts";
 import { pinsOfPages } from "./mm/pins.ts";
+import { migrationsAlone } from "./mm/migrate-alone.ts";
+import { leftMigrations } from "./mm/migrate-left.ts";
 import { migrationsBack } from "./mm/migrate-back.ts";
 import { migrationsWithoutRoom } from "./mm/migrate-full.ts";
 import { besideMigrationsBack } from "./mm/migrate-beside-back.ts";
@@ -118,6 +120,7 @@ import { mmPairs } from "./mm/pairs.ts";
 import { protocols } from "./mm/protocols.ts";
 import { servedFiles } from "./mm/served-files.ts";
 import { filesAlone } from "./mm/file-alone.ts";
+import { devicesOfFiles } from "./mm/file-devices.ts";
 import { fileViews } from "./mm/file-views.ts";
 import { serverDeaths } from "./mm/server-deaths.ts";
 import { advices } from "./mm/advices.ts";
@@ -195,6 +198,8 @@ export const covered: readonly Covered[] = [
   ...refusedRecoverers,
   ...migrations,
   ...migrationsBesideDevices,
+  ...migrationsAlone,
+  ...leftMigrations,
   ...migrationsBack,
   ...besideMigrationsBack,
   ...migrationsWithoutRoom,
@@ -212,6 +217,7 @@ export const covered: readonly Covered[] = [
   ...servedFiles,
   ...filesAlone,
   ...fileViews,
+  ...devicesOfFiles,
   ...fileAdvice,
   ...serving,
   ...filesWithoutMemory,

@@ -20,7 +20,7 @@ import { beginHand, endInvalidation } from "../entries/invalidation.ts";
 import { noteNext, putNotedRun, takeNotedRun } from "../entries/run.ts";
 import type { Mm } from "../mm-struct.ts";
 import { PTE_ACCESSED, WRITTEN_RIGHTS, ZERO_PFN, holdsFrame, makePte, ptePfn } from "../pte.ts";
-import { CACHE_BUSY, CACHE_HANDS, cacheFrame, cacheMove } from "../vma/page-cache.ts";
+import { CACHE_ABSENT, CACHE_BUSY, CACHE_HANDS, cacheFrame, cacheMove } from "../vma/page-cache.ts";
 import {
   type PageRange,
   VM_BACKED,
@@ -33,6 +33,9 @@ import {
 } from "../vma/vma.ts";
 import { zapRange } from "../entries/zap.ts";
 import { NOBODY, type PageMover, SELECT_ALL_SYSTEM, migrateRange } from "./migrate-vma.ts";
+
+/** A page has left its cache meanwhile: it is to be brought in again. No errno. */
+export const PAGE_ABSENT = -512;
 
 /** New frames of pages that move together. */
 interface Run {
@@ -47,9 +50,9 @@ interface Run {
 
 /**
  * First of the frames in a row that hold the range now, or EBUSY (a page is pinned, or shared with
- * another space), ENOMEM. After an error each page has the frame that it had, or another with the
- * same contents. Holding the mmap lock for writing, over a range that is mapped throughout, without
- * users' buffers.
+ * another space), ENOMEM, or PAGE_ABSENT. After an error each page has the frame that it had, or
+ * another with the same contents. Holding the mmap lock for writing, over a range that is mapped
+ * throughout, without users' buffers.
  */
 export function* migrateToRun(machine: Machine, mm: Mm, range: PageRange): Task<number> {
   const operation = yield* beginHand(mm);
@@ -131,7 +134,7 @@ function isOfCache({ ram }: Machine, vma: Vma, pte: number): boolean {
   return (vma.flags & VM_BACKED) !== 0 && ram.refs.mappingOf(ptePfn(pte)) !== 0;
 }
 
-/** A part of private memory. 0, EBUSY, ENOMEM. */
+/** A part of private memory. 0, EBUSY, ENOMEM, PAGE_ABSENT. */
 function* moveOwn(machine: Machine, mm: Mm, part: VmaPart, run: Run): Task<Errno> {
   const { vma, startPage, endPage } = part;
   const { ram } = machine;
@@ -156,18 +159,23 @@ function* moveOwn(machine: Machine, mm: Mm, part: VmaPart, run: Run): Task<Errno
   return moved.moved === endPage - startPage ? 0 : EBUSY;
 }
 
-/** A private page of a source that nobody has touched here. EBUSY: it has just left the cache. */
+/** A private page of a source that nobody has touched here. 0, ENOMEM or PAGE_ABSENT. */
 function* copyCached(machine: Machine, mm: Mm, vma: Vma, page: number, to: number): Task<Errno> {
   const operation = yield* beginHand(mm);
   const from = yield* cacheFrame(machine, vma.source, offsetOf(vma, page), handOf(operation));
   if (from > 0) yield* machine.ram.copyFrame(from, to);
   yield* putHand(machine, operation, CACHE_HANDS);
   endInvalidation(mm, operation);
-  return from > 0 ? 0 : from === 0 ? ENOMEM : EBUSY;
+  return from > 0 ? 0 : from === 0 ? ENOMEM : PAGE_ABSENT;
 }
 
+const ERRNO_OF_CACHE: ReadonlyMap<number, number> = new Map([
+  [CACHE_BUSY, EBUSY],
+  [CACHE_ABSENT, PAGE_ABSENT],
+]);
+
 /**
- * A part of shared memory. 0, EBUSY, ENOMEM.
+ * A part of shared memory. 0, EBUSY, ENOMEM, PAGE_ABSENT.
  *
  * @stepped pte
  */
@@ -182,7 +190,7 @@ function* moveCached(machine: Machine, mm: Mm, part: VmaPart, run: Run): Task<Er
     const pfn = run.pfn + i;
     const offset = offsetOf(vma, page);
     const failed = yield* cacheMove(machine, vma.source, offset, pfn, run.note + i, notes);
-    if (failed !== 0) return failed === CACHE_BUSY ? EBUSY : failed;
+    if (failed !== 0) return ERRNO_OF_CACHE.get(failed) ?? failed;
     const index = pteIndex(leafOf(memory, mm.pgd, page), page);
     storeNoted(memory.words, index, makePte(pfn, rights), memory.words, notes.fresh);
     yield* putOld(machine, run.operation);

@@ -11,6 +11,7 @@ import { storeNoted } from "../../sync/atomics.ts";
 import { DIRTY_PAGES, noteStore } from "../vma/source.ts";
 import type { Errno } from "../../sync/errno.ts";
 import { type Task, doneNumber } from "../../sync/tasks/task.ts";
+import { PAGE_ABSENT } from "../migrate/migrate-to-run.ts";
 import type { Mm } from "../mm-struct.ts";
 import { holdsFrame, ptePfn } from "../pte.ts";
 import { populate } from "../source/bring-in.ts";
@@ -38,7 +39,7 @@ import {
 import { ViewHold } from "./view-hold.ts";
 
 /** A page is not in its cache: it is to be brought in without the mmap lock. No errno. */
-export const VIEW_ABSENT = -512;
+export const VIEW_ABSENT: number = PAGE_ABSENT;
 /** What `pinCached` answers where the frames are not those of the cache, in a row. */
 export const NOT_PINNED = 0;
 /** Pages that are pinned in one section of pageCacheLock. */

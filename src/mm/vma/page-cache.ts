@@ -388,15 +388,15 @@ function* takeEntry(
   return pfn;
 }
 
-/** What `cacheMove` answers when others use the frame, or when it is not there to be moved. */
-export const CACHE_BUSY = -2;
+/** What `cacheMove` answers when others use the frame. */
+export const CACHE_BUSY = -3;
 
 /**
  * Migrates page `offset` into frame `pfn`: the cache gets its count, and the caller another one
  * for its entry, before any other thread can find the frame. 0: if there was an old frame, the
  * cache's count of it is the caller's now; `notes` note both, and the word `note`, which noted the
- * new frame, is 0. CACHE_BUSY: the old frame has more references than the cache's, or a backing
- * store has not been read; nothing has changed. ENOMEM.
+ * new frame, is 0. CACHE_BUSY: the old frame has more references than the cache's. CACHE_ABSENT: a
+ * backing store has not been read, or ends before. Nothing has changed then. ENOMEM.
  *
  * @stepped page cache
  */
@@ -411,14 +411,12 @@ export function* cacheMove(
   const { memory, ram } = machine;
   const cache = PageCache.at(memory, at);
   const slot = yield* cacheSlot(machine, cache, offset);
-  if (slot <= 0) return ENOMEM;
+  if (slot <= 0) return slot === 0 ? ENOMEM : CACHE_ABSENT;
   yield* cache.lock.lock();
   const entry = wordAt(memory.words, slot);
   const from = cacheEntryPfn(entry);
-  const isOurs =
-    from === 0
-      ? cache.backing === 0
-      : (entry & CACHE_READING) === 0 && (yield* ram.refs.pageHas(from, 1));
+  const isAbsent = from === 0 ? cache.backing !== 0 : (entry & CACHE_READING) !== 0;
+  const isOurs = !isAbsent && (from === 0 || (yield* ram.refs.pageHas(from, 1)));
   if (isOurs) {
     if (from !== 0) yield* ram.copyFrame(from, pfn);
     if (cache.backing !== 0) ram.refs.setMapping(pfn, at);
@@ -428,6 +426,7 @@ export function* cacheMove(
     yield* nameFrame(memory.words, slot, makeCacheEntry(pfn, flags), note, notes.old, noted);
   }
   yield* cache.lock.unlock();
+  if (isAbsent) return CACHE_ABSENT;
   return isOurs ? 0 : CACHE_BUSY;
 }
 

@@ -102,7 +102,56 @@ function dying(
   });
 }
 
+/**
+ * Has a translation, waits until nobody holds the mmap lock, dead or alive, and adds once more: if
+ * the page is a device's alone by then, the translation must be gone, and a fault takes it back.
+ */
+const addsAfter: Body = function* (_world, harness) {
+  const { mmapLock } = harness.mm;
+  const cpu = cpuOf(harness);
+  yield* cpu.add(ADDRESS, 1);
+  yield* mmapLock.downWrite();
+  const isTaken = isExclusive(harness);
+  yield* mmapLock.upWrite();
+  if (!isTaken) return;
+  yield* cpu.add(ADDRESS, 1);
+  assert(!isExclusive(harness), "the CPU has stored to a page that is a device's alone");
+};
+
+const isExclusive = (harness: HmmHarness): boolean =>
+  pteKind(harness.entryOf(HARNESS_PAGE)) === KIND_DEVICE_EXCLUSIVE;
+
+/** The page becomes exclusive in one step, and the CPU's translations stay. */
+const makesUnflushed: Body = function* (_world, harness) {
+  const { machine, mm } = harness;
+  yield* mm.mmapLock.downRead();
+  const index = pteIndex(leafOf(machine.memory, mm.pgd, HARNESS_PAGE), HARNESS_PAGE);
+  yield* access(machine.memory, "update", index, 1, "pte");
+  const pfn = ptePfn(harness.entryOf(HARNESS_PAGE));
+  atomicStore(machine.memory.words, index, makeNonPresent(KIND_DEVICE_EXCLUSIVE, pfn));
+  yield* mm.mmapLock.upRead();
+};
+
+const besideTranslation: Covered = coveringOnHarness<undefined>({
+  layer: "mm",
+  name: "death/takes-exclusively-vs-translation",
+  summary:
+    "A thread dies at any step of making a page exclusive to a device, and another has a translation of the page.",
+  harness: { pages: 1 },
+  exploration: { engine: "bounded", preemptions: 1, deaths: 1 },
+  killable: ["dies"],
+  mustSurvive: true,
+  mayRemain: "anything",
+  setup: () => undefined,
+  tasks: {
+    dies: [["mm/migrate/exclusive.makeDeviceExclusive"], makes],
+    adds: [["mm/fault/device-exclusive.deviceExclusiveFault"], addsAfter],
+  },
+  twins: [["unflushed", "The CPU's translations stay.", "assertion", { dies: makesUnflushed }]],
+});
+
 export const deathsWithExclusivePages: readonly Covered[] = [
+  besideTranslation,
   dying(
     "takes-exclusively",
     "A thread dies at any step of making a page exclusive to a device, and another adds to the page.",

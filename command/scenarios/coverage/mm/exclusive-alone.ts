@@ -79,7 +79,54 @@ const whole = (takes: Take): Body =>
     requireSettled(device, harness);
   };
 
+const EXCLUSIVE = "mm/migrate/exclusive.makeDeviceExclusive";
+
+/** Takes the page for a device; others that do so, too, do not keep it from that. */
+const takes =
+  (owner: number, takeIt: Take = take): Body =>
+  (_device, harness) =>
+    mustTake(harness, owner, takeIt);
+
+function* mustTake(harness: HmmHarness, owner: number, takeIt: Take): Task<void> {
+  const answer = yield* takeIt(harness, owner);
+  assert(answer === 0, `device ${owner} does not get the page: ${answer}`);
+}
+
+/** As `take`, but a page that is exclusive already is refused. */
+function* takeIfFree(harness: HmmHarness, owner: number): Task<Errno> {
+  const { machine, mm } = harness;
+  const index = pteIndex(leafOf(machine.memory, mm.pgd, HARNESS_PAGE), HARNESS_PAGE);
+  yield* access(machine.memory, "read", index, 1, "pte");
+  const isTaken = pteKind(harness.entryOf(HARNESS_PAGE)) === KIND_DEVICE_EXCLUSIVE;
+  return isTaken ? EBUSY : yield* take(harness, owner);
+}
+
+/** Two devices at the same time: the page may become exclusive between two looks at it. */
+const besideEachOther: Covered = coveringOnHarness<HarnessDevice>({
+  layer: "mm",
+  name: "exclusive-vs-exclusive",
+  summary: "Two devices take the same page for themselves. Both get it, one after the other.",
+  harness: { pages: 1 },
+  exploration: { engine: "bounded", preemptions: 2 },
+  setup: (harness) => HarnessDevice.registered(harness),
+  tasks: { one: [[EXCLUSIVE], takes(1)], other: [[EXCLUSIVE], takes(2)] },
+  check(device, harness) {
+    const pte = harness.entryOf(HARNESS_PAGE);
+    assert(pteKind(pte) === KIND_DEVICE_EXCLUSIVE, `it is exclusive, and its entry is ${pte}`);
+    requireSettled(device, harness);
+  },
+  twins: [
+    [
+      "refused",
+      "A page that another device has already is refused.",
+      "assertion",
+      { one: takes(1, takeIfFree), other: takes(2, takeIfFree) },
+    ],
+  ],
+});
+
 export const exclusiveAlone: readonly Covered[] = [
+  besideEachOther,
   coveringOnHarness<HarnessDevice>({
     layer: "mm",
     name: "alone/exclusive",
@@ -88,13 +135,7 @@ export const exclusiveAlone: readonly Covered[] = [
     harness: { pages: 1 },
     setup: (harness) => HarnessDevice.registered(harness),
     tasks: {
-      thread: [
-        [
-          "mm/migrate/exclusive.makeDeviceExclusive",
-          "mm/fault/device-exclusive.deviceExclusiveFault",
-        ],
-        whole(take),
-      ],
+      thread: [[EXCLUSIVE, "mm/fault/device-exclusive.deviceExclusiveFault"], whole(take)],
     },
     twins: [
       [

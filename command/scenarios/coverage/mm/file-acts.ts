@@ -3,6 +3,7 @@
  */
 
 import { HARNESS_PAGE } from "../../../../src/checker/harness/hmm-harness.ts";
+import { dataStep } from "../../../../src/memory/frames/page-data.ts";
 import {
   MADV_COLD,
   MADV_DONTNEED,
@@ -17,6 +18,7 @@ import { mmput } from "../../../../src/mm/lifetime/mm.ts";
 import { Mm } from "../../../../src/mm/mm-struct.ts";
 import { PAGE_BYTES } from "../../../../src/mm/pte.ts";
 import { refreshSize } from "../../../../src/mm/source/size.ts";
+import { ViewHold } from "../../../../src/mm/view/view-hold.ts";
 import { viewClose, viewOpen } from "../../../../src/mm/view/view-open.ts";
 import { EFAULT } from "../../../../src/sync/errno.ts";
 import { assert } from "../../../../src/sync/errors.ts";
@@ -149,6 +151,17 @@ const advises = (name: string, advice: number, run: string): Act => ({
   },
 });
 export const pagesOut: Act = advises("pageout", MADV_PAGEOUT, "mm/calls/advise-source.pageOut");
+/** The frame is zeroed for somebody else then, if it is free. */
+export const pagesOutForOthers: Act = {
+  ...pagesOut,
+  *body(stage, harness) {
+    const { ram } = harness.machine;
+    yield* pagesOut.body(stage, harness);
+    const pfn = yield* ram.allocFrame(true);
+    assert(pfn !== 0, "no frame is free");
+    yield* ram.refs.pagePut(pfn);
+  },
+};
 export const cools: Act = advises("cold", MADV_COLD, "mm/calls/advise-source.deactivate");
 export const readsAhead: Act = advises(
   "willneed",
@@ -198,5 +211,24 @@ export const viewsIfThere: Act = {
     const at = yield* viewOpen(machine, mm, HARNESS_PAGE, HARNESS_PAGE + 1, true);
     assert(at > 0 || at === EFAULT, `the view answered ${at}`);
     if (at > 0) yield* viewClose(machine, at);
+  },
+};
+
+/** In a private mapping: the view's frame is a copy of the cache's. */
+export const viewsPrivately: Act = {
+  name: "write-view",
+  runs: [
+    "mm/view/view-open.viewOpen",
+    "mm/view/view-open.viewClose",
+    "mm/migrate/migrate-to-run.migrateToRun",
+  ],
+  *body(_stage, { machine, mm }) {
+    const at = yield* viewOpen(machine, mm, HARNESS_PAGE, HARNESS_PAGE + 1, true);
+    assert(at > 0, `the view answered ${at}`);
+    const { pfn } = ViewHold.at(machine.memory, at);
+    yield* dataStep(machine.memory, "read", pfn);
+    const seen = machine.ram.sections.of(pfn).i32[machine.ram.sections.wordIndex(pfn)];
+    assert(seen === FIRST, `the view has ${seen}`);
+    yield* viewClose(machine, at);
   },
 };

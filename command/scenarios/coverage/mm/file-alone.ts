@@ -267,16 +267,19 @@ export interface Alone {
   readonly runs: readonly string[];
   /** Whether the thread has the code. Default true. */
   readonly isServed?: boolean;
+  /** Whether the mapping is shared. Default true. */
+  readonly shared?: boolean;
 }
 
 const KINDS = /^(source|sourceServer|sourceIo|mapper|pageCache|mm|vma|words512)$/;
 
-export function alone({ name, summary, pages, body, runs, isServed = true }: Alone): Covered {
+export function alone(parts: Alone): Covered {
+  const { name, summary, pages, body, runs, isServed = true, shared = true } = parts;
   const scenario = harnessScenario<StoreStage>({
     name: `coverage/mm/file-alone/${name}`,
     summary,
     harness: { pages: 0, arenaWords: 16_384, frames: 16 },
-    setup: (harness) => makeStage(harness, { pages, coders: isServed ? [1] : [] }),
+    setup: (harness) => makeStage(harness, { pages, shared, coders: isServed ? [1] : [] }),
     reopen: ({ store: words }) => words.reset(pages),
     tasks: {
       *thread(stage, harness) {

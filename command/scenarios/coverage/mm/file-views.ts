@@ -79,6 +79,28 @@ const viewsTwoRows: Body = function* (stage, harness) {
   yield* sync(harness, stage);
 };
 
+/** A private mapping: the view's frames are copies, also of a page that nobody has touched. */
+const writesPrivately: Body = function* (stage, harness) {
+  const { ram } = harness.machine;
+  // The second page is read ahead.
+  yield* requireWord(harness, FIRST, 0);
+  requireCached(harness, stage, "cc");
+  const { references } = ram.refs.total();
+  const view = yield* open(harness, 0, 2, true);
+  for (const page of [0, 1]) {
+    const [words, at] = wordsOf(harness, view, page);
+    assert(words[at] === FIRST, `page ${page} of the view has ${words[at]}`);
+    words[at] = 8;
+    yield* requireWord(harness, 8, page);
+  }
+  yield* viewClose(harness.machine, view);
+  // The cache has its two frames, of which the space names none any more, and there are two more.
+  const more = ram.refs.total().references - references;
+  assert(more === 1, `${more} references more are left`);
+  requireCached(harness, stage, "cc");
+  assert(stage.store.words.join() === `${FIRST},${FIRST}`, "a private store is in the file");
+};
+
 const VIEW = ["mm/view/view-open.viewOpen", "mm/view/view-open.viewClose"];
 
 export const fileViews: readonly Covered[] = [
@@ -95,5 +117,13 @@ export const fileViews: readonly Covered[] = [
     pages: 4,
     body: viewsTwoRows,
     runs: [...READ, ...WRITE, ...VIEW, "mm/view/view-backed.pinCached"],
+  }),
+  alone({
+    name: "private-view",
+    summary: "A write view of a private mapping opens over a page that only the cache has.",
+    pages: 2,
+    shared: false,
+    body: writesPrivately,
+    runs: [...READ, ...VIEW, "mm/migrate/migrate-to-run.migrateToRun"],
   }),
 ];

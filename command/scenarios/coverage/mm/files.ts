@@ -55,6 +55,7 @@ import {
   unmaps,
   discards,
   pagesOut,
+  pagesOutForOthers,
   cools,
   readsAhead,
   populates,
@@ -62,6 +63,7 @@ import {
   forks,
   views,
   viewsIfThere,
+  viewsPrivately,
 } from "./file-acts.ts";
 import {
   dirtied,
@@ -467,5 +469,27 @@ export const files: readonly Covered[] = [
     suffix: "/private",
     before: cachedUnmapped,
     twin: cutsReading,
+  }),
+  pair({
+    first: viewsIfThere,
+    second: cutsOff,
+    suffix: "/cached",
+    check: requireCutOff,
+    before: cachedUnmapped,
+    exploration: { engine: "bounded", preemptions: 1 },
+  }),
+  pair({
+    first: viewsIfThere,
+    second: unmaps,
+    check: requireNoStaleEntry,
+    exploration: { engine: "bounded", preemptions: 1 },
+  }),
+  pair({
+    first: viewsPrivately,
+    second: pagesOutForOthers,
+    check: () => {},
+    options: { shared: false },
+    suffix: "/private",
+    before: cachedUnmapped,
   }),
 ];

@@ -23,9 +23,13 @@ import {
   isOnDevice,
   migrating,
   ontoDevice,
+  requireContents,
+  toDevice,
   toDeviceBy,
+  toDeviceUnasked,
 } from "./migrate-stage.ts";
 import type { Body, MigrationWorld } from "./migrate-stage.ts";
+import { discard } from "./migrate-calls.ts";
 
 const MOVE = ["mm/migrate/migrate-vma.migrateRange"] as const;
 const TOUCH = ["mm/fault/device-private.devicePrivateFault", ...MOVE] as const;
@@ -125,7 +129,34 @@ function* freesAndLoads(world: MigrationWorld, harness: HmmHarness): Task<void> 
   if (world.seen[0] !== BEFORE) bug("There is memory, and the page did not come back");
 }
 
+/** A migration of which the heap has no room to know, beside a thread that gives up the page. */
+const besideDiscard: Covered = migrating({
+  name: "full/unlisted-vs-discard",
+  summary: "A page moves while no memory is free, and another thread gives it up.",
+  shortage: true,
+  exploration: { engine: "bounded", preemptions: 1 },
+  prepare: (_world, harness) => harness.run(harness.shortage.begin()),
+  tasks: { migrate: [MOVE, toDevice], discard: [["mm/entries/zap.zapRange"], discard] },
+  check(world, harness) {
+    requireContents(BEFORE, 0)(world, harness);
+    const { usedPages } = world.memory;
+    if (usedPages !== (isOnDevice(harness) ? 1 : 0)) bug(`${usedPages} device frames are used`);
+    const { references } = harness.machine.ram.refs.total();
+    const wanted = world.framesBefore - (harness.entryOf(PAGE) === 0 ? 1 : 0);
+    if (references !== wanted) bug(`${references} references are left, not ${wanted}`);
+  },
+  twins: [
+    [
+      "without-look",
+      "The entry is taken for the migration's own at the end.",
+      "assertion",
+      { migrate: toDeviceUnasked },
+    ],
+  ],
+});
+
 export const migrationsWithoutRoom: readonly Covered[] = [
+  besideDiscard,
   migrating({
     name: "full/to-device-vs-to-device",
     summary: "Two pages move to a device that has room for one.",

@@ -206,7 +206,7 @@ export function ontoDevice({ memory }: MigrationWorld, { machine }: HmmHarness):
 }
 
 /** The arguments for a page, or undefined: it is not mapped. Holding the mmap lock. */
-function argumentsOf(
+export function argumentsOf(
   { machine, mm }: HmmHarness,
   select: number,
   page: number = PAGE,
@@ -222,7 +222,8 @@ export function* locked({ mm }: HmmHarness, task: () => Task<unknown>): Task<voi
   yield* mm.mmapLock.upRead();
 }
 
-function* move(
+/** The page, if it is mapped. Holding the mmap lock. */
+export function* move(
   harness: HmmHarness,
   select: number,
   mover: PageMover,

@@ -12,6 +12,7 @@ import { type MmapRequest, doMmap } from "../../../../src/mm/calls/mmap.ts";
 import { doMunmap } from "../../../../src/mm/calls/munmap.ts";
 import { doMprotect } from "../../../../src/mm/calls/mprotect.ts";
 import { PAGE_BYTES, ptePfn } from "../../../../src/mm/pte.ts";
+import { LEAF_WORDS } from "../../../../src/mmu/radix-table.ts";
 import { ViewHold } from "../../../../src/mm/view/view-hold.ts";
 import { viewClose, viewOpen } from "../../../../src/mm/view/view-open.ts";
 import { watchView } from "../../../../src/mm/view/view-watch.ts";
@@ -21,7 +22,7 @@ import { assert } from "../../../../src/sync/errors.ts";
 import type { Task } from "../../../../src/sync/tasks/task.ts";
 import { type Attempt, attempted } from "../attempts.ts";
 import type { Covered } from "../covered.ts";
-import { mapped, spaceState } from "../space-state.ts";
+import { type Telling, mapped, spaceState } from "../space-state.ts";
 import {
   BUFFER,
   ELSEWHERE,
@@ -323,6 +324,7 @@ function views(
   pages: number,
   isWrite: boolean,
   setup: Attempt<Stage>["setup"] = makeStage,
+  telling: Telling = { withoutEntries: true },
 ): Attempt<Stage> {
   return onStage({
     name: `view-${name}`,
@@ -332,9 +334,12 @@ function views(
     act: ({ machine, mm }) =>
       viewOpen(machine, mm, HARNESS_PAGE + page, HARNESS_PAGE + page + pages, isWrite),
     undo: ({ machine }, _stage, answer) => viewClose(machine, answer),
-    telling: { withoutEntries: true },
+    telling,
   });
 }
+
+/** The last page of a block without a leaf; the next page is in another one. */
+const BORDER: number = FAR + LEAF_WORDS - 1 - HARNESS_PAGE;
 
 /** Watches a view of the first page. Without memory the view is not watched, which is no error. */
 function* watch(harness: HmmHarness): Task<number> {
@@ -369,6 +374,15 @@ const looks: readonly Attempt<Stage>[] = [
     1,
     true,
     stageWith((harness) => harness.map(HARNESS_PAGE + FAR, 1)),
+  ),
+  views(
+    "two-tables",
+    "A view of two untouched pages that lie in two blocks without a leaf: without memory for the second leaf the first page is untouched again.",
+    BORDER,
+    2,
+    true,
+    stageWith((harness) => harness.map(HARNESS_PAGE + BORDER, 2)),
+    {},
   ),
   onStage({
     name: "view-watched",

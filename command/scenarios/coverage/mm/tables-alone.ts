@@ -12,13 +12,27 @@ import { doMunmap } from "../../../../src/mm/calls/munmap.ts";
 import { BATCH_FEW } from "../../../../src/mm/entries/batch.ts";
 import { cpuFault } from "../../../../src/mm/fault/cpu-fault.ts";
 import { HUGE_PAGES, isHugeAt } from "../../../../src/mm/huge.ts";
-import { KIND_DEVICE_PRIVATE, PAGE_BYTES, pteKind } from "../../../../src/mm/pte.ts";
+import { makeDeviceExclusive } from "../../../../src/mm/migrate/exclusive.ts";
+import {
+  KIND_DEVICE_EXCLUSIVE,
+  KIND_DEVICE_PRIVATE,
+  PAGE_BYTES,
+  pteKind,
+} from "../../../../src/mm/pte.ts";
 import { LEAF_WORDS, leafOf } from "../../../../src/mmu/radix-table.ts";
 import { assert } from "../../../../src/sync/errors.ts";
 import type { Task } from "../../../../src/sync/tasks/task.ts";
 import type { Covered } from "../covered.ts";
 import { coveringOnHarness } from "../on-harness.ts";
-import { MOVED, START, huge, makeBlock, moveToDevice } from "./huge-stage.ts";
+import {
+  type HugeWorld,
+  MOVED,
+  OWNER,
+  START,
+  huge,
+  makeBlock,
+  moveToDevice,
+} from "./huge-stage.ts";
 
 /** Of so many leaves that an operation cannot note them in its own words, two are there. */
 const LEAVES: number = BATCH_FEW + 1;
@@ -87,6 +101,16 @@ function* movesHuge(_none: undefined, harness: HmmHarness): Task<void> {
   assert(harness.entryOf(MOVED) === 0, "a huge page that is given up is still there");
 }
 
+/** One page of the block goes to a device alone: the others are no huge page any more. */
+function* takesOne(_world: HugeWorld, { machine, mm }: HmmHarness): Task<void> {
+  const page = { startPage: START + 5, endPage: START + 6 };
+  yield* mm.mmapLock.downRead();
+  const answer = yield* makeDeviceExclusive(machine, mm, page, { owner: OWNER, range: 0 });
+  yield* mm.mmapLock.upRead();
+  assert(answer === 0, `a page of a huge page cannot be had: ${answer}`);
+  assert(!isHugeAt(machine.memory, mm, START), "a huge page has an entry that is not like others");
+}
+
 const MANY = [
   "mm/calls/move-mappings.movePiece",
   "mm/entries/zap.freeLeaves",
@@ -127,6 +151,19 @@ export const tablesAlone: readonly Covered[] = [
       return undefined;
     },
     tasks: { thread: [["mm/calls/move-mappings.freePlacesOfHuge"], movesHuge] },
+    twins: [],
+  }),
+  huge({
+    name: "exclusive-page",
+    summary: "A device takes a page of a huge page for itself.",
+    state: "written",
+    tasks: {
+      thread: [["mm/migrate/exclusive.makeDeviceExclusive", "mm/huge.splitHuge"], takesOne],
+    },
+    check(_world, harness) {
+      const kind = pteKind(harness.entryOf(START + 5));
+      assert(kind === KIND_DEVICE_EXCLUSIVE, `the entry is of kind ${kind}`);
+    },
     twins: [],
   }),
   huge({
