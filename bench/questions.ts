@@ -127,6 +127,10 @@ export const questions: readonly Question[] = [
       { name: "kernel-load", means: "What a load by address costs in a kernel." },
       { name: "kernel-store", means: "What a store by address costs in a kernel." },
       {
+        name: "device-touch",
+        means: "What the first use of each page costs a kernel, by kind of memory.",
+      },
+      {
         name: "geocode",
         means:
           "A whole job, a search through a tree of pointers, beside the same job on plain arrays: with a quarter of the tree on the device, and with all of it.",

@@ -71,6 +71,7 @@ export {
   resignServiceOwner,
 } from "./devices/service/service-owner.ts";
 export {
+  WANT_AROUND,
   WANT_NOTHING,
   WANT_PREFETCH,
   WANT_READ,

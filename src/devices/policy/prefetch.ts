@@ -50,6 +50,19 @@ export interface MemoryPressure {
   readonly batch: number;
 }
 
+/**
+ * One past the last page to bring together with `page`, where a device goes on from one page to the
+ * next: the rest of its 64 KiB, or, where it has used as much before it, of the 128 KiB, and so on
+ * up to a block. So a stream takes seven faults in its first block and one in each other, and no
+ * more is brought than has been used. `isUsed` is asked of pages before it, also of page numbers
+ * below 0.
+ */
+export function streamEnd(page: number, isUsed: (page: number) => boolean): number {
+  let part = GROWN_PAGES;
+  while (part < BLOCK_PAGES && isUsed(page - part)) part *= 2;
+  return page - (page % part) + part;
+}
+
 /** Pages that may be prefetched for a block. */
 export function prefetchRoom({ frames, free, reads, score, batch }: MemoryPressure): number {
   if (free > 0) return free;

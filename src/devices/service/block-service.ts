@@ -3,13 +3,15 @@
  * One 2 MiB block of pages: what is wanted of each, what is prefetched beside them, and bringing
  * them span by span.
  *
- *   B1  Progress. A span that collides is cut in two, down to single pages. A single page that
- *       collides is read in RAM, which needs no write protection and so does not collide with
- *       stores any more. What still collides (its mapping is being changed all the time, or a write
- *       view is open) is left out.
+ *   B1  Progress. A span that collides is cut in two, down to single pages, without what nobody has
+ *       asked for. A single page that collides is read in RAM, which needs no write protection and
+ *       so does not collide with stores any more. What still collides (its mapping is being changed
+ *       all the time, or a write view is open) is left out.
  *   B3  Prefetch takes frames that are free. When none is, device memory is under pressure: then a
  *       fault is grown to its 64 KiB and no further, and few cold pages make room, if any
- *       (policy/prefetch.ts). Pages that thrash are left alone.
+ *       (policy/prefetch.ts). Pages that thrash are left alone. A device that makes no copies, for
+ *       it has pages of its own, gets translations of what is there beside the pages that it reads
+ *       in RAM (Linux: fault-around): they take no frame.
  *
  * Scratch of one thread, used as the service owner: `start` begins with a block, `want` notes what
  * is wanted, `serve` brings it and returns what came of it.
@@ -24,6 +26,7 @@ import type { SpanResult, SpanService } from "./span-service.ts";
 import {
   type Brought,
   type PageFailure,
+  WANT_AROUND,
   WANT_NOTHING,
   WANT_PREFETCH,
   WANT_READ,
@@ -87,8 +90,8 @@ export class BlockService {
     const { words } = machine.memory;
     const freeAt = record.at + DeviceRecord.offset.freeFrames;
     yield* access(machine.memory, "read", freeAt, 1, "free frames");
-    const free = record.freeFrames - reads;
     const { frames, batchesBegun: batch } = record;
+    const free = frames === 0 ? BLOCK_PAGES : record.freeFrames - reads;
     let room = prefetchRoom({ frames, free, reads, score: table.frames.prefetchScore, batch });
     if (room <= 0) return;
     const index = table.indexOf(this.#basePage);
@@ -113,6 +116,16 @@ export class BlockService {
   }
 
   /**
+   * Behind a page that is to be written in RAM, where the device goes on from one page to the next:
+   * up to `endPage`. Not around a page that is written at random: what is mapped for writing is not
+   * copied.
+   */
+  wantAround(page: number, endPage: number): void {
+    for (let next = page + 1; next < endPage; next++)
+      if (this.#wantOf(next) === WANT_NOTHING) this.want(next, WANT_AROUND);
+  }
+
+  /**
    * Brings what is wanted, with `copiesMax` copies at most of pages that were asked for. What
    * collides to the end is in neither half of the result, and has no entry.
    */
@@ -134,12 +147,16 @@ export class BlockService {
       yield* this.#serveSpan(this.#firstDemanded(middle, endPage), endPage);
       return;
     }
-    if (demanded === 0 || this.#wantOf(first) !== WANT_READ) return;
-    const { driverLock } = this.#device.table;
-    yield* driverLock.lock();
-    noteLoss(this.#device, first, sharedMs());
-    yield* driverLock.unlock();
-    this.want(first, WANT_REMOTE);
+    if (demanded === 0) return;
+    if (this.#wantOf(first) === WANT_READ) {
+      const { driverLock } = this.#device.table;
+      yield* driverLock.lock();
+      noteLoss(this.#device, first, sharedMs());
+      yield* driverLock.unlock();
+      this.want(first, WANT_REMOTE);
+    } else if (endPage - startPage === 1) {
+      return;
+    }
     yield* this.#tryOnce(first, first + 1);
   }
 

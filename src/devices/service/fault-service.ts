@@ -27,7 +27,7 @@ import {
   type Task,
 } from "../../driver-interface.ts";
 import { ADVICE_ACCESSED_BY, ADVICE_NORMAL, isTaken } from "../policy/placement.ts";
-import { BLOCK_PAGES, GROWN_PAGES } from "../policy/prefetch.ts";
+import { BLOCK_PAGES, streamEnd } from "../policy/prefetch.ts";
 import { BlockService, blockOf } from "./block-service.ts";
 import { type ServedDevice, adviceTable } from "./device.ts";
 import type { DeviceRecord } from "./device-record.ts";
@@ -57,6 +57,14 @@ import {
 export type SpanServiceClass = new (
   ...args: ConstructorParameters<typeof SpanService>
 ) => SpanService;
+
+/** What became of faults before they are served. */
+interface Placement {
+  /** Pages that are not to be copied. */
+  readonly staying: ReadonlySet<number>;
+  /** Pages that the device wanted, and that cannot be moved. */
+  readonly fixed: ReadonlySet<number>;
+}
 
 /**
  * One thread's fault service for one device. Its scratch is used by the service owner, one task at
@@ -231,17 +239,26 @@ export class FaultService {
     copiesMax: number,
   ): Task<Brought> {
     const { table, thrash } = this.device;
+    const { frames, ownType } = this.#record;
     this.#block.start(this.#batch.pageAt(first), urgentPage);
-    const staying = yield* this.#placePages(first, end, isRemote ? urgentPage : -1);
+    const { staying, fixed } = yield* this.#placePages(first, end, isRemote ? urgentPage : -1);
     let reads = 0;
     for (let i = first; i < end; i++) {
       const page = this.#batch.pageAt(i);
       const isWrite = this.#batch.isWriteAt(i);
       if (entryAllows(table.entryOf(page), isWrite)) continue;
-      const isInRam =
-        (isRemote && page === urgentPage) || thrash.isThrashing(page) || staying.has(page);
+      // A device that makes no copies reads each page where it is.
+      const isStaying = frames > 0 && staying.has(page);
+      const isInRam = (isRemote && page === urgentPage) || thrash.isThrashing(page) || isStaying;
       this.#block.want(page, isWrite ? WANT_WRITE : isInRam ? WANT_REMOTE : WANT_READ);
       if (!isWrite && !isInRam) reads++;
+      // What could move is not mapped before its use, which is why it moves.
+      const isFixed = isWrite && (ownType === 0 || fixed.has(page));
+      if (isFixed && this.#isWritten(page - 1))
+        this.#block.wantAround(
+          page,
+          streamEnd(page, (before) => this.#isWritten(before)),
+        );
     }
     if (reads > 0) yield* this.#block.wantPrefetched(reads);
     return yield* this.#block.serve(copiesMax);
@@ -251,14 +268,15 @@ export class FaultService {
    * Of the batch's faults from index `first` to `end` those pages move to the device's own memory
    * that its policy wants there, but for `stayPage`, and what is behind them (`#pagesAhead`). What
    * cannot be moved is served where it is. A batch takes half of the memory at most, as B4 says of
-   * copies. Returns the pages that are not to be copied.
+   * copies.
    */
-  *#placePages(first: number, end: number, stayPage: number): Task<ReadonlySet<number>> {
+  *#placePages(first: number, end: number, stayPage: number): Task<Placement> {
     const { record, table, thrash } = this.device;
     const staying = new Set<number>();
+    const fixed = new Set<number>();
     const taken: number[] = [];
     const known = adviceTable(this.device);
-    if (record.ownType === 0 && known === undefined) return staying;
+    if (record.ownType === 0 && known === undefined) return { staying, fixed };
     const { driverLock } = table;
     const room = record.ownType === 0 ? 0 : yield* ownRoomAhead(record);
     yield* driverLock.lock();
@@ -280,16 +298,17 @@ export class FaultService {
       let [last, endPage] = [i + 1, page + 1];
       for (; ahead.has(endPage) || taken[last] === endPage; endPage++)
         if (taken[last] === endPage) last++;
-      yield* moveOwnPages(this.device, page, endPage, true);
-      i = last;
+      const { pages } = yield* moveOwnPages(this.device, page, endPage, true);
+      for (; i < last; i++) if (pages === 0) fixed.add(taken[i]!);
+      for (let next = page; next < endPage; next++)
+        if (pages > 0 && ahead.has(next)) this.#block.want(next, WANT_PREFETCH);
     }
-    for (const page of ahead) this.#block.want(page, WANT_PREFETCH);
-    return staying;
+    return { staying, fixed };
   }
 
   /**
    * Pages that move together with those that are `taken`, which ascend, at most `room`: where the
-   * device goes on behind pages that it uses, the rest of the same 64 KiB. Not those around a page
+   * device goes on behind pages that it uses, as many as `streamEnd` says. Not those around a page
    * that it takes at random: what it does not use would come back one by one, as the CPU touches
    * it. Holding the driver lock.
    */
@@ -302,7 +321,8 @@ export class FaultService {
     const ahead = new Set<number>();
     for (const [i, page] of taken.entries()) {
       if (taken[i - 1] !== page - 1 && !this.#isUsed(page - 1)) continue;
-      for (let next = page + 1; next % GROWN_PAGES !== 0 && ahead.size < room; next++) {
+      const end = streamEnd(page, (before) => this.#isUsed(before));
+      for (let next = page + 1; next < end && ahead.size < room; next++) {
         if (next === taken[i + 1]) break;
         if (table.entryOf(next) === 0 && !thrash.isThrashing(next) && mayMove(next))
           ahead.add(next);
@@ -310,6 +330,11 @@ export class FaultService {
       }
     }
     return ahead;
+  }
+
+  /** Whether the device may write to the page; a hint, without the driver lock. */
+  #isWritten(page: number): boolean {
+    return page >= 0 && entryAllows(this.device.table.entryOf(page), true);
   }
 
   /** Whether the page is in the device's own memory, and in use there (own-pages.ts). */

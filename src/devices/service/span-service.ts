@@ -21,7 +21,8 @@
  *       notifies before it happens: so either 4 finds the range invalid, or the device is notified
  *       afterwards and drops the copy.
  *   P2  What 2 asks for is what the device needs: present for a read, writable for a write, nothing
- *       for a prefetch, which takes what is there.
+ *       for a prefetch, which takes what is there: a page that cannot be copied gets a translation
+ *       of its frame in RAM, unless the device is to hear of its use.
  *
  * As the service owner.
  */
@@ -54,8 +55,9 @@ import {
   type Mm,
   type Task,
 } from "../../driver-interface.ts";
+import { ADVICE_PREFERRED } from "../policy/placement.ts";
 import { BLOCK_PAGES } from "../policy/prefetch.ts";
-import type { ServedDevice } from "./device.ts";
+import { type ServedDevice, adviceTable } from "./device.ts";
 import type { CopyBatch } from "./device-hardware.ts";
 import { count } from "./device-stats.ts";
 import {
@@ -73,6 +75,7 @@ import { SpanFrames } from "./span-frames.ts";
 import {
   type Brought,
   type PageFailure,
+  WANT_AROUND,
   WANT_NOTHING,
   WANT_PREFETCH,
   WANT_READ,
@@ -372,10 +375,11 @@ export class SpanService {
       return;
     }
     if ((entry & ENTRY_PRESENT) === 0) return;
-    if (want === WANT_PREFETCH && !this.#isOwn(entry)) return;
     if (this.#copyable[i] === 1) return; // no frame was left: it faults again
+    if (want === WANT_AROUND && (entry & ENTRY_WRITE) === 0) return;
+    if (want < WANT_READ && !this.#isOwn(entry) && !this.#mayStay(i)) return;
     if (old !== 0 && want !== WANT_WRITE) return;
-    if (want === WANT_PREFETCH) count(record, "prefetched");
+    if (want < WANT_READ) count(record, "prefetched");
     // A page with a copy cannot be written (P1): making it writable notifies the device, which
     // drops the copy first.
     assert((old & ENTRY_LOCAL) === 0, "a page that may be written has a copy on the device");
@@ -384,11 +388,22 @@ export class SpanService {
     const isOwn = this.#isOwn(entry);
     // The use of a page of its own is to be seen (own-pages.ts); of one in RAM a store is, by which
     // the device takes it (policy/placement.ts).
-    const isReadOnly =
-      want === WANT_REMOTE || (want === WANT_READ && record.ownType !== 0 && !isOwn);
+    const isForLoads = want === WANT_READ || want === WANT_PREFETCH;
+    const isReadOnly = want === WANT_REMOTE || (isForLoads && record.ownType !== 0 && !isOwn);
     const found = isOwn ? entry & ~ENTRY_YOUNG : entry | ENTRY_YOUNG;
     table.setEntry(index, isReadOnly ? found & ~ENTRY_WRITE : found);
     count(record, "remoteMaps");
+  }
+
+  /**
+   * Whether a page in RAM may be read there before its first use faults: that would show that a
+   * page which has gone to and fro is wanted again, or is to move as soon as it is used. Holding
+   * the driver lock.
+   */
+  #mayStay(i: number): boolean {
+    const page = this.#startPage + i;
+    if (this.device.thrash.isThrashing(page)) return false;
+    return adviceTable(this.device)?.of(page) !== ADVICE_PREFERRED;
   }
 
   /** Whether an entry is of a page in memory of the device itself. */

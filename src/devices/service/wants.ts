@@ -3,17 +3,22 @@
 import type { Errno } from "../../driver-interface.ts";
 
 /** What is wanted of a page. From WANT_READ on somebody has asked for it. */
-export type Want = 0 | 1 | 2 | 3 | 4;
+export type Want = 0 | 1 | 2 | 3 | 4 | 5;
 /** Nothing is wanted of the page. */
 export const WANT_NOTHING: Want = 0;
-/** A copy, if it costs nothing: it is present, and there is a free frame. */
+/**
+ * If it costs nothing: a copy, where the page is present and there is a free frame; a translation
+ * of what is present and cannot be copied, which stays where it is.
+ */
 export const WANT_PREFETCH: Want = 1;
+/** A translation of the frame in RAM, if the page is present and may be written. */
+export const WANT_AROUND: Want = 2;
 /** To be read: a copy if it may be copied, else the frame in RAM. */
-export const WANT_READ: Want = 2;
+export const WANT_READ: Want = 3;
 /** To be read where it is, in RAM. */
-export const WANT_REMOTE: Want = 3;
+export const WANT_REMOTE: Want = 4;
 /** The page is to be written, in RAM. */
-export const WANT_WRITE: Want = 4;
+export const WANT_WRITE: Want = 5;
 
 /** A page that cannot be had, and why. */
 export interface PageFailure {

@@ -98,7 +98,10 @@ const LET_GO = ["devices/service/device-table.dropRange"] as const;
 const read: Body = (world, harness) => resolve(world, harness, HARNESS_PAGE, false);
 const readNext: Body = (world, harness) => resolve(world, harness, HARNESS_PAGE + 1, false);
 const write: Body = (world, harness) => resolve(world, harness, HARNESS_PAGE, true);
+const writeNext: Body = (world, harness) => resolve(world, harness, HARNESS_PAGE + 1, true);
 const discard: Body = (_world, harness) => harness.discard(HARNESS_PAGE, 1);
+const discardNext: Body = (_world, harness) => harness.discard(HARNESS_PAGE + 1, 1);
+const discardThird: Body = (_world, harness) => harness.discard(HARNESS_PAGE + 2, 1);
 const exit: Body = (_world, { machine, mm }) => mmput(machine, mm);
 const reap: Body = function* (_world, { machine, mm }) {
   yield* mm.mmapLock.downRead();
@@ -137,6 +140,39 @@ export const deviceServices: readonly Covered[] = [
         "does-not-ask",
         "Under the driver lock it does not ask whether the range is still valid.",
         { read: (world, harness) => resolve(world, harness, HARNESS_PAGE, false, DoesNotAsk) },
+      ],
+    ],
+  }),
+  playing({
+    name: "read-around-vs-madvise",
+    summary:
+      "A device that makes no copies reads a page, and gets the next one with it, which the CPU discards.",
+    frames: 0,
+    pages: 2,
+    tasks: { read: [RESOLVE, read], madvise: [MADVISE, discardNext] },
+    twins: [
+      [
+        "does-not-ask",
+        "Under the driver lock it does not ask whether the range is still valid.",
+        { read: (world, harness) => resolve(world, harness, HARNESS_PAGE, false, DoesNotAsk) },
+      ],
+    ],
+  }),
+  playing({
+    name: "write-around-vs-madvise",
+    summary:
+      "A device stores on behind a page that it stores to, and gets the next one with it, which the CPU discards.",
+    frames: 1,
+    pages: 3,
+    before: write,
+    tasks: { write: [RESOLVE.slice(0, -1), writeNext], madvise: [MADVISE, discardThird] },
+    twins: [
+      [
+        "does-not-ask",
+        "Under the driver lock it does not ask whether the range is still valid.",
+        {
+          write: (world, harness) => resolve(world, harness, HARNESS_PAGE + 1, true, DoesNotAsk),
+        },
       ],
     ],
   }),

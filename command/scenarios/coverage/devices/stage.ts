@@ -17,6 +17,7 @@ import {
   entryFrameNumber,
 } from "../../../../src/devices/service/device-table.ts";
 import { FRAME_FREE, FRAME_LOADING, FRAME_MAPPED } from "../../../../src/devices/service/frames.ts";
+import { DEVICE_PRIVATE } from "../../../../src/memory/frames/device-frames.ts";
 import { SOFTWARE_DEVICE_OPS } from "../../../../src/devices/software/mirror-ops.ts";
 import type { SoftwareRecord } from "../../../../src/devices/software/software-record.ts";
 import { viewDevice } from "../../../../src/devices/software/view-device.ts";
@@ -53,7 +54,10 @@ function* registered({ machine, mm }: HmmHarness, { at, device }: SoftwareRecord
 }
 
 export function makeDevice(harness: HmmHarness, frames: number, threads: number = 2): DeviceWorld {
-  const options = { memoryBytes: frames * PAGE_BYTES, threads, faultTimeoutMs: FOR_EVER_MS };
+  // One without frames for copies has a page of its own.
+  const own = frames === 0 ? ({ ownType: DEVICE_PRIVATE } as const) : {};
+  const memoryBytes = Math.max(frames, 1) * PAGE_BYTES;
+  const options = { memoryBytes, threads, faultTimeoutMs: FOR_EVER_MS, ...own };
   const software = harness.run(createDevice(harness.machine, options));
   if (typeof software === "number") throw new Error(`no device: ${software}`);
   const record = software.device;
