@@ -66,6 +66,7 @@ import { inFlight } from "./hmm/in-flight.ts";
 import { replacedFrames } from "./hmm/replaced.ts";
 import { rangeTree } from "./hmm/range-tree.ts";
 import { pinnedInPlace } from "./mm/pinned-in-place.ts";
+import { filesOvertaken } from "./mm/file-overtaken.ts";
 import { hugeAlone } from "./mm/huge-alone.ts";
 import { hugeCalls } from "./mm/huge-calls.ts";
 import { hugeEnds } from "./mm/huge-ends.ts";
@@ -250,6 +251,7 @@ export const covered: readonly Covered[] = [
   ...rangeTree,
   ...untouchedView,
   ...hugePages,
+  ...filesOvertaken,
   ...hugeAlone,
   ...hugeCalls,
   ...hugeEnds,

@@ -269,12 +269,15 @@ export interface Alone {
   readonly isServed?: boolean;
   /** Whether the mapping is shared. Default true. */
   readonly shared?: boolean;
+  /** Whether its mapping is the last that has the cache. Default false. */
+  readonly isLast?: boolean;
 }
 
 const KINDS = /^(source|sourceServer|sourceIo|mapper|pageCache|mm|vma|words512)$/;
 
 export function alone(parts: Alone): Covered {
-  const { name, summary, pages, body, runs, isServed = true, shared = true } = parts;
+  const { name, summary, pages, body, runs } = parts;
+  const { isServed = true, shared = true, isLast = false } = parts;
   const scenario = harnessScenario<StoreStage>({
     name: `coverage/mm/file-alone/${name}`,
     summary,
@@ -284,9 +287,10 @@ export function alone(parts: Alone): Covered {
     tasks: {
       *thread(stage, harness) {
         yield* body(stage, harness);
+        if (isLast) yield* cachePut(harness.machine, stage.cache);
         yield* unmapAll(stage, harness);
         yield* mmput(harness.machine, harness.mm);
-        yield* cachePut(harness.machine, stage.cache);
+        if (!isLast) yield* cachePut(harness.machine, stage.cache);
       },
     },
     check: (_stage, { machine }) => {
@@ -359,6 +363,14 @@ export const filesAlone: readonly Covered[] = [
     pages: 1,
     body: waitsForItself,
     runs: [...READ, ...WRITE, "mm/source/io.thenCleanUp"],
+  }),
+  alone({
+    name: "last-mapping",
+    summary: "The last that has a file is a mapping, which goes.",
+    pages: 1,
+    body: (_stage, harness) => requireWord(harness, FIRST),
+    runs: ["mm/vma/vma-source.dropSourceOf", "mm/vma/page-cache.endCache"],
+    isLast: true,
   }),
   alone({
     name: "forks",
