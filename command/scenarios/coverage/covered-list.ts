@@ -12,6 +12,8 @@ import { heirs } from "./deaths/heirs.ts";
 import { memoryHeirs } from "./deaths/memory-heirs.ts";
 import { mirrorHeirs } from "./deaths/mirror-heirs.ts";
 import { deathsInForks } from "./deaths/forks.ts";
+import { deathsInDiscards } from "./deaths/discards.ts";
+import { heirsOfMaking } from "./deaths/making.ts";
 import { deathsInHugeChanges } from "./deaths/huge-changes.ts";
 import { deathsInHugeMoves } from "./deaths/huge-moves.ts";
 import { deathsOfLeaving } from "./deaths/leaving.ts";
@@ -303,6 +305,8 @@ export const covered: readonly Covered[] = [
   ...deathsInForks,
   ...deathsWithTables,
   ...deathsAlone,
+  ...deathsInDiscards,
+  ...heirsOfMaking,
   ...deathsInHugeChanges,
   ...deathsInHugeMoves,
   ...deathsWithMirrors,
