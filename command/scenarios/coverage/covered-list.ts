@@ -68,6 +68,8 @@ import { inFlight } from "./hmm/in-flight.ts";
 import { replacedFrames } from "./hmm/replaced.ts";
 import { rangeTree } from "./hmm/range-tree.ts";
 import { pinnedInPlace } from "./mm/pinned-in-place.ts";
+import { copiesOvertaken } from "./mm/copy-overtaken.ts";
+import { exclusiveTaken } from "./mm/exclusive-taken.ts";
 import { filesOvertaken } from "./mm/file-overtaken.ts";
 import { hugeAlone } from "./mm/huge-alone.ts";
 import { hugeCalls } from "./mm/huge-calls.ts";
@@ -253,6 +255,8 @@ export const covered: readonly Covered[] = [
   ...rangeTree,
   ...untouchedView,
   ...hugePages,
+  ...copiesOvertaken,
+  ...exclusiveTaken,
   ...filesOvertaken,
   ...hugeAlone,
   ...hugeCalls,

@@ -24,7 +24,7 @@ export interface DeviceMemoryOps extends DeviceFrameOps {
   /**
    * A CPU thread, a device or a view needs the page of `fault`, which is in `device`, in RAM. Moves
    * it there with the steps of migrate/migrate-vma.ts, and others beside it if the driver likes;
-   * `fault.pte` names the frame, of which the caller has a reference (`MigrateArguments.held`).
+   * `fault.pte` names the frame, of which the caller has a reference, so `device` stays.
    * Runs in the thread that faults, with the mmap lock held as F1 of vm-fault.ts says. The page
    * table decides what happened: 0 is right as well when another thread was faster. ENOMEM: no
    * frame. Any other errno: the page cannot be brought back, and the access fails (SIGBUS); avoid

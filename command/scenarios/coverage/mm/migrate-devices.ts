@@ -106,7 +106,7 @@ export function mirroring(opsId: number | undefined, isWrite: boolean, isDeafTwi
 }
 
 /** The device adds to the word, by two accesses, where it may write the page. */
-function* addByDevice(
+export function* addByDevice(
   world: MigrationWorld,
   { machine }: HmmHarness,
   device: HarnessDevice = deviceOf(world),
@@ -135,7 +135,7 @@ export function requireSum(byCpu: number): (world: MigrationWorld, harness: HmmH
 }
 
 /** What a device may write is its alone. */
-function requireAlone({ device, deaf }: MigrationWorld, harness: HmmHarness): void {
+export function requireAlone({ device, deaf }: MigrationWorld, harness: HmmHarness): void {
   const pte = harness.entryOf(PAGE);
   for (const { record } of [device, deaf].filter((one) => one !== undefined)) {
     const entry = record.table.get(0);
@@ -185,19 +185,24 @@ function moveOwn(isLate: boolean): Body {
 }
 
 /** The device takes the page for itself, and adds. */
-function exclusively(choose: (world: MigrationWorld) => HarnessDevice = deviceOf): Body {
+export function exclusively(choose: (world: MigrationWorld) => HarnessDevice = deviceOf): Body {
   return function* (world, harness) {
     const device = choose(world);
-    const range = yield* hmmRangeAlloc(harness.machine, { pfns: new Uint32Array(1) });
-    if (typeof range === "number") bug(`Cannot allocate a range: ${range}`);
-    const answer = yield* withHmmRange(range, device.mirror, ADDRESS, ADDRESS + PAGE_BYTES, () =>
-      take(harness, device, range),
-    );
-    yield* hmmRangeFree(range);
-    if (![0, EBUSY, EFAULT, EPERM, ENOMEM].includes(answer))
-      bug(`Exclusive access answered ${answer}`);
-    if (answer === 0) yield* addByDevice(world, harness, device);
+    if (yield* takePage(harness, device)) yield* addByDevice(world, harness, device);
   };
+}
+
+/** False: it does not get it. */
+export function* takePage(harness: HmmHarness, device: HarnessDevice): Task<boolean> {
+  const range = yield* hmmRangeAlloc(harness.machine, { pfns: new Uint32Array(1) });
+  if (typeof range === "number") bug(`Cannot allocate a range: ${range}`);
+  const answer = yield* withHmmRange(range, device.mirror, ADDRESS, ADDRESS + PAGE_BYTES, () =>
+    take(harness, device, range),
+  );
+  yield* hmmRangeFree(range);
+  if (![0, EBUSY, EFAULT, EPERM, ENOMEM].includes(answer))
+    bug(`Exclusive access answered ${answer}`);
+  return answer === 0;
 }
 
 function* take({ mm }: HmmHarness, device: HarnessDevice, range: HmmRange): Task<Errno> {
@@ -237,10 +242,10 @@ function moveAnyway(_world: MigrationWorld, harness: HmmHarness): Task<void> {
   return toRamAs(harness, SELECT_ALL_SYSTEM, NOBODY);
 }
 
-const EXCLUSIVE = [
+export const EXCLUSIVE: readonly string[] = [
   "hmm/walk/exclusive.hmmRangeExclusive",
   "mm/migrate/exclusive.makeDeviceExclusive",
-] as const;
+];
 const STEPS = ["mm/migrate/migrate-vma.migrateRange"] as const;
 const ACCESS = ["mm/fault/cpu-fault.fault"] as const;
 const DYING = { engine: "bounded", preemptions: 0, deaths: 1 } as const;

@@ -4,7 +4,9 @@
  */
 
 import { HARNESS_PAGE } from "../../../../src/checker/harness/hmm-harness.ts";
+import { cpuFault } from "../../../../src/mm/fault/cpu-fault.ts";
 import { PAGE_BYTES } from "../../../../src/mm/pte.ts";
+import { LEAF_WORDS } from "../../../../src/mmu/radix-table.ts";
 import { type MremapRequest, doMremap } from "../../../../src/mm/calls/mremap.ts";
 import { type Attempt, attempted } from "../attempts.ts";
 import type { Covered } from "../covered.ts";
@@ -26,6 +28,10 @@ import {
 
 /** Free, two pages below the end of a leaf of the page table. */
 const ACROSS: number = 4096 + 512 - 2 - HARNESS_PAGE;
+
+/** The block of a whole leaf, and where it goes, under another entry of the top table. */
+const BLOCK: number = 16 * LEAF_WORDS - HARNESS_PAGE;
+const FAR_BLOCK: number = 2 * FAR - HARNESS_PAGE;
 
 interface Remapping {
   readonly from: number;
@@ -112,6 +118,20 @@ export const remaps: readonly Attempt<Stage>[] = [
     newPages: 2,
     to: FAR,
     wanted: changed({ private: "0-1 rw: 100, 3-4 rw: 0" }, "1048576-1048578 rw: 101 102"),
+  }),
+  mremaps("leaf", "A page table moves as a whole to where no page table is.", {
+    from: BLOCK,
+    oldPages: LEAF_WORDS,
+    newPages: LEAF_WORDS,
+    to: FAR_BLOCK,
+    setup: stageWith((harness) => {
+      harness.map(HARNESS_PAGE + BLOCK, LEAF_WORDS);
+      harness.run(cpuFault(harness.machine, harness.mm, HARNESS_PAGE + BLOCK, true));
+    }),
+    wanted: changed(
+      {},
+      `${FAR_BLOCK}-${FAR_BLOCK + LEAF_WORDS} rw: ${Array.from({ length: LEAF_WORDS }, () => "0").join(" ")}`,
+    ),
   }),
   mremaps("over", "A page moves into the middle of another mapping.", {
     from: SHARED,

@@ -143,6 +143,21 @@ const reusesUnasked: Body = function* (told, harness) {
   yield* storeAndTrack(told, harness);
 };
 
+/** Somebody else has a reference of the frame until the store has been made. */
+const holds: Body = function* (told, { machine }) {
+  const { refs } = machine.ram;
+  const isHeld = yield* refs.pageGetNotZero(told.pfn);
+  yield* storedOf(told).waitWhile(0);
+  if (isHeld) yield* refs.pagePut(told.pfn);
+};
+
+function requireStored(_told: Told, harness: HmmHarness): void {
+  const { sections } = harness.machine.ram;
+  const now = ptePfn(harness.entryOf(HARNESS_PAGE));
+  const word = sections.of(now).i32[sections.wordIndex(now)];
+  assert(word === STORED, `the store is lost: the page says ${word}`);
+}
+
 export const toldReuse: readonly Covered[] = [
   coveringOnHarness<Told>({
     layer: "mm",
@@ -162,12 +177,35 @@ export const toldReuse: readonly Covered[] = [
       reuses: [["mm/fault/copy-on-write.reuseIfExclusive"], storeAndTrack],
       copies: [["mm/fault/copy-on-write.judgeUsers"], copies],
     },
-    check(_told, harness) {
-      const { sections } = harness.machine.ram;
-      const now = ptePfn(harness.entryOf(HARNESS_PAGE));
-      const word = sections.of(now).i32[sections.wordIndex(now)];
-      assert(word === STORED, `the store is lost: the page says ${word}`);
+    check: requireStored,
+    twins: [
+      ["unasked", "Nobody asks again after the notifiers.", "assertion", { reuses: reusesUnasked }],
+    ],
+  }),
+  coveringOnHarness<Told>({
+    layer: "mm",
+    name: "copy-vs-held-reuse",
+    summary:
+      "A tracked page is written in place while somebody gets a reference of its frame, for which another thread copies it.",
+    harness: { pages: 1 },
+    exploration: { engine: "bounded", preemptions: 1 },
+    setup(harness) {
+      const told = harness.alloc(Told);
+      told.pfn = ptePfn(harness.entryOf(HARNESS_PAGE));
+      heldOf(told).init(1); // nobody holds it in a call-back
+      harness.run(track(harness));
+      harness.run(listen(harness, told));
+      return told;
     },
+    tasks: {
+      reuses: [["mm/fault/copy-on-write.reuseIfExclusive"], storeAndTrack],
+      copies: [
+        ["mm/fault/copy-on-write.judgeUsers"],
+        (_told, { machine, mm }) => cpuFault(machine, mm, HARNESS_PAGE, true),
+      ],
+      holds: [[], holds],
+    },
+    check: requireStored,
     twins: [
       ["unasked", "Nobody asks again after the notifiers.", "assertion", { reuses: reusesUnasked }],
     ],
