@@ -1,7 +1,7 @@
 /**
- * @module A copy-on-write fault on a page that a child shares, while the page is given up: the fault
- * has got a reference of a frame that is not the entry's any more (C3 of mm/fault/copy-on-write.ts).
- * It gives that back once. In the twin it does so twice.
+ * @module A copy-on-write fault on a page that a child shares, while the page is given up: the
+ * fault has got a reference of a frame that is not the entry's any more (C3 of
+ * mm/fault/copy-on-write.ts). It gives that back once. In the twin it does so twice.
  */
 
 import { HARNESS_PAGE, type HmmHarness } from "../../../../src/checker/harness/hmm-harness.ts";
