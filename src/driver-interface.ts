@@ -87,6 +87,7 @@ export {
   hmmRangeAdvice,
 } from "./hmm/walk/advice.ts";
 export { trackRange } from "./mm/fault/track.ts";
+export { touchAhead } from "./mm/fault/fault.ts";
 
 /* DMA: device addresses, and the bytes of a frame. */
 export {

@@ -102,6 +102,7 @@ export {
   nextScore,
   prefetchPays,
   prefetchRoom,
+  streamEnd,
   type MemoryPressure,
 } from "./devices/policy/prefetch.ts";
 export { evictCold, evictUnused, type ClockFrames } from "./devices/policy/eviction.ts";

@@ -130,6 +130,28 @@ for (const memory of ["remote", "private", "coherent"] as const) {
     }));
 }
 
+test("pages that nobody has touched get frames ahead of stores in order, and of no others", async () => {
+  await using space = await AddressSpace.create({ ramBytes: 32 * MIB, debug: true });
+  await using device = await SoftwareDevice.create(space, { memoryBytes: MIB });
+  const storeEach = device.kernel({ module: KERNELS, exportName: "storeEach" });
+  const store = async (pages: number, step: number): Promise<{ faults: number; made: number }> => {
+    const data = await space.mmap(4 * PAGES * PAGE);
+    const before = [device.statsSync().faults, space.statsSync().residentBytes] as const;
+    await storeEach.dispatch(1, { args: [data, pages, step] });
+    const after = [device.statsSync().faults, space.statsSync().residentBytes] as const;
+    for (let page = 0; page < 4 * PAGES; page++) {
+      const wanted = page < pages && page % step === 0 ? page + 1001 : 0;
+      assert.equal(space.u32.load(data + page * PAGE), wanted, `page ${page}`);
+    }
+    return { faults: after[0] - before[0], made: (after[1] - before[1]) / PAGE };
+  };
+  assert.deepEqual(await store(PAGES, 4), { faults: PAGES / 4, made: PAGES / 4 });
+  const inOrder = await store(PAGES, 1);
+  assert.ok(inOrder.faults < PAGES / 4, `${inOrder.faults} faults`);
+  // No more is made for nothing than it has used.
+  assert.ok(inOrder.made >= PAGES && inOrder.made <= 2 * PAGES, `${inOrder.made} pages`);
+});
+
 for (const memory of ["private", "coherent"] as const) {
   const map = (space: AddressSpace): Promise<number> => space.mmap(PAGES * PAGE);
 

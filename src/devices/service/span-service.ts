@@ -44,6 +44,7 @@ import {
   HOLES_MARK,
   mmOfRange,
   PAGE_BYTES,
+  touchAhead,
   trackRange,
   withHmmRange,
   wordAt,
@@ -267,11 +268,24 @@ export class SpanService {
     }
     yield* mm.mmapLock.downRead();
     try {
+      this.#touchAround(mm);
       const answer = yield* hmmRangeFault(this.#range);
       if (answer < 0) return answer;
       return (yield* this.#trackWanted(mm)) ? EAGAIN : answer;
     } finally {
       yield* mm.mmapLock.upRead();
+    }
+  }
+
+  /**
+   * Pages behind one that is stored to get their first frames, as many as this thread has at hand:
+   * a stream of stores to memory that nobody has touched would fault at each.
+   */
+  #touchAround(mm: Mm): void {
+    const { machine } = this.device;
+    for (let i = 0; i < this.#pages; i++) {
+      if (this.#wants[i] !== WANT_AROUND) continue;
+      if (!touchAhead(machine, mm, this.#startPage + i)) return;
     }
   }
 

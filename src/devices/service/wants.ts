@@ -11,7 +11,10 @@ export const WANT_NOTHING: Want = 0;
  * of what is present and cannot be copied, which stays where it is.
  */
 export const WANT_PREFETCH: Want = 1;
-/** A translation of the frame in RAM, if the page is present and may be written. */
+/**
+ * A translation of the frame in RAM, if the page may be written: it is present, or a frame for its
+ * first touch is at hand.
+ */
 export const WANT_AROUND: Want = 2;
 /** To be read: a copy if it may be copied, else the frame in RAM. */
 export const WANT_READ: Want = 3;

@@ -125,11 +125,23 @@ export class FrameRefs {
     }
   }
 
-  *#putNoted(start: number, end: number, given: number, isLeft: boolean): Task<void> {
+  /** Most copies free nothing, and need no task: their frame is another space's still. */
+  #putNoted(start: number, end: number, given: number, isLeft: boolean): Task<void> {
     const rows: number[] = [];
     const ofDevices: number[] = [];
     for (let note = start; note < end;)
       note = this.#dropNotedRow(note, end, isLeft, rows, ofDevices);
+    if (ofDevices.length > 0) return this.#giveToDevices(rows, ofDevices, start, end, given);
+    return rows.length > 0 ? this.#allocator.giveNoted(rows, start, end, given) : DONE;
+  }
+
+  *#giveToDevices(
+    rows: readonly number[],
+    ofDevices: readonly number[],
+    start: number,
+    end: number,
+    given: number,
+  ): Task<void> {
     for (let i = 0; i < ofDevices.length; i += 4) {
       const device = DeviceMemory.at(this.memory, ofDevices[i]!);
       const [first, pfn, endPfn] = [ofDevices[i + 1]!, ofDevices[i + 2]!, ofDevices[i + 3]!];

@@ -66,15 +66,14 @@ export function faultFast(
 export function* anonymousFault(fault: VmFault): Task<Errno> {
   fault.mm.counters.add(fault.isWrite ? ANONYMOUS_FAULTS : ZERO_FAULTS);
   if (!fault.isWrite) {
-    yield* replacePte(fault, ZERO_PTE);
+    replacePte(fault, ZERO_PTE);
     return 0;
   }
   const { machine, mm } = fault;
   const hand = yield* beginHand(mm);
   const pfn = yield* machine.ram.allocFrame(true, handOf(hand));
   const fresh = makePte(pfn, WRITTEN_RIGHTS);
-  if (pfn !== 0 && !(yield* replacePteNoted(fault, fresh, handOf(hand), 0)))
-    yield* putHand(machine, hand);
+  if (pfn !== 0 && !replacePteNoted(fault, fresh, handOf(hand), 0)) yield* putHand(machine, hand);
   endInvalidation(mm, hand);
   return pfn === 0 ? ENOMEM : 0;
 }

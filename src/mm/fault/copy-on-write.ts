@@ -102,7 +102,7 @@ function* judgeUsers(
   if (!isCountable(machine, index, pte)) return OVERTAKEN;
   yield* mm.pageTableLock.lock();
   const isExclusive = !isOfCache(fault) && (yield* refs.pageAnonExclusive(ptePfn(pte)));
-  if (isExclusive && !isTracked) yield* replacePte(fault, withWrite(pte));
+  if (isExclusive && !isTracked) replacePte(fault, withWrite(pte));
   const isHeld = !isExclusive && (yield* getIfNamed(machine, index, pte, note));
   yield* mm.pageTableLock.unlock();
   if (isExclusive) return EXCLUSIVE;
@@ -133,7 +133,7 @@ function* reuseIfExclusive(fault: VmFault): Task<void> {
   if (!isCountable(machine, index, pte)) return;
   yield* mm.pageTableLock.lock();
   if (!isOfCache(fault) && (yield* machine.ram.refs.pageAnonExclusive(ptePfn(pte))))
-    yield* replacePte(fault, withWrite(pte));
+    replacePte(fault, withWrite(pte));
   yield* mm.pageTableLock.unlock();
 }
 
@@ -161,7 +161,7 @@ function* copyAndReplace(fault: VmFault, operation: number): Task<Errno> {
   const range = invalidateRange(mm, page, page + 1, EVENT_CLEAR);
   yield* mmuNotifierInvalidateRangeStart(machine, range);
   const fresh = makePte(copy, WRITTEN_RIGHTS);
-  const replaced = yield* replacePteNoted(fault, fresh, hand, pfn === ZERO_PFN ? 0 : pte);
+  const replaced = replacePteNoted(fault, fresh, hand, pfn === ZERO_PFN ? 0 : pte);
   // Readers of this space may still have the old, read-only translation. After the flush nobody
   // has, and everybody sees a store that is made through the new one.
   if (replaced) yield* mm.shootdown.flush(page, page + 1);

@@ -44,7 +44,8 @@ export function* cpuFault(machine: Machine, mm: Mm, page: number, isWrite: boole
   yield* mm.mmapLock.downRead();
   const vma = vmaOf(machine.memory, mm, page);
   const result = vma === undefined ? EFAULT : yield* handleMmFault(machine, mm, vma, page, isWrite);
-  const wait = vma === undefined ? 0 : yield* waitForSource(machine, vma, page, result);
+  const mayWait = vma !== undefined && result !== 0;
+  const wait = mayWait ? yield* waitForSource(machine, vma, page, result) : 0;
   yield* mm.mmapLock.upRead();
   if (wait === 0) return result;
   return wait < 0 ? wait : yield* bringIn(machine, wait);

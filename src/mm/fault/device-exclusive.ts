@@ -22,7 +22,7 @@ export function* deviceExclusiveFault(fault: VmFault): Task<Errno> {
   const { machine, mm, page, pte } = fault;
   const range = invalidateRange(mm, page, page + 1, EVENT_CLEAR);
   yield* mmuNotifierInvalidateRangeStart(machine, range);
-  yield* replacePte(fault, endExclusive(pte));
+  replacePte(fault, endExclusive(pte));
   yield* mmuNotifierInvalidateRangeEnd(machine, range);
   return 0;
 }

@@ -26,7 +26,15 @@
 
 import type { Machine } from "../../memory/machine.ts";
 import { counterPlace } from "../../memory/space-counters.ts";
-import { leafAlloc, leafOf, midEntryOf, pteIndex, wordAt } from "../../mmu/radix-table.ts";
+import {
+  leafAlloc,
+  leafIn,
+  leafOf,
+  midEntryOf,
+  pteAt,
+  pteIndex,
+  wordAt,
+} from "../../mmu/radix-table.ts";
 import { EFAULT, ENOMEM, ENXIO, type Errno } from "../../sync/errno.ts";
 import { bug } from "../../sync/errors.ts";
 import { type Task, doneNumber } from "../../sync/tasks/task.ts";
@@ -51,7 +59,7 @@ import {
   pteKind,
   ptePfn,
 } from "../pte.ts";
-import { VM_BACKED, VM_READ, VM_SHARED, VM_WRITE, type Vma } from "../vma/vma.ts";
+import { VM_BACKED, VM_READ, VM_SHARED, VM_WRITE, type Vma, vmaOf } from "../vma/vma.ts";
 import { anonymousFault, faultFast } from "./anonymous.ts";
 import { replaceByCopy, writeProtectedPrivate } from "./copy-on-write.ts";
 import { deviceExclusiveFault } from "./device-exclusive.ts";
@@ -131,16 +139,43 @@ export function handleMmFault(
     : faultAsTask(machine, mm, vma, page, isWrite);
 }
 
-/** @stepped pte */
-function* faultAsTask(
+/**
+ * The first store to a private page, ahead of one that is expected. True: the page has an entry.
+ * False: nothing was done, for no mapping allows a store, something would have to wait, or another
+ * thread was faster. F1 of vm-fault.ts.
+ *
+ * @stepped
+ */
+export function touchAhead(machine: Machine, mm: Mm, page: number): boolean {
+  if (pteAt(machine.memory, mm.pgd, page) !== 0) return true;
+  const vma = vmaOf(machine.memory, mm, page);
+  return vma !== undefined && faultFast(machine, mm, vma.flags, page, true);
+}
+
+/** @stepped */
+function faultAsTask(
   machine: Machine,
   mm: Mm,
   vma: Vma,
   page: number,
   isWrite: boolean,
 ): Task<Errno> {
-  if ((vma.flags & (isWrite ? VM_WRITE : VM_READ)) === 0) return EFAULT;
+  if ((vma.flags & (isWrite ? VM_WRITE : VM_READ)) === 0) return doneNumber(EFAULT);
   const midEntry = midEntryOf(machine.memory, mm.pgd, page);
+  return midEntry === 0 || concernsHuge(mm, vma, page, midEntry)
+    ? faultWithoutLeaf(machine, mm, vma, page, isWrite, midEntry)
+    : faultInLeaf(machine, mm, vma, page, isWrite, leafIn(midEntry));
+}
+
+/** The leaf is to be made, or may be huge. */
+function* faultWithoutLeaf(
+  machine: Machine,
+  mm: Mm,
+  vma: Vma,
+  page: number,
+  isWrite: boolean,
+  midEntry: number,
+): Task<Errno> {
   if (concernsHuge(mm, vma, page, midEntry)) {
     const result = yield* hugeFault(machine, mm, vma, page, isWrite);
     if (result !== FAULT_SMALL) return result;
@@ -150,13 +185,25 @@ function* faultAsTask(
   // Another thread has linked a huge page since (U4 of mm/huge.ts): its entries are not for this
   // table.
   if (midEntry === 0 && isHugeAt(machine.memory, mm, page)) return 0;
+  return yield* faultInLeaf(machine, mm, vma, page, isWrite, leaf);
+}
+
+/** @stepped pte */
+function faultInLeaf(
+  machine: Machine,
+  mm: Mm,
+  vma: Vma,
+  page: number,
+  isWrite: boolean,
+  leaf: number,
+): Task<Errno> {
   const index = pteIndex(leaf, page);
   const pte = wordAt(machine.memory.words, index);
-  if (isAccessible(pte, isWrite)) return 0;
+  if (isAccessible(pte, isWrite)) return doneNumber(0);
   const isOfDevice = holdsFrame(pte) && ptePfn(pte) >= machine.ram.ownEndPfn;
   if (isOfDevice && (vma.flags & VM_SHARED) === 0 && !isBufferHere(machine, ptePfn(pte)))
-    return ENXIO;
-  return yield* handlerFor(mm, vma, pte)({ machine, mm, vma, page, isWrite, index, pte });
+    return doneNumber(ENXIO);
+  return handlerFor(mm, vma, pte)({ machine, mm, vma, page, isWrite, index, pte });
 }
 
 /** As `leafAlloc`, so that a thread that dies leaves no table that nobody knows. */
@@ -169,7 +216,7 @@ function* makeLeaf(machine: Machine, mm: Mm, page: number): Task<number> {
 
 /** Of protection none: the vma allows access again, so the entry becomes present, read-only. */
 function* restoreAccess(fault: VmFault): Task<Errno> {
-  yield* replacePte(fault, makePte(ptePfn(fault.pte), PTE_ACCESSED));
+  replacePte(fault, makePte(ptePfn(fault.pte), PTE_ACCESSED));
   return 0;
 }
 

@@ -55,7 +55,7 @@ export function* fileFault(fault: VmFault): Task<Errno> {
   const operation = yield* beginHand(mm);
   const hand = handOf(operation);
   const pfn = yield* cacheFrame(machine, vma.source, offsetOf(vma, page), hand);
-  if (pfn > 0) yield* replacePteNoted(fault, makePte(pfn, PTE_ACCESSED), hand, 0);
+  if (pfn > 0) replacePteNoted(fault, makePte(pfn, PTE_ACCESSED), hand, 0);
   yield* putHand(machine, operation, CACHE_HANDS);
   endInvalidation(mm, operation);
   if (pfn === CACHE_ABSENT) mm.counters.add(SOURCE_READS);
@@ -104,7 +104,7 @@ function* makeDirtyAndWritable(fault: VmFault, offset: number): Task<boolean> {
       source.at + DIRTY_PAGES,
       dirty,
     );
-    yield* replacePte(fault, withWrite(pte));
+    replacePte(fault, withWrite(pte));
   }
   yield* cache.lock.unlock();
   return isOurs;

@@ -26,7 +26,7 @@ export function* sharedFault(fault: VmFault): Task<Errno> {
   const hand = handOf(operation);
   const pfn = yield* frameOfSource(fault, hand);
   const rights = isWrite ? WRITTEN_RIGHTS : PTE_ACCESSED;
-  if (pfn > 0) yield* replacePteNoted(fault, makePte(pfn, rights), hand, 0);
+  if (pfn > 0) replacePteNoted(fault, makePte(pfn, rights), hand, 0);
   yield* putHand(machine, operation, CACHE_HANDS);
   endInvalidation(mm, operation);
   return pfn === CACHE_BEYOND_END ? EFAULT : pfn === 0 ? ENOMEM : 0;
@@ -49,6 +49,6 @@ function* frameOfSource({ machine, vma, page }: VmFault, hand: number): Task<num
  */
 export function* sharedWriteFault(fault: VmFault): Task<Errno> {
   fault.mm.counters.add(WRITE_FAULTS);
-  yield* replacePte(fault, withWrite(fault.pte));
+  replacePte(fault, withWrite(fault.pte));
   return 0;
 }

@@ -65,7 +65,7 @@ export type FaultHandler = (fault: VmFault) => Task<Errno>;
  *
  * @stepped pte
  */
-export function* replacePte({ machine, index, pte }: VmFault, fresh: number): Task<boolean> {
+export function replacePte({ machine, index, pte }: VmFault, fresh: number): boolean {
   return atomicCompareExchange(machine.memory.words, index, pte, fresh) === pte;
 }
 
@@ -75,12 +75,12 @@ export function* replacePte({ machine, index, pte }: VmFault, fresh: number): Ta
  *
  * @stepped pte
  */
-export function* replacePteNoted(
+export function replacePteNoted(
   { machine, index, pte }: VmFault,
   fresh: number,
   note: number,
   noted: number,
-): Task<boolean> {
+): boolean {
   const { words } = machine.memory;
   return compareExchangeNoted(words, index, pte, fresh, words, note, noted) === pte;
 }
@@ -88,8 +88,11 @@ export function* replacePteNoted(
 /**
  * Runs `task`, which judges or raises the count of frame `pfn` without having a reference: F3.
  */
-export function* countingFrame<T>(machine: Machine, pfn: number, task: () => Task<T>): Task<T> {
-  if (pfn < machine.ram.ownEndPfn) return yield* task();
+export function countingFrame<T>(machine: Machine, pfn: number, task: () => Task<T>): Task<T> {
+  return pfn < machine.ram.ownEndPfn ? task() : countingInSection(machine, task);
+}
+
+function* countingInSection<T>(machine: Machine, task: () => Task<T>): Task<T> {
   const srcu = yield* notifierSrcu(machine);
   const section = yield* srcu.readLock();
   const result = yield* task();

@@ -8,6 +8,7 @@ import { Machine } from "../../../../src/memory/machine.ts";
 import { PAGE_BYTES } from "../../../../src/memory/ram.ts";
 import type { RamSnapshot } from "../../../../src/memory/frames/ram-snapshot.ts";
 import { cpuFault } from "../../../../src/mm/fault/cpu-fault.ts";
+import { touchAhead } from "../../../../src/mm/fault/fault.ts";
 import { Mm } from "../../../../src/mm/mm-struct.ts";
 import { mmCreate } from "../../../../src/mm/lifetime/mm.ts";
 import { MAP_FIXED_NOREPLACE, doMmap } from "../../../../src/mm/calls/mmap.ts";
@@ -15,6 +16,7 @@ import { VM_READ, VM_WRITE } from "../../../../src/mm/vma/vma.ts";
 import { selectAgent } from "../../../../src/sync/runners/agents.ts";
 import { assert, bug } from "../../../../src/sync/errors.ts";
 import { runBlocking } from "../../../../src/sync/runners/run-blocking.ts";
+import { runInSteps } from "../../../../src/sync/runners/stepping/calls.ts";
 import type { Task } from "../../../../src/sync/tasks/task.ts";
 import { covering } from "../covered.ts";
 import type { Covered } from "../covered.ts";
@@ -75,6 +77,13 @@ function* touch({ machine, mm }: World): Task<void> {
   assert((yield* cpuFault(machine, mm, PAGE, true)) === 0, "the page cannot be had");
 }
 
+/** The same, ahead of a store: as a device that stores from page to page. */
+function* touchBefore({ machine, mm }: World): Task<void> {
+  yield* mm.mmapLock.downRead();
+  yield* runInSteps(touchAhead, machine, mm, PAGE);
+  yield* mm.mmapLock.upRead();
+}
+
 function* takeRow({ machine: { ram } }: World): Task<void> {
   const pfn = yield* ram.allocRun(4, false);
   assert(pfn !== 0, "no four frames in a row, and there are hundreds");
@@ -114,6 +123,23 @@ export const freeLists: readonly Covered[] = [
     tasks: {
       first: { runs: [...TOUCH, "memory/frames/frame-refs.pagePutFast"], body: touch },
       second: { runs: TOUCH, body: touch },
+    },
+    check: requireOneMore,
+  }),
+  covering<World>({
+    layer: "memory",
+    name: "touch-ahead-vs-touch-fast",
+    summary:
+      "A thread makes a page ahead of a store, while another one stores to it: the page gets one of the two frames.",
+    memory: () => world().machine.memory,
+    setup: world,
+    reopen: () => {
+      world().frames.restore();
+      return world();
+    },
+    tasks: {
+      ahead: { runs: ["mm/fault/fault.touchAhead", ...TOUCH], body: touchBefore },
+      store: { runs: TOUCH, body: touch },
     },
     check: requireOneMore,
   }),
