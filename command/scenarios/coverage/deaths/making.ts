@@ -3,7 +3,9 @@
  * and nobody else knows it. Who gives it back dies, too (inheriting.ts).
  */
 
-import type { HmmHarness } from "../../../../src/checker/harness/hmm-harness.ts";
+import { HARNESS_PAGE, type HmmHarness } from "../../../../src/checker/harness/hmm-harness.ts";
+import { beginInvalidation } from "../../../../src/mm/entries/invalidation.ts";
+import { runOf, runUsedOf } from "../../../../src/mm/entries/run.ts";
 import { Mm } from "../../../../src/mm/mm-struct.ts";
 import { PageCache } from "../../../../src/mm/vma/page-cache.ts";
 import { PGD_WORDS } from "../../../../src/mmu/radix-table.ts";
@@ -33,6 +35,21 @@ function ownCache(harness: HmmHarness): void {
   assert(at > 0 && table > 0, "a cache can be had");
 }
 
+/** Pages without a frame, which are about to get a row of them. */
+const ROW_PAGE: number = HARNESS_PAGE + 2;
+const ROW_PAGES = 3;
+
+/** Each of the row's frames has a reference for its page, and no page has got it yet. */
+function ownRow(harness: HmmHarness): void {
+  const { machine, mm } = harness;
+  const { memory, ram } = machine;
+  const at = harness.run(beginInvalidation(mm, ROW_PAGE, ROW_PAGE + ROW_PAGES));
+  const note = runOf(memory, at, ROW_PAGES);
+  const pfn = harness.run(ram.allocRun(ROW_PAGES, true, false, note));
+  assert(pfn > 0, "a row of frames can be had");
+  memory.words[runUsedOf(at)] = 1;
+}
+
 export const heirsOfMaking: readonly Covered[] = [
   inheriting("mm", {
     name: "space-being-made",
@@ -47,5 +64,13 @@ export const heirsOfMaking: readonly Covered[] = [
     runs: ["mm/vma/page-cache.freeDirectory"],
     prepare: () => undefined,
     own: ownCache,
+  }),
+  inheriting("mm", {
+    name: "untouched-row",
+    summary:
+      "A thread has died that was about to give pages a row of frames; who puts those dies, too.",
+    runs: ["mm/entries/run.putUnset"],
+    prepare: () => undefined,
+    own: ownRow,
   }),
 ];
