@@ -8,11 +8,18 @@ import { HarnessCpu } from "../../../../src/checker/harness/harness-cpu.ts";
 import type { HmmHarness } from "../../../../src/checker/harness/hmm-harness.ts";
 import type { FindingKind } from "../../../../src/checker/findings/finding.ts";
 import { doMremap } from "../../../../src/mm/calls/mremap.ts";
+import { beginInvalidation, endInvalidation } from "../../../../src/mm/entries/invalidation.ts";
+import { openMove } from "../../../../src/mm/entries/move.ts";
+import { finishMove } from "../../../../src/mm/entries/moved-entries.ts";
+import { mmapWriteLock } from "../../../../src/mm/migration.ts";
 import { PAGE_BYTES } from "../../../../src/mm/pte.ts";
-import { LEAF_WORDS, leafOf, midSlotOf } from "../../../../src/mmu/radix-table.ts";
+import { relocateVma } from "../../../../src/mm/vma/vma-link.ts";
+import { endVmaChange } from "../../../../src/mm/vma/vma-tree.ts";
+import { vmaOf } from "../../../../src/mm/vma/vma.ts";
+import { LEAF_WORDS, leafOf, midAlloc, midSlotOf } from "../../../../src/mmu/radix-table.ts";
 import { freeEmptyLeaves } from "../../../../src/mmu/unlinked-leaves.ts";
-import { atomicStore } from "../../../../src/sync/atomics.ts";
-import { SegmentationFault, assert } from "../../../../src/sync/errors.ts";
+import { atomicStore, exchangeNoted } from "../../../../src/sync/atomics.ts";
+import { SegmentationFault, assert, bug } from "../../../../src/sync/errors.ts";
 import { type Task, access } from "../../../../src/sync/tasks/task.ts";
 import type { Covered } from "../covered.ts";
 import { type HarnessBody, type HarnessTwin, coveringOnHarness } from "../on-harness.ts";
@@ -123,6 +130,27 @@ const movesTooEarly: Body = function* (_world, { machine, mm }) {
   yield* mm.mmapLock.upWrite();
 };
 
+/** As one who has found the mover dead: the mapping has moved, and its leaf is at neither place. */
+const endsMove: Body = function* (_world, { machine, mm }) {
+  const { memory } = machine;
+  const target = MOVED_ADDRESS / PAGE_BYTES;
+  const entries = { startPage: PAGE, endPage: PAGE + LEAF_WORDS, target, takesLeaves: true };
+  yield* mmapWriteLock(machine, mm);
+  yield* midAlloc(machine, mm.pgd, target);
+  const operation = yield* beginInvalidation(mm, PAGE, PAGE + LEAF_WORDS);
+  const notes = yield* openMove(machine, operation, entries);
+  const vma = vmaOf(memory, mm, PAGE) ?? bug("nothing is mapped");
+  relocateVma(machine, mm, vma, { startPage: target, endPage: target + LEAF_WORDS });
+  endVmaChange(memory, mm);
+  const slot = midSlotOf(memory, mm.pgd, PAGE);
+  yield* access(memory, "update", slot, 1, "page table");
+  memory.words[notes.leaves.from] = PAGE;
+  exchangeNoted(memory.words, slot, 0, memory.words, notes.leaves.start, 0, 0);
+  yield* finishMove(machine, mm, entries, notes);
+  endInvalidation(mm, operation);
+  yield* mm.mmapLock.upWrite();
+};
+
 /** Two empty leaves, of which one can be noted at a time: two batches. */
 const frees: Body = function* ({ notes }, harness) {
   const { machine, mm } = harness;
@@ -172,6 +200,14 @@ export const leaves: readonly Covered[] = [
     cpu: looksAtBoth,
     other: ["mremap", ["mm/entries/moved-entries.finishMove"], moves],
     dies: true,
+    twins: [TOO_EARLY],
+  }),
+  besideLeaves({
+    name: "both-places-vs-end-of-move-of-leaf",
+    summary: "The same, and the leaf is at neither place when somebody goes on with the move.",
+    leaves: 1,
+    cpu: looksAtBoth,
+    other: ["mremap", ["mm/entries/moved-entries.finishMove"], endsMove],
     twins: [TOO_EARLY],
   }),
   besideLeaves({
