@@ -12,6 +12,7 @@ import { heirs } from "./deaths/heirs.ts";
 import { memoryHeirs } from "./deaths/memory-heirs.ts";
 import { mirrorHeirs } from "./deaths/mirror-heirs.ts";
 import { deathsInForks } from "./deaths/forks.ts";
+import { deathsWithRows } from "./deaths/rows.ts";
 import { deathsInDiscards } from "./deaths/discards.ts";
 import { heirsOfMaking } from "./deaths/making.ts";
 import { deathsInHugeChanges } from "./deaths/huge-changes.ts";
@@ -309,6 +310,7 @@ export const covered: readonly Covered[] = [
   ...deathsInForks,
   ...deathsWithTables,
   ...deathsAlone,
+  ...deathsWithRows,
   ...deathsInDiscards,
   ...heirsOfMaking,
   ...deathsInHugeChanges,
