@@ -69,6 +69,7 @@ import { inFlight } from "./hmm/in-flight.ts";
 import { replacedFrames } from "./hmm/replaced.ts";
 import { rangeTree } from "./hmm/range-tree.ts";
 import { pinnedInPlace } from "./mm/pinned-in-place.ts";
+import { buffersNotHere } from "./mm/buffer-not-here.ts";
 import { copiesOvertaken } from "./mm/copy-overtaken.ts";
 import { exclusiveTaken } from "./mm/exclusive-taken.ts";
 import { filesOvertaken } from "./mm/file-overtaken.ts";
@@ -256,6 +257,7 @@ export const covered: readonly Covered[] = [
   ...rangeTree,
   ...untouchedView,
   ...hugePages,
+  ...buffersNotHere,
   ...copiesOvertaken,
   ...exclusiveTaken,
   ...filesOvertaken,

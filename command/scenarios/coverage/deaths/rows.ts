@@ -1,7 +1,7 @@
 /**
  * @module A thread that dies while a page's frame is replaced by one of a row in hand (K8 of
- * mm/entries/row.ts): the old frame is free only after the flush, for another thread may be about to store to it.
- * The row has one frame here. In the twin the operation names no page.
+ * mm/entries/row.ts): the old frame is free only after the flush, for another thread may be about
+ * to store to it. The row has one frame here. In the twin the operation names no page.
  */
 
 import { HarnessCpu } from "../../../../src/checker/harness/harness-cpu.ts";
