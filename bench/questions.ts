@@ -126,6 +126,7 @@ export const questions: readonly Question[] = [
     answers: [
       { name: "kernel-load", means: "What a load by address costs in a kernel." },
       { name: "kernel-store", means: "What a store by address costs in a kernel." },
+      { name: "dispatch", means: "What each dispatch costs beside its work." },
       {
         name: "device-touch",
         means: "What the first use of each page costs a kernel, by kind of memory.",

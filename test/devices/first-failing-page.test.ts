@@ -212,7 +212,8 @@ describe("memory that runs out", () => {
         const space = makeSpace({ ramBytes: MIB });
         const device = new PlayedDevice(space, { frames: 4 });
         const address = space.mmapSync(PAGES * PAGE, { shared });
-        for (let i = 0; i < warmPages; i++) device.store(address + i * PAGE, 100 + i);
+        // From the last one on: pages behind a stream of stores would get frames, too.
+        for (let i = warmPages - 1; i >= 0; i--) device.store(address + i * PAGE, 100 + i);
         leaveFree(space, Math.max(0, 3 - warmPages));
         const first = Math.max(3, warmPages);
         const outcome = runCommand(

@@ -91,7 +91,7 @@ export class BlockService {
     const freeAt = record.at + DeviceRecord.offset.freeFrames;
     yield* access(machine.memory, "read", freeAt, 1, "free frames");
     const { frames, batchesBegun: batch } = record;
-    const free = frames === 0 ? BLOCK_PAGES : record.freeFrames - reads;
+    const free = record.freeFrames - reads;
     let room = prefetchRoom({ frames, free, reads, score: table.frames.prefetchScore, batch });
     if (room <= 0) return;
     const index = table.indexOf(this.#basePage);
@@ -113,6 +113,15 @@ export class BlockService {
       this.want(this.#basePage + i, WANT_PREFETCH);
       room--;
     }
+  }
+
+  /**
+   * Beside a page that a device which makes no copies reads in RAM: its 64 KiB, and what follows up
+   * to `endPage`.
+   */
+  wantBeside(page: number, endPage: number): void {
+    for (let next = page - (page % GROWN_PAGES); next < endPage; next++)
+      if (this.#wantOf(next) === WANT_NOTHING) this.want(next, WANT_PREFETCH);
   }
 
   /**

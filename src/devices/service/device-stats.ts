@@ -42,9 +42,9 @@ type ByCounter<T> = { readonly [N in GuardedCounter | AtomicCounter]: T };
 
 /** Makes a value for each counter. */
 function forEachCounter<T>(make: (name: GuardedCounter | AtomicCounter, place: number) => T) {
-  return Object.fromEntries(
-    COUNTERS.map((name, place) => [name, make(name, place)]),
-  ) as ByCounter<T>;
+  const made: Partial<Record<GuardedCounter | AtomicCounter, T>> = {};
+  for (const [place, name] of COUNTERS.entries()) made[name] = make(name, place);
+  return made as ByCounter<T>;
 }
 
 /** Word of each counter, from the start of the record. */

@@ -251,14 +251,14 @@ export class FaultService {
       const isStaying = frames > 0 && staying.has(page);
       const isInRam = (isRemote && page === urgentPage) || thrash.isThrashing(page) || isStaying;
       this.#block.want(page, isWrite ? WANT_WRITE : isInRam ? WANT_REMOTE : WANT_READ);
-      if (!isWrite && !isInRam) reads++;
-      // What could move is not mapped before its use, which is why it moves.
-      const isFixed = isWrite && (ownType === 0 || fixed.has(page));
-      if (isFixed && this.#isWritten(page - 1))
-        this.#block.wantAround(
-          page,
-          streamEnd(page, (before) => this.#isWritten(before)),
-        );
+      if (isWrite) {
+        // What could move is not mapped before its use, which is why it moves.
+        if (ownType === 0 || fixed.has(page)) this.#wantBehind(page);
+      } else if (frames === 0) {
+        this.#block.wantBeside(page, this.#streamEnd(page, false));
+      } else if (!isInRam) {
+        reads++;
+      }
     }
     if (reads > 0) yield* this.#block.wantPrefetched(reads);
     return yield* this.#block.serve(copiesMax);
@@ -276,7 +276,9 @@ export class FaultService {
     const fixed = new Set<number>();
     const taken: number[] = [];
     const known = adviceTable(this.device);
-    if (record.ownType === 0 && known === undefined) return { staying, fixed };
+    // Without advice only stores take pages.
+    if (known === undefined && (record.ownType === 0 || !this.#hasWrites(first, end)))
+      return { staying, fixed };
     const { driverLock } = table;
     const room = record.ownType === 0 ? 0 : yield* ownRoomAhead(record);
     yield* driverLock.lock();
@@ -306,6 +308,11 @@ export class FaultService {
     return { staying, fixed };
   }
 
+  #hasWrites(first: number, end: number): boolean {
+    for (let i = first; i < end; i++) if (this.#batch.isWriteAt(i)) return true;
+    return false;
+  }
+
   /**
    * Pages that move together with those that are `taken`, which ascend, at most `room`: where the
    * device goes on behind pages that it uses, as many as `streamEnd` says. Not those around a page
@@ -332,9 +339,18 @@ export class FaultService {
     return ahead;
   }
 
-  /** Whether the device may write to the page; a hint, without the driver lock. */
-  #isWritten(page: number): boolean {
-    return page >= 0 && entryAllows(this.device.table.entryOf(page), true);
+  /** Behind a page that is to be written in RAM, if the page before it is written there. */
+  #wantBehind(page: number): void {
+    if (this.#isMapped(page - 1, true)) this.#block.wantAround(page, this.#streamEnd(page, true));
+  }
+
+  #streamEnd(page: number, isWrite: boolean): number {
+    return streamEnd(page, (before) => this.#isMapped(before, isWrite));
+  }
+
+  /** Whether the device may use the page; a hint, without the driver lock. */
+  #isMapped(page: number, isWrite: boolean): boolean {
+    return page >= 0 && entryAllows(this.device.table.entryOf(page), isWrite);
   }
 
   /** Whether the page is in the device's own memory, and in use there (own-pages.ts). */

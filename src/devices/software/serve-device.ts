@@ -70,7 +70,7 @@ export function serveDevice(options: ServeDeviceOptions = {}): void {
     });
     const run = async (order: OwnerMessage & { kind: "run" }): Promise<void> => {
       const kernel = await findKernel(kernels, order);
-      driver.adopt(order.machine);
+      if (order.machine !== undefined) driver.adopt(order.machine);
       const failure = thread.run({ ...order, kernel }) ?? leftBehind;
       leftBehind = undefined;
       if (failure !== undefined) throw failure;

@@ -41,10 +41,10 @@ export type OwnerMessage =
       readonly args: readonly number[];
       readonly mayReplay: boolean;
       /**
-       * With all sections of RAM that the owner knows: a buffer that was mapped since the last
-       * dispatch may not have reached the thread by itself.
+       * With all sections of RAM that the owner knows, if there was something new since the last
+       * dispatch: a buffer that was mapped may not have reached the thread by itself.
        */
-      readonly machine: DriverHandle;
+      readonly machine: DriverHandle | undefined;
     }
   | { readonly kind: "leave" };
 
@@ -136,7 +136,7 @@ export function readOwnerMessage(value: unknown): OwnerMessage | undefined {
     items: Number(items),
     args,
     mayReplay,
-    machine: machine as DriverHandle, // checked by DriverThread.adopt
+    machine: machine as DriverHandle | undefined, // checked by DriverThread.adopt
   };
 }
 

@@ -38,24 +38,36 @@ export class SectionRecords {
   }
 
   all(): SectionRecord[] {
-    return Array.from({ length: SECTION_LIMIT }, (_, i) =>
-      SectionRecord.at(this.#memory, this.#at + i * SectionRecord.sizeWords),
-    );
+    return Array.from({ length: SECTION_LIMIT }, (_, i) => this.#record(i));
   }
 
   /** The record at a pointer that another thread has sent, or undefined where there is none. */
   byPointer(at: number): SectionRecord | undefined {
-    return this.all().find((record) => record.at === at);
+    const i = (at - this.#at) / SectionRecord.sizeWords;
+    return Number.isInteger(i) && i >= 0 && i < SECTION_LIMIT ? this.#record(i) : undefined;
   }
 
   /** The record of a section by its first frame, or undefined. Holding ramLock. */
   at(basePfn: number): SectionRecord | undefined {
-    return this.all().find((record) => record.kind !== SECTION_NONE && record.basePfn === basePfn);
+    return this.#find((record) => record.kind !== SECTION_NONE && record.basePfn === basePfn);
+  }
+
+  #record(i: number): SectionRecord {
+    return SectionRecord.at(this.#memory, this.#at + i * SectionRecord.sizeWords);
+  }
+
+  /** The first of them. Most machines use few of the records. */
+  #find(isWanted: (record: SectionRecord) => boolean): SectionRecord | undefined {
+    for (let i = 0; i < SECTION_LIMIT; i++) {
+      const record = this.#record(i);
+      if (isWanted(record)) return record;
+    }
+    return undefined;
   }
 
   /** The record of the section that has the frame. Throws HmmError ENXIO where none has. */
   ofFrame(pfn: number): SectionRecord {
-    const record = this.all().find(
+    const record = this.#find(
       ({ kind, basePfn, pages }) =>
         kind !== SECTION_NONE && pfn >= basePfn && pfn < basePfn + pages,
     );

@@ -92,6 +92,7 @@ export class Sections {
   readonly #records: SectionRecords;
   readonly #byGranule: (RamSection | undefined)[] = [];
   #lastUnreached: UnreachedSection | undefined;
+  #adoptions = 0;
   /**
    * Called when this thread needs a section that it was not given, or not in its present length. It
    * may adopt what arrives.
@@ -175,6 +176,11 @@ export class Sections {
     return this.of(pfn).wordIndex(pfn);
   }
 
+  /** How often there was something new in `handles`. */
+  get adoptions(): number {
+    return this.#adoptions;
+  }
+
   /** Handles of all sections that this thread knows. */
   get handles(): RamSectionHandle[] {
     return this.known().map(({ handle }) => handle);
@@ -190,9 +196,18 @@ export class Sections {
 
   /** All that this thread has and that are there yet, by frame number. */
   known(): RamSection[] {
-    return [...new Set(this.#byGranule)]
-      .filter((section) => section !== undefined)
-      .filter((section) => this.#isCurrent(section));
+    const known: RamSection[] = [];
+    let last: RamSection | undefined;
+    for (let granule = 0; granule < this.#byGranule.length;) {
+      const section = this.#byGranule[granule];
+      // A section lies in a row; behind its pages is what it may grow to.
+      if (section === undefined) granule++;
+      else granule = Math.max(granule + 1, (section.basePfn + section.pages) >>> GRANULE_SHIFT);
+      if (section === undefined || section === last || !this.#isCurrent(section)) continue;
+      known.push(section);
+      last = section;
+    }
+    return known;
   }
 
   /** Remembers what this thread has now; the function that is returned restores it. */
@@ -229,6 +244,7 @@ export class Sections {
     const first = handle.basePfn >>> GRANULE_SHIFT;
     while (this.#byGranule.length < first) this.#byGranule.push(undefined);
     for (let i = 0; i * GRANULE_PAGES < reservedPages; i++) this.#byGranule[first + i] = section;
+    this.#adoptions++;
     return true;
   }
 

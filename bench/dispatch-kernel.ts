@@ -1,0 +1,3 @@
+/** @module The kernel of dispatch.ts. */
+
+export function nothing(): void {}
