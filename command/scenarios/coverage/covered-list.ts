@@ -40,6 +40,7 @@ import { deathsOfWriters } from "./deaths/writers.ts";
 import { deathsWithRuns } from "./deaths/runs.ts";
 import { deathsInSections } from "./deaths/sections.ts";
 import { deviceAccesses } from "./devices/accesses.ts";
+import { deviceAdvice } from "./devices/advice.ts";
 import { deviceCommands } from "./devices/commands.ts";
 import { dispatches } from "./devices/dispatch.ts";
 import { items } from "./devices/items.ts";
@@ -285,6 +286,7 @@ export const covered: readonly Covered[] = [
   ...deviceAccesses,
   ...kernelRaces,
   ...deviceCommands,
+  ...deviceAdvice,
   ...dispatches,
   ...items,
   ...lives,

@@ -63,6 +63,7 @@ import {
   type VmFault,
   atomicAdd,
   atomicLoad,
+  compareExchangeWord,
   deathsSoFar,
   devicePageHint,
   endDeviceMemory,
@@ -83,7 +84,9 @@ import { CHUNKS_MAX, WANTED_MAX, WebGpuRecord } from "./record.ts";
 /** States of a frame: see the head. */
 export const CURRENT = 0;
 export const DIRTY = 1;
-const LOST = 2;
+export const LOST = 2;
+/** For reports. */
+const STATE_LABEL = "state of a private frame";
 
 /** A part of the memory: a device memory has at most DEVICE_MEMORY_PAGES_MAX frames. */
 export interface PrivateChunk extends StructView {
@@ -157,7 +160,7 @@ export function stateOf(device: DeviceMemory, pfn: number): number {
 }
 
 export function setState(device: DeviceMemory, pfn: number, state: number): Task<void> {
-  return writeWord(device.memory, stateAt(device, pfn), state, "state of a private frame");
+  return writeWord(device.memory, stateAt(device, pfn), state, STATE_LABEL);
 }
 
 /**
@@ -208,12 +211,18 @@ function handOver({ words }: SharedMemory, at: number, place: number, kindAt: nu
   if (kindAt !== 0) words[kindAt] = 0;
 }
 
-/** What is DIRTY is LOST: the GPU has gone, or nobody serves any more (Q5). */
+/**
+ * What is DIRTY is LOST: the GPU has gone, or nobody serves any more (Q5). In one step: a page may
+ * be freed at the same time, and its frame, which is CURRENT then, is another page's after that.
+ */
 export function* loseDirty(record: WebGpuRecord): Task<void> {
+  const { memory } = record;
   for (const chunk of chunksOf(record)) {
     const device = deviceOf(chunk);
-    for (let pfn = device.basePfn; pfn < device.basePfn + device.pages; pfn++)
-      if (stateOf(device, pfn) === DIRTY) yield* setState(device, pfn, LOST);
+    for (let pfn = device.basePfn; pfn < device.basePfn + device.pages; pfn++) {
+      if (stateOf(device, pfn) !== DIRTY) continue;
+      yield* compareExchangeWord(memory, stateAt(device, pfn), DIRTY, LOST, STATE_LABEL);
+    }
   }
   yield* record.served.wakeAll();
 }
@@ -333,7 +342,7 @@ function* haveBytes({ memory, ram }: Machine, pfn: number): Task<boolean> {
   const at = stateAt(device, pfn);
   const record = WebGpuRecord.at(memory, PrivateChunk.at(memory, device.data).record);
   for (;;) {
-    const state = yield* readWord(memory, at, "state of a private frame");
+    const state = yield* readWord(memory, at, STATE_LABEL);
     if (state !== DIRTY) return state === CURRENT;
     const deaths = deathsSoFar(memory);
     if (yield* hasAgentDied(memory, record.worker)) {

@@ -201,6 +201,18 @@ const takesAlone: Body = function* (world, harness) {
   assert(listedResources(memory, memory.record).length === 0, "the thread still owns something");
 };
 
+const takesBoth: Body = function* (world, harness) {
+  yield* stamp(world, harness);
+  yield* command(world, harness, "exclusive", new Uint8Array(0));
+};
+
+/** Both pages, or none: they are discarded together. */
+const counts: Body = function* ({ software }, { machine }) {
+  const device = viewDevice(machine, software);
+  const has = yield* countExclusive(device, HARNESS_PAGE, HARNESS_PAGE + PAGES);
+  assert(has === 0 || has === PAGES, `the device has ${has} pages for itself`);
+};
+
 const SERVE = [
   "devices/service/fault-service.serveRange",
   "devices/service/span-service.serve",
@@ -243,6 +255,17 @@ export const deviceCommands: readonly Covered[] = [
         ["mm/calls/madvise.doMadvise"],
         (_world, harness) => harness.discard(HARNESS_PAGE, 1),
       ],
+    },
+  }),
+  playing({
+    ...parts,
+    name: "count-exclusive-vs-madvise",
+    summary: "It is asked how many pages a device has for itself, while the CPU discards them.",
+    before: takesBoth,
+    exploration: { ...BOUNDED, preemptions: 1, timeouts: 0 },
+    tasks: {
+      count: [["devices/software/exclusive-command.countExclusive"], counts],
+      madvise: [["mm/calls/madvise.doMadvise"], discardBoth],
     },
   }),
   playing({

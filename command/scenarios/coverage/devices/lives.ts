@@ -18,6 +18,9 @@ import {
   leaveDevice,
   putDevice,
 } from "../../../../src/devices/software/device-state.ts";
+import { ADVICE_PREFERRED } from "../../../../src/devices/policy/placement.ts";
+import { takeAdvice } from "../../../../src/devices/service/device.ts";
+import { viewDevice } from "../../../../src/devices/software/view-device.ts";
 import { DeviceThread } from "../../../../src/devices/software/device-thread.ts";
 import { closeDevice, openDevice } from "../../../../src/devices/software/open-device.ts";
 import { mmget, mmput } from "../../../../src/mm/lifetime/mm.ts";
@@ -202,6 +205,18 @@ const joins: Body = function* ({ place, record }, harness) {
   );
 };
 
+/** What a device was advised ends with it. */
+const livesAdvised: Body = function* (_world, harness) {
+  const { machine, mm } = harness;
+  const opened = yield* openDevice(machine, mm, OPTIONS);
+  assert(typeof opened !== "number", "the device can be had");
+  const device = viewDevice(machine, opened.record);
+  const errno = yield* takeAdvice(device, HARNESS_PAGE, HARNESS_PAGE + 1, ADVICE_PREFERRED);
+  assert(errno === 0, `the advice was answered ${errno}`);
+  yield* closeDevice(machine, opened);
+  yield* settle(harness);
+};
+
 /** Makes one that nothing is registered of, and lets it go. */
 const makes: Body = function* ({ serials }, { machine }) {
   const record = yield* createDevice(machine, OPTIONS);
@@ -304,6 +319,16 @@ export const lives: readonly Covered[] = [
         },
       ],
     ],
+  }),
+  living({
+    name: "alone/advised-life",
+    summary: "A device is opened, advised, and closed: nothing of it is left.",
+    tasks: {
+      owner: [
+        ["devices/service/device.takeAdvice", "devices/service/device-parts.freeDeviceParts"],
+        livesAdvised,
+      ],
+    },
   }),
   living({
     name: "alone/owns-too-much",

@@ -47,7 +47,7 @@ export interface ModelProgram extends GpuProgram {
 export class ModelGpu implements Gpu {
   readonly frames: number;
   isLost = false;
-  readonly #record: WebGpuRecord;
+  protected readonly record: WebGpuRecord;
   readonly #pool: Uint32Array<ArrayBuffer>;
   readonly #losses: Cell;
   readonly #number: number;
@@ -58,7 +58,7 @@ export class ModelGpu implements Gpu {
 
   /** `number`: how many GPUs of the device were lost before. More in `losses`, and it is lost. */
   constructor(record: WebGpuRecord, frames: number, losses: Cell, number: number) {
-    this.#record = record;
+    this.record = record;
     this.#losses = losses;
     this.#number = number;
     this.frames = frames;
@@ -163,7 +163,7 @@ export class ModelGpu implements Gpu {
    * its answer at the same time (gpu-answer.ts).
    */
   *#answersLost(): Task<boolean> {
-    const { memory, answered } = this.#record;
+    const { memory, answered } = this.record;
     const isFree = this.#waiting === 0 || (yield* hasAgentDied(memory, this.#waiting));
     assert(isFree, "a second task waits for an answer of the GPU");
     this.#waiting = liveAgent(memory);

@@ -15,6 +15,7 @@ import {
 } from "../../../../src/devices/service/own-memory.ts";
 import { moveOwnPages } from "../../../../src/devices/service/own-pages.ts";
 import { ADVICE_PREFERRED } from "../../../../src/devices/policy/placement.ts";
+import { prefetchCommand } from "../../../../src/devices/software/migrate-command.ts";
 import { viewDevice } from "../../../../src/devices/software/view-device.ts";
 import { DEVICE_PRIVATE } from "../../../../src/memory/frames/device-frames.ts";
 import { MAP_FIXED_NOREPLACE, doMmap } from "../../../../src/mm/calls/mmap.ts";
@@ -29,7 +30,7 @@ import type { Task } from "../../../../src/sync/tasks/task.ts";
 import type { Covered } from "../covered.ts";
 import { ADDRESS, BEFORE, PAGE, discard, onlySaw, playing, without } from "./accesses.ts";
 import type { Body, World } from "./accesses.ts";
-import { inKernel } from "./kernel.ts";
+import { inKernel, withService } from "./kernel.ts";
 
 const SHORT: ScenarioExploration = { engine: "bounded", preemptions: 1 };
 const PAGE_BYTES = 4096;
@@ -131,6 +132,20 @@ function requireSame(what: string, is: string, shouldBe: string): void {
   assert(is === shouldBe, `${what} ${is}, not ${shouldBe}`);
 }
 
+/** A load leaves a page where it is; prefetching moves it, and makes translations. */
+function* prefetches(world: World, harness: HmmHarness): Task<void> {
+  yield* loads(world, harness);
+  requireSame("after a load the device owns", ownOf(harness), "false,false,false");
+  const request = { address: ADDRESS, lengthBytes: 2 * PAGE_BYTES, bytes: new Uint8Array(0) };
+  yield* withService(world, harness, function* (service) {
+    const { errno, pages } = yield* prefetchCommand(service, request);
+    requireSame("prefetching comes to", `${errno}: ${pages}`, "0: 2");
+    requireSame("after it the device owns", ownOf(harness), "true,true,false");
+    for (const page of [PAGE, PAGE + 1])
+      assert(service.device.table.entryOf(page) !== 0, "a page has no translation");
+  });
+}
+
 /** A page that is in use stays when another one needs room; one that is not leaves. */
 function* makesRoom(world: World, harness: HmmHarness): Task<void> {
   const { machine, mm } = harness;
@@ -174,6 +189,16 @@ export const ownPages: readonly Covered[] = [
         makesRoom,
       ],
     },
+    check: () => {},
+    twins: [],
+  }),
+  playing({
+    name: "alone/own-prefetch",
+    summary: "A load leaves a page in RAM; prefetching takes it, and makes translations.",
+    pages: 2,
+    before: owning(2),
+    exploration: SHORT,
+    tasks: { device: [["devices/software/migrate-command.prefetchCommand"], prefetches] },
     check: () => {},
     twins: [],
   }),

@@ -172,6 +172,8 @@ export interface Parts {
   readonly killable?: readonly string[];
   /** A death must not stop the machine, nor may it leave anything half done on the device. */
   readonly mustSurvive?: boolean;
+  /** Labels of what may be left that was not there. Default: tables, or anything after a death. */
+  readonly mayRemain?: readonly string[];
   /** Further things to be true in the end. */
   readonly check?: (world: DeviceWorld, harness: HmmHarness) => void;
   readonly tasks: Readonly<Record<string, readonly [runs: readonly string[], body: Body]>>;
@@ -188,6 +190,7 @@ export function playing(parts: Parts): Covered {
     exploration = BOUNDED,
     killable,
     mustSurvive = false,
+    mayRemain = killable === undefined ? ["table"] : "anything",
     tasks,
     twins = [],
     check,
@@ -206,7 +209,7 @@ export function playing(parts: Parts): Covered {
       exploration,
       // The device's page table grows with what it maps; a thread that dies may lose what it was
       // about to write down.
-      mayRemain: killable === undefined ? ["table"] : "anything",
+      mayRemain,
       ...(killable === undefined ? {} : { killable, mustSurvive }),
       ...(expects === undefined ? {} : { expects }),
       harness: { pages },

@@ -39,6 +39,7 @@ import {
 const WRITTEN: number = WRITTEN_PAGE * PAGE_BYTES;
 const THIRD_PAGE: number = HARNESS_PAGE + 2;
 const THIRD: number = THIRD_PAGE * PAGE_BYTES;
+const FOURTH: number = (HARNESS_PAGE + 3) * PAGE_BYTES;
 /** It is mapped nowhere. */
 const HOLE: number = (HARNESS_PAGE + 8) * PAGE_BYTES;
 const SUM: number = BEFORE + 1;
@@ -86,8 +87,9 @@ const addTo = (address: number): ModelProgram => ({
 const storeThenLoad = (address: number, other: number): ModelProgram => ({
   name: "store and load",
   workgroup(memory) {
+    const isThere = memory.load(READ_PAGE * PAGE_BYTES) !== 0;
     memory.store(address, memory.load(address) + 1);
-    void memory.load(other);
+    if (isThere) void memory.load(other);
   },
 });
 
@@ -101,10 +103,13 @@ const shared: Case = {
         workgroup: (memory, group) =>
           memory.store(WRITTEN + group * PAGE_BYTES, memory.load(WRITTEN + group * PAGE_BYTES) + 1),
       };
-      yield* runDone(world, opened, both, storeThenLoad(THIRD, READ_PAGE * PAGE_BYTES), both);
+      yield* runDone(world, opened, both, storeThenLoad(THIRD, FOURTH), both);
     }),
   },
-  prepare: (harness) => harness.map(THIRD_PAGE, 1, VM_READ | VM_WRITE, true),
+  prepare(harness) {
+    harness.map(THIRD_PAGE, 1, VM_READ | VM_WRITE, true);
+    harness.map(THIRD_PAGE + 1, 1);
+  },
   preemptions: 0,
   check(world, harness) {
     requireWord(world, harness, WRITTEN_PAGE, 2);
@@ -184,12 +189,12 @@ const backups: Case = {
       yield* runDone(world, opened, storeTo(WRITTEN, SUM), storeTo(THIRD, OTHER_SUM));
       yield* runDone(world, opened, addTo(THIRD));
       assert(opened.own.privatePages?.counts.readBack === 0, "a page was read back for nothing");
-      yield* runDone(world, opened, addTo(WRITTEN), storeThenLoad(WRITTEN, READ_PAGE * PAGE_BYTES));
+      yield* runDone(world, opened, addTo(WRITTEN), storeThenLoad(WRITTEN, FOURTH));
     }),
     server,
   },
   variant: { privateFrames: 2, slots: 1 },
-  pages: 3,
+  pages: 4,
   preemptions: 0,
   check(world, harness) {
     requireWord(world, harness, WRITTEN_PAGE, SUM + 2);
@@ -210,6 +215,31 @@ const STORE_TWO: ModelProgram = {
   },
 };
 
+/** Adds to both, and finds out only then that it needs another page. */
+const ADD_BOTH: ModelProgram = {
+  name: "both, and a third",
+  workgroup(memory) {
+    const isThere = memory.load(READ_PAGE * PAGE_BYTES) !== 0;
+    for (const address of [WRITTEN, THIRD]) memory.store(address, memory.load(address) + 1);
+    if (isThere) void memory.load(FOURTH);
+  },
+};
+
+/** One backup for two pages that were stored to in the last commit: one of them is read back. */
+const readBack: Case = {
+  tasks: {
+    chunk: alone((opened, world) => runDone(world, opened, STORE_TWO, ADD_BOTH)),
+    server,
+  },
+  variant: { privateFrames: 2, slots: 1 },
+  pages: 4,
+  preemptions: 0,
+  check(world, harness) {
+    requireWord(world, harness, WRITTEN_PAGE, SUM + 1);
+    requireWord(world, harness, THIRD_PAGE, OTHER_SUM + 1);
+  },
+};
+
 /** The GPU is lost while pages are read back to make room for their backups. */
 const lostInBackUp: Case = {
   tasks: {
@@ -220,17 +250,16 @@ const lostInBackUp: Case = {
       const isLost = outcomeOf(world) === "fault" && errnoOfChunk(world) === EIO;
       assert(isLost, `the chunk is ${outcomeOf(world)}`);
       yield* harness.discard(WRITTEN_PAGE, 2);
-      const [first, second] = [WRITTEN, THIRD];
-      yield* runDone(world, opened, storeThenLoad(first, second), storeThenLoad(second, first));
-      yield* runDone(world, opened, storeThenLoad(first, READ_PAGE * PAGE_BYTES));
+      // The frames that had the pages have them again, and no backup.
+      yield* runDone(world, opened, ADD_BOTH);
     }),
     server,
   },
   variant: { privateFrames: 2, slots: 1 },
-  pages: 3,
+  pages: 4,
   preemptions: 0,
   check(world, harness) {
-    requireWord(world, harness, WRITTEN_PAGE, 2);
+    requireWord(world, harness, WRITTEN_PAGE, 1);
     requireWord(world, harness, THIRD_PAGE, 1);
   },
 };
@@ -319,6 +348,12 @@ export const webGpuAlone: readonly Covered[] = [
     "pinned-in-private",
     "A chunk needs another page when the private memory is full.",
     pinned,
+    CHUNK,
+  ),
+  covered(
+    "read-back-for-backup",
+    "A chunk stores to two pages that only the GPU has, and misses; there is one backup.",
+    readBack,
     CHUNK,
   ),
   covered("one-backup", "Two pages that only the GPU has, and one backup.", backups, CHUNK),

@@ -8,16 +8,29 @@
 import { HarnessCpu } from "../../../../src/checker/harness/harness-cpu.ts";
 import { HARNESS_PAGE } from "../../../../src/checker/harness/hmm-harness.ts";
 import type { HmmHarness } from "../../../../src/checker/harness/hmm-harness.ts";
-import { PrivatePages } from "../../../../src/devices/webgpu/private-pages.ts";
-import { chunksOf } from "../../../../src/devices/webgpu-record/private-memory.ts";
-import { drainLog, withDriverLock } from "../../../../src/devices/webgpu-record/record.ts";
+import { WANT_WRITE } from "../../../../src/devices/webgpu/bring.ts";
+import type { GpuPass, Lost, PassResult } from "../../../../src/devices/webgpu/gpu.ts";
+import { PrivatePages, type PrivateParts } from "../../../../src/devices/webgpu/private-pages.ts";
+import {
+  CURRENT,
+  DIRTY,
+  LOST,
+  chunksOf,
+  setState,
+  stateOf,
+} from "../../../../src/devices/webgpu-record/private-memory.ts";
+import {
+  type WebGpuRecord,
+  drainLog,
+  withDriverLock,
+} from "../../../../src/devices/webgpu-record/record.ts";
 import { DeviceMemory, isDeviceFrameUsed } from "../../../../src/memory/frames/device-frames.ts";
 import { doMunmap } from "../../../../src/mm/calls/munmap.ts";
 import { PAGE_BYTES } from "../../../../src/mm/pte.ts";
 import { SegmentationFault, assert } from "../../../../src/sync/errors.ts";
 import { DONE, type Task } from "../../../../src/sync/tasks/task.ts";
 import type { Covered } from "../covered.ts";
-import type { ModelProgram } from "./model-gpu.ts";
+import { ModelGpu, type ModelProgram } from "./model-gpu.ts";
 import { HASTY_OPS } from "./webgpu-private.ts";
 import {
   ADD,
@@ -43,8 +56,12 @@ import {
 
 const WRITTEN: number = WRITTEN_PAGE * PAGE_BYTES;
 const THIRD_PAGE: number = HARNESS_PAGE + 2;
+const FOURTH_PAGE: number = HARNESS_PAGE + 3;
 const THIRD: number = THIRD_PAGE * PAGE_BYTES;
 const SUM: number = BEFORE + 1;
+/** It does not come home together with the others (HOME_PAGES of private-memory.ts). */
+const FAR_PAGE: number = HARNESS_PAGE + 16;
+const FAR: number = FAR_PAGE * PAGE_BYTES;
 /** What a load answers that the page's loss has ended. */
 const IS_LOST = -1;
 
@@ -57,6 +74,16 @@ const STORE_TWO: ModelProgram = {
     memory.store(THIRD, SUM);
   },
 };
+
+const STORE_FAR: ModelProgram = {
+  name: "store far apart",
+  workgroup(memory) {
+    memory.store(WRITTEN, SUM);
+    memory.store(FAR, SUM);
+  },
+};
+
+const mapFar = (harness: HmmHarness): void => harness.map(FAR_PAGE, 1);
 
 /** Stores to a page, and then needs one that is not there. */
 const storeAndMiss: ModelProgram = {
@@ -71,6 +98,47 @@ const loadRead: ModelProgram = {
   name: "load",
   workgroup: (memory) => void memory.load(READ_PAGE * PAGE_BYTES),
 };
+
+/** Q6 of private-pages.ts: who waits for it holds gpuLock. */
+class StrictGpu extends ModelGpu {
+  override run(pass: GpuPass): Task<PassResult | Lost> {
+    this.record.gpuLock.assertHeld();
+    return super.run(pass);
+  }
+
+  override readFrames(frames: readonly number[]): Task<Uint8Array<ArrayBuffer> | Lost> {
+    this.record.gpuLock.assertHeld();
+    return super.readFrames(frames);
+  }
+}
+
+/** A GPU that is interrupted as it reads pages: between the bytes and who waits. */
+class InterruptedGpu extends ModelGpu {
+  isArmed = false;
+  isReading = false;
+  isResumed = false;
+
+  override *readFrames(frames: readonly number[]): Task<Uint8Array<ArrayBuffer> | Lost> {
+    const bytes = yield* super.readFrames(frames);
+    if (!this.isArmed) return bytes;
+    this.isReading = true;
+    yield* this.record.served.wakeAll();
+    yield* this.record.served.waitEvent(() => this.isResumed, Infinity);
+    return bytes;
+  }
+
+  /** Pairs with `resume`: when it has been interrupted. */
+  awaitReading(): Task<unknown> {
+    this.isArmed = true;
+    return this.record.served.waitEvent(() => this.isReading, Infinity);
+  }
+
+  resume(): Task<unknown> {
+    this.isArmed = false;
+    this.isResumed = true;
+    return this.record.served.wakeAll();
+  }
+}
 
 const loadFrom = (address: number): Body =>
   function* ({ seen }, harness) {
@@ -96,6 +164,8 @@ function requireSeen({ seen }: World, allowed: readonly number[]): void {
   for (const value of seen) assert(allowed.includes(value), `a thread has seen ${value}`);
 }
 
+const STRICT: Partial<Variant> = { privateFrames: 2, Gpu: StrictGpu };
+
 /** Runs one more program. */
 const then =
   (program: ModelProgram) =>
@@ -108,7 +178,7 @@ const undone: Case = {
     server,
     load: other(loadFrom(WRITTEN)),
   },
-  variant: { privateFrames: 2 },
+  variant: STRICT,
   pages: 3,
   check(world, harness) {
     requireDone(world, harness, SUM + 1);
@@ -118,13 +188,13 @@ const undone: Case = {
 
 const twoLoads: Case = {
   tasks: {
-    chunk: warmed([STORE_TWO], 2, then(loadRead)),
+    chunk: warmed([STORE_FAR], 2, then(loadRead)),
     server,
     first: other(loadFrom(WRITTEN)),
-    second: other(loadFrom(THIRD)),
+    second: other(loadFrom(FAR)),
   },
-  variant: { privateFrames: 2 },
-  pages: 3,
+  variant: STRICT,
+  prepare: mapFar,
   preemptions: 0,
   check(world, harness) {
     requireDone(world, harness, SUM);
@@ -134,20 +204,70 @@ const twoLoads: Case = {
 
 const lost: Case = {
   tasks: {
-    chunk: warmed([STORE_TWO], 2, function* (opened, world) {
+    chunk: warmed([STORE_FAR], 2, function* (opened, world) {
       yield* world.losses.store(1);
       yield* runOne(world, opened, loadRead);
     }),
     server,
     first: other(loadFrom(WRITTEN)),
-    second: other(loadFrom(THIRD)),
+    second: other(loadFrom(FAR)),
   },
-  variant: { privateFrames: 2 },
-  pages: 3,
+  variant: STRICT,
+  prepare: mapFar,
   preemptions: 0,
   check(world) {
     assert(outcomeOf(world) === "done", `the chunk is ${outcomeOf(world)}`);
     requireSeen(world, [SUM, IS_LOST]);
+  },
+};
+
+/** A page is freed while the GPU is lost: its frame is not lost with it, for others get it. */
+const freed: Case = {
+  tasks: {
+    chunk: warmed([STORE_TWO], 1, ({ own }) => own.privatePages?.loseAll() ?? DONE),
+    discard: other((_world, harness) => harness.discard(THIRD_PAGE, 1)),
+  },
+  variant: { privateFrames: 2 },
+  pages: 3,
+  preemptions: 2,
+  check(world) {
+    for (const { record } of world.devices)
+      for (const [device, pfn] of framesOf(record))
+        assert(isDeviceFrameUsed(device, pfn) || stateOf(device, pfn) === CURRENT, "it is free");
+  },
+};
+
+function framesOf(record: WebGpuRecord): (readonly [device: DeviceMemory, pfn: number])[] {
+  return chunksOf(record).flatMap(({ memory, device: at, pages }) => {
+    const device = DeviceMemory.at(memory, at);
+    return Array.from({ length: pages }, (_, i) => [device, device.basePfn + i] as const);
+  });
+}
+
+/** A page is freed while it is read back with another, and its frame has another page then. */
+const reused: Case = {
+  tasks: {
+    chunk: warmed([STORE_TWO], 1, function* ({ own, parts }, _world, harness) {
+      const { gpu } = own;
+      assert(gpu instanceof InterruptedGpu, "the GPU is that of this scenario");
+      yield* gpu.awaitReading();
+      yield* harness.discard(THIRD_PAGE, 1);
+      yield* new HarnessCpu(harness).store(FOURTH_PAGE * PAGE_BYTES, BEFORE);
+      const { failures } = yield* parts.bringer.bring(new Map([[FOURTH_PAGE, WANT_WRITE]]));
+      assert(failures.length === 0, "the page can be had");
+      yield* gpu.resume();
+    }),
+    server,
+    load: other(loadFrom(WRITTEN)),
+  },
+  variant: { privateFrames: 2, Gpu: InterruptedGpu },
+  pages: 4,
+  preemptions: 0,
+  check(world, harness) {
+    requireDone(world, harness, SUM);
+    requireSeen(world, [SUM]);
+    const word = contentOf(world, harness, FOURTH_PAGE, 0);
+    assert(word === BEFORE, `the page in the frame of another has ${word}`);
   },
 };
 
@@ -158,7 +278,7 @@ const flushed: Case = {
     server,
     load: other(loadFrom(WRITTEN)),
   },
-  variant: { privateFrames: 2 },
+  variant: STRICT,
   pages: 3,
   check(world, harness) {
     requireDone(world, harness, SUM);
@@ -189,12 +309,9 @@ const unmapped: Case = {
   check(world) {
     for (const { record, own } of world.devices) {
       assert(own?.privatePages?.counts.readBack === 0, "a page is read back for nobody");
-      for (const { memory, device: at } of chunksOf(record)) {
-        const device = DeviceMemory.at(memory, at);
-        for (let pfn = device.basePfn; pfn < device.basePfn + device.pages; pfn++) {
-          const isKept = own.privatePages.frameWith(pfn) !== 0;
-          assert(isDeviceFrameUsed(device, pfn) || !isKept, "a frame is kept for no page");
-        }
+      for (const [device, pfn] of framesOf(record)) {
+        const isKept = own.privatePages.frameWith(pfn) !== 0;
+        assert(isDeviceFrameUsed(device, pfn) || !isKept, "a frame is kept for no page");
       }
     }
   },
@@ -204,6 +321,22 @@ const unmapped: Case = {
 class DoesNotWait extends PrivatePages {
   protected override *lockToServe(): Task<void> {}
   protected override *unlockToServe(): Task<void> {}
+}
+
+/** It looks, and then stores. */
+class LosesLate extends PrivatePages {
+  readonly #record: WebGpuRecord;
+
+  constructor(parts: PrivateParts) {
+    super(parts);
+    this.#record = parts.record;
+  }
+
+  override *lose(): Task<void> {
+    for (const [device, pfn] of framesOf(this.#record))
+      if (stateOf(device, pfn) === DIRTY) yield* setState(device, pfn, LOST);
+    yield* super.lose();
+  }
 }
 
 class LosesNothing extends PrivatePages {
@@ -245,7 +378,7 @@ export const webGpuWarm: readonly Covered[] = [
     {
       name: "does-not-wait",
       summary: "The page is read back while the pass runs.",
-      variant: { PrivatePages: DoesNotWait },
+      variant: { PrivatePages: DoesNotWait, Gpu: ModelGpu },
     },
     { chunk: CHUNK, server: SERVE, load: COME_HOME },
   ),
@@ -272,6 +405,32 @@ export const webGpuWarm: readonly Covered[] = [
     { chunk: CHUNK, server: SERVE, first: COME_HOME, second: COME_HOME },
   ),
   covered(
+    "lost-vs-discard",
+    "The GPU is lost while a page that only it has is discarded.",
+    freed,
+    {
+      name: "loses-late",
+      summary: "A frame is looked at, freed, and lost.",
+      variant: { PrivatePages: LosesLate },
+    },
+    {
+      chunk: ["devices/webgpu/private-pages.loseAll"],
+      discard: ["devices/webgpu-record/private-memory.pageFree"],
+    },
+  ),
+  covered(
+    "reused-vs-load",
+    "A page is freed while it is read back, and its frame gets another page.",
+    reused,
+    {
+      name: "hasty",
+      summary: "The page comes home without what only the GPU has: nobody asks for it.",
+      variant: { memoryOpsId: HASTY_OPS },
+      expects: "lost-wakeup",
+    },
+    { chunk: CHUNK, server: SERVE, load: COME_HOME },
+  ),
+  covered(
     "flush-vs-load",
     "The device reads back what only the GPU has, as at its end, and a thread loads one of it.",
     flushed,
@@ -279,6 +438,7 @@ export const webGpuWarm: readonly Covered[] = [
       name: "does-not-wait",
       summary: "Two tasks read back at the same time.",
       variant: { PrivatePages: DoesNotWait },
+      expects: "lock-misuse",
     },
     { chunk: ["devices/webgpu/private-pages.flushAll"], server: SERVE, load: COME_HOME },
   ),
