@@ -153,6 +153,34 @@ test("too many sections are ENOMEM, and numbers come round after all have been u
   assert.ok(new Set(rounds).size < rounds.length, "64 GiB of numbers have been round");
 });
 
+test("a section that is gone hides none that has some of its numbers now", () => {
+  const machine = makeMachine();
+  const { sections } = machine.ram;
+  const numbers = (pages: number): number => {
+    const base = addBuffer(machine, new SharedArrayBuffer(PAGE), pages);
+    assert.equal(run(machine, sections.remove(base)), 0);
+    return base;
+  };
+  const size = 2 ** 21;
+  const buffer = new SharedArrayBuffer(4 * 512 * PAGE);
+  const gone = addBuffer(machine, buffer);
+  const other = Machine.attach(machine.handle, { name: "other" });
+  assert.equal(run(machine, sections.remove(gone)), 0);
+  let end = gone + 4 * 512;
+  while (end + size <= 2 ** 24) end = numbers(size) + size;
+  numbers(2 ** 24 - end);
+  // Numbers have come round. The other thread is given the second section only.
+  assert.equal(addBuffer(machine, new SharedArrayBuffer(PAGE)), gone);
+  const second = addBuffer(machine, new SharedArrayBuffer(PAGE));
+  assert.equal(second, gone + 512);
+  assert.ok(other.ram.sections.adopt(sections.of(second).handle));
+  const basesOf = ({ ram }: Machine): number[] =>
+    ram.sections.handles.map(({ basePfn }) => basePfn).filter((base) => base >= gone);
+  assert.deepEqual(basesOf(other), [second]);
+  assert.deepEqual(basesOf(machine), [gone, second]);
+  other.detach();
+});
+
 test("a thread that was not given a section asks for it, once, and says so where it cannot be had", () => {
   const machine = makeMachine();
   const other = Machine.attach(machine.handle, { name: "other" });

@@ -197,15 +197,13 @@ export class Sections {
   /** All that this thread has and that are there yet, by frame number. */
   known(): RamSection[] {
     const known: RamSection[] = [];
-    let last: RamSection | undefined;
-    for (let granule = 0; granule < this.#byGranule.length;) {
+    for (let granule = 0; granule < this.#byGranule.length; granule++) {
       const section = this.#byGranule[granule];
-      // A section lies in a row; behind its pages is what it may grow to.
-      if (section === undefined) granule++;
-      else granule = Math.max(granule + 1, (section.basePfn + section.pages) >>> GRANULE_SHIFT);
-      if (section === undefined || section === last || !this.#isCurrent(section)) continue;
-      known.push(section);
-      last = section;
+      if (section === undefined || !this.#isCurrent(section)) continue;
+      // Behind its pages is what it may grow to.
+      if (section !== known.at(-1)) known.push(section);
+      // Numbers of one that is there are nobody else's; of one that is gone they may be.
+      granule = Math.max(granule, ((section.basePfn + section.pages) >>> GRANULE_SHIFT) - 1);
     }
     return known;
   }
