@@ -13,6 +13,7 @@ import { memoryHeirs } from "./deaths/memory-heirs.ts";
 import { mirrorHeirs } from "./deaths/mirror-heirs.ts";
 import { deathsInForks } from "./deaths/forks.ts";
 import { deathsWithRows } from "./deaths/rows.ts";
+import { deathsOfGrownBuffers } from "./deaths/grown-buffers.ts";
 import { deathsInDiscards } from "./deaths/discards.ts";
 import { heirsOfMaking } from "./deaths/making.ts";
 import { deathsInHugeChanges } from "./deaths/huge-changes.ts";
@@ -315,6 +316,7 @@ export const covered: readonly Covered[] = [
   ...deathsWithTables,
   ...deathsAlone,
   ...deathsWithRows,
+  ...deathsOfGrownBuffers,
   ...deathsInDiscards,
   ...heirsOfMaking,
   ...deathsInHugeChanges,

@@ -7,11 +7,14 @@
 import { HarnessCpu } from "../../../../src/checker/harness/harness-cpu.ts";
 import type { HarnessOptions, HmmHarness } from "../../../../src/checker/harness/hmm-harness.ts";
 import { MADV_DONTNEED, doMadvise } from "../../../../src/mm/calls/madvise.ts";
+import { doMprotect } from "../../../../src/mm/calls/mprotect.ts";
 import { cpuFault } from "../../../../src/mm/fault/cpu-fault.ts";
 import { trackRange } from "../../../../src/mm/fault/track.ts";
 import { HUGE_PAGES, isHugeAt } from "../../../../src/mm/huge.ts";
 import { PAGE_BYTES, PTE_TRACKED, PTE_WRITE, ZERO_PTE } from "../../../../src/mm/pte.ts";
-import { EINVAL } from "../../../../src/sync/errno.ts";
+import { VM_READ, VM_WRITE } from "../../../../src/mm/vma/vma.ts";
+import { leafOf } from "../../../../src/mmu/radix-table.ts";
+import { EINVAL, ENOMEM } from "../../../../src/sync/errno.ts";
 import { assert } from "../../../../src/sync/errors.ts";
 import type { Task } from "../../../../src/sync/tasks/task.ts";
 import type { Covered } from "../covered.ts";
@@ -95,6 +98,16 @@ const storeInRow: Body = function* (world, harness) {
   requireWhole(world, harness);
 };
 
+/** Nobody was allowed to touch it for a while: its frames are the same after that. */
+const storeAfterNone: Body = function* (world, harness) {
+  const { machine, mm } = harness;
+  for (const protection of [0, VM_READ | VM_WRITE])
+    yield* doMprotect(machine, mm, ADDRESS, BYTES, protection);
+  yield* store(harness, 7);
+  assert(isHuge(harness) && contentsOf(harness, 5) === BEFORE, "its contents are lost");
+  requireWhole(world, harness);
+};
+
 /** A device begins to track one page: the others may be written as before. */
 const trackOne: Body = function* (world, harness) {
   const { machine, mm } = harness;
@@ -121,6 +134,19 @@ const giveUpPart: Body = function* (world, harness) {
 };
 
 const read: Body = (_world, { machine, mm }) => cpuFault(machine, mm, START + 5, false);
+
+/** A middle table has 2048 words, and a leaf 512. */
+const ROOM_FOR_LEAF = 1024;
+
+/** ENOMEM, and nothing is linked. */
+const touchWithoutMid: Body = function* (world, harness) {
+  const { machine, mm } = harness;
+  const answer = yield* cpuFault(machine, mm, START + 5, false);
+  assert(answer === ENOMEM, `the fault answered ${answer}`);
+  assert(leafOf(machine.memory, mm.pgd, START) === 0, "a leaf is linked");
+  const more = tables(harness) - world.tablesBefore;
+  assert(more === 0, `${more} page tables are there, and linked nowhere`);
+};
 
 /** The other table has been given back. */
 function requireOneTable({ tablesBefore }: World, harness: HmmHarness): void {
@@ -161,6 +187,14 @@ export const hugeAlone: readonly Covered[] = [
   coveringOnHarness<World>({
     ...ALONE,
     ...stage(1, "written"),
+    name: "alone/huge/after-none",
+    summary: "A store to a huge page that nobody was allowed to touch for a while.",
+    tasks: { thread: [["mm/fault/huge-fault.changeIfStill"], storeAfterNone] },
+    twins: [],
+  }),
+  coveringOnHarness<World>({
+    ...ALONE,
+    ...stage(1, "written"),
     name: "alone/huge/track",
     summary: "A device begins to track one page of a huge page.",
     tasks: { thread: [TRACK, trackOne] },
@@ -172,6 +206,15 @@ export const hugeAlone: readonly Covered[] = [
     name: "alone/huge/advise-part",
     summary: "A part of an explicit huge page is to be given up, which is refused.",
     tasks: { thread: [["mm/calls/madvise.doMadvise"], giveUpPart] },
+    twins: [],
+  }),
+  coveringOnHarness<World>({
+    ...ALONE,
+    ...stage(0, "untouched"),
+    harness: { pages: 0, arenaWords: ROOM_FOR_LEAF },
+    name: "alone/huge/touch-without-table",
+    summary: "There is memory for a leaf, and none for the table that it is linked in.",
+    tasks: { thread: [["mm/huge.linkHuge"], touchWithoutMid] },
     twins: [],
   }),
   coveringOnHarness<World>({

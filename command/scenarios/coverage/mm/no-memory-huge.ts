@@ -1,10 +1,11 @@
 /**
  * @module Memory runs out while one thread maps memory whose pages are there at once, huge ones or
- * those of a driver, and while it forks a space with a huge page.
+ * those of a driver, while it forks a space with a huge page, and while it touches one first.
  */
 
 import { HARNESS_PAGE, type HmmHarness } from "../../../../src/checker/harness/hmm-harness.ts";
 import { cpuFault } from "../../../../src/mm/fault/cpu-fault.ts";
+import { MADV_HUGEPAGE, doMadvise } from "../../../../src/mm/calls/madvise.ts";
 import { doMmap, mapInserted } from "../../../../src/mm/calls/mmap.ts";
 import { doMunmap } from "../../../../src/mm/calls/munmap.ts";
 import { HUGE_PAGES, isHugeAt } from "../../../../src/mm/huge.ts";
@@ -71,8 +72,28 @@ const forksHuge: Attempt<undefined> = {
   telling: { withoutEntries: true },
 };
 
+/** The first page of a block under an entry of the top table that no other mapping has. */
+const FAR: number = 2 ** 21;
+
+const touchesHuge: Attempt<undefined> = {
+  layer: "mm",
+  name: "touch-huge",
+  summary: "A huge page of zeros is touched where no page table is.",
+  runs: ["mm/huge.linkHuge"],
+  setup(harness) {
+    const { machine, mm } = harness;
+    harness.map(FAR, HUGE_PAGES);
+    const bytes = HUGE_PAGES * PAGE_BYTES;
+    harness.run(doMadvise(machine, mm, FAR * PAGE_BYTES, bytes, MADV_HUGEPAGE));
+    return undefined;
+  },
+  act: ({ machine, mm }) => cpuFault(machine, mm, FAR + 3, false),
+  telling: { withoutEntries: true },
+};
+
 export const hugeWithoutMemory: readonly Covered[] = [
   attempted(mapsHuge),
   attempted(mapsInserted),
   attempted(forksHuge),
+  attempted(touchesHuge),
 ];
