@@ -48,7 +48,7 @@ import { atomicCompareExchange } from "../sync/atomics.ts";
 import type { SharedMemory } from "../sync/shared-memory.ts";
 import { DONE, type Task } from "../sync/tasks/task.ts";
 import { beginHalfDone, endHalfDone } from "./half-done.ts";
-import { HUGE_PAGES } from "./huge.ts";
+import { HUGE_PAGES, splitIfDead } from "./huge.ts";
 import {
   NOT_ISOLATED,
   NO_NOTES,
@@ -121,7 +121,7 @@ export function* endMigration(moving: MovingPages): Task<number> {
   for (let i = first, end = first; i < src.length; i = end) {
     const isHuge = yield* endHuge(moving, record, i);
     end = Math.min(src.length, nextLeafPage(startPage + i) - startPage);
-    moved += isHuge ? HUGE_PAGES : yield* endRow(moving, i, end);
+    moved += isHuge ? HUGE_PAGES : yield* endPages(moving, i, end);
     yield* putRow(moving, record, i, end, isHuge);
   }
   yield* mm.migrations.wakeAll();
@@ -172,6 +172,21 @@ function forgetHuge(
 ): void {
   dst.fill(0, first, end);
   if (record !== undefined) record.hugeAt = 0;
+}
+
+/**
+ * Ends pages [first, end), which lie in one leaf. Those of a huge page of which none moves (V2 of
+ * migrate/migrate-huge.ts) get their entries in one section of pageTableLock: who changes all of
+ * them alike by the first one (U4 of huge.ts) would change those that still are the migration's.
+ */
+function* endPages(moving: MovingPages, first: number, end: number): Task<number> {
+  const { machine, mm, startPage } = moving;
+  if (!startsHuge(moving, first)) return yield* endRow(moving, first, end);
+  yield* mm.pageTableLock.lock();
+  splitIfDead(machine.memory, mm, startPage + first, mm.pageTableLock.at);
+  const moved = yield* endRow(moving, first, end);
+  yield* mm.pageTableLock.unlock();
+  return moved;
 }
 
 /**

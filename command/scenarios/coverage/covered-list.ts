@@ -81,6 +81,8 @@ import { hugeEnds } from "./mm/huge-ends.ts";
 import { hugePages } from "./mm/huge-pages.ts";
 import { hugeTracks } from "./mm/huge-tracks.ts";
 import { witnessedHugePages } from "./mm/huge-witnessed.ts";
+import { hugeSteps } from "./mm/huge-steps.ts";
+import { hugeIsolation } from "./mm/huge-isolation.ts";
 import { hugeSplits } from "./mm/huge-splits.ts";
 import { memoryUse } from "./mm/memory-use.ts";
 import { untouchedView } from "./mm/untouched-view.ts";
@@ -267,7 +269,9 @@ export const covered: readonly Covered[] = [
   ...hugeCalls,
   ...hugeEnds,
   ...memoryUse,
+  ...hugeIsolation,
   ...hugeSplits,
+  ...hugeSteps,
   ...hugeTracks,
   ...witnessedHugePages,
   ...pinnedInPlace,

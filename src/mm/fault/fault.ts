@@ -27,6 +27,7 @@
 import type { Machine } from "../../memory/machine.ts";
 import { counterPlace } from "../../memory/space-counters.ts";
 import {
+  MID_HUGE,
   leafAlloc,
   leafIn,
   leafOf,
@@ -65,7 +66,7 @@ import { replaceByCopy, writeProtectedPrivate } from "./copy-on-write.ts";
 import { deviceExclusiveFault } from "./device-exclusive.ts";
 import { devicePrivateFault, isBufferHere } from "./device-private.ts";
 import { fileFault, fileWriteFault } from "./file-fault.ts";
-import { FAULT_SMALL, concernsHuge, hugeFault } from "./huge-fault.ts";
+import { FAULT_SMALL, concernsHuge, hugeFault, isForHugeFault } from "./huge-fault.ts";
 import { migrationEntryWait } from "./migration-entry.ts";
 import { sharedFault, sharedWriteFault } from "./shared-fault.ts";
 import { type FaultHandler, type VmFault, replacePte } from "./vm-fault.ts";
@@ -185,7 +186,8 @@ function* faultWithoutLeaf(
   // Another thread has linked a huge page since (U4 of mm/huge.ts): its entries are not for this
   // table.
   if (midEntry === 0 && isHugeAt(machine.memory, mm, page)) return 0;
-  return yield* faultInLeaf(machine, mm, vma, page, isWrite, leaf);
+  const wasHuge = (midEntry & MID_HUGE) !== 0;
+  return yield* faultInLeaf(machine, mm, vma, page, isWrite, leaf, wasHuge);
 }
 
 /** @stepped pte */
@@ -196,10 +198,13 @@ function faultInLeaf(
   page: number,
   isWrite: boolean,
   leaf: number,
+  wasHuge: boolean = false,
 ): Task<Errno> {
   const index = pteIndex(leaf, page);
   const pte = wordAt(machine.memory.words, index);
   if (isAccessible(pte, isWrite)) return doneNumber(0);
+  // The migration of a huge page has ended since. Its entries change alike (U4 of mm/huge.ts).
+  if (wasHuge && isForHugeFault(pte) && isHugeAt(machine.memory, mm, page)) return doneNumber(0);
   const isOfDevice = holdsFrame(pte) && ptePfn(pte) >= machine.ram.ownEndPfn;
   if (isOfDevice && (vma.flags & VM_SHARED) === 0 && !isBufferHere(machine, ptePfn(pte)))
     return doneNumber(ENXIO);

@@ -124,6 +124,13 @@ function* faultWhole(fault: HugeFault, page: number): Task<Errno> {
   }
 }
 
+/** Whether a fault on a page of a huge page with that entry is one of all its pages. */
+export function isForHugeFault(pte: number): boolean {
+  const kind = pteKind(pte);
+  const isEmpty = kind === KIND_NONE || kind === KIND_SPECIAL;
+  return isEmpty || kind === KIND_PROT_NONE || kind === KIND_FRAME;
+}
+
 /** @stepped pte */
 function entryAt({ memory }: Machine, leaf: number, page: number): number {
   return wordAt(memory.words, pteIndex(leaf, page));

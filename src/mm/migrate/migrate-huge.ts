@@ -9,7 +9,8 @@
  *       clears a part (then the migration ends page by page, as always).
  *   V2  A driver gets 512 frames in a row for it, if there are any, and copies once. If not, frames
  *       one by one. Before the pages end, the page is split, unless all of its pages move into
- *       frames in a row, or none moves: so at the end the entries are those of one huge page again.
+ *       frames in a row, or none moves: so at the end the entries are those of one huge page again,
+ *       and get there under pageTableLock.
  *   V3  While they end, one by one or all at once, a reader of the bit may read an entry that is in
  *       its new frame, and conclude the ones behind it, which are not yet. That is right a moment
  *       early: the contents are there, and nobody uses the old frames.

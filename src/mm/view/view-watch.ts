@@ -27,6 +27,7 @@ import {
 import type { InvalidateRange } from "../../notifier/events.ts";
 import { MmuNotifier } from "../../notifier/subscriptions.ts";
 import { Machine } from "../../memory/machine.ts";
+import { dataStep } from "../../memory/frames/page-data.ts";
 import { PAGE_BYTES } from "../../memory/ram.ts";
 import {
   type Struct,
@@ -192,11 +193,12 @@ export function* findStrayStore(
 ): Task<number> {
   const mm = Mm.at(machine.memory, hold.mm);
   yield* mm.mmapLock.downWrite();
-  const unmarked = watched.map((isWatched, i) =>
-    isWatched === 1 && !isMarked(machine, hold, i) ? 1 : 0,
-  );
+  const unmarked = new Uint8Array(watched.length);
+  for (let i = 0; i < watched.length; i++)
+    unmarked[i] = watched[i] === 1 && !isMarked(machine, hold, i) ? 1 : 0;
   let found = -1;
   for (const part of partsOf(bytes, offsetBytes, unmarked)) {
+    yield* dataStep(machine.memory, "read", hold.pfn + part.page);
     const difference = part.bytes.findIndex((byte, i) => byte !== before[part.at + i]);
     if (difference < 0) continue;
     found = part.at + difference;
@@ -206,6 +208,7 @@ export function* findStrayStore(
   return found;
 }
 
+/** @stepped view watch */
 function isMarked({ memory }: Machine, hold: ViewHold, page: number): boolean {
   const { at, pagesPerMark } = ViewWatch.at(memory, hold.watch);
   const index = Math.floor(page / pagesPerMark);
@@ -213,6 +216,8 @@ function isMarked({ memory }: Machine, hold: ViewHold, page: number): boolean {
 }
 
 interface Part {
+  /** Of the view, from 0 on. */
+  readonly page: number;
   /** Where in the view's bytes it begins. */
   readonly at: number;
   readonly bytes: Uint8Array;
@@ -228,7 +233,7 @@ function* partsOf(
     if (chosen[i] === 0) continue;
     const at = Math.max(0, i * PAGE_BYTES - offsetBytes);
     const end = Math.min(bytes.length, (i + 1) * PAGE_BYTES - offsetBytes);
-    yield { at, bytes: bytes.subarray(at, end) };
+    yield { page: i, at, bytes: bytes.subarray(at, end) };
   }
 }
 

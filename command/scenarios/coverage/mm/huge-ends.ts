@@ -7,19 +7,26 @@
 
 import type { HmmHarness } from "../../../../src/checker/harness/hmm-harness.ts";
 import { isHugeAt } from "../../../../src/mm/huge.ts";
+import { type Migration, migrateVmaPages } from "../../../../src/mm/migrate/migrate-vma.ts";
 import { KIND_DEVICE_PRIVATE, pteKind } from "../../../../src/mm/pte.ts";
 import { assert } from "../../../../src/sync/errors.ts";
+import type { Task } from "../../../../src/sync/tasks/task.ts";
 import type { Covered } from "../covered.ts";
 import { type EndedWorld, begin, end } from "../deaths/huge-moves.ts";
 import { coveringOnHarness } from "../on-harness.ts";
+import { protectBlock } from "./huge-isolation.ts";
 import {
+  AFTER,
   type HugeWorld,
   START,
   changeAlone,
+  contentsOf,
   discard,
+  isolateBlock,
   moveToDevice,
   requireWhole,
   setUp,
+  store,
 } from "./huge-stage.ts";
 
 const GIVEN_UP = 7;
@@ -34,7 +41,42 @@ function requireMoved(world: HugeWorld, harness: HmmHarness): void {
   assert(kind === KIND_DEVICE_PRIVATE, `an entry is of kind ${kind}`);
 }
 
+/** A migration of the block for which there are no frames: all pages stay where they are. */
+function* beginInVain(world: HugeWorld, harness: HmmHarness): Task<Migration> {
+  const { machine, mm } = harness;
+  yield* protectBlock(world, harness);
+  yield* mm.mmapLock.downRead();
+  const migration = yield* isolateBlock(machine, mm);
+  const pages = yield* migrateVmaPages(migration);
+  assert(pages === 0, `${pages} pages are to move`);
+  yield* mm.mmapLock.upRead();
+  return migration;
+}
+
+const STORED = 9;
+
 export const hugeEnds: readonly Covered[] = [
+  coveringOnHarness<EndedWorld>({
+    ...STAGE,
+    name: "huge/end-in-vain-vs-store",
+    summary:
+      "The migration of a huge page ends for which there are no frames, while a store gives all its entries the right to write.",
+    exploration: { engine: "bounded", preemptions: 1, maxSteps: 40_000 },
+    setup(harness) {
+      const world = setUp(harness, "written");
+      return { ...world, migration: harness.run(beginInVain(world, harness)) };
+    },
+    tasks: {
+      mover: [["mm/migration.endPages"], end],
+      storer: [["mm/fault/huge-fault.hugeFault"], store(STORED)],
+    },
+    check(world, harness) {
+      requireWhole(world, harness);
+      assert(isHugeAt(harness.machine.memory, harness.mm, START), "the huge page is split");
+      assert(contentsOf(harness, STORED) === AFTER, "the store is lost");
+    },
+    twins: [],
+  }),
   coveringOnHarness<EndedWorld>({
     ...STAGE,
     name: "huge/end-of-migration-vs-discard",

@@ -14,14 +14,17 @@ import {
   DeviceMemory,
   takeDeviceFrame,
 } from "../../../../src/memory/frames/device-frames.ts";
+import { doMmap } from "../../../../src/mm/calls/mmap.ts";
 import { cpuFault } from "../../../../src/mm/fault/cpu-fault.ts";
-import { endDeviceMemory } from "../../../../src/mm/migrate/device-evict.ts";
+import { mmCreate, mmput } from "../../../../src/mm/lifetime/mm.ts";
+import { emptyDeviceMemory, endDeviceMemory } from "../../../../src/mm/migrate/device-evict.ts";
 import {
   type Migration,
   NOBODY,
   SELECT_ALL_SYSTEM,
   SELECT_SYSTEM,
   isMarked,
+  migrateRange,
   migrateVmaFinalize,
   migrateVmaPages,
   migrateVmaSetup,
@@ -42,6 +45,7 @@ import { type Attempt, attempted } from "../attempts.ts";
 import type { Covered } from "../covered.ts";
 import {
   BEFORE,
+  OWNER,
   PAGE,
   isOnDevice,
   locked,
@@ -53,7 +57,7 @@ import {
   toDeviceBy,
 } from "./migrate-stage.ts";
 import type { Body, MigrationWorld } from "./migrate-stage.ts";
-import { stamp } from "./mixed-stage.ts";
+import { mapping, stamp } from "./mixed-stage.ts";
 
 const MOVE = ["mm/migrate/migrate-vma.migrateRange"] as const;
 const PIN = ["mm/view/pin.pinUserPages", "mm/view/pin.unpinUserPages"] as const;
@@ -149,6 +153,23 @@ const endsDevice: Body = function* (world, { machine }) {
   assert(answer === 0, `the end of the device answered ${answer}`);
 };
 
+/** The first page of a space on a device: whoever empties the device looks into that space, too. */
+const emptiesNewSpace: Body = function* (world, harness) {
+  const { machine } = harness;
+  const mm = Mm.at(machine.memory, yield* mmCreate(machine));
+  yield* doMmap(machine, mm, mapping(0, 1));
+  yield* cpuFault(machine, mm, PAGE, true);
+  yield* mm.mmapLock.downRead();
+  const vma = vmaOf(machine.memory, mm, PAGE) ?? bug("nothing is mapped");
+  const args = { machine, mm, vma, startPage: PAGE, endPage: PAGE + 1, select: SELECT_SYSTEM };
+  yield* migrateRange({ ...args, owner: OWNER }, ontoDevice(world, harness));
+  yield* mm.mmapLock.upRead();
+  assert(isOnDevice(harness, mm), "the page has not moved");
+  const left = yield* emptyDeviceMemory(machine, world.memory);
+  assert(left === 0, `${left} frames are left in a device that was emptied`);
+  yield* mmput(machine, mm);
+};
+
 /** More pages than the struct of a migration has room for; and a page behind them, by itself. */
 const MANY = 5;
 
@@ -196,6 +217,13 @@ export const migrationsAlone: readonly Covered[] = [
     name: "alone/mover",
     summary: "The copy of a page throws; then the page moves, and the device is told.",
     tasks: { thread: [MOVE, refusesAndCommits] },
+    check: requireContents(BEFORE),
+    twins: [],
+  }),
+  migrating({
+    name: "alone/new-space",
+    summary: "A new space has a page on a device, whose memory is emptied.",
+    tasks: { thread: [[...MOVE, "mm/device-spaces.joinDeviceSpaces"], emptiesNewSpace] },
     check: requireContents(BEFORE),
     twins: [],
   }),

@@ -6,24 +6,28 @@
 import { HARNESS_PAGE } from "../../../../src/checker/harness/hmm-harness.ts";
 import { ViewHold, framesOf } from "../../../../src/mm/view/view-hold.ts";
 import { type PinOptions, pinUserPages, unpinUserPages } from "../../../../src/mm/view/pin.ts";
-import { PTE_WRITE, ptePfn } from "../../../../src/mm/pte.ts";
+import { PTE_TRACKED, PTE_WRITE, ptePfn } from "../../../../src/mm/pte.ts";
 import { assert } from "../../../../src/sync/errors.ts";
 import { type Attempt, attempted } from "../attempts.ts";
 import type { Covered } from "../covered.ts";
-import { PRIVATE, SHARED, type Stage, onStage } from "./mixed-stage.ts";
+import { PRIVATE, SHARED, type Stage, makeStage, onStage, stageWith } from "./mixed-stage.ts";
+import { track } from "./view-attempts.ts";
 import { witnessed } from "./witnesses.ts";
 
 interface Pinning extends PinOptions {
   readonly page: number;
   readonly pages: number;
+  readonly setup?: Attempt<Stage>["setup"];
 }
 
 /** The answer is the pin. */
-function pins(name: string, summary: string, { page, pages, ...options }: Pinning): Attempt<Stage> {
+function pins(name: string, summary: string, pinning: Pinning): Attempt<Stage> {
+  const { page, pages, setup = makeStage, ...options } = pinning;
   const [first, end] = [HARNESS_PAGE + page, HARNESS_PAGE + page + pages];
   return onStage({
     name: `pin-${name}`,
     summary,
+    setup,
     runs: ["mm/view/pin.pinUserPages", "mm/view/pin-each.pinEach"],
     *act(harness) {
       const { machine, mm } = harness;
@@ -34,7 +38,7 @@ function pins(name: string, summary: string, { page, pages, ...options }: Pinnin
         const pte = harness.entryOf(first + i);
         assert(ptePfn(pte) === pfn, `page ${page + i} is not in its frame`);
         assert(before[i] === 0 || before[i] === pfn, `page ${page + i} has moved`);
-        const isRight = options.write !== true || (pte & PTE_WRITE) !== 0;
+        const isRight = options.write !== true || (pte & (PTE_WRITE | PTE_TRACKED)) === PTE_WRITE;
         assert(isRight, `page ${page + i} may not be written`);
       }
       return pinned.at;
@@ -55,6 +59,12 @@ const forWriting: readonly Attempt<Stage>[] = [
     page: SHARED,
     pages: 2,
     write: true,
+  }),
+  pins("tracked", "A page that a device has copied is pinned for writing.", {
+    page: PRIVATE,
+    pages: 1,
+    write: true,
+    setup: stageWith((harness) => harness.run(track(harness))),
   }),
 ];
 

@@ -7,7 +7,7 @@ import { cpuFault } from "../../../../src/mm/fault/cpu-fault.ts";
 import { doFork } from "../../../../src/mm/lifetime/fork.ts";
 import { Mm } from "../../../../src/mm/mm-struct.ts";
 import { mmput } from "../../../../src/mm/lifetime/mm.ts";
-import { PTE_DIRTY, PTE_PRESENT, PTE_TRACKED, PTE_WRITE } from "../../../../src/mm/pte.ts";
+import { PTE_DIRTY, PTE_PRESENT, PTE_TRACKED, PTE_WRITE, ptePfn } from "../../../../src/mm/pte.ts";
 import { trackRange } from "../../../../src/mm/fault/track.ts";
 import { viewClose, viewOpen } from "../../../../src/mm/view/view-open.ts";
 import { EBUSY } from "../../../../src/sync/errno.ts";
@@ -79,7 +79,8 @@ const overTracked: Attempt<Stage> = onStage({
   undo: ({ machine }, _stage, answer) => viewClose(machine, answer),
 });
 
-function* track({ machine, mm }: HmmHarness): Task<void> {
+/** A device has copied the first page. */
+export function* track({ machine, mm }: HmmHarness): Task<void> {
   yield* mm.mmapLock.downRead();
   yield* trackRange(machine, mm, HARNESS_PAGE, HARNESS_PAGE + 1, new Uint8Array(1));
   yield* mm.mmapLock.upRead();
@@ -99,6 +100,35 @@ const overForked: Attempt<Family> = {
   runs: RUNS,
   setup: (harness) => ({ ...makeStage(harness), child: forked(harness) }),
   act: (harness) => open(harness, PRIVATE, 1),
+  childOf: (_harness, { child }) => child,
+  *undo({ machine }, { child }, answer) {
+    yield* viewClose(machine, answer);
+    yield* mmput(machine, child);
+  },
+};
+
+/** A shared page, and in the frame behind its own a private one, which a child shares. */
+function makeRow(harness: HmmHarness): Family {
+  const stage = makeStage(harness);
+  harness.map(HARNESS_PAGE + ELSEWHERE, 1, RW, true);
+  harness.map(HARNESS_PAGE + ELSEWHERE + 1, 1);
+  for (const page of [ELSEWHERE, ELSEWHERE + 1]) {
+    harness.run(cpuFault(harness.machine, harness.mm, HARNESS_PAGE + page, true));
+    stamp(harness, page);
+  }
+  const [first, second] = [0, 1].map((i) => ptePfn(harness.entryOf(HARNESS_PAGE + ELSEWHERE + i)));
+  assert(first !== undefined && second === first + 1, `${first}, ${second} are not in a row`);
+  return { ...stage, child: forked(harness) };
+}
+
+const overRow: Attempt<Family> = {
+  layer: "mm",
+  name: "view-over-row",
+  summary:
+    "A write view opens over pages whose frames are in a row; the second one is a child's, too, so both move.",
+  runs: RUNS,
+  setup: makeRow,
+  act: (harness) => open(harness, ELSEWHERE, 2),
   childOf: (_harness, { child }) => child,
   *undo({ machine }, { child }, answer) {
     yield* viewClose(machine, answer);
@@ -136,4 +166,4 @@ const overBusy: Attempt<Family> = {
 };
 
 export const carefulViews: readonly Attempt<Stage>[] = [overPinned, overTracked];
-export const viewsOfFamilies: readonly Attempt<Family>[] = [overForked, overBusy];
+export const viewsOfFamilies: readonly Attempt<Family>[] = [overForked, overRow, overBusy];
