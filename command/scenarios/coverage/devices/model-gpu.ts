@@ -175,6 +175,19 @@ export class ModelGpu implements Gpu {
   }
 }
 
+/** Q6 of private-pages.ts: who waits for it holds gpuLock. */
+export class StrictGpu extends ModelGpu {
+  override run(pass: GpuPass): Task<PassResult | Lost> {
+    this.record.gpuLock.assertHeld();
+    return super.run(pass);
+  }
+
+  override readFrames(frames: readonly number[]): Task<Uint8Array<ArrayBuffer> | Lost> {
+    this.record.gpuLock.assertHeld();
+    return super.readFrames(frames);
+  }
+}
+
 function workgroupsOf({ first, end }: GpuPass): number[] {
   return Array.from({ length: end - first }, (_, i) => first + i);
 }

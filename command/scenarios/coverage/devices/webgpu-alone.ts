@@ -14,7 +14,7 @@ import { EFAULT, EIO } from "../../../../src/sync/errno.ts";
 import { assert } from "../../../../src/sync/errors.ts";
 import { DONE, type Task } from "../../../../src/sync/tasks/task.ts";
 import type { Covered } from "../covered.ts";
-import type { ModelProgram } from "./model-gpu.ts";
+import { type ModelProgram, StrictGpu } from "./model-gpu.ts";
 import {
   ADD,
   BEFORE,
@@ -36,6 +36,7 @@ import {
   server,
 } from "./webgpu-stage.ts";
 
+const READ: number = READ_PAGE * PAGE_BYTES;
 const WRITTEN: number = WRITTEN_PAGE * PAGE_BYTES;
 const THIRD_PAGE: number = HARNESS_PAGE + 2;
 const THIRD: number = THIRD_PAGE * PAGE_BYTES;
@@ -148,7 +149,7 @@ const short: Case = {
     }),
     server,
   },
-  variant: { privateFrames: 1, frames: 3 },
+  variant: { privateFrames: 1, frames: 3, Gpu: StrictGpu },
   pages: 3,
   preemptions: 0,
   check(world, harness) {
@@ -290,6 +291,24 @@ const lostAtEnd: Case = {
   },
 };
 
+/** Two pages in a row are read, and two more are brought along. */
+const prefetched: Case = {
+  tasks: {
+    chunk: alone(function* (opened, world) {
+      yield* runDone(world, opened, {
+        name: "load two",
+        workgroup: (memory) => void (memory.load(READ) + memory.load(WRITTEN)),
+      });
+      const { prefetched: pages } = opened.parts.bringer.counts;
+      assert(pages === 2, `${pages} pages were brought along, not 2`);
+    }),
+  },
+  variant: { frames: 8 },
+  pages: 4,
+  preemptions: 0,
+  check: requireCoherent,
+};
+
 /** More pages are wanted at once than have names. */
 const wanted: Case = {
   tasks: {
@@ -336,6 +355,7 @@ function covered(
 }
 
 export const webGpuAlone: readonly Covered[] = [
+  covered("prefetches", "A chunk reads two pages in a row.", prefetched, CHUNK),
   covered(
     "shared-memory",
     "A chunk stores to a page of its own and to one of shared memory.",

@@ -9,7 +9,7 @@ import { HarnessCpu } from "../../../../src/checker/harness/harness-cpu.ts";
 import { HARNESS_PAGE } from "../../../../src/checker/harness/hmm-harness.ts";
 import type { HmmHarness } from "../../../../src/checker/harness/hmm-harness.ts";
 import { WANT_WRITE } from "../../../../src/devices/webgpu/bring.ts";
-import type { GpuPass, Lost, PassResult } from "../../../../src/devices/webgpu/gpu.ts";
+import type { Lost } from "../../../../src/devices/webgpu/gpu.ts";
 import { PrivatePages, type PrivateParts } from "../../../../src/devices/webgpu/private-pages.ts";
 import {
   CURRENT,
@@ -30,7 +30,7 @@ import { PAGE_BYTES } from "../../../../src/mm/pte.ts";
 import { SegmentationFault, assert } from "../../../../src/sync/errors.ts";
 import { DONE, type Task } from "../../../../src/sync/tasks/task.ts";
 import type { Covered } from "../covered.ts";
-import { ModelGpu, type ModelProgram } from "./model-gpu.ts";
+import { ModelGpu, type ModelProgram, StrictGpu } from "./model-gpu.ts";
 import { HASTY_OPS } from "./webgpu-private.ts";
 import {
   ADD,
@@ -98,19 +98,6 @@ const loadRead: ModelProgram = {
   name: "load",
   workgroup: (memory) => void memory.load(READ_PAGE * PAGE_BYTES),
 };
-
-/** Q6 of private-pages.ts: who waits for it holds gpuLock. */
-class StrictGpu extends ModelGpu {
-  override run(pass: GpuPass): Task<PassResult | Lost> {
-    this.record.gpuLock.assertHeld();
-    return super.run(pass);
-  }
-
-  override readFrames(frames: readonly number[]): Task<Uint8Array<ArrayBuffer> | Lost> {
-    this.record.gpuLock.assertHeld();
-    return super.readFrames(frames);
-  }
-}
 
 /** A GPU that is interrupted as it reads pages: between the bytes and who waits. */
 class InterruptedGpu extends ModelGpu {
