@@ -389,7 +389,7 @@ export const webGpuWarm: readonly Covered[] = [
       summary: "Who waits for a page of the lost GPU is not told.",
       variant: { PrivatePages: LosesNothing },
     },
-    { chunk: CHUNK, server: SERVE, first: COME_HOME, second: COME_HOME },
+    { chunk: CHUNK, server: SERVE.slice(0, 1), first: COME_HOME, second: COME_HOME },
   ),
   covered(
     "lost-vs-discard",
