@@ -36,7 +36,7 @@ const smallest: Readonly<Record<string, Smallest>> = {
     sites: [],
     message: /^What the device stored is lost$/,
     preemptions: 1,
-    steps: 120,
+    steps: 118,
   },
   "moving/none-for-a-moment/before": {
     kind: "assertion",
@@ -50,7 +50,7 @@ const smallest: Readonly<Record<string, Smallest>> = {
     sites: ["other free frame", "one update frame lock"],
     message: /^one uses frame lock, which other freed$/,
     preemptions: 1,
-    steps: 77,
+    steps: 75,
   },
 };
 
