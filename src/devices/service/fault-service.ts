@@ -62,7 +62,7 @@ export type SpanServiceClass = new (
 interface Placement {
   /** Pages that are not to be copied. */
   readonly staying: ReadonlySet<number>;
-  /** Pages that the device wanted, and that cannot be moved. */
+  /** Pages that the device wanted, and that could not be moved now. */
   readonly fixed: ReadonlySet<number>;
 }
 

@@ -19,7 +19,7 @@ import { runBlocking } from "../../../../src/sync/runners/run-blocking.ts";
 import { runInSteps } from "../../../../src/sync/runners/stepping/calls.ts";
 import type { Task } from "../../../../src/sync/tasks/task.ts";
 import { covering } from "../covered.ts";
-import type { Covered } from "../covered.ts";
+import type { Covered, Covering } from "../covered.ts";
 
 const PAGE = 64;
 
@@ -108,52 +108,46 @@ const TOUCH = [
   "memory/frames/frame-allocator.takeFast",
 ] as const;
 
-export const freeLists: readonly Covered[] = [
-  covering<World>({
+type Touching = Pick<Covering<World>, "name" | "summary" | "tasks">;
+
+/** On a machine that is made once; at the end one page more has a frame. */
+function touching(parts: Touching): Covered {
+  return covering<World>({
+    ...parts,
     layer: "memory",
-    name: "touch-vs-touch-fast",
-    summary:
-      "Two threads touch one page first, each with a frame in its free list: the page gets one of the two frames, the other goes back to its list.",
     memory: () => world().machine.memory,
     setup: world,
     reopen: () => {
       world().frames.restore();
       return world();
     },
+    check: requireOneMore,
+  });
+}
+
+export const freeLists: readonly Covered[] = [
+  touching({
+    name: "touch-vs-touch-fast",
+    summary:
+      "Two threads touch one page first, each with a frame in its free list: the page gets one of the two frames, the other goes back to its list.",
     tasks: {
       first: { runs: [...TOUCH, "memory/frames/frame-refs.pagePutFast"], body: touch },
       second: { runs: TOUCH, body: touch },
     },
-    check: requireOneMore,
   }),
-  covering<World>({
-    layer: "memory",
+  touching({
     name: "touch-ahead-vs-touch-fast",
     summary:
       "A thread makes a page ahead of a store, while another one stores to it: the page gets one of the two frames.",
-    memory: () => world().machine.memory,
-    setup: world,
-    reopen: () => {
-      world().frames.restore();
-      return world();
-    },
     tasks: {
       ahead: { runs: ["mm/fault/fault.touchAhead", ...TOUCH], body: touchBefore },
       store: { runs: TOUCH, body: touch },
     },
-    check: requireOneMore,
   }),
-  covering<World>({
-    layer: "memory",
+  touching({
     name: "touch-vs-contiguous-frames",
     summary:
       "A thread touches a page and takes a frame from its free list, while another allocates contiguous frames under ramLock.",
-    memory: () => world().machine.memory,
-    setup: world,
-    reopen: () => {
-      world().frames.restore();
-      return world();
-    },
     tasks: {
       touch: { runs: TOUCH, body: touch },
       row: {
@@ -164,6 +158,5 @@ export const freeLists: readonly Covered[] = [
         body: takeRow,
       },
     },
-    check: requireOneMore,
   }),
 ];
