@@ -326,7 +326,7 @@ export const figures: readonly Figure[] = [
     title: "spans of a kernel on the WebGPU device, all resident, against plain WebGPU",
     bound: { kind: "at most", ratio: 1.3 },
     method:
-      "The same WGSL over a plain storage buffer and through `span_read`, 64 words a span, over 8 MiB, as often as it takes the plain one 25 ms, by 262,144 invocations; wall time of dispatch until it is over.",
+      "The same WGSL over a plain storage buffer and through `span_read`, 64 words a span, over 8 MiB, as often as it takes the plain one 25 ms, by 262,144 invocations; wall time of dispatch until it is over. Both sides of all these figures sleep between two turns of the event loop while they wait: in Node, Dawn asks in each turn.",
     lessons:
       "[WEBGPU.md](WEBGPU.md#what-it-costs) has the figures of a real GPU, and what was tried. Each reading says which adapter gave it.",
     load: async () => {

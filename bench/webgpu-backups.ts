@@ -127,7 +127,7 @@ class PlainPaged {
     pass.end();
     encoder.copyBufferToBuffer(this.#control, 0, this.#head, 0, 16);
     device.queue.submit([encoder.finish()]);
-    await this.#head.mapAsync(1);
+    await this.#plain.answer(this.#head.mapAsync(1));
     const [missed] = new Uint32Array(this.#head.getMappedRange());
     this.#head.unmap();
     if (missed !== 0) throw new Error("a page was missed, and all are there");

@@ -3,6 +3,7 @@
  * The peer of the figures about the WebGPU device.
  */
 
+import { eagerMsOn, paceTurns } from "../src/devices/webgpu/turn-pace.ts";
 import type { WebGpuDevice } from "../src/webgpu.ts";
 import { plainGpu } from "../test/devices/webgpu/find-gpu.ts";
 import type { MeasureOptions, Measurement } from "./figure.ts";
@@ -27,9 +28,11 @@ export class PlainDevice {
   readonly device: GPUDevice;
   readonly #done: GPUBuffer;
   readonly #stage = new Uint8Array(STAGE_BYTES);
+  readonly #eagerMs: number;
 
-  private constructor(device: GPUDevice) {
+  private constructor(device: GPUDevice, eagerMs: number) {
     this.device = device;
+    this.#eagerMs = eagerMs;
     this.#done = device.createBuffer({ size: 16, usage: MAP_READ | COPY_DST });
   }
 
@@ -44,7 +47,8 @@ export class PlainDevice {
       maxBufferSize: Math.min(maxBufferSize, Math.max(bytes, 2 ** 28)),
       maxStorageBufferBindingSize: Math.min(maxStorageBufferBindingSize, Math.max(bytes, 2 ** 27)),
     };
-    return new PlainDevice(await adapter.requestDevice({ requiredLimits }));
+    const device = await adapter.requestDevice({ requiredLimits });
+    return new PlainDevice(device, eagerMsOn(adapter.info));
   }
 
   buffer(bytes: number): GPUBuffer {
@@ -87,8 +91,19 @@ export class PlainDevice {
     const [first] = buffers;
     if (first !== undefined) encoder.copyBufferToBuffer(first, 0, this.#done, 0, 16);
     this.device.queue.submit([encoder.finish()]);
-    await this.#done.mapAsync(1);
+    await this.answer(this.#done.mapAsync(1));
     this.#done.unmap();
+  }
+
+  /** Waits as our device does: else the loop of this thread would take the processor from both. */
+  async answer(promise: Promise<unknown>): Promise<void> {
+    let isAnswered = false;
+    paceTurns(this.#eagerMs, () => isAnswered);
+    try {
+      await promise;
+    } finally {
+      isAnswered = true;
+    }
   }
 
   destroy(): void {

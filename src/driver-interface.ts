@@ -227,6 +227,7 @@ export {
   atomicOr,
   atomicStore,
   atomicSub,
+  pauseThread,
   plainLoad,
   speculativeAtomicLoad,
 } from "./sync/atomics.ts";

@@ -55,6 +55,8 @@ export interface HmmEncoding {
 /** Most bits that a frame number has. */
 export const PFN_BITS = 24;
 
+/** A power in a function is a call, 0.1 us: V8 does not know that an imported name is constant. */
+const PFN_MASK: number = 2 ** PFN_BITS - 1;
 const PFN_SHIFT_MAX = 32 - PFN_BITS;
 
 /** For a driver without a page-table format of its own: flags in bits 0 to 5, frame from bit 8. */
@@ -72,7 +74,7 @@ export function checkEncoding({ flags, values, pfnShift }: HmmEncoding): void {
   if (!Number.isInteger(pfnShift) || pfnShift < 0 || pfnShift > PFN_SHIFT_MAX) {
     bug(`Cannot use pfnShift ${pfnShift}: must be 0 to ${PFN_SHIFT_MAX}; an entry has 32 bits`);
   }
-  const pfnMask = (2 ** PFN_BITS - 1) << pfnShift;
+  const pfnMask = PFN_MASK << pfnShift;
   const { valid, write, devicePrivate, huge = 0 } = flags;
   if (((valid | write | devicePrivate | huge) & pfnMask) !== 0) {
     bug("Cannot use these flags: one lies inside the frame number; move it or change pfnShift");
@@ -107,7 +109,7 @@ export function entryIsWritable(entry: number, { flags }: HmmEncoding): boolean 
 
 /** The frame number of a valid entry. Linux: `hmm_device_entry_to_pfn`. */
 export function entryPfn(entry: number, { pfnShift }: HmmEncoding): number {
-  return (entry >>> pfnShift) & (2 ** PFN_BITS - 1);
+  return (entry >>> pfnShift) & PFN_MASK;
 }
 
 /** Linux: `hmm_device_entry_from_pfn`, with the flags that the caller adds. */

@@ -283,6 +283,18 @@ export function futexWait(
   return Atomics.wait(words, index, expected, timeoutMs);
 }
 
+/** Of {@link pauseThread}: nobody wakes on it. Made late: not every page has such a buffer. */
+let nobodys: Int32Array | undefined;
+
+/**
+ * Stops this thread for so long, its event loop included. No wait of a task: nobody wakes it.
+ * Only where the host lets a thread block.
+ */
+export function pauseThread(pauseMs: number): void {
+  nobodys ??= new Int32Array(new SharedArrayBuffer(4));
+  Atomics.wait(nobodys, 0, 0, pauseMs);
+}
+
 /** Wakes at most `count` sleepers on the word (blocking and async alike); returns how many. */
 export function futexWake(words: Int32Array, index: number, count: number): number {
   return Atomics.notify(words, index, count);

@@ -117,7 +117,7 @@ export const WebGpuRecord: Struct<WebGpuRecord> = struct<WebGpuRecord>("webgpuDe
 });
 
 function filterIndex(page: number): number {
-  return Math.floor(page / 2 ** BLOCK_SHIFT) % FILTER_WORDS;
+  return (page >>> BLOCK_SHIFT) % FILTER_WORDS;
 }
 
 /** A page comes to the device, or leaves it (N2). Holding the driver lock. */
@@ -127,8 +127,8 @@ export function countPage({ filter }: WebGpuRecord, page: number, by: 1 | -1): v
 }
 
 function mayHold({ filter }: WebGpuRecord, startPage: number, endPage: number): boolean {
-  const firstBlock = Math.floor(startPage / 2 ** BLOCK_SHIFT);
-  const lastBlock = Math.floor((endPage - 1) / 2 ** BLOCK_SHIFT);
+  const firstBlock = startPage >>> BLOCK_SHIFT;
+  const lastBlock = (endPage - 1) >>> BLOCK_SHIFT;
   if (lastBlock - firstBlock >= FILTER_WORDS) return true;
   for (let block = firstBlock; block <= lastBlock; block++)
     if (filter.get(block % FILTER_WORDS) !== 0) return true;

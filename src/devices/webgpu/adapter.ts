@@ -6,6 +6,7 @@
 
 import { HmmError, PAGE_BYTES } from "../../driver-interface.ts";
 import type { AdapterChoice, AdapterReport } from "./messages.ts";
+import { eagerMsOn } from "./turn-pace.ts";
 import {
   DIRECTORY_WORDS,
   LEAF_ENTRIES,
@@ -49,6 +50,8 @@ function noGpu(why: string): HmmError {
 export interface Acquired {
   readonly device: GPUDevice;
   readonly report: AdapterReport;
+  /** As in gpu-answer.ts. */
+  readonly eagerMs: number | undefined;
   /** Leaves that the page table may have. */
   readonly leavesMax: number;
   /** The pool's shapes, the best one first: drivers may fail at large buffers. */
@@ -87,7 +90,8 @@ export async function acquireDevice(
     }),
   );
   if (device === undefined) throw noGpu("the adapter gave no device in time; try again");
-  return { device, pools, report: reportOf(adapter.info), leavesMax: leavesOf(device) };
+  const eagerMs = gpu === dawn ? eagerMsOn(adapter.info) : undefined;
+  return { device, pools, report: reportOf(adapter.info), leavesMax: leavesOf(device), eagerMs };
 }
 
 function reportOf({ vendor, architecture, device, description }: GPUAdapterInfo): AdapterReport {
@@ -122,7 +126,7 @@ export function useDevice(device: GPUDevice, choice: AdapterChoice, frames: numb
   }
   const none = { vendor: "", architecture: "", device: "", description: "" };
   const report = adapterInfo === undefined ? none : reportOf(adapterInfo);
-  return { device, pools, report, leavesMax: leavesOf(device) };
+  return { device, pools, report, leavesMax: leavesOf(device), eagerMs: undefined };
 }
 
 /** Buffers of a pool that has several are no larger: drivers fail at larger ones. */

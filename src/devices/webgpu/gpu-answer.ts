@@ -5,6 +5,7 @@
 
 import type { Completion, DriverThread, Task } from "../../driver-interface.ts";
 import { LOST, type Lost } from "./gpu.ts";
+import { paceTurns } from "./turn-pace.ts";
 
 /** How long after a rejection the loss of the device may become known. */
 const LOSS_MS = 50;
@@ -13,6 +14,11 @@ const LOSS_MS = 50;
 export interface Answering {
   readonly device: { readonly lost: Promise<unknown> };
   readonly isLost: boolean;
+  /**
+   * How long the thread's event loop turns as fast as it can before it turns more slowly
+   * (turn-pace.ts). Undefined: that is left to the host.
+   */
+  readonly eagerMs: number | undefined;
   /** Gives it up: it is lost from then on. */
   destroy(): void;
 }
@@ -33,6 +39,7 @@ export function* gpuAnswer<T>(
     (value) => wake({ value }),
     (error: unknown) => wake({ error }),
   );
+  if (gpu.eagerMs !== undefined) paceTurns(gpu.eagerMs, () => answer !== undefined);
   yield* answered.wait();
   if (answer !== undefined && "value" in answer) return answer.value;
   if (gpu.isLost) return LOST;

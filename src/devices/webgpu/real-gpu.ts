@@ -65,6 +65,8 @@ export interface RealGpuOptions {
   /** Frames that can be backed up. */
   readonly slots: number;
   readonly driver: DriverThread;
+  /** As in gpu-answer.ts. */
+  readonly eagerMs: number | undefined;
   /** Completions of the device's record, for waiting: for an answer, and for room to stage. */
   readonly answered: Completion;
   readonly staged: Completion;
@@ -83,6 +85,7 @@ export class RealGpu implements Gpu {
   readonly frames: number;
   readonly device: GPUDevice;
   isLost = false;
+  readonly eagerMs: number | undefined;
   readonly #isOwn: boolean;
   readonly #driver: DriverThread;
   readonly #answered: Completion;
@@ -103,11 +106,15 @@ export class RealGpu implements Gpu {
   /** Bind group of the library for the table that there is. */
   #group: GPUBindGroup | undefined;
   readonly #layout: GPUBindGroupLayout;
-  /** What readFrames answers: the host commits fresh memory page by page, which takes its time. */
+  /**
+   * What readFrames answers: a copy, for a mapped buffer loses its bytes when the GPU is given up.
+   * The host commits fresh memory page by page, which takes its time, so it is kept.
+   */
   #bytesRead = new Uint8Array(0);
 
   private constructor(options: RealGpuOptions) {
     const { device, isOwn, shape, rowFrames, slots, driver, answered, staged } = options;
+    this.eagerMs = options.eagerMs;
     const { frames } = shape;
     this.device = device;
     this.#isOwn = isOwn;

@@ -44,7 +44,6 @@ import { PageMap } from "./page-map.ts";
 import { lostText, ownerOf } from "../webgpu-record/private-memory.ts";
 import { PrivatePages } from "./private-pages.ts";
 import { GpuMemoryError, RealGpu } from "./real-gpu.ts";
-import type { PoolShape } from "./wgsl/layout.ts";
 import { WgslProgram } from "./real-program.ts";
 import { type WebGpuRecord, drainLog, withDriverLock } from "../webgpu-record/record.ts";
 import { Resource } from "./bound-resources.ts";
@@ -121,7 +120,7 @@ export class Session {
   /** `ends` gets what is to be undone if it fails. */
   static async #openWith(
     start: WorkerStart,
-    { device, report, leavesMax, pools }: Acquired,
+    acquired: Acquired,
     isOwn: boolean,
     ends: (() => unknown)[],
   ): Promise<Session> {
@@ -133,11 +132,11 @@ export class Session {
     const { record, slot } = joined;
     ends.push(() => driver.run(putRecord(machine, record, slot)));
     const mirror = new HmmMirror(machine, record.mirror.at);
-    const map = new PageMap(leavesMax);
+    const map = new PageMap(acquired.leavesMax);
     const { poolFrames, rowFrames } = framesFor(start);
     const pool = new FramePool(poolFrames, record, map, rowFrames);
     const base = { driver, record, mirror, start, pool, map, slot, isOwn };
-    const current: CurrentGpu = { gpu: await makeGpu(base, device, pools) };
+    const current: CurrentGpu = { gpu: await makeGpu(base, acquired) };
     const timeoutMs = start.faultTimeoutMs;
     const gpu = (): RealGpu => current.gpu;
     const { slots } = framesFor(start);
@@ -150,7 +149,7 @@ export class Session {
       Bringer.open({ machine, mirror, record, pool, gpu, privatePages, timeoutMs }),
     );
     if (typeof bringer === "number") throw notMade(bringer);
-    const session = new Session(opened, bringer, current, report);
+    const session = new Session(opened, bringer, current, acquired.report);
     session.publish();
     return session;
   }
@@ -182,17 +181,13 @@ export class Session {
     this.gpu.destroy();
     const { pool, map, privatePages } = this.parts;
     if (privatePages !== undefined) await this.driver.run(privatePages.loseAll());
-    const { device, report, pools } = await acquireDevice(
-      this.start.adapter,
-      pool.frames,
-      pool.rows.frames,
-    );
+    const acquired = await acquireDevice(this.start.adapter, pool.frames, pool.rows.frames);
     const { driver, record, start } = this;
     const slot = this.#slot;
     const opened = { driver, record, mirror: this.#mirror, start, pool, map, slot, isOwn: false };
     await driver.run(withDriverLock(record, () => pool.dropAll()));
-    this.#current.gpu = await makeGpu(opened, device, pools);
-    this.adapter = report;
+    this.#current.gpu = await makeGpu(opened, acquired);
+    this.adapter = acquired.report;
   }
 
   /** The kernel, compiled. Rejects with WgslError. */
@@ -395,15 +390,11 @@ interface Opened extends Base {
 }
 
 /** Of the shape, or of smaller buffers. Destroys the device when it fails. */
-async function makeGpu(
-  opened: Base,
-  device: GPUDevice,
-  shapes: readonly PoolShape[],
-): Promise<RealGpu> {
+async function makeGpu(opened: Base, { device, pools, eagerMs }: Acquired): Promise<RealGpu> {
   const { driver, record, map } = opened;
   const { answered, staged } = record;
   let message = "";
-  for (const shape of shapes) {
+  for (const shape of pools) {
     try {
       const { isOwn, start } = opened;
       const { rowFrames, slots } = framesFor(start);
@@ -414,6 +405,7 @@ async function makeGpu(
         rowFrames,
         slots,
         driver,
+        eagerMs,
         answered,
         staged,
       });

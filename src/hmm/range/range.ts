@@ -153,7 +153,7 @@ export class HmmRange {
 
   /** Pages of 4 KiB in a page of the device. Of a registered range. */
   get pagesPerEntry(): number {
-    return 2 ** (this.record.pageShift - PAGE_SHIFT);
+    return 1 << (this.record.pageShift - PAGE_SHIFT);
   }
 
   /** Pages of the device in a registered range: so many elements of `pfns` are used. */

@@ -36,7 +36,7 @@ function classOf(count: number): number {
 
 /** Words of a block of the class. */
 export function classWords(sizeClass: number): number {
-  return HALF_WORDS * 2 ** sizeClass;
+  return HALF_WORDS << sizeClass;
 }
 
 /**

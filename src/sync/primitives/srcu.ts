@@ -291,7 +291,7 @@ export class Srcu {
    */
   *endForDead(slot: number, count: number): Task<void> {
     for (const index of [0, 1]) {
-      const sections = (count >>> (index * INDEX_SHIFT)) & (2 ** INDEX_SHIFT - 1);
+      const sections = (count >>> (index * INDEX_SHIFT)) & ((1 << INDEX_SHIFT) - 1);
       if (sections === 0) continue;
       yield* step(this.memory, "srcuReadUnlock", this.at, WANTED, this.lockClass.name);
       this.leaveForDead(index, sections, slot);

@@ -4,7 +4,7 @@
  */
 
 import assert from "node:assert/strict";
-import { test } from "node:test";
+import { mock, test } from "node:test";
 import { AddressSpace } from "../../../src/index.ts";
 import { DriverThread } from "../../../src/driver.ts";
 import { type Answering, gpuAnswer } from "../../../src/devices/webgpu/gpu-answer.ts";
@@ -17,10 +17,12 @@ const timeout = 20_000;
 class PlayedGpu implements Answering {
   readonly device: { readonly lost: Promise<void> };
   isLost = false;
+  readonly eagerMs: number | undefined;
   destroyed = 0;
   #tell: () => void = () => {};
 
-  constructor() {
+  constructor(eagerMs?: number) {
+    this.eagerMs = eagerMs;
     const lost = new Promise<void>((resolve) => {
       this.#tell = resolve;
     });
@@ -127,3 +129,41 @@ test("a GPU that refuses, and is not lost, is given up", { timeout }, () =>
     );
   }),
 );
+
+/** The answer after 50 turns of the event loop, and the sleeps of this thread until then. */
+async function sleepsOf(eagerMs: number | undefined): Promise<{ answer: unknown; sleeps: number }> {
+  const { mock: sleeping } = mock.method(Atomics, "wait");
+  let turns = 0;
+  const turned = new Promise<number>((resolve) => {
+    const turn = (): void => {
+      if (++turns === 50) resolve(turns);
+      else setImmediate(turn);
+    };
+    setImmediate(turn);
+  });
+  try {
+    let answer: unknown;
+    await withAnswers(async (ask) => {
+      answer = await ask(new PlayedGpu(eagerMs), turned);
+    });
+    const sleeps = sleeping.callCount();
+    await new Promise((resolve) => {
+      setTimeout(resolve, 5);
+    });
+    assert.equal(sleeping.callCount(), sleeps, "nothing is slowed down once the answer is there");
+    return { answer, sleeps };
+  } finally {
+    sleeping.restore();
+  }
+}
+
+test("a thread that waits for long sleeps between the turns of its loop", { timeout }, async () => {
+  const { answer, sleeps } = await sleepsOf(0);
+  assert.equal(answer, 50);
+  assert.ok(sleeps > 20 && sleeps <= 51, `${sleeps} sleeps`);
+});
+
+test("it turns freely at first, and always where the host tells", { timeout }, async () => {
+  for (const eagerMs of [60_000, undefined])
+    assert.deepEqual(await sleepsOf(eagerMs), { answer: 50, sleeps: 0 });
+});
