@@ -167,7 +167,8 @@ async function measureCalls(
     useAllFrames(space, pages);
     const readings: Reading[] = [];
     for (const { label, peer, ours } of calls) {
-      for (let i = 0; i < WARM_UPS; i++) ours(space, WARM_UP_PAGES);
+      const warmUps = options.isQuick ? 1 : peer === "mremap" ? MOVES_TO_WARM_UP : WARM_UPS;
+      for (let i = 0; i < warmUps; i++) ours(space, WARM_UP_PAGES);
       const reading = await measurePairs({
         label,
         unit: "ns a page",
@@ -186,6 +187,8 @@ async function measureCalls(
 
 /** A call that is made once a round would be measured as it is before it is compiled. */
 const WARM_UPS = 200;
+/** A move is more code, and none of it is in a loop until there are many leaves. */
+const MOVES_TO_WARM_UP = 5000;
 /** More than a leaf of the page table has. */
 const WARM_UP_PAGES = 1100;
 

@@ -18,10 +18,12 @@ import type { Machine } from "../../memory/machine.ts";
 import {
   LEAF_WORDS,
   type TableNotes,
+  MID_HUGE,
   leafAlloc,
-  leafOf,
   midAlloc,
+  midEntryOf,
   nextLeafPage,
+  nextMidPage,
 } from "../../mmu/radix-table.ts";
 import { freeEmptyLeaves, isWholeLeaf } from "../../mmu/unlinked-leaves.ts";
 import { EVENT_UNMAP, invalidateRange } from "../../notifier/events.ts";
@@ -72,6 +74,8 @@ interface Piece {
   readonly old: PageRange;
   /** Pages that the mapping has at the new place. */
   readonly place: PageRange;
+  /** Whether there are huge pages among those that move; known when there are tables for them. */
+  hasHuge: boolean;
 }
 
 /** A move that is under way. */
@@ -99,7 +103,7 @@ export function* moveMappings(machine: Machine, mm: Mm, request: MoveRequest): T
     pieces:
       oldPages === newPages
         ? Array.from(piecesIn(machine, mm, old, target))
-        : [{ old: kept, place: { startPage: target, endPage: target + newPages } }],
+        : [{ old: kept, place: { startPage: target, endPage: target + newPages }, hasHuge: false }],
     keepsOld: request.keepsOld || oldPages === 0,
     takesLeaves: (yield* mm.notifiers.first()) === 0,
     cut: { startPage: kept.endPage, endPage: old.endPage },
@@ -124,7 +128,7 @@ function* piecesIn(
   const distance = target - range.startPage;
   for (const { startPage, endPage } of partsIn(machine.memory, mm, range)) {
     const place = { startPage: startPage + distance, endPage: endPage + distance };
-    yield { old: { startPage, endPage }, place };
+    yield { old: { startPage, endPage }, place, hasHuge: false };
   }
 }
 
@@ -165,10 +169,10 @@ function* prepare(machine: Machine, mm: Mm, move: Move, spares: SpareVma[]): Tas
     const result = yield* splitVmaAt(machine, mm, cut.endPage);
     if (result !== 0) return result;
   }
-  for (const { old, place } of pieces) {
-    const result = yield* splitAround(machine, mm, place);
+  for (const piece of pieces) {
+    const result = yield* splitAround(machine, mm, piece.place);
     if (result !== 0) return result;
-    if (!(yield* makeTables(machine, mm, old, place.startPage, move.takesLeaves))) return ENOMEM;
+    if (!(yield* makeTables(machine, mm, piece, move.takesLeaves))) return ENOMEM;
   }
   return 0;
 }
@@ -218,7 +222,7 @@ function* movePiece(
   }
   const range = invalidateRange(mm, old.startPage, old.endPage, EVENT_UNMAP);
   yield* mmuNotifierInvalidateRangeStart(machine, range);
-  yield* freePlacesOfHuge(machine, mm, old, place.startPage);
+  if (piece.hasHuge) yield* freePlacesOfHuge(machine, mm, old, place.startPage);
   const operation = yield* beginInvalidation(mm, old.startPage, old.endPage);
   const entries = { ...old, target: place.startPage, takesLeaves };
   const notes = yield* openMove(machine, operation, entries);
@@ -247,16 +251,10 @@ function moveVma(
 }
 
 /** The tables of the new place, where the old one has any. False: ENOMEM. */
-function* makeTables(
-  machine: Machine,
-  mm: Mm,
-  range: PageRange,
-  target: number,
-  takesLeaves: boolean,
-): Task<boolean> {
+function* makeTables(machine: Machine, mm: Mm, piece: Piece, takesLeaves: boolean): Task<boolean> {
   const operation = yield* beginHand(mm);
   const notes = tablesOf(operation);
-  const isDone = yield* makeNotedTables(machine, mm, range, target, takesLeaves, notes);
+  const isDone = yield* makeNotedTables(machine, mm, piece, takesLeaves, notes);
   endInvalidation(mm, operation);
   return isDone;
 }
@@ -264,19 +262,25 @@ function* makeTables(
 function* makeNotedTables(
   machine: Machine,
   mm: Mm,
-  { startPage, endPage }: PageRange,
-  target: number,
+  piece: Piece,
   takesLeaves: boolean,
   notes: TableNotes,
 ): Task<boolean> {
+  const { startPage, endPage } = piece.old;
+  const target = piece.place.startPage;
+  let midEnd = 0; // there is a mid table for places below
   for (let page = startPage, next = 0; page < endPage; page = next) {
     next = Math.min(nextLeafPage(page), endPage);
-    if (leafOf(machine.memory, mm.pgd, page) === 0) continue;
+    const entry = midEntryOf(machine.memory, mm.pgd, page);
+    if (entry === 0) continue;
     const first = target + (page - startPage);
-    const goesOver = takesLeaves || isHugeAt(machine.memory, mm, page);
+    const isHuge = (entry & MID_HUGE) !== 0;
+    if (isHuge) piece.hasHuge = true;
     // What goes over as a whole brings its leaf along; other pages need two at most.
-    if (goesOver && isWholeLeaf(page, startPage, endPage, target)) {
+    if ((takesLeaves || isHuge) && isWholeLeaf(page, startPage, endPage, target)) {
+      if (first < midEnd) continue;
       if ((yield* midAlloc(machine, mm.pgd, first, notes.mid)) === 0) return false;
+      midEnd = nextMidPage(first);
     } else {
       const last = target + (next - 1 - startPage);
       if ((yield* leafAlloc(machine, mm.pgd, first, notes)) === 0) return false;
