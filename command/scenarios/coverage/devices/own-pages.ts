@@ -14,7 +14,10 @@ import {
   failNextAllocation,
 } from "../../../../src/devices/service/own-memory.ts";
 import { moveOwnPages } from "../../../../src/devices/service/own-pages.ts";
-import { ADVICE_PREFERRED } from "../../../../src/devices/policy/placement.ts";
+import {
+  ADVICE_ACCESSED_BY,
+  ADVICE_PREFERRED,
+} from "../../../../src/devices/policy/placement.ts";
 import { prefetchCommand } from "../../../../src/devices/software/migrate-command.ts";
 import { viewDevice } from "../../../../src/devices/software/view-device.ts";
 import { DEVICE_PRIVATE } from "../../../../src/memory/frames/device-frames.ts";
@@ -28,7 +31,17 @@ import { assert } from "../../../../src/sync/errors.ts";
 import { callInSteps } from "../../../../src/sync/runners/stepping/calls.ts";
 import type { Task } from "../../../../src/sync/tasks/task.ts";
 import type { Covered } from "../covered.ts";
-import { ADDRESS, BEFORE, PAGE, discard, onlySaw, playing, without } from "./accesses.ts";
+import {
+  ADDRESS,
+  BEFORE,
+  LEAF_PAGES,
+  PAGE,
+  discard,
+  munmap,
+  onlySaw,
+  playing,
+  without,
+} from "./accesses.ts";
 import type { Body, World } from "./accesses.ts";
 import { inKernel, withService } from "./kernel.ts";
 
@@ -100,12 +113,16 @@ const loads: Body = (world, harness) =>
 
 const cpuStores: Body = (_world, harness) => new HarnessCpu(harness).store(ADDRESS, 9);
 
-/** Pages that have been stored to by the CPU, and one before them; the device has room for two. */
-function* threeForTwo(world: World, harness: HmmHarness): Task<void> {
-  const { machine, mm } = harness;
+/** A mapping of one page before the others. */
+function* mapBefore({ machine, mm }: HmmHarness): Task<void> {
   const place = { address: ADDRESS - PAGE_BYTES, lengthBytes: PAGE_BYTES };
   const kind = { protection: VM_READ | VM_WRITE, shared: false, bufferPfn: 0, offsetPages: 0 };
   yield* doMmap(machine, mm, { ...place, ...kind, placement: MAP_FIXED_NOREPLACE });
+}
+
+/** Pages that have been stored to by the CPU, and one before them; the device has room for two. */
+function* threeForTwo(world: World, harness: HmmHarness): Task<void> {
+  yield* mapBefore(harness);
   for (const page of [PAGE + 1, PAGE + 2])
     yield* new HarnessCpu(harness).store(page * PAGE_BYTES, BEFORE);
   yield* owning(2)(world, harness);
@@ -175,7 +192,73 @@ function* makesRoom(world: World, harness: HmmHarness): Task<void> {
   assert(listedResources(memory, memory.record).length === 0, "the thread still owns something");
 }
 
+/** The device's memory is full of a page that was used, and another one is to move there. */
+function* makesRoomInUse(world: World, harness: HmmHarness): Task<void> {
+  const next = [PAGE + 1, PAGE + 2] as const;
+  requireSame("moving the next page comes to", yield* moves(world, harness, next), "0: 1");
+  requireSame("then the device owns", ownOf(harness), "false,true,false");
+}
+
+/** The device's memory is full of the page that was used, and there is another mapping. */
+function* usedPageOfLeaf(world: World, harness: HmmHarness): Task<void> {
+  yield* mapBefore(harness);
+  yield* owning(1)(world, harness);
+  yield* storeBack(world, harness, PAGE, BEFORE);
+}
+
+const movesBefore: Body = (world, harness) => moves(world, harness, [PAGE - 1, PAGE]);
+
+/** Of a page that is to be accessed in RAM a store leaves it there; of the next one it does not. */
+function* storesAdvised(world: World, harness: HmmHarness): Task<void> {
+  const device = viewDevice(harness.machine, world.software);
+  const errno = yield* takeAdvice(device, PAGE, PAGE + 1, ADVICE_ACCESSED_BY);
+  assert(errno === 0, `the advice was answered ${errno}`);
+  yield* storeBack(world, harness, PAGE, 9);
+  requireSame("after an advised store the device owns", ownOf(harness), "false,false,false");
+  yield* storeBack(world, harness, PAGE + 1, 10);
+  requireSame("after another store it owns", ownOf(harness), "false,true,false");
+}
+
 export const ownPages: readonly Covered[] = [
+  playing({
+    name: "alone/own-room-in-use",
+    summary: "A page that was used makes room when the hand comes by for the second time.",
+    pages: 2,
+    before: fullOfOne,
+    exploration: SHORT,
+    tasks: {
+      device: [
+        ["devices/service/own-pages.takeChance", "devices/service/device-table.makeOld"],
+        makesRoomInUse,
+      ],
+    },
+    check: () => {},
+    twins: [],
+  }),
+  playing({
+    name: "alone/own-advised",
+    summary: "A kernel's store leaves a page in RAM that is to be accessed there.",
+    pages: 3,
+    before: owning(2),
+    exploration: SHORT,
+    tasks: { device: [["devices/service/fault-service.#placePages"], storesAdvised] },
+    check: () => {},
+    twins: [],
+  }),
+  playing({
+    name: "own-room-vs-munmap-of-leaf",
+    summary:
+      "The hand comes by a page that was used, while its mapping goes, the leaf of the device's table with it.",
+    pages: LEAF_PAGES,
+    before: usedPageOfLeaf,
+    exploration: SHORT,
+    tasks: {
+      room: [["devices/service/own-pages.takeChance"], movesBefore],
+      munmap: [["devices/service/device-table.freeLeaves"], munmap],
+    },
+    check: () => {},
+    twins: [],
+  }),
   playing({
     name: "alone/own-room",
     summary:
