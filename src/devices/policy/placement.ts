@@ -56,6 +56,7 @@ export class AdviceTable {
   }
 
   of(page: number): PlacementAdvice {
+    this.#memory.plainWatch?.note(this.#at, false, "advice");
     let low = 0;
     let high = plainLoad(this.#memory.words, this.#at);
     while (low < high) {
@@ -113,6 +114,7 @@ export class AdviceTable {
 
   #store(ranges: readonly AdvisedRange[]): void {
     const { words } = this.#memory;
+    this.#memory.plainWatch?.note(this.#at, true, "advice");
     words[this.#at] = 0; // what a thread leaves that dies in here
     let at = this.#at + 1;
     for (const { startPage, endPage, advice } of ranges) {

@@ -56,6 +56,7 @@ export class ThrashTable {
    */
   noteLoss(page: number, nowMs: number): boolean {
     const { words } = this.#memory;
+    this.#memory.plainWatch?.note(this.#at, true, "thrash table");
     const at = this.#entryOf(page);
     const isKnown = plainLoad(words, at + PAGE) >>> 0 === page && plainLoad(words, at + EVENTS) > 0;
     const isRecent = isKnown && ((nowMs - plainLoad(words, at + LAST_MS)) | 0) <= THRASH_WINDOW_MS;
@@ -71,7 +72,7 @@ export class ThrashTable {
     return true;
   }
 
-  /** Whether the page is to be left in RAM. */
+  /** Whether the page is to be left in RAM. Without the driver lock a hint. */
   isThrashing(page: number): boolean {
     const { words } = this.#memory;
     const at = this.#entryOf(page);
@@ -94,6 +95,7 @@ export class ThrashTable {
   /** Forgets pages whose time is up, and calls `release` for each. */
   expire(nowMs: number, release: (page: number) => void): void {
     const { words } = this.#memory;
+    this.#memory.plainWatch?.note(this.#at, true, "thrash table");
     let nextMs = 0;
     for (let at = this.#at; at < this.#at + THRASH_WORDS; at += ENTRY_WORDS) {
       const untilMs = plainLoad(words, at + REMOTE_UNTIL_MS);
@@ -112,6 +114,7 @@ export class ThrashTable {
   /** No page thrashes. */
   forget(): void {
     const { words } = this.#memory;
+    this.#memory.plainWatch?.note(this.#at, true, "thrash table");
     words.fill(0, this.#at, this.#at + THRASH_WORDS);
     words[this.#expiryAt] = 0;
   }
