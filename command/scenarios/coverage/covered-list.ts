@@ -2,6 +2,7 @@
 
 import type { Covered } from "./covered.ts";
 import { deathsAlone } from "./deaths/alone.ts";
+import { deathsBesideKernels } from "./deaths/device-kernels.ts";
 import { deathsInDeviceLives } from "./deaths/device-lives.ts";
 import { deathsWithClaims } from "./deaths/claims.ts";
 import { deathsWithFilePages } from "./deaths/file-pages.ts";
@@ -334,6 +335,7 @@ export const covered: readonly Covered[] = [
   ...deathsWithPins,
   ...deathsWithRuns,
   ...deathsOfDeviceThreads,
+  ...deathsBesideKernels,
   ...deathsInDeviceLives,
   ...deathsWithClaims,
   ...deathsWithMappers,

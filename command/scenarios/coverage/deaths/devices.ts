@@ -18,6 +18,7 @@ import {
 } from "../../../../src/devices/service/service-owner.ts";
 import { mmput } from "../../../../src/mm/lifetime/mm.ts";
 import { registerRepairer, repairerOf } from "../../../../src/sync/death/repair.ts";
+import { reapTask } from "../../../../src/sync/death/reaper.ts";
 import { selectAgent } from "../../../../src/sync/runners/agents.ts";
 import { assert } from "../../../../src/sync/errors.ts";
 import type { SharedMemory } from "../../../../src/sync/shared-memory.ts";
@@ -25,6 +26,7 @@ import { DONE, type Task } from "../../../../src/sync/tasks/task.ts";
 import type { Covered } from "../covered.ts";
 import { resolve } from "../devices/service.ts";
 import { type Body, type DeviceWorld, playing } from "../devices/stage.ts";
+import { diedHolding } from "./died-holding.ts";
 
 /** Joins the device as one of its threads, serves a fault, and leaves. */
 const serve: Body = function* (world: DeviceWorld, harness: HmmHarness): Task<void> {
@@ -88,6 +90,9 @@ const endService: Body = function* ({ software, record }, { machine }) {
   yield* resignServiceOwner(record);
   yield* leaveDevice(machine, software, slots.get(record) ?? -1);
 };
+
+/** Finds who has died with the driver lock: all frames become free that nobody is filling. */
+const reap: Body = (_world, { machine }) => reapTask(machine.memory);
 
 /** A death is no preemption: with none, threads still change wherever one waits, ends or dies. */
 const ONE_DEATH: ScenarioExploration = {
@@ -195,6 +200,20 @@ export const deathsOfDeviceThreads: readonly Covered[] = [
     tasks: {
       serve: [["devices/service/service-owner.resignForDead"], endService],
       exit: [["mm/lifetime/mm.mmput"], exit],
+    },
+  }),
+  playing({
+    name: "death/holding-vs-filling",
+    summary:
+      "A thread has died with the driver lock, and another one repairs what that guards, while the service owner fills a frame.",
+    frames: 2,
+    pages: 1,
+    before: whileServing,
+    since: diedHolding,
+    exploration: { engine: "bounded", preemptions: 1, timeouts: 0 },
+    tasks: {
+      serve: [["devices/service/service-owner.resignServiceOwner"], endService],
+      reap: [["devices/service/repair-device.repairDevice"], reap],
     },
   }),
   playing({

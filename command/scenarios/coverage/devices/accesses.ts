@@ -101,6 +101,8 @@ interface Parts {
   readonly frames?: number;
   /** What the device has done before. */
   readonly before: Body;
+  /** What has happened since, in no task: a death. */
+  readonly since?: (world: World, harness: HmmHarness) => void;
   readonly exploration?: ScenarioExploration;
   readonly tasks: HarnessTasks<World>;
   readonly check: (world: World) => void;
@@ -113,6 +115,7 @@ export function playing({
   pages = 1,
   frames = 2,
   before,
+  since,
   exploration,
   tasks,
   check,
@@ -136,6 +139,7 @@ export function playing({
         flag: new Cell(harness.machine.memory, at, "flag"),
       };
       harness.run(before(world, harness));
+      since?.(world, harness);
       return world;
     },
     reopen(world: World): void {

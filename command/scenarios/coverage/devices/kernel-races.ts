@@ -39,7 +39,7 @@ const PAGE_BYTES = 4096;
 const NEXT: number = PAGE + 1;
 
 /** Page `PAGE + i` begins with BEFORE + i. */
-function storing(pages: number): Body {
+export function storing(pages: number): Body {
   return function* (_world, harness) {
     for (let i = 0; i < pages; i++)
       yield* new HarnessCpu(harness).store((PAGE + i) * PAGE_BYTES, BEFORE + i);
@@ -47,7 +47,7 @@ function storing(pages: number): Body {
 }
 
 /** Another thread of the device brings the page. */
-function bringing(page: number): Body {
+export function bringing(page: number): Body {
   return (world, harness) =>
     withService(world, harness, function* (service) {
       const errno = yield* service.resolve(page, false, false);
@@ -63,7 +63,7 @@ function loading(page: number, times: number): Body {
     });
 }
 
-function* storingAndLoading(world: World, harness: HmmHarness): Task<void> {
+export function* storingAndLoading(world: World, harness: HmmHarness): Task<void> {
   yield* storing(2)(world, harness);
   yield* loadOnce(world, harness);
 }

@@ -14,10 +14,7 @@ import {
   failNextAllocation,
 } from "../../../../src/devices/service/own-memory.ts";
 import { moveOwnPages } from "../../../../src/devices/service/own-pages.ts";
-import {
-  ADVICE_ACCESSED_BY,
-  ADVICE_PREFERRED,
-} from "../../../../src/devices/policy/placement.ts";
+import { ADVICE_ACCESSED_BY, ADVICE_PREFERRED } from "../../../../src/devices/policy/placement.ts";
 import { prefetchCommand } from "../../../../src/devices/software/migrate-command.ts";
 import { viewDevice } from "../../../../src/devices/software/view-device.ts";
 import { DEVICE_PRIVATE } from "../../../../src/memory/frames/device-frames.ts";

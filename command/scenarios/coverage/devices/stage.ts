@@ -166,6 +166,8 @@ export interface Parts {
   readonly frames: number;
   readonly pages: number;
   readonly before?: Body;
+  /** What has happened since, in no task: a death. */
+  readonly since?: (world: DeviceWorld, harness: HmmHarness) => void;
   /** Default BOUNDED. */
   readonly exploration?: ScenarioExploration;
   /** Tasks that may die, where `exploration` says that one does. */
@@ -187,6 +189,7 @@ export function playing(parts: Parts): Covered {
     frames,
     pages,
     before,
+    since,
     exploration = BOUNDED,
     killable,
     mustSurvive = false,
@@ -216,6 +219,7 @@ export function playing(parts: Parts): Covered {
       setup: (harness) => {
         const world = makeDevice(harness, frames);
         if (before !== undefined) harness.run(before(world, harness));
+        since?.(world, harness);
         return world;
       },
       tasks: own,
