@@ -43,6 +43,7 @@ import { deathsWithRuns } from "./deaths/runs.ts";
 import { deathsInSections } from "./deaths/sections.ts";
 import { deviceAccesses } from "./devices/accesses.ts";
 import { deviceAdvice } from "./devices/advice.ts";
+import { deviceBuffersAgain } from "./devices/buffer-again.ts";
 import { deviceCommands } from "./devices/commands.ts";
 import { dispatches } from "./devices/dispatch.ts";
 import { items } from "./devices/items.ts";
@@ -293,6 +294,7 @@ export const covered: readonly Covered[] = [
   ...kernelRaces,
   ...deviceCommands,
   ...deviceAdvice,
+  ...deviceBuffersAgain,
   ...dispatches,
   ...items,
   ...lives,

@@ -26,16 +26,16 @@ import type { Covered } from "../covered.ts";
 import { coveringOnHarness } from "../on-harness.ts";
 import { withoutFlush } from "./left-out.ts";
 
-const FIRST: number = 4 * LEAF_WORDS;
+export const FIRST: number = 4 * LEAF_WORDS;
 const ELSEWHERE: number = 20 * LEAF_WORDS;
 /** Where the other buffer comes: the first page of a block of which another page is known. */
-const PLACE: number = 40 * LEAF_WORDS;
-const KNOWN: number = PLACE + 8;
+export const PLACE: number = 40 * LEAF_WORDS;
+export const KNOWN: number = PLACE + 8;
 const MOST_PAGES: number = 2 ** 21;
 const STORED = 7;
 
 /** All frame numbers are taken but those of one small buffer: each has these. */
-function useUpNumbers(harness: HmmHarness): void {
+export function useUpNumbers(harness: HmmHarness): void {
   const { sections } = harness.machine.ram;
   const add = (pages: number): number =>
     harness.run(sections.add(new SharedArrayBuffer(PAGE_BYTES), pages));
@@ -45,7 +45,7 @@ function useUpNumbers(harness: HmmHarness): void {
 }
 
 /** Maps the first page of a buffer. */
-function* mapBuffer(
+export function* mapBuffer(
   { machine, mm }: HmmHarness,
   bufferPfn: number,
   page: number,
@@ -57,6 +57,21 @@ function* mapBuffer(
   const request = { lengthBytes, address, placement, protection, shared: true, bufferPfn };
   const answer = yield* doMmap(machine, mm, { ...request, offsetPages: 0 });
   assert(answer === address, `mmap answered ${answer}`);
+}
+
+/** In place of the buffer at FIRST, which goes, comes one whose frames have the same numbers. */
+export function* anotherBuffer(
+  { machine, mm }: HmmHarness,
+  first: number,
+): Task<readonly [bufferPfn: number, buffer: SharedArrayBuffer]> {
+  const { sections } = machine.ram;
+  yield* doMunmap(machine, mm, FIRST * PAGE_BYTES, PAGE_BYTES);
+  const answer = yield* sections.remove(first);
+  assert(answer === 0, `removing the first buffer answered ${answer}`);
+  const buffer = new SharedArrayBuffer(2 * PAGE_BYTES);
+  const again = yield* sections.add(buffer);
+  assert(again === first, `the numbers begin at ${again}, and began at ${first}`);
+  return [again, buffer];
 }
 
 /** How the first page of the buffer at `bufferPfn` comes to PLACE. */
@@ -77,19 +92,12 @@ interface Way {
 
 function* storeToBoth(way: Way, harness: HmmHarness, isFlushed: boolean): Task<void> {
   const { machine, mm } = harness;
-  const { sections } = machine.ram;
   const cpu = new HarnessCpu(harness);
-  const first = yield* sections.add(new SharedArrayBuffer(2 * PAGE_BYTES));
+  const first = yield* machine.ram.sections.add(new SharedArrayBuffer(2 * PAGE_BYTES));
   yield* mapBuffer(harness, first, FIRST);
   yield* cpu.store(KNOWN * PAGE_BYTES, 1);
   yield* cpu.store(FIRST * PAGE_BYTES, 1);
-  yield* doMunmap(machine, mm, FIRST * PAGE_BYTES, PAGE_BYTES);
-  const answer = yield* sections.remove(first);
-  assert(answer === 0, `removing the first buffer answered ${answer}`);
-
-  const buffer = new SharedArrayBuffer(2 * PAGE_BYTES);
-  const again = yield* sections.add(buffer);
-  assert(again === first, `the numbers begin at ${again}, and began at ${first}`);
+  const [again, buffer] = yield* anotherBuffer(harness, first);
   if (way.before !== undefined) yield* way.before(harness, again);
   const coming = way.comes(harness, again);
   yield* isFlushed ? coming : withoutFlush(1, coming);
