@@ -5,7 +5,7 @@
  */
 
 import type { HmmHarness } from "../../../../src/checker/harness/hmm-harness.ts";
-import { FaultService } from "../../../../src/devices/service/fault-service.ts";
+import type { FaultService } from "../../../../src/devices/service/fault-service.ts";
 import { PAGE_BYTES } from "../../../../src/mm/pte.ts";
 import { assert } from "../../../../src/sync/errors.ts";
 import { callInSteps } from "../../../../src/sync/runners/stepping/calls.ts";
