@@ -1,7 +1,7 @@
 /**
- * @module A thread has died with a device's driver lock, and who finds it dead has the device forget
- * all entries (devices/service/repair-device.ts), while a kernel goes on by the translations that
- * it remembers.
+ * @module A thread has died with a device's driver lock, and who finds it dead has the device
+ * forget all entries (devices/service/repair-device.ts), while a kernel goes on by the translations
+ * that it remembers.
  */
 
 import type { HmmHarness } from "../../../../src/checker/harness/hmm-harness.ts";
@@ -26,7 +26,7 @@ import { diedHolding } from "./died-holding.ts";
 
 const NEXT: number = PAGE + 1;
 
-/** Loads, and loads again once another page was brought, for which the device has no other frame. */
+/** Loads, and once more when another page was brought, for which the device has no other frame. */
 const loadAndListen: Body = (world, harness) =>
   inKernel(world, harness, function* (memory) {
     world.seen.push(yield* callInSteps(memory.u32, "load", ADDRESS));
