@@ -107,6 +107,7 @@ import { wide } from "./mmu/wide.ts";
 import { widths } from "./mmu/widths.ts";
 import { accesses } from "./mm/accesses.ts";
 import { exclusiveAlone } from "./mm/exclusive-alone.ts";
+import { bufferAround } from "./mm/buffer-around.ts";
 import { firstFaults } from "./mm/first-faults.ts";
 import { heldCopies } from "./mm/held-copies.ts";
 import { leaves } from "./mm/leaves.ts";
@@ -224,6 +225,7 @@ export const covered: readonly Covered[] = [
   ...accesses,
   ...leaves,
   ...firstFaults,
+  ...bufferAround,
   ...exclusiveAlone,
   ...sharedSources,
   ...files,

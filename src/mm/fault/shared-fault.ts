@@ -7,12 +7,14 @@
 import { notedFrame } from "../../memory/frames/frame-allocator.ts";
 import { counterPlace } from "../../memory/space-counters.ts";
 import { EFAULT, ENOMEM, type Errno } from "../../sync/errno.ts";
+import { atomicCompareExchange, compareExchangeNoted } from "../../sync/atomics.ts";
 import type { Task } from "../../sync/tasks/task.ts";
+import { wordAt } from "../../mmu/radix-table.ts";
 import { handOf, putHand } from "../entries/hand.ts";
 import { beginHand, endInvalidation } from "../entries/invalidation.ts";
-import { PTE_ACCESSED, WRITTEN_RIGHTS, makePte, withWrite } from "../pte.ts";
+import { PTE_ACCESSED, WRITTEN_RIGHTS, isAccessible, makePte, withWrite } from "../pte.ts";
 import { CACHE_BEYOND_END, CACHE_HANDS, cacheFrame } from "../vma/page-cache.ts";
-import { VM_BUFFER, offsetOf } from "../vma/vma.ts";
+import { type PageRange, VM_BUFFER, offsetOf } from "../vma/vma.ts";
 import { type VmFault, replacePte, replacePteNoted } from "./vm-fault.ts";
 
 const SHARED_FAULTS = counterPlace("sharedFaults");
@@ -26,10 +28,63 @@ export function* sharedFault(fault: VmFault): Task<Errno> {
   const hand = handOf(operation);
   const pfn = yield* frameOfSource(fault, hand);
   const rights = isWrite ? WRITTEN_RIGHTS : PTE_ACCESSED;
-  if (pfn > 0) replacePteNoted(fault, makePte(pfn, rights), hand, 0);
+  if (pfn > 0 && replacePteNoted(fault, makePte(pfn, rights), hand, 0))
+    if ((fault.vma.flags & VM_BUFFER) !== 0) mapAround(fault, pfn, rights, hand);
   yield* putHand(machine, operation, CACHE_HANDS);
   endInvalidation(mm, operation);
   return pfn === CACHE_BEYOND_END ? EFAULT : pfn === 0 ? ENOMEM : 0;
+}
+
+/** Pages of a buffer that one fault maps, at most. Linux: `fault_around_bytes`. */
+const AROUND_PAGES = 16;
+
+/** The pages of the buffer that lie in one row of AROUND_PAGES with the page, itself included. */
+function pagesAround({ machine, vma, page }: VmFault): PageRange {
+  const pastBuffer = page - offsetOf(vma, page) + machine.ram.sections.pagesAt(vma.source);
+  const first = page - (page % AROUND_PAGES);
+  return {
+    startPage: Math.max(first, vma.startPage),
+    endPage: Math.min(first + AROUND_PAGES, vma.endPage, pastBuffer),
+  };
+}
+
+/**
+ * Maps the pages of the buffer beside `fault.page`, which has the frame `pfn`, as it was mapped:
+ * they are there, and a fault is what costs. So a store makes DIRTY what lies beside its page, too.
+ * Linux: `do_fault_around`.
+ *
+ * @stepped pte
+ */
+function mapAround(fault: VmFault, pfn: number, rights: number, hand: number): void {
+  const { machine, page, index } = fault;
+  const { words } = machine.memory;
+  const { startPage, endPage } = pagesAround(fault);
+  for (let beside = startPage; beside < endPage; beside++) {
+    const at = index + (beside - page);
+    if (wordAt(words, at) !== 0) continue;
+    const frame = pfn + (beside - page);
+    machine.ram.refs.pageGetNoted(frame, hand, notedFrame(frame));
+    // Else another thread has mapped it: the count stays in hand, and the caller puts it.
+    if (compareExchangeNoted(words, at, 0, makePte(frame, rights), words, hand, 0) !== 0) return;
+  }
+}
+
+/**
+ * Lets the pages of the buffer beside `fault.page` be stored to, too, where they are mapped.
+ *
+ * @stepped pte
+ */
+function allowStoresAround(fault: VmFault): void {
+  const { machine, page, index } = fault;
+  const { words } = machine.memory;
+  const { startPage, endPage } = pagesAround(fault);
+  for (let beside = startPage; beside < endPage; beside++) {
+    const at = index + (beside - page);
+    const pte = wordAt(words, at);
+    // One that changes meanwhile is another thread's matter.
+    if (isAccessible(pte, false) && !isAccessible(pte, true))
+      atomicCompareExchange(words, at, pte, withWrite(pte));
+  }
 }
 
 /** The source's frame, with a count for the entry, in hand; 0 = ENOMEM; CACHE_BEYOND_END. */
@@ -49,6 +104,7 @@ function* frameOfSource({ machine, vma, page }: VmFault, hand: number): Task<num
  */
 export function* sharedWriteFault(fault: VmFault): Task<Errno> {
   fault.mm.counters.add(WRITE_FAULTS);
-  replacePte(fault, withWrite(fault.pte));
+  const isOfBuffer = (fault.vma.flags & VM_BUFFER) !== 0;
+  if (replacePte(fault, withWrite(fault.pte)) && isOfBuffer) allowStoresAround(fault);
   return 0;
 }
