@@ -1,10 +1,11 @@
 /**
  * @module What a wait leaves behind when it is over: an async one a waiter, which passes on a wake
  * that was not meant for it; a blocking one nothing, so that nobody takes its thread for waiting.
+ * While it sleeps its thread is listed as waiting: a panic wakes who is listed.
  */
 
 import assert from "node:assert/strict";
-import { test } from "node:test";
+import { type TestContext, test } from "node:test";
 import { setImmediate } from "node:timers/promises";
 import { listAgents } from "../../src/sync/runners/agents.ts";
 import { futexWake } from "../../src/sync/atomics.ts";
@@ -35,6 +36,30 @@ test("a wake that reaches a waiter whose wait is over is passed on", async () =>
   order.push("waited for in vain");
   await second;
   assert.deepEqual(order, ["woken", "waited for in vain"], "the wake was swallowed");
+});
+
+/** What the threads are listed as waiting on, whenever this one goes to sleep. */
+function lookWhileAsleep(t: TestContext, memory: SharedMemory): number[][] {
+  const seen: number[][] = [];
+  const { wait } = Atomics;
+  t.mock.method(Atomics, "wait", (words: Int32Array, ...rest: [number, number, number]) => {
+    const isOfMachine = words.buffer === memory.buffer;
+    if (isOfMachine) seen.push(listAgents(memory).map(({ waitingOn }) => waitingOn));
+    return wait(words, ...rest);
+  });
+  return seen;
+}
+
+test("a thread that sleeps is listed as waiting on the word", (t) => {
+  const { memory, data } = makeFixture();
+  const seen = lookWhileAsleep(t, memory);
+  runBlocking(
+    memory,
+    (function* () {
+      yield park(memory, data, 0, 1, "test word");
+    })(),
+  );
+  assert.deepEqual(seen, [[data]]);
 });
 
 test("a thread that has waited is not listed as waiting", () => {

@@ -135,10 +135,21 @@ export function declareDead(memory: SharedMemory, agentId: number, state: number
   return isFirst;
 }
 
-/** There is a record that reapers have not seen. @stepped death */
+/**
+ * There is a record that reapers have not seen. The alert comes first, for a reaper tries once for
+ * each count:
+ *
+ *      finder, the wrong way round            another thread, which reaps for an earlier death
+ *      DEATHS + 1
+ *                                             reaps for both, and clears the alert
+ *      sets the alert, for nobody
+ *                                             has tried with this count: it stays
+ *
+ * @stepped death
+ */
 function announce(words: Int32Array): void {
-  atomicAdd(words, DEATHS, 1);
   atomicOr(words, ALERT, ALERT_DEAD);
+  atomicAdd(words, DEATHS, 1);
 }
 
 /** What the dead agent had, and what it had begun as a finder (D2). @stepped death */

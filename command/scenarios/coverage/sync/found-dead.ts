@@ -15,10 +15,12 @@ import {
   AGENT_LIVE,
   AGENT_STATE,
   ALERT,
+  ALERT_DEAD,
   DEATHS,
   agentRecord,
 } from "../../../../src/sync/control-block.ts";
 import { assert } from "../../../../src/sync/errors.ts";
+import { declareDead } from "../../../../src/sync/death/death.ts";
 import { hasPanicked, panicInfo } from "../../../../src/sync/death/panic.ts";
 import { reapTask, shouldReap } from "../../../../src/sync/death/reaper.ts";
 import {
@@ -368,4 +370,57 @@ const flushed = covering<Dead>({
   ],
 });
 
-export const foundDead: readonly Covered[] = [reused, reaped, strange, broken, flushed];
+/** Another thread has been found dead already. */
+const second = deadThread(0, false);
+
+/** Breaks the order of `announce` of death.ts. */
+function* hearAndAlertLate(dead: Dead): Task<void> {
+  yield* hear(dead);
+  yield* new Cell(dead.memory, ALERT, "alert").store(ALERT_DEAD);
+}
+
+const besideAnother = covering<Dead>({
+  layer: "sync",
+  name: "found-dead/beside-another",
+  summary:
+    "A thread is found dead while another one reaps for an earlier death: nobody is alerted for nothing.",
+  exploration: { spelledOut: true, engine: "bounded", preemptions: 2 },
+  ...second,
+  setup(memory) {
+    const dead = second.setup(memory);
+    const agentId = registerAgent(strangeThread(memory), { name: "dead before" });
+    declareDead(memory, agentId, memory.words[agentRecord(agentId) + AGENT_STATE]!);
+    return dead;
+  },
+  tasks: {
+    finder: { runs: [...FIND, "sync/death/death.announce"], body: hear },
+    reaping: {
+      runs: [...REAP, "sync/death/reaper.shouldReap", "sync/death/reaper.clearDeadAlert"],
+      body: ({ one }) => lookAfter(one),
+    },
+  },
+  check: (dead) => {
+    oneWasFound(dead);
+    assert(
+      dead.memory.words[ALERT] === 0 || shouldReap(dead.one),
+      "everybody is alerted, and who reaps has no reason to look again",
+    );
+  },
+  twins: [
+    {
+      name: "late",
+      summary: "The alert comes after the count.",
+      expects: "assertion",
+      tasks: { finder: hearAndAlertLate },
+    },
+  ],
+});
+
+export const foundDead: readonly Covered[] = [
+  reused,
+  reaped,
+  strange,
+  broken,
+  flushed,
+  besideAnother,
+];

@@ -9,13 +9,33 @@
 import { Cell, Gate, Places } from "../../../../src/checker/primitives/program.ts";
 import type { ScenarioExploration } from "../../../../src/checker/scenario.ts";
 import { registerAgent } from "../../../../src/sync/runners/agents.ts";
-import { AGENT_READS, AGENT_STATE, agentRecord } from "../../../../src/sync/control-block.ts";
+import {
+  AGENT_LIVE,
+  AGENT_READS,
+  AGENT_STATE,
+  AGENT_STATE_MASK,
+  agentRecord,
+} from "../../../../src/sync/control-block.ts";
 import { declareDead } from "../../../../src/sync/death/death.ts";
 import { HmmError, assert } from "../../../../src/sync/errors.ts";
 import { lockClass } from "../../../../src/sync/lock-class.ts";
+import {
+  COUNT,
+  QUEUED_WRITE,
+  countedSlot,
+  heldSlots,
+  heldTag,
+  noteCounted,
+} from "../../../../src/sync/lockdep/held-locks.ts";
 import type { Mutex } from "../../../../src/sync/primitives/mutex.ts";
 import { RwSem } from "../../../../src/sync/primitives/rwsem.ts";
-import { QUEUED_READERS, READERS_PHASE, STATE } from "../../../../src/sync/words/rwsem-words.ts";
+import {
+  QUEUED_READERS,
+  QUEUED_WRITER,
+  QUEUED_WRITERS_MASK,
+  READERS_PHASE,
+  STATE,
+} from "../../../../src/sync/words/rwsem-words.ts";
 import { DEBUG } from "../../../../src/sync/shared-memory.ts";
 import type { SharedMemory } from "../../../../src/sync/shared-memory.ts";
 import { runInSteps } from "../../../../src/sync/runners/stepping/calls.ts";
@@ -271,6 +291,76 @@ function queuedDead(name: string, who: "reader" | "writer"): Covered {
   });
 }
 
+/** The thread that dies is in the queue as often as STATE can count. */
+function setUpFull(memory: SharedMemory): Phases {
+  const phases = setup(memory);
+  const { dying, sem } = phases;
+  const place = countedSlot(dying.memory, sem.at, heldTag(ofClass, QUEUED_WRITE));
+  memory.words[place] = sem.at;
+  noteCounted(dying.memory, place);
+  memory.words[place + COUNT] = QUEUED_WRITERS_MASK / QUEUED_WRITER;
+  memory.words[sem.at + STATE] = QUEUED_WRITERS_MASK;
+  for (let task = 0; task < TASKS_MAX; task++)
+    memory.words[agentRecord(FIRST + 1 + task) + AGENT_READS] = 0; // here threads may be found dead
+  return phases;
+}
+
+/** A wait for room in the queue looks again from time to time (B1 of run-blocking.ts). */
+function* writePatiently({ memory, sem, inside }: Phases): Task<void> {
+  const wait = sem.downWrite();
+  for (let result = wait.next(WOKEN); result.done !== true;) {
+    const { kind, index, expected } = result.value;
+    const isForRoom = kind === "park" && index === sem.at + STATE;
+    if (isForRoom) yield* new Cell(memory, index, "state").waitWhile(expected);
+    result = wait.next(isForRoom ? WOKEN : yield result.value);
+  }
+  assert((yield* inside.exchange(-1)) === 0, "a writer is not alone");
+  yield* inside.store(0);
+  yield* sem.upWrite();
+}
+
+function* findLive({ memory }: Phases): Task<void> {
+  const state = yield* new Cell(memory, agentRecord(FIRST) + AGENT_STATE, "agent record").load();
+  if ((state & AGENT_STATE_MASK) !== AGENT_LIVE) return;
+  yield* runInSteps(declareDead, memory, FIRST, state);
+}
+
+const fullQueue = covering<Phases>({
+  layer: "sync",
+  name: "phases/full",
+  summary:
+    "A thread has died with as many places in the queue as there are, and who finds it dies at any step: a further writer gets a place, and all those are given up once.",
+  exploration: { ...COMPLETE, engine: "bounded", preemptions: 0, deaths: 1 },
+  killable: ["finder"],
+  mustSurvive: true,
+  setup: setUpFull,
+  reopen,
+  tasks: {
+    writer: { runs: WRITE, body: writePatiently },
+    finder: { runs: [...FIND, "sync/words/rwsem-words.leaveWriterQueue"], body: findLive },
+    other: { runs: FIND, body: findLive },
+  },
+  check: (phases) => {
+    nobodyIsLeft(phases);
+    const { length } = heldSlots(phases.memory, agentRecord(FIRST));
+    assert(length === 0, "a dead thread is still said to be queued");
+  },
+  twins: [
+    {
+      name: "twice",
+      summary: "The places are given up before, and nobody says so.",
+      expects: "assertion",
+      tasks: {
+        *finder(phases) {
+          const { memory, sem } = phases;
+          yield* new Cell(memory, sem.at + STATE, "state").fetchAdd(-QUEUED_WRITERS_MASK);
+          yield* findLive(phases);
+        },
+      },
+    },
+  ],
+});
+
 interface Nested {
   readonly outer: Mutex;
   readonly inner: Mutex;
@@ -344,5 +434,6 @@ export const semaphorePhases: readonly Covered[] = [
   idleTurn,
   queuedDead("a writer that waits for the turn of it goes on", "reader"),
   queuedDead("a reader that waits behind it goes on", "writer"),
+  fullQueue,
   selfWait,
 ];

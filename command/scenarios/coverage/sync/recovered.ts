@@ -13,6 +13,7 @@ import {
   AGENT_STATE,
   AGENT_STATE_MASK,
   DEATHS,
+  RESOURCE_LIMIT,
   agentRecord,
 } from "../../../../src/sync/control-block.ts";
 import { declareDead } from "../../../../src/sync/death/death.ts";
@@ -22,7 +23,11 @@ import { registerRepairer } from "../../../../src/sync/death/repair.ts";
 import { assert } from "../../../../src/sync/errors.ts";
 import { lockClass } from "../../../../src/sync/lock-class.ts";
 import { heldSlots } from "../../../../src/sync/lockdep/held-locks.ts";
-import { removeResource } from "../../../../src/sync/lockdep/resources.ts";
+import {
+  addResource,
+  removeResource,
+  resourceKind,
+} from "../../../../src/sync/lockdep/resources.ts";
 import { Spinlock } from "../../../../src/sync/primitives/spinlock.ts";
 import {
   SRCU_CALL_WORDS,
@@ -164,7 +169,8 @@ interface Calls {
   readonly one: SharedMemory;
   readonly srcu: Srcu;
   readonly ran: Cell;
-  readonly heads: readonly [number, number];
+  /** The last one is of no call of the dead thread. */
+  readonly heads: readonly [number, number, number];
 }
 
 /** Behind the words of a call: the word that counts, and 1 if the first thread dies in it. */
@@ -180,9 +186,12 @@ const countOrDie: number = registerSrcuCallback(
       throw new Error("its thread dies here");
     }
     yield* new Cell(memory, words[head + RAN]!, "calls that ran").fetchAdd(1);
-    removeResource(memory, slot);
+    if (slot >= 0) removeResource(memory, slot);
   },
 );
+
+/** What fills a list of resources. */
+const OTHER_THING: number = resourceKind("coverage thing of who reaps");
 
 function reopenCalls(memory: SharedMemory): Calls {
   const places = new Places(memory);
@@ -191,7 +200,7 @@ function reopenCalls(memory: SharedMemory): Calls {
     one: threadOf(memory, 1, memory.mode),
     srcu: new Srcu(memory, places.take(Srcu.WORDS), lockClass("covered srcu of the dead")),
     ran: places.cell("calls that ran"),
-    heads: [places.take(IS_FATAL + 1), places.take(IS_FATAL + 1)],
+    heads: [places.take(IS_FATAL + 1), places.take(IS_FATAL + 1), places.take(IS_FATAL + 1)],
   };
 }
 
@@ -207,10 +216,8 @@ function setUpCalls(memory: SharedMemory, diesInCall: boolean): Calls {
   registerAgent(thread, { name: "dead" });
   const own = new Srcu(thread, srcu.at, srcu.lockClass);
   const section = runBlocking(thread, own.readLock());
-  for (const head of heads) {
-    memory.words[head + RAN] = ran.at;
-    runBlocking(thread, own.call(countOrDie, head));
-  }
+  for (const head of heads) memory.words[head + RAN] = ran.at;
+  for (const head of heads.slice(0, 2)) runBlocking(thread, own.call(countOrDie, head));
   memory.words[heads[0] + IS_FATAL] = diesInCall ? 1 : 0;
   try {
     if (diesInCall) runBlocking(thread, own.readUnlock(section));
@@ -262,6 +269,47 @@ function callsOfDead(name: string, summary: string, diesInCall: boolean): Covere
   });
 }
 
+/** The dead thread has died in the first of its calls. */
+function calledBeside(
+  name: string,
+  summary: string,
+  exploration: ScenarioExploration,
+  isFull: boolean,
+): Covered {
+  return covering<Calls>({
+    layer: "sync",
+    name: `recovered/${name}`,
+    summary,
+    exploration,
+    setup(memory) {
+      const calls = setUpCalls(memory, true);
+      for (let i = 0; isFull && i < RESOURCE_LIMIT; i++) addResource(calls.one, OTHER_THING, i + 1);
+      return calls;
+    },
+    reopen: reopenCalls,
+    tasks: {
+      one: { runs: CALLED_AGAIN, body: ({ one }) => reapTask(one) },
+      other: {
+        runs: ["sync/primitives/srcu.call", "sync/primitives/srcu.countCall"],
+        body: ({ srcu, heads }) => srcu.call(countOrDie, heads[2]),
+      },
+    },
+    check: ({ memory, srcu, ran }) => {
+      assert(ran.peek() === 3, `${ran.peek()} of three deferred calls ran`);
+      assert(srcu.pendingCalls() === 0, "a deferred call is left over");
+      assert(standing(memory, FIRST) === AGENT_FREE, "the record is not free");
+    },
+    twins: [
+      {
+        name: "nobody",
+        summary: "Nobody reaps.",
+        expects: "assertion",
+        tasks: { one: ({ ran }) => ran.load() },
+      },
+    ],
+  });
+}
+
 export const recoveredThreads: readonly Covered[] = [
   callsOfDead(
     "calls-that-wait",
@@ -271,6 +319,18 @@ export const recoveredThreads: readonly Covered[] = [
   callsOfDead(
     "calls-that-ran",
     "The thread died in one deferred call while another was ready: who calls it again runs both.",
+    true,
+  ),
+  calledBeside(
+    "calls-beside-a-caller",
+    "The thread died in a deferred call, and another thread defers one while it is called again: all are counted.",
+    { spelledOut: true, spuriousWakes: 0, engine: "bounded", preemptions: 1 },
+    false,
+  ),
+  calledBeside(
+    "calls-of-a-full-list",
+    "The thread died in a deferred call, and the list of who calls it again is full: all run.",
+    { engine: "bounded", preemptions: 1 },
     true,
   ),
   recovered(
