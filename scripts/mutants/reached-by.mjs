@@ -52,7 +52,8 @@ export class ReachedBy {
   /** @param {Pick<Mutant, "key" | "module">} mutant */
   scenariosOf(mutant) {
     const { key, module } = mutant;
-    const parts = this.#known.has(key) ? [key] : [key, functionOf(mutant), module];
+    // Of a key that the survey does not know, the scenarios that were looked at since have told.
+    const parts = this.#known.has(key) ? [key] : [functionOf(mutant), module];
     const found = parts.find((part) => this.#scenarios.has(part));
     return [...(this.#scenarios.get(found ?? key)?.values() ?? [])];
   }

@@ -140,6 +140,7 @@ import { serverDeaths } from "./mm/server-deaths.ts";
 import { advices } from "./mm/advices.ts";
 import { toldReuse } from "./mm/told-reuse.ts";
 import { sourceParts } from "./mm/source-parts.ts";
+import { sourceWaits } from "./mm/source-waits.ts";
 import { sourceSizes } from "./mm/source-sizes.ts";
 import { transferDeaths } from "./mm/transfer-deaths.ts";
 import { filesWithoutMemory } from "./mm/no-memory-files.ts";
@@ -239,6 +240,7 @@ export const covered: readonly Covered[] = [
   ...transferDeaths,
   ...sourceSizes,
   ...sourceParts,
+  ...sourceWaits,
   ...serverDeaths,
   ...openings,
   ...copiesOnWrite,

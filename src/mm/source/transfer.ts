@@ -49,7 +49,13 @@ import {
   makeCacheEntry,
   slotIfThere,
 } from "../vma/page-cache.ts";
-import { DIRTY_PAGES, type Source, noteStore, sourceSize } from "../vma/source.ts";
+import {
+  DIRTY_PAGES,
+  type Source,
+  noteStore,
+  noteWriteFailure,
+  sourceSize,
+} from "../vma/source.ts";
 import {
   HANDS,
   IO_READ,
@@ -238,7 +244,7 @@ export function* beginWrite(
 }
 
 /** Whether there is something to write. */
-export function* isAnyDirty(cache: PageCache, source: Source): Task<boolean> {
+function* isAnyDirty(cache: PageCache, source: Source): Task<boolean> {
   yield* cache.lock.lock();
   const isDirty = source.dirtyPages > 0;
   yield* cache.lock.unlock();
@@ -436,7 +442,7 @@ function* finishWrite(
     const dirty = source.dirtyPages + (isMore ? 1 : 0);
     yield* finishPage(source, io, slot, fresh, dirty, hand + (page - startPage));
   }
-  source.writeErrno = answer;
+  if (answer !== 0) noteWriteFailure(source, answer);
 }
 
 /** Until the page is not under write-back. Throws HmmError EDEADLK as `bringIn` does. */

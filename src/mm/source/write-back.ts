@@ -18,7 +18,14 @@ import type { Task } from "../../sync/tasks/task.ts";
 import { beginInvalidation, endInvalidation } from "../entries/invalidation.ts";
 import type { Mm } from "../mm-struct.ts";
 import { PTE_PRESENT, PTE_WRITE } from "../pte.ts";
-import { CACHE_WRITEBACK, PageCache, backingOf, cachePages, findEntry } from "../vma/page-cache.ts";
+import {
+  CACHE_DIRTY,
+  CACHE_WRITEBACK,
+  PageCache,
+  backingOf,
+  cachePages,
+  findEntry,
+} from "../vma/page-cache.ts";
 import type { Source } from "../vma/source.ts";
 import { type PageRange, VM_SHARED } from "../vma/vma.ts";
 import { IO_WRITE, ioBegin } from "./io.ts";
@@ -26,7 +33,7 @@ import { forEachMapping } from "./mappings.ts";
 import { pagerOf } from "./pager.ts";
 import { askOnce } from "./requests.ts";
 import { refreshSize } from "./size.ts";
-import { type WriteRun, beginWrite, isAnyDirty, waitWhileWriting, writeRun } from "./transfer.ts";
+import { type WriteRun, beginWrite, waitWhileWriting, writeRun } from "./transfer.ts";
 
 /**
  * Writes what is dirty in pages [startPage, endPage) now, and waits until it is written: 0, or why
@@ -43,10 +50,17 @@ export function* syncPages(
   if (source === undefined || source.isWritable === 0) return 0;
   if (pagerOf(machine, at) !== undefined)
     return yield* syncHere(machine, PageCache.at(machine.memory, at), source, startPage, endPage);
-  if (!(yield* isAnyDirty(PageCache.at(machine.memory, at), source))) return 0;
+  if (!isAnyUnwritten(machine, at, startPage, endPage)) return 0;
   const io = yield* ioBegin(machine, at, IO_WRITE, startPage, endPage);
   if (io < 0) return io;
   return yield* askOnce(machine, source, io);
+}
+
+/** Whether a page of the range is to be written, or is being written by another thread. */
+function isAnyUnwritten(machine: Machine, at: number, startPage: number, endPage: number): boolean {
+  const cache = PageCache.at(machine.memory, at);
+  const end = Math.min(endPage, cachePages(machine, at));
+  return findEntry(machine.memory, cache, startPage, end, CACHE_DIRTY | CACHE_WRITEBACK) < end;
 }
 
 /** In a thread that has the code. One pass: what is stored meanwhile may stay dirty. */
@@ -61,6 +75,8 @@ function* syncHere(
   if (pager === undefined) return EIO;
   // What others have cut off must not be written: that would make the store longer again.
   let result = yield* refreshSize(machine, cache.at);
+  const pages = { startPage, endPage };
+  const failures = yield* failuresSoFar(cache, source);
   for (let page = startPage; page < endPage;) {
     // What another write-back took before is written by that; what was stored since, by this one.
     const run = yield* beginWrite(machine, cache, source, page, endPage);
@@ -71,32 +87,57 @@ function* syncHere(
     if (answer !== 0) result = answer;
     page = run.endPage;
   }
-  const waited = yield* waitForWrites(machine, cache, source, startPage, endPage);
-  return result === 0 ? waited : result;
+  yield* waitForWrites(machine, cache, source, startPage, endPage);
+  return result === 0 ? yield* failureSince(machine, cache, source, failures, pages) : result;
 }
 
-/** Waits for the writes that are under way in the range. Why one failed, or 0. */
+/** Waits for the writes that are under way in the range. */
 function* waitForWrites(
   machine: Machine,
   cache: PageCache,
   source: Source,
   startPage: number,
   endPage: number,
-): Task<Errno> {
-  const { memory } = machine;
-  let hasWaited = false;
+): Task<void> {
   for (let page = startPage; ; page++) {
     const end = Math.min(endPage, cachePages(machine, cache.at));
-    page = findEntry(memory, cache, page, end, CACHE_WRITEBACK);
-    if (page >= end) break;
-    hasWaited = true;
+    page = findEntry(machine.memory, cache, page, end, CACHE_WRITEBACK);
+    if (page >= end) return;
     yield* waitWhileWriting(machine, cache, source, page);
   }
-  if (!hasWaited) return 0;
+}
+
+function* failuresSoFar(cache: PageCache, source: Source): Task<number> {
   yield* cache.lock.lock();
-  const { writeErrno } = source;
+  const { writeFailures } = source;
   yield* cache.lock.unlock();
-  return writeErrno;
+  return writeFailures;
+}
+
+/**
+ * Why a page of the range has not been written since `failures` were counted, or 0. What another
+ * write-back had taken before may have failed without a wait for it:
+ *
+ *     this thread                                  another one
+ *                                                  page WRITEBACK, its code writes it
+ *     nothing is dirty
+ *                                                  it fails: DIRTY again
+ *     nothing is being written
+ */
+function* failureSince(
+  machine: Machine,
+  cache: PageCache,
+  source: Source,
+  failures: number,
+  { startPage, endPage }: PageRange,
+): Task<Errno> {
+  yield* cache.lock.lock();
+  const { writeFailures, writeErrno } = source;
+  yield* cache.lock.unlock();
+  if (writeFailures === failures) return 0;
+  const end = Math.min(endPage, cachePages(machine, cache.at));
+  // They may have been others, or have been written since.
+  return findEntry(machine.memory, cache, startPage, end, CACHE_DIRTY) < end ? writeErrno : 0;
 }
 
 /** T4 of transfer.ts, in every space that shares the pages. Linux: `page_mkclean`. */

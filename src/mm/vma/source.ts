@@ -67,6 +67,7 @@ export interface Source extends StructView {
   servers: number;
   dirtyPages: number;
   writeErrno: number;
+  writeFailures: number;
   readErrno: number;
   lastMapper: number;
   readNext: number;
@@ -100,7 +101,8 @@ export const Source: Struct<Source> = struct<Source>("source", {
   maps: u32("pageCacheLock", "counts the calls that map it: mmap and fork"),
   servers: u32("pageCacheLock", "threads that can read and write it"),
   dirtyPages: u32("pageCacheLock", "entries that are DIRTY"),
-  writeErrno: i32("pageCacheLock", "of the last write-back that failed, until one succeeds"),
+  writeErrno: i32("pageCacheLock", "of the last write-back that failed"),
+  writeFailures: u32("pageCacheLock", "counts them"),
   readErrno: i32("pageCacheLock", "of the last read that failed, until one succeeds"),
   lastMapper: u32("pageCacheLock", "number given to a mapper last"),
   readNext: u32("pageCacheLock", "where a sequential reader will go on"),
@@ -191,6 +193,12 @@ export function sourceSize(source: Source): number {
  */
 export function noteStore({ memory, at }: Source, offset: number): void {
   memory.plainWatch?.note(at + offset, true, "source");
+}
+
+/** Pages could not be written, and are DIRTY again. Holding pageCacheLock. Linux: `wb_err`. */
+export function noteWriteFailure(source: Source, errno: Errno): void {
+  source.writeErrno = errno;
+  source.writeFailures++;
 }
 
 /** Undone if this thread dies with pageCacheLock, whose word is `lock`. */

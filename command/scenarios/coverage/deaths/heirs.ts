@@ -23,11 +23,25 @@ import { cpuFault } from "../../../../src/mm/fault/cpu-fault.ts";
 import { mmCreateListed } from "../../../../src/mm/lifetime/mm.ts";
 import { Mm } from "../../../../src/mm/mm-struct.ts";
 import { PAGE_BYTES } from "../../../../src/mm/pte.ts";
+import {
+  IO_READ,
+  SourceIo,
+  endPageOf,
+  ioBegin,
+  noteMarks,
+  runOfIo,
+} from "../../../../src/mm/source/io.ts";
 import { claim } from "../../../../src/mm/source/source-table.ts";
 import { PENDING } from "../../../../src/mm/source/pager.ts";
 import { beginWrite, readPages } from "../../../../src/mm/source/transfer.ts";
 import { viewOpen } from "../../../../src/mm/view/view-open.ts";
-import { PageCache, backingOf } from "../../../../src/mm/vma/page-cache.ts";
+import {
+  CACHE_READING,
+  PageCache,
+  backingOf,
+  cacheSlot,
+  makeCacheEntry,
+} from "../../../../src/mm/vma/page-cache.ts";
 import { VM_READ, VM_WRITE } from "../../../../src/mm/vma/vma.ts";
 import { agentRecord } from "../../../../src/sync/control-block.ts";
 import { assert, bug } from "../../../../src/sync/errors.ts";
@@ -183,6 +197,31 @@ function ownTransfers(harness: HmmHarness, { cache: at }: StoreStage): void {
   assert(errno === 0, `the read answered ${errno}`);
 }
 
+/** Its pages are absent, and the table for them is there. */
+function prepareAbsent(harness: HmmHarness): StoreStage {
+  const stage = makeStage(harness, { pages: FILE_PAGES });
+  const { machine } = harness;
+  harness.run(cacheSlot(machine, PageCache.at(machine.memory, stage.cache), 0));
+  return stage;
+}
+
+/** A read of one page, which has got more frames in a row than that, and still has them. */
+function ownRow(harness: HmmHarness, { cache: at }: StoreStage): void {
+  const { machine } = harness;
+  const { memory, ram } = machine;
+  const cache = PageCache.at(memory, at);
+  const source = backingOf(machine, at) ?? bug("the cache has no source");
+  const io = SourceIo.at(memory, harness.run(ioBegin(machine, at, IO_READ, 0, 0)));
+  const slot = harness.run(cacheSlot(machine, cache, 0));
+  const pfn = harness.run(ram.allocRun(FILE_PAGES, false, false, runOfIo(io, FILE_PAGES)));
+  assert(slot > 0 && pfn > 0, "the read can be begun");
+  io.isRunUsed = 1;
+  ram.refs.setMapping(pfn, at);
+  noteMarks(source, io, 0);
+  memory.words[slot] = makeCacheEntry(pfn, CACHE_READING);
+  memory.words[endPageOf(io)] = 1;
+}
+
 export const heirs: readonly Covered[] = [
   inheriting(
     "devices",
@@ -236,5 +275,14 @@ export const heirs: readonly Covered[] = [
     pages: 0,
     prepare: prepareFile,
     own: ownTransfers,
+  }),
+  inheriting("devices", {
+    name: "read-rows",
+    summary:
+      "A thread that gives back a dead one's frames for a read dies at any step, and another goes on.",
+    runs: ["mm/source/io.releaseDead", "mm/source/io.putRest"],
+    pages: 0,
+    prepare: prepareAbsent,
+    own: ownRow,
   }),
 ];

@@ -162,7 +162,11 @@ const manyRead = (name: string, summary: string, answer: number): Covered =>
       const io = asTask(harness, 1, () => beginRead(harness, stage, stage.store, MANY));
       return { ...stage, io };
     },
-    check: requireOver,
+    check: (world, harness) => {
+      requireOver(world, harness);
+      const { writeFailures } = world.source;
+      assert(writeFailures === 0, "a read is counted as a write-back that failed");
+    },
     frames: MANY,
   });
 

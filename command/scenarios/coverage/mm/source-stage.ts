@@ -117,18 +117,23 @@ export interface Part {
   readonly reopen?: (world: World, harness: HmmHarness) => void;
   readonly check: (world: World, harness: HmmHarness) => void;
   readonly preemptions?: number;
+  /** The task that may die at any step. */
+  readonly dies?: string;
   readonly twins?: readonly HarnessTwin<World>[];
 }
 
 /** Two or three parts of a source's life, beside each other. */
 export function part(parts: Part): Covered {
-  const { name, summary, tasks, setup, reopen, check, preemptions = 1, twins = [] } = parts;
+  const { name, summary, tasks, setup, reopen, check, preemptions = 1, dies, twins = [] } = parts;
+  const exploration = { engine: "bounded", preemptions } as const;
   return coveringOnHarness<World>({
     layer: "mm",
     name: `source-part/${name}`,
     summary,
     harness: { pages: 0, arenaWords: 8192, frames: 8 },
-    exploration: { engine: "bounded", preemptions },
+    ...(dies === undefined
+      ? { exploration }
+      : { exploration: { ...exploration, deaths: 1 }, killable: [dies], mustSurvive: true }),
     mayRemain: "anything",
     setup: (harness) => ({ servers: [], requests: [], io: 0, ...setup(harness) }),
     ...(reopen === undefined ? {} : { reopen }),

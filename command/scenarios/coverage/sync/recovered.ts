@@ -283,7 +283,8 @@ function calledBeside(
     exploration,
     setup(memory) {
       const calls = setUpCalls(memory, true);
-      for (let i = 0; isFull && i < RESOURCE_LIMIT; i++) addResource(calls.one, OTHER_THING, i + 1);
+      const things = isFull ? RESOURCE_LIMIT : 0;
+      for (let i = 0; i < things; i++) addResource(calls.one, OTHER_THING, i + 1);
       return calls;
     },
     reopen: reopenCalls,
