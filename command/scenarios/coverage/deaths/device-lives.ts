@@ -14,6 +14,7 @@ import {
   placeOf,
 } from "../../../../src/devices/software/device-state.ts";
 import { closeDevice, openDevice } from "../../../../src/devices/software/open-device.ts";
+import { Hmm } from "../../../../src/hmm/hmm-struct.ts";
 import { makeDeviceMemory } from "../../../../src/memory/device-memory.ts";
 import { DEVICE_PRIVATE } from "../../../../src/memory/frames/device-frames.ts";
 import { PAGE_BYTES } from "../../../../src/mm/pte.ts";
@@ -39,8 +40,10 @@ type Body = HarnessBody<World>;
 /** What was freed when nobody looks any more is free by now. */
 function* settled(harness: HmmHarness): Task<string> {
   yield* (yield* notifierSrcu(harness.machine)).barrier();
-  const sections = harness.machine.ram.sections.handles.length;
-  return `${harness.accounting()}, ${sections} sections`;
+  const { machine, mm } = harness;
+  const sections = machine.ram.sections.handles.length;
+  const references = Hmm.at(machine.memory, mm.hmm).refs.read();
+  return `${harness.accounting()}, ${sections} sections, ${references} references of the hmm`;
 }
 
 function makeWorld(harness: HmmHarness): World {
