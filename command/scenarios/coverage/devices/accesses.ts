@@ -9,9 +9,10 @@ import { Cell } from "../../../../src/checker/primitives/program.ts";
 import type { HmmHarness } from "../../../../src/checker/harness/hmm-harness.ts";
 import { HarnessCpu } from "../../../../src/checker/harness/harness-cpu.ts";
 import type { ScenarioExploration } from "../../../../src/checker/scenario.ts";
+import { ENTRY_PRESENT, ENTRY_YOUNG } from "../../../../src/devices/service/device-table.ts";
 import { viewDevice } from "../../../../src/devices/software/view-device.ts";
 import { doMunmap } from "../../../../src/mm/calls/munmap.ts";
-import { bug } from "../../../../src/sync/errors.ts";
+import { assert, bug } from "../../../../src/sync/errors.ts";
 import { callInSteps } from "../../../../src/sync/runners/stepping/calls.ts";
 import type { Task } from "../../../../src/sync/tasks/task.ts";
 import type { Covered } from "../covered.ts";
@@ -53,12 +54,35 @@ export function* loadOnce(world: World, harness: HmmHarness): Task<void> {
   world.seen.length = 0;
 }
 
+/** A spare word of the heap (sync/control-block.ts), and the page of that number in the leaf. */
+const SPARE = 11;
+const OLD: number = PAGE + SPARE;
+
+const loadOld: Body = (world, harness) =>
+  inKernel(world, harness, function* (memory) {
+    yield* callInSteps(memory.u32, "load", OLD * PAGE_BYTES);
+  });
+
 /** The device has a translation that was not used since. */
-function* loadOnceLongAgo(world: World, harness: HmmHarness): Task<void> {
-  yield* loadOnce(world, harness);
+function* loadOldLongAgo(world: World, harness: HmmHarness): Task<void> {
+  yield* new HarnessCpu(harness).store(OLD * PAGE_BYTES, BEFORE);
+  yield* loadOld(world, harness);
   const { table } = viewDevice(harness.machine, world.software);
-  table.makeOld(PAGE);
-  yield* table.unit.flush(PAGE, PAGE + 1);
+  table.makeOld(OLD);
+  yield* table.unit.flush(OLD, OLD + 1);
+}
+
+/** Where no leaf is, the pointer to one is 0; there the word is as the page's entry was. */
+function entryIsSpare({ software }: World, { machine }: HmmHarness): void {
+  machine.memory.words[SPARE] = viewDevice(machine, software).table.entryOf(OLD);
+}
+
+function requireSpare({ record: { memory } }: World): void {
+  const entry = memory.words[SPARE]!;
+  assert(
+    (entry & (ENTRY_PRESENT | ENTRY_YOUNG)) === ENTRY_PRESENT,
+    "a word of the heap was taken for an entry",
+  );
 }
 
 const store: Body = (world, harness) =>
@@ -195,13 +219,14 @@ export const deviceAccesses: readonly Covered[] = [
     name: "kernel-use-vs-munmap-of-leaf",
     summary: "As before, and the hand has come by: the kernel first marks the entry as used.",
     pages: LEAF_PAGES,
-    before: loadOnceLongAgo,
+    before: loadOldLongAgo,
+    since: entryIsSpare,
     exploration: { engine: "bounded", preemptions: 1 },
     tasks: {
-      kernel: [LOAD, loadOnce],
+      kernel: [LOAD, loadOld],
       munmap: [[...LET_GO, "devices/service/device-table.freeLeaves"], munmap],
     },
-    check: () => {},
+    check: requireSpare,
     twins: [],
   }),
   playing({
