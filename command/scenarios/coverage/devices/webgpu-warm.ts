@@ -26,7 +26,7 @@ import {
 } from "../../../../src/devices/webgpu-record/record.ts";
 import { DeviceMemory, isDeviceFrameUsed } from "../../../../src/memory/frames/device-frames.ts";
 import { doMunmap } from "../../../../src/mm/calls/munmap.ts";
-import { PAGE_BYTES } from "../../../../src/mm/pte.ts";
+import { KIND_DEVICE_PRIVATE, PAGE_BYTES, pteKind } from "../../../../src/mm/pte.ts";
 import { SegmentationFault, assert } from "../../../../src/sync/errors.ts";
 import { DONE, type Task } from "../../../../src/sync/tasks/task.ts";
 import type { Covered } from "../covered.ts";
@@ -147,6 +147,10 @@ function requireDone(world: World, harness: HmmHarness, sum: number): void {
   requireCoherent(world, harness);
 }
 
+function isPrivate(harness: HmmHarness, page: number): boolean {
+  return pteKind(harness.entryOf(page)) === KIND_DEVICE_PRIVATE;
+}
+
 function requireSeen({ seen }: World, allowed: readonly number[]): void {
   for (const value of seen) assert(allowed.includes(value), `a thread has seen ${value}`);
 }
@@ -231,17 +235,21 @@ function framesOf(record: WebGpuRecord): (readonly [device: DeviceMemory, pfn: n
   });
 }
 
-/** A page is freed while it is read back with another, and its frame has another page then. */
+/**
+ * A page is freed while it is read back with another one, with which it does not come home, and its
+ * frame has another page then.
+ */
 const reused: Case = {
   tasks: {
-    chunk: warmed([STORE_TWO], 1, function* ({ own, parts }, _world, harness) {
+    chunk: warmed([STORE_FAR], 1, function* ({ own, parts }, _world, harness) {
       const { gpu } = own;
       assert(gpu instanceof InterruptedGpu, "the GPU is that of this scenario");
       yield* gpu.awaitReading();
-      yield* harness.discard(THIRD_PAGE, 1);
+      yield* harness.discard(FAR_PAGE, 1);
       yield* new HarnessCpu(harness).store(FOURTH_PAGE * PAGE_BYTES, BEFORE);
       const { failures } = yield* parts.bringer.bring(new Map([[FOURTH_PAGE, WANT_WRITE]]));
-      assert(failures.length === 0, "the page can be had");
+      const isThere = failures.length === 0 && isPrivate(harness, FOURTH_PAGE);
+      assert(isThere, "the page can be had in the frame of the other");
       yield* gpu.resume();
     }),
     server,
@@ -249,6 +257,7 @@ const reused: Case = {
   },
   variant: { privateFrames: 2, Gpu: InterruptedGpu },
   pages: 4,
+  prepare: mapFar,
   preemptions: 0,
   check(world, harness) {
     requireDone(world, harness, SUM);
