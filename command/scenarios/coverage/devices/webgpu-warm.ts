@@ -16,6 +16,7 @@ import {
   DIRTY,
   LOST,
   chunksOf,
+  loseDirty,
   setState,
   stateOf,
 } from "../../../../src/devices/webgpu-record/private-memory.ts";
@@ -28,6 +29,7 @@ import { DeviceMemory, isDeviceFrameUsed } from "../../../../src/memory/frames/d
 import { doMunmap } from "../../../../src/mm/calls/munmap.ts";
 import { KIND_DEVICE_PRIVATE, PAGE_BYTES, pteKind } from "../../../../src/mm/pte.ts";
 import { SegmentationFault, assert } from "../../../../src/sync/errors.ts";
+import { liveAgent } from "../../../../src/sync/tasks/identity.ts";
 import { DONE, type Task } from "../../../../src/sync/tasks/task.ts";
 import type { Covered } from "../covered.ts";
 import { ModelGpu, type ModelProgram, StrictGpu } from "./model-gpu.ts";
@@ -212,6 +214,32 @@ const lost: Case = {
   },
 };
 
+/** Two threads wait for the Worker, which loses all that is DIRTY. */
+function lostAtOnce(lose: (record: WebGpuRecord) => Task<void>): Body {
+  return warmed([STORE_FAR], 2, function* ({ own: { record } }) {
+    record.worker = liveAgent(record.memory);
+    for (let i = 0; i < 2; i++) yield* record.requested.wait();
+    yield* lose(record);
+  });
+}
+
+const waited: Case = {
+  tasks: {
+    chunk: lostAtOnce(loseDirty),
+    first: other(loadFrom(WRITTEN)),
+    second: other(loadFrom(FAR)),
+  },
+  variant: { privateFrames: 2 },
+  prepare: mapFar,
+  preemptions: 0,
+  check: (world) => requireSeen(world, [IS_LOST]),
+};
+
+/** It wakes nobody. */
+function* losesQuietly(record: WebGpuRecord): Task<void> {
+  for (const [device, pfn] of framesOf(record)) yield* setState(device, pfn, LOST);
+}
+
 /** A page is freed while the GPU is lost: its frame is not lost with it, for others get it. */
 const freed: Case = {
   tasks: {
@@ -344,7 +372,10 @@ class ReclaimsNothing extends PrivatePages {
   override reclaim(): void {}
 }
 
-type Twin = Omit<Parts, "tasks" | "check" | "variant"> & { readonly variant: Partial<Variant> };
+type Twin = Omit<Parts, "tasks" | "check" | "variant"> & {
+  readonly variant?: Partial<Variant>;
+  readonly tasks?: Parts["tasks"];
+};
 
 function covered(
   name: string,
@@ -399,6 +430,22 @@ export const webGpuWarm: readonly Covered[] = [
       variant: { PrivatePages: LosesNothing },
     },
     { chunk: CHUNK, server: SERVE.slice(0, 1), first: COME_HOME, second: COME_HOME },
+  ),
+  covered(
+    "lost-vs-two-waiting",
+    "Two threads wait for pages that only the GPU has, and all of them are lost at once.",
+    waited,
+    {
+      name: "loses-quietly",
+      summary: "Nobody is told.",
+      tasks: { ...waited.tasks, chunk: lostAtOnce(losesQuietly) },
+      expects: "lost-wakeup",
+    },
+    {
+      chunk: ["devices/webgpu-record/private-memory.loseDirty"],
+      first: COME_HOME,
+      second: COME_HOME,
+    },
   ),
   covered(
     "lost-vs-discard",
