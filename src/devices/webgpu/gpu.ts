@@ -85,7 +85,10 @@ export interface Gpu {
   /** Frames of the pool, FIRST_FRAME included. */
   readonly frames: number;
   readonly isLost: boolean;
-  /** Waits until `stage` finds room for so many pages, as long as the GPU has it. */
+  /**
+   * Waits until `stage` finds room for so many pages, as long as the GPU has it: perhaps for the
+   * end of a pass. Holding no lock.
+   */
   haveRoom(pages: number): Task<void>;
   /**
    * Room for so many pages, at most STAGED_PAGES, for `writeFrames` to take them from, without a

@@ -26,6 +26,7 @@ import {
 } from "../../../../src/devices/webgpu/wgsl/layout.ts";
 import { PAGE_BYTES } from "../../../../src/mm/pte.ts";
 import { assert } from "../../../../src/sync/errors.ts";
+import { assertNoLockHeld } from "../../../../src/sync/lockdep/held-locks.ts";
 import { hasAgentDied, liveAgent } from "../../../../src/sync/tasks/identity.ts";
 import type { Task } from "../../../../src/sync/tasks/task.ts";
 
@@ -175,8 +176,14 @@ export class ModelGpu implements Gpu {
   }
 }
 
-/** Q6 of private-pages.ts: who waits for it holds gpuLock. */
+/**
+ * Q6 of private-pages.ts: who waits for it holds gpuLock, or waits for room, and holds no lock.
+ */
 export class StrictGpu extends ModelGpu {
+  override *haveRoom(): Task<void> {
+    assertNoLockHeld(this.record.memory, "haveRoom", "it may wait for the end of a pass");
+  }
+
   override run(pass: GpuPass): Task<PassResult | Lost> {
     this.record.gpuLock.assertHeld();
     return super.run(pass);

@@ -7,6 +7,8 @@
 import { HARNESS_PAGE } from "../../../../src/checker/harness/hmm-harness.ts";
 import type { HmmHarness } from "../../../../src/checker/harness/hmm-harness.ts";
 import { endPrivateMemory, want } from "../../../../src/devices/webgpu-record/private-memory.ts";
+import { type PageWant, WANT_PREFETCH, WANT_READ } from "../../../../src/devices/webgpu/bring.ts";
+import { STAGED_PAGES } from "../../../../src/devices/webgpu/gpu.ts";
 import { WANTED_MAX } from "../../../../src/devices/webgpu-record/record.ts";
 import { KIND_DEVICE_PRIVATE, PAGE_BYTES, pteKind } from "../../../../src/mm/pte.ts";
 import { VM_READ, VM_WRITE } from "../../../../src/mm/vma/vma.ts";
@@ -309,6 +311,33 @@ const prefetched: Case = {
   check: requireCoherent,
 };
 
+/** Pages that are brought at once, more than are copied at once. The last is not mapped. */
+const MANY_PAGE: number = HARNESS_PAGE + 64;
+const MANY_END: number = MANY_PAGE + STAGED_PAGES + 2;
+const NOT_THERE: number = MANY_END - 1;
+/** So many more are prefetched, of which there is none. */
+const EARLY_PAGES = 512;
+
+/** Many pages are brought, all but one; before memory is had of the GPU no lock is taken. */
+const many: Case = {
+  tasks: {
+    chunk: alone(function* ({ own, parts }) {
+      const wants = new Map<number, PageWant>();
+      for (let page = MANY_PAGE; page < MANY_END; page++) wants.set(page, WANT_READ);
+      for (let i = 0; i < EARLY_PAGES; i++) wants.set(MANY_END + i, WANT_PREFETCH);
+      const { failures } = yield* parts.bringer.bring(wants);
+      const failed = failures.map(({ page, errno }) => `${page}: ${errno}`).join();
+      assert(failed === `${NOT_THERE}: ${EFAULT}`, `the pages that failed are ${failed}`);
+      for (let page = MANY_PAGE; page < MANY_END; page++)
+        assert(own.pool.allows(page, false) === (page !== NOT_THERE), `page ${page} is not there`);
+    }),
+  },
+  variant: { frames: STAGED_PAGES + 4, Gpu: StrictGpu },
+  prepare: (harness) => harness.map(MANY_PAGE, NOT_THERE - MANY_PAGE),
+  preemptions: 0,
+  check: requireCoherent,
+};
+
 /** More pages are wanted at once than have names. */
 const wanted: Case = {
   tasks: {
@@ -383,6 +412,10 @@ export const webGpuAlone: readonly Covered[] = [
     lostAtEnd,
     CHUNK,
   ),
+  covered("brings-many", "Many pages are brought, of which one is not mapped.", many, [
+    "devices/webgpu/bring.bring",
+    "devices/webgpu/bring.#copyIfValid",
+  ]),
   covered(
     "wants-many",
     "More pages are wanted home at once than the list has names for.",
