@@ -307,6 +307,15 @@ function* evictCurrent(machine: Machine, device: DeviceMemory): Task<void> {
       yield* evictDeviceFrame(machine, device, pfn);
 }
 
+/**
+ * How many frames were freed so far.
+ *
+ * @stepped freed private frames
+ */
+export function freedOf({ memory, at }: PrivateChunk): number {
+  return atomicLoad(memory.words, at + FREED);
+}
+
 /* The memory's code, in whichever thread. */
 
 /** Pages that a touch brings home together: those of the same 64 KiB that the device has. */
@@ -368,12 +377,19 @@ export function* want(record: WebGpuRecord, pfn: number): Task<void> {
   yield* record.requested.complete();
 }
 
+/**
+ * Who sees the count looks at the states, so it comes last.
+ *
+ * @stepped freed private frames
+ */
+function* pageFree(memory: SharedMemory, device: DeviceMemory, pfn: number): Task<void> {
+  yield* setState(device, pfn, CURRENT);
+  atomicAdd(memory.words, device.data + FREED, 1);
+}
+
 export const PRIVATE_MEMORY_OPS: number = registerDeviceMemoryOps("hmm-ts WebGPU device memory", {
   migrateToRam,
-  *pageFree(memory: SharedMemory, device: DeviceMemory, pfn: number) {
-    yield* setState(device, pfn, CURRENT);
-    atomicAdd(memory.words, device.data + FREED, 1);
-  },
+  pageFree,
   explain(device) {
     const { memory, data } = device;
     const pages = lostText(WebGpuRecord.at(memory, PrivateChunk.at(memory, data).record));

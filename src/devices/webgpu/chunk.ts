@@ -205,7 +205,7 @@ export class ChunkRunner {
     const isLocked = this.#staleCommits >= request.staleMax && this.#phase !== "touch";
     yield* record.driverLock.lock();
     drainLog(record, pool.strike);
-    privatePages?.reclaim();
+    if (privatePages !== undefined) privatePages.reclaim();
     const isDead = record.isDead !== 0;
     const missing = pool.missingInRows();
     if (!isLocked || isDead || missing !== undefined) yield* record.driverLock.unlock();

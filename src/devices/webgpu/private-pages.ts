@@ -32,7 +32,6 @@ import {
   isDeviceFrameUsed,
   isDeviceMemoryFull,
   pageCopiers,
-  plainLoad,
   takeDeviceFrames,
   usedDeviceFrames,
   writeFrame,
@@ -42,8 +41,8 @@ import { type Gpu, LOST, type Lost } from "./gpu.ts";
 import {
   CURRENT,
   DIRTY,
-  PrivateChunk,
   chunksOf,
+  freedOf,
   loseDirty,
   setState,
   stateOf,
@@ -168,11 +167,14 @@ export class PrivatePages {
     return this.#storedAt[frame] ?? 0;
   }
 
-  /** Forgets pages that were freed. Holding the driver lock. */
+  /**
+   * Forgets pages that were freed. Holding the driver lock.
+   *
+   * @stepped state of a private frame
+   */
   reclaim(): void {
     let freed = 0;
-    for (const { memory, at } of chunksOf(this.#record))
-      freed += plainLoad(memory.words, at + PrivateChunk.offset.freed);
+    for (const chunk of chunksOf(this.#record)) freed += freedOf(chunk);
     if (freed === this.#freedSeen) return;
     this.#freedSeen = freed;
     for (const pfn of this.#kept.keys())

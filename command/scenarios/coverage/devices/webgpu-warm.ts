@@ -20,15 +20,14 @@ import {
   setState,
   stateOf,
 } from "../../../../src/devices/webgpu-record/private-memory.ts";
-import {
-  type WebGpuRecord,
-  drainLog,
-  withDriverLock,
-} from "../../../../src/devices/webgpu-record/record.ts";
+import { type WebGpuRecord, drainLog } from "../../../../src/devices/webgpu-record/record.ts";
 import { DeviceMemory, isDeviceFrameUsed } from "../../../../src/memory/frames/device-frames.ts";
+import { registerDeviceMemoryOps } from "../../../../src/mm/fault/device-private.ts";
+import { migrateFaultToRam } from "../../../../src/mm/migrate/migrate-vma.ts";
 import { doMunmap } from "../../../../src/mm/calls/munmap.ts";
 import { KIND_DEVICE_PRIVATE, PAGE_BYTES, pteKind } from "../../../../src/mm/pte.ts";
 import { SegmentationFault, assert } from "../../../../src/sync/errors.ts";
+import { callInSteps } from "../../../../src/sync/runners/stepping/calls.ts";
 import { liveAgent } from "../../../../src/sync/tasks/identity.ts";
 import { DONE, type Task } from "../../../../src/sync/tasks/task.ts";
 import type { Covered } from "../covered.ts";
@@ -312,6 +311,43 @@ const flushed: Case = {
   },
 };
 
+/** As before a pass. */
+function* reclaim({ own: { record, pool, privatePages } }: Opened): Task<void> {
+  assert(privatePages !== undefined, "the device has private memory");
+  yield* record.driverLock.lock();
+  drainLog(record, pool.strike);
+  yield* callInSteps(privatePages, "reclaim");
+  yield* record.driverLock.unlock();
+}
+
+/** No frame of the pool is kept for a page that was freed. */
+function requireNoneKept({ devices }: World): void {
+  for (const { record, own } of devices)
+    for (const [device, pfn] of framesOf(record)) {
+      const isKept = own?.privatePages?.frameWith(pfn) !== 0;
+      assert(isDeviceFrameUsed(device, pfn) || !isKept, "a frame is kept for no page");
+    }
+}
+
+/** The Worker looks for what is freed while a page is, and afterwards. */
+const reclaimed: Case = {
+  tasks: {
+    chunk: warmed([ADD], 1, function* (opened, { served }) {
+      for (let i = 0; i < 2; i++) {
+        yield* served.wait();
+        yield* reclaim(opened);
+      }
+      yield* served.complete();
+    }),
+    discard: other(function* ({ served }, harness) {
+      yield* served.complete();
+      yield* harness.discard(WRITTEN_PAGE, 1);
+    }),
+  },
+  variant: { privateFrames: 2 },
+  check: requireNoneKept,
+};
+
 /** What is unmapped is no more kept for, and not read back. */
 const unmapped: Case = {
   tasks: {
@@ -319,11 +355,7 @@ const unmapped: Case = {
       yield* runOne(world, opened, loadRead);
       yield* world.served.wait();
       yield* world.served.complete();
-      const { record, pool, privatePages } = opened.own;
-      yield* withDriverLock(record, () => {
-        drainLog(record, pool.strike);
-        privatePages?.reclaim();
-      });
+      yield* reclaim(opened);
     }),
     server,
     munmap: other((_world, { machine, mm }) => doMunmap(machine, mm, WRITTEN, 2 * PAGE_BYTES)),
@@ -331,13 +363,9 @@ const unmapped: Case = {
   variant: { privateFrames: 2 },
   pages: 3,
   check(world) {
-    for (const { record, own } of world.devices) {
-      assert(own?.privatePages?.counts.readBack === 0, "a page is read back for nobody");
-      for (const [device, pfn] of framesOf(record)) {
-        const isKept = own.privatePages.frameWith(pfn) !== 0;
-        assert(isDeviceFrameUsed(device, pfn) || !isKept, "a frame is kept for no page");
-      }
-    }
+    const isRead = world.devices.some(({ own }) => own?.privatePages?.counts.readBack !== 0);
+    assert(!isRead, "a page is read back for nobody");
+    requireNoneKept(world);
   },
 };
 
@@ -367,10 +395,11 @@ class LosesNothing extends PrivatePages {
   override *lose(): Task<void> {}
 }
 
-/** It does not see that pages were freed. */
-class ReclaimsNothing extends PrivatePages {
-  override reclaim(): void {}
-}
+/** Of what is freed nobody tells the Worker. */
+const UNCOUNTED_OPS: number = registerDeviceMemoryOps("scenario uncounted private memory", {
+  migrateToRam: migrateFaultToRam,
+  pageFree: (_memory, device, pfn) => setState(device, pfn, CURRENT),
+});
 
 type Twin = Omit<Parts, "tasks" | "check" | "variant"> & {
   readonly variant?: Partial<Variant>;
@@ -486,13 +515,27 @@ export const webGpuWarm: readonly Covered[] = [
     { chunk: ["devices/webgpu/private-pages.flushAll"], server: SERVE, load: COME_HOME },
   ),
   covered(
+    "reclaim-vs-discard",
+    "The device looks for pages that were freed while one is.",
+    reclaimed,
+    {
+      name: "uncounted",
+      summary: "What is freed is not counted, and the device does not look for it.",
+      variant: { memoryOpsId: UNCOUNTED_OPS },
+    },
+    {
+      chunk: ["devices/webgpu/private-pages.reclaim"],
+      discard: ["devices/webgpu-record/private-memory.pageFree"],
+    },
+  ),
+  covered(
     "chunk-vs-munmap",
     "Pages that only the GPU has are unmapped while another chunk runs.",
     unmapped,
     {
-      name: "reclaims-nothing",
-      summary: "The device does not look at what was freed.",
-      variant: { PrivatePages: ReclaimsNothing },
+      name: "uncounted",
+      summary: "What is freed is not counted, and the device does not look for it.",
+      variant: { memoryOpsId: UNCOUNTED_OPS },
     },
     { chunk: CHUNK, munmap: ["devices/webgpu-record/private-memory.pageFree"] },
   ),
