@@ -20,6 +20,8 @@ interface Call {
   readonly peer: string;
   /** Nanoseconds a page of ours. */
   readonly ours: (space: AddressSpace, pages: number) => number;
+  /** Default true. */
+  readonly isBound?: boolean;
 }
 
 function storeEach(space: AddressSpace, address: number, pages: number): void {
@@ -129,6 +131,43 @@ const TOUCH_STORE: Call = {
   ours: (space, pages) => timeOn(space, pages, false, (at) => storeEach(space, at, pages)),
 };
 
+/** A cache has the pages: of a mapping that stays. */
+const LOAD_AGAIN: Call = {
+  label: "first load of pages that a file's cache has",
+  peer: "again-load",
+  isBound: false,
+  ours(space, pages) {
+    const lengthBytes = pages * PAGE_BYTES;
+    const source = {
+      lengthBytes,
+      read: (_offsetBytes: number, into: Uint8Array): void => void into.fill(1),
+    };
+    const [before, address] = [
+      space.mmapSync(lengthBytes, { source }),
+      space.mmapSync(lengthBytes, { source }),
+    ];
+    loadEach(space, before, pages);
+    const ns = timeEachNs(pages, () => loadEach(space, address, pages));
+    for (const at of [before, address]) space.munmapSync(at, lengthBytes);
+    return ns;
+  },
+};
+
+const STORE_AGAIN: Call = {
+  label: "first store to pages of a buffer",
+  peer: "again-store",
+  isBound: false,
+  ours(space, pages) {
+    const lengthBytes = pages * PAGE_BYTES;
+    const buffer = new SharedArrayBuffer(lengthBytes);
+    new Float64Array(buffer).fill(1);
+    const address = space.mmapSync(lengthBytes, { buffer });
+    const ns = timeEachNs(pages, () => storeEach(space, address, pages));
+    space.munmapSync(address, lengthBytes);
+    return ns;
+  },
+};
+
 const MPROTECT: Call = {
   label: "mprotect to read-only",
   peer: "mprotect",
@@ -166,12 +205,13 @@ async function measureCalls(
     });
     useAllFrames(space, pages);
     const readings: Reading[] = [];
-    for (const { label, peer, ours } of calls) {
+    for (const { label, peer, ours, isBound = true } of calls) {
       const warmUps = options.isQuick ? 1 : peer === "mremap" ? MOVES_TO_WARM_UP : WARM_UPS;
       for (let i = 0; i < warmUps; i++) ours(space, WARM_UP_PAGES);
       const reading = await measurePairs({
         label,
         unit: "ns a page",
+        isBound,
         rounds,
         onRound,
         ours: () => ours(space, pages),
@@ -213,7 +253,7 @@ export const measurePages = (options: MeasureOptions): Promise<Measurement> =>
   measureCalls(options, [COPY, FORK, UNMAP, DONTNEED], pagesOf(options));
 
 export async function measureTouches(options: MeasureOptions): Promise<Measurement> {
-  const calls = [TOUCH_LOAD, TOUCH_STORE, MPROTECT];
+  const calls = [TOUCH_LOAD, TOUCH_STORE, LOAD_AGAIN, STORE_AGAIN, MPROTECT];
   const touches = await measureCalls(options, calls, pagesOf(options));
   if (touches.notMeasured !== undefined) return touches;
   const moves = await measureCalls(options, [MREMAP], movedPagesOf(options));

@@ -78,7 +78,25 @@ static double in_child(unsigned char *at, size_t bytes, int stores) {
     return stores ? stored : forked;
 }
 
+/* Pages of memory that another mapping has made: a load or a store of each. */
+static double again(size_t bytes, int stores) {
+    int fd = memfd_create("calls", 0);
+    if (fd < 0 || ftruncate(fd, bytes) != 0) fail("memfd_create");
+    unsigned char *before = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    if (before == MAP_FAILED) fail("mmap");
+    store_each(before, bytes);
+    if (munmap(before, bytes) != 0) fail("munmap");
+    unsigned char *at = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    if (at == MAP_FAILED) fail("mmap");
+    double begin = now_ns();
+    if (stores) store_each(at, bytes);
+    else load_each(at, bytes);
+    return now_ns() - begin;
+}
+
 static double whole(const char *what, size_t bytes) {
+    if (strcmp(what, "again-load") == 0) return again(bytes, 0);
+    if (strcmp(what, "again-store") == 0) return again(bytes, 1);
     unsigned char *at = map(bytes);
     if (strcmp(what, "touch-load") != 0 && strcmp(what, "touch-store") != 0) store_each(at, bytes);
     if (strcmp(what, "fork") == 0) return in_child(at, bytes, 0);

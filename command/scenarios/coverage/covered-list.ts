@@ -108,6 +108,7 @@ import { widths } from "./mmu/widths.ts";
 import { accesses } from "./mm/accesses.ts";
 import { exclusiveAlone } from "./mm/exclusive-alone.ts";
 import { bufferAround } from "./mm/buffer-around.ts";
+import { fileAround } from "./mm/file-around.ts";
 import { firstFaults } from "./mm/first-faults.ts";
 import { heldCopies } from "./mm/held-copies.ts";
 import { leaves } from "./mm/leaves.ts";
@@ -227,6 +228,7 @@ export const covered: readonly Covered[] = [
   ...leaves,
   ...firstFaults,
   ...bufferAround,
+  ...fileAround,
   ...exclusiveAlone,
   ...sharedSources,
   ...files,

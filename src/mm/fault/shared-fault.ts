@@ -15,6 +15,7 @@ import { beginHand, endInvalidation } from "../entries/invalidation.ts";
 import { PTE_ACCESSED, WRITTEN_RIGHTS, isAccessible, makePte, withWrite } from "../pte.ts";
 import { CACHE_BEYOND_END, CACHE_HANDS, cacheFrame } from "../vma/page-cache.ts";
 import { type PageRange, VM_BUFFER, offsetOf } from "../vma/vma.ts";
+import { pagesAround } from "./fault-around.ts";
 import { type VmFault, replacePte, replacePteNoted } from "./vm-fault.ts";
 
 const SHARED_FAULTS = counterPlace("sharedFaults");
@@ -35,30 +36,21 @@ export function* sharedFault(fault: VmFault): Task<Errno> {
   return pfn === CACHE_BEYOND_END ? EFAULT : pfn === 0 ? ENOMEM : 0;
 }
 
-/** Pages of a buffer that one fault maps, at most. Linux: `fault_around_bytes`. */
-const AROUND_PAGES = 16;
-
-/** The pages of the buffer that lie in one row of AROUND_PAGES with the page, itself included. */
-function pagesAround({ machine, vma, page }: VmFault): PageRange {
-  const pastBuffer = page - offsetOf(vma, page) + machine.ram.sections.pagesAt(vma.source);
-  const first = page - (page % AROUND_PAGES);
-  return {
-    startPage: Math.max(first, vma.startPage),
-    endPage: Math.min(first + AROUND_PAGES, vma.endPage, pastBuffer),
-  };
+/** The pages of the buffer that one fault maps. */
+function pagesOfBuffer(fault: VmFault): PageRange {
+  return pagesAround(fault, fault.machine.ram.sections.pagesAt(fault.vma.source));
 }
 
 /**
  * Maps the pages of the buffer beside `fault.page`, which has the frame `pfn`, as it was mapped:
  * they are there, and a fault is what costs. So a store makes DIRTY what lies beside its page, too.
- * Linux: `do_fault_around`.
  *
  * @stepped pte
  */
 function mapAround(fault: VmFault, pfn: number, rights: number, hand: number): void {
   const { machine, page, index } = fault;
   const { words } = machine.memory;
-  const { startPage, endPage } = pagesAround(fault);
+  const { startPage, endPage } = pagesOfBuffer(fault);
   for (let beside = startPage; beside < endPage; beside++) {
     const at = index + (beside - page);
     if (wordAt(words, at) !== 0) continue;
@@ -77,7 +69,7 @@ function mapAround(fault: VmFault, pfn: number, rights: number, hand: number): v
 function allowStoresAround(fault: VmFault): void {
   const { machine, page, index } = fault;
   const { words } = machine.memory;
-  const { startPage, endPage } = pagesAround(fault);
+  const { startPage, endPage } = pagesOfBuffer(fault);
   for (let beside = startPage; beside < endPage; beside++) {
     const at = index + (beside - page);
     const pte = wordAt(words, at);

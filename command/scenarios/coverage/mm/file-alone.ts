@@ -168,7 +168,8 @@ const reclaims: Body = function* (stage, harness) {
   requireCached(harness, stage, "cdcc");
   const at = yield* beginWait(machine, cache.at, 0, 0);
   const io = SourceIo.at(machine.memory, at);
-  // Page 3 was read ahead.
+  // Page 3 was read ahead, and mapped beside the others.
+  yield* doMunmap(machine, mm, ADDRESS + 3 * PAGE_BYTES, PAGE_BYTES);
   const unmapped = yield* reclaim(machine, cache, source, io);
   assert(unmapped === 1, `${unmapped} pages were dropped`);
   requireCached(harness, stage, "cdc-");
