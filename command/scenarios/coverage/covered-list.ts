@@ -124,6 +124,7 @@ import { besideDeaths } from "./mm/migrate-other-deaths.ts";
 import { migrationsBesideDevices } from "./mm/migrate-devices.ts";
 import { migrations } from "./mm/migrations.ts";
 import { files } from "./mm/files.ts";
+import { grownFiles } from "./mm/file-grown.ts";
 import { mmWithoutMemory } from "./mm/no-memory.ts";
 import { pinAttempts } from "./mm/pin-attempts.ts";
 import { fileAdvice } from "./mm/file-advice.ts";
@@ -232,6 +233,7 @@ export const covered: readonly Covered[] = [
   ...exclusiveAlone,
   ...sharedSources,
   ...files,
+  ...grownFiles,
   ...servedFiles,
   ...filesAlone,
   ...fileViews,
