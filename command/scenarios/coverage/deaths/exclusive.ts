@@ -9,6 +9,7 @@ import { HarnessCpu } from "../../../../src/checker/harness/harness-cpu.ts";
 import { HarnessDevice } from "../../../../src/checker/harness/harness-device.ts";
 import { HARNESS_PAGE, type HmmHarness } from "../../../../src/checker/harness/hmm-harness.ts";
 import { leafOf, pteIndex } from "../../../../src/mmu/radix-table.ts";
+import { beginInvalidation, endInvalidation } from "../../../../src/mm/entries/invalidation.ts";
 import { makeDeviceExclusive } from "../../../../src/mm/migrate/exclusive.ts";
 import {
   KIND_DEVICE_EXCLUSIVE,
@@ -19,8 +20,14 @@ import {
   ptePfn,
 } from "../../../../src/mm/pte.ts";
 import { atomicExchange, atomicStore } from "../../../../src/sync/atomics.ts";
+import {
+  AGENT_OPERATIONS,
+  OPERATION_LIMIT,
+  OPERATION_WORDS,
+  agentRecord,
+} from "../../../../src/sync/control-block.ts";
 import { assert } from "../../../../src/sync/errors.ts";
-import { type Task, access } from "../../../../src/sync/tasks/task.ts";
+import { DONE, type Task, access, step } from "../../../../src/sync/tasks/task.ts";
 import type { Covered } from "../covered.ts";
 import { type HarnessBody, coveringOnHarness } from "../on-harness.ts";
 import { ONE_STORE_OPS } from "./told-device.ts";
@@ -30,6 +37,8 @@ type Body = HarnessBody<undefined>;
 /** One that remembers nothing of other executions. */
 const cpuOf = (harness: HmmHarness): HarnessCpu => new HarnessCpu(harness);
 
+/** The thread of the first task. */
+const TAKER = 1;
 const ADDRESS = HARNESS_PAGE * PAGE_BYTES;
 const BEFORE = 7;
 const OWNER = 3;
@@ -106,17 +115,20 @@ function dying(
  * Has a translation, waits until nobody holds the mmap lock, dead or alive, and adds once more: if
  * the page is a device's alone by then, the translation must be gone, and a fault takes it back.
  */
-const addsAfter: Body = function* (_world, harness) {
+const addsAfter: Body = (_world, harness) => addsTwice(harness, DONE);
+
+function* addsTwice(harness: HmmHarness, between: Task<void>): Task<void> {
   const { mmapLock } = harness.mm;
   const cpu = cpuOf(harness);
   yield* cpu.add(ADDRESS, 1);
+  yield* between;
   yield* mmapLock.downWrite();
   const isTaken = isExclusive(harness);
   yield* mmapLock.upWrite();
   if (!isTaken) return;
   yield* cpu.add(ADDRESS, 1);
   assert(!isExclusive(harness), "the CPU has stored to a page that is a device's alone");
-};
+}
 
 const isExclusive = (harness: HmmHarness): boolean =>
   pteKind(harness.entryOf(HARNESS_PAGE)) === KIND_DEVICE_EXCLUSIVE;
@@ -150,8 +162,60 @@ const besideTranslation: Covered = coveringOnHarness<undefined>({
   twins: [["unflushed", "The CPU's translations stay.", "assertion", { dies: makesUnflushed }]],
 });
 
+/** The word of the place for an operation, of those of the thread that takes the page. */
+const placeOf = (index: number): number =>
+  agentRecord(TAKER) + AGENT_OPERATIONS + index * OPERATION_WORDS;
+
+/** The thread that takes has a task that uses each place, for no pages. */
+function useAllPlaces({ machine, mm }: HmmHarness): void {
+  for (let index = 0; index < OPERATION_LIMIT; index++) {
+    const at = placeOf(index);
+    machine.memory.words.fill(0, at, at + OPERATION_WORDS);
+    machine.memory.words[at] = mm.mmapLock.at;
+  }
+}
+
+/** One of the places is free again. */
+function* freePlace({ machine: { memory } }: HmmHarness): Task<void> {
+  yield* step(memory, "wakeAll", placeOf(0), 1, "an operation");
+  memory.words[placeOf(0)] = 0;
+}
+
+/** As `addsAfter`; the other thread's task has come to its end when this one has a translation. */
+const freesAndAdds: Body = (_world, harness) => addsTwice(harness, freePlace(harness));
+
+/** It is noted what is done to the page when the page has gone. */
+const makesUnnoted: Body = function* (world, harness) {
+  yield* makesUnflushed(world, harness);
+  const { mm } = harness;
+  yield* mm.mmapLock.downRead();
+  endInvalidation(mm, yield* beginInvalidation(mm, HARNESS_PAGE, HARNESS_PAGE + 1));
+  yield* mm.mmapLock.upRead();
+};
+
+const withoutPlace: Covered = coveringOnHarness<undefined>({
+  layer: "mm",
+  name: "death/takes-exclusively-without-place",
+  summary:
+    "A thread that makes a page exclusive waits for a place to note that, and dies: the page is the CPU's.",
+  harness: { pages: 1 },
+  exploration: { engine: "bounded", preemptions: 1, deaths: 1, timeouts: 0 },
+  killable: ["dies"],
+  mustSurvive: true,
+  mayRemain: "anything",
+  setup(harness) {
+    useAllPlaces(harness);
+  },
+  tasks: {
+    dies: [["mm/migrate/exclusive.takeFromCpu", "sync/death/recovery.awaitOperation"], makes],
+    adds: [["mm/fault/device-exclusive.deviceExclusiveFault"], freesAndAdds],
+  },
+  twins: [["unnoted", "It goes before that is noted.", "assertion", { dies: makesUnnoted }]],
+});
+
 export const deathsWithExclusivePages: readonly Covered[] = [
   besideTranslation,
+  withoutPlace,
   dying(
     "takes-exclusively",
     "A thread dies at any step of making a page exclusive to a device, and another adds to the page.",

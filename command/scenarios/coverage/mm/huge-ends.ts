@@ -61,7 +61,7 @@ export const hugeEnds: readonly Covered[] = [
     name: "huge/end-in-vain-vs-store",
     summary:
       "The migration of a huge page ends for which there are no frames, while a store gives all its entries the right to write.",
-    exploration: { engine: "bounded", preemptions: 1, maxSteps: 40_000 },
+    exploration: { maxSteps: 40_000 },
     setup(harness) {
       const world = setUp(harness, "written");
       return { ...world, migration: harness.run(beginInVain(world, harness)) };
@@ -75,7 +75,7 @@ export const hugeEnds: readonly Covered[] = [
       assert(isHugeAt(harness.machine.memory, harness.mm, START), "the huge page is split");
       assert(contentsOf(harness, STORED) === AFTER, "the store is lost");
     },
-    twins: [],
+    twins: [["unsplit", "The bit stays.", "assertion", { storer: changeAlone(STORED, () => 0) }]],
   }),
   coveringOnHarness<EndedWorld>({
     ...STAGE,

@@ -86,6 +86,7 @@ export const hugeIsolation: readonly Covered[] = [
     summary:
       "A page of a huge page moves, while a store gives all entries of the huge page the right to write.",
     state: "written",
+    isComplete: true,
     prepare: protectBlock,
     tasks: {
       mover: [["mm/migrate/migrate-vma.migrateRange", "mm/huge.splitHuge"], movePage],

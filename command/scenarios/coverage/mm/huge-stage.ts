@@ -188,6 +188,8 @@ interface Stage {
   readonly state: State;
   /** Each execution has thousands of steps on the same words: a sample of orders is explored. */
   readonly sample?: number;
+  /** All orders are, which are few where one lock guards nearly all steps. */
+  readonly isComplete?: boolean;
   readonly check?: (world: HugeWorld, harness: HmmHarness) => void;
   /** What the set-up does at last. */
   readonly prepare?: Body;
@@ -210,8 +212,10 @@ interface Alone extends Stage {
   readonly tasks: Readonly<Record<string, Body>>;
 }
 
+const MAX_STEPS = 40_000;
+
 function explorationOf(sample: number, killable: string | undefined): ScenarioExploration {
-  const maxSteps = 40_000;
+  const maxSteps = MAX_STEPS;
   if (sample > 0) return { engine: "random", executions: sample, maxSteps };
   if (killable === undefined) return { engine: "bounded", preemptions: 1, maxSteps };
   return { engine: "bounded", preemptions: 0, deaths: 1, maxSteps };
@@ -222,6 +226,7 @@ function staged({
   summary,
   state,
   sample = 0,
+  isComplete = false,
   killable,
   heldByDead = 0,
   check,
@@ -234,7 +239,7 @@ function staged({
     summary,
     harness: { pages: 0, hugePages: 3, arenaWords: 16_384 },
     ...(killable === undefined ? {} : { killable: [killable], mayRemain: "anything" }),
-    exploration: explorationOf(sample, killable),
+    exploration: isComplete ? { maxSteps: MAX_STEPS } : explorationOf(sample, killable),
     setup(harness) {
       const world = setUp(harness, state);
       if (prepare !== undefined) harness.run(prepare(world, harness));
