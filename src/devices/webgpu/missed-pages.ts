@@ -79,8 +79,9 @@ export class MissedPages {
     if (brought.isFull || read.isFull) return { kind: "too large", pages: pool.pinned + asked };
     const early = prefetchFor(wants, pool, bringer.advised);
     if (early.size > 0) yield* bringer.bring(early);
+    if (served > 0) return SERVED;
     const first = faults.find((fault) => failed.errnoOf(fault) !== 0);
-    if (served > 0 || first === undefined) return SERVED;
+    if (first === undefined) return SERVED;
     return { kind: "failed", errno: failed.errnoOf(first), fault: first };
   }
 

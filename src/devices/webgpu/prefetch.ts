@@ -39,10 +39,11 @@ export function prefetchFor(
 ): Map<number, PageWant> {
   const early = new Map<number, PageWant>();
   let room = pool.freeFrames;
-  for (const page of wants.keys()) if (pool.frameOf(page) === 0) room--;
-  const reads = [...wants.keys()].filter(
-    (page) => wants.get(page) === WANT_READ && !advised.isRandom(page),
-  );
+  const reads: number[] = [];
+  for (const [page, want] of wants) {
+    if (pool.frameOf(page) === 0) room--;
+    if (want === WANT_READ && !advised.isRandom(page)) reads.push(page);
+  }
   if (room <= 0 || reads.length === 0) return early;
   reads.sort((a, b) => a - b);
   const plan: Plan = { wants, early, pool, advised, room };
