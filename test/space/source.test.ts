@@ -300,6 +300,30 @@ test("a late source that fails is SIGBUS for who waits", () =>
     await assert.rejects(space.read(p, new Uint8Array(8)), bus);
   }));
 
+/** The first page cannot be written. */
+class FullSource extends LateSource {
+  isFull = true;
+
+  override async write(offsetBytes: number, from: Uint8Array): Promise<void> {
+    await super.write(offsetBytes, from);
+    if (offsetBytes === 0 && this.isFull)
+      throw Object.assign(new Error("full"), { code: "ENOSPC" });
+  }
+}
+
+test("of two late writes the first fails, and the second does not: msync tells", () =>
+  withSpace(async (space) => {
+    const source = new FullSource(3 * PAGE);
+    const p = space.mmapSync(3 * PAGE, { source, shared: true });
+    await space.read(p, new Uint8Array(3 * PAGE));
+    for (const page of [0, 2]) space.u32.store(p + page * PAGE, 5);
+    await assert.rejects(space.msync(p, 3 * PAGE), code("ENOSPC"));
+    assert.equal(source.stored(2 * PAGE), 5);
+    source.isFull = false;
+    await space.msync(p, 3 * PAGE);
+    assert.equal(source.stored(0), 5);
+  }));
+
 test("sequential reads get more and more pages at once, others few", () =>
   withSpace(
     (space) => {
