@@ -41,7 +41,7 @@ import {
   resourceKind,
 } from "../../sync/lockdep/resources.ts";
 import { HmmError, bug } from "../../sync/errors.ts";
-import { EIO, EMFILE, ENOMEM } from "../../sync/errno.ts";
+import { EMFILE, ENOMEM } from "../../sync/errno.ts";
 import type { Task } from "../../sync/tasks/task.ts";
 import { noteUndo } from "../../sync/words/undo-log.ts";
 import { wordAt } from "../../mmu/radix-table.ts";
@@ -59,6 +59,7 @@ import {
   DIRTY_PAGES,
   MAPPINGS,
   type Source,
+  WRITE_LOST,
   addWork,
   noteStore,
   noteWriteFailure,
@@ -334,7 +335,7 @@ export function* releaseDead(machine: Machine, at: number, slot: number): Task<v
   while (io.isMarked !== 0) {
     yield* cache.lock.lock();
     yield* takeMarksBack(machine, cache, source, io);
-    if (io.kind === IO_WRITE) noteWriteFailure(source, EIO); // who waits for it is told
+    if (io.kind === IO_WRITE) noteWriteFailure(source, WRITE_LOST); // who waits for it is told
     if (io.startPage === io.endPage) yield* dropMarks(source, io);
     yield* cache.lock.unlock();
     yield* putHands(machine, io);

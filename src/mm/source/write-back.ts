@@ -26,11 +26,11 @@ import {
   cachePages,
   findEntry,
 } from "../vma/page-cache.ts";
-import type { Source } from "../vma/source.ts";
+import { type Source, WRITE_LOST } from "../vma/source.ts";
 import { type PageRange, VM_SHARED } from "../vma/vma.ts";
 import { IO_WRITE, ioBegin } from "./io.ts";
 import { forEachMapping } from "./mappings.ts";
-import { pagerOf } from "./pager.ts";
+import { type Pager, pagerOf } from "./pager.ts";
 import { askOnce } from "./requests.ts";
 import { refreshSize } from "./size.ts";
 import { type WriteRun, beginWrite, waitWhileWriting, writeRun } from "./transfer.ts";
@@ -63,7 +63,7 @@ function isAnyUnwritten(machine: Machine, at: number, startPage: number, endPage
   return findEntry(machine.memory, cache, startPage, end, CACHE_DIRTY | CACHE_WRITEBACK) < end;
 }
 
-/** In a thread that has the code. One pass: what is stored meanwhile may stay dirty. */
+/** In a thread that has the code. A pass more for each write-back that dies with its thread. */
 function* syncHere(
   machine: Machine,
   cache: PageCache,
@@ -73,10 +73,28 @@ function* syncHere(
 ): Task<Errno> {
   const pager = pagerOf(machine, cache.at);
   if (pager === undefined) return EIO;
-  // What others have cut off must not be written: that would make the store longer again.
-  let result = yield* refreshSize(machine, cache.at);
   const pages = { startPage, endPage };
-  const failures = yield* failuresSoFar(cache, source);
+  // What others have cut off must not be written: that would make the store longer again.
+  const asked = yield* refreshSize(machine, cache.at);
+  for (;;) {
+    const failures = yield* failuresSoFar(cache, source);
+    const written = yield* writeDirty(machine, cache, source, pager, pages);
+    yield* waitForWrites(machine, cache, source, startPage, endPage);
+    if (written !== 0) return written;
+    const failed = yield* failureSince(machine, cache, source, failures, pages);
+    if (failed !== WRITE_LOST) return asked === 0 ? failed : asked;
+  }
+}
+
+/** One pass: what is stored meanwhile may stay dirty. */
+function* writeDirty(
+  machine: Machine,
+  cache: PageCache,
+  source: Source,
+  pager: Pager,
+  { startPage, endPage }: PageRange,
+): Task<Errno> {
+  let result: Errno = 0;
   for (let page = startPage; page < endPage;) {
     // What another write-back took before is written by that; what was stored since, by this one.
     const run = yield* beginWrite(machine, cache, source, page, endPage);
@@ -87,8 +105,7 @@ function* syncHere(
     if (answer !== 0) result = answer;
     page = run.endPage;
   }
-  yield* waitForWrites(machine, cache, source, startPage, endPage);
-  return result === 0 ? yield* failureSince(machine, cache, source, failures, pages) : result;
+  return result;
 }
 
 /** Waits for the writes that are under way in the range. */
@@ -115,8 +132,8 @@ function* failuresSoFar(cache: PageCache, source: Source): Task<number> {
 }
 
 /**
- * Why a page of the range has not been written since `failures` were counted, or 0. What another
- * write-back had taken before may have failed without a wait for it:
+ * Why a page of the range has not been written since `failures` were counted, which may be
+ * WRITE_LOST; or 0. What another write-back had taken before may have failed without a wait for it:
  *
  *     this thread                                  another one
  *                                                  page WRITEBACK, its code writes it

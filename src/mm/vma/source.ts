@@ -101,7 +101,7 @@ export const Source: Struct<Source> = struct<Source>("source", {
   maps: u32("pageCacheLock", "counts the calls that map it: mmap and fork"),
   servers: u32("pageCacheLock", "threads that can read and write it"),
   dirtyPages: u32("pageCacheLock", "entries that are DIRTY"),
-  writeErrno: i32("pageCacheLock", "of the last write-back that failed"),
+  writeErrno: i32("pageCacheLock", "of the last write-back that failed; 1: its thread died"),
   writeFailures: u32("pageCacheLock", "counts them"),
   readErrno: i32("pageCacheLock", "of the last read that failed, until one succeeds"),
   lastMapper: u32("pageCacheLock", "number given to a mapper last"),
@@ -195,7 +195,10 @@ export function noteStore({ memory, at }: Source, offset: number): void {
   memory.plainWatch?.note(at + offset, true, "source");
 }
 
-/** Pages could not be written, and are DIRTY again. Holding pageCacheLock. Linux: `wb_err`. */
+/** As the errno of a write-back: its thread has died, and another one may write the pages. */
+export const WRITE_LOST = 1;
+
+/** Pages were not written, and are DIRTY again. Holding pageCacheLock. Linux: `wb_err`. */
 export function noteWriteFailure(source: Source, errno: Errno): void {
   source.writeErrno = errno;
   source.writeFailures++;
