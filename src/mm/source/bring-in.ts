@@ -134,7 +134,11 @@ function* waitForSize(
   return startPage < cachePages(machine, cache) ? 0 : EFAULT;
 }
 
-/** 0: it is not READING any more. EAGAIN: the time went by. Else why it could not be read. */
+/**
+ * 0: it is not READING any more, and is to be looked at again. EAGAIN: the time went by. Else why
+ * it could not be read. Of two reads that failed, the source knows the last: who waited for a page
+ * of the other one reads it himself.
+ */
 function* waitWhileReading(
   machine: Machine,
   cache: PageCache,
@@ -153,9 +157,9 @@ function* waitWhileReading(
   if (!(yield* source.doneQueue.waitEvent(isOver, timeoutMs, isOwn, reads))) return EAGAIN;
   if ((cacheEntryAt(memory, cache, page) & CACHE_UPTODATE) !== 0) return 0;
   yield* cache.lock.lock();
-  const { readErrno } = source;
+  const { readErrno, failedPage, failedEndPage } = source;
   yield* cache.lock.unlock();
-  return readErrno;
+  return page >= failedPage && page < failedEndPage ? readErrno : 0;
 }
 
 /** Reads; where the size of the store turned out to be another one, the cache follows it. */

@@ -406,6 +406,8 @@ function* finishRead(
     hand++;
   }
   source.readErrno = answer === EAGAIN ? 0 : answer;
+  source.failedPage = startPage;
+  source.failedEndPage = endPage;
 }
 
 /** The last page reads as zeros past the end of the store. Holding pageCacheLock. */

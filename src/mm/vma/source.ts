@@ -69,6 +69,8 @@ export interface Source extends StructView {
   writeErrno: number;
   writeFailures: number;
   readErrno: number;
+  failedPage: number;
+  failedEndPage: number;
   lastMapper: number;
   readNext: number;
   readWindow: number;
@@ -104,6 +106,8 @@ export const Source: Struct<Source> = struct<Source>("source", {
   writeErrno: i32("pageCacheLock", "of the last write-back that failed; 1: its thread died"),
   writeFailures: u32("pageCacheLock", "counts them"),
   readErrno: i32("pageCacheLock", "of the last read that failed, until one succeeds"),
+  failedPage: u32("pageCacheLock", "the first page of that read"),
+  failedEndPage: u32("pageCacheLock", "one past its last"),
   lastMapper: u32("pageCacheLock", "number given to a mapper last"),
   readNext: u32("pageCacheLock", "where a sequential reader will go on"),
   readWindow: u32("pageCacheLock", "pages that it was given last"),

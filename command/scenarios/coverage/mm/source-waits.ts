@@ -97,6 +97,44 @@ const readAgain = part({
   twins: [["hasty", "It asks what came of it at once.", "data-race", { waits: takesOldAnswer }]],
 });
 
+/** The second page cannot be read, unless the other thread has read it with the first. */
+const failsToRead: Body = function* ({ cache, source }, { machine }) {
+  const failing = new WordStore(PAGES);
+  failing.fails = true;
+  const answer = yield* readPages(machine, cache, source, failing, 1, 1);
+  assert(answer === EIO || answer === 0, `the read answered ${answer}`);
+};
+const takesAnyAnswer: Body = function* (stage, harness) {
+  const { machine } = harness;
+  const slot = slotIfThere(machine.memory, stage.cache, 0);
+  const isOver = (): boolean => (atomicLoad(machine.memory.words, slot) & CACHE_READING) === 0;
+  yield* stage.source.doneQueue.waitEvent(isOver, Infinity, undefined, { at: slot, words: 1 });
+  yield* stage.cache.lock.lock();
+  const { readErrno } = stage.source;
+  yield* stage.cache.lock.unlock();
+  assert(readErrno === 0, `the page can be read, and the answer is ${readErrno}`);
+};
+
+const failedBeside = part({
+  name: "failing-read-vs-wait-beside",
+  summary:
+    "A page is to be read again, and the page beside cannot be read: who waits for the first does not hear of that.",
+  tasks: {
+    finishes: [FINISH, finishes(EAGAIN)],
+    waits: [["mm/source/bring-in.waitWhileReading"], waitsForPage],
+    fails: [["mm/source/transfer.readPages"], failsToRead],
+  },
+  setup: (harness) => {
+    const stage = makeTwo(harness);
+    return { ...stage, io: asTask(harness, 1, () => beginRead(harness, stage, stage.store, 1)) };
+  },
+  check: (world, harness) =>
+    assert((entryOf(harness, world, 0) & CACHE_UPTODATE) !== 0, "the page has not been read"),
+  twins: [
+    ["any", "It takes the last failure for its own.", "assertion", { waits: takesAnyAnswer }],
+  ],
+});
+
 /** The first task's thread writes both pages, and its code has not answered. */
 function beginWriting(harness: HmmHarness, stage: SourceStage): number {
   const { machine } = harness;
@@ -195,4 +233,10 @@ const askedMeanwhile = part({
   ],
 });
 
-export const sourceWaits: readonly Covered[] = [readAgain, failedWrite, lostWrite, askedMeanwhile];
+export const sourceWaits: readonly Covered[] = [
+  readAgain,
+  failedBeside,
+  failedWrite,
+  lostWrite,
+  askedMeanwhile,
+];
