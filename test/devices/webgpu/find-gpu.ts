@@ -3,32 +3,34 @@
  * not. SwiftShader, which Debian's chromium brings, serves where there is no GPU.
  */
 
-import { existsSync, readdirSync } from "node:fs";
-
-/** Where Vulkan drivers are listed. */
-const DRIVER_FOLDERS = ["/etc/vulkan/icd.d", "/usr/share/vulkan/icd.d"];
-
-function hasDriver(folder: string): boolean {
-  return existsSync(folder) && readdirSync(folder).length > 0;
-}
-
-let made: GPU | undefined;
+import { existsSync } from "node:fs";
 
 const SWIFTSHADER = "/usr/lib/chromium/vk_swiftshader_icd.json";
+const NONE = "no WebGPU adapter: install chromium (for SwiftShader) and libvulkan1, or a driver";
+
+let made: GPU | undefined;
 
 /** For `skip` of a test: false, or what is missing. */
 export const missingGpu: string | false = await findOut();
 
+/**
+ * With the drivers that the machine lists. There may be some, and none that Dawn takes (Mesa's,
+ * where there is no GPU): then with SwiftShader, in another instance, for each reads once which
+ * drivers there are.
+ */
 async function findOut(): Promise<string | false> {
-  // Dawn reads it when it is first asked for an adapter.
-  const isOpen = process.env["VK_ICD_FILENAMES"] === undefined && !DRIVER_FOLDERS.some(hasDriver);
-  if (isOpen && existsSync(SWIFTSHADER)) process.env["VK_ICD_FILENAMES"] = SWIFTSHADER;
+  const found = await findAdapter();
+  const isChosen = process.env["VK_ICD_FILENAMES"] !== undefined;
+  if (found !== NONE || isChosen || !existsSync(SWIFTSHADER)) return found;
+  process.env["VK_ICD_FILENAMES"] = SWIFTSHADER;
+  made = undefined;
+  return await findAdapter();
+}
+
+async function findAdapter(): Promise<string | false> {
   const gpu = await plainGpu();
   if (typeof gpu === "string") return gpu;
-  const adapter = await gpu.requestAdapter();
-  if (adapter === null)
-    return "no WebGPU adapter: install chromium (for SwiftShader) and libvulkan1, or a driver";
-  return false;
+  return (await gpu.requestAdapter()) === null ? NONE : false;
 }
 
 /** WebGPU in this thread; what to install where there is none. */
