@@ -7,6 +7,7 @@ import type { Machine } from "../../src/memory/machine.ts";
 import { POISON_FREE } from "../../src/memory/layout/poison.ts";
 import { PAGE_WORDS } from "../../src/memory/ram.ts";
 import { AGENTS_USED } from "../../src/sync/control-block.ts";
+import { DONE } from "../../src/sync/tasks/task.ts";
 import { selectAgent } from "../../src/sync/runners/agents.ts";
 import { makeMachine, run, seedFor } from "./harness.ts";
 import { diceOf } from "../dice.ts";
@@ -75,6 +76,18 @@ test("many frames at once come in rows, and as many as there are when they are n
   const singles = new Uint32Array(scattered.length);
   run(machine, ram.allocFrames(singles));
   assert.deepEqual(singles.toSorted(), Uint32Array.from(scattered).toSorted());
+});
+
+test("a frame that was taken without a wait goes back without one, however short the list", () => {
+  for (let slots = 1; slots <= 62; slots++) {
+    const machine = makeMachine({ ramPages: slots * 256 });
+    const { allocator } = machine.ram;
+    for (let i = 0; i < 3; i++) {
+      const pfn = run(machine, allocator.take()); // the first fills the list
+      assert.ok(pfn > 0);
+      assert.equal(allocator.give(pfn), DONE, `a list of ${slots}`);
+    }
+  }
 });
 
 test("threads are refilled from different blocks of 2 MiB, as long as there are any", () => {

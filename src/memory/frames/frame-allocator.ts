@@ -283,19 +283,21 @@ export class FrameAllocator {
   }
 
   /**
-   * Takes a frame, and fills the row with the frames after it: from the biggest block that fits, of
-   * at most 2^REFILL_ORDER frames. Holding ramLock.
+   * Takes a frame, and puts those after it into the row: from the biggest block that fits, the
+   * frame itself included, of at most 2^REFILL_ORDER. So it can be put back without a wait
+   * (`FrameRefs.pagePutFast`). Holding ramLock.
    */
   #refill(): number {
     const room = this.#slots - this.#memory.words[this.#row()]!;
-    let order = Math.min(REFILL_ORDER, orderFor(room + 2) - 1);
+    let order = Math.min(REFILL_ORDER, orderFor(room + 1) - 1);
     let pfn = 0;
     for (; order >= 0 && pfn === 0; order--) pfn = this.#blockApart(order);
     if (pfn === 0) return 0;
-    this.#store(this.#row() + LAST, pfn + (2 << order));
+    const end = pfn + (1 << (order + 1)); // of the block: the loop has gone one further
+    this.#store(this.#row() + LAST, end);
     // Highest first, so that frames leave the free list in rising order: adjacent frames then go to
     // adjacent pages.
-    for (let next = pfn + (2 << order) - 1; next > pfn; next--)
+    for (let next = end - 1; next > pfn; next--)
       if (!this.#pushLocked(next)) this.zones.give(next, next + 1);
     return pfn;
   }
