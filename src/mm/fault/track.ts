@@ -104,8 +104,11 @@ function isAsked({ asked, startPage }: Marks, page: number): boolean {
   return asked === ALL_ASKED || asked[page - startPage] !== 0;
 }
 
+const ALL_FOURS: Uint32Array = new Uint32Array(0);
+
 /** Of an array of its own, which begins at a word. */
 function foursOf(asked: Uint8Array): Uint32Array {
+  if (asked === ALL_ASKED) return ALL_FOURS; // for a few pages an array costs more than the rest
   return new Uint32Array(asked.buffer, asked.byteOffset, asked.length >> 2);
 }
 
