@@ -42,6 +42,7 @@ import {
 } from "../../sync/lockdep/resources.ts";
 import { HmmError, bug } from "../../sync/errors.ts";
 import { EMFILE, ENOMEM } from "../../sync/errno.ts";
+import { EXPLORED, type SharedMemory } from "../../sync/shared-memory.ts";
 import type { Task } from "../../sync/tasks/task.ts";
 import { noteUndo } from "../../sync/words/undo-log.ts";
 import { wordAt } from "../../mmu/radix-table.ts";
@@ -103,6 +104,13 @@ export interface SourceIo extends StructView {
  * free list, and the last unmap of a file took 2.4 times as long.
  */
 export const HANDS = 64;
+/** The same in an exploration, whose tasks do not have so many frames. */
+const HANDS_EXPLORED = 16;
+
+/** How many of its words a transfer uses at a time. */
+export function handsAtOnce({ mode }: SharedMemory): number {
+  return mode === EXPLORED ? HANDS_EXPLORED : HANDS;
+}
 
 export const SourceIo: Struct<SourceIo> = struct<SourceIo>("sourceIo", {
   node: embed(List, "in the source's requests (O3); guarded by pageCacheLock"),
@@ -364,7 +372,7 @@ function* takeMarksBack(
   io: SourceIo,
 ): Task<void> {
   const { memory } = machine;
-  const endPage = Math.min(io.endPage, io.startPage + HANDS);
+  const endPage = Math.min(io.endPage, io.startPage + handsAtOnce(io.memory));
   for (let page = io.startPage, hand = handOfIo(io); page < endPage; page++, hand++) {
     const slot = slotIfThere(memory, cache, page);
     const entry = wordAt(memory.words, slot);

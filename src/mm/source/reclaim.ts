@@ -19,7 +19,7 @@ import {
   slotIfThere,
 } from "../vma/page-cache.ts";
 import type { Source } from "../vma/source.ts";
-import { HANDS, type SourceIo, handOfIo, putHands } from "./io.ts";
+import { handsAtOnce, type SourceIo, handOfIo, putHands } from "./io.ts";
 import { unmapPages } from "./mappings.ts";
 
 /**
@@ -89,8 +89,9 @@ function* takeUnmapped(
   const pastSlot = first + (endPage - page);
   let slot = first;
   let taken = 0;
+  const most = handsAtOnce(memory);
   yield* cache.lock.lock();
-  for (; slot < pastSlot && taken < HANDS; slot++) {
+  for (; slot < pastSlot && taken < most; slot++) {
     const entry = wordAt(memory.words, slot);
     const pfn = cacheEntryPfn(entry);
     if ((entry & 0xff) !== CACHE_UPTODATE || ram.refs.pageCount(pfn) !== 1) continue;

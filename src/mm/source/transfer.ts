@@ -57,7 +57,7 @@ import {
   sourceSize,
 } from "../vma/source.ts";
 import {
-  HANDS,
+  handsAtOnce,
   IO_READ,
   IO_WRITE,
   SourceIo,
@@ -391,7 +391,7 @@ function* finishRead(
   const { startPage, endPage } = io;
   const startAt = startPageOf(io);
   let hand = handOfIo(io);
-  const pastHands = hand + HANDS;
+  const pastHands = hand + handsAtOnce(memory);
   for (let page = startPage, slot = 0; page < endPage && hand < pastHands; page++, slot++) {
     if (page === startPage || page % LEAF_WORDS === 0) slot = slotIfThere(memory, cache, page);
     const pfn = cacheEntryPfn(wordAt(memory.words, slot));
@@ -431,7 +431,7 @@ function* finishWrite(
 ): Task<void> {
   const { memory } = machine;
   const { startPage } = io;
-  const endPage = Math.min(io.endPage, startPage + HANDS);
+  const endPage = Math.min(io.endPage, startPage + handsAtOnce(machine.memory));
   const hand = handOfIo(io);
   for (let page = startPage; page < endPage; page++) {
     const slot = slotIfThere(memory, cache, page);
