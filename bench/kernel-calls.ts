@@ -153,6 +153,21 @@ const LOAD_AGAIN: Call = {
   },
 };
 
+const SHARED_AGAIN: Call = {
+  label: "first store to shared memory that is there",
+  peer: "again-store",
+  isBound: false,
+  ours(space, pages) {
+    const lengthBytes = pages * PAGE_BYTES;
+    const address = space.mmapSync(lengthBytes, { shared: true });
+    storeEach(space, address, pages);
+    space.madviseSync(address, lengthBytes, "dontneed");
+    const ns = timeEachNs(pages, () => storeEach(space, address, pages));
+    space.munmapSync(address, lengthBytes);
+    return ns;
+  },
+};
+
 const STORE_AGAIN: Call = {
   label: "first store to pages of a buffer",
   peer: "again-store",
@@ -253,7 +268,7 @@ export const measurePages = (options: MeasureOptions): Promise<Measurement> =>
   measureCalls(options, [COPY, FORK, UNMAP, DONTNEED], pagesOf(options));
 
 export async function measureTouches(options: MeasureOptions): Promise<Measurement> {
-  const calls = [TOUCH_LOAD, TOUCH_STORE, LOAD_AGAIN, STORE_AGAIN, MPROTECT];
+  const calls = [TOUCH_LOAD, TOUCH_STORE, LOAD_AGAIN, SHARED_AGAIN, STORE_AGAIN, MPROTECT];
   const touches = await measureCalls(options, calls, pagesOf(options));
   if (touches.notMeasured !== undefined) return touches;
   const moves = await measureCalls(options, [MREMAP], movedPagesOf(options));

@@ -107,7 +107,7 @@ import { wide } from "./mmu/wide.ts";
 import { widths } from "./mmu/widths.ts";
 import { accesses } from "./mm/accesses.ts";
 import { exclusiveAlone } from "./mm/exclusive-alone.ts";
-import { bufferAround } from "./mm/buffer-around.ts";
+import { sharedAround } from "./mm/shared-around.ts";
 import { fileAround } from "./mm/file-around.ts";
 import { firstFaults } from "./mm/first-faults.ts";
 import { heldCopies } from "./mm/held-copies.ts";
@@ -228,7 +228,7 @@ export const covered: readonly Covered[] = [
   ...accesses,
   ...leaves,
   ...firstFaults,
-  ...bufferAround,
+  ...sharedAround,
   ...fileAround,
   ...exclusiveAlone,
   ...sharedSources,

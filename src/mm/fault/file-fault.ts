@@ -21,9 +21,8 @@
  */
 
 import { counterPlace } from "../../memory/space-counters.ts";
-import { notedFrame } from "../../memory/frames/frame-allocator.ts";
-import { LEAF_WORDS, wordAt } from "../../mmu/radix-table.ts";
-import { compareExchangeNoted, storeNoted } from "../../sync/atomics.ts";
+import { wordAt } from "../../mmu/radix-table.ts";
+import { storeNoted } from "../../sync/atomics.ts";
 import { EFAULT, ENOMEM, type Errno } from "../../sync/errno.ts";
 import type { Task } from "../../sync/tasks/task.ts";
 import { handOf, putHand } from "../entries/hand.ts";
@@ -44,7 +43,7 @@ import {
 } from "../vma/page-cache.ts";
 import { DIRTY_PAGES, noteStore } from "../vma/source.ts";
 import { offsetOf } from "../vma/vma.ts";
-import { pagesAround } from "./fault-around.ts";
+import { mapCached } from "./fault-around.ts";
 import { FAULT_RETRY, type VmFault, replacePte, replacePteNoted } from "./vm-fault.ts";
 
 const SOURCE_FAULTS = counterPlace("sourceFaults");
@@ -58,42 +57,12 @@ export function* fileFault(fault: VmFault): Task<Errno> {
   const hand = handOf(operation);
   const pfn = yield* cacheFrame(machine, vma.source, offsetOf(vma, page), hand);
   if (pfn > 0 && replacePteNoted(fault, makePte(pfn, PTE_ACCESSED), hand, 0))
-    yield* mapCached(fault, hand);
+    yield* mapCached(fault, PTE_ACCESSED, hand);
   yield* putHand(machine, operation, CACHE_HANDS);
   endInvalidation(mm, operation);
   if (pfn === CACHE_ABSENT) mm.counters.add(SOURCE_READS);
   else if (pfn > 0) mm.counters.add(SOURCE_FAULTS);
   return pfn > 0 ? 0 : (NO_FRAME.get(pfn) ?? ENOMEM);
-}
-
-/**
- * Maps what the cache has beside `fault.page`, read-only. In one section of pageCacheLock: a page
- * that the cache has then is the source's. Linux: `filemap_map_pages`.
- *
- * @stepped page cache
- */
-function* mapCached(fault: VmFault, hand: number): Task<void> {
-  const { machine, vma, page, index } = fault;
-  const { words } = machine.memory;
-  const cache = PageCache.at(machine.memory, vma.source);
-  const offset = offsetOf(vma, page);
-  const { startPage, endPage } = pagesAround(fault, cachePages(machine, vma.source));
-  // Those of the same table of the cache.
-  const first = Math.max(startPage, page - (offset % LEAF_WORDS));
-  const end = Math.min(endPage, page + LEAF_WORDS - (offset % LEAF_WORDS));
-  const slot = slotIfThere(machine.memory, cache, offset);
-  if (slot === 0 || end - first <= 1) return;
-  yield* cache.lock.lock();
-  for (let away = first - page; away < end - page; away++) {
-    const entry = wordAt(words, slot + away);
-    if ((entry & CACHE_UPTODATE) === 0 || wordAt(words, index + away) !== 0) continue;
-    const pfn = cacheEntryPfn(entry);
-    machine.ram.refs.pageGetNoted(pfn, hand, notedFrame(pfn));
-    const pte = makePte(pfn, PTE_ACCESSED);
-    // Else another thread has mapped it: the count stays in hand, and the caller puts it.
-    if (compareExchangeNoted(words, index + away, 0, pte, words, hand, 0) !== 0) break;
-  }
-  yield* cache.lock.unlock();
 }
 
 const NO_FRAME: ReadonlyMap<number, Errno> = new Map([

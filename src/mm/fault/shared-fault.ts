@@ -13,9 +13,9 @@ import { wordAt } from "../../mmu/radix-table.ts";
 import { handOf, putHand } from "../entries/hand.ts";
 import { beginHand, endInvalidation } from "../entries/invalidation.ts";
 import { PTE_ACCESSED, WRITTEN_RIGHTS, isAccessible, makePte, withWrite } from "../pte.ts";
-import { CACHE_BEYOND_END, CACHE_HANDS, cacheFrame } from "../vma/page-cache.ts";
+import { CACHE_BEYOND_END, CACHE_HANDS, cacheFrame, cachePages } from "../vma/page-cache.ts";
 import { type PageRange, VM_BUFFER, offsetOf } from "../vma/vma.ts";
-import { pagesAround } from "./fault-around.ts";
+import { mapCached, pagesAround } from "./fault-around.ts";
 import { type VmFault, replacePte, replacePteNoted } from "./vm-fault.ts";
 
 const SHARED_FAULTS = counterPlace("sharedFaults");
@@ -29,16 +29,26 @@ export function* sharedFault(fault: VmFault): Task<Errno> {
   const hand = handOf(operation);
   const pfn = yield* frameOfSource(fault, hand);
   const rights = isWrite ? WRITTEN_RIGHTS : PTE_ACCESSED;
-  if (pfn > 0 && replacePteNoted(fault, makePte(pfn, rights), hand, 0))
-    if ((fault.vma.flags & VM_BUFFER) !== 0) mapAround(fault, pfn, rights, hand);
+  if (pfn > 0 && replacePteNoted(fault, makePte(pfn, rights), hand, 0)) {
+    if (isOfBuffer(fault)) mapAround(fault, pfn, rights, hand);
+    else yield* mapCached(fault, rights, hand);
+  }
   yield* putHand(machine, operation, CACHE_HANDS);
   endInvalidation(mm, operation);
   return pfn === CACHE_BEYOND_END ? EFAULT : pfn === 0 ? ENOMEM : 0;
 }
 
-/** The pages of the buffer that one fault maps. */
-function pagesOfBuffer(fault: VmFault): PageRange {
-  return pagesAround(fault, fault.machine.ram.sections.pagesAt(fault.vma.source));
+function isOfBuffer({ vma }: VmFault): boolean {
+  return (vma.flags & VM_BUFFER) !== 0;
+}
+
+/** The pages of the source that one fault maps. */
+function pagesOfSource(fault: VmFault): PageRange {
+  const { machine, vma } = fault;
+  const pages = isOfBuffer(fault)
+    ? machine.ram.sections.pagesAt(vma.source)
+    : cachePages(machine, vma.source);
+  return pagesAround(fault, pages);
 }
 
 /**
@@ -50,7 +60,7 @@ function pagesOfBuffer(fault: VmFault): PageRange {
 function mapAround(fault: VmFault, pfn: number, rights: number, hand: number): void {
   const { machine, page, index } = fault;
   const { words } = machine.memory;
-  const { startPage, endPage } = pagesOfBuffer(fault);
+  const { startPage, endPage } = pagesOfSource(fault);
   for (let beside = startPage; beside < endPage; beside++) {
     const at = index + (beside - page);
     if (wordAt(words, at) !== 0) continue;
@@ -62,14 +72,14 @@ function mapAround(fault: VmFault, pfn: number, rights: number, hand: number): v
 }
 
 /**
- * Lets the pages of the buffer beside `fault.page` be stored to, too, where they are mapped.
+ * Lets the pages of the source beside `fault.page` be stored to, too, where they are mapped.
  *
  * @stepped pte
  */
 function allowStoresAround(fault: VmFault): void {
   const { machine, page, index } = fault;
   const { words } = machine.memory;
-  const { startPage, endPage } = pagesOfBuffer(fault);
+  const { startPage, endPage } = pagesOfSource(fault);
   for (let beside = startPage; beside < endPage; beside++) {
     const at = index + (beside - page);
     const pte = wordAt(words, at);
@@ -96,7 +106,6 @@ function* frameOfSource({ machine, vma, page }: VmFault, hand: number): Task<num
  */
 export function* sharedWriteFault(fault: VmFault): Task<Errno> {
   fault.mm.counters.add(WRITE_FAULTS);
-  const isOfBuffer = (fault.vma.flags & VM_BUFFER) !== 0;
-  if (replacePte(fault, withWrite(fault.pte)) && isOfBuffer) allowStoresAround(fault);
+  if (replacePte(fault, withWrite(fault.pte))) allowStoresAround(fault);
   return 0;
 }

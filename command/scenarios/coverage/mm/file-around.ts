@@ -95,7 +95,7 @@ function requireMapped(stage: StoreStage, harness: HmmHarness): void {
     assert(holdsFrame(harness.entryOf(HARNESS_PAGE + page)), `page ${page} is not mapped`);
 }
 
-const FAULT = ["mm/fault/cpu-fault.cpuFault", "mm/fault/file-fault.mapCached"];
+const FAULT = ["mm/fault/cpu-fault.cpuFault", "mm/fault/fault-around.mapCached"];
 const HOLDING = "It counts the frame of the page beside, and does not map it.";
 
 const common = {
