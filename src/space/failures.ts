@@ -6,10 +6,13 @@
 
 import {
   EACCES,
+  EAGAIN,
   EBADF,
   EBUSY,
   EEXIST,
   EFAULT,
+  EFBIG,
+  EINTR,
   EINVAL,
   EIO,
   EMFILE,
@@ -17,8 +20,10 @@ import {
   ENOMEM,
   ENOSPC,
   ENXIO,
+  EPERM,
   type Errno,
   ESTALE,
+  ETIMEDOUT,
   errnoName,
 } from "../sync/errno.ts";
 import type { Refuse } from "../sync/argument-rules.ts";
@@ -83,6 +88,19 @@ const BAD_RANGE =
 
 const NOT_WRITTEN =
   "the source could not be written (see cause), or the thread that serves it has ended; the data are kept: mend the source and call again";
+
+/** What a source may say of a write. Of others the core says something else by the same number. */
+export const WRITE_ERRNOS: ReadonlySet<Errno> = new Set([
+  EIO,
+  ENOSPC,
+  EBADF,
+  EACCES,
+  EPERM,
+  EFBIG,
+  EINTR,
+  ETIMEDOUT,
+  ESTALE,
+]);
 
 const TEXTS: { readonly [S in Syscall]?: ReadonlyMap<Errno, string> } = {
   create: new Map([
@@ -149,16 +167,26 @@ const TEXTS: { readonly [S in Syscall]?: ReadonlyMap<Errno, string> } = {
       "part of the range is not mapped (the rest has been written back), or the kernel heap is used up; give a range that is mapped",
     ],
     [EMFILE, TOO_MANY_OWNED],
-    [EIO, NOT_WRITTEN],
-    [ENOSPC, NOT_WRITTEN],
-    [EBADF, NOT_WRITTEN],
+    ...Array.from(WRITE_ERRNOS, (errno) => [errno, NOT_WRITTEN] as const),
   ]),
   madvise: new Map([
-    [EINVAL, BAD_START],
+    [
+      EINVAL,
+      "a mapping of the range cannot take it, or does not allow the access; look at what the advice is for",
+    ],
     [
       ENOMEM,
-      "part of the range is not mapped (the advice was taken for the rest); give a range that is mapped",
+      "part of the range is not mapped (the advice was taken for the rest), or RAM or kernel heap is used up; give a range that is mapped, or unmap something",
     ],
+    [
+      EFAULT,
+      "a page cannot be had: its source ends before it, or could not be read (see cause); do not go past the end, or mend the source",
+    ],
+    [
+      EAGAIN,
+      "pages are pinned by a view, or a device's, or there is no room for a further mapping; dispose of the view or bring the pages back, or unmap something",
+    ],
+    [EMFILE, TOO_MANY_OWNED],
   ]),
   fork: new Map([
     [ENOMEM, NO_MEMORY],

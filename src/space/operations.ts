@@ -141,11 +141,7 @@ export function* msyncTask(
   lengthBytes: number,
 ): Task<void> {
   checkPages("msync", address, lengthBytes, 0);
-  const result = yield* doMsync(seat.machine, mm, address, lengthBytes);
-  if (result === 0) return;
-  const error = failure("msync", result, address);
-  error.cause = seat.sources.lastCause();
-  throw error;
+  unwrap("msync", yield* doMsync(seat.machine, mm, address, lengthBytes), address);
 }
 
 export function* madviseTask(

@@ -6,7 +6,9 @@
 
 import { type NodeFile, fileErrorCode } from "../host/node-file.ts";
 import { PENDING, type PageTransfer, type Pager, SIZE_CHANGED } from "../mm/source/pager.ts";
-import { EIO, type Errno, errnoOf } from "../sync/errno.ts";
+import { EIO, type Errno, errnoName, errnoOf } from "../sync/errno.ts";
+import { HmmError, SegmentationFault } from "../sync/errors.ts";
+import { WRITE_ERRNOS } from "./failures.ts";
 
 /**
  * Memory of your own behind a mapping: what `AddressSpace.mmap` takes as `source`. Its pages are
@@ -50,38 +52,90 @@ function isPromise(value: unknown): value is PromiseLike<unknown> {
 /** Ends a transfer that was PENDING. */
 type Finish = (io: number, errno: Errno) => void;
 
-/** What went wrong last, for messages. */
+/** What the sources of this thread have thrown, for the errors that come of it. */
+export class SourceFailures {
+  /** How often one has failed. */
+  count = 0;
+  #errno: Errno = 0;
+  #cause: unknown;
+
+  note(errno: Errno, cause: unknown): void {
+    this.count++;
+    this.#errno = errno;
+    this.#cause = cause;
+  }
+
+  /**
+   * Gives `error` its cause, if it comes of a failure. It is of an operation that began when
+   * `count` was `since`.
+   */
+  explain(error: unknown, since: number): void {
+    if (this.count === since || !(error instanceof HmmError) || error.cause !== undefined) return;
+    const isOfSource =
+      error instanceof SegmentationFault
+        ? error.signal === "SIGBUS"
+        : error.code === errnoName(this.#errno) || error.code === "EFAULT";
+    if (isOfSource) error.cause = this.#cause;
+  }
+}
+
+/** What went wrong last with one source. */
 class FailureNote {
   cause: unknown;
+  readonly #failures: SourceFailures;
 
-  /** The errno of an error of the user's code or of the host. */
-  of(error: unknown): Errno {
+  constructor(failures: SourceFailures) {
+    this.#failures = failures;
+  }
+
+  /**
+   * Of a read, whatever was thrown: other codes would be taken for what the core says of itself,
+   * such as "ask again" (EAGAIN) or "past the end" (EFAULT).
+   */
+  ofRead(error: unknown): Errno {
+    return this.#note(EIO, error);
+  }
+
+  /** The code of the user's code or of the host, if it is one of WRITE_ERRNOS. */
+  ofWrite(error: unknown): Errno {
+    const errno = errnoOf(fileErrorCode(error)) ?? EIO;
+    return this.#note(WRITE_ERRNOS.has(errno) ? errno : EIO, error);
+  }
+
+  #note(errno: Errno, error: unknown): Errno {
     this.cause = error;
-    return errnoOf(fileErrorCode(error)) ?? EIO;
+    this.#failures.note(errno, error);
+    return errno;
   }
 }
 
 export class UserPager implements Pager {
   readonly wantsZeroes = true;
-  readonly failure: FailureNote = new FailureNote();
+  readonly failure: FailureNote;
   readonly #source: MappingSource;
   readonly #finish: Finish;
 
-  constructor(source: MappingSource, finish: Finish) {
+  constructor(source: MappingSource, finish: Finish, failures: SourceFailures) {
     this.#source = source;
     this.#finish = finish;
+    this.failure = new FailureNote(failures);
   }
 
+  readonly #reading: UserTransfer = {
+    call: (at, part) => this.#source.read(at, part),
+    errnoOf: (error) => this.failure.ofRead(error),
+  };
+  readonly #writing: UserTransfer = {
+    call: (at, part) => this.#source.write?.(at, part),
+    errnoOf: (error) => this.failure.ofWrite(error),
+  };
+
   read({ offsetBytes, storedBytes, parts, io }: PageTransfer): number {
-    return this.#run(io, clip(parts, storedBytes), offsetBytes, (at, part) =>
-      this.#source.read(at, part),
-    );
+    return this.#run(io, clip(parts, storedBytes), offsetBytes, this.#reading);
   }
 
   write({ offsetBytes, storedBytes, parts, io }: PageTransfer): number {
-    return this.#run(io, clip(parts, storedBytes), offsetBytes, (at, part) =>
-      this.#source.write?.(at, part),
-    );
+    return this.#run(io, clip(parts, storedBytes), offsetBytes, this.#writing);
   }
 
   sizeBytes(): number {
@@ -89,7 +143,7 @@ export class UserPager implements Pager {
       const { lengthBytes } = this.#source;
       return Number.isSafeInteger(lengthBytes) && lengthBytes >= 0 ? lengthBytes : EIO;
     } catch (error) {
-      return this.failure.of(error);
+      return this.failure.ofRead(error);
     }
   }
 
@@ -98,12 +152,12 @@ export class UserPager implements Pager {
     io: number,
     parts: readonly Uint8Array[],
     offsetBytes: number,
-    transfer: (offsetBytes: number, part: Uint8Array) => void | Promise<void>,
+    transfer: UserTransfer,
   ): number {
     let at = offsetBytes;
     try {
       for (const [i, part] of parts.entries()) {
-        const answer: unknown = transfer(at, part);
+        const answer: unknown = transfer.call(at, part);
         at += part.length;
         if (!isPromise(answer)) continue;
         void this.#goOn(io, answer, parts.slice(i + 1), at, transfer);
@@ -111,7 +165,7 @@ export class UserPager implements Pager {
       }
       return 0;
     } catch (error) {
-      return this.failure.of(error);
+      return transfer.errnoOf(error);
     }
   }
 
@@ -120,7 +174,7 @@ export class UserPager implements Pager {
     first: PromiseLike<unknown>,
     rest: readonly Uint8Array[],
     offsetBytes: number,
-    transfer: (offsetBytes: number, part: Uint8Array) => void | Promise<void>,
+    transfer: UserTransfer,
   ): Promise<void> {
     let errno: Errno = 0;
     try {
@@ -128,14 +182,20 @@ export class UserPager implements Pager {
       let at = offsetBytes;
       for (const part of rest) {
         // One after the other, as the code was written for.
-        await transfer(at, part);
+        await transfer.call(at, part);
         at += part.length;
       }
     } catch (error) {
-      errno = this.failure.of(error);
+      errno = transfer.errnoOf(error);
     }
     this.#finish(io, errno);
   }
+}
+
+/** One of the source's two functions, and what an error of it is. */
+interface UserTransfer {
+  readonly call: (offsetBytes: number, part: Uint8Array) => void | Promise<void>;
+  readonly errnoOf: (error: unknown) => Errno;
 }
 
 /** The first `lengthBytes` of the parts. */
@@ -152,11 +212,12 @@ function clip(parts: readonly Uint8Array[], lengthBytes: number): Uint8Array[] {
 
 export class FilePager implements Pager {
   readonly wantsZeroes = false;
-  readonly failure: FailureNote = new FailureNote();
+  readonly failure: FailureNote;
   readonly #file: NodeFile;
 
-  constructor(file: NodeFile) {
+  constructor(file: NodeFile, failures: SourceFailures) {
     this.#file = file;
+    this.failure = new FailureNote(failures);
   }
 
   read({ offsetBytes, storedBytes, parts }: PageTransfer): number {
@@ -171,7 +232,7 @@ export class FilePager implements Pager {
       }
       return hasRead === storedBytes ? 0 : SIZE_CHANGED;
     } catch (error) {
-      return this.failure.of(error);
+      return this.failure.ofRead(error);
     }
   }
 
@@ -184,7 +245,7 @@ export class FilePager implements Pager {
       }
       return 0;
     } catch (error) {
-      return this.failure.of(error);
+      return this.failure.ofWrite(error);
     }
   }
 
@@ -192,7 +253,7 @@ export class FilePager implements Pager {
     try {
       return this.#file.lengthBytes;
     } catch (error) {
-      return this.failure.of(error);
+      return this.failure.ofRead(error);
     }
   }
 }

@@ -38,7 +38,7 @@ import { runAsync } from "../sync/runners/run-async.ts";
 import type { Task } from "../sync/tasks/task.ts";
 import { formatValue } from "../sync/argument-rules.ts";
 import { customFailure, unwrap } from "./failures.ts";
-import { FilePager, type MappingSource, UserPager } from "./source-pagers.ts";
+import { FilePager, type MappingSource, SourceFailures, UserPager } from "./source-pagers.ts";
 
 /** What can be mapped: your own code, a file's path, or an open file. */
 export type SourceOption = MappingSource | string | URL | OpenFile;
@@ -70,6 +70,7 @@ export interface ServingSeat {
 }
 
 export class Sources {
+  readonly failures: SourceFailures = new SourceFailures();
   readonly #machine: Machine;
   readonly #seat: ServingSeat;
   readonly #served = new Map<number, Served>();
@@ -122,13 +123,6 @@ export class Sources {
       failed ??= writeFailure("munmap", served, errno);
     }
     return failed;
-  }
-
-  /** What the code of a source of this thread threw last. */
-  lastCause(): unknown {
-    for (const { opened } of this.#served.values())
-      if (opened.pager.failure.cause !== undefined) return opened.pager.failure.cause;
-    return undefined;
   }
 
   #servedOf(isWanted: (served: Served) => boolean): number | undefined {
@@ -187,10 +181,17 @@ export class Sources {
   }
 
   #open(source: SourceOption): Opened {
-    if (typeof source === "string" || source instanceof URL) return openFile(source);
+    if (typeof source === "string" || source instanceof URL) return openFile(source, this.failures);
     if (typeof source !== "object" || source === null) throw badSource(source);
-    if ("fd" in source && typeof source.fd === "number") return openFile(source);
+    if ("fd" in source && typeof source.fd === "number") return openFile(source, this.failures);
     if (!("read" in source) || typeof source.read !== "function") throw badSource(source);
+    const { write } = source as { readonly write?: unknown };
+    if (write !== undefined && typeof write !== "function")
+      throw customFailure(
+        "mmap",
+        EINVAL,
+        `the source's write is ${formatValue(write)}; give a function, or leave it out`,
+      );
     const { lengthBytes } = source;
     if (!Number.isSafeInteger(lengthBytes) || lengthBytes < 0) {
       throw customFailure(
@@ -202,7 +203,7 @@ export class Sources {
     const machine = this.#machine;
     const finish = (io: number, errno: Errno): void =>
       void runAsync(machine.memory, finishTransfer(machine, io, errno), "source").catch(() => {});
-    const pager = new UserPager(source, finish);
+    const pager = new UserPager(source, finish, this.failures);
     return { pager, lengthBytes, isWritable: typeof source.write === "function", file: undefined };
   }
 }
@@ -251,7 +252,7 @@ function fileErrno(error: unknown): Errno {
   return errnoOf(code) ?? (code.startsWith("ERR_INVALID") ? EINVAL : EIO);
 }
 
-function openFile(source: string | URL | OpenFile): Opened {
+function openFile(source: string | URL | OpenFile, failures: SourceFailures): Opened {
   let file: NodeFile | undefined;
   try {
     file =
@@ -263,7 +264,7 @@ function openFile(source: string | URL | OpenFile): Opened {
     if (!file.isRegular)
       throw customFailure("mmap", ENODEV, "the source is not a regular file; give a file");
     const { lengthBytes, isWritable } = file;
-    return { pager: new FilePager(file), lengthBytes, isWritable, file };
+    return { pager: new FilePager(file, failures), lengthBytes, isWritable, file };
   } catch (error) {
     file?.close();
     if (error instanceof HmmError) throw error;

@@ -128,10 +128,15 @@ export class SpaceHold implements TaskRunner {
     this.requireOpen(syscall);
     requireBlocking(syscall);
     this.#inside++;
+    const { failures } = this.seat.sources;
+    const failed = failures.count;
     try {
       if (this.seat.driverCode.mayLack)
         runBlocking(this.#memory, this.#requireDrivers(syscall), syscall);
       return runBlocking(this.#memory, makeTask(), syscall, stopIfLockIsHeld);
+    } catch (error) {
+      failures.explain(error, failed);
+      throw error;
     } finally {
       this.#leave();
     }
@@ -200,11 +205,14 @@ export class SpaceHold implements TaskRunner {
   /** The body begins with the runner's first step: a task that never begins never counts. */
   *#counted<T>(syscall: Syscall, task: Task<T>): Task<T> {
     this.#inside++;
+    const { failures } = this.seat.sources;
+    const failed = failures.count;
     try {
       if (this.seat.driverCode.mayLack) yield* this.#requireDrivers(syscall);
       return yield* task;
     } catch (error) {
       stopIfLockIsHeld(this.#memory, error);
+      failures.explain(error, failed);
       throw error;
     } finally {
       this.#leave();

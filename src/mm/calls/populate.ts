@@ -7,7 +7,7 @@
 
 import type { Machine } from "../../memory/machine.ts";
 import { pteAt } from "../../mmu/radix-table.ts";
-import { EINVAL, ENOMEM, ENXIO, type Errno } from "../../sync/errno.ts";
+import { EFAULT, EINVAL, EMFILE, ENOMEM, ENXIO, type Errno } from "../../sync/errno.ts";
 import type { Task } from "../../sync/tasks/task.ts";
 import { receiveBuffer, waitForSource } from "../fault/cpu-fault.ts";
 import { handleMmFault } from "../fault/fault.ts";
@@ -44,7 +44,7 @@ interface Progress {
 
 /**
  * 0, ENOMEM (a hole, or no RAM), EINVAL (a mapping does not allow the access, or no fault fills
- * it), EFAULT (beyond the end of a source), or why a source cannot be read. Takes the mmap lock;
+ * it), EFAULT (beyond the end of a source, or a page that cannot be read). Takes the mmap lock;
  * the caller holds an mm user.
  */
 export function* populateRange(
@@ -60,13 +60,18 @@ export function* populateRange(
     yield* populateHeld(machine, mm, end, mode, progress);
     yield* mm.mmapLock.upRead();
     const { wait } = progress;
-    if (wait > 0) progress.errno = yield* bringIn(machine, wait);
+    if (wait > 0) progress.errno = asPopulated(yield* bringIn(machine, wait));
     else if (wait < 0) progress.errno = wait;
     // Throws, if the buffer of the page's device has to be waited for.
     else if (progress.errno === ENXIO) yield* receiveBuffer(machine, mm, progress.page);
     if (progress.errno !== 0 && progress.errno !== ENXIO) return progress.errno;
   }
   return 0;
+}
+
+/** A page that its source cannot give would be SIGBUS. */
+function asPopulated(brought: Errno): Errno {
+  return brought === 0 || brought === ENOMEM || brought === EMFILE ? brought : EFAULT;
 }
 
 /** Holding the mmap lock. @stepped pte */

@@ -15,6 +15,7 @@ import {
   resourceKind,
 } from "../../sync/lockdep/resources.ts";
 import { EBUSY, EFAULT, EINVAL, EMFILE, ENOMEM, type Errno } from "../../sync/errno.ts";
+import { HmmError } from "../../sync/errors.ts";
 import type { SharedMemory } from "../../sync/shared-memory.ts";
 import type { Task } from "../../sync/tasks/task.ts";
 import { commitUndo } from "../../sync/words/undo-log.ts";
@@ -116,12 +117,23 @@ export function* openHold(machine: Machine, mm: Mm, request: HoldRequest): Task<
     yield* mmapWriteLock(machine, mm);
     result = hold.slot < 0 ? EMFILE : yield* openLocked(machine, mm, hold);
     yield* mm.mmapLock.upWrite();
-    const brought = result === VIEW_ABSENT ? yield* bringRangeIn(machine, mm, hold) : 0;
+    const brought = result === VIEW_ABSENT ? yield* bringOrFree(machine, mm, hold) : 0;
     if (brought !== 0) result = brought;
   }
   if (result === 0) return at;
   yield* freeHold(machine, hold, hold.slot);
   return result === VIEW_ABSENT ? EBUSY : result;
+}
+
+/** If it throws EDEADLK, the hold is freed (`thenCleanUp` of source/io.ts). */
+function* bringOrFree(machine: Machine, mm: Mm, hold: ViewHold): Task<Errno> {
+  try {
+    return yield* bringRangeIn(machine, mm, hold);
+  } catch (error) {
+    if (error instanceof HmmError && error.code === "EDEADLK")
+      yield* freeHold(machine, hold, hold.slot);
+    throw error;
+  }
 }
 
 /** False: no memory. */
