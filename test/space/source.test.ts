@@ -168,6 +168,58 @@ test("a write-back that fails is reported, and the data are kept", () =>
     assert.equal(source.stored(PAGE), 5);
   }));
 
+for (const name of ["EAGAIN", "EFAULT", "ENXIO", "ENOMEM", "EDEADLK"])
+  test(`what its code throws is no answer of the core: ${name}`, () =>
+    withSpace((space) => {
+      const source = new MemorySource(4 * PAGE);
+      const p = space.mmapSync(4 * PAGE, { source, shared: true });
+      space.u32.store(p + PAGE, 5);
+      source.resize(8 * PAGE);
+      source.failure = Object.assign(new Error(name), { code: name });
+      const q = space.mmapSync(8 * PAGE, { source });
+      assert.throws(() => space.u32.load(q + 4 * PAGE), bus);
+      assert.throws(() => space.viewSync(q, 8 * PAGE, "read"), code("EIO"));
+      assert.throws(() => space.madviseSync(q, 8 * PAGE, "populate-read"), code("EFAULT"));
+      assert.throws(() => space.msyncSync(p, 4 * PAGE), code("EIO"));
+      space.munmapSync(q, 8 * PAGE);
+      assert.throws(() => space.munmapSync(p, 4 * PAGE), code("EIO"));
+      source.failure = undefined;
+      const r = space.mmapSync(4 * PAGE, { source, shared: true });
+      assert.equal(space.u32.load(r + PAGE), 5);
+    }));
+
+test("the cause of a failure is that of the source that failed last", () =>
+  withSpace((space) => {
+    const sources = [new MemorySource(PAGE), new MemorySource(PAGE)];
+    for (const [i, source] of sources.entries()) {
+      const p = space.mmapSync(PAGE, { source, shared: true });
+      space.u32.store(p, 5);
+      source.failure = new Error(`no ${i}`);
+      assert.throws(
+        () => space.msyncSync(p, PAGE),
+        (error) => (error as Error).cause === source.failure,
+      );
+    }
+    for (const source of sources) source.failure = undefined;
+  }));
+
+test("one msync writes more mappings than a thread may own records", () =>
+  withSpace(
+    (space) => {
+      const pages = 1100;
+      const source = new MemorySource(pages * PAGE);
+      const p = space.mmapSync(pages * PAGE, { source, shared: true });
+      for (let i = 0; i < pages; i += 2) space.mprotectSync(p + i * PAGE, PAGE, "read");
+      assert.ok(space.mapsSync().length >= pages);
+      for (let i = 1; i < pages; i += 2) space.u32.store(p + i * PAGE, i);
+      space.munmapSync(p + 10 * PAGE, PAGE);
+      assert.throws(() => space.msyncSync(p, pages * PAGE), code("ENOMEM"));
+      for (let i = 1; i < pages; i += 2) assert.equal(source.stored(i * PAGE), i);
+      space.msyncSync(p + 11 * PAGE, (pages - 11) * PAGE);
+    },
+    { ramBytes: 16 * MIB, heapBytes: 16 * MIB },
+  ));
+
 test("a source without write is for reading", () =>
   withSpace((space) => {
     const source: MappingSource = { lengthBytes: PAGE, read: (_, into) => void into.fill(1) };
@@ -299,6 +351,29 @@ test("a late source that fails is SIGBUS for who waits", () =>
     const p = space.mmapSync(PAGE, { source });
     await assert.rejects(space.read(p, new Uint8Array(8)), bus);
   }));
+
+test("of a late read of many pages that fails, who waits for the first hears", () =>
+  withSpace(
+    async (space) => {
+      const source = new FailingSource(1024 * PAGE);
+      const p = space.mmapSync(1024 * PAGE, { source });
+      space.madviseSync(p, 1024 * PAGE, "sequential");
+      await assert.rejects(space.read(p, new Uint8Array(8)), bus);
+      assert.equal(source.tries, 1);
+    },
+    { ramBytes: 16 * MIB },
+  ));
+
+/** Cannot be read. */
+class FailingSource extends LateSource {
+  tries = 0;
+
+  override async read(): Promise<void> {
+    this.tries++;
+    await Promise.resolve();
+    throw new Error("gone");
+  }
+}
 
 /** The first page cannot be written. */
 class FullSource extends LateSource {

@@ -12,7 +12,7 @@ import type { Mm } from "../mm-struct.ts";
 import { PAGE_BYTES } from "../pte.ts";
 import { IO_WRITE, SourceIo, ioBegin, ioEnd, thenCleanUp } from "../source/io.ts";
 import { syncPages } from "../source/write-back.ts";
-import { VM_BACKED, VM_SHARED, isFullyMapped, offsetOf, partsIn } from "../vma/vma.ts";
+import { VM_BACKED, VM_SHARED, offsetOf, partsIn } from "../vma/vma.ts";
 import { alignedPageOf, isLengthOrZero } from "./page-arguments.ts";
 
 /**
@@ -32,32 +32,56 @@ export function* doMsync(
   const wantedEndPage = startPage + Math.ceil(lengthBytes / PAGE_BYTES);
   const endPage = Math.min(wantedEndPage, TASK_SIZE_PAGES);
   if (startPage >= endPage) return ENOMEM;
-  const range = { startPage, endPage };
-  const writes: number[] = [];
-  yield* mm.mmapLock.downRead();
-  const isWhole = wantedEndPage === endPage && isFullyMapped(machine.memory, mm, range);
-  let result: Errno = isWhole ? 0 : ENOMEM;
-  for (const { vma, startPage: first, endPage: end } of partsIn(machine.memory, mm, range)) {
-    if ((vma.flags & VM_SHARED) === 0 || (vma.flags & VM_BACKED) === 0) continue;
-    const [from, to] = [offsetOf(vma, first), offsetOf(vma, end)];
-    const at = yield* ioBegin(machine, vma.source, IO_WRITE, from, to);
-    if (at < 0) result = at;
-    else writes.push(at);
+  let result: Errno = wantedEndPage === endPage ? 0 : ENOMEM;
+  let failed: Errno = 0;
+  for (let page = startPage; page < endPage;) {
+    const found = yield* findShared(machine, mm, page, endPage);
+    if (!found.isWhole) result = ENOMEM;
+    page = found.endPage;
+    if (found.io < 0) result = found.io;
+    if (found.io <= 0) continue;
+    const answer = yield* syncFound(machine, found.io);
+    if (answer !== 0) failed = answer;
   }
-  yield* mm.mmapLock.upRead();
-  const answer = yield* thenCleanUp(syncAll(machine, writes), function* () {
-    for (const at of writes) yield* ioEnd(machine, at);
-  });
-  return answer === 0 ? result : answer;
+  return failed === 0 ? result : failed;
 }
 
-/** Why one of them could not be written, or 0. */
-function* syncAll(machine: Machine, writes: readonly number[]): Task<Errno> {
-  let result: Errno = 0;
-  for (const at of writes) {
-    const { cache, startPage, endPage } = SourceIo.at(machine.memory, at);
-    const answer = yield* syncPages(machine, cache, startPage, endPage);
-    if (answer !== 0) result = answer;
+/** The first shared mapping of a source in a range. */
+interface Found {
+  /** A record that keeps its cache, and names its pages; 0: there is none; ENOMEM, EMFILE. */
+  readonly io: number;
+  /** Where it ends, or the range. */
+  readonly endPage: number;
+  /** All up to there is mapped. */
+  readonly isWhole: boolean;
+}
+
+/**
+ * One mapping at a time, as in Linux: a range may have more of them than a thread may own records.
+ * Takes the mmap lock, and looks at what is mapped by then.
+ */
+function* findShared(machine: Machine, mm: Mm, startPage: number, endPage: number): Task<Found> {
+  let found: Found | undefined;
+  let isWhole = true;
+  let page = startPage;
+  yield* mm.mmapLock.downRead();
+  for (const part of partsIn(machine.memory, mm, { startPage, endPage })) {
+    const { vma, startPage: first, endPage: end } = part;
+    if (first > page) isWhole = false;
+    page = end;
+    if ((vma.flags & VM_SHARED) === 0 || (vma.flags & VM_BACKED) === 0) continue;
+    const [from, to] = [offsetOf(vma, first), offsetOf(vma, end)];
+    const io = yield* ioBegin(machine, vma.source, IO_WRITE, from, to);
+    found = { io, endPage: end, isWhole };
+    break;
   }
-  return result;
+  yield* mm.mmapLock.upRead();
+  return found ?? { io: 0, endPage, isWhole: isWhole && page >= endPage };
+}
+
+/** Why its pages could not be written, or 0. Frees the record. */
+function syncFound(machine: Machine, at: number): Task<Errno> {
+  const { cache, startPage, endPage } = SourceIo.at(machine.memory, at);
+  const end = (): Task<void> => ioEnd(machine, at);
+  return thenCleanUp(syncPages(machine, cache, startPage, endPage), end);
 }

@@ -355,11 +355,12 @@ export function* finishTransfer(machine: Machine, at: number, answer: Errno): Ta
   const io = SourceIo.at(machine.memory, at);
   const cache = PageCache.at(machine.memory, io.cache);
   const source = backingOf(machine, io.cache) ?? bug("a transfer without a source has ended");
+  const { startPage } = io;
   forgetPending(machine, at);
   let isLast = false;
   for (let isFinished = false; !isFinished;) {
     yield* cache.lock.lock();
-    if (io.kind === IO_READ) yield* finishRead(machine, cache, source, io, answer);
+    if (io.kind === IO_READ) yield* finishRead(machine, cache, source, io, answer, startPage);
     else yield* finishWrite(machine, cache, source, io, answer);
     isFinished = io.startPage === io.endPage;
     if (isFinished) isLast = yield* dropMarks(source, io);
@@ -373,7 +374,8 @@ export function* finishTransfer(machine: Machine, at: number, answer: Errno): Ta
 }
 
 /**
- * T2, of the next pages. The frames of those that are absent again come into hand. Holding
+ * T2, of the next pages. The frames of those that are absent again come into hand. The read began
+ * with `firstPage`: who waits for a page that is finished may look before the last one is. Holding
  * pageCacheLock.
  *
  * @stepped page cache
@@ -384,6 +386,7 @@ function* finishRead(
   source: Source,
   io: SourceIo,
   answer: Errno,
+  firstPage: number,
 ): Task<void> {
   const { memory } = machine;
   const pages = cachePages(machine, cache.at);
@@ -406,7 +409,7 @@ function* finishRead(
     hand++;
   }
   source.readErrno = answer === EAGAIN ? 0 : answer;
-  source.failedPage = startPage;
+  source.failedPage = firstPage;
   source.failedEndPage = endPage;
 }
 
