@@ -29,7 +29,6 @@ import {
   SourceIo,
   ioEnd,
   leaveQueue,
-  setIoState,
   setIoStateUnder,
   thenCleanUp,
 } from "./io.ts";
@@ -46,9 +45,31 @@ export function* ask(machine: Machine, source: Source, at: number, timeoutMs: nu
   const stateAt = at + SourceIo.offset.state;
   const isDone = (): boolean => atomicLoad(memory.words, stateAt) === IO_DONE;
   const reads = { at: stateAt, words: 1 };
-  if (!(yield* source.doneQueue.waitEvent(isDone, timeoutMs, undefined, reads))) return EAGAIN;
-  setIoState(io, IO_OWN);
-  return io.errno;
+  for (;;) {
+    if (!(yield* source.doneQueue.waitEvent(isDone, timeoutMs, undefined, reads))) return EAGAIN;
+    const answer = yield* takeAnswer(machine, io);
+    if (answer !== undefined) return answer;
+  }
+}
+
+/**
+ * Of a request that was DONE. Undefined: the thread that answered has died before it let go of the
+ * lock, and the answer is undone:
+ *
+ *     this thread             who serves           a third one
+ *                             lock: DONE
+ *     sees DONE
+ *                             dies
+ *                                                  undone: QUEUED again
+ *     would take it for its own, and free what is in the list
+ */
+function* takeAnswer(machine: Machine, io: SourceIo): Task<Errno | undefined> {
+  const { lock } = PageCache.at(machine.memory, io.cache);
+  yield* lock.lock();
+  const answer = io.state === IO_DONE ? io.errno : undefined;
+  if (answer !== undefined) setIoStateUnder(lock.at, io, IO_OWN);
+  yield* lock.unlock();
+  return answer;
 }
 
 /** False: no thread serves the source. */

@@ -30,7 +30,7 @@ import {
   CACHE_WRITEBACK,
   cacheEntryPfn,
 } from "../../../../src/mm/vma/page-cache.ts";
-import { EAGAIN } from "../../../../src/sync/errno.ts";
+import { EAGAIN, EIO } from "../../../../src/sync/errno.ts";
 import { assert } from "../../../../src/sync/errors.ts";
 import type { Covered } from "../covered.ts";
 import {
@@ -321,6 +321,29 @@ const takenOver = part({
   },
 });
 
+/** The only thread that serves may have gone. */
+const asksTheOnly: Body = function* ({ source, io }, { machine }) {
+  const answer = yield* ask(machine, source, io, Infinity);
+  assert(answer === 0 || answer === EIO, `the answer is ${answer}`);
+  yield* endWait(machine, io);
+};
+
+const answered = part({
+  name: "server-that-answers",
+  summary:
+    "The only thread that serves dies while it answers, and who asks has seen the answer: the request is freed once.",
+  tasks: { dies: [SERVE, servesAs(0)], asks: [ASK, asksTheOnly] },
+  setup: (harness) => {
+    const stage = makeSourceStage(harness);
+    const server = asTask(harness, 1, () => beginService(harness, stage));
+    const io = asTask(harness, 2, () => beginRequest(harness, stage));
+    harness.run(dropClaim(harness.machine, stage.at));
+    return { ...stage, servers: [server], io };
+  },
+  check: (_world, harness) => requireNone(harness, "sourceIo"),
+  preemptions: 2,
+});
+
 const givenUp = part({
   name: "server-of-given-up",
   summary: "A thread that serves dies with a request that nobody waits for: it is freed.",
@@ -464,6 +487,7 @@ export const deathsWithSourceParts: readonly Covered[] = [
   cutByLast,
   writtenBesideLook,
   takenOver,
+  answered,
   givenUp,
   begunHalf,
   claimed,
