@@ -286,6 +286,22 @@ test("views are over the frames of the cache", () =>
     assert.equal(space.u32.load(p + 4), source.wordAt(4));
   }));
 
+test("a view that RAM has no room for is refused, and its source is read once at most", () =>
+  withSpace(
+    (space) => {
+      const source = new MemorySource(1024 * PAGE);
+      const p = space.mmapSync(1024 * PAGE, { source });
+      assert.throws(() => space.viewSync(p, 1024 * PAGE, "read"), code("ENOMEM"));
+      assert.equal(source.pagesRead, 0);
+      const other = space.mmapSync(200 * PAGE);
+      for (let i = 0; i < 200; i++) space.u8.store(other + i * PAGE, 1);
+      assert.throws(() => space.viewSync(p, 100 * PAGE, "read"), code("ENOMEM"));
+      assert.ok(source.pagesRead <= 110, `${source.pagesRead} pages were read`);
+      assert.equal(space.u32.load(p), source.wordAt(0));
+    },
+    { ramBytes: MIB },
+  ));
+
 test("a view outlives the unmap, and what it stores is written", async () => {
   const source = new MemorySource(4 * PAGE);
   const space = makeSpace();

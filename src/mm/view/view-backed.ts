@@ -52,19 +52,23 @@ function backedParts(machine: Machine, mm: Mm, range: PageRange): VmaPart[] {
   );
 }
 
-/** Whether a page of the range has neither an entry nor a page in its cache. Holding the lock. */
-export function isAnyAbsent(machine: Machine, mm: Mm, range: PageRange): boolean {
+/**
+ * How many pages of the range have neither an entry nor a page in their cache, as far as `most`.
+ * Holding the lock.
+ */
+export function absentPages(machine: Machine, mm: Mm, range: PageRange, most: number): number {
   const { memory } = machine;
+  let absent = 0;
   for (const { vma, startPage, endPage } of backedParts(machine, mm, range)) {
     const cache = PageCache.at(memory, vma.source);
     const [first, end] = [offsetOf(vma, startPage), offsetOf(vma, endPage)];
-    for (let offset = first; offset < end; offset++) {
+    for (let offset = first; offset < end && absent < most; offset++) {
       offset = findEntry(memory, cache, offset, end, CACHE_UPTODATE, true);
       const page = startPage + (offset - first);
-      if (offset < end && !holdsFrame(pteAt(memory, mm.pgd, page))) return true;
+      if (offset < end && !holdsFrame(pteAt(memory, mm.pgd, page))) absent++;
     }
   }
-  return false;
+  return absent;
 }
 
 /**

@@ -46,7 +46,7 @@ import {
   NOT_PINNED,
   VIEW_ABSENT,
   bringRangeIn,
-  isAnyAbsent,
+  absentPages,
   markDirty,
   pinCached,
   wholeBacked,
@@ -115,7 +115,7 @@ export function* openHold(machine: Machine, mm: Mm, request: HoldRequest): Task<
   let result: Errno = (yield* makeFrameTable(machine, hold)) ? VIEW_ABSENT : ENOMEM;
   for (let tries = 0; result === VIEW_ABSENT && tries < BRING_IN_TRIES_MAX; tries++) {
     yield* mmapWriteLock(machine, mm);
-    result = hold.slot < 0 ? EMFILE : yield* openLocked(machine, mm, hold);
+    result = hold.slot < 0 ? EMFILE : yield* openLocked(machine, mm, hold, tries > 0);
     yield* mm.mmapLock.upWrite();
     const brought = result === VIEW_ABSENT ? yield* bringOrFree(machine, mm, hold) : 0;
     if (brought !== 0) result = brought;
@@ -224,13 +224,13 @@ registerHeir(VIEW_RESOURCE, (memory, at, slot) => closeHold(Machine.of(memory), 
  * Holding the mmap lock for writing. A view becomes a resource with its user, before it gets
  * frames: the reaper finds it, whenever this thread dies (W6).
  */
-function* openLocked(machine: Machine, mm: Mm, hold: ViewHold): Task<Errno> {
+function* openLocked(machine: Machine, mm: Mm, hold: ViewHold, wasBroughtIn: boolean): Task<Errno> {
   const { memory } = machine;
   const { startPage, endPage } = hold;
   const note = kindWord(memory, hold.slot);
   // The caller has a user (R2). This one is the view's own (W1 of view-hold.ts).
   yield* mm.users.get(note, VIEW_RESOURCE);
-  const result = yield* findAndPin(machine, mm, hold);
+  const result = yield* findAndPin(machine, mm, hold, wasBroughtIn);
   if (result !== 0) {
     yield* mm.users.put(note); // not the last one
     memory.words[note] = HOLD_RESOURCE;
@@ -251,12 +251,13 @@ function* openLocked(machine: Machine, mm: Mm, hold: ViewHold): Task<Errno> {
  * Pins the frames: a view's are in a row then, and `pfn` is the first. 0, or what `viewOpen`
  * answers; then none is pinned.
  */
-function* findAndPin(machine: Machine, mm: Mm, hold: ViewHold): Task<Errno> {
+function* findAndPin(machine: Machine, mm: Mm, hold: ViewHold, wasBroughtIn: boolean): Task<Errno> {
   const { startPage } = hold;
   const isWrite = hold.isWrite !== 0;
   const refused = checkRange(machine, mm, hold);
   if (refused !== 0) return refused;
-  if (isAnyAbsent(machine, mm, hold)) return VIEW_ABSENT;
+  const absent = judgeAbsent(machine, mm, hold, wasBroughtIn);
+  if (absent !== 0) return absent;
   const backed = wholeBacked(machine, mm, hold);
   if (backed === undefined && isWrite && hasSharedSource(machine, mm, hold)) return EINVAL;
   const result = yield* hold.kind === HOLD_VIEW
@@ -268,6 +269,18 @@ function* findAndPin(machine: Machine, mm: Mm, hold: ViewHold): Task<Errno> {
     yield* claimNoted(machine, backed.vma.source, hold.at + CACHE, hold.at + IS_CLAIMED);
   }
   return 0;
+}
+
+/**
+ * 0: all pages are there. VIEW_ABSENT: they are to be brought in. ENOMEM: there is no room for them
+ * all: a read makes room by what it has read before, so it would never come to an end.
+ */
+function judgeAbsent(machine: Machine, mm: Mm, hold: ViewHold, wasBroughtIn: boolean): Errno {
+  const absent = absentPages(machine, mm, hold, wasBroughtIn ? Infinity : 1);
+  if (absent === 0) return 0;
+  const { freePages, totalPages } = machine.ram.usage();
+  const hasRoom = wasBroughtIn ? absent <= freePages : hold.endPage - hold.startPage <= totalPages;
+  return hasRoom ? VIEW_ABSENT : ENOMEM;
 }
 
 function* pinForView(
