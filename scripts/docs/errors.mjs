@@ -62,8 +62,8 @@ export const codes = [
   [
     "EINTR",
     "The host interrupted it.",
-    "What a source's own code or a file reported so.",
-    "Call again.",
+    "What a source's own code or a file reported so: `msync`, or the write-back of an unmap.",
+    "Call again: the data are kept.",
   ],
   [
     "EINVAL",
@@ -157,8 +157,8 @@ export const codes = [
   [
     "ETIMEDOUT",
     "It took too long.",
-    "What a source's own code reported so.",
-    "Mend the source, and call again.",
+    "What a source's own code reported so: `msync`, or the write-back of an unmap.",
+    "Mend the source, and call again: the data are kept.",
   ],
 ];
 
