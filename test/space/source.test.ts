@@ -168,41 +168,6 @@ test("a write-back that fails is reported, and the data are kept", () =>
     assert.equal(source.stored(PAGE), 5);
   }));
 
-for (const name of ["EAGAIN", "EFAULT", "ENXIO", "ENOMEM", "EDEADLK"])
-  test(`what its code throws is no answer of the core: ${name}`, () =>
-    withSpace((space) => {
-      const source = new MemorySource(4 * PAGE);
-      const p = space.mmapSync(4 * PAGE, { source, shared: true });
-      space.u32.store(p + PAGE, 5);
-      source.resize(8 * PAGE);
-      source.failure = Object.assign(new Error(name), { code: name });
-      const q = space.mmapSync(8 * PAGE, { source });
-      assert.throws(() => space.u32.load(q + 4 * PAGE), bus);
-      assert.throws(() => space.viewSync(q, 8 * PAGE, "read"), code("EIO"));
-      assert.throws(() => space.madviseSync(q, 8 * PAGE, "populate-read"), code("EFAULT"));
-      assert.throws(() => space.msyncSync(p, 4 * PAGE), code("EIO"));
-      space.munmapSync(q, 8 * PAGE);
-      assert.throws(() => space.munmapSync(p, 4 * PAGE), code("EIO"));
-      source.failure = undefined;
-      const r = space.mmapSync(4 * PAGE, { source, shared: true });
-      assert.equal(space.u32.load(r + PAGE), 5);
-    }));
-
-test("the cause of a failure is that of the source that failed last", () =>
-  withSpace((space) => {
-    const sources = [new MemorySource(PAGE), new MemorySource(PAGE)];
-    for (const [i, source] of sources.entries()) {
-      const p = space.mmapSync(PAGE, { source, shared: true });
-      space.u32.store(p, 5);
-      source.failure = new Error(`no ${i}`);
-      assert.throws(
-        () => space.msyncSync(p, PAGE),
-        (error) => (error as Error).cause === source.failure,
-      );
-    }
-    for (const source of sources) source.failure = undefined;
-  }));
-
 test("one msync writes more mappings than a thread may own records", () =>
   withSpace(
     (space) => {
