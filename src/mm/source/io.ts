@@ -344,6 +344,7 @@ export function* releaseDead(machine: Machine, at: number, slot: number): Task<v
     yield* cache.lock.lock();
     yield* takeMarksBack(machine, cache, source, io);
     if (io.kind === IO_WRITE) noteWriteFailure(source, WRITE_LOST); // who waits for it is told
+    else source.readErrno = 0; // that of an earlier read of these pages, which this was to mend
     if (io.startPage === io.endPage) yield* dropMarks(source, io);
     yield* cache.lock.unlock();
     yield* putHands(machine, io);

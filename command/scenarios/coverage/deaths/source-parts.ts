@@ -7,7 +7,9 @@
 import type { HmmHarness } from "../../../../src/checker/harness/hmm-harness.ts";
 import { struct, u32 } from "../../../../src/memory/layout/struct.ts";
 import type { Struct, StructView } from "../../../../src/memory/layout/struct.ts";
+import { bringPageIn } from "../../../../src/mm/source/bring-in.ts";
 import { IO_READ, IO_SIZE, ioBegin } from "../../../../src/mm/source/io.ts";
+import { setPager } from "../../../../src/mm/source/pager.ts";
 import { ask, endWait } from "../../../../src/mm/source/requests.ts";
 import { refreshSize } from "../../../../src/mm/source/size.ts";
 import { SourceServer } from "../../../../src/mm/source/serve.ts";
@@ -20,6 +22,7 @@ import {
 import {
   beginWrite,
   finishTransfer,
+  readPages,
   waitWhileWriting,
   writeRun,
 } from "../../../../src/mm/source/transfer.ts";
@@ -27,6 +30,7 @@ import { markDirty } from "../../../../src/mm/view/view-backed.ts";
 import {
   CACHE_DIRTY,
   CACHE_READING,
+  CACHE_UPTODATE,
   CACHE_WRITEBACK,
   cacheEntryPfn,
 } from "../../../../src/mm/vma/page-cache.ts";
@@ -200,6 +204,37 @@ const waitedFor = part({
     return { ...stage, io: beginWriting(harness, stage, 1) };
   },
   check: requireOver,
+});
+
+/** The page can be read, though once it could not. */
+const waitsForPage: Body = function* ({ at }, { machine }) {
+  const answer = yield* bringPageIn(machine, at, 0);
+  assert(answer === 0, `the page can be read, and the answer is ${answer}`);
+};
+
+const readOnceMore = part({
+  name: "read-after-failure",
+  summary:
+    "A thread dies while its code reads a page that could not be read before, and one waits for it: that one reads the page itself.",
+  tasks: {
+    dies: [FINISH, finishes(0)],
+    waits: [
+      ["mm/source/bring-in.bringPageIn", "mm/source/bring-in.waitWhileReading"],
+      waitsForPage,
+    ],
+  },
+  setup: (harness) => {
+    const { machine } = harness;
+    const stage = makeSourceStage(harness);
+    asTask(harness, 2, () => setPager(machine, stage.at, new WordStore(1)));
+    const failing = new WordStore(1);
+    failing.fails = true;
+    const failed = harness.run(readPages(machine, stage.cache, stage.source, failing, 0, 1));
+    assert(failed === EIO, `the first read answered ${failed}`);
+    return { ...stage, io: asTask(harness, 1, () => beginRead(harness, stage, stage.store, 1)) };
+  },
+  check: (world, harness) =>
+    assert((entryOf(harness, world, 0) & CACHE_UPTODATE) !== 0, "the page has not been read"),
 });
 
 const servesAs = (index: number): Body =>
@@ -488,6 +523,7 @@ export const deathsWithSourceParts: readonly Covered[] = [
   writtenBesideLook,
   takenOver,
   answered,
+  readOnceMore,
   givenUp,
   begunHalf,
   claimed,
