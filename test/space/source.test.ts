@@ -168,7 +168,7 @@ test("a write-back that fails is reported, and the data are kept", () =>
     assert.equal(source.stored(PAGE), 5);
   }));
 
-test("one msync writes more mappings than a thread may own records", () =>
+test("msync, advice and a view go over more mappings than a thread may own records", () =>
   withSpace(
     (space) => {
       const pages = 1100;
@@ -181,6 +181,13 @@ test("one msync writes more mappings than a thread may own records", () =>
       assert.throws(() => space.msyncSync(p, pages * PAGE), code("ENOMEM"));
       for (let i = 1; i < pages; i += 2) assert.equal(source.stored(i * PAGE), i);
       space.msyncSync(p + 11 * PAGE, (pages - 11) * PAGE);
+      const [q, bytes] = [p + 11 * PAGE, (pages - 11) * PAGE];
+      for (const advice of ["pageout", "willneed"] as const) space.madviseSync(q, bytes, advice);
+      space.madviseSync(q, bytes, "pageout");
+      const { reads } = source;
+      using view = space.viewSync(q, bytes, "read");
+      assert.equal(view.bytes.length, bytes);
+      assert.ok(source.reads > reads);
     },
     { ramBytes: 16 * MIB, heapBytes: 16 * MIB },
   ));

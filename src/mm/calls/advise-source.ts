@@ -23,41 +23,32 @@ import {
 } from "../../notifier/mmu-notifier.ts";
 import { EINVAL, ENOMEM, type Errno } from "../../sync/errno.ts";
 import type { Task } from "../../sync/tasks/task.ts";
+import { mmapWriteLock } from "../migration.ts";
 import type { Mm } from "../mm-struct.ts";
+import { answerOf, forEachBacked } from "../source/backed-parts.ts";
 import { readAheadRange } from "../source/bring-in.ts";
-import {
-  IO_READ,
-  type IoKind,
-  IO_WRITE,
-  SourceIo,
-  ioBegin,
-  ioEnd,
-  thenCleanUp,
-} from "../source/io.ts";
+import { IO_READ, IO_WRITE } from "../source/io.ts";
 import { unmapCached } from "../source/mappings.ts";
 import { dropUnmapped } from "../source/reclaim.ts";
 import { syncPages } from "../source/write-back.ts";
 import { PageCache } from "../vma/page-cache.ts";
-import {
-  type PageRange,
-  VM_BACKED,
-  VM_SPECIAL,
-  isFullyMapped,
-  offsetOf,
-  partsIn,
-} from "../vma/vma.ts";
+import { type PageRange, VM_BACKED, VM_SPECIAL, isFullyMapped, partsIn } from "../vma/vma.ts";
 
 /** MADV_WILLNEED. That a page cannot be read is found out by who touches it. */
-export function readAhead(machine: Machine, mm: Mm, range: PageRange): Task<Errno> {
-  return forSources(machine, mm, range, IO_READ, ({ cache, startPage, endPage }) => {
+export function* readAhead(machine: Machine, mm: Mm, range: PageRange): Task<Errno> {
+  const wanted = { kind: IO_READ, flags: 0 } as const;
+  const walk = yield* forEachBacked(machine, mm, range, wanted, function* (io) {
+    const { cache, startPage, endPage } = io;
     const pages = Math.floor(machine.ram.usage().freePages / 2);
-    return readAheadRange(machine, cache, startPage, Math.min(endPage, startPage + pages));
+    yield* readAheadRange(machine, cache, startPage, Math.min(endPage, startPage + pages));
+    return true;
   });
+  return answerOf(walk);
 }
 
 /** MADV_COLD. */
 export function* deactivate(machine: Machine, mm: Mm, range: PageRange): Task<Errno> {
-  yield* mm.mmapLock.downWrite();
+  yield* mmapWriteLock(machine, mm);
   const result = yield* unmapSources(machine, mm, range);
   yield* mm.mmapLock.upWrite();
   return result;
@@ -67,11 +58,14 @@ export function* deactivate(machine: Machine, mm: Mm, range: PageRange): Task<Er
 export function* pageOut(machine: Machine, mm: Mm, range: PageRange): Task<Errno> {
   const result = yield* deactivate(machine, mm, range);
   if (result !== 0 && result !== ENOMEM) return result;
-  return yield* forSources(machine, mm, range, IO_WRITE, function* (io) {
+  const wanted = { kind: IO_WRITE, flags: 0 } as const;
+  const walk = yield* forEachBacked(machine, mm, range, wanted, function* (io) {
     const { cache, startPage, endPage } = io;
     yield* syncPages(machine, cache, startPage, endPage);
     yield* dropUnmapped(machine, PageCache.at(machine.memory, cache), io, startPage, endPage);
+    return true;
   });
+  return answerOf(walk);
 }
 
 /** Holding the mmap lock for writing. EINVAL at frames without a count; ENOMEM: there is a hole. */
@@ -89,36 +83,4 @@ function* tellDevices(machine: Machine, mm: Mm, part: PageRange): Task<void> {
   const range = invalidateRange(mm, part.startPage, part.endPage, EVENT_CLEAR);
   yield* mmuNotifierInvalidateRangeStart(machine, range); // it may wait, so it is not refused
   yield* mmuNotifierInvalidateRangeEnd(machine, range);
-}
-
-/**
- * Calls `visit` for what each mapping of a source has of the range, in pages of the source, without
- * the mmap lock: a record keeps the cache meanwhile (O1 of source/io.ts). 0 or ENOMEM, EMFILE.
- */
-function* forSources(
-  machine: Machine,
-  mm: Mm,
-  range: PageRange,
-  kind: IoKind,
-  visit: (io: SourceIo) => Task<void>,
-): Task<Errno> {
-  const { memory } = machine;
-  const records: number[] = [];
-  yield* mm.mmapLock.downRead();
-  let result: Errno = isFullyMapped(memory, mm, range) ? 0 : ENOMEM;
-  for (const { vma, startPage, endPage } of partsIn(memory, mm, range)) {
-    if ((vma.flags & VM_BACKED) === 0) continue;
-    const [first, end] = [offsetOf(vma, startPage), offsetOf(vma, endPage)];
-    const at = yield* ioBegin(machine, vma.source, kind, first, end);
-    if (at < 0) result = at;
-    else records.push(at);
-  }
-  yield* mm.mmapLock.upRead();
-  const all = function* (): Task<Errno> {
-    for (const at of records) yield* visit(SourceIo.at(memory, at));
-    return result;
-  };
-  return yield* thenCleanUp(all(), function* () {
-    for (const at of records) yield* ioEnd(machine, at);
-  });
 }

@@ -10,9 +10,10 @@ import { EINVAL, ENOMEM, type Errno } from "../../sync/errno.ts";
 import type { Task } from "../../sync/tasks/task.ts";
 import type { Mm } from "../mm-struct.ts";
 import { PAGE_BYTES } from "../pte.ts";
-import { IO_WRITE, SourceIo, ioBegin, ioEnd, thenCleanUp } from "../source/io.ts";
+import { answerOf, forEachBacked } from "../source/backed-parts.ts";
+import { IO_WRITE } from "../source/io.ts";
 import { syncPages } from "../source/write-back.ts";
-import { VM_BACKED, VM_SHARED, offsetOf, partsIn } from "../vma/vma.ts";
+import { VM_SHARED } from "../vma/vma.ts";
 import { alignedPageOf, isLengthOrZero } from "./page-arguments.ts";
 
 /**
@@ -32,56 +33,13 @@ export function* doMsync(
   const wantedEndPage = startPage + Math.ceil(lengthBytes / PAGE_BYTES);
   const endPage = Math.min(wantedEndPage, TASK_SIZE_PAGES);
   if (startPage >= endPage) return ENOMEM;
-  let result: Errno = wantedEndPage === endPage ? 0 : ENOMEM;
   let failed: Errno = 0;
-  for (let page = startPage; page < endPage;) {
-    const found = yield* findShared(machine, mm, page, endPage);
-    if (!found.isWhole) result = ENOMEM;
-    page = found.endPage;
-    if (found.io < 0) result = found.io;
-    if (found.io <= 0) continue;
-    const answer = yield* syncFound(machine, found.io);
+  const wanted = { kind: IO_WRITE, flags: VM_SHARED } as const;
+  const walk = yield* forEachBacked(machine, mm, { startPage, endPage }, wanted, function* (io) {
+    const answer = yield* syncPages(machine, io.cache, io.startPage, io.endPage);
     if (answer !== 0) failed = answer;
-  }
-  return failed === 0 ? result : failed;
-}
-
-/** The first shared mapping of a source in a range. */
-interface Found {
-  /** A record that keeps its cache, and names its pages; 0: there is none; ENOMEM, EMFILE. */
-  readonly io: number;
-  /** Where it ends, or the range. */
-  readonly endPage: number;
-  /** All up to there is mapped. */
-  readonly isWhole: boolean;
-}
-
-/**
- * One mapping at a time, as in Linux: a range may have more of them than a thread may own records.
- * Takes the mmap lock, and looks at what is mapped by then.
- */
-function* findShared(machine: Machine, mm: Mm, startPage: number, endPage: number): Task<Found> {
-  let found: Found | undefined;
-  let isWhole = true;
-  let page = startPage;
-  yield* mm.mmapLock.downRead();
-  for (const part of partsIn(machine.memory, mm, { startPage, endPage })) {
-    const { vma, startPage: first, endPage: end } = part;
-    if (first > page) isWhole = false;
-    page = end;
-    if ((vma.flags & VM_SHARED) === 0 || (vma.flags & VM_BACKED) === 0) continue;
-    const [from, to] = [offsetOf(vma, first), offsetOf(vma, end)];
-    const io = yield* ioBegin(machine, vma.source, IO_WRITE, from, to);
-    found = { io, endPage: end, isWhole };
-    break;
-  }
-  yield* mm.mmapLock.upRead();
-  return found ?? { io: 0, endPage, isWhole: isWhole && page >= endPage };
-}
-
-/** Why its pages could not be written, or 0. Frees the record. */
-function syncFound(machine: Machine, at: number): Task<Errno> {
-  const { cache, startPage, endPage } = SourceIo.at(machine.memory, at);
-  const end = (): Task<void> => ioEnd(machine, at);
-  return thenCleanUp(syncPages(machine, cache, startPage, endPage), end);
+    return true;
+  });
+  if (failed !== 0) return failed;
+  return wantedEndPage === endPage ? answerOf(walk) : ENOMEM;
 }

@@ -10,6 +10,7 @@ import { TASK_SIZE_PAGES, pteAt } from "../../mmu/radix-table.ts";
 import { EVENT_CLEAR, invalidateRange } from "../../notifier/events.ts";
 import type { Task } from "../../sync/tasks/task.ts";
 import { mmput } from "../lifetime/mm.ts";
+import { mmapWriteLock } from "../migration.ts";
 import type { Mm } from "../mm-struct.ts";
 import { holdsFrame, ptePfn } from "../pte.ts";
 import type { PageCache } from "../vma/page-cache.ts";
@@ -36,7 +37,7 @@ export function* forEachMapping(
     const { mm, slot } = found;
     after = found.number;
     if (mode === "read") yield* mm.mmapLock.downRead();
-    else yield* mm.mmapLock.downWrite();
+    else yield* mmapWriteLock(machine, mm);
     for (const part of partsOf(machine, mm, cache.at, pages)) yield* visit(mm, part);
     if (mode === "read") yield* mm.mmapLock.upRead();
     else yield* mm.mmapLock.upWrite();

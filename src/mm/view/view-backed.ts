@@ -10,12 +10,13 @@ import { pteAt, wordAt } from "../../mmu/radix-table.ts";
 import { storeNoted } from "../../sync/atomics.ts";
 import { DIRTY_PAGES, noteStore } from "../vma/source.ts";
 import type { Errno } from "../../sync/errno.ts";
-import { type Task, doneNumber } from "../../sync/tasks/task.ts";
+import type { Task } from "../../sync/tasks/task.ts";
 import { PAGE_ABSENT } from "../migrate/migrate-to-run.ts";
 import type { Mm } from "../mm-struct.ts";
 import { holdsFrame, ptePfn } from "../pte.ts";
 import { populate } from "../source/bring-in.ts";
-import { IO_READ, SourceIo, ioBegin, ioEnd, thenCleanUp } from "../source/io.ts";
+import { forEachBacked } from "../source/backed-parts.ts";
+import { IO_READ } from "../source/io.ts";
 import {
   CACHE_DIRTY,
   CACHE_UPTODATE,
@@ -76,29 +77,13 @@ export function absentPages(machine: Machine, mm: Mm, range: PageRange, most: nu
  * the mmap lock; the caller holds an mm user, and no lock.
  */
 export function* bringRangeIn(machine: Machine, mm: Mm, range: PageRange): Task<Errno> {
-  const waits: number[] = [];
-  let result: Errno = 0;
-  yield* mm.mmapLock.downRead();
-  for (const { vma, startPage, endPage } of backedParts(machine, mm, range)) {
-    const [first, end] = [offsetOf(vma, startPage), offsetOf(vma, endPage)];
-    const at = yield* ioBegin(machine, vma.source, IO_READ, first, end);
-    if (at < 0) result = at;
-    else waits.push(at);
-  }
-  yield* mm.mmapLock.upRead();
-  const all = result === 0 ? populateAll(machine, waits) : doneNumber(result);
-  return yield* thenCleanUp(all, function* () {
-    for (const at of waits) yield* ioEnd(machine, at);
+  let failed: Errno = 0;
+  const wanted = { kind: IO_READ, flags: 0 } as const;
+  const { errno } = yield* forEachBacked(machine, mm, range, wanted, function* (io) {
+    failed = yield* populate(machine, io.cache, io.startPage, io.endPage);
+    return failed === 0;
   });
-}
-
-function* populateAll(machine: Machine, waits: readonly number[]): Task<Errno> {
-  for (const at of waits) {
-    const { cache, startPage, endPage } = SourceIo.at(machine.memory, at);
-    const result = yield* populate(machine, cache, startPage, endPage);
-    if (result !== 0) return result;
-  }
-  return 0;
+  return failed === 0 ? errno : failed;
 }
 
 /** The whole range as one part, if all of it is of one source with a backing store. */
