@@ -149,7 +149,13 @@ export {
 export { pinUserPages, unpinUserPages, type PinOptions, type PinnedPages } from "./mm/view/pin.ts";
 export { PIN_PAGES_MAX } from "./mm/view/view-hold.ts";
 export { emptyDeviceMemory, endDeviceMemory, evictDeviceFrame } from "./mm/migrate/device-evict.ts";
-export { hmmRangeCountOwn, hmmRangeMigrate, type HmmMigrateOptions } from "./hmm/walk/migrate.ts";
+export {
+  hmmRangeCountOwn,
+  hmmRangeFirstOwn,
+  hmmRangeMigrate,
+  hmmRangeMovableEnd,
+  type HmmMigrateOptions,
+} from "./hmm/walk/migrate.ts";
 export { mapInserted } from "./mm/calls/mmap.ts";
 export { hmmRangeExclusive } from "./hmm/walk/exclusive.ts";
 

@@ -76,12 +76,15 @@ export class DeviceFault extends HmmError {
 }
 
 const REASONS: ReadonlyMap<Errno, string> = new Map([
-  [EFAULT, "nothing readable is mapped there; map it before the device uses it"],
+  [
+    EFAULT,
+    "nothing readable is mapped there, or its source has ended or failed; map it before the device uses it",
+  ],
   [EPERM, "the mapping may not be written; map it read-write, or do not store"],
   [ENOMEM, "RAM or kernel heap is used up; unmap something, or create the space with more"],
   [
     EBUSY,
-    "its mapping did not come to rest in time; close write views over it, and change it less often",
+    "its mapping did not come to rest in time, or a view has it; close views over it, and change it less often",
   ],
   [ESRCH, "its address space is gone; keep an AddressSpace object for it until the device is done"],
   [ENODEV, "the device is gone; make a new one"],
@@ -89,7 +92,10 @@ const REASONS: ReadonlyMap<Errno, string> = new Map([
     EINVAL,
     "the range has a hole, or memory that no device can have; map it, or leave that part out",
   ],
-  [EOPNOTSUPP, "only private memory can be a device's alone; map it without `shared`"],
+  [
+    EOPNOTSUPP,
+    "only private memory can be a device's alone; map it without `shared`, `buffer` and `huge`",
+  ],
   [EIO, "a device had the page alone, and has lost it; unmap it, or discard it with madvise"],
   [EMFILE, "the thread owns as many spaces, views and ranges as it may; dispose of some"],
 ]);

@@ -361,3 +361,134 @@ test("as the owner of a device sees it: a DeviceFault with the first byte that c
     undefined,
   ]);
 });
+
+/** The error of the command: its code, and at which page of `address`. */
+async function failureAt(address: number, command: Promise<unknown>): Promise<unknown[]> {
+  const error: unknown = await command.then(
+    () => undefined,
+    (reason: unknown) => reason,
+  );
+  assert.ok(error instanceof DeviceFault, String(error));
+  return [error.code, (error.address - address) / PAGE];
+}
+
+for (const memory of ["private", "coherent"] as const) {
+  describe(`moving pages names the first page that cannot be had, memory ${memory}`, () => {
+    const owned = { memoryBytes: 2 * MIB, memory, faultTimeoutMs: 5 } as const;
+
+    for (const bad of [0, 3, 511, 513, 1100]) {
+      test(`a hole, no access, a buffer at page ${bad}: those before have moved`, async () => {
+        const space = makeSpace({ ramBytes: 16 * MIB });
+        await using device = await SoftwareDevice.create(space, { ...owned, memoryBytes: 8 * MIB });
+        const pages = 1200;
+        const address = 2 ** 33 + 300 * PAGE;
+        const at = address + bad * PAGE;
+        for (const how of ["hole", "none", "buffer"] as const) {
+          space.mmapSync(pages * PAGE, { address, fixed: "replace" });
+          if (how === "hole") space.munmapSync(at, PAGE);
+          if (how === "none") space.mprotectSync(at, PAGE, "none");
+          if (how === "buffer") {
+            const buffer = new SharedArrayBuffer(PAGE);
+            space.mmapSync(PAGE, { address: at, fixed: "replace", buffer });
+          }
+          const wanted = ["EINVAL", bad];
+          const lengthBytes = pages * PAGE;
+          assert.deepEqual(await failureAt(address, device.migrate(address, lengthBytes)), wanted);
+          const { pages: moved } = await device
+            .migrate(address, Math.max(1, bad) * PAGE)
+            .catch(() => ({ pages: 0 }));
+          assert.equal(moved, bad);
+          assert.equal(space.smapsSync().total.deviceBytes, bad * PAGE, how);
+          assert.deepEqual(
+            await failureAt(address, device.migrateBack(address, lengthBytes)),
+            wanted,
+          );
+          assert.equal(space.smapsSync().total.deviceBytes, 0, how);
+        }
+        space.disposeSync();
+      });
+    }
+
+    test("no RAM to come back to: the first page that has to stay", async () => {
+      const space = makeSpace({ ramBytes: MIB });
+      await using device = await SoftwareDevice.create(space, owned);
+      const address = space.mmapSync(200 * PAGE);
+      for (let i = 0; i < 200; i++) space.u32.store(address + i * PAGE, i);
+      await device.migrate(address, 200 * PAGE);
+      const { freeBytes } = space.statsSync().ram;
+      const hog = space.mmapSync(freeBytes);
+      for (let at = 0; at < freeBytes - 10 * PAGE; at += PAGE) space.u32.store(hog + at, 1);
+      const [name, page] = await failureAt(address, device.migrateBack(address, 200 * PAGE));
+      const left = space.smapsSync().total.deviceBytes / PAGE;
+      assert.deepEqual([name, page], ["ENOMEM", 200 - left]);
+      assert.ok(left >= 190 && left < 200, String(left));
+      space.munmapSync(hog, freeBytes);
+      await device.migrateBack(address, 200 * PAGE);
+      for (let i = 0; i < 200; i++) assert.equal(space.u32.load(address + i * PAGE), i);
+      space.disposeSync();
+    });
+  });
+}
+
+describe("taking pages for the device alone", () => {
+  const withDevice = async (
+    body: (space: AddressSpace, device: SoftwareDevice) => Promise<void>,
+  ): Promise<void> => {
+    const space = makeSpace({ ramBytes: 8 * MIB });
+    await using device = await SoftwareDevice.create(space, {
+      memoryBytes: MIB,
+      faultTimeoutMs: 5,
+    });
+    await body(space, device);
+    space.disposeSync();
+  };
+
+  for (const bad of [0, 5, 64, 70, 129]) {
+    test(`names the first that cannot be had, ${bad}, and has those before`, () =>
+      withDevice(async (space, device) => {
+        const pages = 150;
+        const address = space.mmapSync(pages * PAGE);
+        const at = address + bad * PAGE;
+        const check = async (wanted: string): Promise<void> => {
+          const command = device.makeExclusive(address, pages * PAGE);
+          assert.deepEqual(await failureAt(address, command), [wanted, bad]);
+          const exclusive = await device.exclusivePages(address, pages * PAGE);
+          assert.equal(exclusive, bad, wanted);
+        };
+        {
+          using view = space.viewSync(at, PAGE, "read");
+          await check("EBUSY");
+          assert.equal(view.bytes[0], 0);
+        }
+        space.mprotectSync(at, PAGE, "read");
+        await check("EPERM");
+        space.mprotectSync(at, PAGE, "none");
+        await check("EFAULT");
+        space.mmapSync(PAGE, { address: at, fixed: "replace", shared: true });
+        await check("EOPNOTSUPP");
+        space.munmapSync(at, PAGE);
+        await check("EFAULT");
+        space.mmapSync(PAGE, { address: at, fixed: "noreplace" });
+        assert.equal((await device.makeExclusive(address, pages * PAGE)).pages, pages);
+      }));
+  }
+
+  test("a private page of a source is read, and copied", () =>
+    withDevice(async (space, device) => {
+      const source = {
+        lengthBytes: 100 * PAGE,
+        read: (offsetBytes: number, into: Uint8Array): void => {
+          into.fill(7);
+          if (offsetBytes + into.length > 90 * PAGE) throw new Error("out of order");
+        },
+      };
+      const p = space.mmapSync(100 * PAGE, { source });
+      assert.equal((await device.makeExclusive(p, 80 * PAGE)).pages, 80);
+      assert.equal(await device.exclusivePages(p, 80 * PAGE), 80);
+      assert.equal(space.u8.load(p + 79 * PAGE), 7);
+      const [name, page] = await failureAt(p, device.makeExclusive(p, 100 * PAGE));
+      assert.equal(name, "EFAULT");
+      assert.equal(page, 90);
+      assert.equal(await device.exclusivePages(p, 100 * PAGE), 90);
+    }));
+});

@@ -19,7 +19,7 @@ const CODES = ["EAGAIN", "EBUSY", "EFAULT", "ENOMEM", "ENXIO", "EMFILE", "EDEADL
 const MORE_CODES = ["EIO", "EACCES", "EWHAT", "ENOTRECOVERABLE"];
 
 /** More calls than a failing access may make. */
-const CALLS_MAX = 8;
+const CALLS_MAX = 16;
 
 function failing(name: string, isLater: boolean): MappingSource & { readonly error: Error } {
   const error = Object.assign(new Error("out of order"), { code: name });
@@ -66,6 +66,38 @@ for (const isLater of [false, true]) {
       }));
   }
 }
+
+test("a page that cannot be read costs no other page, though they are read together", () =>
+  withSpace(async (space) => {
+    const pages = 64;
+    const bad = 37;
+    for (const isLater of [false, true]) {
+      const source: MappingSource = {
+        lengthBytes: pages * PAGE,
+        read: (offsetBytes, into) => {
+          const isBad = offsetBytes <= bad * PAGE && offsetBytes + into.length > bad * PAGE;
+          const failure = new Error("a bad sector");
+          if (isBad && isLater) return Promise.reject(failure);
+          if (isBad) throw failure;
+          into.fill(1);
+          return undefined;
+        },
+      };
+      const p = space.mmapSync(pages * PAGE, { source });
+      for (const form of ["read", "populate"] as const) {
+        for (let i = 0; i < pages; i++) {
+          const at = p + i * PAGE;
+          const access =
+            form === "read"
+              ? space.read(at, new Uint8Array(1))
+              : space.madvise(at, PAGE, "populate-read");
+          if (i === bad) await assert.rejects(access, code("EFAULT"));
+          else await access;
+        }
+      }
+      for (let i = 0; i < pages; i++) if (i !== bad) assert.equal(space.u8.load(p + i * PAGE), 1);
+    }
+  }));
 
 test("a write that fails has a code of a store, or EIO", () =>
   withSpace((space) => {

@@ -18,11 +18,14 @@
 
 import {
   doneNumber,
+  EINVAL,
   ENOMEM,
   hmmRangeAlloc,
   hmmRangeCountOwn,
+  hmmRangeFirstOwn,
   hmmRangeFree,
   hmmRangeMigrate,
+  hmmRangeMovableEnd,
   mmOfRange,
   PAGE_BYTES,
   pageCopiers,
@@ -69,7 +72,7 @@ const UNUSED_PFNS: Uint32Array = new Uint32Array(PIECE_PAGES_MAX);
 /** What came of a move: up to where, and how many pages. */
 export interface MovedPages {
   readonly errno: Errno;
-  /** The first page that was not tried. */
+  /** The first page that could not be had, or was not tried. */
   readonly page: number;
   /** How many are the device's own, or have come back. */
   readonly pages: number;
@@ -96,15 +99,16 @@ export function* moveOwnPages(
       // A huge page lies in one piece, for pieces begin at multiples of their size.
       const end = Math.min(page - (page % most) + most, endPage);
       if (isToDevice) yield* makeOwnRoom(device, end - page);
-      let moved = 0;
+      let moved: MovedPages = { errno: 0, page, pages: 0 };
       // The range keeps the address space alive meanwhile, and is not read.
       const [from, to] = [page * PAGE_BYTES, end * PAGE_BYTES];
       const errno = yield* withHmmRange(range, mirror, from, to, function* () {
         moved = yield* movePiece(machine, record, range, isToDevice);
-        return Math.min(moved, 0);
+        return moved.errno;
       });
-      if (errno !== 0) return { errno: moved < 0 ? errno : registerErrno(errno), page, pages };
-      pages += moved;
+      if (moved.errno !== 0) return { ...moved, pages };
+      if (errno !== 0) return { errno: registerErrno(errno), page, pages };
+      pages += moved.pages;
       page = end;
     }
     return { errno: 0, page, pages };
@@ -133,13 +137,13 @@ function* takeChance({ table }: ServedDevice, pfn: number, page: number): Task<b
   return isUsed;
 }
 
-/** How many pages, or EINVAL (a hole, or a mapping that cannot be moved), ENOMEM. */
+/** EINVAL (a hole, or a mapping that cannot be moved), ENOMEM. */
 function* movePiece(
   machine: Machine,
   record: DeviceRecord,
   range: HmmRange,
   isToDevice: boolean,
-): Task<number> {
+): Task<MovedPages> {
   const owner = ownerOf(record);
   const mover = isToDevice ? toOwnMemory(machine, record) : backToRam(machine, record);
   const select = isToDevice ? SELECT_SYSTEM : SELECT_DEVICE;
@@ -147,9 +151,13 @@ function* movePiece(
   yield* mmapLock.downRead();
   try {
     const result = yield* hmmRangeMigrate(range, { select, owner }, mover);
-    if (typeof result === "number") return result;
-    if (isToDevice) return hmmRangeCountOwn(range, owner);
-    return result.lacking > 0 ? ENOMEM : result.moved;
+    if (typeof result === "number") {
+      const page = result === EINVAL ? hmmRangeMovableEnd(range) : range.startPage;
+      return { errno: result, page, pages: 0 };
+    }
+    if (isToDevice) return { errno: 0, page: range.endPage, pages: hmmRangeCountOwn(range, owner) };
+    const page = result.lacking === 0 ? range.endPage : hmmRangeFirstOwn(range, owner);
+    return { errno: page < range.endPage ? ENOMEM : 0, page, pages: result.moved };
   } finally {
     yield* mmapLock.upRead();
   }

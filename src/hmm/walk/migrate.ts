@@ -6,9 +6,14 @@
  */
 
 import { GRANULE_SHIFT } from "../../memory/frames/section-records.ts";
-import { type MoveResult, type PageMover, migrateRange } from "../../mm/migrate/migrate-vma.ts";
+import {
+  type MoveResult,
+  type PageMover,
+  mayPagesMove,
+  migrateRange,
+} from "../../mm/migrate/migrate-vma.ts";
 import { holdsFrame, ptePfn } from "../../mm/pte.ts";
-import { VM_READ, vmaOf } from "../../mm/vma/vma.ts";
+import { vmaOf } from "../../mm/vma/vma.ts";
 import { LEAF_WORDS, leafOf, pteIndex, wordAt } from "../../mmu/radix-table.ts";
 import { EINVAL, type Errno } from "../../sync/errno.ts";
 import type { Task } from "../../sync/tasks/task.ts";
@@ -49,7 +54,7 @@ export function* hmmRangeMigrate(
   let lacking = 0;
   for (let page = startPage; page < endPage;) {
     const vma = vmaOf(machine.memory, mm, page);
-    if (vma === undefined || (vma.flags & VM_READ) === 0) return EINVAL;
+    if (vma === undefined || !mayPagesMove(vma)) return EINVAL;
     const end = Math.min(vma.endPage, endPage);
     const args = { machine, mm, vma, startPage: page, endPage: end, select, owner };
     const result = yield* migrateRange(args, mover);
@@ -62,13 +67,53 @@ export function* hmmRangeMigrate(
 }
 
 /**
+ * The first page of the registered range that has no mapping whose pages can be moved, for which
+ * `hmmRangeMigrate` answers EINVAL; or the range's end. Holding the mmap lock.
+ */
+export function hmmRangeMovableEnd(range: HmmRange): number {
+  checkRegistered(range, "look at the mappings of");
+  const { machine, startPage, endPage } = range;
+  const mm = mmOfRange(range);
+  let page = startPage;
+  while (page < endPage) {
+    const vma = vmaOf(machine.memory, mm, page);
+    if (vma === undefined || !mayPagesMove(vma)) return page;
+    page = Math.min(vma.endPage, endPage);
+  }
+  return page;
+}
+
+/**
  * How many pages of the registered range are in memory of the device `owner`. Holding the mmap
  * lock.
  *
- * @stepped pte
+ * @stepped
  */
 export function hmmRangeCountOwn(range: HmmRange, owner: number): number {
-  checkRegistered(range, "count the pages of");
+  return findOwn(range, owner, Infinity).pages;
+}
+
+/**
+ * The first page of the registered range that is in memory of the device `owner`, or the range's
+ * end. Holding the mmap lock.
+ *
+ * @stepped
+ */
+export function hmmRangeFirstOwn(range: HmmRange, owner: number): number {
+  return findOwn(range, owner, 1).page;
+}
+
+/**
+ * Looks at the pages until `most` are found. `page`: the last of these, or the range's end.
+ *
+ * @stepped pte
+ */
+function findOwn(
+  range: HmmRange,
+  owner: number,
+  most: number,
+): { readonly pages: number; readonly page: number } {
+  checkRegistered(range, "look at the pages of");
   const { machine, startPage, endPage } = range;
   const { memory, ram } = machine;
   const { pgd } = mmOfRange(range);
@@ -85,7 +130,7 @@ export function hmmRangeCountOwn(range: HmmRange, owner: number): number {
       granule = ptePfn(pte) >>> GRANULE_SHIFT;
       isOwn = ram.sections.deviceKindOf(ptePfn(pte)) >>> 2 === owner;
     }
-    if (isOwn) pages++;
+    if (isOwn && ++pages === most) return { pages, page };
   }
-  return pages;
+  return { pages, page: endPage };
 }

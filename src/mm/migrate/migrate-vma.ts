@@ -171,12 +171,7 @@ export function* migrateVmaSetup(args: MigrateArguments): Task<Migration | Errno
   const { machine, mm, vma, startPage, endPage } = args;
   mm.mmapLock.assertHeld();
   const isInside = vma.startPage <= startPage && startPage < endPage && endPage <= vma.endPage;
-  if (
-    !isInside ||
-    (vma.flags & (VM_SPECIAL | VM_BUFFER | VM_HUGETLB)) !== 0 ||
-    (vma.flags & VM_READ) === 0
-  )
-    return EINVAL;
+  if (!isInside || !mayPagesMove(vma)) return EINVAL;
   // Before the device's frames are taken, which a dead thread leaves (Y7).
   if (mayGoToDevice(args) && !(yield* joinDeviceSpaces(machine, mm))) return ENOMEM;
   const pages = yield* makeMigration(machine, mm, startPage, endPage - startPage);
@@ -201,6 +196,11 @@ export function* migrateVmaSetup(args: MigrateArguments): Task<Migration | Errno
   yield* beginMigration(migration);
   if ((vma.flags & VM_SHARED) === 0) yield* collect(migration);
   return migration;
+}
+
+/** Whether pages of the mapping can be moved at all. */
+export function mayPagesMove({ flags }: Vma): boolean {
+  return (flags & (VM_SPECIAL | VM_BUFFER | VM_HUGETLB)) === 0 && (flags & VM_READ) !== 0;
 }
 
 function mayGoToDevice({ select, owner }: MigrateArguments): boolean {

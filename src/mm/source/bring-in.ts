@@ -15,7 +15,8 @@
  *
  * Read-ahead: a thread that reads on where the last read of the source ended gets twice as many
  * pages as before, READ_AHEAD_MAX at most; another place gets READ_AHEAD_MIN. Advice says it at
- * once: MADV_SEQUENTIAL reads READ_AHEAD_MAX everywhere, MADV_RANDOM the one page.
+ * once: MADV_SEQUENTIAL reads READ_AHEAD_MAX everywhere, MADV_RANDOM the one page. If the read
+ * fails, the page is read alone.
  */
 
 import type { Machine } from "../../memory/machine.ts";
@@ -99,6 +100,7 @@ function* waitForPage(machine: Machine, at: number, timeoutMs: number): Task<Err
   if (io.state !== IO_OWN) return yield* ask(machine, source, at, timeoutMs);
   const deadlineMs = timeoutMs === Infinity ? Infinity : monotonicMs() + timeoutMs;
   yield* settle(machine, io.cache);
+  let isAlone = false;
   for (let tries = 0; tries < TRIES_MAX; tries++) {
     if (page >= cachePages(machine, cache.at)) return 0;
     const entry = cacheEntryAt(machine.memory, cache, page);
@@ -108,12 +110,15 @@ function* waitForPage(machine: Machine, at: number, timeoutMs: number): Task<Err
     if ((entry & CACHE_READING) !== 0) {
       errno = yield* waitWhileReading(machine, cache, source, page, leftMs);
     } else if (pager !== undefined) {
-      const pages = yield* readAhead(cache, source, io, machine.ram.usage().freePages);
+      const window = yield* readAhead(cache, source, io, machine.ram.usage().freePages);
+      const pages = isAlone ? 1 : window;
       errno = yield* readAndFollow(machine, cache, source, pager, page, pages);
     } else {
       return yield* ask(machine, source, at, leftMs);
     }
-    if (errno !== 0) return errno;
+    if (errno === EAGAIN || (errno !== 0 && isAlone)) return errno;
+    // It may be a page behind this one that could not be read.
+    if (errno !== 0) isAlone = true;
   }
   return EIO;
 }
