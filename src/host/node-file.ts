@@ -79,6 +79,17 @@ export class NodeFile {
     return this.#fs.fstatSync(this.#fd).isFile();
   }
 
+  /** Whether it is open for reading: a path is, a FileHandle of the caller's need not be. */
+  get isReadable(): boolean {
+    try {
+      this.#fs.readSync(this.#fd, new Uint8Array(1), 0, 1, 0);
+      return true;
+    } catch (error) {
+      if (fileErrorCode(error) !== "EBADF") throw error;
+      return false;
+    }
+  }
+
   /** Now; others may change it. */
   get lengthBytes(): number {
     return this.#fs.fstatSync(this.#fd).size;

@@ -86,11 +86,11 @@ const BAD_START =
 const BAD_RANGE =
   "address and length are not a range of whole pages; give an address that is a multiple of 4096 and a length above 0, below 16 TiB together";
 
-const NOT_WRITTEN =
-  "the source could not be written (see cause), or the thread that serves it has ended; the data are kept: mend the source and call again";
-
-/** What a source may say of a write. Of others the core says something else by the same number. */
-export const WRITE_ERRNOS: ReadonlySet<Errno> = new Set([
+/**
+ * What a source may say of itself; texts of EIO are theirs, too. By other numbers the core says
+ * something of its own.
+ */
+export const STORE_ERRNOS: ReadonlySet<Errno> = new Set([
   EIO,
   ENOSPC,
   EBADF,
@@ -167,7 +167,10 @@ const TEXTS: { readonly [S in Syscall]?: ReadonlyMap<Errno, string> } = {
       "part of the range is not mapped (the rest has been written back), or the kernel heap is used up; give a range that is mapped",
     ],
     [EMFILE, TOO_MANY_OWNED],
-    ...Array.from(WRITE_ERRNOS, (errno) => [errno, NOT_WRITTEN] as const),
+    [
+      EIO,
+      "the source could not be written (see cause), or the thread that serves it has ended; the data are kept: mend the source and call again",
+    ],
   ]),
   madvise: new Map([
     [
@@ -224,7 +227,9 @@ function formatAddress(address: number): string {
 
 /** The error of an operation that failed with `errno`. */
 export function failure(syscall: Syscall, errno: Errno, address?: number): HmmError {
-  const known = errno === ENXIO ? UNREACHABLE : TEXTS[syscall]?.get(errno);
+  const texts = TEXTS[syscall];
+  const ofStore = STORE_ERRNOS.has(errno) ? texts?.get(EIO) : undefined;
+  const known = errno === ENXIO ? UNREACHABLE : (texts?.get(errno) ?? ofStore);
   return customFailure(
     syscall,
     errno,

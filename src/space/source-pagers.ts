@@ -8,7 +8,7 @@ import { type NodeFile, fileErrorCode } from "../host/node-file.ts";
 import { PENDING, type PageTransfer, type Pager, SIZE_CHANGED } from "../mm/source/pager.ts";
 import { EIO, type Errno, errnoName, errnoOf } from "../sync/errno.ts";
 import { HmmError, SegmentationFault } from "../sync/errors.ts";
-import { WRITE_ERRNOS } from "./failures.ts";
+import { STORE_ERRNOS } from "./failures.ts";
 
 /**
  * Memory of your own behind a mapping: what `AddressSpace.mmap` takes as `source`. Its pages are
@@ -96,10 +96,10 @@ class FailureNote {
     return this.#note(EIO, error);
   }
 
-  /** The code of the user's code or of the host, if it is one of WRITE_ERRNOS. */
-  ofWrite(error: unknown): Errno {
+  /** Of a write, or of its size: the code that was thrown, if it is one of STORE_ERRNOS. */
+  ofStore(error: unknown): Errno {
     const errno = errnoOf(fileErrorCode(error)) ?? EIO;
-    return this.#note(WRITE_ERRNOS.has(errno) ? errno : EIO, error);
+    return this.#note(STORE_ERRNOS.has(errno) ? errno : EIO, error);
   }
 
   #note(errno: Errno, error: unknown): Errno {
@@ -127,7 +127,7 @@ export class UserPager implements Pager {
   };
   readonly #writing: UserTransfer = {
     call: (at, part) => this.#source.write?.(at, part),
-    errnoOf: (error) => this.failure.ofWrite(error),
+    errnoOf: (error) => this.failure.ofStore(error),
   };
 
   read({ offsetBytes, storedBytes, parts, io }: PageTransfer): number {
@@ -143,7 +143,7 @@ export class UserPager implements Pager {
       const { lengthBytes } = this.#source;
       return Number.isSafeInteger(lengthBytes) && lengthBytes >= 0 ? lengthBytes : EIO;
     } catch (error) {
-      return this.failure.ofRead(error);
+      return this.failure.ofStore(error);
     }
   }
 
@@ -245,7 +245,7 @@ export class FilePager implements Pager {
       }
       return 0;
     } catch (error) {
-      return this.failure.ofWrite(error);
+      return this.failure.ofStore(error);
     }
   }
 
@@ -253,7 +253,7 @@ export class FilePager implements Pager {
     try {
       return this.#file.lengthBytes;
     } catch (error) {
-      return this.failure.ofRead(error);
+      return this.failure.ofStore(error);
     }
   }
 }

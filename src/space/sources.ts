@@ -24,6 +24,7 @@ import {
 } from "../mm/source/source-table.ts";
 import { finishTransfer } from "../mm/source/transfer.ts";
 import {
+  EACCES,
   EAGAIN,
   EFBIG,
   EINVAL,
@@ -246,10 +247,10 @@ function unwrapOpen(result: number): number {
   throw customFailure("mmap", EFBIG, "the source is longer than 8 GiB; map a shorter one");
 }
 
-/** A path that cannot be one, such as with a zero in it, has no errno's name. */
+/** A path or a number that cannot be one, such as with a zero in it, has no errno's name. */
 function fileErrno(error: unknown): Errno {
   const code = fileErrorCode(error);
-  return errnoOf(code) ?? (code.startsWith("ERR_INVALID") ? EINVAL : EIO);
+  return errnoOf(code) ?? (code.startsWith("ERR_") ? EINVAL : EIO);
 }
 
 function openFile(source: string | URL | OpenFile, failures: SourceFailures): Opened {
@@ -263,6 +264,8 @@ function openFile(source: string | URL | OpenFile, failures: SourceFailures): Op
       throw customFailure("mmap", EOPNOTSUPP, "this host has no files; give a source of your own");
     if (!file.isRegular)
       throw customFailure("mmap", ENODEV, "the source is not a regular file; give a file");
+    if (!file.isReadable)
+      throw customFailure("mmap", EACCES, 'the file is not open for reading; open it with "r+"');
     const { lengthBytes, isWritable } = file;
     return { pager: new FilePager(file, failures), lengthBytes, isWritable, file };
   } catch (error) {

@@ -110,7 +110,48 @@ test("files that cannot be mapped", () =>
     const fd = openSync(makeFile(PAGE), "r");
     closeSync(fd);
     assert.throws(() => space.mmapSync(PAGE, { source: { fd } }), code("EBADF"));
+    for (const wrong of [-1, 1.5, 2 ** 40])
+      assert.throws(() => space.mmapSync(PAGE, { source: { fd: wrong } }), code("EINVAL"));
+    for (const flags of ["w", "a"]) {
+      const writing = openSync(makeFile(PAGE), flags);
+      for (const shared of [false, true])
+        assert.throws(
+          () => space.mmapSync(PAGE, { source: { fd: writing }, shared }),
+          code("EACCES"),
+        );
+      closeSync(writing);
+    }
   }));
+
+test("a handle that is closed early costs only what was stored", async () => {
+  const path = makeFile(4 * PAGE);
+  for (const shared of [false, true]) {
+    const space = makeSpace();
+    const handle = await open(path, "r+");
+    const p = space.mmapSync(4 * PAGE, { source: handle, shared });
+    assert.equal(space.u8.load(p + 1), 1);
+    if (!shared) space.u8.store(p, 9); // a copy of its own
+    await handle.close();
+    space.msyncSync(p, 4 * PAGE);
+    space.munmapSync(p, 2 * PAGE);
+    space.munmapSync(p, 4 * PAGE);
+    await space.dispose();
+  }
+  await withSpace(async (space) => {
+    const handle = await open(path, "r+");
+    const p = space.mmapSync(PAGE, { source: handle, shared: true });
+    space.u8.store(p, 9);
+    await handle.close();
+    assert.throws(() => space.msyncSync(p, PAGE), code("EBADF"));
+    assert.throws(() => space.munmapSync(p, PAGE), code("EBADF"));
+    const other = await open(path, "r+");
+    const q = space.mmapSync(PAGE, { source: other, shared: true });
+    assert.equal(space.u8.load(q), 9);
+    space.munmapSync(q, PAGE);
+    assert.equal(readFileSync(path)[0], 9);
+    await other.close();
+  });
+});
 
 test("the end of the space writes back", async () => {
   const path = makeFile(2 * PAGE);

@@ -76,6 +76,7 @@ function* syncHere(
   const pages = { startPage, endPage };
   // What others have cut off must not be written: that would make the store longer again.
   const asked = yield* refreshSize(machine, cache.at);
+  if (asked !== 0 && !isAnyUnwritten(machine, cache.at, startPage, endPage)) return 0;
   for (;;) {
     const failures = yield* failuresSoFar(cache, source);
     const written = yield* writeDirty(machine, cache, source, pager, pages);
