@@ -276,7 +276,7 @@ export class AddressSpace
    * does nothing.
    */
   msync(address: number, lengthBytes: number): Promise<void> {
-    return this.#hold.run("msync", () => msyncTask(this.#hold, address, lengthBytes));
+    return this.#hold.runInTurn("msync", () => msyncTask(this.#hold, address, lengthBytes));
   }
 
   /**

@@ -22,6 +22,10 @@
  *   L6  A view and a device outlive the AddressSpace object that opened them: each uses the seat
  *       itself. A view has an mm user of its own; of a device, its ranges have (R2).
  *
+ *   L9  Of the promise forms that may wait for a source, WAITING_MAX wait at a time; the others begin
+ *       when one of these has ended, in the order of their calls. For what waits takes places in the
+ *       list of what the thread owns, and a program may well read a thousand pages at once.
+ *
  * Two kinds of failure inside a hold:
  *
  *   L7  An operation that reads or writes a user's buffer may find that the buffer has not arrived
@@ -70,6 +74,9 @@ import { SpaceRecord, SpaceTable, findSpaceTable, recordOfNumber } from "./space
 
 const SPACE_RESOURCE: number = resourceKind("address space");
 
+/** Operations of an AddressSpace object that may wait for a source at a time (L9). */
+const WAITING_MAX = 100;
+
 /** A hold in shared memory. */
 export interface HoldPlace {
   readonly mm: Mm;
@@ -87,6 +94,9 @@ export class SpaceHold implements TaskRunner {
   readonly mm: Mm;
   readonly #memory: SharedMemory;
   #inside = 0;
+  /** Promise forms that wait, of those that may wait for a source, and who is next (L9). */
+  #waiting = 0;
+  readonly #turns: (() => void)[] = [];
   #onEmpty: (() => void) | undefined;
   #ending: Promise<void> | undefined;
 
@@ -103,21 +113,50 @@ export class SpaceHold implements TaskRunner {
    */
   async run<T>(syscall: Syscall, makeTask: () => Task<T>): Promise<T> {
     this.requireOpen(syscall);
-    return runAsync(this.#memory, this.#counted(syscall, makeTask()), syscall);
+    return this.#start(syscall, makeTask());
+  }
+
+  #start<T>(syscall: Syscall, task: Task<T>): Promise<T> {
+    return runAsync(this.#memory, this.#counted(syscall, task), syscall);
+  }
+
+  /** As `run`, for a task that may wait for a source: it begins when it has its turn (L9). */
+  async runInTurn<T>(syscall: Syscall, makeTask: () => Task<T>): Promise<T> {
+    this.requireOpen(syscall);
+    const isLate = this.#waiting >= WAITING_MAX || this.#turns.length > 0;
+    if (isLate) {
+      this.#inside++;
+      await new Promise<void>((resolve) => this.#turns.push(resolve));
+    }
+    try {
+      return await this.#start(syscall, this.#countedWaiting(makeTask()));
+    } finally {
+      if (isLate) this.#leave();
+      this.#turns.shift()?.();
+    }
+  }
+
+  *#countedWaiting<T>(task: Task<T>): Task<T> {
+    this.#waiting++;
+    try {
+      return yield* task;
+    } finally {
+      this.#waiting--;
+    }
   }
 
   /**
-   * As `run`, for a task that reads or writes memory at `address`, and that may begin again after
+   * As `runInTurn`, for a task that reads or writes memory at `address`, and that may begin again after
    * BufferNotHere (L7).
    */
   async runOnMemory<T>(syscall: Syscall, address: number, makeTask: () => Task<T>): Promise<T> {
     try {
-      return await this.run(syscall, makeTask);
+      return await this.runInTurn(syscall, makeTask);
     } catch (error) {
       if (!(error instanceof BufferNotHere)) throw error;
       if (!(await this.seat.awaitSection(error.basePfn))) throw failure(syscall, ENXIO, address);
     }
-    return await this.run(syscall, makeTask);
+    return await this.runInTurn(syscall, makeTask);
   }
 
   /**

@@ -363,6 +363,52 @@ class FailingSource extends LateSource {
   }
 }
 
+test("a thousand operations wait for a late source at once, and for the end of the space", () =>
+  withSpace(
+    async (space) => {
+      const source = new LateSource(1000 * PAGE);
+      const p = space.mmapSync(1000 * PAGE, { source, shared: true });
+      space.madviseSync(p, 1000 * PAGE, "random");
+      const each = (run: (address: number) => Promise<unknown>) =>
+        Promise.all(Array.from({ length: 1000 }, (_, i) => run(p + i * PAGE)));
+      await each((address) => space.write(address, Uint8Array.of(7)));
+      await each((address) => space.msync(address, PAGE));
+      assert.equal(source.pagesWritten, 1000);
+      await each((address) => space.madvise(address, PAGE, "pageout"));
+      const bytes = new Uint8Array(1000);
+      const reads = each((address) => {
+        const i = (address - p) / PAGE;
+        return space.read(address, bytes.subarray(i, i + 1));
+      });
+      const end = space[Symbol.asyncDispose]();
+      await reads;
+      assert.ok(bytes.every((byte) => byte === 7));
+      await end;
+    },
+    { ramBytes: 16 * MIB, heapBytes: 16 * MIB },
+  ));
+
+test("one call over pages that lie apart leaves room for others", () =>
+  withSpace(
+    async (space) => {
+      const pages = 1200;
+      const source = new LateSource(pages * PAGE);
+      const p = space.mmapSync(pages * PAGE, { source, shared: true });
+      await space.read(p, new Uint8Array(pages * PAGE));
+      for (let i = 0; i < pages; i += 2) space.u32.store(p + i * PAGE, i);
+      await space.msync(p, pages * PAGE);
+      for (let i = 0; i < pages; i += 2) assert.equal(source.stored(i * PAGE), i);
+      space.madviseSync(p, pages * PAGE, "pageout");
+      space.madviseSync(p, pages * PAGE, "random");
+      for (let i = 0; i < pages; i += 2) await space.read(p + i * PAGE, new Uint8Array(8));
+      const ahead = space.madvise(p, pages * PAGE, "willneed");
+      const other = space.mmapSync(PAGE, { source: new LateSource(PAGE) });
+      await space.read(other, new Uint8Array(8));
+      await ahead;
+    },
+    { ramBytes: 16 * MIB, heapBytes: 16 * MIB },
+  ));
+
 /** The first page cannot be written. */
 class FullSource extends LateSource {
   isFull = true;

@@ -24,6 +24,7 @@ import { atomicLoad } from "../../sync/atomics.ts";
 import { EAGAIN, EFAULT, EIO, type Errno } from "../../sync/errno.ts";
 import { bug } from "../../sync/errors.ts";
 import { monotonicMs } from "../../sync/tasks/clock.ts";
+import { currentTask } from "../../sync/tasks/current-task.ts";
 import { DONE, type Task } from "../../sync/tasks/task.ts";
 import {
   CACHE_READING,
@@ -39,7 +40,7 @@ import type { Source } from "../vma/source.ts";
 import { VM_RANDOM, VM_SEQUENTIAL } from "../vma/vma.ts";
 import { IO_OWN, IO_READ, IO_SIZE, SourceIo, ioBegin, isOfPage, thenCleanUp } from "./io.ts";
 import { settle } from "./cut.ts";
-import { type Pager, SIZE_CHANGED, pagerOf, pendingHere } from "./pager.ts";
+import { type Pager, SIZE_CHANGED, TRANSFERS_MAX, pagerOf, pendingHere } from "./pager.ts";
 import { ask, endWait } from "./requests.ts";
 import { refreshSize } from "./size.ts";
 import { readPages } from "./transfer.ts";
@@ -217,8 +218,15 @@ export function* readAheadRange(
   const cache = PageCache.at(machine.memory, at);
   const source = backingOf(machine, at);
   const pager = pagerOf(machine, at);
+  const begun: number[] = [];
   for (let page = startPage; page < Math.min(endPage, cachePages(machine, at)); page++) {
     if (source === undefined || cacheEntryAt(machine.memory, cache, page) !== 0) continue;
+    const oldest = begun.length < TRANSFERS_MAX ? undefined : begun.shift();
+    if (oldest !== undefined) {
+      if (currentTask.isBlocking) return; // its own code may have to end it
+      if ((yield* waitWhileReading(machine, cache, source, oldest, Infinity)) !== 0) return;
+    }
+    begun.push(page);
     const errno =
       pager === undefined
         ? yield* bringPageIn(machine, at, page)

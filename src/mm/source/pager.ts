@@ -86,6 +86,12 @@ export function dropPager(machine: Machine, cache: number): void {
   byMachine.get(machine)?.pagers.delete(keyOf(machine, cache));
 }
 
+/**
+ * Transfers that one call has under way at most. Each takes a place in the list of what the thread
+ * owns, and pages that lie apart are as many transfers. Linux: the requests of a queue.
+ */
+export const TRANSFERS_MAX = 64;
+
 /** Notes a transfer that this thread's code may finish later. */
 export function notePending(machine: Machine, io: number): void {
   localPagers(machine).pending.set(io, machine.memory.agentId);

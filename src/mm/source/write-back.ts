@@ -30,7 +30,7 @@ import { type Source, WRITE_LOST } from "../vma/source.ts";
 import { type PageRange, VM_SHARED } from "../vma/vma.ts";
 import { IO_WRITE, ioBegin } from "./io.ts";
 import { forEachMapping } from "./mappings.ts";
-import { type Pager, pagerOf } from "./pager.ts";
+import { type Pager, TRANSFERS_MAX, pagerOf } from "./pager.ts";
 import { askOnce } from "./requests.ts";
 import { refreshSize } from "./size.ts";
 import { type WriteRun, beginWrite, waitWhileWriting, writeRun } from "./transfer.ts";
@@ -96,7 +96,10 @@ function* writeDirty(
   { startPage, endPage }: PageRange,
 ): Task<Errno> {
   let result: Errno = 0;
+  const begun: number[] = [];
   for (let page = startPage; page < endPage;) {
+    const oldest = begun.length < TRANSFERS_MAX ? undefined : begun.shift();
+    if (oldest !== undefined) yield* waitWhileWriting(machine, cache, source, oldest);
     // What another write-back took before is written by that; what was stored since, by this one.
     const run = yield* beginWrite(machine, cache, source, page, endPage);
     if (run === undefined) break;
@@ -104,6 +107,7 @@ function* writeDirty(
     yield* cleanEntries(machine, cache, source, run);
     const answer = yield* writeRun(machine, cache, source, pager, run);
     if (answer !== 0) result = answer;
+    begun.push(run.startPage);
     page = run.endPage;
   }
   return result;
