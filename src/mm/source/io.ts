@@ -60,6 +60,7 @@ import {
   DIRTY_PAGES,
   MAPPINGS,
   type Source,
+  TRANSFERS,
   WRITE_LOST,
   addWork,
   noteStore,
@@ -182,21 +183,18 @@ export function* freeIo(machine: Machine, at: number, slot: number = -1): Task<v
  */
 export function noteMarks(source: Source, { memory, at }: SourceIo, startPage: number): void {
   noteStore(source, MAPPINGS);
+  noteStore(source, TRANSFERS);
   const { words } = memory;
   const { startPage: startAt, endPage, isMarked, sizes: sizesAt } = SourceIo.offset;
   const { sizes } = source;
-  const [first, end, marked, sizesOf, mappings] = [
-    at + startAt,
-    at + endPage,
-    at + isMarked,
-    at + sizesAt,
-    source.at + MAPPINGS,
-  ];
+  const [first, end, marked, sizesOf] = [at + startAt, at + endPage, at + isMarked, at + sizesAt];
+  const [mappings, transfers] = [source.at + MAPPINGS, source.at + TRANSFERS];
   words[first] = startPage; // in a row (H1 of sync/lockdep/held-locks.ts)
   words[end] = startPage;
   words[sizesOf] = sizes;
   words[marked] = 1;
   words[mappings] = words[mappings]! + 1;
+  words[transfers] = words[transfers]! + 1;
 }
 
 /** The word that `noteMarks` speaks of. */
@@ -265,10 +263,13 @@ export function* dropMarks(source: Source, { memory, at }: SourceIo): Task<boole
   const isLast = source.mappings === 1;
   if (isLast) addWork(source); // once too often does no harm
   noteStore(source, MAPPINGS);
+  noteStore(source, TRANSFERS);
   const { words } = memory;
-  const [marked, mappings] = [at + SourceIo.offset.isMarked, source.at + MAPPINGS];
+  const marked = at + SourceIo.offset.isMarked;
+  const [mappings, transfers] = [source.at + MAPPINGS, source.at + TRANSFERS];
   words[marked] = 0; // in a row
   words[mappings] = words[mappings]! - 1;
+  words[transfers] = words[transfers]! - 1;
   return isLast;
 }
 

@@ -163,8 +163,8 @@ export class SourceServer {
   }
 
   /**
-   * Writes back what is dirty if nothing is claimed, and lets the source go (V2): 0. EAGAIN: it is
-   * mapped. Else why the write-back failed.
+   * Writes back what is dirty if nothing is claimed, waits for what others write, and lets the
+   * source go (V2): 0. EAGAIN: it is mapped, or a transfer is under way. Else why the write-back failed.
    */
   *end(): Task<Errno> {
     if (this.#isEnded) return 0;
@@ -178,8 +178,9 @@ export class SourceServer {
   *#endHeld(cache: PageCache): Task<Errno> {
     const { machine, cacheAt } = this;
     const source = sourceOf(machine, cacheAt);
-    const { mappings, maps } = yield* mappingsOf(cache, source);
-    if (mappings > 0) return EAGAIN;
+    const { mappings, transfers, maps } = yield* mappingsOf(cache, source);
+    // What others are writing is waited for, not left to them: after the last unmap it is written.
+    if (mappings > transfers) return EAGAIN;
     this.#mapsSeen = maps;
     const answered = yield* syncPages(machine, cacheAt, 0, CACHE_PAGES_MAX);
     if (answered !== 0) return answered;
@@ -213,11 +214,11 @@ export class SourceServer {
 function* mappingsOf(
   cache: PageCache,
   source: Source,
-): Task<{ readonly mappings: number; readonly maps: number }> {
+): Task<Pick<Source, "mappings" | "transfers" | "maps">> {
   yield* cache.lock.lock();
-  const { mappings, maps } = source;
+  const { mappings, transfers, maps } = source;
   yield* cache.lock.unlock();
-  return { mappings, maps };
+  return { mappings, transfers, maps };
 }
 
 /** One server more, or one less. Holding pageCacheLock. */

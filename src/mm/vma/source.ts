@@ -63,6 +63,7 @@ export interface Source extends StructView {
   stalePage: number;
   work: number;
   mappings: number;
+  transfers: number;
   maps: number;
   servers: number;
   dirtyPages: number;
@@ -100,6 +101,7 @@ export const Source: Struct<Source> = struct<Source>("source", {
   stalePage: u32("pageCacheLock", "1 + the page that is to be read again, or 0 (the same)"),
   work: u32("atomic", "counts requests, and when mappings become none or some"),
   mappings: u32("pageCacheLock", "vmas, and calls of mmap and transfers under way (B2)"),
+  transfers: u32("pageCacheLock", "of these, transfers under way"),
   maps: u32("pageCacheLock", "counts the calls that map it: mmap and fork"),
   servers: u32("pageCacheLock", "threads that can read and write it"),
   dirtyPages: u32("pageCacheLock", "entries that are DIRTY"),
@@ -115,6 +117,7 @@ export const Source: Struct<Source> = struct<Source>("source", {
 
 /** Words of a source whose changes are parts of others, in a row or in the undo log. */
 export const MAPPINGS: number = Source.offset.mappings;
+export const TRANSFERS: number = Source.offset.transfers;
 export const DIRTY_PAGES: number = Source.offset.dirtyPages;
 
 /** The page cache, of which this module needs pageCacheLock alone. */

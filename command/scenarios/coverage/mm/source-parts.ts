@@ -17,8 +17,16 @@ import {
 } from "../../../../src/mm/source/source-table.ts";
 import { finishTransfer } from "../../../../src/mm/source/transfer.ts";
 import { addMapper } from "../../../../src/mm/vma/source.ts";
-import { EIO } from "../../../../src/sync/errno.ts";
-import { assert } from "../../../../src/sync/errors.ts";
+import {
+  CACHE_DIRTY,
+  CACHE_WRITEBACK,
+  cacheEntryPfn,
+  cacheGet,
+} from "../../../../src/mm/vma/page-cache.ts";
+import { markDirty } from "../../../../src/mm/view/view-backed.ts";
+import { EAGAIN, EIO } from "../../../../src/sync/errno.ts";
+import { assert, bug } from "../../../../src/sync/errors.ts";
+import type { Task } from "../../../../src/sync/tasks/task.ts";
 import type { Covered } from "../covered.ts";
 import {
   FILE,
@@ -32,6 +40,7 @@ import {
   type Body,
   part,
 } from "./source-stage.ts";
+import { WordStore } from "./store-stage.ts";
 
 const maps: Body = function* ({ cache, source }, { machine, mm }) {
   const answer = yield* addMapper(machine, cache, source, mm);
@@ -170,6 +179,67 @@ const lastClaim = part({
   check: ({ source }) => assert(source.mappings === 0, "the source is still claimed"),
 });
 
+function* beginWith({ at }: SourceStage, { machine }: HmmHarness): Task<SourceServer> {
+  const server = yield* SourceServer.begin(machine, at, new WordStore(1));
+  return typeof server === "number" ? bug("the service cannot begin") : server;
+}
+
+function requireWritten(world: SourceStage, harness: HmmHarness, answer: number): void {
+  const isWritten = (entryOf(harness, world, 0) & (CACHE_DIRTY | CACHE_WRITEBACK)) === 0;
+  assert(isWritten, `the page is not written, and the end answers ${answer}`);
+}
+
+/** As the last unmap: the page is written when it returns, whoever writes it (P2 of sources.ts). */
+const settles: Body = function* (world, harness) {
+  const server = yield* beginWith(world, harness);
+  yield* dropClaim(harness.machine, world.at);
+  requireWritten(world, harness, yield* server.end());
+};
+const settlesHastily: Body = function* (world, harness) {
+  const { machine } = harness;
+  const { cache, source } = world;
+  const server = yield* beginWith(world, harness);
+  yield* dropClaim(machine, world.at);
+  yield* cache.lock.lock();
+  const { mappings } = source;
+  yield* cache.lock.unlock();
+  requireWritten(world, harness, mappings > 0 ? EAGAIN : yield* server.end());
+};
+const endsToo: Body = function* (world, harness) {
+  const answer = yield* (yield* beginWith(world, harness)).end();
+  assert(answer === 0 || answer === EAGAIN, `the end answered ${answer}`);
+};
+
+const END = ["mm/source/serve.begin", "mm/source/serve.end"];
+
+const endedTwice = part({
+  name: "end-vs-end",
+  summary:
+    "A thread drops the last claim of a source, and another one that serves it writes its page back: the page is written when the first has let go.",
+  tasks: { settles: [END, settles], "ends too": [END, endsToo] },
+  setup: (harness) => {
+    const { machine } = harness;
+    const stage = makeSourceStage(harness);
+    beginRead(harness, stage, new WordStore(1), 1);
+    const pfn = cacheEntryPfn(entryOf(harness, stage, 0));
+    harness.run(markDirty(machine, stage.at, 0, pfn, 1));
+    harness.run(cacheGet(machine, stage.at)); // the tasks look at it when it is gone
+    asTask(harness, 1, () => harness.run(claim(machine, stage.at)));
+    harness.run(dropClaim(machine, stage.at));
+    return stage;
+  },
+  check: ({ source }) => assert(source.dirtyPages === 0, "the page is dirty still"),
+  preemptions: 2,
+  twins: [
+    [
+      "hasty",
+      "It takes the transfer of the other one for a mapping.",
+      "assertion",
+      { settles: settlesHastily },
+    ],
+  ],
+});
+
 /** The code of the first task answers at last. */
 const finishes =
   (answer: number): Body =>
@@ -235,6 +305,7 @@ export const sourceParts: readonly Covered[] = [
   abandonedTwice,
   twoAnswers,
   lastClaim,
+  endedTwice,
   lastTransfer,
   finishedBeside("finish-vs-waits", "A read ends for which two threads wait.", 0),
   finishedBeside("fail-vs-waits", "A read fails for which two threads wait: both hear why.", EIO),
