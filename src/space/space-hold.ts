@@ -22,9 +22,9 @@
  *   L6  A view and a device outlive the AddressSpace object that opened them: each uses the seat
  *       itself. A view has an mm user of its own; of a device, its ranges have (R2).
  *
- *   L9  Of the promise forms that may wait for a source, WAITING_MAX wait at a time; the others begin
- *       when one of these has ended, in the order of their calls. For what waits takes places in the
- *       list of what the thread owns, and a program may well read a thousand pages at once.
+ *   L9  Of the promise forms that may wait for a source, WAITING_MAX wait at a time; the others
+ *       begin when one of these has ended, in the order of their calls. For what waits takes places
+ *       in the list of what the thread owns, and a program may read a thousand pages at once.
  *
  * Two kinds of failure inside a hold:
  *
@@ -146,8 +146,8 @@ export class SpaceHold implements TaskRunner {
   }
 
   /**
-   * As `runInTurn`, for a task that reads or writes memory at `address`, and that may begin again after
-   * BufferNotHere (L7).
+   * As `runInTurn`, for a task that reads or writes memory at `address`, and that may begin again
+   * after BufferNotHere (L7).
    */
   async runOnMemory<T>(syscall: Syscall, address: number, makeTask: () => Task<T>): Promise<T> {
     try {

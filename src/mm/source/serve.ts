@@ -164,7 +164,8 @@ export class SourceServer {
 
   /**
    * Writes back what is dirty if nothing is claimed, waits for what others write, and lets the
-   * source go (V2): 0. EAGAIN: it is mapped, or a transfer is under way. Else why the write-back failed.
+   * source go (V2): 0. EAGAIN: it is mapped, or a transfer is under way. Else why the write-back
+   * failed.
    */
   *end(): Task<Errno> {
     if (this.#isEnded) return 0;

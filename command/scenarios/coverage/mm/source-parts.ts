@@ -189,7 +189,7 @@ function requireWritten(world: SourceStage, harness: HmmHarness, answer: number)
   assert(isWritten, `the page is not written, and the end answers ${answer}`);
 }
 
-/** As the last unmap: the page is written when it returns, whoever writes it (P2 of sources.ts). */
+/** As the last unmap: the page is written when it returns, whoever writes it. */
 const settles: Body = function* (world, harness) {
   const server = yield* beginWith(world, harness);
   yield* dropClaim(harness.machine, world.at);
