@@ -6,6 +6,7 @@
  */
 
 import { PAGE_BYTES } from "../memory/ram.ts";
+import { TASK_SIZE_PAGES } from "../mmu/radix-table.ts";
 import {
   MADV_COLD,
   MADV_COLLAPSE,
@@ -407,6 +408,10 @@ export function mmapRequest(
     throw refuse("there are offsetBytes but no buffer and no source; give one of them");
   if (buffer !== undefined && source !== undefined)
     throw refuse("there are a buffer and a source; give one of them");
+  if (source !== undefined && offsetBytes + lengthBytes > TASK_SIZE_PAGES * PAGE_BYTES)
+    throw refuse(
+      "offsetBytes and lengthBytes together are above 16 TiB; a source has 8 GiB at most",
+    );
   if (buffer !== undefined && options.shared === false) {
     throw refuse("a buffer cannot be mapped privately; leave out shared, or copy it with write()");
   }

@@ -34,6 +34,23 @@ test("a private mapping reads the source, and keeps stores to itself", () =>
     assert.equal(source.writes, 0);
   }));
 
+test("an offset past every source is refused, and no page is another one's", () =>
+  withSpace((space) => {
+    const source = new MemorySource(8 * PAGE);
+    for (const offsetBytes of [2 ** 44, 2 ** 44 - PAGE, 2 ** 45 + PAGE, 2 ** 50])
+      assert.throws(
+        () => space.mmapSync(2 * PAGE, { source, offsetBytes }),
+        code("EINVAL"),
+        String(offsetBytes),
+      );
+    const far = space.mmapSync(2 * PAGE, { source, offsetBytes: 2 ** 43 });
+    assert.throws(() => space.u32.load(far), bus);
+    const most = 2 ** 44 - 2 ** 24;
+    const p = space.mmapSync(PAGE, { source, offsetBytes: 2 ** 25 });
+    assert.throws(() => space.mremapSync(p, PAGE, most, { mayMove: true }), code("EINVAL"));
+    assert.equal(space.u32.load(space.mmapSync(PAGE, { source })), source.wordAt(0));
+  }));
+
 test("pages are read once for all mappings, from an offset", () =>
   withSpace((space) => {
     const source = new MemorySource(64 * PAGE);

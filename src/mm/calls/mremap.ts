@@ -23,6 +23,7 @@ import {
   type Vma,
   isFree,
   kindAt,
+  offsetOf,
   vmaOf,
 } from "../vma/vma.ts";
 import { type MoveRequest, moveMappings } from "./move-mappings.ts";
@@ -105,6 +106,13 @@ function* mremapLocked(machine: Machine, mm: Mm, remap: Remap): Task<number> {
     return EFAULT;
   if (oldPages > newPages && old.endPage > TASK_SIZE_PAGES) return EINVAL;
   if (!suitsHuge(machine, mm, remap, old, vma)) return EINVAL;
+  // The offset of each page is a word (Linux: the sum wraps around).
+  if (
+    newPages > oldPages &&
+    vma.source !== 0 &&
+    offsetOf(vma, startPage) + newPages > TASK_SIZE_PAGES
+  )
+    return EINVAL;
   if (overlapsHold(machine.memory, mm, old)) return EBUSY;
   if (isMove) return yield* moveMappings(machine, mm, remap);
   return newPages > oldPages
