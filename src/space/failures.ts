@@ -82,9 +82,9 @@ const TOO_MANY_OWNED =
 const NO_MEMORY =
   "RAM or kernel heap is used up; unmap something, or create the space with more ramBytes or heapBytes";
 const BAD_START =
-  "address or length is not valid; give an address that is a multiple of 4096, and a whole number of bytes";
+  "address or length is not valid; give an address that is a multiple of 4096, and a whole number of bytes, and in a mapping made with `huge` multiples of 2 MiB";
 const BAD_RANGE =
-  "address and length are not a range of whole pages; give an address that is a multiple of 4096 and a length above 0, below 16 TiB together";
+  "address and length are not a range of whole pages; give an address that is a multiple of 4096 and a length above 0, below 16 TiB together, and in a mapping made with `huge` multiples of 2 MiB";
 
 /**
  * What a source may say of itself; texts of EIO are theirs, too. By other numbers the core says
@@ -114,7 +114,7 @@ const TEXTS: { readonly [S in Syscall]?: ReadonlyMap<Errno, string> } = {
   mmap: new Map([
     [
       EINVAL,
-      "length or address is not valid; give a length above 0, and for a fixed mapping an address that is a multiple of 4096",
+      "length or address is not valid; give a length above 0, and for a fixed mapping an address that is a multiple of 4096, or of 2 MiB if it is `huge`, or is to replace a part of one that is",
     ],
     [
       EACCES,
@@ -148,7 +148,7 @@ const TEXTS: { readonly [S in Syscall]?: ReadonlyMap<Errno, string> } = {
   mremap: new Map([
     [
       EINVAL,
-      "an address or length is not valid, or old and new place overlap; give page-aligned addresses, a new length above 0 (an old one of 0 for shared memory only), `to` and keepOld only with mayMove, and keepOld only with equal lengths",
+      "an address or length is not valid, or old and new place overlap; give page-aligned addresses, a new length above 0 (an old one of 0 for shared memory only), `to` and keepOld only with mayMove, and keepOld only with equal lengths; a mapping made with `huge` does not grow, and moves with `to` only",
     ],
     [
       EFAULT,

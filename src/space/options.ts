@@ -415,6 +415,9 @@ export function mmapRequest(
   if (buffer !== undefined && options.shared === false) {
     throw refuse("a buffer cannot be mapped privately; leave out shared, or copy it with write()");
   }
+  const isBacked = buffer !== undefined || source !== undefined;
+  if (options.huge === true && (isBacked || options.shared === true))
+    throw refuse("huge is for private memory; leave out shared, buffer and source, or huge");
   const request = {
     lengthBytes,
     address,
