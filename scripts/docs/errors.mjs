@@ -145,7 +145,7 @@ export const codes = [
   [
     "ESRCH",
     "The device's address space is gone.",
-    "A dispatch or command after the last hold of the space has ended.",
+    "A dispatch after the last hold of the space has ended.",
     "Keep an `AddressSpace` object until the device is done.",
   ],
   [

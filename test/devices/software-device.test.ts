@@ -246,7 +246,7 @@ describe("what goes wrong in a dispatch", () => {
     const disposal = device[Symbol.asyncDispose]();
     assert.equal(device[Symbol.asyncDispose](), disposal, "once");
     await disposal;
-    assert.match((await dispatch).code, /ENODEV|ECANCELED/);
+    assert.equal((await dispatch).code, "ECANCELED");
     assert.equal((await failureOf(device.read(flag, new Uint8Array(4)))).code, "EBADF");
     assert.equal(device.statsSync().memoryPages, 8);
     assert.deepEqual(leftOf(space), []);

@@ -152,7 +152,8 @@ export class SoftwareDevice implements Device<SoftwareKernelOptions> {
 
   /**
    * Makes a device on `space`, with its Workers running. Rejects with HmmError EINVAL, ENOMEM (heap
-   * or host), EMFILE. It outlives the AddressSpace object, but not the space.
+   * or host), EMFILE. Its kernels need the space, and its commands also this object: EBADF after
+   * its end.
    */
   static async create(
     space: AddressSpace,
@@ -390,9 +391,11 @@ export class SoftwareDevice implements Device<SoftwareKernelOptions> {
       order.items === 0
         ? undefined
         : await this.#threads.run({ ...order, machine: this.#newHandle() });
-    if (failure !== undefined) throw failure;
+    // The end of the device ends a thread where it is, if its kernel does not let go.
+    const isEnding = this.#disposal !== undefined;
+    if (failure !== undefined && !(isEnding && failure.code === "ENODEV")) throw failure;
     const seconds = (performance.now() - startMs) / 1000;
-    if (this.#disposal !== undefined)
+    if (isEnding)
       throw new HmmError(
         "ECANCELED",
         "dispatch",
