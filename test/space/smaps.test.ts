@@ -64,8 +64,8 @@ test("a pinned page is shared with nobody; a shared one with the other mapping",
     space.u32.load(shared + PAGE);
     assert.deepEqual(useOf(space, shared), [4, 2, 0, 1]);
     using child = space.forkSync();
-    child.u32.load(shared);
-    assert.deepEqual(useOf(space, shared), [4, 2, 1, 1]);
+    child.u32.load(shared); // and maps what lies beside
+    assert.deepEqual(useOf(space, shared), [4, 2, 2, 1]);
     const buffer = space.mmapSync(PAGE, { buffer: new SharedArrayBuffer(PAGE) });
     space.u8.store(buffer, 1);
     assert.deepEqual(useOf(space, buffer), [1, 1, 1, 1]);

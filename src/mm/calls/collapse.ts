@@ -37,7 +37,8 @@ export function* collapseRange(machine: Machine, mm: Mm, range: PageRange): Task
     if (answer !== 0) result = answer;
     if (isHole) result = ENOMEM;
     if (part === undefined) break;
-    page = Math.min(hugeStart(part.startPage) + HUGE_PAGES, part.endPage);
+    const next = Math.min(hugeStart(part.startPage) + HUGE_PAGES, part.endPage);
+    page = answer === EINVAL ? part.endPage : next; // of the mapping, which may have 16 TiB
   }
   return result;
 }
