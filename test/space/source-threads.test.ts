@@ -11,7 +11,7 @@ import { join } from "node:path";
 import { after, test } from "node:test";
 import { Worker } from "node:worker_threads";
 import { type AddressSpace, HmmError, SegmentationFault } from "../../src/index.ts";
-import { FAR, PAGE, makeSpace } from "./fixture.ts";
+import { FAR, PAGE, accountingOf, makeSpace } from "./fixture.ts";
 import { MemorySource } from "./memory-source.ts";
 import type { SourcePart, SourceRequest } from "./source-worker.ts";
 
@@ -102,5 +102,9 @@ test("the thread that has the code dies: its pages stay, others are SIGBUS, msyn
   );
   assert.equal(space.u32.load(FAR), 1);
   space.munmapSync(FAR, 2 * PAGES * PAGE);
+  const { usedPages, live } = accountingOf(space);
+  assert.equal(usedPages, 0);
+  for (const kind of ["source", "pageCache", "sourceServer", "mapper"])
+    assert.equal(live[kind] ?? 0, 0, `${kind} is left`);
   await space.dispose();
 });

@@ -24,7 +24,6 @@ import {
   PageCache,
   backingOf,
   cacheGet,
-  cachePut,
   cachePutOwn,
   takeReference,
 } from "../vma/page-cache.ts";
@@ -119,9 +118,9 @@ export class SourceServer {
   *serve(): Task<void> {
     if (this.#isEnded) return;
     // `end` may be called by another task of this thread, and this one may still wait then.
-    yield* cacheGet(this.machine, this.cacheAt);
+    const own = yield* cacheGet(this.machine, this.cacheAt);
     yield* this.#serveHeld(PageCache.at(this.machine.memory, this.cacheAt));
-    yield* cachePut(this.machine, this.cacheAt);
+    yield* cachePutOwn(this.machine, this.cacheAt, own);
   }
 
   *#serveHeld(cache: PageCache): Task<void> {
@@ -150,7 +149,7 @@ export class SourceServer {
   *waitUntilMapped(): Task<void> {
     if (this.#isEnded) return;
     const { machine, cacheAt } = this;
-    yield* cacheGet(machine, cacheAt);
+    const own = yield* cacheGet(machine, cacheAt);
     const cache = PageCache.at(machine.memory, cacheAt);
     const source = sourceOf(machine, cacheAt);
     for (;;) {
@@ -159,7 +158,7 @@ export class SourceServer {
       if (this.#isEnded || mappings > 0 || maps !== this.#mapsSeen) break;
       yield* source.serveQueue.waitEvent(() => this.#isEnded || workOf(source) !== work);
     }
-    yield* cachePut(machine, cacheAt);
+    yield* cachePutOwn(machine, cacheAt, own);
   }
 
   /**
@@ -171,9 +170,9 @@ export class SourceServer {
     if (this.#isEnded) return 0;
     const { machine, cacheAt } = this;
     // Another task of this thread may end the service meanwhile.
-    yield* cacheGet(machine, cacheAt);
+    const own = yield* cacheGet(machine, cacheAt);
     const cache = PageCache.at(machine.memory, cacheAt);
-    return yield* thenCleanUp(this.#endHeld(cache), () => cachePut(machine, cacheAt));
+    return yield* thenCleanUp(this.#endHeld(cache), () => cachePutOwn(machine, cacheAt, own));
   }
 
   *#endHeld(cache: PageCache): Task<Errno> {

@@ -166,11 +166,6 @@ export function* cacheCreate(
   return at;
 }
 
-/** One more reference; pairs with `cachePut`. The caller has one, through a vma. */
-export function cacheGet(machine: Machine, at: number): Task<void> {
-  return PageCache.at(machine.memory, at).refs.get();
-}
-
 /** The cache's size in pages. The caller has a reference, through a vma. @stepped page cache */
 export function cachePages(machine: Machine, at: number): number {
   const { memory } = machine;
@@ -205,6 +200,16 @@ export function* cachePut(machine: Machine, at: number, note: number = 0): Task<
 /** A reference that a thread has in hand. */
 export const CACHE_REFERENCE: number = resourceKind("reference of a page cache");
 registerHeir(CACHE_REFERENCE, (memory, at, slot) => cachePutOwn(Machine.of(memory), at, slot));
+
+/**
+ * One more reference, of which the caller has one: a resource of this thread. Returns its slot for
+ * `cachePutOwn`, or -1: the list is full.
+ */
+export function* cacheGet({ memory }: Machine, at: number): Task<number> {
+  const slot = reserveResource(memory, at);
+  yield* PageCache.at(memory, at).refs.get(kindWord(memory, slot), CACHE_REFERENCE);
+  return slot;
+}
 
 /**
  * The reference that the word `note` notes is this thread's own, and the word 0. Returns its slot

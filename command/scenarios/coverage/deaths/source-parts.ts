@@ -394,6 +394,25 @@ const givenUp = part({
   preemptions: 1,
 });
 
+const drops: Body = ({ at }, { machine }) => dropClaim(machine, at);
+
+const servedToTheEnd = part({
+  name: "server-beside-last-claim",
+  summary: "A thread dies at any point of serving a source, also while it waits: nothing is left.",
+  tasks: { dies: [SERVE, servesAs(0)], drops: [["mm/source/source-table.dropClaim"], drops] },
+  setup: (harness) => {
+    const stage = makeSourceStage(harness);
+    const server = asTask(harness, 1, () => beginService(harness, stage));
+    asTask(harness, 2, () => harness.run(claim(harness.machine, stage.at)));
+    harness.run(dropClaim(harness.machine, stage.at));
+    return { ...stage, servers: [server] };
+  },
+  check: (_world, harness) => {
+    const [caches, servers] = [live(harness, "pageCache"), live(harness, "sourceServer")];
+    assert(caches === servers, `${caches} caches are left, and ${servers} threads that serve`);
+  },
+});
+
 const begins: Body = function* ({ at, store }, { machine }) {
   const server = yield* SourceServer.begin(machine, at, store);
   assert(typeof server !== "number", "the service cannot begin");
@@ -524,6 +543,7 @@ export const deathsWithSourceParts: readonly Covered[] = [
   takenOver,
   answered,
   readOnceMore,
+  servedToTheEnd,
   givenUp,
   begunHalf,
   claimed,
