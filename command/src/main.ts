@@ -6,9 +6,12 @@ import { runProgram } from "./program.ts";
 import { makeTerminal } from "./terminal.ts";
 
 for (const stream of [process.stdout, process.stderr]) {
-  // `hmm ... | head` closes the pipe early, which is no error of ours.
+  // `hmm ... | head` closes the pipe early, which is no error of ours. A full disk is the user's.
   stream.on("error", (error: NodeJS.ErrnoException) => {
-    if (error.code !== "EPIPE") throw error;
+    if (error.code === "EPIPE") return;
+    if (stream === process.stdout)
+      process.stderr.write(`hmm: Cannot write the output: ${error.message}; make room for it\n`);
+    process.exit(1);
   });
 }
 

@@ -1,7 +1,8 @@
 /** @module What the command prints on narrow and on dumb terminals, and when it prints colours. */
 
 import assert from "node:assert/strict";
-import { spawn } from "node:child_process";
+import { spawn, spawnSync } from "node:child_process";
+import { closeSync, existsSync, openSync } from "node:fs";
 import { test } from "node:test";
 import { fileURLToPath } from "node:url";
 import { stripVTControlCharacters } from "node:util";
@@ -112,4 +113,17 @@ test("Ctrl-C on a job says what was done so far", async () => {
   const status = await new Promise((resolve) => child.once("close", resolve));
   assert.equal(status, 130);
   assert.match(err, /^hmm: Stopped while (?:starting|loading|building|answering|checking)/);
+});
+
+const FULL = "/dev/full";
+
+test("output that cannot be written is told, without a stack", { skip: !existsSync(FULL) }, () => {
+  const full = openSync(FULL, "w");
+  const { status, stderr } = spawnSync(process.execPath, [main, "check", "--list"], {
+    stdio: ["ignore", full, "pipe"],
+    encoding: "utf8",
+  });
+  closeSync(full);
+  assert.equal(status, 1);
+  assert.match(stderr, /^hmm: Cannot write the output: ENOSPC.*\n$/);
 });

@@ -256,7 +256,7 @@ function* throwFault(
       explained ?? `its source, or the device that has it, cannot give it (${errnoName(result)})`;
     const remedy =
       explained === undefined
-        ? "look at what the source's read function threw, or at the device"
+        ? "look at what the source's read function threw (see cause), whether its thread has ended, or at the device"
         : "give those pages up with munmap or madvise, and make them anew";
     throw new SegmentationFault(address, isWrite ? "write" : "read", reason, "SIGBUS", remedy);
   }
