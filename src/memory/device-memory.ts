@@ -23,6 +23,7 @@ import {
   fillDeviceMemory,
   usedDeviceFrames,
 } from "./frames/device-frames.ts";
+import { makeFrameBuffer } from "./frames/bulk-memory.ts";
 import { PAGE_BYTES } from "./frames/ram-section.ts";
 import { Machine } from "./machine.ts";
 
@@ -63,9 +64,9 @@ export function* makeDeviceMemory(
   const { pages, owner } = options;
   if (!Number.isInteger(pages) || pages < 1 || pages > DEVICE_MEMORY_PAGES_MAX) return EINVAL;
   if (!Number.isInteger(owner) || owner <= 0) return EINVAL;
-  const buffer = makeBuffer(pages * PAGE_BYTES);
-  const at = buffer === undefined ? 0 : yield* heap.alloc(DeviceMemory, UNSHARED);
-  if (buffer === undefined || at === 0) return ENOMEM;
+  const frames = makeFrameBuffer(memory, pages * PAGE_BYTES);
+  const at = frames === undefined ? 0 : yield* heap.alloc(DeviceMemory, UNSHARED);
+  if (frames === undefined || at === 0) return ENOMEM;
   const slot = findResource(memory, UNSHARED, at);
   const device = DeviceMemory.at(memory, at);
   device.lock.init();
@@ -77,7 +78,7 @@ export function* makeDeviceMemory(
     device.owner = owner;
     device.opsId = options.opsId;
     device.data = options.data ?? 0;
-    if ((yield* ram.sections.addDevice(buffer, device, at + BASE_PFN)) > 0) {
+    if ((yield* ram.sections.addDevice(frames, device, at + BASE_PFN)) > 0) {
       fillDeviceMemory(device);
       handOver(memory, at, note, kindWord(memory, slot));
       return device;
@@ -125,13 +126,4 @@ function* freeUnshared(machine: Machine, device: DeviceMemory, slot: number): Ta
   const { at, table, pages } = device;
   if (table !== 0) yield* heap.freeWords(table, deviceTableWords(pages), at + TABLE);
   yield* heap.free(DeviceMemory, at, slot);
-}
-
-function makeBuffer(lengthBytes: number): SharedArrayBuffer | undefined {
-  try {
-    return new SharedArrayBuffer(lengthBytes);
-  } catch (error) {
-    if (error instanceof RangeError) return undefined; // the host has no room
-    throw error;
-  }
 }

@@ -118,9 +118,16 @@ const PLACES: readonly (readonly (string | number)[])[] = [
   ["machine", "heap"],
   ["machine", "sections"],
   ...[0, 1, 2].flatMap((i) =>
-    [[], ["recordAt"], ["serial"], ["basePfn"], ["buffer"], ["bufferPage"], ["frames"]].map(
-      (rest) => ["machine", "sections", i, ...rest],
-    ),
+    [
+      [],
+      ["recordAt"],
+      ["serial"],
+      ["basePfn"],
+      ["buffer"],
+      ["memory"],
+      ["bufferPage"],
+      ["frames"],
+    ].map((rest) => ["machine", "sections", i, ...rest]),
   ),
 ];
 

@@ -139,19 +139,8 @@ function* addDeviceMemory(
   record: SoftwareRecord,
   lengthBytes: number,
 ): Task<number> {
-  const buffer = makeBuffer(lengthBytes);
-  if (buffer === undefined) return 0;
-  const { sections } = machine.ram;
-  return Math.max(0, yield* sections.add(buffer, undefined, firstPfnAt(record)));
-}
-
-function makeBuffer(lengthBytes: number): SharedArrayBuffer | undefined {
-  try {
-    return new SharedArrayBuffer(lengthBytes);
-  } catch (error) {
-    if (error instanceof RangeError) return undefined; // the host has no room
-    throw error;
-  }
+  const pages = lengthBytes / PAGE_BYTES;
+  return Math.max(0, yield* machine.ram.sections.addNew(pages, firstPfnAt(record)));
 }
 
 /**

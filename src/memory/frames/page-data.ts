@@ -10,10 +10,10 @@ import type { SharedMemory } from "../../sync/shared-memory.ts";
 import { DONE, access } from "../../sync/tasks/task.ts";
 import type { Task } from "../../sync/tasks/task.ts";
 import { POISON_FREE } from "../layout/poison.ts";
-import { PAGE_WORDS, dataNumber } from "./ram-section.ts";
+import { PAGE_BYTES, PAGE_WORDS, dataNumber } from "./ram-section.ts";
 import type { RamSection } from "./ram-section.ts";
 
-/** To copy from: 190 ns; `fill` on shared memory goes word by word and takes 350. */
+/** To copy from, where there is no `bulk`: 190 ns; `fill` on shared memory takes 350. */
 const ZEROS = new Int32Array(PAGE_WORDS);
 
 /**
@@ -87,6 +87,10 @@ export function copyPages(
   toPfn: number,
   pages: number,
 ): void {
+  if (from.bulk !== undefined && to.bulk !== undefined) {
+    const fromByte = from.bulkByte(fromPfn);
+    if (to.bulk.copy(to.bulkByte(toPfn), from.bulk, fromByte, pages * PAGE_BYTES)) return;
+  }
   const start = from.wordIndex(fromPfn);
   const target = to.wordIndex(toPfn);
   const end = start + pages * PAGE_WORDS;
@@ -95,7 +99,8 @@ export function copyPages(
 }
 
 export function zeroPage(section: RamSection, pfn: number): void {
-  section.i32.set(ZEROS, section.wordIndex(pfn));
+  if (section.bulk !== undefined) section.bulk.clear(section.bulkByte(pfn), PAGE_BYTES);
+  else section.i32.set(ZEROS, section.wordIndex(pfn));
 }
 
 /**

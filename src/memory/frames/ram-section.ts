@@ -28,6 +28,7 @@
 import type { SharedMemory } from "../../sync/shared-memory.ts";
 import { numberWords } from "../../sync/runners/stepping/offered.ts";
 import { Buddy } from "../heap/buddy.ts";
+import { BulkMemory, type FrameBuffer, isMemoryOf } from "./bulk-memory.ts";
 import { FrameCounts, PINS_AFTER_COUNT } from "./frame-counts.ts";
 import type { Struct, StructView, WordArray } from "../layout/struct.ts";
 import { array, pointer, struct, u32 } from "../layout/struct.ts";
@@ -115,12 +116,11 @@ export const SectionRecord: Struct<SectionRecord> = struct<SectionRecord>(
 );
 
 /** What another thread needs in order to use a section. Structured-cloneable. */
-export interface RamSectionHandle {
+export interface RamSectionHandle extends FrameBuffer {
   /** Pointer of the section's record. */
   readonly recordAt: number;
   readonly serial: number;
   readonly basePfn: number;
-  readonly buffer: SharedArrayBuffer;
   /** Where the section begins in its buffer, in pages. */
   readonly bufferPage: number;
   /** The frame table; undefined for a user's buffer and a device's memory. */
@@ -145,6 +145,7 @@ export function readSectionHandle(value: unknown): RamSectionHandle | undefined 
     serial: Number(serial),
     basePfn: Number(basePfn),
     buffer,
+    memory: isMemoryOf(given.memory, buffer) ? given.memory : undefined,
     bufferPage: Number(bufferPage),
     frames,
   };
@@ -245,6 +246,8 @@ export class RamSection extends FrameArrays {
   /** The frame table; empty for a user's buffer and a device's memory. */
   readonly frames: Int32Array;
   readonly counts: FrameCounts;
+  /** To copy and clear pages, from byte `bulkByte` on. */
+  readonly bulk: BulkMemory | undefined;
 
   /** `whole`: of another section of this thread that has the same buffer, if there is one. */
   constructor(memory: SharedMemory, handle: RamSectionHandle, whole?: FrameArrays) {
@@ -255,6 +258,7 @@ export class RamSection extends FrameArrays {
     this.handle = handle;
     this.basePfn = handle.basePfn;
     this.owned = record.kind === SECTION_OWNED;
+    this.bulk = handle.memory === undefined ? undefined : BulkMemory.of(handle.memory);
     const isShared = this.owned && buffer.byteLength > pages * PAGE_BYTES;
     this.wholePage = isShared ? bufferPage : 0;
     this.whole = isShared
@@ -276,6 +280,11 @@ export class RamSection extends FrameArrays {
   /** Index of the frame's words in `frames`. Not of a user's buffer. */
   frameIndex(pfn: number): number {
     return (pfn - this.basePfn) * FRAME_WORDS;
+  }
+
+  /** The frame's first byte in the memory of `bulk`. */
+  bulkByte(pfn: number): number {
+    return (this.handle.bufferPage + (pfn - this.basePfn)) * PAGE_BYTES;
   }
 
   /** Index of the frame's first word in `i32`, `u32` and `f32`. */

@@ -18,6 +18,7 @@ import type { SharedMemory } from "../../sync/shared-memory.ts";
 import type { Spinlock } from "../../sync/primitives/spinlock.ts";
 import { undoStore } from "../../sync/words/undo-log.ts";
 import type { Task } from "../../sync/tasks/task.ts";
+import { type FrameBuffer, makeBuffer, makeFrameBuffer } from "./bulk-memory.ts";
 import type { DeviceMemory } from "./device-frames.ts";
 import type { FrameCounts } from "./frame-counts.ts";
 import type { RamSectionHandle, SectionKind } from "./ram-section.ts";
@@ -252,15 +253,15 @@ export class Sections {
    */
   *make(kind: SectionKind, pages: number): Task<Errno> {
     for (let made = 0; made < pages;) {
-      const buffer =
-        tryMake(Math.min(BUFFER_PAGES_MAX, pages - made) * PAGE_BYTES) ??
-        tryMake(Math.min(SECTION_PAGES_MAX, pages - made) * PAGE_BYTES);
-      if (buffer === undefined) return ENOMEM;
-      const bufferPages = buffer.byteLength / PAGE_BYTES;
+      const memory =
+        this.#tryMake(Math.min(BUFFER_PAGES_MAX, pages - made)) ??
+        this.#tryMake(Math.min(SECTION_PAGES_MAX, pages - made));
+      if (memory === undefined) return ENOMEM;
+      const bufferPages = memory.buffer.byteLength / PAGE_BYTES;
       for (let bufferPage = 0; bufferPage < bufferPages; bufferPage += SECTION_PAGES_MAX) {
         const ofSection = Math.min(SECTION_PAGES_MAX, bufferPages - bufferPage);
         const place = { pages: ofSection, reservedPages: ofSection, bufferPage };
-        const section = yield* this.#add(kind, buffer, place);
+        const section = yield* this.#add(kind, memory, place);
         if (typeof section === "number") return section;
       }
       made += bufferPages;
@@ -279,7 +280,18 @@ export class Sections {
     const measured = measureBuffer(buffer, maxPages);
     if (typeof measured === "number") return measured;
     if (this.ofBuffer(buffer) !== undefined) return EEXIST;
-    const section = yield* this.#add(SECTION_USER, buffer, measured, note);
+    return yield* this.#addUser({ buffer, memory: undefined }, measured, note);
+  }
+
+  /** As `add`, of a new buffer of `pages` pages. The first frame, or ENOMEM. */
+  *addNew(pages: number, note: number = 0): Task<number> {
+    const frames = pages > USER_PAGES_MAX ? undefined : this.#tryMake(pages);
+    if (frames === undefined) return ENOMEM;
+    return yield* this.#addUser(frames, { pages, reservedPages: pages }, note);
+  }
+
+  *#addUser(frames: FrameBuffer, place: BufferPages, note: number): Task<number> {
+    const section = yield* this.#add(SECTION_USER, frames, place, note);
     if (typeof section === "number") return section;
     this.onSection?.(section.handle);
     return section.basePfn;
@@ -289,11 +301,11 @@ export class Sections {
    * A device's memory becomes a section. Its first frame, or ENOMEM. `device` and `table`: its
    * deviceMemory, which learns the number (`note`) before another thread can, and its frame table.
    */
-  *addDevice(buffer: SharedArrayBuffer, device: DeviceMemory, note: number): Task<number> {
-    const pages = buffer.byteLength / PAGE_BYTES;
+  *addDevice(frames: FrameBuffer, device: DeviceMemory, note: number): Task<number> {
+    const pages = frames.buffer.byteLength / PAGE_BYTES;
     const section = yield* this.#add(
       SECTION_DEVICE,
-      buffer,
+      frames,
       { pages, reservedPages: pages },
       note,
       device,
@@ -354,16 +366,20 @@ export class Sections {
     DEVICE_KIND.store(memory, record.at, 0);
   }
 
+  #tryMake(pages: number): FrameBuffer | undefined {
+    return makeFrameBuffer(this.#memory, pages * PAGE_BYTES);
+  }
+
   /** What may fail is done before the lock is taken, so a failure changes nothing. */
   *#add(
     kind: SectionKind,
-    buffer: SharedArrayBuffer,
+    { buffer, memory }: FrameBuffer,
     { pages, reservedPages, bufferPage = 0 }: BufferPages,
     note: number = 0,
     device?: DeviceMemory,
   ): Task<RamSection | Errno> {
     const hasTable = kind !== SECTION_USER && kind !== SECTION_DEVICE;
-    const frames = hasTable ? tryMake(frameTableBytes(reservedPages)) : undefined;
+    const frames = hasTable ? makeBuffer(frameTableBytes(reservedPages)) : undefined;
     if (hasTable && frames === undefined) return ENOMEM;
     yield* this.#lock.lock();
     const record = this.#records.reserve(reservedPages);
@@ -378,7 +394,7 @@ export class Sections {
     yield* this.#lock.unlock();
     if (record === undefined) return ENOMEM;
     const { at: recordAt, serial, basePfn } = record;
-    this.adopt({ recordAt, serial, basePfn, buffer, bufferPage, frames });
+    this.adopt({ recordAt, serial, basePfn, buffer, memory, bufferPage, frames });
     return this.of(basePfn);
   }
 
@@ -453,14 +469,4 @@ function measureBuffer(
   return pages === 0 || reservedPages > USER_PAGES_MAX || !Number.isInteger(reservedPages)
     ? EINVAL
     : { pages, reservedPages };
-}
-
-/** A new buffer, or undefined when the host has no more memory or no address space. */
-function tryMake(bytes: number): SharedArrayBuffer | undefined {
-  try {
-    return new SharedArrayBuffer(bytes);
-  } catch (error) {
-    if (error instanceof RangeError) return undefined;
-    throw error;
-  }
 }
