@@ -184,11 +184,11 @@ function compile(memories: number): object | null {
  */
 function bytesOf(memories: number): Uint8Array {
   const names = Array.from({ length: memories }, (_, i) => String(i));
-  const arguments_ = [0x20, 0, 0x20, 1, 0x20, 2];
-  const copy = [0, ...arguments_, 0xfc, 10, 0, memories - 1, 0x0b];
-  const fill = [0, ...arguments_, 0xfc, 11, 0, 0x0b];
+  const operands = [0x20, 0, 0x20, 1, 0x20, 2];
+  const copy = [0, ...operands, 0xfc, 10, 0, memories - 1, 0x0b];
+  const fill = [0, ...operands, 0xfc, 11, 0, 0x0b];
   return Uint8Array.from([
-    ...[0, 0x61, 0x73, 0x6d, 1, 0, 0, 0],
+    ...HEADER,
     ...section(1, [[0x60, 3, 0x7f, 0x7f, 0x7f, 0]]),
     ...section(
       2,
@@ -205,6 +205,9 @@ function bytesOf(memories: number): Uint8Array {
     ]),
   ]);
 }
+
+/** "\0asm", version 1. */
+const HEADER: readonly number[] = [0, 0x61, 0x73, 0x6d, 1, 0, 0, 0];
 
 /** All lengths are below 128, one byte each. */
 function section(id: number, entries: readonly (readonly number[])[]): number[] {
