@@ -23,6 +23,8 @@ interface Case {
   /** How the memory is mapped; with a buffer of its own, if `hasBuffer`. */
   readonly shared: boolean;
   readonly hasBuffer: boolean;
+  /** How many times as much memory as the device has. Default: once. */
+  readonly times?: number;
 }
 
 const CASES: readonly Case[] = [
@@ -63,6 +65,14 @@ const CASES: readonly Case[] = [
     shared: false,
     hasBuffer: false,
   },
+  {
+    label: "stores, moved, to eight times the device's memory",
+    memory: "private",
+    kernel: "storeEach",
+    shared: false,
+    hasBuffer: false,
+    times: 8,
+  },
 ];
 
 export async function measureDeviceTouch(options: MeasureOptions): Promise<Measurement> {
@@ -74,7 +84,7 @@ export async function measureDeviceTouch(options: MeasureOptions): Promise<Measu
 }
 
 async function measureCase(
-  { label, memory, kernel: exportName, shared, hasBuffer }: Case,
+  { label, memory, kernel: exportName, shared, hasBuffer, times = 1 }: Case,
   options: MeasureOptions,
   onRound: () => void,
 ): Promise<Reading> {
@@ -83,7 +93,7 @@ async function measureCase(
   await using space = await AddressSpace.create({ ramBytes: 3 * bytes, heapBytes: 64 * 2 ** 20 });
   await using device = await SoftwareDevice.create(space, {
     memory,
-    memoryBytes: bytes,
+    memoryBytes: bytes / times,
     threads: 1,
   });
   const kernel = device.kernel({ module, exportName });
@@ -96,6 +106,7 @@ async function measureCase(
   return await measurePairs({
     label,
     unit: "ns a page",
+    isBound: times === 1,
     rounds: roundsOf(options),
     onRound,
     ours: async () => {

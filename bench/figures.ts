@@ -284,7 +284,7 @@ export const figures: readonly Figure[] = [
     method:
       "32 MiB that a CPU thread has stored to; a kernel loads or stores one word of each page. The other side stores to as many pages of a new mapping, which get frames then.",
     lessons:
-      "A fault of a device costs 6 to 20 us: a range, a walk, the driver's lock twice, and a sleeping thread where another serves. So what counts is how many there are. Copies were always made of what lies beside a page as well; a page that is used in RAM, for it is shared, or a buffer's, or because the device makes no copies, came alone. Now loads bring translations of what is there in the same 64 KiB, or more where much is used (policy/prefetch.ts), stores in order bring twice as much each time: 1,024 faults became 16, and 8; 6 to 20 us a page became 1.",
+      "A fault of a device costs 6 to 20 us: a range, a walk, the driver's lock twice, and a sleeping thread where another serves. So what counts is how many there are. Copies were always made of what lies beside a page as well; a page that is used in RAM, for it is shared, or a buffer's, or because the device makes no copies, came alone. Now loads bring translations of what is there in the same 64 KiB, or more where much is used (policy/prefetch.ts), stores in order bring twice as much each time: 1,024 faults became 16, and 8; 6 to 20 us a page became 1. In memory that is full a store took its page alone, and another page left it alone: 160 us a page. Now the hand looks at 64 frames under one lock and one flush, pages that follow each other leave as one migration, some more than are wanted, and a stream takes pages ahead there, too: 4 to 6 us.",
     load: async () => (await import("./device-touch.ts")).measureDeviceTouch,
   },
   {

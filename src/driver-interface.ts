@@ -148,7 +148,13 @@ export {
 } from "./mm/migrate/migrate-vma.ts";
 export { pinUserPages, unpinUserPages, type PinOptions, type PinnedPages } from "./mm/view/pin.ts";
 export { PIN_PAGES_MAX } from "./mm/view/view-hold.ts";
-export { emptyDeviceMemory, endDeviceMemory, evictDeviceFrame } from "./mm/migrate/device-evict.ts";
+export {
+  type DeviceFrame,
+  emptyDeviceMemory,
+  endDeviceMemory,
+  evictDeviceFrame,
+  evictDeviceFrames,
+} from "./mm/migrate/device-evict.ts";
 export {
   hmmRangeCountOwn,
   hmmRangeFirstOwn,

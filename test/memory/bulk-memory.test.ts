@@ -19,7 +19,7 @@ import { diceOf } from "../dice.ts";
 import { PAGE, makeMachine, run, seedFor } from "./harness.ts";
 
 const { memory: real } = makeMachine();
-const PAGES = 32;
+const PAGES = 256;
 
 interface Bulk extends FrameBuffer {
   readonly memory: SharedWasmMemory;
@@ -46,7 +46,7 @@ test("bytes are copied and cleared as typed arrays do it", (t) => {
   for (let i = 0; i < 400; i++) {
     const [to, from] = [roll(2), roll(2)];
     const [toPage, fromPage] = [roll(PAGES), roll(PAGES)];
-    const pages = 1 + roll(PAGES - Math.max(toPage, fromPage));
+    const pages = 1 + roll(Math.min(64, PAGES - Math.max(toPage, fromPage)));
     const [at, start, length] = [toPage * PAGE, fromPage * PAGE, pages * PAGE];
     if (roll(4) === 0) {
       bulks[to]!.clear(at, length);
@@ -60,24 +60,27 @@ test("bytes are copied and cleared as typed arrays do it", (t) => {
   for (const i of [0, 1]) assert.deepEqual(bytes[i], model[i]);
 });
 
-test("another length than a multiple of 64 KiB is a plain buffer", () => {
-  assert.equal(makeFrameBuffer(real, 15 * PAGE)?.memory, undefined);
-  assert.equal(makeFrameBuffer(real, 15 * PAGE)?.buffer.byteLength, 15 * PAGE);
+test("less than 1 MiB, and another length than a multiple of 64 KiB, is a plain buffer", () => {
+  for (const pages of [240, 257]) {
+    const made = makeFrameBuffer(real, pages * PAGE);
+    assert.equal(made?.memory, undefined);
+    assert.equal(made?.buffer.byteLength, pages * PAGE);
+  }
   assert.equal(makeFrameBuffer(real, 2 ** 50), undefined, "the host has no room");
 });
 
 test("what is no memory of that buffer is left out of a handle, and refused nowhere", () => {
-  const { ram } = makeMachine();
+  const { ram } = makeMachine({ ramPages: PAGES });
   const handle = ram.sections.of(512).handle;
   assert.ok(handle.memory !== undefined);
   assert.equal(readSectionHandle({ ...handle })?.memory, handle.memory);
-  for (const memory of [undefined, null, 1, {}, makeBulk(16).memory])
+  for (const memory of [undefined, null, 1, {}, makeBulk(512).memory])
     assert.equal(readSectionHandle({ ...handle, memory })?.memory, undefined);
   assert.ok(!isMemoryOf(new SharedArrayBuffer(PAGE), handle.buffer));
 });
 
 test("frames are copied and zeroed the same where a thread has no WebAssembly", async () => {
-  const machine = makeMachine();
+  const machine = makeMachine({ ramPages: PAGES });
   const { ram } = machine;
   const [from, to, cleared] = [1, 2, 3].map(() => run(machine, ram.allocFrame(false)));
   const words = ram.sections.of(from!);

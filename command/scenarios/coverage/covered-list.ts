@@ -118,6 +118,7 @@ import { migrationsAlone } from "./mm/migrate-alone.ts";
 import { leftMigrations } from "./mm/migrate-left.ts";
 import { migrationsBack } from "./mm/migrate-back.ts";
 import { migrationsWithoutRoom } from "./mm/migrate-full.ts";
+import { migrationsOfRows } from "./mm/migrate-rows.ts";
 import { besideMigrationsBack } from "./mm/migrate-beside-back.ts";
 import { deathsOfMigrations } from "./mm/migrate-deaths.ts";
 import { besideDeaths } from "./mm/migrate-other-deaths.ts";
@@ -220,6 +221,7 @@ export const covered: readonly Covered[] = [
   ...migrationsBack,
   ...besideMigrationsBack,
   ...migrationsWithoutRoom,
+  ...migrationsOfRows,
   ...pinsOfPages,
   ...deathsOfMigrations,
   ...besideDeaths,

@@ -16,10 +16,9 @@ import {
   atomicStore,
   DEVICE_MEMORY_PAGES_MAX,
   DeviceMemory,
-  devicePageHint,
   emptyDeviceMemory,
   endDeviceMemory,
-  evictDeviceFrame,
+  evictDeviceFrames,
   HmmError,
   isDeviceFrameUsed,
   isDeviceMemoryFull,
@@ -31,6 +30,7 @@ import {
   takeDeviceFrames,
   takeDeviceRun,
   usedDeviceFrames,
+  type DeviceFrame,
   type DeviceMemoryType,
   type Machine,
   type Task,
@@ -103,11 +103,12 @@ export function ownFrames(record: DeviceRecord): number {
 
 /**
  * How many frames may be taken for pages that nobody has asked for: a quarter of the free ones, and
- * none where that is less than 64 KiB.
+ * in memory that is full a part of it, for which others are evicted. None where that is less than
+ * 64 KiB.
  */
 export function* ownRoomAhead(record: DeviceRecord): Task<number> {
   const { total, used } = yield* ownUsage(record);
-  const room = Math.floor((total - used) / 4);
+  const room = Math.max(Math.floor((total - used) / 4), Math.floor(total / AHEAD_SHARE));
   return room < GROWN_PAGES ? 0 : room;
 }
 
@@ -158,29 +159,57 @@ function* ownUsage(record: DeviceRecord): Task<{ total: number; used: number }> 
   return { total, used };
 }
 
+/** Which of the frames may be evicted now; those in use have another chance. */
+export type TakeChances = (frames: readonly DeviceFrame[]) => Task<readonly DeviceFrame[]>;
+
 /**
- * Evicts pages until `wanted` frames are free, or the hand has been round twice: in the order of
- * their frames, but for those of which `isInUse` says so. Holding no lock.
+ * Evicts pages until `wanted` frames are free, and some more for those that come next, or the hand
+ * has been round twice: in the order of their frames, but for those that `takeChances` leaves out.
+ * Frames lie as their pages came, so neighbours move together. Holding no lock.
  */
 export function* makeRoom(
   machine: Machine,
   record: DeviceRecord,
   wanted: number,
-  isInUse?: (pfn: number, page: number) => Task<boolean>,
+  takeChances?: TakeChances,
 ): Task<void> {
-  const chunks = chunksOf(record);
   let { total, used } = yield* ownUsage(record);
-  for (let tried = 0; tried < 2 * total && total - used < wanted; tried++) {
-    const hand = atomicAdd(record.memory.words, record.at + HAND, 1) >>> 0;
-    const place = hand % total;
-    const chunk = chunks[Math.floor(place / DEVICE_MEMORY_PAGES_MAX)];
-    if (chunk === undefined) return;
-    const pfn = chunk.basePfn + (place % DEVICE_MEMORY_PAGES_MAX);
-    if (!isDeviceFrameUsed(chunk, pfn)) continue;
-    if (isInUse !== undefined && (yield* isInUse(pfn, devicePageHint(chunk, pfn)))) continue;
-    yield* evictDeviceFrame(machine, chunk, pfn);
+  if (total - used >= wanted) return;
+  const chunks = chunksOf(record);
+  const goal = wanted + Math.floor(total / SPARE_SHARE);
+  for (let tried = 0; tried < 2 * total && total - used < goal;) {
+    const count = Math.min(HAND_FRAMES, goal - (total - used));
+    const hand = atomicAdd(record.memory.words, record.at + HAND, count) >>> 0;
+    const frames = usedFrames(chunks, hand % total, count, total);
+    tried += count;
+    yield* evictDeviceFrames(machine, takeChances ? yield* takeChances(frames) : frames);
+    const before = used;
     ({ total, used } = yield* ownUsage(record));
+    if (total - used >= wanted && used >= before) return; // nobody waits for the rest
   }
+}
+
+/** A part of the memory: for pages that come ahead, and what is freed beyond what is wanted. */
+const AHEAD_SHARE = 32;
+const SPARE_SHARE = 16;
+/** Frames that the hand looks at together. */
+const HAND_FRAMES = 64;
+
+/** Of `count` frames from `place` on, round the end, those that are used. */
+function usedFrames(
+  chunks: readonly DeviceMemory[],
+  place: number,
+  count: number,
+  total: number,
+): DeviceFrame[] {
+  const frames: DeviceFrame[] = [];
+  for (let i = place; i < place + Math.min(count, total); i++) {
+    const device = chunks[Math.floor((i % total) / DEVICE_MEMORY_PAGES_MAX)];
+    if (device === undefined) continue;
+    const pfn = device.basePfn + ((i % total) % DEVICE_MEMORY_PAGES_MAX);
+    if (isDeviceFrameUsed(device, pfn)) frames.push({ device, pfn });
+  }
+  return frames;
 }
 
 const HAND: number = DeviceRecord.offset.ownHand;

@@ -17,6 +17,7 @@
  */
 
 import {
+  devicePageHint,
   doneNumber,
   EINVAL,
   ENOMEM,
@@ -33,6 +34,7 @@ import {
   SELECT_SYSTEM,
   toRam,
   withHmmRange,
+  type DeviceFrame,
   type Errno,
   type HmmRange,
   type Machine,
@@ -120,21 +122,34 @@ export function* moveOwnPages(
 /** Evicts pages that are not in use until `wanted` frames are free, as far as that goes. */
 function makeOwnRoom(device: ServedDevice, wanted: number): Task<void> {
   const { machine, record } = device;
-  return makeRoom(machine, record, wanted, (pfn, page) => takeChance(device, pfn, page));
+  return makeRoom(machine, record, wanted, (frames) => takeChances(device, frames));
 }
 
-/** Whether the frame's page has been used since the hand came by; from now on it has not. */
-function* takeChance({ table }: ServedDevice, pfn: number, page: number): Task<boolean> {
+/**
+ * Those of the frames whose pages have not been used since the hand came by; from now on none has.
+ */
+function* takeChances(
+  { table }: ServedDevice,
+  frames: readonly DeviceFrame[],
+): Task<readonly DeviceFrame[]> {
   const { driverLock, unit } = table;
+  const unused: DeviceFrame[] = [];
+  let [startPage, endPage] = [Infinity, 0]; // of those that were
   yield* driverLock.lock();
-  const entry = table.entryOf(page);
-  const isUsed = (entry & ENTRY_YOUNG) !== 0 && entryFrameNumber(entry) === pfn;
-  if (isUsed) {
+  for (const frame of frames) {
+    const page = devicePageHint(frame.device, frame.pfn);
+    const entry = table.entryOf(page);
+    if ((entry & ENTRY_YOUNG) === 0 || entryFrameNumber(entry) !== frame.pfn) {
+      unused.push(frame);
+      continue;
+    }
     table.makeOld(page);
-    yield* unit.flush(page, page + 1);
+    startPage = Math.min(startPage, page);
+    endPage = Math.max(endPage, page + 1);
   }
+  if (startPage < endPage) yield* unit.flush(startPage, endPage);
   yield* driverLock.unlock();
-  return isUsed;
+  return unused;
 }
 
 /** EINVAL (a hole, or a mapping that cannot be moved), ENOMEM. */

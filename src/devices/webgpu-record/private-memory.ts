@@ -55,6 +55,7 @@ import {
   registerHeir,
   resourceKind,
   takeNoted,
+  type DeviceFrame,
   type Errno,
   type SharedMemory,
   type Struct,
@@ -67,7 +68,7 @@ import {
   deathsSoFar,
   devicePageHint,
   endDeviceMemory,
-  evictDeviceFrame,
+  evictDeviceFrames,
   hasAgentDied,
   isDeviceFrameUsed,
   makeDeviceMemory,
@@ -302,9 +303,11 @@ function* freeChunk({ heap, memory }: Machine, chunk: PrivateChunk, place: numbe
 
 function* evictCurrent(machine: Machine, device: DeviceMemory): Task<void> {
   const { basePfn, pages } = device;
+  const victims: DeviceFrame[] = [];
   for (let pfn = basePfn; pfn < basePfn + pages; pfn++)
     if (isDeviceFrameUsed(device, pfn) && stateOf(device, pfn) === CURRENT)
-      yield* evictDeviceFrame(machine, device, pfn);
+      victims.push({ device, pfn });
+  yield* evictDeviceFrames(machine, victims);
 }
 
 /**

@@ -23,12 +23,13 @@
 
 import {
   DeviceMemory,
+  type DeviceFrame,
   type Machine,
   PAGE_BYTES,
   type PageMover,
   type Task,
   devicePageHint,
-  evictDeviceFrame,
+  evictDeviceFrames,
   isDeviceFrameUsed,
   isDeviceMemoryFull,
   pageCopiers,
@@ -307,21 +308,40 @@ export class PrivatePages {
     yield* gpuLock.unlock();
   }
 
-  /** Moves pages that are not in use to RAM, until there are `wanted` frames for others. */
+  /**
+   * Moves pages that are not in use to RAM, until there are `wanted` frames for others: many
+   * together, for neighbours move as one.
+   */
   *makeFrames(wanted: number): Task<void> {
+    let { total, used } = yield* this.#usage();
+    for (let tried = 0; tried < total && total - used < wanted;) {
+      const lacking = wanted - (total - used);
+      const victims: DeviceFrame[] = [];
+      for (; tried < total && victims.length < lacking; tried++) {
+        const pfn = this.#nextFrame(total);
+        const device = this.#deviceOf(pfn);
+        if (this.#mayLeave(device, pfn)) victims.push({ device, pfn });
+      }
+      yield* evictDeviceFrames(this.#machine, victims);
+      ({ total, used } = yield* this.#usage());
+    }
+  }
+
+  /** Frames of the private memory, and those of them that are used. */
+  *#usage(): Task<{ total: number; used: number }> {
     let [total, used] = [0, 0];
     for (const device of this.#devices) {
       total += device.pages;
       used += yield* usedDeviceFrames(device);
     }
-    for (let tried = 0; tried < total && total - used < wanted; tried++) {
-      const pfn = this.#nextFrame(total);
-      const device = this.#deviceOf(pfn);
-      if (!isDeviceFrameUsed(device, pfn) || stateOf(device, pfn) !== CURRENT) continue;
-      const frame = this.#pool.frameOf(devicePageHint(device, pfn));
-      if (frame !== 0 && this.#pool.isPinned(frame)) continue;
-      if (yield* evictDeviceFrame(this.#machine, device, pfn)) used--;
-    }
+    return { total, used };
+  }
+
+  /** Whether the frame's page is not in use, and RAM's copy of it is as new. */
+  #mayLeave(device: DeviceMemory, pfn: number): boolean {
+    if (!isDeviceFrameUsed(device, pfn) || stateOf(device, pfn) !== CURRENT) return false;
+    const frame = this.#pool.frameOf(devicePageHint(device, pfn));
+    return frame === 0 || !this.#pool.isPinned(frame);
   }
 
   #nextFrame(total: number): number {

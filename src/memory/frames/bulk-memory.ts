@@ -41,6 +41,8 @@ interface BulkFunctions {
 }
 
 const WASM_PAGE_BYTES = 65_536;
+/** Less is not worth the 10 GiB of addresses that the host keeps free behind each memory. */
+const WASM_PAGES_MIN = 16;
 /** Of a memory that has addresses of 32 bits. */
 const WASM_PAGES_MAX = 65_536;
 
@@ -50,7 +52,7 @@ function wasmHost(): WasmHost | undefined {
 
 /**
  * A new buffer for frames, or undefined when the host has no more memory or no address space. Not
- * of a WebAssembly.Memory where its length is no multiple of 64 KiB, or for an explorer.
+ * of a WebAssembly.Memory where it has less than 1 MiB, or no multiple of 64 KiB, or for an explorer.
  */
 export function makeFrameBuffer(
   { mode }: SharedMemory,
@@ -75,7 +77,8 @@ export function makeBuffer(lengthBytes: number): SharedArrayBuffer | undefined {
 /** Undefined where there is no WebAssembly, or no room, or none that may be passed on. */
 function makeMemory(lengthBytes: number): SharedWasmMemory | undefined {
   const pages = lengthBytes / WASM_PAGE_BYTES;
-  if (!Number.isInteger(pages) || pages === 0 || pages > WASM_PAGES_MAX) return undefined;
+  if (!Number.isInteger(pages) || pages < WASM_PAGES_MIN || pages > WASM_PAGES_MAX)
+    return undefined;
   const wasm = wasmHost();
   if (wasm === undefined || moduleOf(1) === undefined) return undefined;
   try {

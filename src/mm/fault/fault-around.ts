@@ -65,7 +65,11 @@ export function* mapCached(fault: VmFault, rights: number, hand: number): Task<v
   yield* cache.lock.unlock();
 }
 
-/** From `first` to `end`, how far away the first page is that the cache has and no entry maps. */
+/**
+ * From `first` to `end`, how far away the first page is that the cache has and no entry maps.
+ *
+ * @stepped page cache
+ */
 function firstToMap(
   words: Int32Array,
   slot: number,

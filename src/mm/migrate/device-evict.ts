@@ -89,6 +89,16 @@ function* inDeviceSpaces(machine: Machine, visit: (mm: Mm) => Task<void>): Task<
   }
 }
 
+/** A frame of a device memory, for eviction. */
+export interface DeviceFrame {
+  readonly device: DeviceMemory;
+  readonly pfn: number;
+}
+
+interface HintedFrame extends DeviceFrame {
+  readonly page: number;
+}
+
 /**
  * Frees one frame, by its hint if that is right. False: it is used all the same, because RAM is
  * used up or a thread is at it. Holding no lock.
@@ -98,15 +108,54 @@ export function* evictDeviceFrame(
   device: DeviceMemory,
   pfn: number,
 ): Task<boolean> {
-  assertNoLockHeld(machine.memory, "evictDeviceFrame", "it drops users of address spaces");
-  const frame = { device, startPfn: pfn, endPfn: pfn + 1 };
-  const startPage = devicePageHint(device, pfn);
-  yield* inDeviceSpaces(machine, function* (mm) {
-    if (names(pteAt(machine.memory, mm.pgd, startPage), frame))
-      yield* bringBack(machine, mm, { startPage, endPage: startPage + 1 }, device);
-  });
-  if (isDeviceFrameUsed(device, pfn)) yield* migrateDeviceRange(machine, frame);
+  yield* evictDeviceFrames(machine, [{ device, pfn }]);
   return !isDeviceFrameUsed(device, pfn);
+}
+
+/**
+ * Frees frames of one owner's memories, by their hints where those are right: pages that follow
+ * each other move as one migration, which costs as much as twenty pages beside them. Some may be
+ * used all the same, as of `evictDeviceFrame`. Holding no lock.
+ */
+export function* evictDeviceFrames(machine: Machine, frames: readonly DeviceFrame[]): Task<void> {
+  assertNoLockHeld(machine.memory, "evictDeviceFrames", "it drops users of address spaces");
+  if (frames.length === 0) return;
+  const hinted = frames
+    .map(({ device, pfn }) => ({ device, pfn, page: devicePageHint(device, pfn) }))
+    .toSorted((a, b) => a.page - b.page);
+  yield* inDeviceSpaces(machine, function* (mm) {
+    for (let i = 0, pages = 0; i < hinted.length; i += Math.max(pages, 1)) {
+      const { page: startPage, device } = hinted[i]!; // in bounds
+      pages = pagesInRow(machine, mm, hinted, i);
+      if (pages > 0)
+        yield* bringBack(machine, mm, { startPage, endPage: startPage + pages }, device);
+    }
+  });
+  for (const { device, pfn } of frames)
+    if (isDeviceFrameUsed(device, pfn))
+      yield* migrateDeviceRange(machine, { device, startPfn: pfn, endPfn: pfn + 1 });
+}
+
+/** Pages that are moved together, at most: others wait no longer for one of them. */
+const MOVED_MAX = 512;
+
+/** How many frames from `first` on have pages that follow each other, in one vma. */
+function pagesInRow(
+  { memory }: Machine,
+  mm: Mm,
+  frames: readonly HintedFrame[],
+  first: number,
+): number {
+  const startPage = frames[first]!.page; // in bounds
+  const vma = vmaOf(memory, mm, startPage);
+  if (vma === undefined) return 0;
+  const most = Math.min(frames.length - first, vma.endPage - startPage, MOVED_MAX);
+  for (let i = 0; i < most; i++) {
+    const { page, pfn } = frames[first + i]!; // in bounds
+    const pte = pteAt(memory, mm.pgd, page);
+    if (page !== startPage + i || !holdsFrame(pte) || ptePfn(pte) !== pfn) return i;
+  }
+  return most;
 }
 
 /**

@@ -49,7 +49,7 @@ const TAKES = [
   "devices/service/fault-service.#placePages",
   "devices/service/own-pages.moveOwnPages",
 ] as const;
-const ROOM = [...TAKES, "devices/service/own-pages.takeChance"] as const;
+const ROOM = [...TAKES, "devices/service/own-pages.takeChances"] as const;
 
 /** The device gets `pages` pages of private memory; the page is stored to by the CPU. */
 function owning(pages: number): Body {
@@ -225,7 +225,7 @@ export const ownPages: readonly Covered[] = [
     exploration: SHORT,
     tasks: {
       device: [
-        ["devices/service/own-pages.takeChance", "devices/service/device-table.makeOld"],
+        ["devices/service/own-pages.takeChances", "devices/service/device-table.makeOld"],
         makesRoomInUse,
       ],
     },
@@ -250,7 +250,7 @@ export const ownPages: readonly Covered[] = [
     before: usedPageOfLeaf,
     exploration: SHORT,
     tasks: {
-      room: [["devices/service/own-pages.takeChance"], movesBefore],
+      room: [["devices/service/own-pages.takeChances"], movesBefore],
       munmap: [["devices/service/device-table.freeLeaves"], munmap],
     },
     check: () => {},
