@@ -51,8 +51,8 @@ function wasmHost(): WasmHost | undefined {
 }
 
 /**
- * A new buffer for frames, or undefined when the host has no more memory or no address space. Not
- * of a WebAssembly.Memory where it has less than 1 MiB, or no multiple of 64 KiB, or for an explorer.
+ * A new buffer for frames, or undefined when the host has no more memory or no address space. Less
+ * than 1 MiB, other lengths than multiples of 64 KiB, and an explorer's are plain buffers.
  */
 export function makeFrameBuffer(
   { mode }: SharedMemory,

@@ -91,7 +91,9 @@ function* inDeviceSpaces(machine: Machine, visit: (mm: Mm) => Task<void>): Task<
 
 /** A frame of a device memory, for eviction. */
 export interface DeviceFrame {
+  /** The memory that it is in. */
   readonly device: DeviceMemory;
+  /** Its frame number. */
   readonly pfn: number;
 }
 
