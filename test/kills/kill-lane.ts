@@ -44,10 +44,12 @@ interface Accounting {
   readonly objects: Readonly<Record<string, number>>;
 }
 
+/** The lists of devices, drivers in use and files stay once there has been one. */
+const LISTS: ReadonlySet<string> = new Set(["deviceList", "mirrorOpsDirectory", "sourceTable"]);
+
 function accountingOf(space: AddressSpace): Accounting {
   const { heap, ram } = inside(space).machine;
-  // The lists of devices and drivers in use stay once there has been one.
-  const isMade = (name: string): boolean => name !== "deviceList" && name !== "mirrorOpsDirectory";
+  const isMade = (name: string): boolean => !LISTS.has(name);
   const accounts = heap.accounting().filter(({ name }) => isMade(name));
   const objects = accounts.map(({ name, live }) => [name, live] as const);
   return { frames: ram.usage().usedPages, objects: Object.fromEntries(objects) };

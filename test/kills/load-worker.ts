@@ -29,6 +29,7 @@ const DISCARD_PAGES = 32;
 const HUGE_PAGES = 512;
 const bytes = new Uint8Array(3 * PAGE);
 
+const SOURCE_PAGES = 48;
 const MIXED = ["map", "fork", "views", "discard", "protect", "copies", "touch", "attach"] as const;
 
 function mapped(space: AddressSpace, pages: number): number {
@@ -116,6 +117,17 @@ const rounds: Record<Exclude<LoadName, "device">, Round> = {
     const to = VICTIM_AREA + (HUGE_PAGES + (round % 3)) * PAGE;
     space.mremapSync(VICTIM_AREA, HUGE_PAGES * PAGE, HUGE_PAGES * PAGE, { mayMove: true, to });
     space.munmapSync(to, HUGE_PAGES * PAGE);
+  },
+  source: (space, round) => {
+    const lengthBytes = SOURCE_PAGES * PAGE;
+    const source = { lengthBytes, read: () => {}, write: () => {} };
+    const options = { address: VICTIM_AREA, fixed: "replace", source, shared: true } as const;
+    space.mmapSync(lengthBytes, options);
+    stamp(space, VICTIM_AREA + (round % 8) * PAGE, SOURCE_PAGES / 2);
+    space.msyncSync(VICTIM_AREA, lengthBytes);
+    space.madviseSync(VICTIM_AREA, lengthBytes, "pageout");
+    space.read(VICTIM_AREA, bytes).catch(() => {});
+    if (round % 2 === 0) space.munmapSync(VICTIM_AREA, lengthBytes);
   },
 };
 

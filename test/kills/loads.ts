@@ -43,6 +43,7 @@ export const LOADS = {
   "discard-device": "the same, with a device on the space",
   remap: "moves mappings, and grows them",
   huge: "huge pages: touches, collapses, splits, moves",
+  source: "maps a source of its own: stores, write-backs, what is given up and read again",
 } as const;
 
 export type LoadName = keyof typeof LOADS;

@@ -13,7 +13,8 @@
  *       are left are [startPage, endPage) in each step: the end rises as they are marked, the start
  *       as they are finished.
  *   O4  What the transfer has of frames besides is noted: those that it has got in a row for pages
- *       to read (`run`), less those that pages have; and those that it is about to put (`hand`).
+ *       to read (`run`), less those that pages have; and those that it is about to put (`hand`). So
+ *       is a table for their entries (`table`).
  *   O3  A request (requests.ts) is in the source's list while it is QUEUED or TAKEN. If the thread
  *       that waits dies, a TAKEN request is ABANDONED, and the thread that serves frees it.
  */
@@ -45,7 +46,7 @@ import { EMFILE, ENOMEM } from "../../sync/errno.ts";
 import { EXPLORED, type SharedMemory } from "../../sync/shared-memory.ts";
 import type { Task } from "../../sync/tasks/task.ts";
 import { noteUndo } from "../../sync/words/undo-log.ts";
-import { wordAt } from "../../mmu/radix-table.ts";
+import { LEAF_WORDS, wordAt } from "../../mmu/radix-table.ts";
 import {
   CACHE_DIRTY,
   CACHE_WRITEBACK,
@@ -96,6 +97,7 @@ export interface SourceIo extends StructView {
   run: number;
   runPages: number;
   isRunUsed: number;
+  table: number;
   readonly hand: WordArray;
 }
 
@@ -129,6 +131,7 @@ export const SourceIo: Struct<SourceIo> = struct<SourceIo>("sourceIo", {
   run: u32("owner", "the first frame in a row that it has got (O4), or 0"),
   runPages: u32("owner", "how many"),
   isRunUsed: u32("owner", "1: each has a count"),
+  table: pointer("owner", "a table for entries of the cache that it has made and not linked, or 0"),
   hand: array(HANDS + 1, "owner", "counts of frames that it has in hand; `FrameRefs.putLeft`"),
 });
 
@@ -210,6 +213,11 @@ export function startPageOf(io: SourceIo): number {
 /** The first of HANDS words that note counts of frames which the transfer has in hand (O4). */
 export function handOfIo(io: SourceIo): number {
   return io.at + SourceIo.offset.hand;
+}
+
+/** The word that notes a table for entries of the cache, until the cache has it. */
+export function tableOfIo(io: SourceIo): number {
+  return io.at + SourceIo.offset.table;
 }
 
 /** Puts what is in hand. */
@@ -338,6 +346,8 @@ export function* releaseDead(machine: Machine, at: number, slot: number): Task<v
   const source = backingOf(machine, io.cache) ?? bug("a transfer has no source");
   const hand = handOfIo(io);
   yield* machine.ram.refs.putLeft(hand, hand + HANDS, hand + HANDS);
+  const { table } = io;
+  if (table !== 0) yield* machine.heap.freeWords(table, LEAF_WORDS, tableOfIo(io));
   const read = io.isMarked === 0 ? 0 : io.endPage - io.startPage;
   if (io.isRunUsed !== 0) yield* putRest(machine, io, read);
   else if (io.run !== 0) yield* machine.ram.giveRun(io.runPages, io.at + SourceIo.offset.run);

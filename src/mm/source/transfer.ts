@@ -75,6 +75,7 @@ import {
   runOfIo,
   startPageOf,
   storeMark,
+  tableOfIo,
 } from "./io.ts";
 import {
   PENDING,
@@ -159,11 +160,11 @@ function* allocFrames(
   let pages = Math.min(wantedPages, cachePages(machine, cache.at) - page);
   if (pages <= 0) return { ...none, errno: 0 };
   for (let first = page; first < page + pages; first += LEAF_WORDS) {
-    const slot = yield* cacheSlot(machine, cache, first);
+    const slot = yield* cacheSlot(machine, cache, first, tableOfIo(io));
     // Cut off meanwhile: then there is nothing to read.
     if (slot <= 0) return slot === 0 ? none : { ...none, errno: 0 };
   }
-  const last = yield* cacheSlot(machine, cache, page + pages - 1);
+  const last = yield* cacheSlot(machine, cache, page + pages - 1, tableOfIo(io));
   if (last <= 0) return last === 0 ? none : { ...none, errno: 0 };
   for (; pages > 1; pages = Math.floor(pages / 2)) {
     const pfn = yield* machine.ram.allocRun(pages, zeroed, false, runOfIo(io, pages));

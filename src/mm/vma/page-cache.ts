@@ -257,14 +257,20 @@ function takeBacking({ memory, at, backing }: PageCache): number {
 
 /**
  * Word index of the entry of page `offset`, its table made if there is none; 0 = ENOMEM,
- * CACHE_BEYOND_END.
+ * CACHE_BEYOND_END. The word `note` notes a table until the cache has it. Without one it leaks if
+ * the thread dies in between.
  */
-export function* cacheSlot(machine: Machine, cache: PageCache, offset: number): Task<number> {
+export function* cacheSlot(
+  machine: Machine,
+  cache: PageCache,
+  offset: number,
+  note: number = 0,
+): Task<number> {
   if (offset >= cachePages(machine, cache.at)) return CACHE_BEYOND_END;
   // Another thread may have made the directory, and grown the heap for it.
   machine.memory.ensure(cache.directory + cache.directoryWords);
   const top = Math.floor(offset / LEAF_WORDS);
-  const table = yield* tableAt(machine, cache.directory + top, LEAF_WORDS);
+  const table = yield* tableAt(machine, cache.directory + top, LEAF_WORDS, note);
   return table === 0 ? 0 : table + (offset % LEAF_WORDS);
 }
 

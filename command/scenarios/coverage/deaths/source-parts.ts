@@ -33,6 +33,7 @@ import {
   CACHE_UPTODATE,
   CACHE_WRITEBACK,
   cacheEntryPfn,
+  slotIfThere,
 } from "../../../../src/mm/vma/page-cache.ts";
 import { EAGAIN, EIO } from "../../../../src/sync/errno.ts";
 import { assert } from "../../../../src/sync/errors.ts";
@@ -235,6 +236,24 @@ const readOnceMore = part({
   },
   check: (world, harness) =>
     assert((entryOf(harness, world, 0) & CACHE_UPTODATE) !== 0, "the page has not been read"),
+});
+
+/** Pages of which nobody has read one: there is no table for their entries. */
+const readsFirst: Body = function* ({ cache, source }, { machine }) {
+  const answer = yield* readPages(machine, cache, source, new WordStore(1), 0, 1);
+  assert(answer === 0, `the read answered ${answer}`);
+};
+
+const firstRead = part({
+  name: "first-read",
+  summary: "A thread dies while it makes the table for the first page of a source: none is lost.",
+  tasks: { dies: [["mm/source/transfer.readPages"], readsFirst], looks: [LOOK, looks] },
+  setup: (harness) => makeSourceStage(harness),
+  check: ({ cache }, harness) => {
+    const isLinked = slotIfThere(harness.machine.memory, cache, 0) !== 0;
+    const tables = live(harness, "words512");
+    assert(tables === (isLinked ? 1 : 0), `there are ${tables} tables`);
+  },
 });
 
 const servesAs = (index: number): Body =>
@@ -543,6 +562,7 @@ export const deathsWithSourceParts: readonly Covered[] = [
   takenOver,
   answered,
   readOnceMore,
+  firstRead,
   servedToTheEnd,
   givenUp,
   begunHalf,
