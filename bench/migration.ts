@@ -39,7 +39,7 @@ async function measureMigration(
 ): Promise<Measurement> {
   const sizes = options.isQuick ? SIZES.slice(0, 5) : SIZES;
   const rounds = Math.min(roundsOf(options), ITERATIONS);
-  const onRound = roundCounter(sizes.length * DIRECTIONS.length * rounds, options);
+  const onRound = roundCounter((sizes.length * DIRECTIONS.length + 1) * rounds, options);
   const greatest = Math.max(...sizes) * HUGE_BYTES;
   await using space = await AddressSpace.create({
     ramBytes: 2 * greatest + 64 * MIB,
@@ -49,6 +49,8 @@ async function measureMigration(
     memory: "private",
     memoryBytes: greatest + 32 * MIB,
   });
+  const ratioOf = (ours: number, plain: number): number => ours / plain;
+  const common = { unit: "MiB/s", rounds, onRound, ratioOf };
   const [from, to] = [new SharedArrayBuffer(greatest), new SharedArrayBuffer(greatest)];
   new Uint8Array(from).fill(1);
   new Uint8Array(to).fill(2);
@@ -79,20 +81,35 @@ async function measureMigration(
     for (const direction of DIRECTIONS) {
       readings.push(
         await measurePairs({
+          ...common,
           label: `${lengthBytes / MIB} MiB ${direction}`,
-          unit: "MiB/s",
-          rounds,
-          onRound,
           isBound: size >= 1,
-          ratioOf: (ours, plain) => ours / plain,
           ours: () => roundTrip(device, address, lengthBytes, direction),
           plain: copy,
         }),
       );
     }
+    if (size === WARM_SIZE_MAX) {
+      const ours = (): Promise<number> => touchBack(space, device, address, lengthBytes);
+      const label = `${lengthBytes / MIB} MiB back, by a thread that loads from each page`;
+      readings.push(await measurePairs({ ...common, label, isBound: false, ours, plain: copy }));
+    }
     await space.munmap(place, lengthBytes + HUGE_BYTES);
   }
   return { readings };
+}
+
+/** There, and back by loads of each page; answers the speed of those. */
+async function touchBack(
+  space: AddressSpace,
+  device: SoftwareDevice,
+  address: number,
+  lengthBytes: number,
+): Promise<number> {
+  await device.migrate(address, lengthBytes);
+  return rate(lengthBytes, () => {
+    for (let at = 0; at < lengthBytes; at += 4096) space.u32.load(address + at);
+  });
 }
 
 /** There and back; answers the speed of one of the two. */

@@ -119,6 +119,7 @@ import { leftMigrations } from "./mm/migrate-left.ts";
 import { migrationsBack } from "./mm/migrate-back.ts";
 import { migrationsWithoutRoom } from "./mm/migrate-full.ts";
 import { migrationsOfRows } from "./mm/migrate-rows.ts";
+import { migrationsOfStreams } from "./mm/migrate-streams.ts";
 import { besideMigrationsBack } from "./mm/migrate-beside-back.ts";
 import { deathsOfMigrations } from "./mm/migrate-deaths.ts";
 import { besideDeaths } from "./mm/migrate-other-deaths.ts";
@@ -222,6 +223,7 @@ export const covered: readonly Covered[] = [
   ...besideMigrationsBack,
   ...migrationsWithoutRoom,
   ...migrationsOfRows,
+  ...migrationsOfStreams,
   ...pinsOfPages,
   ...deathsOfMigrations,
   ...besideDeaths,

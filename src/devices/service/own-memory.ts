@@ -23,7 +23,7 @@ import {
   isDeviceFrameUsed,
   isDeviceMemoryFull,
   makeDeviceMemory,
-  migrateFaultToRam,
+  migrateStreamToRam,
   PAGE_BYTES,
   registerDeviceMemoryOps,
   takeDeviceFrame,
@@ -45,7 +45,7 @@ export const OWN_BYTES_MAX: number = OWN_CHUNKS_MAX * DEVICE_MEMORY_PAGES_MAX * 
 const END_WAIT_MS = 1000;
 
 const OWN_MEMORY_OPS: number = registerDeviceMemoryOps("hmm-ts device memory", {
-  migrateToRam: migrateFaultToRam,
+  migrateToRam: migrateStreamToRam,
 });
 
 /**

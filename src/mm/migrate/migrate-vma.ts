@@ -447,16 +447,18 @@ export function toRam(machine: Machine): PageMover {
 
 /**
  * `migrateToRam` (fault/device-private.ts) for a memory that the CPU can copy: moves the page of
- * the fault, and none beside it, but for those of its huge page. `mover`: by default to any frames.
+ * the fault, or its huge page, and none beside it, unless `pastPage` says how far (stream-to-ram.ts
+ * does). `mover`: by default to any frames.
  */
 export function* migrateFaultToRam(
   { machine, mm, vma, page }: VmFault,
   { owner }: DeviceMemory,
   mover: PageMover = toRam(machine),
+  pastPage: number = page + 1,
 ): Task<Errno> {
   const { startPage, endPage } = isHugeAt(machine.memory, mm, page)
     ? { startPage: hugeStart(page), endPage: hugeStart(page) + HUGE_PAGES }
-    : { startPage: page, endPage: page + 1 };
+    : { startPage: page, endPage: pastPage };
   const args = { machine, mm, vma, startPage, endPage, owner };
   const result = yield* migrateRange({ ...args, select: SELECT_DEVICE_PRIVATE }, mover);
   if (typeof result === "number") return result;

@@ -34,6 +34,7 @@ import {
   toRam,
 } from "../../../../src/mm/migrate/migrate-vma.ts";
 import type { MigrateArguments, PageMover } from "../../../../src/mm/migrate/migrate-vma.ts";
+import { migrateStreamToRam } from "../../../../src/mm/migrate/stream-to-ram.ts";
 import { Mm } from "../../../../src/mm/mm-struct.ts";
 import {
   KIND_MIGRATION,
@@ -63,6 +64,10 @@ export const OWNER = 5;
 
 const OPS: number = registerDeviceMemoryOps("scenario device memory", {
   migrateToRam: migrateFaultToRam,
+});
+/** What the CPU touches in order comes in rows. */
+export const STREAM_OPS: number = registerDeviceMemoryOps("scenario device memory, in rows", {
+  migrateToRam: migrateStreamToRam,
 });
 
 export interface MigrationWorld {
@@ -96,8 +101,9 @@ export function makeWorld(
   type: DeviceMemoryType,
   isThere: boolean,
   devicePages: number = DEVICE_PAGES,
+  opsId: number = OPS,
 ): MigrationWorld {
-  const options = { pages: devicePages, type, owner: OWNER, opsId: OPS };
+  const options = { pages: devicePages, type, owner: OWNER, opsId };
   const memory = harness.run(makeDeviceMemory(harness.machine, options));
   if (typeof memory === "number") bug(`Cannot make the device's memory: ${memory}`);
   const world: MigrationWorld = {
@@ -138,6 +144,8 @@ interface Parts {
   /** Mapped pages. Default 1; only the first of them has contents. */
   readonly pages?: number;
   readonly devicePages?: number;
+  /** Of the device's memory. Default: a touch brings its page alone. */
+  readonly opsId?: number;
   /** Memory may run out. */
   readonly shortage?: boolean;
   readonly exploration?: ScenarioExploration;
@@ -163,7 +171,7 @@ function requireSameUsers({ usersBefore }: MigrationWorld, { mm }: HmmHarness): 
 export function migrating(parts: Parts): Covered {
   const { name, summary, type = DEVICE_PRIVATE, isThere = false, prepare, exploration } = parts;
   const { pages = 1, devicePages = DEVICE_PAGES, shortage = false } = parts;
-  const { tasks, check, twins, balanced = false, killable } = parts;
+  const { tasks, check, twins, balanced = false, killable, opsId = OPS } = parts;
   return coveringOnHarness<MigrationWorld>({
     layer: "mm",
     name: `migrate/${name}`,
@@ -174,7 +182,7 @@ export function migrating(parts: Parts): Covered {
       ? {}
       : { killable: [killable], mayRemain: "anything", mustSurvive: prepare === undefined }),
     setup(harness: HmmHarness): MigrationWorld {
-      const world = makeWorld(harness, type, isThere, devicePages);
+      const world = makeWorld(harness, type, isThere, devicePages, opsId);
       prepare?.(world, harness);
       world.framesBefore = harness.machine.ram.refs.total().references;
       world.usersBefore = harness.mm.users.read();
