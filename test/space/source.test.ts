@@ -465,6 +465,19 @@ test("sequential reads get more and more pages at once, others few", () =>
     { ramBytes: 32 * MIB },
   ));
 
+test("a reader that goes backwards gets more and more pages at once, each once", () =>
+  withSpace(
+    (space) => {
+      const source = new MemorySource(1024 * PAGE);
+      const p = space.mmapSync(1024 * PAGE, { source });
+      for (let i = 1023; i >= 0; i--)
+        assert.equal(space.u32.load(p + i * PAGE), source.wordAt(i * PAGE));
+      assert.ok(source.reads < 20, `${source.reads} reads`);
+      assert.equal(source.pagesRead, 1024);
+    },
+    { ramBytes: 32 * MIB },
+  ));
+
 test("a source larger than RAM: clean pages make room, private copies and dirty pages stay", () =>
   withSpace(
     async (space) => {

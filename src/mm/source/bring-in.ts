@@ -14,9 +14,9 @@
  * it. What was decided under the lock (the vma, its right) is decided again.
  *
  * Read-ahead: a thread that reads on where the last read of the source ended gets twice as many
- * pages as before, READ_AHEAD_MAX at most; another place gets READ_AHEAD_MIN. Advice says it at
- * once: MADV_SEQUENTIAL reads READ_AHEAD_MAX everywhere, MADV_RANDOM the one page. If the read
- * fails, the page is read alone.
+ * pages as before, READ_AHEAD_MAX at most, and so does one that goes backwards from where it began;
+ * another place gets READ_AHEAD_MIN. Advice says it at once: MADV_SEQUENTIAL reads READ_AHEAD_MAX
+ * everywhere, MADV_RANDOM the one page. If the read fails, the page is read alone.
  */
 
 import type { Machine } from "../../memory/machine.ts";
@@ -37,7 +37,7 @@ import {
   slotIfThere,
 } from "../vma/page-cache.ts";
 import type { Source } from "../vma/source.ts";
-import { VM_RANDOM, VM_SEQUENTIAL } from "../vma/vma.ts";
+import { type PageRange, VM_RANDOM, VM_SEQUENTIAL } from "../vma/vma.ts";
 import { IO_OWN, IO_READ, IO_SIZE, SourceIo, ioBegin, isOfPage, thenCleanUp } from "./io.ts";
 import { settle } from "./cut.ts";
 import { type Pager, SIZE_CHANGED, TRANSFERS_MAX, pagerOf, pendingHere } from "./pager.ts";
@@ -111,9 +111,10 @@ function* waitForPage(machine: Machine, at: number, timeoutMs: number): Task<Err
     if ((entry & CACHE_READING) !== 0) {
       errno = yield* waitWhileReading(machine, cache, source, page, leftMs);
     } else if (pager !== undefined) {
-      const window = yield* readAhead(cache, source, io, machine.ram.usage().freePages);
-      const pages = isAlone ? 1 : window;
-      errno = yield* readAndFollow(machine, cache, source, pager, page, pages);
+      const window = yield* readAhead(machine, cache, source, io);
+      const { startPage, endPage } = isAlone ? { startPage: page, endPage: page + 1 } : window;
+      const pages = endPage - startPage;
+      errno = yield* readAndFollow(machine, cache, source, pager, startPage, pages);
     } else {
       return yield* ask(machine, source, at, leftMs);
     }
@@ -181,20 +182,38 @@ function* readAndFollow(
   return answer === SIZE_CHANGED ? yield* refreshSize(machine, cache.at) : answer;
 }
 
-/** How many pages are to be read for a wait; an eighth of the free RAM at most. */
+/** Which pages are to be read for a wait; an eighth of the free RAM at most. */
 function* readAhead(
+  machine: Machine,
   cache: PageCache,
   source: Source,
   { startPage: page, vmaFlags }: SourceIo,
-  freePages: number,
-): Task<number> {
+): Task<PageRange> {
+  const { freePages } = machine.ram.usage();
   yield* cache.lock.lock();
-  const window = windowOf(vmaFlags, page === source.readNext ? source.readWindow : 0);
+  const isBackwards = page + 1 === source.readStart;
+  const goesOn = isBackwards || page === source.readNext;
+  const window = windowOf(vmaFlags, goesOn ? source.readWindow : 0);
   const pages = Math.max(1, Math.min(window, Math.floor(freePages / 8)));
+  const startPage = isBackwards ? absentFrom(machine, cache, page, pages) : page;
+  const endPage = isBackwards ? page + 1 : page + pages;
   source.readWindow = window;
-  source.readNext = page + pages;
+  source.readStart = startPage;
+  source.readNext = endPage;
   yield* cache.lock.unlock();
-  return pages;
+  return { startPage, endPage };
+}
+
+/**
+ * The first of at most `most` pages up to `page`, which nobody has read. Holding pageCacheLock.
+ *
+ * @stepped page cache
+ */
+function absentFrom({ memory }: Machine, cache: PageCache, page: number, most: number): number {
+  let first = page;
+  while (first > 0 && page - first + 1 < most && cacheEntryAt(memory, cache, first - 1) === 0)
+    first--;
+  return first;
 }
 
 /** `readBefore`: pages that the read before had, if this one goes on where that one ended. */

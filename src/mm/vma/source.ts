@@ -73,6 +73,7 @@ export interface Source extends StructView {
   failedPage: number;
   failedEndPage: number;
   lastMapper: number;
+  readStart: number;
   readNext: number;
   readWindow: number;
 }
@@ -111,6 +112,7 @@ export const Source: Struct<Source> = struct<Source>("source", {
   failedPage: u32("pageCacheLock", "the first page of that read"),
   failedEndPage: u32("pageCacheLock", "one past its last"),
   lastMapper: u32("pageCacheLock", "number given to a mapper last"),
+  readStart: u32("pageCacheLock", "where the last read began: a reader goes backwards from there"),
   readNext: u32("pageCacheLock", "where a sequential reader will go on"),
   readWindow: u32("pageCacheLock", "pages that it was given last"),
 });
