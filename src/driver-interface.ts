@@ -146,7 +146,7 @@ export {
   type MoveResult,
   type PageMover,
 } from "./mm/migrate/migrate-vma.ts";
-export { migrateStreamToRam } from "./mm/migrate/stream-to-ram.ts";
+export { migrateStreamToRam, pastStream } from "./mm/migrate/stream-to-ram.ts";
 export { pinUserPages, unpinUserPages, type PinOptions, type PinnedPages } from "./mm/view/pin.ts";
 export { PIN_PAGES_MAX } from "./mm/view/view-hold.ts";
 export {

@@ -73,6 +73,7 @@ import {
   isDeviceFrameUsed,
   makeDeviceMemory,
   migrateRange,
+  pastStream,
   pointer,
   readWord,
   registerDeviceMemoryOps,
@@ -321,15 +322,19 @@ export function freedOf({ memory, at }: PrivateChunk): number {
 
 /* The memory's code, in whichever thread. */
 
-/** Pages that a touch brings home together: those of the same 64 KiB that the device has. */
+/**
+ * Pages that a touch brings home together: those of the same 64 KiB that the device has, and what
+ * follows where the CPU goes on from one page to the next (mm/migrate/stream-to-ram.ts).
+ */
 const HOME_PAGES = 16;
 
 /** `migrateToRam`: the bytes are asked for while nobody reaches the pages (Q3). */
-function* migrateToRam(fault: VmFault, { owner }: DeviceMemory): Task<Errno> {
+function* migrateToRam(fault: VmFault, device: DeviceMemory): Task<Errno> {
   const { machine, mm, vma, page: wanted } = fault;
+  const { owner } = device;
   const first = wanted - (wanted % HOME_PAGES);
   const startPage = Math.max(first, vma.startPage);
-  const endPage = Math.min(first + HOME_PAGES, vma.endPage);
+  const endPage = Math.max(Math.min(first + HOME_PAGES, vma.endPage), pastStream(fault, device));
   const select = SELECT_DEVICE_PRIVATE;
   let failed: Errno = 0;
   const result = yield* migrateRange(

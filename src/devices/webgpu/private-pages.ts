@@ -50,8 +50,13 @@ import {
 } from "../webgpu-record/private-memory.ts";
 import { WANTED_MAX, type WebGpuRecord, drainLog } from "../webgpu-record/record.ts";
 
-/** Frames of private memory beside one that is wanted, on each side, that are read back with it. */
+/**
+ * Frames of private memory beside one that is wanted, on each side, that are read back with it. For
+ * a thread that goes on where those that were read back end, twice as many each time: it waits for
+ * the GPU each time.
+ */
 const BESIDE_FRAMES = 64;
+const BESIDE_FRAMES_MAX = 1024;
 /** Pages that are read back at once, at least, when frames are short. */
 const FLUSH_MIN = 64;
 
@@ -89,6 +94,9 @@ export class PrivatePages {
   readonly #storedAt: Uint32Array;
   #freedSeen = 0;
   #hand = 0;
+  /** The frame that was wanted last, and how many were read back on each side of it. */
+  #lastWanted = 0;
+  #beside = 0;
   #isLeaving = false;
 
   constructor({ machine, record, pool, gpu, slots }: PrivateParts) {
@@ -411,11 +419,20 @@ export class PrivatePages {
       const pfn = wanted.get(i) >>> 0;
       if (!this.#kept.has(pfn)) continue;
       this.counts.requests++;
-      for (let at = pfn - BESIDE_FRAMES; at <= pfn + BESIDE_FRAMES; at++) {
+      const beside = this.#framesBeside(pfn);
+      for (let at = pfn - beside; at <= pfn + beside; at++) {
         const frame = this.#kept.get(at);
         if (frame !== undefined) frames.add(frame);
       }
     }
     return [...frames].toSorted((a, b) => a - b);
+  }
+
+  #framesBeside(pfn: number): number {
+    const away = Math.abs(pfn - this.#lastWanted) - this.#beside;
+    const goesOn = away > 0 && away <= BESIDE_FRAMES;
+    this.#beside = goesOn ? Math.min(this.#beside * 2, BESIDE_FRAMES_MAX) : BESIDE_FRAMES;
+    this.#lastWanted = pfn;
+    return this.#beside;
   }
 }

@@ -24,8 +24,12 @@ export function* migrateStreamToRam(fault: VmFault, device: DeviceMemory): Task<
   return yield* migrateFaultToRam(fault, device, toRam(fault.machine), past);
 }
 
-/** One past the last page that comes with that of the fault. @stepped pte */
-function pastStream(fault: VmFault, device: DeviceMemory): number {
+/**
+ * One past the last page that comes with that of the fault, which is in `device`.
+ *
+ * @stepped pte
+ */
+export function pastStream(fault: VmFault, device: DeviceMemory): number {
   const { vma, page } = fault;
   let pages = 1;
   while (pages < STREAM_PAGES_MAX && isInRam(fault, page - pages)) pages *= 2;
@@ -42,9 +46,16 @@ function isInRam({ machine, mm, vma }: VmFault, page: number): boolean {
   return holdsFrame(pte) && ptePfn(pte) < machine.ram.ownEndPfn;
 }
 
-/** Whether the page is in the same memory, whose buffer is here; it may be old. @stepped pte */
+/**
+ * Whether the page is in a memory of the same owner, whose buffer is here; the answer may be old.
+ *
+ * @stepped pte
+ */
 function isInMemory({ machine, mm }: VmFault, device: DeviceMemory, page: number): boolean {
   const pte = pteAt(machine.memory, mm.pgd, page);
-  const frame = ptePfn(pte) - device.basePfn;
-  return pteKind(pte) === KIND_DEVICE_PRIVATE && frame >= 0 && frame < device.pages;
+  if (pteKind(pte) !== KIND_DEVICE_PRIVATE) return false;
+  const pfn = ptePfn(pte);
+  if (pfn >= device.basePfn && pfn < device.basePfn + device.pages) return true;
+  const { sections } = machine.ram;
+  return sections.deviceKindOf(pfn) >>> 2 === device.owner && sections.isReached(pfn);
 }
