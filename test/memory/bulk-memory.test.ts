@@ -98,3 +98,10 @@ test("frames are copied and zeroed the same where a thread has no WebAssembly", 
     assert.equal(at(cleared!, word), 0);
   }
 });
+
+test("a thread makes so many memories that its host has addresses for others, and no more", () => {
+  const all = Array.from({ length: 40 }, () => makeFrameBuffer(real, PAGES * PAGE));
+  const memories = all.filter((one) => one?.memory !== undefined).length;
+  assert.ok(memories > 20 && memories <= 32, `${memories} memories`);
+  assert.ok(all.every((one) => one?.buffer.byteLength === PAGES * PAGE));
+});

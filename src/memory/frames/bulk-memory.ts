@@ -45,6 +45,19 @@ const WASM_PAGE_BYTES = 65_536;
 const WASM_PAGES_MIN = 16;
 /** Of a memory that has addresses of 32 bits. */
 const WASM_PAGES_MAX = 65_536;
+/**
+ * Memories that this thread makes and that are in use at a time: 320 GiB of addresses. A page of
+ * Chromium has 1 TiB for all memories of WebAssembly, the program's own among them.
+ */
+const MEMORIES_MAX = 32;
+
+const made: WeakRef<SharedWasmMemory>[] = [];
+
+function mayMakeOneMore(): boolean {
+  const inUse = made.filter((memory) => memory.deref() !== undefined);
+  made.splice(0, Infinity, ...inUse);
+  return made.length < MEMORIES_MAX;
+}
 
 function wasmHost(): WasmHost | undefined {
   return (globalThis as { readonly WebAssembly?: WasmHost }).WebAssembly;
@@ -74,16 +87,18 @@ export function makeBuffer(lengthBytes: number): SharedArrayBuffer | undefined {
   }
 }
 
-/** Undefined where there is no WebAssembly, or no room, or none that may be passed on. */
+/** Undefined where there is no WebAssembly, no room, or no memory that may be passed on. */
 function makeMemory(lengthBytes: number): SharedWasmMemory | undefined {
   const pages = lengthBytes / WASM_PAGE_BYTES;
   if (!Number.isInteger(pages) || pages < WASM_PAGES_MIN || pages > WASM_PAGES_MAX)
     return undefined;
   const wasm = wasmHost();
-  if (wasm === undefined || moduleOf(1) === undefined) return undefined;
+  if (wasm === undefined || moduleOf(1) === undefined || !mayMakeOneMore()) return undefined;
   try {
     const memory = new wasm.Memory({ initial: pages, maximum: pages, shared: true });
-    return isMemoryOf(structuredClone(memory), memory.buffer) ? memory : undefined;
+    if (!isMemoryOf(structuredClone(memory), memory.buffer)) return undefined;
+    made.push(new WeakRef(memory));
+    return memory;
   } catch {
     return undefined;
   }
