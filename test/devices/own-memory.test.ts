@@ -45,7 +45,8 @@ for (const memory of ["private", "coherent"] as const) {
     const stay = memory === "coherent";
     assert.equal(space.smapsSync().total.deviceBytes, stay ? pages * PAGE : 0);
     const { pagesToRam, deviceFaults } = space.statsSync().counters;
-    assert.deepEqual([pagesToRam, deviceFaults], stay ? [0, 0] : [pages, pages]);
+    // In order they come back as rows of 1, 2, 4, 8, and the last one.
+    assert.deepEqual([pagesToRam, deviceFaults], stay ? [0, 0] : [pages, 5]);
   });
 
   test(`${memory}: what does not fit is evicted, and nothing is lost; its end gives all back`, async () => {
@@ -139,7 +140,7 @@ test("a device without pages of its own refuses to migrate, and says what to do"
   await assert.rejects(device.migrate(address, PAGE), (error: unknown) => {
     assert.ok(error instanceof HmmError);
     assert.equal(error.code, "EINVAL");
-    assert.match(error.message, /create it with `memory`/);
+    assert.match(error.message, /create it with memory "private" or "coherent"/);
     return true;
   });
 });

@@ -213,11 +213,11 @@ export class SoftwareDevice implements Device<SoftwareKernelOptions> {
 
   /**
    * Makes pages of private memory the device's own: moves them to its memory, as far as that can be
-   * done, and evicts others when it is full. Pages that are pinned by a view, shared, or under way
-   * stay where they are. `pages` of the result: how many of the range are the device's own then.
-   * `address` is a multiple of 4096. Rejects with DeviceFault EINVAL (a hole, or an unreadable or a
-   * user's buffer's mapping; what lies before it has been moved), HmmError EINVAL (`memory` is
-   * `"remote"`).
+   * done, and evicts others when it is full. Pages that are pinned by a view, shared, under way, or
+   * some device's alone (`makeExclusive`) stay where they are. `pages` of the result: how many of
+   * the range are the device's own then. `address` is a multiple of 4096. Rejects with DeviceFault
+   * EINVAL (a hole, or an unreadable or a user's buffer's mapping; what lies before it has been
+   * moved), HmmError EINVAL (`memory` is `"remote"`).
    */
   async migrate(address: number, lengthBytes: number): Promise<CommandResult> {
     return await this.#ownCommand("migrate", address, lengthBytes);
@@ -348,7 +348,9 @@ export class SoftwareDevice implements Device<SoftwareKernelOptions> {
   ): Promise<CommandResult> {
     checkPages(name, address, lengthBytes);
     if (this.#owned.record.device.ownType === 0)
-      throw refusalOf(name)("the device has no pages of its own; create it with `memory`");
+      throw refusalOf(name)(
+        'the device has no pages of its own; create it with memory "private" or "coherent"',
+      );
     return await this.#command(name, address, lengthBytes, new Uint8Array(0));
   }
 
