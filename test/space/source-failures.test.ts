@@ -10,6 +10,7 @@ import {
   SegmentationFault,
   type AddressSpace,
   type MappingSource,
+  type View,
 } from "../../src/index.ts";
 import { PAGE, withSpace } from "./fixture.ts";
 import { MemorySource } from "./memory-source.ts";
@@ -176,4 +177,19 @@ test("a write that is no function is refused", () =>
     const given: object = { lengthBytes: PAGE, read: () => {}, write: 5 };
     const source = given as MappingSource;
     assert.throws(() => space.mmapSync(PAGE, { source }), code("EINVAL"));
+  }));
+
+test("a thread that owns too much to read a page is told so, and its source is not blamed", () =>
+  withSpace(async (space) => {
+    const source: MappingSource = { lengthBytes: PAGE, read: (_offset, into) => void into.fill(7) };
+    const p = space.mmapSync(PAGE, { source });
+    const own = space.mmapSync(PAGE);
+    const views: View[] = [];
+    assert.throws(() => {
+      for (;;) views.push(space.viewSync(own, PAGE, "read"));
+    }, code("EMFILE"));
+    assert.throws(() => space.u8.load(p), code("EMFILE"));
+    for (const view of views) view.disposeSync();
+    assert.equal(space.u8.load(p), 7);
+    await space.munmap(p, PAGE);
   }));

@@ -13,7 +13,7 @@
 import type { Machine } from "../../memory/machine.ts";
 import type { Translator } from "../../mmu/translator.ts";
 import { speculativeLoad } from "../../sync/atomics.ts";
-import { EAGAIN, EFAULT, ENOMEM, ENXIO, type Errno, errnoName } from "../../sync/errno.ts";
+import { EAGAIN, EFAULT, EMFILE, ENOMEM, ENXIO, type Errno, errnoName } from "../../sync/errno.ts";
 import { HmmError, SegmentationFault } from "../../sync/errors.ts";
 import { isAlerted } from "../../sync/death/panic.ts";
 import type { Task } from "../../sync/tasks/task.ts";
@@ -37,8 +37,8 @@ import { VM_BACKED, VM_READ, VM_WRITE, Vma, findVma, offsetOf, vmaOf } from "../
 
 /**
  * A fault of a CPU thread. 0, EFAULT (no mapping allows the access, or its source ends before the
- * page), ENOMEM; another errno where a source cannot be read. Takes the mmap lock for reading; the
- * caller holds an mm user.
+ * page), ENOMEM, EMFILE; another errno where a source cannot be read. Takes the mmap lock for
+ * reading; the caller holds an mm user.
  */
 export function* cpuFault(machine: Machine, mm: Mm, page: number, isWrite: boolean): Task<Errno> {
   yield* mm.mmapLock.downRead();
@@ -196,7 +196,7 @@ export function framesInRow(
 /**
  * The frame for one access of a CPU thread, after a fault if one is needed. To be used as the TLB
  * does (mmu/soft-tlb.ts): read the shootdown generation before, and recheck it at the use. Throws
- * SegmentationFault, or HmmError ENOMEM. The caller holds an mm user.
+ * SegmentationFault, or HmmError ENOMEM, EMFILE. The caller holds an mm user.
  */
 export function* cpuTranslate(
   machine: Machine,
@@ -243,6 +243,14 @@ function* throwFault(
       ENOMEM,
       isWrite ? "write" : "read",
       "Cannot bring the page in: RAM or kernel heap is used up; unmap something, or create the space with more",
+      address,
+    );
+  }
+  if (result === EMFILE) {
+    throw new HmmError(
+      EMFILE,
+      isWrite ? "write" : "read",
+      "Cannot bring the page in: this thread owns as many things as it may; dispose of some of its views and devices, or touch the page in another thread",
       address,
     );
   }

@@ -25,7 +25,7 @@ import { wordAt } from "../../mmu/radix-table.ts";
 import { storeNoted } from "../../sync/atomics.ts";
 import { EFAULT, ENOMEM, type Errno } from "../../sync/errno.ts";
 import type { Task } from "../../sync/tasks/task.ts";
-import { handOf, putHand } from "../entries/hand.ts";
+import { handOf, putHand, tablesOf } from "../entries/hand.ts";
 import { beginHand, endInvalidation } from "../entries/invalidation.ts";
 import { PTE_ACCESSED, makePte, ptePfn, withWrite } from "../pte.ts";
 import {
@@ -55,7 +55,8 @@ export function* fileFault(fault: VmFault): Task<Errno> {
   const { machine, mm, vma, page } = fault;
   const operation = yield* beginHand(mm);
   const hand = handOf(operation);
-  const pfn = yield* cacheFrame(machine, vma.source, offsetOf(vma, page), hand);
+  const { leaf: table } = tablesOf(operation);
+  const pfn = yield* cacheFrame(machine, vma.source, offsetOf(vma, page), hand, table);
   if (pfn > 0 && replacePteNoted(fault, makePte(pfn, PTE_ACCESSED), hand, 0))
     yield* mapCached(fault, PTE_ACCESSED, hand);
   yield* putHand(machine, operation, CACHE_HANDS);

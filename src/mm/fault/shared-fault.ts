@@ -10,7 +10,7 @@ import { EFAULT, ENOMEM, type Errno } from "../../sync/errno.ts";
 import { atomicCompareExchange, compareExchangeNoted } from "../../sync/atomics.ts";
 import type { Task } from "../../sync/tasks/task.ts";
 import { wordAt } from "../../mmu/radix-table.ts";
-import { handOf, putHand } from "../entries/hand.ts";
+import { handOf, putHand, tablesOf } from "../entries/hand.ts";
 import { beginHand, endInvalidation } from "../entries/invalidation.ts";
 import { PTE_ACCESSED, WRITTEN_RIGHTS, isAccessible, makePte, withWrite } from "../pte.ts";
 import { CACHE_BEYOND_END, CACHE_HANDS, cacheFrame, cachePages } from "../vma/page-cache.ts";
@@ -27,7 +27,7 @@ export function* sharedFault(fault: VmFault): Task<Errno> {
   mm.counters.add(SHARED_FAULTS);
   const operation = yield* beginHand(mm);
   const hand = handOf(operation);
-  const pfn = yield* frameOfSource(fault, hand);
+  const pfn = yield* frameOfSource(fault, hand, tablesOf(operation).leaf);
   const rights = isWrite ? WRITTEN_RIGHTS : PTE_ACCESSED;
   if (pfn > 0 && replacePteNoted(fault, makePte(pfn, rights), hand, 0)) {
     if (isOfBuffer(fault)) mapAround(fault, pfn, rights, hand);
@@ -90,9 +90,14 @@ function allowStoresAround(fault: VmFault): void {
 }
 
 /** The source's frame, with a count for the entry, in hand; 0 = ENOMEM; CACHE_BEYOND_END. */
-function* frameOfSource({ machine, vma, page }: VmFault, hand: number): Task<number> {
+function* frameOfSource(
+  { machine, vma, page }: VmFault,
+  hand: number,
+  table: number,
+): Task<number> {
   const offset = offsetOf(vma, page);
-  if ((vma.flags & VM_BUFFER) === 0) return yield* cacheFrame(machine, vma.source, offset, hand);
+  if ((vma.flags & VM_BUFFER) === 0)
+    return yield* cacheFrame(machine, vma.source, offset, hand, table);
   // mremap may have grown the mapping past the buffer's end (Linux: SIGBUS).
   if (offset >= machine.ram.sections.pagesAt(vma.source)) return CACHE_BEYOND_END;
   const pfn = vma.source + offset;

@@ -20,7 +20,15 @@ import { beginHand, endInvalidation } from "../entries/invalidation.ts";
 import { noteNext, putNotedRun, takeNotedRun } from "../entries/run.ts";
 import type { Mm } from "../mm-struct.ts";
 import { PTE_ACCESSED, WRITTEN_RIGHTS, ZERO_PFN, holdsFrame, makePte, ptePfn } from "../pte.ts";
-import { CACHE_ABSENT, CACHE_BUSY, CACHE_HANDS, cacheFrame, cacheMove } from "../vma/page-cache.ts";
+import {
+  CACHE_ABSENT,
+  CACHE_BUSY,
+  CACHE_HANDS,
+  PageCache,
+  cacheFrame,
+  cacheMove,
+  cacheSlot,
+} from "../vma/page-cache.ts";
 import {
   type PageRange,
   VM_BACKED,
@@ -108,7 +116,26 @@ function* prepare(machine: Machine, mm: Mm, range: PageRange, operation: number)
   for (let page = startPage; page < endPage; page = nextLeafPage(page)) {
     if ((yield* leafAlloc(machine, mm.pgd, page, tablesOf(operation))) === 0) return ENOMEM;
   }
+  for (const part of partsIn(machine.memory, mm, range))
+    if ((part.vma.flags & VM_SHARED) !== 0 && !(yield* makeTables(machine, part, operation)))
+      return ENOMEM;
   return 0;
+}
+
+/** Those of the cache for pages that move in it. False: ENOMEM. */
+function* makeTables(
+  machine: Machine,
+  { vma, startPage, endPage }: VmaPart,
+  operation: number,
+): Task<boolean> {
+  const cache = PageCache.at(machine.memory, vma.source);
+  const end = offsetOf(vma, endPage);
+  for (let offset = offsetOf(vma, startPage); offset < end; offset = nextLeafPage(offset)) {
+    const slot = yield* cacheSlot(machine, cache, offset, tablesOf(operation).leaf);
+    if (slot === 0) return false;
+    if (slot < 0) break; // the cache ends before
+  }
+  return true;
 }
 
 /**
@@ -162,7 +189,8 @@ function* moveOwn(machine: Machine, mm: Mm, part: VmaPart, run: Run): Task<Errno
 /** A private page of a source that nobody has touched here. 0, ENOMEM or PAGE_ABSENT. */
 function* copyCached(machine: Machine, mm: Mm, vma: Vma, page: number, to: number): Task<Errno> {
   const operation = yield* beginHand(mm);
-  const from = yield* cacheFrame(machine, vma.source, offsetOf(vma, page), handOf(operation));
+  const [hand, table] = [handOf(operation), tablesOf(operation).leaf];
+  const from = yield* cacheFrame(machine, vma.source, offsetOf(vma, page), hand, table);
   if (from > 0) yield* machine.ram.copyFrame(from, to);
   yield* putHand(machine, operation, CACHE_HANDS);
   endInvalidation(mm, operation);

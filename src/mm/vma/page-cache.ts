@@ -54,7 +54,6 @@ import {
   resourceKind,
   takeNoted,
 } from "../../sync/lockdep/resources.ts";
-import { ENOMEM } from "../../sync/errno.ts";
 import { RefCount } from "../../sync/primitives/refcount.ts";
 import { Spinlock } from "../../sync/primitives/spinlock.ts";
 import type { SharedMemory } from "../../sync/shared-memory.ts";
@@ -257,14 +256,13 @@ function takeBacking({ memory, at, backing }: PageCache): number {
 
 /**
  * Word index of the entry of page `offset`, its table made if there is none; 0 = ENOMEM,
- * CACHE_BEYOND_END. The word `note` notes a table until the cache has it. Without one it leaks if
- * the thread dies in between.
+ * CACHE_BEYOND_END. The word `note` notes a table until the cache has it.
  */
 export function* cacheSlot(
   machine: Machine,
   cache: PageCache,
   offset: number,
-  note: number = 0,
+  note: number,
 ): Task<number> {
   if (offset >= cachePages(machine, cache.at)) return CACHE_BEYOND_END;
   // Another thread may have made the directory, and grown the heap for it.
@@ -354,17 +352,19 @@ export const CACHE_HANDS = 2;
 /**
  * The frame at page `offset`, with a count for the caller's entry. Anonymous memory makes it
  * (zeroed) on first touch. 0 = ENOMEM, CACHE_BEYOND_END, CACHE_ABSENT. The word `hand` notes the
- * count from the step on that gets it, and the one behind it a new frame, which may be left there.
+ * count from the step on that gets it, and the one behind it a new frame, which may be left there;
+ * the word `table` a table, as of `cacheSlot`.
  */
 export function* cacheFrame(
   machine: Machine,
   at: number,
   offset: number,
   hand: number,
+  table: number,
 ): Task<number> {
   const { memory, ram } = machine;
   const cache = PageCache.at(memory, at);
-  const slot = yield* cacheSlot(machine, cache, offset);
+  const slot = yield* cacheSlot(machine, cache, offset, table);
   if (slot <= 0) return slot;
   const found = yield* takeEntry(machine, cache, slot, 0, hand);
   if (found !== 0) return found;
@@ -407,7 +407,8 @@ export const CACHE_BUSY = -3;
  * for its entry, before any other thread can find the frame. 0: if there was an old frame, the
  * cache's count of it is the caller's now; `notes` note both, and the word `note`, which noted the
  * new frame, is 0. CACHE_BUSY: the old frame has more references than the cache's. CACHE_ABSENT: a
- * backing store has not been read, or ends before. Nothing has changed then. ENOMEM.
+ * backing store has not been read, or ends before; or `cacheSlot` has not been called before.
+ * Nothing has changed then.
  *
  * @stepped page cache
  */
@@ -421,8 +422,8 @@ export function* cacheMove(
 ): Task<number> {
   const { memory, ram } = machine;
   const cache = PageCache.at(memory, at);
-  const slot = yield* cacheSlot(machine, cache, offset);
-  if (slot <= 0) return slot === 0 ? ENOMEM : CACHE_ABSENT;
+  const slot = offset < cachePages(machine, at) ? slotIfThere(memory, cache, offset) : 0;
+  if (slot === 0) return CACHE_ABSENT;
   yield* cache.lock.lock();
   const entry = wordAt(memory.words, slot);
   const from = cacheEntryPfn(entry);

@@ -201,7 +201,7 @@ function ownTransfers(harness: HmmHarness, { cache: at }: StoreStage): void {
 function prepareAbsent(harness: HmmHarness): StoreStage {
   const stage = makeStage(harness, { pages: FILE_PAGES });
   const { machine } = harness;
-  harness.run(cacheSlot(machine, PageCache.at(machine.memory, stage.cache), 0));
+  harness.run(cacheSlot(machine, PageCache.at(machine.memory, stage.cache), 0, 0));
   return stage;
 }
 
@@ -212,7 +212,7 @@ function ownRow(harness: HmmHarness, { cache: at }: StoreStage): void {
   const cache = PageCache.at(memory, at);
   const source = backingOf(machine, at) ?? bug("the cache has no source");
   const io = SourceIo.at(memory, harness.run(ioBegin(machine, at, IO_READ, 0, 0)));
-  const slot = harness.run(cacheSlot(machine, cache, 0));
+  const slot = harness.run(cacheSlot(machine, cache, 0, 0));
   const pfn = harness.run(ram.allocRun(FILE_PAGES, false, false, runOfIo(io, FILE_PAGES)));
   assert(slot > 0 && pfn > 0, "the read can be begun");
   io.isRunUsed = 1;

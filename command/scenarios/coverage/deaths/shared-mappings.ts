@@ -9,8 +9,16 @@ import { MAP_FIXED_NOREPLACE, doMmap } from "../../../../src/mm/calls/mmap.ts";
 import { doMunmap } from "../../../../src/mm/calls/munmap.ts";
 import { cpuFault } from "../../../../src/mm/fault/cpu-fault.ts";
 import { PAGE_BYTES, holdsFrame } from "../../../../src/mm/pte.ts";
-import { cacheCreate, cachePut } from "../../../../src/mm/vma/page-cache.ts";
+import {
+  PageCache,
+  cacheCreate,
+  cachePut,
+  slotIfThere,
+} from "../../../../src/mm/vma/page-cache.ts";
 import { VM_READ, VM_WRITE, vmaAt } from "../../../../src/mm/vma/vma.ts";
+import { LEAF_WORDS, leafOf } from "../../../../src/mmu/radix-table.ts";
+import { mmapWriteLock } from "../../../../src/mm/migration.ts";
+import { migrateToRun } from "../../../../src/mm/migrate/migrate-to-run.ts";
 import { assert } from "../../../../src/sync/errors.ts";
 import { type Task, access } from "../../../../src/sync/tasks/task.ts";
 import type { Covered } from "../covered.ts";
@@ -55,7 +63,24 @@ const countsUnnoted: Body = function* (_world, { machine, mm }) {
   yield* machine.ram.refs.pagePut(pfn);
 };
 
-/** Each cache is some mapping's, and each count of a frame is an entry's or a cache's. */
+/** Into another frame, if there is one already. */
+const moves: Body = function* (_world, { machine, mm }) {
+  yield* mmapWriteLock(machine, mm);
+  const pfn = yield* migrateToRun(machine, mm, { startPage: SHARED, endPage: SHARED + 1 });
+  assert(pfn > 0, `the move answered ${pfn}`);
+  yield* mm.mmapLock.upWrite();
+};
+
+const allocatesUnnoted: Body = function* (_world, { machine, mm }) {
+  const table = yield* machine.heap.allocWords(LEAF_WORDS);
+  yield* access(machine.memory, "read", mm.at, 1, "between");
+  yield* machine.heap.freeWords(table, LEAF_WORDS);
+};
+
+/**
+ * Each cache is some mapping's, each table a cache's or the space's, and each count of a frame an
+ * entry's or a cache's.
+ */
 function check(_world: undefined, harness: HmmHarness): void {
   const { machine, mm } = harness;
   const { memory, heap, ram } = machine;
@@ -65,6 +90,11 @@ function check(_world: undefined, harness: HmmHarness): void {
     if (vma.source !== 0) sources.add(vma.source);
   const caches = heap.accounting().find(({ name }) => name === "pageCache")?.live ?? 0;
   assert(caches === sources.size, `${caches} page caches of ${sources.size} mappings`);
+  const tables = heap.accounting().find(({ name }) => name === "words512")?.live ?? 0;
+  let linked = leafOf(memory, mm.pgd, SHARED) === 0 ? 0 : 1;
+  for (const source of sources)
+    linked += slotIfThere(memory, PageCache.at(memory, source), 0) === 0 ? 1 : 2; // the directory
+  assert(tables === linked, `there are ${tables} tables, of which ${linked} are linked`);
   let entries = 0;
   for (let page = HARNESS_PAGE; page < OWN + 1; page++)
     if (holdsFrame(harness.entryOf(page))) entries++;
@@ -112,5 +142,11 @@ export const deathsWithSharedMemory: readonly Covered[] = [
     "A thread dies at any step of the first touch of shared memory, and another touches it, too.",
     [["mm/fault/shared-fault.sharedFault", "mm/vma/page-cache.takeEntry"], touches],
     ["unnoted", "A frame is nobody's for a step.", countsUnnoted],
+  ),
+  dying(
+    "move-shared",
+    "A thread dies at any step of moving shared memory that nobody has touched to a frame of its own, and another touches it.",
+    [["mm/migrate/migrate-to-run.makeTables", "mm/vma/page-cache.cacheMove"], moves],
+    ["unnoted", "A table is nobody's for a step.", allocatesUnnoted],
   ),
 ];

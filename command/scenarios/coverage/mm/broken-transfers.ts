@@ -77,7 +77,7 @@ function* frameIfAbsent(
 ): Task<{ readonly slot: number; readonly pfn: number }> {
   const { machine } = harness;
   const [cache] = cacheOf(harness, stage);
-  const slot = yield* cacheSlot(machine, cache, 0);
+  const slot = yield* cacheSlot(machine, cache, 0, 0);
   yield* access(machine.memory, "read", slot, 1, "page cache");
   if (cacheEntryAt(machine.memory, cache, 0) !== 0) return { slot, pfn: 0 };
   const pfn = yield* machine.ram.allocFrame(true);
