@@ -23,7 +23,7 @@ import {
   openSource,
   sourceTable,
 } from "../../../../src/mm/source/source-table.ts";
-import { cacheGet, cachePut } from "../../../../src/mm/vma/page-cache.ts";
+import { PageCache, cachePut } from "../../../../src/mm/vma/page-cache.ts";
 import { VM_READ, VM_WRITE } from "../../../../src/mm/vma/vma.ts";
 import { EAGAIN, EIO } from "../../../../src/sync/errno.ts";
 import { SegmentationFault, assert } from "../../../../src/sync/errors.ts";
@@ -269,7 +269,7 @@ function makeService(harness: HmmHarness, tasks: number, pages: number, keeps: b
   const stage = makeStage(harness, { pages, coders: [] });
   for (let i = 1; i < tasks; i++) {
     harness.run(mmget(mm));
-    if (keeps) harness.run(cacheGet(machine, stage.cache));
+    if (keeps) harness.run(PageCache.at(machine.memory, stage.cache).refs.get());
   }
   if (!keeps) harness.run(cachePut(machine, stage.cache));
   const { memory } = machine;

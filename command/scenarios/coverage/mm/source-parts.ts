@@ -21,7 +21,7 @@ import {
   CACHE_DIRTY,
   CACHE_WRITEBACK,
   cacheEntryPfn,
-  cacheGet,
+  PageCache,
 } from "../../../../src/mm/vma/page-cache.ts";
 import { markDirty } from "../../../../src/mm/view/view-backed.ts";
 import { EAGAIN, EIO } from "../../../../src/sync/errno.ts";
@@ -223,7 +223,8 @@ const endedTwice = part({
     beginRead(harness, stage, new WordStore(1), 1);
     const pfn = cacheEntryPfn(entryOf(harness, stage, 0));
     harness.run(markDirty(machine, stage.at, 0, pfn, 1));
-    harness.run(cacheGet(machine, stage.at)); // the tasks look at it when it is gone
+    // The tasks look at it when it is gone.
+    harness.run(PageCache.at(machine.memory, stage.at).refs.get());
     asTask(harness, 1, () => harness.run(claim(machine, stage.at)));
     harness.run(dropClaim(machine, stage.at));
     return stage;

@@ -17,7 +17,7 @@ import { PENDING, SIZE_CHANGED, setPager } from "../../../../src/mm/source/pager
 import { dropClaim, openSource } from "../../../../src/mm/source/source-table.ts";
 import { refreshSize } from "../../../../src/mm/source/size.ts";
 import { VM_READ, VM_WRITE } from "../../../../src/mm/vma/vma.ts";
-import { PageCache, cacheGet } from "../../../../src/mm/vma/page-cache.ts";
+import { PageCache } from "../../../../src/mm/vma/page-cache.ts";
 import { EIO, ENOMEM, type Errno } from "../../../../src/sync/errno.ts";
 import { SegmentationFault, assert } from "../../../../src/sync/errors.ts";
 import type { Task } from "../../../../src/sync/tasks/task.ts";
@@ -138,7 +138,7 @@ export function makeStage(harness: HmmHarness, options: StageOptions = {}): Stor
   const cache = harness.run(openSource(machine, { lengthBytes, isWritable: true }));
   assert(cache > 0, `the source cannot be made: ${cache}`);
   givePager(harness, cache, store, coders);
-  harness.run(cacheGet(machine, cache));
+  harness.run(PageCache.at(machine.memory, cache).refs.get());
   const place = { lengthBytes, address: ADDRESS, placement: MAP_FIXED_NOREPLACE };
   const kind = { protection: VM_READ | VM_WRITE, shared, bufferPfn: 0, offsetPages: 0, cache };
   const mapped = harness.run(doMmap(machine, mm, { ...place, ...kind }));
