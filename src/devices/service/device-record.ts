@@ -128,7 +128,7 @@ export const DeviceRecord: Struct<DeviceRecord> = struct<DeviceRecord>(
       "below 0: of the pages prefetched lately, too few were used (policy/prefetch.ts)",
     ),
     frameBlocks: array(FRAME_BLOCKS_MAX, "const", "frame table, block by block"),
-    serviceOwner: u32("atomic", "thread that serves faults, plus 1; 0 nobody"),
+    serviceOwner: u32("atomic", "name of the thread that serves faults (`liveAgent`); 0 nobody"),
     batchesBegun: u32(
       "service owner",
       "rounds of service that began to take faults out of the rings",

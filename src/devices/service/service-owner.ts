@@ -11,9 +11,9 @@
  *     loading, for only the service owner fills frames).
  *
  * The service owner is outermost: nobody who holds a lock may wait to become it. The words:
- * `serviceOwner`, 0 or the owner's thread plus 1, changed by compare-and-swap; `ownerQueue`, those
- * who wait; `batchesBegun` and `batchesDone`, by which a thread sees that another one has served
- * its faults, so that it need not become the owner itself.
+ * `serviceOwner`, 0 or the owner's name (`liveAgent`), changed by compare-and-swap; `ownerQueue`,
+ * those who wait; `batchesBegun` and `batchesDone`, by which a thread sees that another one has
+ * served its faults, so that it need not become the owner itself.
  */
 
 import {
@@ -23,7 +23,8 @@ import {
   atomicLoad,
   atomicStore,
   bug,
-  listAgents,
+  hasAgentDied,
+  liveAgent,
   type Task,
 } from "../../driver-interface.ts";
 import { DeviceRecord } from "./device-record.ts";
@@ -71,7 +72,7 @@ export function* becomeServiceOwner(record: DeviceRecord, ring?: FaultRing): Tas
  * @stepped service owner
  */
 function claim({ memory, at }: DeviceRecord): boolean {
-  return atomicCompareExchange(memory.words, at + OWNER, 0, memory.agentId + 1) === 0;
+  return atomicCompareExchange(memory.words, at + OWNER, 0, liveAgent(memory)) === 0;
 }
 
 /**
@@ -94,7 +95,7 @@ function servedTest({ memory, at }: DeviceRecord, ring: FaultRing): () => boolea
  * @stepped service owner
  */
 export function assertServiceOwner({ memory, at }: DeviceRecord, what: string): void {
-  if (atomicLoad(memory.words, at + OWNER) !== memory.agentId + 1)
+  if (atomicLoad(memory.words, at + OWNER) >>> 0 !== liveAgent(memory))
     bug(
       `${what} while not the device's service owner: another thread may be serving at the same time; become the service owner first`,
     );
@@ -125,12 +126,24 @@ export function* resignServiceOwner({ memory, at, ownerQueue }: DeviceRecord): T
  * its owner, is reaped: so a thread need not list that it becomes the service owner, and there is
  * no moment at which a dead thread is the service owner and nobody knows.
  *
+ * Two reapers may be here for one device: of one thread, whose record another reaper has made free
+ * meanwhile, or of two. One of them becomes the service owner in the dead one's place, so that no
+ * frame is given that the next owner fills. If it dies, what it was releasing is released again.
+ *
+ *     reaper                             another reaper
+ *     the service owner is dead
+ *                                        the same; gives the frames, resigns
+ *                                        (a third thread becomes the owner, and fills a frame)
+ *     gives that frame, too [the owner is another one: does nothing]
+ *
  * @stepped service owner
  */
 export function* resignForDead(record: DeviceRecord): Task<void> {
   const { memory, at } = record;
-  const owner = atomicLoad(memory.words, at + OWNER) - 1;
-  if (!listAgents(memory).some(({ id, isDead }) => id === owner && isDead)) return;
+  const owner = atomicLoad(memory.words, at + OWNER);
+  if (owner === 0 || !(yield* hasAgentDied(memory, owner >>> 0))) return;
+  const self = liveAgent(memory);
+  if (atomicCompareExchange(memory.words, at + OWNER, owner, self) !== owner) return;
   const frames = new Frames(record);
   yield* record.driverLock.lock();
   for (let frame = 0; frame < frames.frames; frame++)

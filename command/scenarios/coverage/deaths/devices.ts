@@ -188,6 +188,21 @@ export const deathsOfDeviceThreads: readonly Covered[] = [
     },
   }),
   playing({
+    name: "death/filling-vs-reaper",
+    summary:
+      "A thread of the device dies as the service owner, and two threads find what it has left: one of them ends its service, once.",
+    frames: 2,
+    pages: 1,
+    before: whileServing,
+    exploration: { ...ONE_DEATH, preemptions: 2, timeouts: 0 },
+    killable: ["serve"],
+    check: checkReferences,
+    tasks: {
+      serve: [["devices/service/service-owner.resignForDead"], endService],
+      reap: [["sync/death/reaper.releaseList"], reap],
+    },
+  }),
+  playing({
     name: "death/filling-vs-exit",
     summary:
       "A thread of the device dies as the service owner, while it fills a frame; the space goes, and with it what another frame holds.",

@@ -19,6 +19,8 @@ import { SpanService } from "../../../../src/devices/service/span-service.ts";
 import type { SpanRequest, SpanResult } from "../../../../src/devices/service/span-service.ts";
 import { WANT_READ } from "../../../../src/devices/service/wants.ts";
 import { assert } from "../../../../src/sync/errors.ts";
+import { selectAgent } from "../../../../src/sync/runners/agents.ts";
+import { liveAgent } from "../../../../src/sync/tasks/identity.ts";
 import type { Task } from "../../../../src/sync/tasks/task.ts";
 import type { Covered } from "../covered.ts";
 import { makeDevice } from "./stage.ts";
@@ -94,7 +96,11 @@ function makeWorldInRound(harness: HmmHarness): World {
   const world = makeWorld(harness);
   world.rings[0]?.drain(() => {});
   world.record.batchesBegun = 1;
-  world.record.serviceOwner = 2; // of agent 1, which the first task plays
+  const { memory } = harness.machine;
+  const self = memory.agentId;
+  selectAgent(memory, 1); // which the first task plays
+  world.record.serviceOwner = liveAgent(memory);
+  selectAgent(memory, self);
   return world;
 }
 
