@@ -144,3 +144,25 @@ test("a device without pages of its own refuses to migrate, and says what to do"
     return true;
   });
 });
+
+test("a device that is full, where RAM is used up, too, says so in time that does not grow with the square of its memory", async () => {
+  await using space = await AddressSpace.create({ ramBytes: 128 * MIB, heapBytes: 128 * MIB });
+  await using device = await SoftwareDevice.create(space, {
+    memoryBytes: 64 * MIB,
+    memory: "private",
+  });
+  const pages = (64 * MIB) / PAGE;
+  const own = await filled(space, pages);
+  assert.deepEqual(await device.migrate(own, pages * PAGE), { pages, faults: 0 });
+  const rest = await space.mmap(256 * MIB);
+  assert.throws(
+    () => {
+      for (let at = rest; ; at += PAGE) space.u32.store(at, 1);
+    },
+    (error) => error instanceof HmmError && error.code === "ENOMEM",
+  );
+  const startMs = performance.now();
+  assert.equal((await device.migrate(rest, PAGE)).pages, 0);
+  const passedMs = performance.now() - startMs;
+  assert.ok(passedMs < 6000, `it took ${passedMs} ms, of 500 that it takes`); // once 12,000
+});

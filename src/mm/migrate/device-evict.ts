@@ -30,13 +30,15 @@ import { endDeadMigrations } from "../migration.ts";
 import type { Mm } from "../mm-struct.ts";
 import { holdsFrame, ptePfn } from "../pte.ts";
 import { type PageRange, partsIn, vmaOf } from "../vma/vma.ts";
-import { SELECT_DEVICE, migrateRange, toRam } from "./migrate-vma.ts";
+import { type MoveResult, SELECT_DEVICE, migrateRange, toRam } from "./migrate-vma.ts";
 
-/** Frames `startPfn` up to `endPfn`, which is exclusive, of one device memory. */
+/** Frames from `startPfn` up to `endPfn`, which is exclusive; of them those in `only`, if given. */
 interface DeviceFrameRange {
+  /** A memory of the owner of all of them. */
   readonly device: DeviceMemory;
   readonly startPfn: number;
   readonly endPfn: number;
+  readonly only?: ReadonlySet<number>;
 }
 
 /** Walks over all spaces before EBUSY. Each finds what a fork has copied during the one before. */
@@ -68,7 +70,7 @@ function* migrateDeviceRange(machine: Machine, frames: DeviceFrameRange): Task<n
   let moved = 0;
   yield* inDeviceSpaces(machine, function* (mm) {
     for (const pages of yield* pagesIn(machine, mm, frames))
-      moved += yield* bringBack(machine, mm, pages, frames.device);
+      moved += (yield* bringBack(machine, mm, pages, frames.device)).moved;
   });
   return moved;
 }
@@ -116,7 +118,8 @@ export function* evictDeviceFrame(
 
 /**
  * Frees frames of one owner's memories, by their hints where those are right: pages that follow
- * each other move as one migration, which costs as much as twenty pages beside them. Some may be
+ * each other move as one migration, which costs as much as twenty pages beside them. Where a frame
+ * is used then, all spaces are walked, once for all such frames; not if RAM is used up. Some may be
  * used all the same, as of `evictDeviceFrame`. Holding no lock.
  */
 export function* evictDeviceFrames(machine: Machine, frames: readonly DeviceFrame[]): Task<void> {
@@ -125,17 +128,28 @@ export function* evictDeviceFrames(machine: Machine, frames: readonly DeviceFram
   const hinted = frames
     .map(({ device, pfn }) => ({ device, pfn, page: devicePageHint(device, pfn) }))
     .toSorted((a, b) => a.page - b.page);
+  let lacking = 0;
   yield* inDeviceSpaces(machine, function* (mm) {
     for (let i = 0, pages = 0; i < hinted.length; i += Math.max(pages, 1)) {
       const { page: startPage, device } = hinted[i]!; // in bounds
       pages = pagesInRow(machine, mm, hinted, i);
-      if (pages > 0)
-        yield* bringBack(machine, mm, { startPage, endPage: startPage + pages }, device);
+      if (pages === 0) continue;
+      const range = { startPage, endPage: startPage + pages };
+      lacking += (yield* bringBack(machine, mm, range, device)).lacking;
     }
   });
-  for (const { device, pfn } of frames)
-    if (isDeviceFrameUsed(device, pfn))
-      yield* migrateDeviceRange(machine, { device, startPfn: pfn, endPfn: pfn + 1 });
+  if (lacking > 0) return;
+  const left = frames.filter(({ device, pfn }) => isDeviceFrameUsed(device, pfn));
+  if (left.length > 0) yield* migrateDeviceRange(machine, rangeOf(left));
+}
+
+/** What a walk looks for: all of the frames, of which there is one at least. */
+function rangeOf(frames: readonly DeviceFrame[]): DeviceFrameRange {
+  const { device } = frames[0]!; // see above
+  const pfns = frames.map(({ pfn }) => pfn);
+  const startPfn = pfns.reduce((a, b) => Math.min(a, b));
+  const endPfn = pfns.reduce((a, b) => Math.max(a, b)) + 1;
+  return { device, startPfn, endPfn, only: new Set(pfns) };
 }
 
 /** Pages that are moved together, at most: others wait no longer for one of them. */
@@ -180,8 +194,10 @@ export function* endDeviceMemory(
   return yield* removeDeviceMemory(machine, device, () => srcu.synchronize(), note);
 }
 
-function names(pte: number, { startPfn, endPfn }: DeviceFrameRange): boolean {
-  return holdsFrame(pte) && ptePfn(pte) >= startPfn && ptePfn(pte) < endPfn;
+function names(pte: number, { startPfn, endPfn, only }: DeviceFrameRange): boolean {
+  if (!holdsFrame(pte)) return false;
+  const pfn = ptePfn(pte);
+  return pfn >= startPfn && pfn < endPfn && (only === undefined || only.has(pfn));
 }
 
 /** The pages whose entries name one of the frames, as runs that lie in one vma each. */
@@ -215,16 +231,18 @@ function pagesOfLeaf(
   return pages;
 }
 
-/** Holding the mmap lock. `pages` lie in one vma. Returns how many were moved. */
+/** Holding the mmap lock. `pages` lie in one vma. */
 function* bringBack(
   machine: Machine,
   mm: Mm,
   pages: PageRange,
   { owner }: DeviceMemory,
-): Task<number> {
+): Task<MoveResult> {
   const vma = vmaOf(machine.memory, mm, pages.startPage);
-  if (vma === undefined) return 0;
+  if (vma === undefined) return NOTHING_MOVED;
   const args = { machine, mm, vma, ...pages, select: SELECT_DEVICE, owner, isByOwner: false };
   const result = yield* migrateRange(args, toRam(machine));
-  return typeof result === "number" ? 0 : result.moved;
+  return typeof result === "number" ? NOTHING_MOVED : result;
 }
+
+const NOTHING_MOVED: MoveResult = { moved: 0, lacking: 0 };
