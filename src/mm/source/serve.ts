@@ -18,6 +18,7 @@ import { type Struct, type StructView, pointer, struct, u32 } from "../../memory
 import { findResource, registerHeir, resourceKind } from "../../sync/lockdep/resources.ts";
 import { EAGAIN, EIO, EMFILE, ENOMEM, type Errno } from "../../sync/errno.ts";
 import { bug } from "../../sync/errors.ts";
+import { liveAgent } from "../../sync/tasks/identity.ts";
 import type { Task } from "../../sync/tasks/task.ts";
 import {
   CACHE_PAGES_MAX,
@@ -58,7 +59,7 @@ interface ServerRecord extends StructView {
 
 const ServerRecord: Struct<ServerRecord> = struct<ServerRecord>("sourceServer", {
   cache: pointer("const", "holds one reference (V1)"),
-  agent: u32("const", "id of the thread"),
+  agent: u32("const", "name of the thread (`liveAgent`): its id may be another's by the end"),
   isCounted: u32("pageCacheLock", "1: the source counts it"),
 });
 
@@ -99,7 +100,7 @@ export class SourceServer {
       return EMFILE;
     }
     const record = ServerRecord.at(memory, at);
-    record.agent = memory.agentId;
+    record.agent = liveAgent(memory);
     const cache = PageCache.at(memory, cacheAt);
     yield* cache.refs.get(at + ServerRecord.offset.cache, cacheAt);
     yield* cache.lock.lock();
@@ -129,7 +130,7 @@ export class SourceServer {
     const source = sourceOf(machine, cacheAt);
     while (!this.#isEnded) {
       const work = workOf(source);
-      const { request, mappings } = yield* takeRequest(cache, source, memory.agentId);
+      const { request, mappings } = yield* takeRequest(cache, source, liveAgent(memory));
       if (request !== 0) {
         yield* answer(machine, cache, source, request);
         continue;

@@ -24,8 +24,17 @@ import {
   PageCache,
 } from "../../../../src/mm/vma/page-cache.ts";
 import { markDirty } from "../../../../src/mm/view/view-backed.ts";
+import {
+  AGENT_RESOURCES,
+  AGENT_STATE,
+  AGENT_STATE_MASK,
+  RESOURCE_WORDS,
+  agentRecord,
+} from "../../../../src/sync/control-block.ts";
 import { EAGAIN, EIO } from "../../../../src/sync/errno.ts";
 import { assert, bug } from "../../../../src/sync/errors.ts";
+import { releasers } from "../../../../src/sync/lockdep/resources.ts";
+import { nameHash } from "../../../../src/sync/name-registry.ts";
 import type { Task } from "../../../../src/sync/tasks/task.ts";
 import type { Covered } from "../covered.ts";
 import {
@@ -299,6 +308,56 @@ const finishedBeside = (name: string, summary: string, answer: number): Covered 
     preemptions: 0,
   });
 
+const SERVER = nameHash("source");
+/** By stage: the record of the server that has died. */
+const recordsLeft = new WeakMap<SourceStage["cache"], number>();
+
+/**
+ * The first task's thread has died as a server of the source. A reaper has taken that from its
+ * list, which is empty then: so another reaper has made its record free, and a new thread has it.
+ */
+function dieAsServer(harness: HmmHarness, stage: SourceStage): void {
+  const { words } = harness.machine.memory;
+  const state = agentRecord(1) + AGENT_STATE;
+  const now = words[state]!;
+  words[state] = now + AGENT_STATE_MASK + 1; // another generation than the task's
+  asTask(harness, 1, () => beginService(harness, stage));
+  words[state] = now;
+  let entry = agentRecord(1) + AGENT_RESOURCES;
+  while (words[entry] !== SERVER) entry += RESOURCE_WORDS;
+  recordsLeft.set(stage.cache, words[entry + 1]!);
+  words[entry] = 0;
+}
+
+const reapsLate: Body = function* ({ cache }, { machine: { memory } }) {
+  const known = releasers.find(SERVER) ?? bug("nobody releases servers");
+  yield* known.release(memory, recordsLeft.get(cache)!, -1); // of the set-up
+};
+
+const reapedLate = part({
+  name: "serve-vs-late-reaper",
+  summary:
+    "A thread has the number of one that has died as a server, and serves the same source: what it answers is not given to another server.",
+  tasks: {
+    serves: [SERVE, servesAs(0)],
+    "serves too": [SERVE, servesAs(1)],
+    asks: [ASK, asksFor(0)],
+    reaps: [["mm/source/serve.releaseServer"], reapsLate],
+  },
+  setup: (harness) => {
+    const stage = makeSourceStage(harness);
+    dieAsServer(harness, stage);
+    const servers = [1, 2].map((task) => asTask(harness, task, () => beginService(harness, stage)));
+    const requests = [asTask(harness, 3, () => beginRequest(harness, stage))];
+    harness.run(dropClaim(harness.machine, stage.at));
+    return { ...stage, servers, requests };
+  },
+  check: ({ source }) => {
+    assert(source.requests.isEmpty(), "a request is left");
+    assert(source.servers === 2, `${source.servers} servers are counted`);
+  },
+});
+
 export const sourceParts: readonly Covered[] = [
   mappedTwice,
   begunTwice,
@@ -308,6 +367,7 @@ export const sourceParts: readonly Covered[] = [
   lastClaim,
   endedTwice,
   lastTransfer,
+  reapedLate,
   finishedBeside("finish-vs-waits", "A read ends for which two threads wait.", 0),
   finishedBeside("fail-vs-waits", "A read fails for which two threads wait: both hear why.", EIO),
 ];
