@@ -337,11 +337,13 @@ function* migrateToRam(fault: VmFault, device: DeviceMemory): Task<Errno> {
   const endPage = Math.max(Math.min(first + HOME_PAGES, vma.endPage), pastStream(fault, device));
   const select = SELECT_DEVICE_PRIVATE;
   let failed: Errno = 0;
+  let spare = machine.ram.usage().freePages - 1;
   const result = yield* migrateRange(
     { machine, mm, vma, startPage, endPage, owner, select },
     {
-      // A page without a frame stays where it is.
+      // A page without a frame stays where it is. The last one is for the page that is touched.
       *alloc(page, from) {
+        if (page < wanted && spare-- <= 0) return 0;
         const hasBytes = yield* haveBytes(machine, from);
         const frame = hasBytes ? yield* machine.ram.allocFrame(false) : 0;
         if (page === wanted && frame === 0) failed = hasBytes ? ENOMEM : EIO;

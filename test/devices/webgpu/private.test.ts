@@ -101,6 +101,29 @@ test("a pass that misses is undone on the GPU", { skip, timeout }, () =>
   }),
 );
 
+test("the last frame of RAM is for the page that is touched", { skip, timeout }, () =>
+  withPrivate(2 ** 20, async (device, space) => {
+    const pages = 16;
+    const hole = await space.mmap(pages * PAGE * 2);
+    const at = Math.ceil(hole / (pages * PAGE)) * pages * PAGE; // they would come together
+    await count(device, at, pages);
+    const rest = await space.mmap(2 ** 25);
+    let end = rest;
+    assert.throws(
+      () => {
+        for (; ; end += PAGE) space.u32.store(end, 1);
+      },
+      { code: "ENOMEM" },
+    );
+    for (const page of [5, 11]) {
+      end -= PAGE;
+      await space.madvise(end, PAGE, "dontneed");
+      assert.equal(space.u32.load(at + page * PAGE), 1, `page ${page}`);
+      assert.throws(() => space.u32.store(end, 1), { code: "ENOMEM" });
+    }
+  }),
+);
+
 test("fork shares what the GPU has; each side has its own afterwards", { skip, timeout }, () =>
   withPrivate(2 ** 20, async (device, space) => {
     const at = await space.mmap(4 * PAGE);
