@@ -8,6 +8,7 @@ import {
   HmmError,
   aBoolean,
   aText,
+  beginStacksAtCalls,
   checkArgument,
   required,
   ruleOf,
@@ -138,6 +139,10 @@ export class WebGpuBuffer extends Handle {
   readonly lengthBytes: number;
   readonly #desk: ResourceDesk;
 
+  static {
+    beginStacksAtCalls(this);
+  }
+
   /** Of `WebGpuDevice.buffer`. */
   constructor(desk: ResourceDesk, id: number, name: string, lengthBytes: number) {
     super(desk, id, name);
@@ -177,9 +182,17 @@ export class WebGpuTexture extends Handle {}
 const someBinary = ruleOf("bytes: a typed array, a DataView or a buffer", isBinary);
 
 function isBinary(value: unknown): value is ArrayBufferView | ArrayBufferLike {
-  return (
-    ArrayBuffer.isView(value) || value instanceof ArrayBuffer || value instanceof SharedArrayBuffer
-  );
+  if (ArrayBuffer.isView(value)) return isAttached(value.buffer);
+  return value instanceof SharedArrayBuffer || (value instanceof ArrayBuffer && isAttached(value));
+}
+
+/** The bytes have not been transferred: an array cannot be made of a buffer without any. */
+function isAttached(buffer: ArrayBufferLike): boolean {
+  try {
+    return new Uint8Array(buffer).length === buffer.byteLength;
+  } catch {
+    return false;
+  }
 }
 
 function copyOf(bytes: ArrayBufferView | ArrayBufferLike): Uint8Array<ArrayBuffer> {
@@ -250,18 +263,21 @@ export function bindingOrders(
   bindings: Readonly<Record<string, WebGpuBinding>>,
   isOwn: boolean,
 ): Record<string, BindingOrder> {
+  const refuse = refusalOf("dispatch");
   const orders: Record<string, BindingOrder> = {};
   for (const [name, value] of Object.entries<unknown>(bindings)) {
     if (value instanceof Handle) {
       orders[name] = { kind: "resource", id: value.idOn(desk, "dispatch") };
     } else if (isBinary(value)) {
-      orders[name] = { kind: "bytes", bytes: copyOf(value) };
+      const bytes = copyOf(value);
+      checkArgument(refuse, `the length of bindings.${name}`, bytes.length, wholeNumber(1));
+      orders[name] = { kind: "bytes", bytes };
     } else if (isOwn && isGpuObject(value)) {
       orders[name] = { kind: "own", resource: value };
     } else {
       const own = isOwn ? ", or an object of your GPUDevice" : "";
       const wanted = `bytes, a buffer or texture of this device, a sampler${own}`;
-      checkArgument(refusalOf("dispatch"), `bindings.${name}`, value, ruleOf(wanted, isPlain));
+      checkArgument(refuse, `bindings.${name}`, value, ruleOf(wanted, isPlain));
       orders[name] = { kind: "sampler", sampler: { ...(value as WebGpuSampler) } };
     }
   }

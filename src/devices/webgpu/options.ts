@@ -28,7 +28,8 @@ import type { WebGpuBinding } from "./bindings.ts";
 import type { BindingOrder, DispatchOrder, KernelOrder, WorkerStart } from "./messages.ts";
 import { ARGUMENTS_MAX, GPU_FRAMES_MAX } from "./wgsl/layout.ts";
 import { isLibraryName } from "./wgsl/names.ts";
-import { recordNames, recordsText } from "./wgsl/record-text.ts";
+import { fieldNames, recordNames, recordsText } from "./wgsl/record-text.ts";
+import { whyNoName } from "./wgsl/words.ts";
 import { scanWgsl } from "./wgsl/scan.ts";
 
 /** A GPUDevice, as far as it must be known to programs that have no types of WebGPU. */
@@ -231,10 +232,15 @@ export function kernelOptions(given: WebGpuKernelOptions): KernelOrder {
   if (records === undefined) return { code, entryPoint, isPure };
   const { declared } = scanWgsl(code);
   for (const name of recordNames(records)) {
-    const isWord = /^[A-Za-z][A-Za-z0-9_]*$/.test(name);
-    if (isWord && !declared.has(name) && !isLibraryName(name)) continue;
-    const why = isWord ? "which the text or the library declares" : "which is no name in WGSL";
-    throw refuse(`the records declare "${name}", ${why}; choose another name`);
+    const isTaken = declared.has(name) || isLibraryName(name);
+    const why = whyNoName(name) ?? (isTaken ? "which the text or the library declares" : undefined);
+    if (why !== undefined)
+      throw refuse(`the records declare "${name}", ${why}; choose another name`);
+  }
+  for (const name of fieldNames(records)) {
+    const why = whyNoName(name);
+    if (why !== undefined)
+      throw refuse(`a record has the field "${name}", ${why}; choose another name`);
   }
   return { code: `${code}\n${recordsText(records)}`, entryPoint, isPure };
 }

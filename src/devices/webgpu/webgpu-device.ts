@@ -6,6 +6,7 @@
 
 import {
   anAddressSpace,
+  beginStacksAtCalls,
   checkArgument,
   DriverThread,
   HmmError,
@@ -86,6 +87,29 @@ export interface WebGpuKernel extends DeviceKernel {
   ): Promise<WebGpuDispatchResult>;
 }
 
+class OwnedKernel implements WebGpuKernel {
+  readonly #calls: WebGpuKernel;
+
+  static {
+    beginStacksAtCalls(this);
+  }
+
+  constructor(calls: WebGpuKernel) {
+    this.#calls = calls;
+  }
+
+  compile(): Promise<void> {
+    return this.#calls.compile();
+  }
+
+  dispatch(
+    workgroups: number | readonly number[],
+    options?: WebGpuDispatchOptions,
+  ): Promise<WebGpuDispatchResult> {
+    return this.#calls.dispatch(workgroups, options);
+  }
+}
+
 /**
  * A GPU behind WebGPU that follows the same pointers as the CPU: pages come to it on demand, within
  * a budget, and exactly.
@@ -108,6 +132,10 @@ export interface WebGpuKernel extends DeviceKernel {
  * ```
  */
 export class WebGpuDevice implements Device<WebGpuKernelOptions> {
+  static {
+    beginStacksAtCalls(this);
+  }
+
   /** The name that it was created with, for reports. */
   readonly name: string;
   /** What the adapter says of itself. */
@@ -162,7 +190,7 @@ export class WebGpuDevice implements Device<WebGpuKernelOptions> {
 
   kernel(options: WebGpuKernelOptions): WebGpuKernel {
     const kernel = kernelOptions(options);
-    return {
+    return new OwnedKernel({
       compile: async () => {
         this.#check("compile");
         await this.#link.ask({ kind: "compile", ...kernel });
@@ -173,7 +201,7 @@ export class WebGpuDevice implements Device<WebGpuKernelOptions> {
         const bindings = { ...bindingOrders(this.#desk, bound, this.#isOwn), ...ranges };
         return await this.#dispatch({ ...kernel, ...rest, bindings }, signal);
       },
-    };
+    });
   }
 
   async #dispatch(

@@ -53,7 +53,8 @@ export class WorkerLink implements DeviceLink {
   readonly #machine: () => DriverHandle;
   #settle: { resolve: (ready: Ready) => void; reject: (error: HmmError) => void } | undefined;
   #lastId = 0;
-  #lost: HmmError | undefined;
+  /** Why nothing can be asked any more. */
+  #lost: string | undefined;
 
   /** Throws EINVAL when `make` makes no Worker. */
   constructor(
@@ -108,7 +109,7 @@ export class WorkerLink implements DeviceLink {
     order: Order & { kind: K },
     signal?: AbortSignal,
   ): Promise<Answers[K]> {
-    if (this.#lost !== undefined) throw this.#lost;
+    if (this.#lost !== undefined) throw lost(this.#lost);
     const id = ++this.#lastId;
     const answer = new Promise<Answers[Order["kind"]]>((resolve, reject) => {
       this.#waiting.set(id, { resolve, reject });
@@ -138,10 +139,9 @@ export class WorkerLink implements DeviceLink {
   }
 
   #lose(why: string): void {
-    const text = `Cannot use the device: ${why}; make a new one`;
-    this.#lost ??= new HmmError("ENODEV", "device", text);
-    this.#settle?.reject(this.#lost);
-    for (const { reject } of this.#waiting.values()) reject(this.#lost);
+    this.#lost ??= why;
+    this.#settle?.reject(lost(this.#lost));
+    for (const { reject } of this.#waiting.values()) reject(lost(this.#lost));
     this.#waiting.clear();
   }
 
@@ -150,4 +150,9 @@ export class WorkerLink implements DeviceLink {
     this.#lose("it has been disposed of");
     await this.#worker.terminate();
   }
+}
+
+/** One for each call: the stack of each is its own. */
+function lost(why: string): HmmError {
+  return new HmmError("ENODEV", "device", `Cannot use the device: ${why}; make a new one`);
 }

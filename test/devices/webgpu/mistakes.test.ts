@@ -110,3 +110,63 @@ test("a buffer without a length is told what it lacks", { skip, timeout }, () =>
     assert.match(message, /EINVAL: .*it has no length; give lengthBytes, or bytes/);
   }),
 );
+
+test(
+  "bytes that have gone to another thread, and none at all, are refused",
+  { skip, timeout },
+  () =>
+    withDevice(2 ** 20, async (device) => {
+      const code = `
+@group(0) @binding(0) var<storage> given: array<u32>;
+@compute @workgroup_size(1)
+fn main() { store_u32(arg_ptr(0), given[0]); }`;
+      const kernel = device.kernel({ code, entryPoint: "main" });
+      const gone = new Uint32Array(4);
+      structuredClone(gone, { transfer: [gone.buffer] });
+      for (const bytes of [
+        gone,
+        gone.buffer,
+        new DataView(new ArrayBuffer(4)),
+        new Uint32Array(0),
+      ]) {
+        const isWhole = bytes instanceof DataView;
+        if (isWhole) structuredClone(bytes.buffer, { transfer: [bytes.buffer] });
+        const message = await messageOf(kernel.dispatch(1, { bindings: { given: bytes } }));
+        assert.match(message, /EINVAL: Cannot dispatch: (?:the length of )?bindings\.given is /);
+      }
+      assert.match(
+        await messageOf(device.buffer({ bytes: gone })),
+        /EINVAL: Cannot make the buffer: bytes is .*; give bytes/,
+      );
+    }),
+);
+
+test("the first line of a stack is that of the call", { skip, timeout }, () =>
+  withDevice(2 ** 20, async (device, space) => {
+    const kernel = device.kernel({ code: STORE, entryPoint: "main" });
+    const bad = device.kernel({ code: `${STORE} }`, entryPoint: "main" });
+    const memoryBytes = 2 ** 20;
+    const calls: readonly (() => Promise<unknown>)[] = [
+      async () => await WebGpuDevice.create(space, { memoryBytes, nodeFlags: ["backend=metal"] }),
+      async () => await WebGpuDevice.create(space, { memoryBytes: 1 }),
+      async () => await kernel.dispatch(1, { args: [64] }),
+      async () => await kernel.dispatch(-1),
+      async () => await bad.compile(),
+      async () => await device.read(64, new Uint8Array(1)),
+      async () => await device.prefetch(PAGE, PAGE),
+      async () => await device.buffer({ lengthBytes: 2 ** 31 }),
+      async () => await (await device.buffer({ lengthBytes: 4 })).write(new Uint8Array(5)),
+    ];
+    for (const [i, call] of calls.entries()) {
+      try {
+        const made = await call();
+        if (made instanceof WebGpuDevice) await made[Symbol.asyncDispose]();
+        else assert.fail("it did not fail");
+      } catch (error) {
+        assert.ok(error instanceof HmmError, String(error));
+        const first = /\n\s+at [^\n]*/.exec(error.stack ?? "")?.[0];
+        assert.match(first ?? "", /mistakes\.test\./, `call ${i}: ${error.stack}`);
+      }
+    }
+  }),
+);

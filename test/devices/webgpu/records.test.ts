@@ -105,6 +105,10 @@ test(
     for (const [records, message] of [
       [{ Mine: Item }, /the records declare "Mine", which the text or the library declares/],
       [{ ptr: record({ a: "u32" }) }, /the records declare "load_ptr", which the text/],
+      [{ switch: Item }, /the records declare "switch", which is a word of WGSL's own; choose/],
+      [{ A: record({ type: "u32" }) }, /a record has the field "type", which is a word of WGSL's/],
+      [{ A: record({ b: record({ from: "u32" }) }) }, /a record has the field "from", which is a/],
+      [{ A: record({ __a: "u32" }) }, /a record has the field "__a", which is no name in WGSL/],
       [{ "my item": Item }, /the records declare "my item", which is no name in WGSL/],
       [{ Item: { key: "u32" } }, /records is .*; give an object that has records by name/],
     ] as const)

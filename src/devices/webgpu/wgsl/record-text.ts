@@ -173,3 +173,8 @@ export function recordNames(records: Readonly<Record<string, RecordLayout>>): st
     ...fields.map((field) => `at_${name}_${field.name}`),
   ]);
 }
+
+/** The names of all fields, those of records inside of others included. */
+export function fieldNames(records: Readonly<Record<string, RecordLayout>>): string[] {
+  return [...nameAll(records).keys()].flatMap(({ fields }) => fields.map(({ name }) => name));
+}
