@@ -2,7 +2,7 @@
  * @module Every page module (`*.page.ts` beside this file) in a real Chromium; each test that it
  * registers is one node:test test here. To add one, write `<name>.page.ts` and register tests with
  * pageTest: nothing else. Pages are cross-origin isolated, except those named
- * `*.unisolated.page.ts`.
+ * `*.unisolated.page.ts`. Those named `*.policy.page.ts` may not compile WebAssembly.
  */
 
 import assert from "node:assert/strict";
@@ -25,7 +25,8 @@ function pageNames(folder: string): string[] {
 /** A browser of its own for each page: a page that hangs or crashes spoils nothing else. */
 async function run(modulePath: string): Promise<PageRun> {
   assert.ok(chromiumPath !== undefined);
-  const server = await startStaticServer(!modulePath.includes(".unisolated."));
+  const policy = modulePath.includes(".policy.") ? "script-src 'self'" : undefined;
+  const server = await startStaticServer(!modulePath.includes(".unisolated."), undefined, policy);
   const browser = await launchChromium(chromiumPath);
   try {
     return await runPage(browser, server.origin, modulePath, pageTimeoutMs);

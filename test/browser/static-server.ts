@@ -31,15 +31,17 @@ export interface StaticServer {
 
 /**
  * Starts on a free port, and serves .build/ or another folder; with `isIsolated` false it leaves
- * the two headers out.
+ * the two headers out. `policy`: the Content-Security-Policy of all that it serves.
  */
 export function startStaticServer(
   isIsolated: boolean,
   folder: string = servedPath,
+  policy?: string,
 ): Promise<StaticServer> {
-  const server = createServer((request, response) =>
-    answer(request, response, { isIsolated, folder }),
-  );
+  const server = createServer((request, response) => {
+    if (policy !== undefined) response.setHeader("Content-Security-Policy", policy);
+    answer(request, response, { isIsolated, folder });
+  });
   return new Promise((resolve, reject) => {
     server.on("error", reject);
     server.listen(0, "127.0.0.1", () => {

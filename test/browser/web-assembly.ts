@@ -25,6 +25,15 @@ interface WasmApi {
 const host: unknown = globalThis;
 const { WebAssembly } = host as { readonly WebAssembly: WasmApi };
 
+/** Whether this page may compile WebAssembly: its Content-Security-Policy says so. */
+export function mayCompile(): boolean {
+  try {
+    return new WebAssembly.Module(Uint8Array.of(0, 0x61, 0x73, 0x6d, 1, 0, 0, 0)) !== undefined;
+  } catch {
+    return false;
+  }
+}
+
 /** Counted in 64 KiB, as WebAssembly does. */
 export function makeWasmMemory(pages64KiB: number, maxPages64KiB: number): WasmMemory {
   return new WebAssembly.Memory({ initial: pages64KiB, maximum: maxPages64KiB, shared: true });

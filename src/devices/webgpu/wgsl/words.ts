@@ -1,7 +1,7 @@
 /**
  * @module devices/webgpu/wgsl/words
- * Words that WGSL keeps for itself: its keywords and its reserved words, none of which a text may
- * declare.
+ * Words that WGSL keeps for itself, which a text may not declare: its keywords, and those of its
+ * reserved words that somebody could want.
  */
 
 const WORDS: ReadonlySet<string> = new Set(
@@ -9,7 +9,7 @@ const WORDS: ReadonlySet<string> = new Set(
   false fn for if let loop override requires return struct switch true var while
   NULL Self abstract active alignas alignof as asm asm_fragment async attribute auto await become
   cast catch class co_await co_return co_yield coherent column_major common compile
-  compile_fragment concept const_cast consteval constexpr constinit crate debugger decltype delete
+  compile_fragment concept const_cast consteval constexpr constinit crate decltype delete
   demote demote_to_helper do dynamic_cast enum explicit export extends extern external fallthrough
   filter final finally friend from fxgroup get goto groupshared highp impl implements import inline
   instanceof interface layout lowp macro macro_rules match mediump meta mod module move mut mutable
