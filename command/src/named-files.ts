@@ -51,6 +51,7 @@ export function readJsonFile(path: string): unknown {
 /** Throws UsageError unless a file can be written at the path of the option. */
 export function requireWritableFile(option: string, path: string | undefined): void {
   if (path === undefined) return;
+  if (path === "") throw cannotWrite(option, path, "it is no name; name a file");
   const folder = dirname(resolve(path));
   if (statOf(folder)?.isDirectory() !== true)
     throw cannotWrite(option, path, `there is no folder ${quote(folder)}; make it first`);

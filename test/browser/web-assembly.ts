@@ -28,7 +28,8 @@ const { WebAssembly } = host as { readonly WebAssembly: WasmApi };
 /** Whether this page may compile WebAssembly: its Content-Security-Policy says so. */
 export function mayCompile(): boolean {
   try {
-    return new WebAssembly.Module(Uint8Array.of(0, 0x61, 0x73, 0x6d, 1, 0, 0, 0)) !== undefined;
+    const module = new WebAssembly.Module(Uint8Array.of(0, 0x61, 0x73, 0x6d, 1, 0, 0, 0));
+    return typeof module === "object";
   } catch {
     return false;
   }

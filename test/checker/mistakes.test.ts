@@ -40,6 +40,36 @@ test("a task that is none is named, with what it returned", () => {
   assert.deepEqual(explore(scenarioOf((x: Cell) => x.store(1))).findings, []);
 });
 
+test("a setup and a check that would have to be waited for are refused", () => {
+  const tasks = { a: (x: Cell): Task<unknown> => x.store(1) };
+  const late = async (): Promise<void> => {
+    throw new Error("late");
+  };
+  const setup = (async (memory: Places["memory"]) => cell(memory)) as never as typeof cell;
+  assert.throws(() => explore({ name: "mistaken", setup, tasks }), {
+    name: "TypeError",
+    message: /its setup returned a promise, and must be done when it returns/,
+  });
+  const checks: readonly (readonly [unknown, RegExp])[] = [
+    [late, /its check returned a promise, and must be done when it returns/],
+    [
+      function* (x: Cell): Task<void> {
+        assert.equal(yield* x.load(), 2);
+      },
+      /its check returned a task, and must be done when it returns/,
+    ],
+  ];
+  for (const [check, message] of checks) {
+    const scenario = { name: "mistaken", setup: cell, tasks, check: check as (x: Cell) => void };
+    const { findings } = explore(scenario);
+    assert.deepEqual(
+      findings.map(({ kind }) => kind),
+      ["assertion"],
+    );
+    assert.match(findings[0]?.message ?? "", message);
+  }
+});
+
 test("a yield without its star is a finding that says so", () => {
   const yields: readonly (readonly [unknown, RegExp])[] = [
     [

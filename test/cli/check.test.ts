@@ -183,6 +183,11 @@ const broken = join(folder, "broken.mjs");
 writeFileSync(broken, "export default 1;\n");
 const thrower = join(folder, "thrower.mjs");
 writeFileSync(thrower, "throw new Error('thrown while it is imported');\n");
+const made = 'const s = { name: "s", setup: () => 0, tasks: { *a() {} } };';
+const holed = join(folder, "holed.mjs");
+writeFileSync(holed, `${made} export default [s, undefined];`);
+const twice = join(folder, "twice.mjs");
+writeFileSync(twice, `${made} export default [s, { ...s }];`);
 const noCheckpoint = join(folder, "no-checkpoint.json");
 writeFileSync(noCheckpoint, "{}");
 
@@ -192,12 +197,17 @@ const REFUSED: readonly (readonly [args: readonly string[], says: RegExp])[] = [
   [["check", "hole"], /Unknown scenario 'hole' \(did you mean holes/],
   [["check", "./nowhere.mjs"], /Cannot read '\.\/nowhere\.mjs': there is no such file/],
   [["check", broken], /it exports no scenario/],
+  [["check", holed], /element 1 of its default export is no scenario/],
+  [["check", twice], /two of its scenarios are called 's'; give each a name of its own/],
   [["check", thrower], /Cannot import .*thrown while it is imported/],
   [["check", "--engine", "magic"], /Cannot use 'magic' as --engine: must be optimal or source/],
   [
     ["check", "--engine", "optimal", "--preemptions", "2"],
     /only the engine bounded counts preemptions/,
   ],
+  [["check", "--engine", "source", "--seed", "2"], /only random, pct, pos draw at random/],
+  [["check", "--preemptions", "1", "--seed", "2"], /--seed with the engine bounded: only random/],
+  [["check", "--html", "", "holes/aba"], /Cannot write '' for --html: it is no name; name a file/],
   [["check", "--preemptions", "-1"], /--preemptions: must be a whole number/],
   [["check", "--seconds", "0"], /--seconds: must be seconds, more than 0/],
   [["check", "--seconds", "soon"], /Cannot use 'soon' as --seconds/],

@@ -32,10 +32,15 @@ export interface EngineChoice {
 }
 
 /** Throws UsageError if the options contradict each other. */
-export function requireConsistent({ engine, preemptions }: EngineChoice): void {
-  if (preemptions === undefined || engine === undefined || engine === "bounded") return;
+export function requireConsistent({ engine, preemptions, seed }: EngineChoice): void {
+  if (preemptions !== undefined && engine !== undefined && engine !== "bounded")
+    throw new UsageError(
+      `Cannot use --preemptions with --engine ${engine}: only the engine bounded counts preemptions`,
+    );
+  const chosen = engine ?? (preemptions === undefined ? undefined : "bounded");
+  if (seed === undefined || chosen === undefined || SAMPLING.has(chosen)) return;
   throw new UsageError(
-    `Cannot use --preemptions with --engine ${engine}: only the engine bounded counts preemptions`,
+    `Cannot use --seed with the engine ${chosen}: only ${[...SAMPLING].join(", ")} draw at random`,
   );
 }
 

@@ -107,6 +107,17 @@ async function scenariosOfModule(module: string): Promise<LocatedScenario[]> {
     .flat()
     .map((value) => (isFuzzFile(value) ? fileScenario(readFuzzFile(value)) : value));
   const scenarios = Array.from(new Set(made.filter(isScenario)));
+  // Of a module without a default export the other exports may be anything.
+  const other = made.findIndex((value) => !isScenario(value));
+  if ("default" in exported && other >= 0 && scenarios.length > 0)
+    throw new UsageError(
+      `Cannot use ${module}: element ${other} of its default export is no scenario (it needs name, setup and tasks); mend it, or take it out`,
+    );
+  const twice = scenarios.find((one, i) => scenarios.findIndex((it) => it.name === one.name) < i);
+  if (twice !== undefined)
+    throw new UsageError(
+      `Cannot use ${module}: two of its scenarios are called ${quote(twice.name)}; give each a name of its own`,
+    );
   const odd = scenarios.find(({ name }) => !PRINTABLE.test(name));
   if (odd !== undefined) {
     throw new UsageError(

@@ -49,7 +49,7 @@ import { CommutingWords } from "./commuting-words.ts";
 import { ASLEEP, parkOf, queuesAt, sleepOf } from "./parking.ts";
 import { StartingState } from "./starting-state.ts";
 import { Threads } from "./threads.ts";
-import { codeOfYielded, requireTask } from "./require-task.ts";
+import { codeOfYielded, requireDone, requireTask } from "./require-task.ts";
 
 const DEFAULT_WORDS = 1024;
 const NOBODY = -1;
@@ -118,7 +118,7 @@ export class Execution {
     this.tasks = this.names.length;
     const initialBytes = (CONTROL_WORDS + (scenario.words ?? DEFAULT_WORDS)) * 4;
     this.memory = scenario.memory?.() ?? SharedMemory.create({ initialBytes });
-    this.#setupShared = scenario.setup(this.memory);
+    this.#setupShared = requireDone(scenario.setup(this.memory), scenario.name, "setup");
     this.shared = this.#setupShared;
     this.start = new StartingState(this.memory, this.names, budget.spelledOut);
     this.footprints = new Footprints(this.memory.words.length, {
@@ -377,7 +377,12 @@ export class Execution {
     if (hasStopped) return;
     this.watchers.atEnd(deaths.names.length === 0);
     if (deaths.names.length === 0) this.#checkHeldTables();
-    this.#scenario.check?.(this.shared, { deaths: deaths.names });
+    const { name } = this.#scenario;
+    requireDone<unknown>(
+      this.#scenario.check?.(this.shared, { deaths: deaths.names }),
+      name,
+      "check",
+    );
   }
 
   /** Every task returned, and none died: so the held table of each thread must be empty. */

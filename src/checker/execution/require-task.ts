@@ -1,7 +1,7 @@
 /**
- * @module Checks that what a scenario calls a task is one, and that what a task yields is an
- * operation. The messages say what to write instead. Without the checks the author would get an
- * error such as `next is not a function`.
+ * @module Checks that what a scenario calls a task is one, that its other functions are none, and
+ * that what a task yields is an operation. The messages say what to write instead. Without the
+ * checks the author would get an error such as `next is not a function`.
  */
 
 import type { Wait, WaitKind } from "../../sync/tasks/task.ts";
@@ -19,6 +19,19 @@ export function requireTask(made: unknown, scenario: string, name: string): void
   }
   throw new TypeError(
     `Cannot explore "${scenario}": its task "${name}" returned ${nameOf(made)}, and must return a task: write it as function* and call each operation with yield*`,
+  );
+}
+
+/**
+ * Throws TypeError if `made`, which a scenario's `setup` or `check` returned, is a promise or a
+ * task: nobody would wait for it, and a check that is not waited for finds nothing.
+ */
+export function requireDone<T>(made: T, scenario: string, part: "setup" | "check"): T {
+  const isPromise = made instanceof Promise;
+  if (!isPromise && Object.prototype.toString.call(made) !== "[object Generator]") return made;
+  if (isPromise) made.catch(() => {}); // nor would anybody hear of it
+  throw new TypeError(
+    `Cannot explore "${scenario}": its ${part} returned ${nameOf(made)}, and must be done when it returns: write it as a plain function`,
   );
 }
 

@@ -49,6 +49,7 @@ import { runBlocking } from "../../sync/runners/run-blocking.ts";
 import { DEBUG } from "../../sync/shared-memory.ts";
 import type { SharedMemory } from "../../sync/shared-memory.ts";
 import type { Task } from "../../sync/tasks/task.ts";
+import { requireDone } from "../execution/require-task.ts";
 import { knowUntouched } from "../execution/starting-state.ts";
 import { defineScenario } from "../scenario.ts";
 import type { AnyScenario, Invariant, Scenario, StateTable } from "../scenario.ts";
@@ -383,7 +384,7 @@ export function harnessScenario<S>(parts: HarnessScenario<S>): AnyScenario {
       requireNobodyInside(harness.machine.memory);
       requirePoison(harness.machine);
       requireHead(harness.machine.memory);
-      parts.check?.(shared, harness);
+      requireDone<unknown>(parts.check?.(shared, harness), parts.name, "check");
       if (parts.balanced === true) requireAccounting(accounting, harness.accounting());
     },
     describe: ({ harness }) => harness.describe(),
@@ -423,7 +424,7 @@ function make<S>(parts: HarnessScenario<S>): Made<S> {
   // The reaper of dead threads is a task, too.
   const tasks = Object.keys(parts.tasks).length + (parts.exploration?.deaths === undefined ? 0 : 1);
   const harness = new HmmHarness(tasks, parts.harness);
-  const shared = parts.setup(harness);
+  const shared = requireDone(parts.setup(harness), parts.name, "setup");
   return { harness, shared, ram: harness.machine.ram.snapshot(), accounting: harness.accounting() };
 }
 

@@ -61,6 +61,18 @@ export class ExplorerCrash extends Error {
   }
 }
 
+/** What the scenario's author got wrong is said without a stack: the lines are the checker's. */
+function whyFailed({
+  message,
+  stack,
+}: {
+  readonly message: string;
+  readonly stack: string;
+}): string {
+  const refused = /^Cannot explore "[^"]*": (.*)$/s.exec(message)?.[1];
+  return refused ?? (stack === "" ? message : stack);
+}
+
 /** The exploration must begin again without a split. */
 class SplitInvalid extends Error {}
 
@@ -227,7 +239,7 @@ class ParallelSearch {
       case "failed":
         if (message.name === "CheckpointError")
           this.#settle?.reject(new CheckpointError(message.message));
-        else this.#crash(explorer, message.stack === "" ? message.message : message.stack);
+        else this.#crash(explorer, whyFailed(message));
     }
   }
 
