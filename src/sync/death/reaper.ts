@@ -18,6 +18,10 @@
  * has no release function for a kind leaves the entry to a thread that has one. The record becomes
  * free when its list is empty.
  *
+ * While one reaper releases something, another one may find the list empty and make the record
+ * free: then a new thread has the dead one's number. So a release function that looks for what the
+ * dead thread did knows it by its name (`liveAgent` of tasks/identity.ts).
+ *
  * A release function may need any lock. So reaping is a task of its own, and the runners start it
  * only if no task suspended beneath it holds a lock.
  */
