@@ -280,13 +280,13 @@ test("exclusive: any touch of the CPU, fork, mprotect, mremap and a view end it,
   const pfn = ptePfn(world.pte(page));
   assert.equal(world.peek(page), 80);
   assert.equal(ptePfn(world.pte(page)), pfn, "the frame stays");
-  world.poke(page + 1, 810);
   // A migration leaves it where it is.
   assert.deepEqual(world.toDevice(page + 2, 1), { moved: 0, lacking: 0 });
   const view = world.run(viewOpen(world.machine, world.mm, page + 2, page + 3, true));
   assert.ok(view > 0);
   assert.equal(world.exclusive(page + 2, 1), EBUSY, "a pinned page is written without entries");
   world.run(viewClose(world.machine, view));
+  world.poke(page + 1, 810);
   world.run(doMprotect(world.machine, world.mm, (page + 3) * PAGE, PAGE, VM_READ));
   assert.equal(world.kind(page + 3), KIND_FRAME);
   assert.equal(world.exclusive(page + 3, 1), EPERM);

@@ -75,6 +75,7 @@ import { rangeTree } from "./hmm/range-tree.ts";
 import { pinnedInPlace } from "./mm/pinned-in-place.ts";
 import { buffersNotHere } from "./mm/buffer-not-here.ts";
 import { copiesOvertaken } from "./mm/copy-overtaken.ts";
+import { exclusiveRows } from "./mm/exclusive-rows.ts";
 import { exclusiveTaken } from "./mm/exclusive-taken.ts";
 import { filesOvertaken } from "./mm/file-overtaken.ts";
 import { hugeAlone } from "./mm/huge-alone.ts";
@@ -277,6 +278,7 @@ export const covered: readonly Covered[] = [
   ...hugePages,
   ...buffersNotHere,
   ...copiesOvertaken,
+  ...exclusiveRows,
   ...exclusiveTaken,
   ...filesOvertaken,
   ...hugeAlone,

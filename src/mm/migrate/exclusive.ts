@@ -13,13 +13,16 @@
  *   X3  An entry does not say whose it is. So who wants a page that is exclusive already notifies,
  *       with its own name, as Linux's does, which faults the page in first: the entry stays, and
  *       another device has lost it. A driver that is notified with its own name goes on.
- *   X9  A thread that dies while it takes a page has taken it, or has not: another one flushes the
- *       page and ends the invalidation. A page that is exclusive to no device is the CPU's with the
+ *   X9  A thread that dies while it takes pages has taken some of them: another one flushes all
+ *       and ends the invalidation. A page that is exclusive to no device is the CPU's with the
  *       next touch.
+ *
+ * Pages of one leaf that are ready are taken together: an invalidation and a flush for each cost as
+ * much as ten pages.
  */
 
 import type { Machine } from "../../memory/machine.ts";
-import { leafAlloc, pteAt, pteIndex } from "../../mmu/radix-table.ts";
+import { leafAlloc, nextLeafPage, pteAt, pteIndex, wordAt } from "../../mmu/radix-table.ts";
 import { EVENT_EXCLUSIVE, invalidateRange } from "../../notifier/events.ts";
 import {
   mmuNotifierInvalidateRangeEnd,
@@ -61,6 +64,8 @@ export interface Taker {
 
 /** Faults and tries for one page, which others may take away each time. */
 const TRIES_MAX = 16;
+/** Pages that are taken together, at most: others wait no longer for one of them. */
+const TAKEN_MAX = 512;
 
 /**
  * Makes every page of the range exclusive to the device of `taker`. Holding the mmap lock at least
@@ -96,40 +101,69 @@ export function* makeDeviceExclusive(
         continue;
       }
       const fault = (): Task<Errno> => handleMmFault(machine, mm, vma, page, true);
-      const result = yield* makePageExclusive(machine, mm, page, taker, fault);
-      if (result !== 0) return result;
-      page++;
+      const left = { startPage: page, endPage };
+      const result = yield* makeFirstExclusive(machine, mm, left, taker, fault);
+      if (result < 0) return result;
+      page += result;
     }
   }
   return page === range.endPage ? 0 : EFAULT;
 }
 
-/** @stepped pte */
-function* makePageExclusive(
+/**
+ * The first page of the range, and those behind it that are ready. How many are exclusive, or why
+ * the first one is not.
+ *
+ * @stepped pte
+ */
+function* makeFirstExclusive(
   machine: Machine,
   mm: Mm,
-  page: number,
+  { startPage, endPage }: PageRange,
   taker: Taker,
   fault: () => Task<Errno>,
-): Task<Errno> {
+): Task<number> {
   for (let tries = 0; tries < TRIES_MAX; tries++) {
-    yield* splitHuge(machine, mm, page);
-    const pte = pteAt(machine.memory, mm.pgd, page);
+    yield* splitHuge(machine, mm, startPage);
+    const pte = pteAt(machine.memory, mm.pgd, startPage);
     if (pteKind(pte) === KIND_DEVICE_EXCLUSIVE) {
-      const only = { startPage: page, endPage: page + 1 };
-      if ((yield* takeFromDevices(machine, mm, only, taker)) > page) return 0;
-    } else if (!isAccessible(pte, true) || pteKind(pte) !== KIND_FRAME) {
+      const only = { startPage, endPage: startPage + 1 };
+      if ((yield* takeFromDevices(machine, mm, only, taker)) > startPage) return 1;
+    } else if (!mayTake(pte)) {
       const failed = yield* fault();
       if (failed !== 0) return failed === FAULT_RETRY ? EBUSY : failed;
     } else if (yield* machine.ram.refs.pagePinned(ptePfn(pte))) {
       return EBUSY;
     } else {
-      const leaf = yield* leafAlloc(machine, mm.pgd, page);
+      const leaf = yield* leafAlloc(machine, mm.pgd, startPage);
       if (leaf === 0) return ENOMEM;
-      if (yield* takeFromCpu(machine, mm, page, pteIndex(leaf, page), pte, taker)) return 0;
+      const ready = { startPage, endPage: readyEnd(machine, leaf, startPage, endPage) };
+      const taken = yield* takeFromCpu(machine, mm, ready, leaf, taker);
+      if (taken > 0) return taken;
     }
   }
   return EBUSY;
+}
+
+/** Whether the CPU may store to the page: so it has no other entry (X1). */
+function mayTake(pte: number): boolean {
+  return isAccessible(pte, true) && pteKind(pte) === KIND_FRAME;
+}
+
+/**
+ * One past the last page, from `page` on, that may be taken with it, as it seems: of its leaf, which
+ * is not huge. Pins come and go with the mmap lock held for writing.
+ *
+ * @stepped pte
+ */
+function readyEnd({ memory, ram }: Machine, leaf: number, page: number, endPage: number): number {
+  const most = Math.min(endPage, nextLeafPage(page), page + TAKEN_MAX);
+  let end = page + 1;
+  for (; end < most; end++) {
+    const pte = wordAt(memory.words, pteIndex(leaf, end));
+    if (!mayTake(pte) || ram.refs.pagePinnedFast(ptePfn(pte))) break;
+  }
+  return end;
 }
 
 /**
@@ -162,27 +196,32 @@ function exclusiveEnd({ memory }: Machine, mm: Mm, startPage: number, endPage: n
 }
 
 /**
- * X1. False: the entry is another by now.
+ * X1, of pages that nobody has pinned. How many of the first are taken: the entry of the next one is
+ * another by now.
  *
  * @stepped pte
  */
 function* takeFromCpu(
   machine: Machine,
   mm: Mm,
-  page: number,
-  index: number,
-  pte: number,
+  { startPage, endPage }: PageRange,
+  leaf: number,
   taker: Taker,
-): Task<boolean> {
+): Task<number> {
   const { words } = machine.memory;
-  const exclusive = makeNonPresent(KIND_DEVICE_EXCLUSIVE, ptePfn(pte));
-  const range = invalidateRange(mm, page, page + 1, EVENT_EXCLUSIVE, as(taker));
+  const range = invalidateRange(mm, startPage, endPage, EVENT_EXCLUSIVE, as(taker));
   yield* mmuNotifierInvalidateRangeStart(machine, range);
-  const operation = yield* beginInvalidation(mm, page, page + 1);
-  const isTaken = atomicCompareExchange(words, index, pte, exclusive) === pte;
+  const operation = yield* beginInvalidation(mm, startPage, endPage);
+  let page = startPage;
+  for (; page < endPage; page++) {
+    const index = pteIndex(leaf, page);
+    const pte = wordAt(words, index);
+    const exclusive = makeNonPresent(KIND_DEVICE_EXCLUSIVE, ptePfn(pte));
+    if (!mayTake(pte) || atomicCompareExchange(words, index, pte, exclusive) !== pte) break;
+  }
   // A store that the CPU has begun is over after this.
-  if (isTaken) yield* mm.shootdown.flush(page, page + 1);
+  if (page > startPage) yield* mm.shootdown.flush(startPage, page);
   endInvalidation(mm, operation);
   yield* mmuNotifierInvalidateRangeEnd(machine, range);
-  return isTaken;
+  return page - startPage;
 }
