@@ -151,8 +151,8 @@ function mayTake(pte: number): boolean {
 }
 
 /**
- * One past the last page, from `page` on, that may be taken with it, as it seems: of its leaf, which
- * is not huge. Pins come and go with the mmap lock held for writing.
+ * One past the last page, from `page` on, that may be taken with it, as it seems: of its leaf,
+ * which is not huge. Pins come and go with the mmap lock held for writing.
  *
  * @stepped pte
  */
@@ -196,8 +196,8 @@ function exclusiveEnd({ memory }: Machine, mm: Mm, startPage: number, endPage: n
 }
 
 /**
- * X1, of pages that nobody has pinned. How many of the first are taken: the entry of the next one is
- * another by now.
+ * X1, of pages that nobody has pinned. How many of the first are taken: the entry of the next one
+ * is another by now.
  *
  * @stepped pte
  */

@@ -1,9 +1,9 @@
 /**
- * @module Pages become exclusive to a device together, in one invalidation (mm/migrate/
- * exclusive.ts), and come back together (mm/fault/device-exclusive.ts), beside a CPU thread that
- * adds to one of them; and with the death of the thread that takes them. Nothing that was stored is
- * lost, and a page is the device's or the CPU's. In the twins the entry of a page goes over in two
- * steps.
+ * @module Pages become exclusive to a device together, in one invalidation
+ * (mm/migrate/exclusive.ts), and come back together (mm/fault/device-exclusive.ts), beside a CPU
+ * thread that adds to one of them; and with the death of the thread that takes them. Nothing that
+ * was stored is lost, and a page is the device's or the CPU's. In the twins the entry of a page goes
+ * over in two steps.
  */
 
 import { HarnessCpu } from "../../../../src/checker/harness/harness-cpu.ts";
