@@ -2,13 +2,14 @@
  * @module Pages become exclusive to a device together, in one invalidation
  * (mm/migrate/exclusive.ts), and come back together (mm/fault/device-exclusive.ts), beside a CPU
  * thread that adds to one of them; and with the death of the thread that takes them. Nothing that
- * was stored is lost, and a page is the device's or the CPU's. In the twins the entry of a page goes
- * over in two steps.
+ * was stored is lost, and a page is the device's or the CPU's. In the twins the entry of a page
+ * goes over in two steps.
  */
 
 import { HarnessCpu } from "../../../../src/checker/harness/harness-cpu.ts";
 import { HarnessDevice } from "../../../../src/checker/harness/harness-device.ts";
 import { HARNESS_PAGE, type HmmHarness } from "../../../../src/checker/harness/hmm-harness.ts";
+import { MADV_DONTNEED, doMadvise } from "../../../../src/mm/calls/madvise.ts";
 import { makeDeviceExclusive } from "../../../../src/mm/migrate/exclusive.ts";
 import {
   KIND_DEVICE_EXCLUSIVE,
@@ -81,6 +82,26 @@ const comesInTwo: Body = goesInTwo((pte) =>
 
 const adds: Body = (_world, harness) => new HarnessCpu(harness).add(addressOf(SECOND), 1);
 
+const discards: Body = (_world, { machine, mm }) =>
+  doMadvise(machine, mm, addressOf(SECOND), PAGE_BYTES, MADV_DONTNEED);
+
+function* requireGone(harness: HmmHarness): Task<void> {
+  const value = yield* new HarnessCpu(harness).load(addressOf(SECOND));
+  assert(value === 0, `the page that was given up has ${value}`);
+}
+
+/** Broken: the second page is the CPU's again, whatever became of its entry. */
+const comesUnseen: Body = function* (_world, { machine, mm }) {
+  const { memory } = machine;
+  yield* mm.mmapLock.downRead();
+  const index = pteIndex(leafOf(memory, mm.pgd, SECOND), SECOND);
+  yield* access(memory, "read", index, 1, "pte");
+  const pte = memory.words[index]!;
+  yield* access(memory, "write", index, 1, "pte");
+  atomicStore(memory.words, index, endExclusive(pte));
+  yield* mm.mmapLock.upRead();
+};
+
 function* requireValues(harness: HmmHarness): Task<void> {
   const cpu = new HarnessCpu(harness);
   const [first, second] = [
@@ -122,6 +143,23 @@ export const exclusiveRows: readonly Covered[] = [
     exploration: { engine: "bounded", preemptions: 2 },
     tasks: { loads: [BACK, loadsFirst], adds: [FAULT, adds] },
     twins: [["in-two", IN_TWO, "assertion", { loads: comesInTwo }]],
+  }),
+  coveringOnHarness<undefined>({
+    ...common,
+    name: "exclusive-row-comes-back-vs-discard",
+    summary: "A touch takes two pages from a device, and another thread gives up the second.",
+    setup: setupTaken,
+    check: (_world, harness) => harness.runAfterwards(requireGone(harness)),
+    exploration: { engine: "bounded", preemptions: 2 },
+    tasks: { loads: [BACK, loadsFirst], discards: [["mm/entries/zap.zapRange"], discards] },
+    twins: [
+      [
+        "unseen",
+        "The second page is the CPU's again, whatever became of its entry.",
+        "assertion",
+        { loads: comesUnseen },
+      ],
+    ],
   }),
   coveringOnHarness<undefined>({
     ...common,
