@@ -16,7 +16,7 @@ import {
 import type { Exploration, ExploreOptions } from "./session/exploration.ts";
 import { findSymmetricTasks } from "./session/find-symmetric-tasks.ts";
 import { fingerprintOf } from "./session/fingerprint.ts";
-import { requireOptions } from "./session/option-rules.ts";
+import { requireFields, requireOptions } from "./session/option-rules.ts";
 import { resumedOptions } from "./session/recorded-options.ts";
 import { Session, budgetOf } from "./session/session.ts";
 import { addSearches, secondSearch } from "./session/two-searches.ts";
@@ -30,8 +30,8 @@ export type { Exploration, ExploreOptions, Observer, Progress } from "./session/
  * Explores a scenario. The result is data; {@link Exploration.findings} is empty if all is well.
  * Throws {@link UncontrolledNondeterminism} if the scenario depends on more than the order of its
  * steps, {@link EngineFault} if the checker has a bug, RangeError if it has no tasks or too many,
- * HmmError EINVAL for an option that is misspelt or of a wrong type, and CheckpointError if it
- * cannot go on from options.resumeFrom.
+ * HmmError EINVAL for an option or a scenario's field that is misspelt, or an option of a wrong
+ * type, and CheckpointError if it cannot go on from options.resumeFrom.
  * @example Two tasks count, and one count may be lost.
  * ```ts
  * import { Places, defineScenario, explore } from "hmm-ts/checker";
@@ -57,6 +57,7 @@ export type { Exploration, ExploreOptions, Observer, Progress } from "./session/
 export function explore<S>(scenario: Scenario<S>, options: ExploreOptions = {}): Exploration {
   requireOptions(options);
   const any = defineScenario(scenario);
+  requireFields(any);
   const first = searchAnew(any, options);
   const more = secondSearch(options, first);
   return more === undefined ? first : addSearches(first, searchAnew(any, more));

@@ -192,6 +192,7 @@ test("an option that is misspelt, or of a wrong type, is named", () => {
     [{ executon: 5 }, /no option "executon"; give executions/],
     [{ preemtions: 1 }, /no option "preemtions"; give preemptions/],
     [{ executions: "5" }, /executions is "5"; give a number/],
+    [{ engine: "foo" }, /engine is "foo"; give one of optimal, source/],
     [{ stopAtFinding: 1 }, /stopAtFinding is 1; give true or false/],
     [{ onProgress: {} }, /onProgress is an object; give a function/],
     [null, /the options are null; give an object or nothing/],
@@ -202,4 +203,14 @@ test("an option that is misspelt, or of a wrong type, is named", () => {
   for (const [options, message] of rows)
     assert.throws(() => explore(scenario, options as object), { code: "EINVAL", message });
   assert.equal(explore(scenario, { executions: Infinity, seed: 1 }).findings.length, 0);
+});
+
+test("a scenario's field that is misspelt is named; others are a program's own", () => {
+  const scenario = scenarioOf(function* (x: Cell): Task<void> {
+    yield* x.store(1);
+  });
+  const misspelt = { ...scenario, chek: () => assert.fail() };
+  const message = /has a field "chek"; if check is meant/;
+  assert.throws(() => explore(misspelt), { code: "EINVAL", message });
+  assert.equal(explore(Object.assign({ author: "me" }, scenario)).findings.length, 0);
 });

@@ -9,11 +9,14 @@ import {
   aBoolean,
   aFunction,
   anObject,
+  formatValue,
   ruleOf,
   takeOptions,
 } from "../../sync/argument-rules.ts";
 import { EINVAL } from "../../sync/errno.ts";
 import { HmmError } from "../../sync/errors.ts";
+import { nearNames } from "../../sync/near-names.ts";
+import type { EngineName, Scenario } from "../scenario.ts";
 import type { ExploreOptions } from "./exploration.ts";
 
 /** Also Infinity: without a limit. */
@@ -21,6 +24,19 @@ const aNumber: ArgumentRule = ruleOf("a number", (value) => {
   return typeof value === "number" && !Number.isNaN(value);
 });
 const anArray: ArgumentRule = ruleOf("an array", Array.isArray);
+
+const ENGINES: readonly EngineName[] = [
+  "optimal",
+  "source",
+  "sleep",
+  "naive",
+  "bounded",
+  "delay",
+  "random",
+  "pct",
+  "pos",
+  "replay",
+];
 
 const RULES: OptionRules<ExploreOptions> = {
   timeouts: aNumber,
@@ -32,7 +48,9 @@ const RULES: OptionRules<ExploreOptions> = {
   maxSteps: aNumber,
   lockdep: aBoolean,
   spelledOut: aBoolean,
-  engine: ruleOf("the name of an engine", (value) => typeof value === "string"),
+  engine: ruleOf(`one of ${ENGINES.join(", ")}`, (value) =>
+    ENGINES.some((engine) => engine === value),
+  ),
   preemptions: aNumber,
   delays: aNumber,
   seed: aNumber,
@@ -58,9 +76,47 @@ const RULES: OptionRules<ExploreOptions> = {
   weaknesses: anArray,
 };
 
+function refuse(text: string): HmmError {
+  return new HmmError(EINVAL, "explore", `Cannot explore: ${text}`);
+}
+
+/** What a scenario may leave out: without `check`, misspelt, everything is well. */
+const LEFT_OUT: readonly (keyof Scenario<unknown>)[] = [
+  "summary",
+  "expects",
+  "exploration",
+  "check",
+  "mayRemain",
+  "invariants",
+  "killable",
+  "symmetricTasks",
+  "mustSurvive",
+  "memory",
+  "words",
+  "reopen",
+  "describe",
+];
+
+/**
+ * Throws HmmError EINVAL for a field that is nearly one that a scenario may leave out. Others are a
+ * program's own.
+ */
+export function requireFields(scenario: Scenario<unknown>): void {
+  for (const field of Object.keys(scenario)) {
+    const isKnown = LEFT_OUT.some((name) => name === field) || REQUIRED.has(field);
+    const [nearest] = isKnown ? [] : nearNames(field, LEFT_OUT);
+    const isNear = nearest !== undefined && Math.abs(nearest.length - field.length) <= 2;
+    if (isNear)
+      throw refuse(
+        `the scenario ${formatValue(scenario.name)} has a field ${formatValue(field)}; ` +
+          `if ${nearest} is meant, spell it so`,
+      );
+  }
+}
+
+const REQUIRED: ReadonlySet<string> = new Set(["name", "setup", "tasks"]);
+
 /** Throws HmmError EINVAL for an unknown option and for one of another type. */
 export function requireOptions(options: ExploreOptions): void {
-  const refuse = (text: string): HmmError =>
-    new HmmError(EINVAL, "explore", `Cannot explore: ${text}`);
   takeOptions<ExploreOptions>(refuse, options, RULES);
 }
