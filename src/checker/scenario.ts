@@ -36,6 +36,20 @@ export type FindingKind =
   | "error"
   | "endless";
 
+/** The names of the engines, in the order of the table of {@link EngineName}. */
+export const ENGINE_NAMES = [
+  "optimal",
+  "source",
+  "sleep",
+  "naive",
+  "bounded",
+  "delay",
+  "random",
+  "pct",
+  "pos",
+  "replay",
+] as const;
+
 /**
  * How executions are chosen.
  *
@@ -48,17 +62,7 @@ export type FindingKind =
  * | random, pct, pos | samples, drawn from a seed |
  * | replay | the given schedule |
  */
-export type EngineName =
-  | "optimal"
-  | "source"
-  | "sleep"
-  | "naive"
-  | "bounded"
-  | "delay"
-  | "random"
-  | "pct"
-  | "pos"
-  | "replay";
+export type EngineName = (typeof ENGINE_NAMES)[number];
 
 /** `S` is what `setup` returns: the shared objects. */
 export interface Scenario<S> {

@@ -64,7 +64,7 @@ export function* makeDeviceMemory(
   const { pages, owner } = options;
   if (!Number.isInteger(pages) || pages < 1 || pages > DEVICE_MEMORY_PAGES_MAX) return EINVAL;
   if (!Number.isInteger(owner) || owner <= 0) return EINVAL;
-  const frames = makeFrameBuffer(memory, pages * PAGE_BYTES);
+  const frames = makeFrameBuffer(pages * PAGE_BYTES);
   const at = frames === undefined ? 0 : yield* heap.alloc(DeviceMemory, UNSHARED);
   if (frames === undefined || at === 0) return ENOMEM;
   const slot = findResource(memory, UNSHARED, at);

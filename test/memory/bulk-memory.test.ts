@@ -18,7 +18,6 @@ import { readSectionHandle } from "../../src/memory/frames/ram-section.ts";
 import { diceOf } from "../dice.ts";
 import { PAGE, makeMachine, run, seedFor } from "./harness.ts";
 
-const { memory: real } = makeMachine();
 const PAGES = 256;
 
 interface Bulk extends FrameBuffer {
@@ -26,7 +25,7 @@ interface Bulk extends FrameBuffer {
 }
 
 function makeBulk(pages: number = PAGES): Bulk {
-  const { buffer, memory } = makeFrameBuffer(real, pages * PAGE)!; // the host has room
+  const { buffer, memory } = makeFrameBuffer(pages * PAGE)!; // the host has room
   assert.ok(memory !== undefined, "this host shares WebAssembly memories");
   return { buffer, memory };
 }
@@ -62,11 +61,11 @@ test("bytes are copied and cleared as typed arrays do it", (t) => {
 
 test("less than 1 MiB, and another length than a multiple of 64 KiB, is a plain buffer", () => {
   for (const pages of [240, 257]) {
-    const made = makeFrameBuffer(real, pages * PAGE);
+    const made = makeFrameBuffer(pages * PAGE);
     assert.equal(made?.memory, undefined);
     assert.equal(made?.buffer.byteLength, pages * PAGE);
   }
-  assert.equal(makeFrameBuffer(real, 2 ** 50), undefined, "the host has no room");
+  assert.equal(makeFrameBuffer(2 ** 50), undefined, "the host has no room");
 });
 
 test("what is no memory of that buffer is left out of a handle, and refused nowhere", () => {
@@ -100,7 +99,7 @@ test("frames are copied and zeroed the same where a thread has no WebAssembly", 
 });
 
 test("a thread makes so many memories that its host has addresses for others, and no more", () => {
-  const all = Array.from({ length: 40 }, () => makeFrameBuffer(real, PAGES * PAGE));
+  const all = Array.from({ length: 40 }, () => makeFrameBuffer(PAGES * PAGE));
   const memories = all.filter((one) => one?.memory !== undefined).length;
   assert.ok(memories > 20 && memories <= 32, `${memories} memories`);
   assert.ok(all.every((one) => one?.buffer.byteLength === PAGES * PAGE));

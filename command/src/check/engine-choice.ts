@@ -1,22 +1,15 @@
 /** @module How the options of `hmm check` change the exploration that a scenario asks for. */
 
-import type { EngineName } from "../../../src/checker/scenario.ts";
+import { ENGINE_NAMES, type EngineName } from "../../../src/checker/scenario.ts";
 import type { ExploreOptions } from "../../../src/checker/explore.ts";
 import type { AnyScenario } from "../../../src/checker/scenario.ts";
 import { UsageError } from "../exit-status.ts";
 
-/** The engines that can be chosen by name. */
-export const ENGINES = [
-  "optimal",
-  "source",
-  "sleep",
-  "naive",
-  "bounded",
-  "delay",
-  "random",
-  "pct",
-  "pos",
-] as const;
+/** An engine that can be chosen by name: one that needs no schedule. */
+type ChosenEngine = Exclude<EngineName, "replay">;
+
+/** All of them. */
+export const ENGINES: readonly ChosenEngine[] = ENGINE_NAMES.filter((name) => name !== "replay");
 
 const SAMPLING: ReadonlySet<EngineName> = new Set(["random", "pct", "pos"]);
 /** How many executions a sampling engine performs without another limit. */
@@ -24,7 +17,7 @@ const SAMPLES = 10_000;
 
 /** All are optional. What is not given is as the scenario asks. */
 export interface EngineChoice {
-  readonly engine?: (typeof ENGINES)[number] | undefined;
+  readonly engine?: ChosenEngine | undefined;
   readonly preemptions?: number | undefined;
   readonly seed?: number | undefined;
   /** The most for one scenario. */

@@ -16,7 +16,7 @@ import {
 import { EINVAL } from "../../sync/errno.ts";
 import { HmmError } from "../../sync/errors.ts";
 import { nearNames } from "../../sync/near-names.ts";
-import type { EngineName, Scenario } from "../scenario.ts";
+import { ENGINE_NAMES, type Scenario } from "../scenario.ts";
 import type { ExploreOptions } from "./exploration.ts";
 
 /** Also Infinity: without a limit. */
@@ -24,19 +24,6 @@ const aNumber: ArgumentRule = ruleOf("a number", (value) => {
   return typeof value === "number" && !Number.isNaN(value);
 });
 const anArray: ArgumentRule = ruleOf("an array", Array.isArray);
-
-const ENGINES: readonly EngineName[] = [
-  "optimal",
-  "source",
-  "sleep",
-  "naive",
-  "bounded",
-  "delay",
-  "random",
-  "pct",
-  "pos",
-  "replay",
-];
 
 const RULES: OptionRules<ExploreOptions> = {
   timeouts: aNumber,
@@ -48,8 +35,8 @@ const RULES: OptionRules<ExploreOptions> = {
   maxSteps: aNumber,
   lockdep: aBoolean,
   spelledOut: aBoolean,
-  engine: ruleOf(`one of ${ENGINES.join(", ")}`, (value) =>
-    ENGINES.some((engine) => engine === value),
+  engine: ruleOf(`one of ${ENGINE_NAMES.join(", ")}`, (value) =>
+    ENGINE_NAMES.some((engine) => engine === value),
   ),
   preemptions: aNumber,
   delays: aNumber,

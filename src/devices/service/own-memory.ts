@@ -44,6 +44,13 @@ export const OWN_BYTES_MAX: number = OWN_CHUNKS_MAX * DEVICE_MEMORY_PAGES_MAX * 
 /** How long the end of a device waits for threads that are about to drop a page. */
 const END_WAIT_MS = 1000;
 
+/** Of memory that is full, pages that come ahead may have the 32nd part. */
+const AHEAD_SHARE = 32;
+/** Beyond what is wanted, the 16th part of the memory is freed: for the pages that come next. */
+const SPARE_SHARE = 16;
+/** Frames that the hand looks at together: their chances are taken under one lock and one flush. */
+const HAND_FRAMES = 64;
+
 const OWN_MEMORY_OPS: number = registerDeviceMemoryOps("hmm-ts device memory", {
   migrateToRam: migrateStreamToRam,
 });
@@ -188,12 +195,6 @@ export function* makeRoom(
     if (total - used >= wanted && used >= before) return; // nobody waits for the rest
   }
 }
-
-/** A part of the memory: for pages that come ahead, and what is freed beyond what is wanted. */
-const AHEAD_SHARE = 32;
-const SPARE_SHARE = 16;
-/** Frames that the hand looks at together. */
-const HAND_FRAMES = 64;
 
 /** Of `count` frames from `place` on, round the end, those that are used. */
 function usedFrames(

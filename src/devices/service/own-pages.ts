@@ -147,6 +147,7 @@ function* takeChances(
     startPage = Math.min(startPage, page);
     endPage = Math.max(endPage, page + 1);
   }
+  // Pages in between are walked anew, which costs less than a flush for each run.
   if (startPage < endPage) yield* unit.flush(startPage, endPage);
   yield* driverLock.unlock();
   return unused;

@@ -428,6 +428,7 @@ export class PrivatePages {
     return [...frames].toSorted((a, b) => a - b);
   }
 
+  /** How many frames on each side of `pfn` are read back with it. */
   #framesBeside(pfn: number): number {
     const away = Math.abs(pfn - this.#lastWanted) - this.#beside;
     const goesOn = away > 0 && away <= BESIDE_FRAMES;

@@ -14,8 +14,6 @@
  * engines have since 2023 (Node 22).
  */
 
-import { EXPLORED, type SharedMemory } from "../../sync/shared-memory.ts";
-
 /** A WebAssembly.Memory that was made with `shared: true`: the declarations of hosts differ. */
 export interface SharedWasmMemory {
   readonly buffer: SharedArrayBuffer;
@@ -51,12 +49,12 @@ const WASM_PAGES_MAX = 65_536;
  */
 const MEMORIES_MAX = 32;
 
-const made: WeakRef<SharedWasmMemory>[] = [];
+const memoriesMade: WeakRef<SharedWasmMemory>[] = [];
 
 function mayMakeOneMore(): boolean {
-  const inUse = made.filter((memory) => memory.deref() !== undefined);
-  made.splice(0, Infinity, ...inUse);
-  return made.length < MEMORIES_MAX;
+  const inUse = memoriesMade.filter((memory) => memory.deref() !== undefined);
+  memoriesMade.splice(0, Infinity, ...inUse);
+  return inUse.length < MEMORIES_MAX;
 }
 
 function wasmHost(): WasmHost | undefined {
@@ -65,13 +63,10 @@ function wasmHost(): WasmHost | undefined {
 
 /**
  * A new buffer for frames, or undefined when the host has no more memory or no address space. Less
- * than 1 MiB, other lengths than multiples of 64 KiB, and an explorer's are plain buffers.
+ * than 1 MiB, and other lengths than multiples of 64 KiB, are plain buffers.
  */
-export function makeFrameBuffer(
-  { mode }: SharedMemory,
-  lengthBytes: number,
-): FrameBuffer | undefined {
-  const memory = mode === EXPLORED ? undefined : makeMemory(lengthBytes);
+export function makeFrameBuffer(lengthBytes: number): FrameBuffer | undefined {
+  const memory = makeMemory(lengthBytes);
   if (memory !== undefined) return { buffer: memory.buffer, memory };
   const buffer = makeBuffer(lengthBytes);
   return buffer === undefined ? undefined : { buffer, memory };
@@ -97,7 +92,7 @@ function makeMemory(lengthBytes: number): SharedWasmMemory | undefined {
   try {
     const memory = new wasm.Memory({ initial: pages, maximum: pages, shared: true });
     if (!isMemoryOf(structuredClone(memory), memory.buffer)) return undefined;
-    made.push(new WeakRef(memory));
+    memoriesMade.push(new WeakRef(memory));
     return memory;
   } catch {
     return undefined;

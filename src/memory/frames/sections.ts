@@ -253,15 +253,15 @@ export class Sections {
    */
   *make(kind: SectionKind, pages: number): Task<Errno> {
     for (let made = 0; made < pages;) {
-      const memory =
-        this.#tryMake(Math.min(BUFFER_PAGES_MAX, pages - made)) ??
-        this.#tryMake(Math.min(SECTION_PAGES_MAX, pages - made));
-      if (memory === undefined) return ENOMEM;
-      const bufferPages = memory.buffer.byteLength / PAGE_BYTES;
+      const frames =
+        makeFrameBuffer(Math.min(BUFFER_PAGES_MAX, pages - made) * PAGE_BYTES) ??
+        makeFrameBuffer(Math.min(SECTION_PAGES_MAX, pages - made) * PAGE_BYTES);
+      if (frames === undefined) return ENOMEM;
+      const bufferPages = frames.buffer.byteLength / PAGE_BYTES;
       for (let bufferPage = 0; bufferPage < bufferPages; bufferPage += SECTION_PAGES_MAX) {
         const ofSection = Math.min(SECTION_PAGES_MAX, bufferPages - bufferPage);
         const place = { pages: ofSection, reservedPages: ofSection, bufferPage };
-        const section = yield* this.#add(kind, memory, place);
+        const section = yield* this.#add(kind, frames, place);
         if (typeof section === "number") return section;
       }
       made += bufferPages;
@@ -285,7 +285,7 @@ export class Sections {
 
   /** As `add`, of a new buffer of `pages` pages. The first frame, or ENOMEM. */
   *addNew(pages: number, note: number = 0): Task<number> {
-    const frames = pages > USER_PAGES_MAX ? undefined : this.#tryMake(pages);
+    const frames = pages > USER_PAGES_MAX ? undefined : makeFrameBuffer(pages * PAGE_BYTES);
     if (frames === undefined) return ENOMEM;
     return yield* this.#addUser(frames, { pages, reservedPages: pages }, note);
   }
@@ -364,10 +364,6 @@ export class Sections {
     DEVICE.store(memory, record.at, 0);
     DEVICE_TABLE.store(memory, record.at, 0);
     DEVICE_KIND.store(memory, record.at, 0);
-  }
-
-  #tryMake(pages: number): FrameBuffer | undefined {
-    return makeFrameBuffer(this.#memory, pages * PAGE_BYTES);
   }
 
   /** What may fail is done before the lock is taken, so a failure changes nothing. */

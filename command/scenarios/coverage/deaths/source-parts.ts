@@ -382,18 +382,21 @@ const asksTheOnly: Body = function* ({ source, io }, { machine }) {
   yield* endWait(machine, io);
 };
 
+/** The first task's thread serves, the second one's has asked, and nobody else keeps the cache. */
+function setupAsked(harness: HmmHarness): World {
+  const stage = makeSourceStage(harness);
+  const server = asTask(harness, 1, () => beginService(harness, stage));
+  const io = asTask(harness, 2, () => beginRequest(harness, stage));
+  harness.run(dropClaim(harness.machine, stage.at));
+  return { ...stage, servers: [server], io };
+}
+
 const answered = part({
   name: "server-that-answers",
   summary:
     "The only thread that serves dies while it answers, and who asks has seen the answer: the request is freed once.",
   tasks: { dies: [SERVE, servesAs(0)], asks: [ASK, asksTheOnly] },
-  setup: (harness) => {
-    const stage = makeSourceStage(harness);
-    const server = asTask(harness, 1, () => beginService(harness, stage));
-    const io = asTask(harness, 2, () => beginRequest(harness, stage));
-    harness.run(dropClaim(harness.machine, stage.at));
-    return { ...stage, servers: [server], io };
-  },
+  setup: setupAsked,
   check: (_world, harness) => requireNone(harness, "sourceIo"),
   preemptions: 2,
 });
@@ -402,13 +405,7 @@ const givenUp = part({
   name: "server-of-given-up",
   summary: "A thread that serves dies with a request that nobody waits for: it is freed.",
   tasks: { dies: [SERVE, servesAs(0)], "gives up": [ASK.slice(1), ends] },
-  setup: (harness) => {
-    const stage = makeSourceStage(harness);
-    const server = asTask(harness, 1, () => beginService(harness, stage));
-    const io = asTask(harness, 2, () => beginRequest(harness, stage));
-    harness.run(dropClaim(harness.machine, stage.at));
-    return { ...stage, servers: [server], io };
-  },
+  setup: setupAsked,
   check: (_world, harness) => requireNone(harness, "sourceIo"),
   preemptions: 1,
 });
