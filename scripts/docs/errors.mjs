@@ -37,7 +37,7 @@ export const codes = [
   [
     "ECANCELED",
     "It was begun and given up.",
-    "A kernel threw (`KernelFailure`: `cause` is what it threw); a device was disposed of during its dispatch.",
+    "A kernel threw (`KernelFailure`: `cause` is what it threw); a device was disposed of during its dispatch; the `signal` of a dispatch was raised (`cause` is its reason).",
     "Mend the kernel; await the dispatch before the device's end.",
   ],
   [
@@ -157,8 +157,8 @@ export const codes = [
   [
     "ETIMEDOUT",
     "It took too long.",
-    "What a source's own code reported so: `msync`, or the write-back of an unmap.",
-    "Mend the source, and call again: the data are kept.",
+    "What a source's own code reported so: `msync`, or the write-back of an unmap. A kernel in WGSL went round in its loops for too long.",
+    "Mend the source, and call again: the data are kept. Let the kernel end, or allow more.",
   ],
 ];
 

@@ -32,6 +32,8 @@ export interface DeviceFaultFields {
   readonly errno: Errno;
   /** The first address that could not be had. */
   readonly address: number;
+  /** The same, where a number cannot hold it: `address` is that of its page then. */
+  readonly exactAddress?: bigint;
   /** How the device accessed it. */
   readonly access: DeviceAccess;
   /** The work item that made the access; undefined for a command of the host. */
@@ -60,9 +62,9 @@ export class DeviceFault extends HmmError {
   readonly reason: string;
 
   constructor(fields: DeviceFaultFields) {
-    const { errno, address, access, item } = fields;
+    const { errno, address, exactAddress = address, access, item } = fields;
     const reason = fields.reason ?? reasonOf(errno);
-    const where = `${access} address 0x${address.toString(16)}`;
+    const where = `${access} address 0x${exactAddress.toString(16)}`;
     const who = item === undefined ? "from the device" : `in work item ${item}`;
     super(errno, `device ${access}`, `Cannot ${where} ${who}: ${reason}`, address);
     this.access = access;

@@ -128,6 +128,7 @@ async function bindAll(
     const order = orders[variable.name];
     if (order === undefined) throw refusal(`nothing is bound to ${placed(variable)}`);
     if (order.kind === "range") {
+      refuseShort(variable, order.lengthBytes);
       const { row, buffer } = rowAt(firstPageOf(order));
       const place = { buffer, offset: offsetInRow(order), size: order.lengthBytes };
       entries[variable.group]?.push({ binding: variable.binding, resource: place });
@@ -191,6 +192,7 @@ async function bindingOf(
   if (made === undefined || !isOfBuffer || resource === undefined)
     throw mismatch(variable, "a buffer");
   const { lengthBytes } = resource;
+  refuseShort(variable, lengthBytes);
   const size = kind === "uniform" ? paddedBytes(lengthBytes) : Math.ceil(lengthBytes / 4) * 4;
   return { buffer: made.buffer, size };
 }
@@ -212,6 +214,13 @@ function backupOf(device: GPUDevice, original: GPUBuffer): Backup {
   const size = original.size - (original.size % 4);
   const copy = device.createBuffer({ label: "hmm backup", size, usage: COPY_SRC | COPY_DST });
   return { original, copy, size };
+}
+
+/** Throws EINVAL where values of the variable would lie beyond what is bound, and read as zeros. */
+function refuseShort(variable: BoundVariable, lengthBytes: number): void {
+  const { usedBytes } = variable;
+  if (lengthBytes >= usedBytes) return;
+  throw refusal(`${placed(variable)} has ${usedBytes} bytes, and ${lengthBytes} are bound to it`);
 }
 
 function placed({ name, line, column }: BoundVariable): string {

@@ -50,7 +50,7 @@
  * Of the device's Worker. Holding no lock.
  */
 
-import { type Errno, ESRCH, PAGE_BYTES, type Task, monotonicMs } from "../../driver-interface.ts";
+import { type Errno, PAGE_BYTES, type Task, monotonicMs } from "../../driver-interface.ts";
 import {
   type ChunkCounts,
   type ChunkParts,
@@ -68,6 +68,11 @@ import { FIRST_FRAME, USED } from "./wgsl/layout.ts";
 
 /** More fuel for a pass that ran out of it. */
 const FUEL_FACTOR = 8;
+/** For one that took long: who waits for the end of it, to stop the dispatch, waits less. */
+const LONG_FUEL_FACTOR = 4;
+const LONG_MS = 100;
+/** If there is not time for so much more, it is not worth another pass. */
+const FUEL_FACTOR_MIN = 1.5;
 /** A list pass that missed, and whose undoing brings more pages than this, is the chunk's last. */
 const UNDONE_MAX = 64;
 
@@ -85,7 +90,15 @@ export type ChunkOutcome =
   /** Nothing has happened; its pages do not fit, or they do not when they are had together. */
   | { readonly kind: "too large"; readonly pages: number }
   | { readonly kind: "stopped" }
-  | { readonly kind: "out of fuel" }
+  /** Nothing has happened: the address space is gone. */
+  | { readonly kind: "space gone" }
+  /** Nothing has happened: no more rounds are allowed, or `isSlow`: no more time. */
+  | {
+      readonly kind: "out of fuel";
+      readonly rounds: number;
+      readonly passMs: number;
+      readonly isSlow: boolean;
+    }
   /** Nothing has happened: this thread itself has taken pages away, time and again. */
   | { readonly kind: "disturbed" }
   /** Nothing has happened: something has missed, and the GPU does not say what. */
@@ -105,6 +118,8 @@ export interface ChunkRequest {
   readonly pass: Omit<GpuPass, PassKind>;
   readonly fuel: number;
   readonly fuelMax: number;
+  /** How long a pass may take that runs out of fuel. Default: as long as it takes. */
+  readonly passMsMax?: number;
   /** Begin with a fast pass: what it needs is likely to be there. */
   readonly isLikelyResident: boolean;
   /** Commits that may fail before the driver lock is held during the pass (V3). */
@@ -133,6 +148,8 @@ export class ChunkRunner {
   readonly #pure: PurePasses;
   #phase: Phase = "fast";
   #fuel = 0;
+  /** What the last pass took. */
+  #passMs = 0;
   #staleCommits = 0;
   /** A pass of the chunk has run. */
   #hasRun = false;
@@ -209,7 +226,7 @@ export class ChunkRunner {
     const isDead = record.isDead !== 0;
     const missing = pool.missingInRows();
     if (!isLocked || isDead || missing !== undefined) yield* record.driverLock.unlock();
-    if (isDead) return { kind: "fault", errno: ESRCH, fault: noFault(request) };
+    if (isDead) return { kind: "space gone" };
     if (missing !== undefined) return { kind: "rows", missing };
     if (this.#pure.isStale) {
       if (isLocked) yield* record.driverLock.unlock();
@@ -245,7 +262,8 @@ export class ChunkRunner {
     this.counts.bindMs += startMs - bindAtMs;
     const kind = { isRecording, isUseNoted, isTouch, fuel: this.#fuel, replay };
     const result = yield* gpu.run({ ...pass, ...kind });
-    this.counts.runMs += monotonicMs() - startMs;
+    this.#passMs = monotonicMs() - startMs;
+    this.counts.runMs += this.#passMs;
     this.counts.passes++;
     if (result === LOST) return LOST;
     pool.noteUses(result.flags);
@@ -269,13 +287,14 @@ export class ChunkRunner {
   }
 
   /** The pass has missed, or run out of fuel, or was a touch pass. */
-  *#afterMiss({ pass, fuelMax }: ChunkRequest, result: PassResult): Task<Passed | Wanted> {
+  *#afterMiss(request: ChunkRequest, result: PassResult): Task<Passed | Wanted> {
+    const { pass } = request;
     const dirty = dirtyFrames(result.flags); // of a touch pass: of rows
     const missed = this.#phase === "list" ? result.missedGroups : undefined;
     const undone = pass.program.isPure === true ? this.#pure.keep(dirty, missed) : dirty;
     if (!(yield* this.stored.restore(undone))) return LOST_GPU;
     if (!result.missed) {
-      if (this.#phase !== "touch") return this.#refuel(fuelMax);
+      if (this.#phase !== "touch") return this.#refuel(request);
       this.#enter("real"); // what a touch pass says of fuel is said without its stores
       return AGAIN;
     }
@@ -314,13 +333,14 @@ export class ChunkRunner {
     return yield* this.stored.restore(this.#pure.takeAll());
   }
 
-  #refuel(fuelMax: number): Passed {
-    if (this.#fuel >= fuelMax) return { kind: "out of fuel" };
-    this.#fuel = Math.min(this.#fuel * FUEL_FACTOR, fuelMax);
+  #refuel({ fuelMax, passMsMax = Infinity }: ChunkRequest): Passed {
+    const passMs = this.#passMs;
+    const most = passMs < LONG_MS ? FUEL_FACTOR : LONG_FUEL_FACTOR;
+    const factor = Math.min(most, passMsMax / passMs);
+    const isSlow = factor < FUEL_FACTOR_MIN;
+    const rounds = this.#fuel;
+    if (isSlow || rounds >= fuelMax) return { kind: "out of fuel", rounds, passMs, isSlow };
+    this.#fuel = Math.min(Math.floor(rounds * factor), fuelMax);
     return AGAIN;
   }
-}
-
-function noFault({ pass }: ChunkRequest): GpuFault {
-  return { address: 0, isWrite: false, workgroup: pass.first };
 }

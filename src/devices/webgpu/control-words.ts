@@ -4,6 +4,7 @@
  * host reads. A fast pass has no list of faults, so only the head and the flags are copied.
  */
 
+import { PAGE_BYTES } from "../../driver-interface.ts";
 import { type GpuFault, type PassResult } from "./gpu.ts";
 import {
   FAULTS,
@@ -108,9 +109,11 @@ export class ControlWords {
 }
 
 function faultAt(words: Uint32Array, at: number): GpuFault {
-  return {
-    address: (words[at] ?? 0) + (words[at + 1] ?? 0) * 2 ** 32,
-    isWrite: words[at + 2] !== 0,
-    workgroup: words[at + 3] ?? 0,
-  };
+  const [low = 0, high = 0, access, workgroup = 0] = words.subarray(at, at + FAULT_WORDS);
+  const isWrite = access !== 0;
+  const address = low + high * 2 ** 32;
+  const exactAddress = (BigInt(high) << 32n) + BigInt(low);
+  if (BigInt(address) === exactAddress) return { address, isWrite, workgroup };
+  const pageAddress = low - (low % PAGE_BYTES) + high * 2 ** 32;
+  return { address: pageAddress, exactAddress, isWrite, workgroup };
 }

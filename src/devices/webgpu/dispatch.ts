@@ -15,7 +15,7 @@ import type { Answers, DispatchOrder, KernelOrder, WorkerStart } from "./message
 /** What a dispatch needs of the device that runs it. */
 export interface DispatchingDevice {
   readonly driver: DriverThread;
-  readonly start: Pick<WorkerStart, "loopRoundsMax">;
+  readonly start: Pick<WorkerStart, "loopRoundsMax" | "loopMsMax">;
   readonly parts: Pick<ChunkParts, "pool">;
   readonly runner: ChunkRunner;
   /** Workgroups run so far. */
@@ -40,6 +40,8 @@ const CHUNK_MAX: number = 2 ** 26;
 /** A pass that takes less grows the next chunk; one that takes more halves it. */
 const PASS_SHORT_MS = 12;
 const PASS_LONG_MS = 60;
+/** One of several workgroups that runs out of fuel is cut to fewer when it takes so long. */
+const PASS_OF_MANY_MS = 250;
 /** Commits of a chunk that may fail before threads that change mappings have to wait for it. */
 const STALE_MAX = 3;
 /** Devices lost during one dispatch, or one read or write, before it is given up. */
@@ -118,6 +120,7 @@ async function runChunks(
         pass: { program, first, end, groups, args, window, bound: held.bound },
         fuel: Math.min(known.fuel, start.loopRoundsMax),
         fuelMax: start.loopRoundsMax,
+        passMsMax: end - first > 1 ? PASS_OF_MANY_MS : start.loopMsMax,
         isLikelyResident: first === 0 ? known.lostPages === pool.lostPages : runner.wasResident,
         staleMax: STALE_MAX,
         isStopped,
@@ -141,6 +144,9 @@ async function runChunks(
       held.bound = await session.bind(program, order);
     } else if (outcome.kind === "too large" && end - first > 1) {
       known.size = Math.max(1, Math.floor((end - first) / 2));
+    } else if (outcome.kind === "out of fuel" && outcome.isSlow && end - first > 1) {
+      known.fuel = runner.fuel;
+      known.size = Math.max(1, Math.floor(((end - first) * PASS_LONG_MS) / outcome.passMs));
     } else throw failureOf(session, order, outcome, first, total);
   }
   known.lostPages = pool.lostPages;
@@ -155,7 +161,7 @@ function nextSize(size: number, passMs: number): number {
 
 function failureOf(
   session: DispatchingDevice,
-  { groups }: DispatchOrder,
+  { groups, entryPoint }: DispatchOrder,
   outcome: ChunkOutcome,
   committed: number,
   total: number,
@@ -169,10 +175,16 @@ function failureOf(
       const why = `its signal was raised, or the device disposed of (${done})`;
       return new HmmError("ECANCELED", "dispatch", `Cannot finish the dispatch: ${why}`);
     }
+    case "space gone": {
+      const remedy = "keep an AddressSpace object for it until the device is done";
+      const why = `the device's address space is gone (${done}); ${remedy}`;
+      return new HmmError("ESRCH", "dispatch", `Cannot run kernel "${entryPoint}": ${why}`);
+    }
     case "out of fuel": {
-      const rounds = session.start.loopRoundsMax;
-      const why = `an invocation made more than ${rounds} rounds of its loops (${done})`;
-      const remedy = "let it end, or give the device a larger loopRoundsMax";
+      const { rounds, passMs, isSlow } = outcome;
+      const within = isSlow ? ` in ${(passMs / 1000).toFixed(1)} s` : "";
+      const why = `an invocation made more than ${rounds} rounds of its loops${within} (${done})`;
+      const remedy = `let it end, or give the device a larger ${isSlow ? "loopMsMax" : "loopRoundsMax"}`;
       const text = `Cannot finish the dispatch: ${why}; ${remedy}`;
       return new HmmError("ETIMEDOUT", "dispatch", text);
     }
@@ -205,11 +217,12 @@ function faultError(
   committedWorkgroups: number,
   workgroups: number,
 ): WebGpuFault {
-  const { address, isWrite, workgroup } = fault;
+  const { address, exactAddress, isWrite, workgroup } = fault;
   const row = Math.floor(workgroup / x);
   const reason = isIntoRange ? INTO_RANGE : address % 4 === 0 ? undefined : MISALIGNED;
   return new WebGpuFault({
     ...(reason === undefined ? {} : { reason }),
+    ...(exactAddress === undefined ? {} : { exactAddress }),
     errno,
     address,
     access: isWrite ? "write" : "read",

@@ -29,9 +29,12 @@ export class WebGpuFault extends DeviceFault {
   readonly committedWorkgroups: number;
   /** All workgroups of the dispatch. */
   readonly workgroups: number;
+  /** There where a number cannot hold the address: `address` is that of its page then. */
+  readonly exactAddress: bigint | undefined;
 
   constructor(fields: WebGpuFaultFields) {
     super(fields);
+    this.exactAddress = fields.exactAddress;
     const { workgroup, committedWorkgroups, workgroups } = fields;
     this.workgroups = workgroups;
     this.workgroup = workgroup;

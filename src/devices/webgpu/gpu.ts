@@ -52,6 +52,8 @@ export interface GpuPass {
 /** An access that missed. */
 export interface GpuFault {
   readonly address: number;
+  /** There where a number cannot hold it: `address` is that of its page then. */
+  readonly exactAddress?: bigint;
   readonly isWrite: boolean;
   readonly workgroup: number;
 }

@@ -52,6 +52,7 @@ export interface WorkerStart {
   readonly isPrivate: boolean;
   readonly faultTimeoutMs: number;
   readonly loopRoundsMax: number;
+  readonly loopMsMax: number;
   readonly isQuiet: boolean;
   readonly adapter: AdapterChoice;
 }
@@ -196,11 +197,12 @@ export function packFailure(error: unknown): Failure {
 }
 
 function packWebGpuFault(error: WebGpuFault): WebGpuFaultFields {
-  const { code, address, access, item, reason } = error;
+  const { code, address, exactAddress, access, item, reason } = error;
   const { workgroup, committedWorkgroups, workgroups } = error;
   const errno = errnoOf(code) ?? EFAULT;
   const where = { workgroup, committedWorkgroups, workgroups };
-  return { errno, address, access, item, reason, ...where };
+  const exact = exactAddress === undefined ? {} : { exactAddress };
+  return { errno, address, ...exact, access, item, reason, ...where };
 }
 
 export function unpackFailure(failure: Failure): HmmError {

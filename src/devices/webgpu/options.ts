@@ -87,6 +87,11 @@ export interface WebGpuDeviceOptions {
   /** Rounds of its loops that one invocation may make, 1 to 2^31. Default 2^28. */
   readonly loopRoundsMax?: number;
   /**
+   * How long a pass may take in which one workgroup goes round in its loops, in milliseconds: what
+   * takes longer is not tried. Default 10,000.
+   */
+  readonly loopMsMax?: number;
+  /**
    * True: memory that may be written unseen (a user's buffers, shared mappings) is not written by
    * others for as long as the device exists, but by way of the address space. Default false: it is
    * copied anew for each dispatch.
@@ -122,7 +127,7 @@ export interface WebGpuKernelOptions {
 export interface WebGpuDispatchOptions extends DispatchOptions {
   /** Up to 32 numbers: addresses, counts, values. `arg_ptr(0)`, `arg_u32(1)`, `arg_f32(2)`. */
   readonly args?: readonly number[];
-  /** Ends the dispatch between two passes: HmmError ECANCELED. */
+  /** Ends the dispatch between two passes: HmmError ECANCELED, whose `cause` is its reason. */
   readonly signal?: AbortSignal;
   /** Address that word 0 means in `ptr_word(w)`. A multiple of 4. Default 0. */
   readonly window?: number;
@@ -166,6 +171,7 @@ const DEVICE_RULES: OptionRules<WebGpuDeviceOptions> = {
   adapterTimeoutMs: wholeNumber(1, MILLISECONDS_MAX),
   faultTimeoutMs: wholeNumber(1, MILLISECONDS_MAX),
   loopRoundsMax: wholeNumber(1, 2 ** 31),
+  loopMsMax: wholeNumber(1, MILLISECONDS_MAX),
   bufferBytesMax: wholeNumber(PAGE_BYTES),
   rangeBytes: wholeNumber(0, MEMORY_MAX_BYTES, PAGE_BYTES),
   memory: oneOf("ram", "private"),
@@ -185,7 +191,7 @@ export function deviceOptions(given: WebGpuDeviceOptions): Omit<
 } {
   const options = takeOptions<WebGpuDeviceOptions>(refusalOf("device"), given, DEVICE_RULES);
   const { memoryBytes, faultTimeoutMs = 1000, loopRoundsMax = 2 ** 28, quiet = false } = options;
-  const { rangeBytes = 0, memory = "ram" } = options;
+  const { rangeBytes = 0, memory = "ram", loopMsMax = 10_000 } = options;
   if (memory === "private" && options.gpuDevice !== undefined)
     throw refusalOf("device")(
       'memory "private" is for devices with a Worker; leave gpuDevice out, or take "ram"',
@@ -199,6 +205,7 @@ export function deviceOptions(given: WebGpuDeviceOptions): Omit<
     isPrivate: memory === "private",
     faultTimeoutMs,
     loopRoundsMax,
+    loopMsMax,
     isQuiet: quiet,
     adapter: {
       powerPreference: options.powerPreference,

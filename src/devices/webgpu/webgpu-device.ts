@@ -32,7 +32,7 @@ import {
   makeBuffer,
   makeTexture,
 } from "./bindings.ts";
-import type { AdapterReport, DispatchOrder } from "./messages.ts";
+import type { AdapterReport, Answers, DispatchOrder } from "./messages.ts";
 import { framesFor } from "./memory-plan.ts";
 import { WEBGPU_DEVICE_OPS } from "../webgpu-record/mirror-ops.ts";
 import {
@@ -75,9 +75,11 @@ export interface WebGpuKernel extends DeviceKernel {
    * - WebGpuFault when a workgroup touches what no mapping allows (EFAULT, EPERM), a misaligned
    *   address (EINVAL), or a page that cannot be had (ENOMEM, EBUSY, ESRCH),
    * - HmmError ENOMEM when one workgroup uses more pages than the device has, ETIMEDOUT when an
-   *   invocation makes more than `loopRoundsMax` rounds, ECANCELED when `signal` is raised or the
-   *   device is disposed of, ENODEV when the GPU is gone for good, EBADF when the device is
-   *   disposed of, EINVAL for bad arguments, and for bindings that are not what the kernel needs.
+   *   invocation makes more than `loopRoundsMax` rounds or its workgroup takes longer than
+   *   `loopMsMax`, ECANCELED when `signal` is raised (its reason is the `cause`) or the device is
+   *   disposed of, ESRCH when the address space is gone, ENODEV when the GPU is gone for good,
+   *   EBADF when the device is disposed of, EINVAL for bad arguments, and for bindings that are not
+   *   what the kernel needs.
    *
    * Whatever it rejects with, a workgroup has run once or not at all.
    */
@@ -208,10 +210,12 @@ export class WebGpuDevice implements Device<WebGpuKernelOptions> {
     order: DispatchOrder,
     signal: AbortSignal | undefined,
   ): Promise<WebGpuDispatchResult> {
-    if (signal?.aborted === true)
-      throw new HmmError("ECANCELED", "dispatch", "Cannot dispatch: the signal is raised already");
+    if (signal?.aborted === true) {
+      const text = "Cannot dispatch: its signal was raised before";
+      throw nameCause(new HmmError("ECANCELED", "dispatch", text), signal);
+    }
     const before = this.statsSync();
-    const { passes, seconds } = await this.#link.ask({ kind: "dispatch", ...order }, signal);
+    const { passes, seconds } = await this.#asked({ kind: "dispatch", ...order }, signal);
     const after = this.statsSync();
     return {
       items: order.groups[0] * order.groups[1] * order.groups[2],
@@ -226,6 +230,18 @@ export class WebGpuDevice implements Device<WebGpuKernelOptions> {
       retries: after.retries - before.retries,
       replays: after.replays - before.replays,
     };
+  }
+
+  async #asked(
+    order: DispatchOrder & { kind: "dispatch" },
+    signal: AbortSignal | undefined,
+  ): Promise<Answers["dispatch"]> {
+    try {
+      return await this.#link.ask(order, signal);
+    } catch (error) {
+      if (signal !== undefined && error instanceof HmmError) nameCause(error, signal);
+      throw error;
+    }
   }
 
   /**
@@ -328,6 +344,12 @@ export class WebGpuDevice implements Device<WebGpuKernelOptions> {
     const text = `Cannot ${syscall} on the device: it has been disposed of; make another`;
     throw new HmmError("EBADF", syscall, text);
   }
+}
+
+/** Of an end that a signal asked for its reason is the cause. */
+function nameCause(error: HmmError, signal: AbortSignal): HmmError {
+  if (signal.aborted && error.code === "ECANCELED") error.cause = signal.reason;
+  return error;
 }
 
 /** What the owner's thread has of a device: the mirror is registered by it. */

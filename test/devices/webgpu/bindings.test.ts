@@ -145,7 +145,13 @@ test("bindings that do not fit the kernel are refused before it runs", { skip, t
     await refused({ scale, out, more: out }, "EINVAL", /no variable "more"/u);
     await refused({ scale, out: scale }, "EINVAL", /make a buffer of them/u);
     await refused({ scale, out: { magFilter: "nearest" } }, "EINVAL", /cannot be a sampler/u);
-    await refused({ scale, out: small }, "EINVAL", /size/u);
+    await refused(
+      { scale, out: small },
+      "EINVAL",
+      /"out" \(3:48\) has 32 bytes, and 16 are bound/u,
+    );
+    const short = Uint32Array.of(1);
+    await refused({ scale: short, out }, "EINVAL", /"scale" .* has 16 bytes, and 4 are bound/u);
     await refused({ scale, out: foreign }, "EINVAL", /another device/u);
     await refused({ scale, out: gone }, "EBADF", /disposed of/u);
     await refused({ scale, out: 5 }, "EINVAL", /bindings\.out is 5/u);

@@ -141,6 +141,72 @@ test("the real entry point has the user's size, and shifts the ids", () => {
   assert.match(text, /main\(In\(hmm_wid, hmm_u\.groups\), \(hmm_wid \* hmm_size \+ hmm_lid\)\);/u);
 });
 
+test("what is begun and not ended is named where it begins", () => {
+  const main = "@compute @workgroup_size(1) fn main() {}";
+  for (const [text, message] of [
+    [`\n /* begun\n${main}`, '2:2: this "/*" is not closed'],
+    [`${main}\n/* a /* b */`, '2:1: this "/*" is not closed'],
+    [`/* a /* b */ */ ${main}`, ""],
+    [`// /*\n${main}`, ""],
+    [`diagnostic(off, "x\n${main}`, '1:17: " begins nothing here: WGSL has no text in quotes'],
+    [`${main}\nfn g() { let a = '('; }`, "2:18: ' begins nothing here: WGSL has no text in quotes"],
+    [`// it's "commented"\n${main}`, ""],
+    [`import hmm_ts::load_u32\n${main}`, '1:1: this "import" has no ";"'],
+    [`import hmm_ts::load_u32\nconst a = 1;\n${main}`, '1:1: this "import" has no ";"'],
+    [`import hmm_ts::load_u32;\n import hmm_ts\n${main}`, '2:2: this "import" has no ";"'],
+    [`import hmm_ts::{load_u32\n${main}`, '1:16: this "{" is not closed, or lacks a ","'],
+    [`import hmm_ts::{load_u32 ptr_at};\n${main}`, '1:16: this "{" is not closed, or lacks a ","'],
+    [`import hmm_ts::;\n${main}`, '1:1: this "import" names nothing; write hmm_ts::load_u32, say'],
+    ["import", '1:1: this "import" names nothing; write hmm_ts::load_u32, say'],
+    [`import hmm_ts::{load_u32, ptr_at,};\n${main}`, ""],
+    // the compiler finds what lacks its `;`
+    [`const a = 1\n${main}`, ""],
+    [`alias A = u32\n${main}`, ""],
+  ] as const)
+    assert.equal(placesOf(text), message, text);
+});
+
+/** By name: bytes up to the end of the last value. */
+function usedBytesOf(declarations: string): Record<string, number> {
+  const text = `${declarations}\n@compute @workgroup_size(1) fn main() {}`;
+  const { variables } = makeProgram(text, "main");
+  return Object.fromEntries(variables.map(({ name, usedBytes }) => [name, usedBytes]));
+}
+
+test("how long a bound buffer must be is known", () => {
+  const types: readonly (readonly [type: string, bytes: number])[] = [
+    ["f32", 4],
+    ["vec3u", 12],
+    ["vec3<f16>", 6],
+    ["vec4h", 8],
+    ["vec2<u32>", 8],
+    ["mat3x2f", 24],
+    ["mat2x3<f32>", 28],
+    ["atomic<u32>", 4],
+    ["array<vec3f, 2>", 28],
+    ["array<array<f32, 3>, 2>", 24],
+    ["array<u32, N>", 32],
+    ["array<u32, (M - 1) * 2u>", 480],
+    ["array<Inner, M / N>", 16 * 7],
+    ["array<u32>", 4],
+    ["Outer", 48 + 4],
+    ["Alias", 12],
+    ["Placed", 64 + 4],
+    ["array<u32, max(4, 2)>", 0],
+    ["array<u32, Round>", 0],
+    ["Unknown", 0],
+  ];
+  const declarations = `
+const N = 8u; const M: u32 = N * N - 3; const Round = Round;
+struct Inner { a: f32, b: vec2f }
+struct Outer { a: vec3f, b: f32, inner: Inner, @size(16) c: u32, rest: array<u32> }
+alias Alias = vec3i;
+struct Placed { a: u32, @align(64) b: u32 }
+${types.map(([type], i) => `@group(0) @binding(${i}) var<storage> v${i}: ${type};`).join("\n")}`;
+  const expected = Object.fromEntries(types.map(([, bytes], i) => [`v${i}`, bytes]));
+  assert.deepEqual(usedBytesOf(declarations), expected);
+});
+
 test("a column behind the fuel is that of the user's line", () => {
   const program = makeProgram(KERNEL, "main");
   const line = program.text(true, TABLE, POOL).split("\n")[6] ?? "";

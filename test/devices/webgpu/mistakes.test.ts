@@ -41,6 +41,65 @@ test("a store to whatever number is no address is a fault", { skip, timeout }, (
   }),
 );
 
+test("an address that no number holds is told as it is", { skip, timeout }, () =>
+  withDevice(2 ** 20, async (device) => {
+    for (const [low, exactAddress] of [
+      [0xfffffffc, 0xffff_ffff_ffff_fffcn],
+      [0xfffff000, undefined],
+      [0x00000004, 0xffff_ffff_0000_0004n],
+    ] as const) {
+      const code = `@compute @workgroup_size(1)
+fn main() { store_u32(vec2u(${low}u, 0xffffffffu), 1u); }`;
+      const failed = device.kernel({ code, entryPoint: "main" }).dispatch(1);
+      const address = 0xffffffff * 2 ** 32 + low - (low % PAGE);
+      await assert.rejects(failed, (error) => {
+        assert.ok(error instanceof WebGpuFault);
+        const { code: errno, address: told, exactAddress: exact, message } = error;
+        assert.deepEqual([errno, told, exact], ["EFAULT", address, exactAddress]);
+        assert.ok(message.includes(` 0x${(exactAddress ?? address).toString(16)} `), message);
+        return true;
+      });
+    }
+  }),
+);
+
+test("what a signal was raised for is the cause", { skip, timeout }, () =>
+  withDevice(2 ** 20, async (device, space) => {
+    const at = await space.mmap(PAGE);
+    const code = `
+@compute @workgroup_size(1)
+fn main() { loop { if (load_u32(arg_ptr(0)) == 1u) { break; } } }`;
+    const kernel = device.kernel({ code, entryPoint: "main" });
+    for (const isRaisedBefore of [true, false])
+      for (const reason of [new Error("a better plan"), undefined, "a text"]) {
+        const control = new AbortController();
+        const { signal } = control;
+        if (isRaisedBefore) control.abort(reason);
+        const dispatched = kernel.dispatch(1, { args: [at], signal });
+        if (!isRaisedBefore) control.abort(reason);
+        await assert.rejects(dispatched, (error) => {
+          assert.ok(error instanceof HmmError, String(error));
+          assert.deepEqual([error.code, error.cause], ["ECANCELED", signal.reason]);
+          return true;
+        });
+      }
+  }),
+);
+
+test("a dispatch on a space that is gone names no address", { skip, timeout }, async () => {
+  const space = await AddressSpace.create({ ramBytes: 2 ** 22 });
+  await using device = await WebGpuDevice.create(space, { memoryBytes: 2 ** 20 });
+  const at = await space.mmap(PAGE);
+  await space.dispose();
+  const kernel = device.kernel({ code: STORE, entryPoint: "main" });
+  await assert.rejects(kernel.dispatch(1, { args: [at] }), (error) => {
+    assert.ok(error instanceof HmmError);
+    assert.deepEqual([error.code, error.address], ["ESRCH", undefined]);
+    assert.match(error.message, /Cannot run kernel "main": the device's address space is gone/);
+    return true;
+  });
+});
+
 test("a fault says what is wrong with the address", { skip, timeout }, async () => {
   await using space = await AddressSpace.create({ ramBytes: 2 ** 22 });
   const at = await space.mmap(PAGE);

@@ -148,6 +148,29 @@ test("a loop that does not end is ended, and undone", { skip, timeout }, async (
   assert.equal(space.u32.load(at), 0);
 });
 
+test("a loop that takes too long is ended before its rounds are", { skip, timeout }, async () => {
+  await using space = await AddressSpace.create({ ramBytes: 2 ** 22 });
+  const at = await space.mmap(PAGE);
+  const options = { memoryBytes: 2 ** 20, loopRoundsMax: 2 ** 31, loopMsMax: 1 };
+  await using device = await WebGpuDevice.create(space, options);
+  const code = `
+@compute @workgroup_size(1) fn main(@builtin(workgroup_id) id: vec3u) {
+  let p = ptr_at(arg_ptr(0), id.x, 4u);
+  store_u32(p, 1u);
+  if (id.x == 2u) { loop { if (load_u32(p) == 2u) { break; } } }
+}`;
+  const kernel = device.kernel({ code, entryPoint: "main" });
+  await assert.rejects(kernel.dispatch(8, { args: [at] }), (error) => {
+    assert.ok(error instanceof HmmError);
+    assert.equal(error.code, "ETIMEDOUT");
+    assert.match(error.message, /rounds of its loops in .* s \(.*larger loopMsMax$/);
+    return true;
+  });
+  assert.equal(space.u32.load(at + 8), 0, "nothing of the one that does not end");
+  const { items } = await kernel.dispatch(2, { args: [at] });
+  assert.deepEqual([items, space.u32.load(at + 4)], [2, 1]);
+});
+
 test("a signal, and disposal, end a dispatch between two passes", { skip, timeout }, async () => {
   await using space = await AddressSpace.create({ ramBytes: 2 ** 22 });
   const at = await space.mmap(PAGE);

@@ -100,7 +100,8 @@ const exited: Case = {
   tasks: { chunk, exit },
   check(world) {
     const outcome = outcomeOf(world);
-    const isFault = outcome === "fault" && errnoOfChunk(world) === ESRCH;
+    const isFault =
+      outcome === "space gone" || (outcome === "fault" && errnoOfChunk(world) === ESRCH);
     assert(outcome === "done" || isFault, `the chunk is ${outcome}, ${errnoOfChunk(world)}`);
     for (const { record } of world.devices) assert(record.isDead === 1, "the device is not told");
   },

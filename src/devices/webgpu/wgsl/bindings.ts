@@ -15,6 +15,7 @@
 import { type ProgramError, WgslError, placeOf } from "./diagnostics.ts";
 import { LIBRARY_GROUP } from "./layout.ts";
 import type { Variable, WgslText } from "./scan.ts";
+import { usedBytesOf } from "./type-layout.ts";
 
 /** What may be bound to a variable. */
 export type BoundKind = "uniform" | "read" | "write" | "texture" | "sampler";
@@ -31,6 +32,8 @@ export interface BoundVariable {
   readonly binding: number;
   readonly kind: BoundKind;
   readonly layout: BoundLayout;
+  /** Of a buffer: how long it must be at least, for each value of the variable. 0: unknown. */
+  readonly usedBytes: number;
   readonly line: number;
   readonly column: number;
 }
@@ -57,7 +60,10 @@ export function boundVariables(wgsl: WgslText): BoundVariable[] {
       refuse(`group ${group} is not yours: use 0 to ${LIBRARY_GROUP - 1}`);
     else if (twin !== undefined) refuse(`"${name}" has the binding of "${twin.name}"`);
     else if (typeof meaning === "string") refuse(meaning);
-    else found.push({ name, group, binding, ...place, ...meaning });
+    else {
+      const usedBytes = usedBytesOf(wgsl, variable.type) ?? 0;
+      found.push({ name, group, binding, ...place, ...meaning, usedBytes });
+    }
   }
   if (errors.length > 0) throw new WgslError(errors);
   return found;

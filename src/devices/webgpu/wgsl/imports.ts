@@ -25,38 +25,99 @@ export function takeImports(code: string): string {
   const errors: ProgramError[] = [];
   let text = code;
   for (let i = 0; tokens[i]?.text === "import";) {
-    const end = tokens.findIndex(({ text: sign }, at) => at > i && sign === ";");
+    const statement = new ImportStatement(code, tokens, i);
+    errors.push(...statement.errors);
     const first = tokens[i];
-    const last = tokens[end];
-    if (first === undefined || last === undefined) break;
-    errors.push(...errorsOf(code, tokens.slice(i + 1, end)));
+    const last = tokens[statement.end];
+    // What does not end may have hidden anything behind it.
+    if (first === undefined || last === undefined || !statement.isWhole) break;
     const blank = code.slice(first.at, last.end).replace(/[^\n]/gu, " ");
     text = text.slice(0, first.at) + blank + text.slice(last.end);
-    i = end + 1;
+    i = statement.end + 1;
   }
   if (errors.length > 0) throw new WgslError(errors);
   return text;
 }
 
-/** Of what stands between `import` and `;`. */
-function errorsOf(code: string, tokens: readonly Token[]): ProgramError[] {
-  const [first] = tokens;
-  if (first === undefined) return [];
-  const at = (token: Token, message: string): ProgramError => ({
-    ...placeOf(code, token.at),
-    message,
-  });
-  if (first.text !== PACKAGE)
-    return [at(first, `only ${PACKAGE} can be imported; link other packages before (npm's wesl)`)];
-  const renamed = tokens.find(({ text }) => text === "as");
-  if (renamed !== undefined)
-    return [at(renamed, `names of ${PACKAGE} cannot be renamed; import them as they are`)];
-  return tokens
-    .slice(1)
-    .filter(({ text }) => !"::{},".includes(text) && !PUBLIC_NAMES.includes(text))
-    .map((token) => {
+const NAMELESS = `this "import" names nothing; write ${PACKAGE}::load_u32, say`;
+const WORD = /^[\p{XID_Start}_]/u;
+
+/** `import package::{name, name as other};`, read token by token. */
+class ImportStatement {
+  readonly errors: ProgramError[] = [];
+  /** It has its `;`, at the token `end`. */
+  readonly isWhole: boolean;
+  end: number;
+  readonly #code: string;
+  readonly #tokens: readonly Token[];
+  readonly #first: Token;
+
+  constructor(code: string, tokens: readonly Token[], index: number) {
+    this.#code = code;
+    this.#tokens = tokens;
+    this.#first = tokens[index] ?? { text: "", at: 0, end: 0 };
+    this.end = index + 1;
+    this.#path();
+    this.isWhole = this.#text === ";";
+    if (!this.isWhole && this.errors.length === 0)
+      this.#refuse(this.#first, 'this "import" has no ";"');
+  }
+
+  get #text(): string {
+    return this.#tokens[this.end]?.text ?? "";
+  }
+
+  #takes(sign: string): boolean {
+    if (this.#text !== sign) return false;
+    this.end++;
+    return true;
+  }
+
+  #refuse(token: Token, message: string): void {
+    this.errors.push({ ...placeOf(this.#code, token.at), message });
+  }
+
+  #path(): void {
+    const name = this.#tokens[this.end];
+    if (name === undefined || !WORD.test(name.text)) return this.#refuse(this.#first, NAMELESS);
+    this.end++;
+    if (name.text !== PACKAGE) {
+      const message = `only ${PACKAGE} can be imported; link other packages before (npm's wesl)`;
+      return this.#refuse(name, message);
+    }
+    if (!this.#separator()) return;
+    const open = this.#tokens[this.end];
+    if (open !== undefined && this.#takes("{")) this.#list(open);
+    else if (!this.#item()) this.#refuse(this.#first, NAMELESS);
+  }
+
+  #separator(): boolean {
+    return this.#takes(":") && this.#takes(":");
+  }
+
+  #list(open: Token): void {
+    while (!this.#takes("}")) {
+      const comma = this.#item() && this.#takes(",");
+      if (comma || this.#text === "}") continue;
+      if (this.errors.length === 0) this.#refuse(open, 'this "{" is not closed, or lacks a ","');
+      return;
+    }
+  }
+
+  /** A name of the library. False: there is none. */
+  #item(): boolean {
+    const token = this.#tokens[this.end];
+    if (token === undefined || !WORD.test(token.text)) return false;
+    this.end++;
+    if (!PUBLIC_NAMES.includes(token.text)) {
       const near = nearNames(token.text, PUBLIC_NAMES);
       const hint = near.length > 0 ? `; there is ${near.join(", ")}` : "";
-      return at(token, `${PACKAGE} has no "${token.text}"${hint}`);
-    });
+      this.#refuse(token, `${PACKAGE} has no "${token.text}"${hint}`);
+    }
+    const as = this.#tokens[this.end];
+    if (as === undefined || !this.#takes("as")) return true;
+    this.#refuse(as, `names of ${PACKAGE} cannot be renamed; import them as they are`);
+    this.end++;
+    return true;
+  }
 }

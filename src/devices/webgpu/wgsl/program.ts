@@ -26,6 +26,8 @@ import {
   type WgslText,
   closingOf,
   scanWgsl,
+  tokensOf,
+  unclosedComment,
   unclosedToken,
 } from "./scan.ts";
 
@@ -48,6 +50,7 @@ export function makeProgram(
   entryPoint: string,
   isDeclaredPure: boolean = false,
 ): Program {
+  refuseUnread(given);
   const code = takeImports(given);
   const wgsl = scanWgsl(code);
   refuseUnclosed(wgsl);
@@ -112,6 +115,19 @@ function noEntry({ functions }: WgslText, entryPoint: string): ProgramError {
   const message = `no @compute entry point is called "${entryPoint}": ${there}`;
   return { line: 1, column: 1, message };
 }
+
+/** What hides the text behind it, so that anything there could be blamed. */
+function refuseUnread(text: string): void {
+  const comment = unclosedComment(text);
+  if (comment !== undefined)
+    throw new WgslError([{ ...placeOf(text, comment), message: 'this "/*" is not closed' }]);
+  const quote = tokensOf(text).find((token) => QUOTES.has(token.text));
+  if (quote === undefined) return;
+  const message = `${quote.text} begins nothing here: WGSL has no text in quotes`;
+  throw new WgslError([{ ...placeOf(text, quote.at), message }]);
+}
+
+const QUOTES: ReadonlySet<string> = new Set(['"', "'", "`"]);
 
 /** The compiler would miss what closes it behind the library. */
 function refuseUnclosed(wgsl: WgslText): void {

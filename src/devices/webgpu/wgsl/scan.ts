@@ -100,12 +100,12 @@ function skipBlank(text: string, at: number): number {
     const end = text.slice(at).search(/[\n\v\f\r\u0085\u2028\u2029]/u);
     return end < 0 ? text.length : at + end;
   }
-  if (text.startsWith("/*", at)) return skipBlockComment(text, at);
+  if (text.startsWith("/*", at)) return Math.min(blockCommentEnd(text, at), text.length);
   return /\s/u.test(text[at] ?? "") ? at + 1 : at;
 }
 
-/** Block comments nest. */
-function skipBlockComment(text: string, start: number): number {
+/** Behind it, or Infinity: it is not closed. Block comments nest. */
+function blockCommentEnd(text: string, start: number): number {
   let depth = 0;
   for (let at = start; at < text.length; at++) {
     if (text.startsWith("/*", at)) depth++;
@@ -114,7 +114,16 @@ function skipBlockComment(text: string, start: number): number {
     at++;
     if (depth === 0) return at + 1;
   }
-  return text.length;
+  return Infinity;
+}
+
+/** Place of a block comment that is not closed; undefined if there is none. */
+export function unclosedComment(text: string): number | undefined {
+  for (let at = 0; at < text.length;) {
+    if (text.startsWith("/*", at) && blockCommentEnd(text, at) === Infinity) return at;
+    at = Math.max(at + 1, skipBlank(text, at));
+  }
+  return undefined;
 }
 
 const CLOSING: ReadonlyMap<string, string> = new Map([
@@ -231,10 +240,16 @@ function nameOfDeclaration(tokens: readonly Token[], index: number): Token | und
   return undefined;
 }
 
+/** What a declaration at the top may begin with: the one before lacks its `;`. */
+const BEGINS_ANOTHER: ReadonlySet<string> = new Set(
+  "@ fn struct var const override alias const_assert".split(" "),
+);
+
 function endOfStatement(tokens: readonly Token[], index: number): number {
   for (let i = index; i < tokens.length; i++) {
     const { text } = tokens[i] ?? { text: "" };
     if (text === ";") return i + 1;
+    if (i > index && BEGINS_ANOTHER.has(text)) return i;
     if (text === "(" || text === "{" || text === "[") i = closingOf(tokens, i);
   }
   return tokens.length;
