@@ -102,6 +102,44 @@ test("a mask without an array of requests is EINVAL", () => {
   close(set);
 });
 
+test("a sparse range looks at the pages that are asked for alone", () => {
+  const request = new Uint32Array(1024);
+  const set = setUp(1024, { request, pfnFlagsMask: WRITE, isSparse: true, holes: HOLES_MARK });
+  set.harness.map(16, 700);
+  set.harness.touch(20, 8);
+  set.range.pfns.fill(0xdead);
+  for (const i of [5, 13, 600]) request[i] = i === 13 ? WRITE : READ;
+  assert.equal(fault(set), 1024);
+  const kinds = kindsOf(set.range);
+  assert.deepEqual(
+    kinds.flatMap((kind, i) => (kind === N || kind === E ? [] : [[i, kind]])),
+    [
+      [5, WRITE],
+      [13, WRITE],
+      [600, READ],
+    ],
+  );
+  const noted = kinds.map((kind, i) => (i < 700 ? kind : kind - E)).filter((kind) => kind === N);
+  assert.equal(noted.length, 1021, "none where there is a mapping, and error where there is not");
+  request[701] = READ;
+  assert.equal(fault(set), EFAULT);
+  assert.equal(kindsOf(set.range)[5], WRITE, "good up to there");
+  close(set);
+});
+
+test("a sparse range without requests, or with larger pages, is EINVAL", () => {
+  const set = setUp(4, { pfnFlagsMask: READ, isSparse: true });
+  set.harness.map(16, 4);
+  assert.equal(fault(set), EINVAL);
+  set.range.request = new Uint32Array(4);
+  set.range.pfnFlagsMask = 0;
+  assert.equal(fault(set), EINVAL);
+  set.range.pfnFlagsMask = READ;
+  assert.equal(fault(set), 4);
+  assert.deepEqual(kindsOf(set.range), [N, N, N, N]);
+  close(set);
+});
+
 test("no mapping is EFAULT, no read permission and no write permission EPERM", () => {
   const set = setUp(6, { defaultFlags: READ });
   set.harness.map(16, 2);

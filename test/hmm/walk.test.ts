@@ -20,6 +20,7 @@ import {
   NO_REQUESTS,
   entryOf,
   needOf,
+  readAsked,
   readLeaf,
 } from "../../src/hmm/walk/leaf.ts";
 import {
@@ -188,7 +189,7 @@ test("a walk over random leaves, with requests and without, gives page by page w
       () => [0, READ, WRITE, WRITE | flags.devicePrivate][Math.floor(random() * 4)] ?? 0,
     );
     const mask = round % 2 === 0 ? 0xff : READ; // in the odd rounds nobody asks to write
-    const requests = { perPage, mask, always: 0, owns };
+    const requests = { perPage, mask, always: 0, isSparse: false, owns };
     const needs = Array.from(perPage, (request, i) =>
       needOf(leaf[first + i] ?? 0, request & mask, DEFAULT_ENCODING, owns),
     );
@@ -201,5 +202,34 @@ test("a walk over random leaves, with requests and without, gives page by page w
       faulted.subarray(done).every((entry) => entry === 0xdead),
       "nothing is written past the stop",
     );
+  }
+});
+
+test("a sparse walk over random leaves gives for each page that is asked for what the dense one does", () => {
+  const seed = Number(process.env["HMM_SEED"] ?? 20_261_129);
+  const random = fractionsOf(seed);
+  for (let round = 0; round < 300; round++) {
+    const leaf = randomLeaf(random);
+    const first = Math.floor(random() * 512);
+    const count = 1 + Math.floor(random() * (512 - first));
+    const share = [0, 0.01, 0.2, 1][round % 4] ?? 0;
+    const pick = (): number => [READ, WRITE, flags.devicePrivate][Math.floor(random() * 3)] ?? 0;
+    const perPage = Uint32Array.from({ length: count }, () => (random() < share ? pick() : 0));
+    const requests = { perPage, mask: 0xff, always: 0, isSparse: true, owns };
+    const asked = Array.from(perPage, (_, i) => i).filter((i) => perPage[i] !== 0);
+    const stop = asked.find(
+      (i) => needOf(leaf[first + i] ?? 0, perPage[i] ?? 0, DEFAULT_ENCODING, owns) !== NEED_NOTHING,
+    );
+    const isHuge = round % 2 === 0;
+    const found = new Uint32Array(count).fill(0xdead);
+    const done = readAsked(leaf, first, count, found, 0, DEFAULT_ENCODING, requests, isHuge);
+    const where = `seed ${seed}, round ${round}`;
+    assert.equal(done, stop ?? count, where);
+    const expected = Array.from(perPage, (request, i) => {
+      if (request === 0 || i >= done) return 0xdead;
+      const entry = entryOf(leaf[first + i] ?? 0, DEFAULT_ENCODING, owns);
+      return (isHuge && (entry & READ) !== 0 ? entry | (flags.huge ?? 0) : entry) >>> 0;
+    });
+    assert.deepEqual([...found], expected, where);
   }
 });

@@ -292,6 +292,7 @@ export class Bringer {
     }
     if (manner === "private") return yield* this.takePrivate(range);
     this.#request.fill(0, 0, range.endPage - range.startPage);
+    range.isSparse = !isPrefetch;
     const rights = isPrefetch ? 0 : manner === "read" ? valid : valid | write;
     for (const page of pages) this.#request[page - range.startPage] = rights | this.#homeFlag(page);
     const answer = yield* hmmRangeFault(range);

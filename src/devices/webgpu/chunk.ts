@@ -64,7 +64,6 @@ import { MissedPages } from "./missed-pages.ts";
 import { PurePasses } from "./pure-passes.ts";
 import { StoredPages, dirtyFrames } from "./stored-pages.ts";
 import { drainLog } from "../webgpu-record/record.ts";
-import { FIRST_FRAME, USED } from "./wgsl/layout.ts";
 
 /** More fuel for a pass that ran out of it. */
 const FUEL_FACTOR = 8;
@@ -156,6 +155,9 @@ export class ChunkRunner {
   /** Pages were prefetched, and no chunk has begun since: a list pass tells what it uses. */
   #hasPrefetched = false;
 
+  /** Pages that the last chunk was known to use: all of them where frames were short. */
+  pages = 0;
+
   /** Whether the last chunk was committed without a miss before. */
   wasResident = false;
 
@@ -187,6 +189,7 @@ export class ChunkRunner {
       if (outcome === AGAIN) continue;
       if (outcome.kind === "done" || outcome.kind === "lost") this.#pure.takeAll();
       else yield* this.#undoStanding();
+      this.pages = pool.pinned;
       pool.unpinAll();
       this.wasResident = outcome.kind === "done" && this.counts.failedPasses === failedPasses;
       return outcome;
@@ -267,9 +270,7 @@ export class ChunkRunner {
     this.counts.passes++;
     if (result === LOST) return LOST;
     pool.noteUses(result.flags);
-    if (!isUseNoted) return result;
-    for (let frame = FIRST_FRAME; frame < pool.frames; frame++)
-      if (((result.flags[frame] ?? 0) & USED) !== 0) pool.pin(frame);
+    if (isUseNoted) pool.pinUsed(result.flags);
     return result;
   }
 

@@ -6,6 +6,7 @@
  */
 
 import { type DriverThread, EIO, HmmError, PAGE_BYTES, bug } from "../../driver-interface.ts";
+import { ChunkSize } from "./chunk-size.ts";
 import type { ChunkOutcome, ChunkRunner } from "./chunk.ts";
 import type { ChunkParts } from "./chunk-parts.ts";
 import { WebGpuFault } from "./errors.ts";
@@ -33,13 +34,6 @@ export interface DispatchingDevice {
   pagesLost(syscall: string): HmmError;
 }
 
-/** Workgroups of a kernel's first chunk: what a workgroup takes is not known then. */
-const FIRST_CHUNK = 64;
-/** Workgroups of a chunk at most. */
-const CHUNK_MAX: number = 2 ** 26;
-/** A pass that takes less grows the next chunk; one that takes more halves it. */
-const PASS_SHORT_MS = 12;
-const PASS_LONG_MS = 60;
 /** One of several workgroups that runs out of fuel is cut to fewer when it takes so long. */
 const PASS_OF_MANY_MS = 250;
 /** Commits of a chunk that may fail before threads that change mappings have to wait for it. */
@@ -51,8 +45,7 @@ const FIRST_FUEL: number = 2 ** 14;
 
 /** What is known of a kernel from earlier chunks. */
 interface Experience {
-  /** Workgroups of the next chunk. */
-  size: number;
+  readonly size: ChunkSize;
   fuel: number;
   /**
    * What the pool had lost when it last ran to the end: if it has lost nothing since, its pages are
@@ -66,7 +59,7 @@ const experiences = new WeakMap<GpuProgram, Experience>();
 function experienceOf(program: GpuProgram): Experience {
   let known = experiences.get(program);
   if (known === undefined)
-    experiences.set(program, (known = { size: FIRST_CHUNK, fuel: FIRST_FUEL, lostPages: -1 }));
+    experiences.set(program, (known = { size: new ChunkSize(), fuel: FIRST_FUEL, lostPages: -1 }));
   return known;
 }
 
@@ -111,7 +104,7 @@ async function runChunks(
   const known = experienceOf(program);
   let losses = 0;
   for (let first = 0; first < total;) {
-    const end = Math.min(total, first + known.size);
+    const end = Math.min(total, first + known.size.workgroups);
     const { groups, args, window } = order;
     const runMs = runner.counts.runMs;
     const passes = runner.counts.passes;
@@ -131,9 +124,14 @@ async function runChunks(
       const passMs = (runner.counts.runMs - runMs) / (runner.counts.passes - passes);
       held.bound?.keep();
       session.items += end - first;
-      first = end;
       known.fuel = runner.fuel;
-      known.size = nextSize(known.size, passMs);
+      known.size.grow({
+        workgroups: end - first,
+        passMs,
+        pages: runner.pages,
+        usablePages: pool.usable,
+      });
+      first = end;
     } else if (outcome.kind === "lost") {
       losses++;
       if (losses > LOSSES_MAX) throw lostTooOften(losses, first, total);
@@ -143,20 +141,13 @@ async function runChunks(
       held.bound = undefined;
       held.bound = await session.bind(program, order);
     } else if (outcome.kind === "too large" && end - first > 1) {
-      known.size = Math.max(1, Math.floor((end - first) / 2));
+      known.size.refuse(end - first);
     } else if (outcome.kind === "out of fuel" && outcome.isSlow && end - first > 1) {
       known.fuel = runner.fuel;
-      known.size = Math.max(1, Math.floor(((end - first) * PASS_LONG_MS) / outcome.passMs));
+      known.size.shorten(end - first, outcome.passMs);
     } else throw failureOf(session, order, outcome, first, total);
   }
   known.lostPages = pool.lostPages;
-}
-
-/** Passes stay short: other work of the GPU, and the watchdogs of drivers, wait for them. */
-function nextSize(size: number, passMs: number): number {
-  if (passMs < PASS_SHORT_MS) return Math.min(size * 4, CHUNK_MAX);
-  if (passMs <= PASS_LONG_MS) return size;
-  return Math.max(1, Math.floor((size * PASS_LONG_MS) / (2 * passMs)));
 }
 
 function failureOf(

@@ -18,7 +18,14 @@ import { EvictedPages } from "./evicted-pages.ts";
 import type { PageMap } from "./page-map.ts";
 import { type WebGpuRecord, countPage } from "../webgpu-record/record.ts";
 import { Rows, type WantedRow } from "./rows.ts";
-import { FIRST_FRAME, GPU_FRAME_SHIFT, GPU_READ, GPU_WATCHED, GPU_WRITE } from "./wgsl/layout.ts";
+import {
+  FIRST_FRAME,
+  GPU_FRAME_SHIFT,
+  GPU_READ,
+  GPU_WATCHED,
+  GPU_WRITE,
+  USED,
+} from "./wgsl/layout.ts";
 
 /** How a page is held. */
 export type Hold = 1 | 2 | 3 | 4 | 5 | 6;
@@ -389,6 +396,12 @@ export class FramePool implements ClockFrames {
     this.#pins[frame] = 1;
     this.#accessed[frame] = 1;
     this.pinned++;
+  }
+
+  /** As `pin`, of all frames that a pass says are in use. No generator: they are many. */
+  pinUsed(flags: Uint32Array): void {
+    for (let frame = FIRST_FRAME; frame < this.frames; frame++)
+      if (((flags[frame] ?? 0) & USED) !== 0) this.pin(frame);
   }
 
   unpinAll(): void {

@@ -129,9 +129,20 @@ function isSameWord(a: Uint8Array, b: Uint8Array, at: number): boolean {
   );
 }
 
+/** Eight at a time: most passes store to few of the frames, and each pass is looked through. */
 export function dirtyFrames(flags: Uint32Array): number[] {
   const dirty: number[] = [];
-  for (let frame = FIRST_FRAME; frame < flags.length; frame++)
-    if (((flags[frame] ?? 0) & DIRTY) !== 0) dirty.push(frame);
+  const end = flags.length | 0; // a heap index: the compiler may count in integers
+  for (let frame = FIRST_FRAME; frame < end;) {
+    while (frame + 8 <= end && (anyOfEight(flags, frame) & DIRTY) === 0) frame += 8;
+    const stop = Math.min(frame + 8, end);
+    for (; frame < stop; frame++) if ((flags[frame]! & DIRTY) !== 0) dirty.push(frame);
+  }
   return dirty;
+}
+
+function anyOfEight(flags: Uint32Array, i: number): number {
+  // all eight are there
+  const low = flags[i]! | flags[i + 1]! | flags[i + 2]! | flags[i + 3]!;
+  return low | flags[i + 4]! | flags[i + 5]! | flags[i + 6]! | flags[i + 7]!;
 }

@@ -76,6 +76,12 @@ export interface HmmRangeOptions {
   readonly defaultFlags?: number;
   /** AND-ed with every page's entry in `request`. Default 0: `request` is not read. */
   readonly pfnFlagsMask?: number;
+  /**
+   * A fault does not look at pages whose element of `request` is 0: their entries are
+   * `values.none`. For a driver that wants few pages of a long range. Default false: they are read
+   * as they are. Needs `request`, a mask, and pages of 4 KiB.
+   */
+  readonly isSparse?: boolean;
   /** Default HOLES_FAIL. */
   readonly holes?: HolesRule;
   /**
@@ -106,6 +112,8 @@ export class HmmRange {
   defaultFlags: number;
   /** The bits of `request` that count. */
   pfnFlagsMask: number;
+  /** Pages that are not in `request` are not looked at. */
+  isSparse: boolean;
   /** What a fault does at a page that no mapping has. */
   holes: HolesRule;
   /** Number of the device whose private memory it may name; 0: none. */
@@ -137,6 +145,7 @@ export class HmmRange {
     this.encoding = options.encoding ?? DEFAULT_ENCODING;
     this.defaultFlags = options.defaultFlags ?? 0;
     this.pfnFlagsMask = options.pfnFlagsMask ?? 0;
+    this.isSparse = options.isSparse ?? false;
     this.holes = options.holes ?? HOLES_FAIL;
     this.owner = options.owner ?? 0;
   }

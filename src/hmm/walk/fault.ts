@@ -22,7 +22,8 @@ export const FAULT_PASSES_MAX = 4;
  * `flags.valid` for a present page, with `flags.write` for a writable one, with
  * `flags.devicePrivate` to bring it back from the device's own memory. A page in the private memory
  * of another device comes back to RAM, one of the range's owner stays, with `flags.devicePrivate`
- * in its entry. A page without `valid` is read as it is. Holding the mmap lock at least for
+ * in its entry. A page without `valid` is read as it is; in a sparse range one whose element of
+ * `request` is 0 is not read, and its entry is `values.none`. Holding the mmap lock at least for
  * reading, which is kept in every case, and no lock that a driver's call-back takes.
  *
  * | result | meaning | pfns |
@@ -32,16 +33,16 @@ export const FAULT_PASSES_MAX = 4;
  * | EFAULT | a requested page is not mapped, beyond the end of its source, or device registers | good up to there, then one `values.error` (or `special`), then `values.none` |
  * | EPERM | no read permission, or a write was requested where writing is not permitted | as EFAULT |
  * | ENOMEM | no frame or no table for a page | as EFAULT |
- * | EINVAL | `pfnFlagsMask` without `request`; or larger pages than the mapping has | `values.none` from there on |
+ * | EINVAL | `pfnFlagsMask` without `request`; a sparse range without either, or with larger pages; or larger pages than the mapping has | `values.none` from there on |
  * | ENODEV | the mirror's thread died | `values.none` |
  *
  * With `holes` HOLES_MARK, pages that are neither mapped nor requested read `values.error`, and a
  * requested page without read permission is EFAULT. Linux: `hmm_range_fault`.
  */
 export function hmmRangeFault(range: HmmRange): Task<number> {
-  const { request, pfnFlagsMask, defaultFlags } = range;
-  const perPage = pfnFlagsMask === 0 ? undefined : request;
-  const requests = { perPage, mask: pfnFlagsMask, always: defaultFlags, owns: ownedBy(range) };
+  const { request, pfnFlagsMask: mask, defaultFlags: always, isSparse } = range;
+  const perPage = mask === 0 ? undefined : request;
+  const requests = { perPage, mask, always, isSparse, owns: ownedBy(range) };
   return readRange(range, "fault", requests, FAULT_PASSES_MAX);
 }
 

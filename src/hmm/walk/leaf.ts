@@ -37,6 +37,8 @@ export interface Requests {
   readonly perPage: Uint32Array | undefined;
   readonly mask: number;
   readonly always: number;
+  /** Pages with 0 in `perPage` are not looked at. Pages of 4 KiB only. */
+  readonly isSparse: boolean;
   /** Whether a frame is in private memory of the device that walks. */
   readonly owns: (pfn: number) => boolean;
 }
@@ -45,7 +47,13 @@ export interface Requests {
 export const OWNS_NONE = (): boolean => false;
 
 /** No page is requested: a snapshot. */
-export const NO_REQUESTS: Requests = { perPage: undefined, mask: 0, always: 0, owns: OWNS_NONE };
+export const NO_REQUESTS: Requests = {
+  perPage: undefined,
+  mask: 0,
+  always: 0,
+  isSparse: false,
+  owns: OWNS_NONE,
+};
 
 export function requestOf({ perPage, mask, always }: Requests, index: number): number {
   return perPage === undefined ? always : (perPage[index]! & mask) | always;
@@ -277,6 +285,55 @@ export function readLeaf(
       if (needOf(pte, requestOf(requests, pfnAt + i), encoding, owns) !== NEED_NOTHING) return i;
       pfns[pfnAt + i] = entryOf(pte, encoding, owns);
     }
+  }
+  return count;
+}
+
+/**
+ * Of a sparse range: the index of the first page in [from, to) that is asked for, or `to`. Where
+ * one of a hundred is, the way over those between them was two thirds of the walk.
+ */
+export function nextAsked(perPage: Uint32Array, from: number, to: number): number {
+  const end = to | 0; // a heap index: the compiler may count in integers
+  let i = from | 0;
+  for (; i < end; i++) {
+    while (i + 8 <= end && !isAnyOfEight(perPage, i)) i += 8;
+    if (i >= end || perPage[i]! !== 0) break;
+  }
+  return i;
+}
+
+function isAnyOfEight(perPage: Uint32Array, i: number): boolean {
+  const low = perPage[i]! | perPage[i + 1]! | perPage[i + 2]! | perPage[i + 3]!;
+  const high = perPage[i + 4]! | perPage[i + 5]! | perPage[i + 6]! | perPage[i + 7]!;
+  return (low | high) !== 0;
+}
+
+/**
+ * As {@link readLeaf}, of a sparse range: the pages that are asked for alone. `isHuge`: the leaf is
+ * that of a huge page.
+ *
+ * @stepped pte
+ */
+export function readAsked(
+  words: Int32Array,
+  pteAt: number,
+  count: number,
+  pfns: Uint32Array,
+  pfnAt: number,
+  encoding: HmmEncoding,
+  requests: Requests,
+  isHuge: boolean,
+): number {
+  const { perPage, owns } = requests;
+  if (perPage === undefined) return 0; // a sparse range has requests
+  const { valid, huge = 0 } = encoding.flags;
+  const end = pfnAt + count;
+  for (let at = nextAsked(perPage, pfnAt, end); at < end; at = nextAsked(perPage, at + 1, end)) {
+    const pte = words[pteAt + at - pfnAt]!;
+    if (needOf(pte, requestOf(requests, at), encoding, owns) !== NEED_NOTHING) return at - pfnAt;
+    const entry = entryOf(pte, encoding, owns);
+    pfns[at] = isHuge && (entry & valid) !== 0 ? entry | huge : entry;
   }
   return count;
 }

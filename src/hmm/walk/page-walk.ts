@@ -55,6 +55,8 @@ import {
   type Requests,
   anyRequested,
   needOf,
+  nextAsked,
+  readAsked,
   readHuge,
   readHugeRow,
   readLeaf,
@@ -96,11 +98,14 @@ export function* readRange(
   const { startPage: page, pagesPerEntry: step } = range;
   const start = { page, faultedPage: -1, faults: 0, isSpecial: false };
   const walk: Walk = { range, mm, requests, step, ...start };
-  const lacksRequests = requests.mask !== 0 && requests.perPage === undefined;
-  const errno = lacksRequests ? EINVAL : yield* passes(walk, passesMax);
+  const errno = areInvalid(requests, step) ? EINVAL : yield* passes(walk, passesMax);
   if (errno === 0) return pfnIndex(walk);
   clearRest(walk, errno);
   return errno;
+}
+
+function areInvalid({ perPage, mask, isSparse }: Requests, step: number): boolean {
+  return isSparse ? perPage === undefined || step > 1 : mask !== 0 && perPage === undefined;
 }
 
 /**
@@ -122,6 +127,7 @@ function* passes(walk: Walk, passesMax: number): Task<Errno> {
   const { range } = walk;
   for (let pass = 0; pass < passesMax; pass++) {
     walk.page = range.startPage;
+    if (walk.requests.isSparse) range.pfns.fill(range.encoding.values.none, 0, range.entries);
     const begun = yield* rangeReadBegin(range);
     if (begun !== 0) return begun;
     const walked = yield* walkRange(walk);
@@ -212,7 +218,7 @@ function readOn(walk: Walk, vma: Vma, stopPage: number): boolean {
   let { page } = walk;
   let done = 0;
   for (let count = 0; page < stopPage && done === count; page += done) {
-    page += readHugeOnes(walk, page, stopPage);
+    page += passOver(walk, page, stopPage);
     if (page === stopPage) break;
     count = Math.min(nextLeafPage(page), stopPage) - page;
     done = readNext(walk, vma, page, count);
@@ -220,6 +226,15 @@ function readOn(walk: Walk, vma: Vma, stopPage: number): boolean {
   }
   walk.page = page;
   return done >= 0;
+}
+
+/** How many pages from `page` on need no look at their leaf. */
+function passOver(walk: Walk, page: number, stopPage: number): number {
+  const { requests, range } = walk;
+  const { perPage, isSparse } = requests;
+  if (!isSparse || perPage === undefined) return readHugeOnes(walk, page, stopPage);
+  const at = page - range.startPage;
+  return nextAsked(perPage, at, stopPage - range.startPage) - at;
 }
 
 /**
@@ -258,6 +273,10 @@ function readNext(
   const leaf = leafIn(midEntry);
   const words = leaf === 0 ? EMPTY_LEAF : memory.words;
   const ptesAt = leaf === 0 ? 0 : pteIndex(leaf, page);
+  if (requests.isSparse) {
+    const isHuge = (midEntry & MID_HUGE) !== 0;
+    return readAsked(words, ptesAt, count, pfns, at, encoding, requests, isHuge);
+  }
   if ((midEntry & MID_HUGE) !== 0) {
     const pte = wordAt(words, ptesAt);
     // Zeros have no frames in a row, so a larger page of a device finds nothing there yet.
