@@ -51,6 +51,7 @@ async function runKernels(): Promise<KernelReport[]> {
       isSplit: seed % 3 === 0,
       isPure: seed % 11 < 4,
       isOwn: seed % 4 === 1,
+      isTakenForGpu: false,
       isPrivate: seed % 8 > 3 && seed % 4 !== 1,
     });
     const passes = result?.passes ?? 0;

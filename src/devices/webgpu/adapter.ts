@@ -52,6 +52,8 @@ export interface Acquired {
   readonly report: AdapterReport;
   /** As in gpu-answer.ts. */
   readonly eagerMs: number | undefined;
+  /** Copies between its buffers are better by a kernel where there are many (page-scatter.ts). */
+  readonly isScattering: boolean;
   /** Leaves that the page table may have. */
   readonly leavesMax: number;
   /** The pool's shapes, the best one first: drivers may fail at large buffers. */
@@ -91,20 +93,31 @@ export async function acquireDevice(
   );
   if (device === undefined) throw noGpu("the adapter gave no device in time; try again");
   const eagerMs = gpu === dawn ? eagerMsOn(adapter.info) : undefined;
-  return { device, pools, report: reportOf(adapter.info), leavesMax: leavesOf(device), eagerMs };
+  return {
+    device,
+    pools,
+    report: reportOf(adapter.info),
+    isScattering: isGpu(adapter.info),
+    leavesMax: leavesOf(device),
+    eagerMs,
+  };
 }
 
 function reportOf({ vendor, architecture, device, description }: GPUAdapterInfo): AdapterReport {
   return { vendor, architecture, device, description };
 }
 
+/** An adapter that does not say what it is is taken for a processor that plays a GPU. */
+function isGpu(info: GPUAdapterInfo | undefined): boolean {
+  return info?.isFallbackAdapter === false;
+}
+
 /**
  * Where a GPU runs the shader: on a processor the comparison that an array without a fixed size
- * needs is the compiler's. An adapter that does not say what it is is taken for a processor.
+ * needs is the compiler's.
  */
 function poolsOn(info: GPUAdapterInfo | undefined, shapes: readonly PoolShape[]): PoolShape[] {
-  const isUnsized = info?.isFallbackAdapter === false;
-  return shapes.map((shape) => ({ ...shape, isUnsized }));
+  return shapes.map((shape) => ({ ...shape, isUnsized: isGpu(info) }));
 }
 
 function leavesOf({ limits }: GPUDevice): number {
@@ -126,7 +139,8 @@ export function useDevice(device: GPUDevice, choice: AdapterChoice, frames: numb
   }
   const none = { vendor: "", architecture: "", device: "", description: "" };
   const report = adapterInfo === undefined ? none : reportOf(adapterInfo);
-  return { device, pools, report, leavesMax: leavesOf(device), eagerMs: undefined };
+  const isScattering = isGpu(adapterInfo);
+  return { device, pools, report, isScattering, leavesMax: leavesOf(device), eagerMs: undefined };
 }
 
 /** Buffers of a pool that has several are no larger: drivers fail at larger ones. */

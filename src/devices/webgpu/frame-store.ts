@@ -79,7 +79,9 @@ export class FrameStore {
       const place = frame % this.#bufferFrames;
       // every frame of the pool is in one of its buffers
       const buffer = this.buffers[Math.floor(frame / this.#bufferFrames)] as GPUBuffer;
-      return { buffer, place, frames: this.#bufferFrames };
+      // the last buffer may be shorter, and a row's first frame has the next number
+      const frames = Math.min(this.#bufferFrames, this.#frames - (frame - place));
+      return { buffer, place, frames };
     }
     for (const [first, { pages, buffer }] of this.#rows)
       if (frame >= first && frame < first + pages)
@@ -88,14 +90,16 @@ export class FrameStore {
   }
 
   /** The frames, in their order, by runs. */
-  *runs(frames: readonly number[]): Generator<FrameRun> {
+  runs(frames: readonly number[]): FrameRun[] {
+    const runs: FrameRun[] = [];
     for (let index = 0; index < frames.length;) {
       const first = frames[index] ?? 0;
       const { buffer, place, frames: length } = this.#placeOf(first);
       let count = 1;
       while (frames[index + count] === first + count && place + count < length) count++;
-      yield { buffer, offsetBytes: place * PAGE_BYTES, index, count };
+      runs.push({ buffer, offsetBytes: place * PAGE_BYTES, index, count });
       index += count;
     }
+    return runs;
   }
 }

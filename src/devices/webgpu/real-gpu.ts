@@ -21,15 +21,14 @@ import {
   LOST,
   type Lost,
   type PassResult,
-  STAGED_PAGES,
 } from "./gpu.ts";
 import { ControlWords } from "./control-words.ts";
 import { gpuAnswer } from "./gpu-answer.ts";
 import { parameterWords } from "./parameters.ts";
 import type { Row } from "./rows.ts";
 import { popScopes } from "./error-scopes.ts";
+import { FrameCopies } from "./frame-copies.ts";
 import { FrameStore } from "./frame-store.ts";
-import { Staging } from "./staging.ts";
 import {
   CONTROL_BINDING,
   DIRTY,
@@ -64,6 +63,8 @@ export interface RealGpuOptions {
   readonly rowFrames: number;
   /** Frames that can be backed up. */
   readonly slots: number;
+  /** Pages that lie apart are copied by a kernel: it is no processor that plays a GPU. */
+  readonly isScattering: boolean;
   readonly driver: DriverThread;
   /** As in gpu-answer.ts. */
   readonly eagerMs: number | undefined;
@@ -92,11 +93,7 @@ export class RealGpu implements Gpu {
   readonly #staged: Completion;
   readonly shape: PoolShape;
   readonly #store: FrameStore;
-  readonly #staging: Staging;
-  /** Where pages are not staged. */
-  readonly #unstaged = new Uint8Array(STAGED_PAGES * PAGE_BYTES);
-  /** Copies that are not submitted yet: of staged pages, and of backups. */
-  #copies: GPUCommandEncoder | undefined;
+  readonly #copies: FrameCopies;
   readonly #control: ControlWords;
   readonly #parameters: GPUBuffer;
   readonly #pagesRead: GPUBuffer;
@@ -126,7 +123,7 @@ export class RealGpu implements Gpu {
     const make = (label: string, size: number, usage: number): GPUBuffer =>
       device.createBuffer({ label, size, usage });
     this.#store = new FrameStore(device, shape, slots);
-    this.#staging = new Staging(device);
+    this.#copies = new FrameCopies(device, this.#store, options.isScattering);
     this.#control = new ControlWords(device, frames, rowFrames);
     this.#parameters = make("hmm parameters", PARAMETER_WORDS * 4, UNIFORM | COPY_DST);
     const readPages = Math.min(READ_PAGES, frames + rowFrames);
@@ -183,7 +180,7 @@ export class RealGpu implements Gpu {
     const { device } = this;
     device.pushErrorScope("out-of-memory");
     device.pushErrorScope("validation");
-    this.#submitCopies(); // of rows that go
+    this.#copies.submitPending(); // of rows that go
     this.#store.haveRows(rows);
     const [invalid, none] = await popScopes(device);
     if (invalid === null && none === null) return true;
@@ -196,65 +193,25 @@ export class RealGpu implements Gpu {
   }
 
   *haveRoom(pages: number): Task<void> {
-    while (!this.isLost && !this.#staging.hasRoom(pages * PAGE_BYTES)) {
-      this.#submitCopies();
-      const back = this.#staging.nextBack;
-      if (back === undefined) return;
-      yield* this.#await(back, this.#staged);
+    while (!this.isLost && !this.#copies.hasRoom(pages)) {
+      this.#copies.submitPending();
+      const next = this.#copies.nextRoom;
+      if (next === undefined) return;
+      yield* this.#await(next, this.#staged);
     }
   }
 
   stage(pages: number): Uint8Array<ArrayBuffer> {
-    const length = pages * PAGE_BYTES;
-    const room = this.isLost ? undefined : this.#staging.take(length);
-    return room ?? this.#unstaged.subarray(0, length);
+    return this.#copies.stage(pages, this.isLost);
   }
 
   writeFrames(frames: readonly number[], bytes: Uint8Array<ArrayBuffer>): void {
-    if (this.isLost) return;
-    const staged = this.#staging.use(bytes, frames.length * PAGE_BYTES);
-    if (staged !== undefined) {
-      this.#copyStaged(frames, staged.buffer, staged.offsetBytes);
-      return;
-    }
-    this.#submitCopies(); // of the same frames, perhaps
-    for (const { buffer, offsetBytes, index, count } of this.#store.runs(frames)) {
-      const [at, length] = [index * PAGE_BYTES, count * PAGE_BYTES];
-      this.device.queue.writeBuffer(buffer, offsetBytes, bytes, at, length);
-    }
-  }
-
-  #copyStaged(frames: readonly number[], from: GPUBuffer, fromBytes: number): void {
-    const encoder = (this.#copies ??= this.device.createCommandEncoder());
-    for (const { buffer, offsetBytes, index, count } of this.#store.runs(frames)) {
-      const [at, size] = [fromBytes + index * PAGE_BYTES, count * PAGE_BYTES];
-      encoder.copyBufferToBuffer(from, at, buffer, offsetBytes, size);
-    }
-    // While the GPU copies, the next buffer is filled.
-    if (this.#staging.isFullFor(STAGED_PAGES * PAGE_BYTES)) this.#submitCopies();
-  }
-
-  /** Each submit begins with those: in the order in which frames were written. */
-  #submitCopies(): void {
-    if (this.#copies !== undefined) this.#submit(this.#beginCommands());
-  }
-
-  /** Commands behind the copies that are still to be submitted. */
-  #beginCommands(): GPUCommandEncoder {
-    const encoder = this.#copies ?? this.device.createCommandEncoder();
-    this.#copies = undefined;
-    return encoder;
-  }
-
-  #submit(encoder: GPUCommandEncoder): void {
-    this.#staging.unmap();
-    this.device.queue.submit([encoder.finish()]);
-    this.#staging.mapAgain();
+    if (!this.isLost) this.#copies.write(frames, bytes);
   }
 
   /** When the host has all of its memory back, or the device is lost. */
   settled(): Promise<void> {
-    return this.#staging.settled();
+    return this.#copies.settled();
   }
 
   writeTable(firstWord: number, words: Uint32Array<ArrayBuffer>, layout: TableLayout): void {
@@ -291,7 +248,7 @@ export class RealGpu implements Gpu {
     const pipeline = made instanceof Promise ? yield* this.#await(made) : made;
     if (pipeline === LOST || this.isLost || this.#group === undefined) return LOST;
     this.device.queue.writeBuffer(this.#parameters, 0, parameterWords(pass, this.frames));
-    const encoder = this.#beginCommands();
+    const encoder = this.#copies.begin();
     const { isRecording, replay } = pass;
     this.#control.begin(encoder, replay);
     const bound = pass.bound as Bound | undefined; // made for this GPU
@@ -305,7 +262,7 @@ export class RealGpu implements Gpu {
     compute.dispatchWorkgroups(Math.min(cells, row), Math.ceil(cells / row));
     compute.end();
     this.#control.copy(encoder, isRecording);
-    this.#submit(encoder);
+    this.#copies.submit(encoder);
     const mapped = yield* this.#await(this.#control.map(isRecording));
     if (mapped === LOST || this.isLost) return LOST;
     const result = this.#control.result(isRecording);
@@ -315,28 +272,11 @@ export class RealGpu implements Gpu {
   }
 
   backUp(frames: readonly number[], slots: readonly number[]): void {
-    this.#copyBackups(frames, slots, false);
+    if (!this.isLost) this.#copies.copyBackups(frames, slots, false);
   }
 
   restore(frames: readonly number[], slots: readonly number[]): void {
-    this.#copyBackups(frames, slots, true);
-  }
-
-  #copyBackups(frames: readonly number[], slots: readonly number[], isBack: boolean): void {
-    const { backups } = this.#store;
-    if (this.isLost || backups === undefined) return;
-    const encoder = this.#beginCommands();
-    for (const { buffer, offsetBytes, index, count } of this.#store.runs(frames)) {
-      for (let i = index, next = i; i < index + count; i = next) {
-        const slot = slots[i] ?? 0;
-        while (next < index + count && slots[next] === slot + next - i) next++;
-        const at = offsetBytes + (i - index) * PAGE_BYTES;
-        const [from, to] = isBack ? [backups, buffer] : [buffer, backups];
-        const [fromAt, toAt] = isBack ? [slot * PAGE_BYTES, at] : [at, slot * PAGE_BYTES];
-        encoder.copyBufferToBuffer(from, fromAt, to, toAt, (next - i) * PAGE_BYTES);
-      }
-    }
-    this.#copies = encoder; // a submit costs more than the copies of a few pages
+    if (!this.isLost) this.#copies.copyBackups(frames, slots, true);
   }
 
   *readFrames(frames: readonly number[]): Task<Uint8Array<ArrayBuffer> | Lost> {
@@ -353,12 +293,9 @@ export class RealGpu implements Gpu {
 
   *#readPart(frames: readonly number[], into: Uint8Array<ArrayBuffer>): Task<Lost | undefined> {
     if (this.isLost) return LOST;
-    const encoder = this.#beginCommands();
-    for (const { buffer, offsetBytes, index, count } of this.#store.runs(frames)) {
-      const [to, size] = [index * PAGE_BYTES, count * PAGE_BYTES];
-      encoder.copyBufferToBuffer(buffer, offsetBytes, this.#pagesRead, to, size);
-    }
-    this.#submit(encoder);
+    const encoder = this.#copies.begin();
+    this.#copies.gather(encoder, frames, this.#pagesRead);
+    this.#copies.submit(encoder);
     const length = frames.length * PAGE_BYTES;
     const mapped = yield* this.#await(this.#pagesRead.mapAsync(MODE_READ, 0, length));
     if (mapped === LOST || this.isLost) return LOST;
@@ -374,7 +311,7 @@ export class RealGpu implements Gpu {
   /** Its buffers; the device is its maker's. */
   #release(): void {
     this.#store.destroy();
-    this.#staging.destroy();
+    this.#copies.destroy();
     this.#table?.destroy();
     this.#control.destroy();
     this.#parameters.destroy();

@@ -390,7 +390,8 @@ interface Opened extends Base {
 }
 
 /** Of the shape, or of smaller buffers. Destroys the device when it fails. */
-async function makeGpu(opened: Base, { device, pools, eagerMs }: Acquired): Promise<RealGpu> {
+async function makeGpu(opened: Base, acquired: Acquired): Promise<RealGpu> {
+  const { device, pools, eagerMs, isScattering } = acquired;
   const { driver, record, map } = opened;
   const { answered, staged } = record;
   let message = "";
@@ -404,6 +405,7 @@ async function makeGpu(opened: Base, { device, pools, eagerMs }: Acquired): Prom
         shape,
         rowFrames,
         slots,
+        isScattering,
         driver,
         eagerMs,
         answered,

@@ -1,4 +1,4 @@
-/** @module How many workgroups make a chunk: what was learned of a kernel, and when it grows again. */
+/** @module How many workgroups make a chunk, and when what was learned is tried again. */
 
 import assert from "node:assert/strict";
 import { test } from "node:test";

@@ -28,14 +28,25 @@ test(
       const isSplit = seed % 3 === 0;
       const isPure = seed % 11 < 4;
       const isOwn = seed % 4 === 1;
+      const isTakenForGpu = isOwn && seed % 8 > 3;
       const isPrivate = !isOwn && seed % 8 > 3;
-      const given = { seed, devicePages, isDisturbed, isSplit, isPure, isOwn, isPrivate };
+      const given = {
+        seed,
+        devicePages,
+        isDisturbed,
+        isSplit,
+        isPure,
+        isOwn,
+        isTakenForGpu,
+        isPrivate,
+      };
       const report = await checkExactness(given);
       const { outcome, result, disturbances, staleCommits } = report;
       t.diagnostic(
         `HMM_GPU_SEED=${seed}: ${devicePages} pages${isSplit ? " in pieces" : ""}` +
           `${isPure ? ", pure" : ""}${isOwn ? ", own GPUDevice" : ""}` +
-          `${isPrivate ? ", private" : ""}, ${result?.passes ?? 0} passes, ` +
+          `${isTakenForGpu ? " as a GPU's" : ""}${isPrivate ? ", private" : ""}, ` +
+          `${result?.passes ?? 0} passes, ` +
           `${result?.evictions ?? 0} evicted, ${disturbances} disturbances, ${staleCommits} stale`,
       );
       if (outcome !== "too small") assert.equal(outcome, "equal", `HMM_GPU_SEED=${seed}`);

@@ -26,6 +26,8 @@ export interface ExactnessOptions {
   readonly isPure: boolean;
   /** The device works on a GPUDevice of this thread's. */
   readonly isOwn: boolean;
+  /** The own GPUDevice says that it is a GPU: what is done on GPUs alone is done here, too. */
+  readonly isTakenForGpu: boolean;
   /**
    * Pages that kernels have stored to stay on the GPU, and the CPU uses them between two
    * dispatches. Not with `isOwn`.
@@ -93,6 +95,12 @@ async function plainDevice(): Promise<GPUDevice> {
   if (adapter === null) throw new Error("no adapter");
   const { maxStorageBuffersPerShaderStage } = adapter.limits; // a pool in pieces takes some
   return await adapter.requestDevice({ requiredLimits: { maxStorageBuffersPerShaderStage } });
+}
+
+function sayThatItIsGpu(device: GPUDevice): void {
+  const { vendor, architecture, device: model, description } = device.adapterInfo;
+  const value = { vendor, architecture, device: model, description, isFallbackAdapter: false };
+  Object.defineProperty(device, "adapterInfo", { value });
 }
 
 async function runPlain(
@@ -209,6 +217,7 @@ export async function checkExactness(options: ExactnessOptions): Promise<Exactne
   const expected = await runPlain(code, base, args, words, workgroups, [rangeStart, sumStart]);
   const rowPages = pages - rangeStart;
   const gpuDevice = isOwn ? await plainDevice() : undefined;
+  if (gpuDevice !== undefined && options.isTakenForGpu) sayThatItIsGpu(gpuDevice);
   await using device = await WebGpuDevice.create(space, {
     ...(gpuDevice === undefined ? {} : { gpuDevice }),
     memoryBytes: (devicePages + 2 + rowPages) * PAGE_BYTES,
