@@ -15,14 +15,9 @@ import { NodeFile, type OpenFile, fileErrorCode } from "../host/node-file.ts";
 import type { Machine } from "../memory/machine.ts";
 import type { Pager } from "../mm/source/pager.ts";
 import { SourceServer } from "../mm/source/serve.ts";
-import {
-  abandonSource,
-  claim,
-  dropClaim,
-  openSource,
-  sourceTable,
-} from "../mm/source/source-table.ts";
+import { claim, dropClaim, openSource } from "../mm/source/source-table.ts";
 import { finishTransfer } from "../mm/source/transfer.ts";
+import { sourceTable } from "../mm/vma/source-list.ts";
 import {
   EACCES,
   EAGAIN,
@@ -159,7 +154,7 @@ export class Sources {
     }
     const server = yield* SourceServer.begin(machine, cache, opened.pager);
     if (typeof server === "number") {
-      yield* abandonSource(machine, cache);
+      yield* dropClaim(machine, cache);
       unwrap("mmap", server);
     } else {
       const served: Served = { server, opened, object, errno: 0 };

@@ -108,3 +108,37 @@ test("the thread that has the code dies: its pages stay, others are SIGBUS, msyn
     assert.equal(live[kind] ?? 0, 0, `${kind} is left`);
   await space.dispose();
 });
+
+test("the thread that serves a file dies: who maps it again serves it, with what was stored", async () => {
+  const path = join(folder, "again");
+  const words = new Uint32Array((2 * PAGES * PAGE) / 4).fill(77);
+  writeFileSync(path, new Uint8Array(words.buffer));
+  const space = makeSpace();
+  const { worker, result } = start(space, "ownFile", FAR, path);
+  await result;
+  await worker.terminate();
+  const last = (2 * PAGES - 1) * PAGE;
+  assert.throws(() => space.u32.load(FAR + last), SegmentationFault);
+  const p = space.mmapSync(2 * PAGES * PAGE, { source: path, shared: true });
+  for (let page = 0; page < PAGES; page++)
+    assert.equal(space.u32.load(p + page * PAGE), page + 1, `page ${page} has been stored to`);
+  assert.equal(space.u32.load(FAR + last), 77, "it is read by this thread now");
+  space.u32.store(FAR + last, 78);
+  assert.equal(space.u32.load(p + last), 78);
+  space.msyncSync(FAR, 2 * PAGES * PAGE);
+  const written = new Uint32Array(new Uint8Array(readFileSync(path)).buffer);
+  for (let page = 0; page < PAGES; page++) assert.equal(written[(page * PAGE) / 4], page + 1);
+  assert.equal(written[last / 4], 78);
+  space.u32.store(FAR, 79);
+  space.munmapSync(p, 2 * PAGES * PAGE);
+  space.munmapSync(FAR, 2 * PAGES * PAGE);
+  assert.equal(new Uint32Array(new Uint8Array(readFileSync(path)).buffer)[0], 79);
+  // What still waits for the file, in this thread, ends with a turn of the event loop.
+  for (let turns = 0; turns < 1000 && accountingOf(space).live["source"] !== undefined; turns++)
+    await new Promise((resolve) => setTimeout(resolve, 1));
+  const { usedPages, live } = accountingOf(space);
+  assert.equal(usedPages, 0);
+  for (const kind of ["source", "pageCache", "sourceServer", "mapper"])
+    assert.equal(live[kind] ?? 0, 0, `${kind} is left`);
+  await space.dispose();
+});

@@ -13,7 +13,7 @@ export interface SourceRequest {
   readonly path: string;
 }
 
-export type SourcePart = "sum" | "fill" | "own" | "file" | "private";
+export type SourcePart = "sum" | "fill" | "own" | "ownFile" | "file" | "private";
 
 function sum(space: AddressSpace, { address, pages }: SourceRequest): number {
   let total = 0;
@@ -37,6 +37,12 @@ const parts: Readonly<
     space.mmapSync(2 * pages * PAGE, options);
     return sum(space, { ...workerData, address, pages });
   },
+  /** Maps a file, stores to its first pages, and waits to be terminated. */
+  ownFile: (space, { address, pages, path }) => {
+    const options = { address, fixed: "noreplace", source: path, shared: true } as const;
+    space.mmapSync(2 * pages * PAGE, options);
+    for (let page = 0; page < pages; page++) space.u32.store(address + page * PAGE, page + 1);
+  },
   /** Maps the same file, and adds 1 to each page. */
   file: (space, { pages, path }) => {
     const p = space.mmapSync(pages * PAGE, { source: path, shared: true });
@@ -56,7 +62,7 @@ const parts: Readonly<
 const request: SourceRequest = workerData;
 const space = AddressSpace.attachSync(request.handle);
 const result = parts[request.part](space, request);
-if (request.part === "own") {
+if (request.part === "own" || request.part === "ownFile") {
   parentPort?.postMessage({ result });
   setInterval(() => {}, 1000);
 } else {

@@ -140,6 +140,7 @@ import { protocols } from "./mm/protocols.ts";
 import { servedFiles } from "./mm/served-files.ts";
 import { filesAlone } from "./mm/file-alone.ts";
 import { devicesOfFiles } from "./mm/file-devices.ts";
+import { foundAgain } from "./mm/found-again.ts";
 import { fileViews } from "./mm/file-views.ts";
 import { serverDeaths } from "./mm/server-deaths.ts";
 import { advices } from "./mm/advices.ts";
@@ -250,6 +251,7 @@ export const covered: readonly Covered[] = [
   ...sourceSizes,
   ...sourceParts,
   ...sourceWaits,
+  ...foundAgain,
   ...serverDeaths,
   ...openings,
   ...copiesOnWrite,

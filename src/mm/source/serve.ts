@@ -5,7 +5,7 @@
  *
  *   V1  A server holds a reference of the cache, and is a resource of its thread. `servers` counts
  *       them. When the last one dies, requests are answered EIO, and pages that are in the cache
- *       stay there.
+ *       stay there, until another thread begins to serve (N3 of source-table.ts).
  *   V2  A server ends only when nothing is claimed and no page is dirty. A write-back that fails
  *       keeps the source, with its data: who maps it again finds them, and msync tries once more.
  *       It is tried again when a mapping has come since the end began, even if it has gone by the
@@ -28,6 +28,7 @@ import {
   cachePutOwn,
   takeReference,
 } from "../vma/page-cache.ts";
+import { sourceTable } from "../vma/source-list.ts";
 import { Source, addWork, noteStore, workOf } from "../vma/source.ts";
 import { bringPageIn } from "./bring-in.ts";
 import {
@@ -48,7 +49,6 @@ import {
 import { type Pager, dropPager, setPager } from "./pager.ts";
 import { dropUnmapped } from "./reclaim.ts";
 import { refreshSize } from "./size.ts";
-import { sourceTable, unlistSource } from "./source-table.ts";
 import { syncPages } from "./write-back.ts";
 
 interface ServerRecord extends StructView {
@@ -191,10 +191,7 @@ export class SourceServer {
     const isFree = !this.#isEnded && source.mappings === 0 && source.dirtyPages === 0;
     if (isFree) {
       this.#isEnded = true;
-      if (source.servers === 1) {
-        answerAll(cache.lock.at, source, EIO);
-        unlistSource(table, source);
-      }
+      if (source.servers === 1) answerAll(cache.lock.at, source, EIO);
       // If this thread dies before the record is off its list, nothing is to be counted once more.
       countServer(source, ServerRecord.at(machine.memory, this.#record), -1);
       addWork(source);
@@ -307,8 +304,6 @@ function* releaseServer(machine: Machine, at: number, slot: number): Task<void> 
   const cache = PageCache.at(machine.memory, cacheAt);
   const source = sourceOf(machine, cacheAt);
   const orphans: SourceIo[] = [];
-  const table = yield* sourceTable(machine);
-  yield* table.lock.lock();
   yield* cache.lock.lock();
   const lock = cache.lock.at;
   if (record.isCounted !== 0) countServer(source, record, -1);
@@ -320,13 +315,9 @@ function* releaseServer(machine: Machine, at: number, slot: number): Task<void> 
   }
   for (const { node } of orphans) node.del(lock);
   const slots = orphans.map((io) => inheritIo(io, lock));
-  if (source.servers === 0) {
-    answerAll(lock, source, EIO);
-    unlistSource(table, source);
-  }
+  if (source.servers === 0) answerAll(lock, source, EIO);
   addWork(source);
   yield* cache.lock.unlock();
-  yield* table.lock.unlock();
   yield* source.serveQueue.wakeAll();
   yield* source.doneQueue.wakeAll();
   for (const [i, { at: orphan }] of orphans.entries()) yield* freeIo(machine, orphan, slots[i]);

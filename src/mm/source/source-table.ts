@@ -1,20 +1,38 @@
 /**
- * @module mm/source/source-table The machine's files that are mapped somewhere, so that every
- * mapping of one file shares its pages, whichever thread mapped it and by whichever path. Plays the
- * part of Linux's inode cache.
+ * @module mm/source/source-table Which source a file has, so that every mapping of one file shares
+ * its pages, whichever thread mapped it and by whichever path. Plays the part of Linux's `iget` and
+ * `igrab`. The list of files is vma/source-list.ts.
  *
- *   N1  A source of a file is listed from its birth until its last server lets it go. It is found,
- *       and claimed (a reference of the cache and a count of `mappings`), in one section of
- *       sourcesLock. A server ends in such a section, too, if nothing is claimed (V2 of serve.ts).
- *       So a source that was found does not end before the claim is dropped. One that nobody has
- *       begun to serve leaves the list with its last claim (`abandonSource`).
- *   N2  A claim is a resource of its thread, until it is dropped: first the reference, and with the
+ *   N2  A file has one source that is alive: one that somebody serves, maps or has claimed
+ *       (`isAlive`). It is found, and claimed (a reference of the cache and a count of `mappings`),
+ *       in one section of sourcesLock, or else a new one is listed there. One that is dead stays
+ *       so, and whoever looks passes over it. So it does not matter that it is listed until its
+ *       last reference is dropped (N1 of vma/source-list.ts), which may be that of a wait, or of a
+ *       thread that died.
+ *   N3  When the threads that serve a file have died it is alive as long as it is mapped. Who maps
+ *       it again finds what is in its cache, dirty pages, too, and serves it from then on: what
+ *       others ask is answered again.
+ *
+ *         thread that serves      one that maps it      this one
+ *         dies
+ *                                                       finds it: claimed
+ *                                 unmaps it
+ *                                                       serves it; what is dirty is written
+ *
+ *         dies
+ *                                 unmaps it: dead,
+ *                                 what was dirty is lost
+ *                                                       finds none: a new source, read anew
+ *                                 last reference: off
+ *                                 the list, freed
+ *
+ *   N4  A thread that serves ends in a section of sourcesLock, if nothing is claimed (V2 of
+ *       serve.ts). So who serves a source himself may claim it there.
+ *   N5  A claim is a resource of its thread, until it is dropped: first the reference, and with the
  *       count both (`CLAIM`). A source that is being made is one, too.
  */
 
-import { List } from "../../memory/layout/list.ts";
 import { Machine } from "../../memory/machine.ts";
-import { type Struct, type StructView, embed, struct } from "../../memory/layout/struct.ts";
 import {
   findResource,
   kindWord,
@@ -22,10 +40,8 @@ import {
   reserveResource,
   resourceKind,
 } from "../../sync/lockdep/resources.ts";
-import { Spinlock } from "../../sync/primitives/spinlock.ts";
 import { EFBIG, ENOMEM } from "../../sync/errno.ts";
 import type { Task } from "../../sync/tasks/task.ts";
-import { commitUndo } from "../../sync/words/undo-log.ts";
 import { PAGE_BYTES } from "../pte.ts";
 import {
   CACHE_PAGES_MAX,
@@ -36,42 +52,27 @@ import {
   cachePut,
   cachePutOwn,
 } from "../vma/page-cache.ts";
+import { type SourceTable, sourceTable } from "../vma/source-list.ts";
 import {
   type FileIdentity,
   SOURCE_MAKING,
   Source,
   type SourceKind,
   countMapping,
+  countUnder,
   freeSource,
+  isAlive,
   isFile,
   makeSource,
 } from "../vma/source.ts";
 import { getSourceNoted } from "../vma/vma-source.ts";
 import { VM_BACKED, type VmaKind } from "../vma/vma.ts";
 
-export interface SourceTable extends StructView {
-  readonly lock: Spinlock;
-  readonly files: List;
-}
-
-const SourceTable: Struct<SourceTable> = struct<SourceTable>("sourceTable", {
-  lock: embed(Spinlock, "the list; that a source is claimed, or ends (N1)", "sourcesLock"),
-  files: embed(List, "head of the sources that are files; guarded by sourcesLock"),
-});
-
-/** Throws HmmError ENOMEM. */
-export function* sourceTable(machine: Machine): Task<SourceTable> {
-  return yield* machine.heap.singleton(SourceTable, (table) => {
-    table.lock.init();
-    table.files.init();
-  });
-}
-
 /** A reference of a cache, and a count of the source behind it, which a thread has in hand. */
 const CLAIM: number = resourceKind("claim of a source");
-registerHeir(CLAIM, (memory, at, slot) => abandonSource(Machine.of(memory), at, slot));
+registerHeir(CLAIM, (memory, at, slot) => dropClaim(Machine.of(memory), at, slot));
 
-/** One more claim of this thread, by who has one or holds sourcesLock. */
+/** One more claim of this thread, which has one, or serves the source and holds sourcesLock. */
 export function* claim(machine: Machine, at: number): Task<void> {
   const { memory } = machine;
   const cache = PageCache.at(memory, at);
@@ -81,10 +82,10 @@ export function* claim(machine: Machine, at: number): Task<void> {
   if (source !== undefined) yield* countMapping(cache, source, 1, note, CLAIM);
 }
 
-/** Pairs with a claim of this thread. */
-export function* dropClaim(machine: Machine, at: number): Task<void> {
+/** Pairs with a claim of this thread. `ownSlot`: of the claim among its resources, if known. */
+export function* dropClaim(machine: Machine, at: number, ownSlot?: number): Task<void> {
   const { memory } = machine;
-  const slot = findResource(memory, CLAIM, at);
+  const slot = ownSlot ?? findResource(memory, CLAIM, at);
   const source = backingOf(machine, at);
   const note = kindWord(memory, slot);
   if (source !== undefined)
@@ -121,8 +122,8 @@ export function* dropNotedClaim(machine: Machine, source: number, counted: numbe
 }
 
 /**
- * The cache of the source, claimed by this thread: that of a file which is listed already, or a new
- * one. ENOMEM; EFBIG past 8 GiB.
+ * The cache of the source, claimed by this thread: that of a file which has one already, or a new
+ * one (N2). ENOMEM; EFBIG past 8 GiB.
  */
 export function* openSource(machine: Machine, kind: SourceKind): Task<number> {
   const table = yield* sourceTable(machine);
@@ -142,56 +143,39 @@ export function* openSource(machine: Machine, kind: SourceKind): Task<number> {
   fresh.cache = made;
   if (kind.file === undefined) return made;
   yield* table.lock.lock();
-  const known = findFile(table, kind.file);
+  const known = yield* claimFile(machine, table, kind.file);
   if (known === 0) table.files.addTail(fresh.node, table.lock.at);
-  else yield* claim(machine, known);
   yield* table.lock.unlock();
   if (known === 0) return made;
   yield* dropClaim(machine, made);
   return known;
 }
 
-/** The cache of a listed file, or 0. Holding sourcesLock. */
-function findFile(table: SourceTable, file: FileIdentity): number {
+/**
+ * The cache of a file, claimed by this thread, or 0: one that is listed and alive. The reference is
+ * got in the section of pageCacheLock that finds it alive, as Linux's `igrab` gets one of an inode
+ * that is not being freed. Holding sourcesLock (N1 of vma/source-list.ts).
+ */
+function* claimFile(machine: Machine, table: SourceTable, file: FileIdentity): Task<number> {
   for (const node of table.files.nodes()) {
     const source = Source.at(table.memory, Source.containerOf(node, "node"));
-    if (isFile(source, file)) return source.cache;
+    if (isFile(source, file) && (yield* claimAlive(machine, source))) return source.cache;
   }
   return 0;
 }
 
-/**
- * Drops a claim from `openSource` by a thread that cannot serve the source: nobody may find it when
- * it is gone. In one section of sourcesLock, for two threads may give up at the same time. First it
- * leaves the list: a source that is listed has a claim, or is served. `slot`: of the claim among
- * this thread's resources.
- */
-export function* abandonSource(
-  machine: Machine,
-  at: number,
-  slot: number = findResource(machine.memory, CLAIM, at),
-): Task<void> {
-  const { memory } = machine;
-  const cache = PageCache.at(memory, at);
-  const source = backingOf(machine, at);
-  if (source === undefined) return;
-  const table = yield* sourceTable(machine);
-  yield* table.lock.lock();
+/** False: it is dead. Holding sourcesLock, so that it is not freed meanwhile. */
+function* claimAlive({ memory }: Machine, source: Source): Task<boolean> {
+  const cache = PageCache.at(memory, source.cache);
+  let isEdge = false;
   yield* cache.lock.lock();
-  const isLast = source.servers === 0 && source.mappings === 1;
+  const isFound = isAlive(source);
+  if (isFound) {
+    const note = kindWord(memory, reserveResource(memory, cache.at));
+    yield* cache.refs.get(note, CACHE_REFERENCE);
+    isEdge = yield* countUnder(source, 1, note, CLAIM);
+  }
   yield* cache.lock.unlock();
-  if (isLast) unlistSource(table, source);
-  yield* countMapping(cache, source, -1, kindWord(memory, slot), CACHE_REFERENCE);
-  yield* table.lock.unlock();
-  yield* cachePutOwn(machine, at, slot);
-}
-
-/**
- * Holding sourcesLock. Not undone from here on: what else says that the source ends is in another
- * lock's log.
- */
-export function unlistSource({ memory, lock }: SourceTable, source: Source): void {
-  if (!source.node.isListed()) return;
-  source.node.del(lock.at);
-  commitUndo(memory, lock.at);
+  if (isEdge) yield* source.serveQueue.wakeAll();
+  return isFound;
 }

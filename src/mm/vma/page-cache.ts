@@ -60,6 +60,7 @@ import type { SharedMemory } from "../../sync/shared-memory.ts";
 import { DONE, type Task } from "../../sync/tasks/task.ts";
 import { LEAF_WORDS, nextLeafPage, tableAt, wordAt } from "../../mmu/radix-table.ts";
 import type { CacheNotes } from "../entries/hand.ts";
+import { unlistSource } from "./source-list.ts";
 import { Source, freeSource } from "./source.ts";
 
 export interface PageCache extends StructView {
@@ -229,6 +230,8 @@ export function* cachePutOwn(machine: Machine, at: number, slot: number): Task<v
 function* endCache(machine: Machine, cache: PageCache, slot: number): Task<void> {
   const { memory, heap, ram } = machine;
   const { at, directory, directoryWords, backing } = cache;
+  // First: who finds the source looks into the cache (N1 of source-list.ts).
+  if (backing !== 0) yield* unlistSource(machine, Source.at(memory, backing));
   memory.ensure(directory + directoryWords);
   for (let i = 0; i < (directory === 0 ? 0 : directoryWords); i++) {
     const table = wordAt(memory.words, directory + i);

@@ -4,8 +4,8 @@
  * `host`, `i_mmap`, `wb_err`. The pages are page-cache.ts. The code that reads and writes the
  * backing store is not here but in a thread: mm/source/pager.ts.
  *
- *   B1  A source lives as long as its cache. It is found through the cache, or through the table of
- *       sources while it is listed (mm/source/source-table.ts).
+ *   B1  A source lives as long as its cache. It is found through the cache, or through the list of
+ *       files (source-list.ts).
  *   B2  `mappings` counts the vmas, and calls of mmap and transfers under way. Each thread that
  *       serves the source holds a reference of the cache besides, until nothing is mapped and
  *       nothing is dirty.
@@ -79,7 +79,7 @@ export interface Source extends StructView {
 }
 
 export const Source: Struct<Source> = struct<Source>("source", {
-  node: embed(List, "in the machine's table of sources, if it is a file; guarded by sourcesLock"),
+  node: embed(List, "in the machine's list of files, if it is one; guarded by sourcesLock"),
   mappers: embed(List, "head of the spaces that map it (B3); guarded by pageCacheLock"),
   requests: embed(List, "head of what threads without the code ask for; guarded by pageCacheLock"),
   serveQueue: embed(WaitQueue, "the threads that serve it: a request, or nothing is mapped"),
@@ -271,6 +271,18 @@ export function* countMapping(
   noted: number = 0,
 ): Task<void> {
   yield* cache.lock.lock();
+  const isEdge = yield* countUnder(source, change, note, noted);
+  yield* cache.lock.unlock();
+  if (isEdge) yield* source.serveQueue.wakeAll();
+}
+
+/** `countMapping`, holding pageCacheLock. True: the caller wakes the threads that serve. */
+export function* countUnder(
+  source: Source,
+  change: 1 | -1,
+  note: number,
+  noted: number,
+): Task<boolean> {
   const before = source.mappings;
   const isEdge = before + change === 0 || (change === 1 && before === 0);
   if (isEdge) addWork(source); // once too often does no harm
@@ -279,8 +291,17 @@ export function* countMapping(
   const mappingsAt = source.at + MAPPINGS;
   words[mappingsAt] = before + change; // in a row (H1 of sync/lockdep/held-locks.ts)
   if (note !== 0) words[note] = noted;
-  yield* cache.lock.unlock();
-  if (isEdge) yield* source.serveQueue.wakeAll();
+  return isEdge;
+}
+
+/**
+ * Somebody serves the source, maps it, or has claimed it: so there is a reference of its cache for
+ * as long as pageCacheLock is held, and its pages are the file's. One that is dead stays so, for
+ * only who has claimed a source begins to serve or to map it. A read may be under way still, which
+ * is a mapping, too (O2 of mm/source/io.ts). Holding pageCacheLock.
+ */
+export function isAlive({ servers, mappings, transfers }: Source): boolean {
+  return servers > 0 || mappings > transfers;
 }
 
 /** The threads that serve have something to look at. The caller wakes them. @stepped source */

@@ -26,7 +26,7 @@ export const LOCK_ORDER: string = `
   lock webgpuDriverLock: mutex: what a WebGPU device is told of changes, and RAM while it is copied for the device
   lock pageTableLock: spinlock: that a private frame's users are judged and its entry made writable in one step; mm.hmm
   lock spacesLock: spinlock: the list of live spaces and their holder counts
-  lock sourcesLock: spinlock: which files have a source, and that one is claimed or ends
+  lock sourcesLock: spinlock: which files have a source, and that one is claimed, or its service ends
   lock pageCacheLock: spinlock: the entries of a page cache, and that the frames they name stay; the source behind it
   lock rangesLock: spinlock: the ranges of an hmm and its in-flight invalidations
   lock mirrorClaim: spinlock: the status of a mirror, and so who may unregister it
@@ -47,7 +47,7 @@ export const LOCK_ORDER: string = `
   order driverLock, deviceLock, webgpuDriverLock < mirrorClaim, mirrorOpsLock, deviceSpacesLock, migrationsLock
   order driverLock, deviceLock, webgpuDriverLock < pageTableLock, pageCacheLock, rangesLock, notifierLock
   order driverLock, deviceLock, webgpuDriverLock < srcuQueueLock, slabLock, ramLock
-  order sourcesLock < pageCacheLock
+  order mmapLock < sourcesLock < pageCacheLock
   order pageTableLock, rangesLock, notifierLock < slabLock, ramLock, deviceMemoryLock
   order slabLock < heapLock
 

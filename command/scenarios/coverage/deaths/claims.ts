@@ -1,19 +1,14 @@
 /**
- * @module A thread that dies while it opens a file that it is about to map, or gives it up (N2 of
+ * @module A thread that dies while it opens a file that it is about to map, or gives it up (N5 of
  * mm/source/source-table.ts): the claim is dropped, and with the last one the source ends. In the
  * twin a claim is nobody's for a step.
  */
 
 import type { HmmHarness } from "../../../../src/checker/harness/hmm-harness.ts";
 import { PAGE_BYTES } from "../../../../src/mm/pte.ts";
-import {
-  abandonSource,
-  claim,
-  dropClaim,
-  openSource,
-  sourceTable,
-} from "../../../../src/mm/source/source-table.ts";
+import { claim, dropClaim, openSource } from "../../../../src/mm/source/source-table.ts";
 import { backingOf } from "../../../../src/mm/vma/page-cache.ts";
+import { sourceTable } from "../../../../src/mm/vma/source-list.ts";
 import { assert } from "../../../../src/sync/errors.ts";
 import {
   findResource,
@@ -46,7 +41,7 @@ function* open({ machine }: HmmHarness): Task<number> {
 }
 
 const opens: Body = function* (_world, harness) {
-  yield* abandonSource(harness.machine, yield* open(harness));
+  yield* dropClaim(harness.machine, yield* open(harness));
 };
 
 const opensUnlisted: Body = function* (_world, harness) {
@@ -54,7 +49,7 @@ const opensUnlisted: Body = function* (_world, harness) {
   const cache = yield* open(harness);
   removeResource(memory, findResource(memory, resourceKind("claim of a source"), cache));
   yield* access(memory, "read", harness.mm.at, 1, "between");
-  yield* abandonSource(harness.machine, cache);
+  yield* dropClaim(harness.machine, cache);
 };
 
 const claims: Body = function* ({ other }, { machine }) {
@@ -100,7 +95,7 @@ function dying(
     ...ONE_DIES,
     mayRemain: "anything",
     setup: makeWorld,
-    tasks: { dies: [runs, dies], opens: [["mm/source/source-table.abandonSource"], opens] },
+    tasks: { dies: [runs, dies], opens: [["mm/source/source-table.dropClaim"], opens] },
     check,
     twins: [["unlisted", "A claim is nobody's for a step.", "assertion", { dies: twin }]],
   });

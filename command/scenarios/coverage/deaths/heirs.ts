@@ -271,7 +271,7 @@ export const heirs: readonly Covered[] = [
     name: "transfers",
     summary:
       "A thread that ends a dead one's transfers of a file dies at any step, and another goes on.",
-    runs: ["mm/source/io.releaseDead", "mm/source/source-table.abandonSource"],
+    runs: ["mm/source/io.releaseDead", "mm/source/source-table.dropClaim"],
     pages: 0,
     prepare: prepareFile,
     own: ownTransfers,

@@ -9,7 +9,8 @@ import type { HmmHarness } from "../../../../src/checker/harness/hmm-harness.ts"
 import { mmCreate, mmdrop, mmgrab, mmput } from "../../../../src/mm/lifetime/mm.ts";
 import { Mm } from "../../../../src/mm/mm-struct.ts";
 import { PAGE_BYTES } from "../../../../src/mm/pte.ts";
-import { openSource, sourceTable } from "../../../../src/mm/source/source-table.ts";
+import { openSource } from "../../../../src/mm/source/source-table.ts";
+import { sourceTable } from "../../../../src/mm/vma/source-list.ts";
 import { PageCache, backingOf } from "../../../../src/mm/vma/page-cache.ts";
 import { Mapper, type Source, addMapper } from "../../../../src/mm/vma/source.ts";
 import { assert } from "../../../../src/sync/errors.ts";

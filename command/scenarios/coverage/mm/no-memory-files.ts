@@ -10,8 +10,9 @@ import { doMunmap } from "../../../../src/mm/calls/munmap.ts";
 import { cpuFault } from "../../../../src/mm/fault/cpu-fault.ts";
 import { PAGE_BYTES } from "../../../../src/mm/pte.ts";
 import { SourceServer } from "../../../../src/mm/source/serve.ts";
-import { abandonSource, openSource, sourceTable } from "../../../../src/mm/source/source-table.ts";
+import { dropClaim, openSource } from "../../../../src/mm/source/source-table.ts";
 import { PageCache, backingOf, cachePut } from "../../../../src/mm/vma/page-cache.ts";
+import { sourceTable } from "../../../../src/mm/vma/source-list.ts";
 import { VM_READ, VM_WRITE } from "../../../../src/mm/vma/vma.ts";
 import { assert } from "../../../../src/sync/errors.ts";
 import type { Task } from "../../../../src/sync/tasks/task.ts";
@@ -62,7 +63,7 @@ const opens: Attempt<undefined> = {
     return undefined;
   },
   act: ({ machine }) => openSource(machine, { lengthBytes: 8, isWritable: true, file: FILE }),
-  undo: ({ machine }, _shared, cache) => abandonSource(machine, cache),
+  undo: ({ machine }, _shared, cache) => dropClaim(machine, cache),
 };
 
 function* serves({ machine }: HmmHarness, shared: Shared): Task<number> {

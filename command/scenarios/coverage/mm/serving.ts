@@ -6,7 +6,7 @@
 
 import { Cell } from "../../../../src/checker/primitives/program.ts";
 import { type HmmHarness, harnessScenario } from "../../../../src/checker/harness/hmm-harness.ts";
-import type { AnyScenario, ScenarioExploration } from "../../../../src/checker/scenario.ts";
+import type { ScenarioExploration } from "../../../../src/checker/scenario.ts";
 import { struct, u32 } from "../../../../src/memory/layout/struct.ts";
 import type { Struct, StructView } from "../../../../src/memory/layout/struct.ts";
 import { MAP_FIXED_NOREPLACE, doMmap } from "../../../../src/mm/calls/mmap.ts";
@@ -16,14 +16,9 @@ import { PAGE_BYTES } from "../../../../src/mm/pte.ts";
 import { beginWait, bringIn } from "../../../../src/mm/source/bring-in.ts";
 import { endWait } from "../../../../src/mm/source/requests.ts";
 import { SourceServer } from "../../../../src/mm/source/serve.ts";
-import {
-  abandonSource,
-  claim,
-  dropClaim,
-  openSource,
-  sourceTable,
-} from "../../../../src/mm/source/source-table.ts";
+import { claim, dropClaim, openSource } from "../../../../src/mm/source/source-table.ts";
 import { PageCache, cachePut } from "../../../../src/mm/vma/page-cache.ts";
+import { sourceTable } from "../../../../src/mm/vma/source-list.ts";
 import { VM_READ, VM_WRITE } from "../../../../src/mm/vma/vma.ts";
 import { EAGAIN, EIO } from "../../../../src/sync/errno.ts";
 import { SegmentationFault, assert } from "../../../../src/sync/errors.ts";
@@ -464,16 +459,11 @@ function* openTwice(opening: Opening, harness: HmmHarness): Task<void> {
 function* openInVain(_opening: Opening, { machine }: HmmHarness): Task<void> {
   const cache = yield* openSource(machine, FILE_SOURCE);
   assert(cache > 0, `the source cannot be opened: ${cache}`);
-  yield* abandonSource(machine, cache);
-}
-
-/** As if the claim of a file were that of any source: the table goes on naming it. */
-function* openAndDrop(_opening: Opening, { machine }: HmmHarness): Task<void> {
-  yield* dropClaim(machine, yield* openSource(machine, FILE_SOURCE));
+  yield* dropClaim(machine, cache);
 }
 
 const OPEN = ["mm/source/source-table.openSource", ...SERVE];
-const IN_VAIN = ["mm/source/source-table.openSource", "mm/source/source-table.abandonSource"];
+const IN_VAIN = ["mm/source/source-table.openSource", "mm/source/source-table.dropClaim"];
 
 type OpeningBody = (opening: Opening, harness: HmmHarness) => Task<void>;
 
@@ -491,28 +481,24 @@ function openingPair(
   summary: string,
   opens: OpeningRole,
   other: OpeningRole,
-  broken?: OpeningBody,
 ): Covered {
-  const make = (twin?: OpeningBody): AnyScenario =>
-    harnessScenario<Opening>({
-      name: `coverage/mm/serve/${name}${twin === undefined ? "" : "/listed"}`,
-      summary: twin === undefined ? summary : "A file that nobody serves stays in the table.",
-      ...(twin === undefined ? {} : { expects: "use-after-free" }),
-      harness: { pages: 0, arenaWords: 16_384, frames: 8 },
-      exploration: ONE_PREEMPTION,
-      setup: (harness) => {
-        harness.run(mmput(harness.machine, harness.mm));
-        return { store: new WordStore(1), serving: new Map(), tables: largeTables(harness) };
-      },
-      reopen: (shared) => {
-        shared.store.reset(1);
-        shared.serving.clear();
-      },
-      tasks: { opens: twin ?? opens.body, other: other.body },
-      check: ({ tables }, harness) => requireAllGone(harness, tables),
-    });
-  const twins = broken === undefined ? [] : [make(broken)];
-  return { layer: "mm", scenario: make(), twins, runs: { opens: opens.runs, other: other.runs } };
+  const scenario = harnessScenario<Opening>({
+    name: `coverage/mm/serve/${name}`,
+    summary,
+    harness: { pages: 0, arenaWords: 16_384, frames: 8 },
+    exploration: ONE_PREEMPTION,
+    setup: (harness) => {
+      harness.run(mmput(harness.machine, harness.mm));
+      return { store: new WordStore(1), serving: new Map(), tables: largeTables(harness) };
+    },
+    reopen: (shared) => {
+      shared.store.reset(1);
+      shared.serving.clear();
+    },
+    tasks: { opens: opens.body, other: other.body },
+    check: ({ tables }, harness) => requireAllGone(harness, tables),
+  });
+  return { layer: "mm", scenario, twins: [], runs: { opens: opens.runs, other: other.runs } };
 }
 
 export const openings: readonly Covered[] = [
@@ -523,7 +509,6 @@ export const openings: readonly Covered[] = [
     "A thread opens a file and cannot serve it, while another one does.",
     inVain,
     once,
-    openAndDrop,
   ),
   openingPair("both-in-vain", "Two threads open a file, and neither can serve it.", inVain, inVain),
 ];

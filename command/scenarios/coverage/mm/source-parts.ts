@@ -9,12 +9,7 @@ import { PAGE_BYTES } from "../../../../src/mm/pte.ts";
 import { bringPageIn } from "../../../../src/mm/source/bring-in.ts";
 import { SourceServer } from "../../../../src/mm/source/serve.ts";
 import { ask } from "../../../../src/mm/source/requests.ts";
-import {
-  abandonSource,
-  claim,
-  dropClaim,
-  openSource,
-} from "../../../../src/mm/source/source-table.ts";
+import { claim, dropClaim, openSource } from "../../../../src/mm/source/source-table.ts";
 import { finishTransfer } from "../../../../src/mm/source/transfer.ts";
 import { addMapper } from "../../../../src/mm/vma/source.ts";
 import {
@@ -98,7 +93,7 @@ const opens: Body = function* (_world, { machine }) {
     file: FILE,
   });
   assert(cache > 0, `the file cannot be opened: ${cache}`);
-  yield* abandonSource(machine, cache);
+  yield* dropClaim(machine, cache);
 };
 
 const openedAtTheEnd = part({
@@ -106,21 +101,19 @@ const openedAtTheEnd = part({
   summary: "The last thread that serves a file ends, while another one opens it.",
   tasks: {
     ends: [["mm/source/serve.end"], ends],
-    opens: [["mm/source/source-table.openSource", "mm/source/source-table.abandonSource"], opens],
+    opens: [["mm/source/source-table.openSource", "mm/source/source-table.dropClaim"], opens],
   },
   setup: (harness) => makeSourceStage(harness, { isFile: true }),
   check: () => {},
 });
 
-const abandons: Body = function* ({ at }, { machine }) {
-  yield* abandonSource(machine, at);
-};
-const ABANDON = ["mm/source/source-table.abandonSource"];
+const drops: Body = ({ at }, { machine }) => dropClaim(machine, at);
+const DROP = ["mm/source/source-table.dropClaim", "mm/vma/source-list.unlistSource"];
 
-const abandonedTwice = part({
-  name: "abandon-vs-abandon",
+const droppedTwice = part({
+  name: "drop-vs-drop",
   summary: "Two threads that cannot serve a file give it up: the last one takes it off the list.",
-  tasks: { abandons: [ABANDON, abandons], "abandons too": [ABANDON, abandons] },
+  tasks: { drops: [DROP, drops], "drops too": [DROP, drops] },
   setup: (harness) => {
     const stage = makeSourceStage(harness, { isFile: true });
     const { machine } = harness;
@@ -167,8 +160,6 @@ const twoAnswers = part({
 
 const twoServers = (harness: HmmHarness, stage: SourceStage): SourceServer[] =>
   [2, 3].map((task) => asTask(harness, task, () => beginService(harness, stage)));
-
-const drops: Body = ({ at }, { machine }) => dropClaim(machine, at);
 
 const lastClaim = part({
   name: "drop-vs-serve-vs-serve",
@@ -362,7 +353,7 @@ export const sourceParts: readonly Covered[] = [
   mappedTwice,
   begunTwice,
   openedAtTheEnd,
-  abandonedTwice,
+  droppedTwice,
   twoAnswers,
   lastClaim,
   endedTwice,

@@ -10,13 +10,10 @@ import { IO_SIZE, ioBegin } from "../../../../src/mm/source/io.ts";
 import { setPager } from "../../../../src/mm/source/pager.ts";
 import { ask } from "../../../../src/mm/source/requests.ts";
 import { SourceServer } from "../../../../src/mm/source/serve.ts";
-import {
-  type SourceTable,
-  openSource,
-  sourceTable,
-} from "../../../../src/mm/source/source-table.ts";
+import { openSource } from "../../../../src/mm/source/source-table.ts";
 import { readPages } from "../../../../src/mm/source/transfer.ts";
 import { PageCache, backingOf, cacheEntryAt } from "../../../../src/mm/vma/page-cache.ts";
+import { type SourceTable, sourceTable } from "../../../../src/mm/vma/source-list.ts";
 import type { Source } from "../../../../src/mm/vma/source.ts";
 import { EAGAIN } from "../../../../src/sync/errno.ts";
 import { assert, bug } from "../../../../src/sync/errors.ts";

@@ -11,7 +11,8 @@ import type { Struct, StructView } from "../../../../src/memory/layout/struct.ts
 import { MAP_FIXED_NOREPLACE, doMmap } from "../../../../src/mm/calls/mmap.ts";
 import { doMunmap } from "../../../../src/mm/calls/munmap.ts";
 import { PAGE_BYTES } from "../../../../src/mm/pte.ts";
-import { claim, dropClaim, sourceTable } from "../../../../src/mm/source/source-table.ts";
+import { claim, dropClaim } from "../../../../src/mm/source/source-table.ts";
+import { sourceTable } from "../../../../src/mm/vma/source-list.ts";
 import { PageCache, backingOf } from "../../../../src/mm/vma/page-cache.ts";
 import { vmaOf } from "../../../../src/mm/vma/vma.ts";
 import { mmapTask, mremapTask, munmapTask } from "../../../../src/space/operations.ts";
