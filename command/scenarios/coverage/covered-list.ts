@@ -141,6 +141,7 @@ import { servedFiles } from "./mm/served-files.ts";
 import { filesAlone } from "./mm/file-alone.ts";
 import { devicesOfFiles } from "./mm/file-devices.ts";
 import { foundAgain } from "./mm/found-again.ts";
+import { fileRuns } from "./mm/file-runs.ts";
 import { fileViews } from "./mm/file-views.ts";
 import { serverDeaths } from "./mm/server-deaths.ts";
 import { advices } from "./mm/advices.ts";
@@ -252,6 +253,7 @@ export const covered: readonly Covered[] = [
   ...sourceParts,
   ...sourceWaits,
   ...foundAgain,
+  ...fileRuns,
   ...serverDeaths,
   ...openings,
   ...copiesOnWrite,

@@ -5,8 +5,9 @@
  * too (B3 of vma/source.ts), and in one that is added after it, every entry is made after the walk.
  */
 
+import type { PlainField } from "../../memory/layout/struct.ts";
 import type { Machine } from "../../memory/machine.ts";
-import { TASK_SIZE_PAGES, pteAt } from "../../mmu/radix-table.ts";
+import { pteAt } from "../../mmu/radix-table.ts";
 import { EVENT_CLEAR, invalidateRange } from "../../notifier/events.ts";
 import type { Task } from "../../sync/tasks/task.ts";
 import { mmput } from "../lifetime/mm.ts";
@@ -15,8 +16,11 @@ import type { Mm } from "../mm-struct.ts";
 import { holdsFrame, ptePfn } from "../pte.ts";
 import type { PageCache } from "../vma/page-cache.ts";
 import { type Source, nextMapper } from "../vma/source.ts";
-import { type PageRange, VM_BACKED, type VmaPart, vmasIn } from "../vma/vma.ts";
+import { nextVma } from "../vma/vma-tree.ts";
+import { type PageRange, VM_BACKED, Vma, type VmaPart } from "../vma/vma.ts";
 import { zapRange } from "../entries/zap.ts";
+
+const SOURCE: PlainField = Vma.plain("source");
 
 /**
  * Calls `visit` for what each mapping has of the source's pages [startPage, endPage), holding the
@@ -52,8 +56,12 @@ function* partsOf(
   cache: number,
   { startPage, endPage }: PageRange,
 ): Generator<VmaPart, void, void> {
-  for (const vma of vmasIn(machine.memory, mm, 0, TASK_SIZE_PAGES)) {
-    if (vma.source !== cache || (vma.flags & VM_BACKED) === 0) continue;
+  const { memory } = machine;
+  // A space may have tens of thousands: no view is made of those that map something else.
+  for (let at = mm.vmaFirst; at !== 0; at = nextVma(memory, at)) {
+    if (SOURCE.load(memory, at) !== cache) continue;
+    const vma = Vma.at(memory, at);
+    if ((vma.flags & VM_BACKED) === 0) continue;
     const firstPage = vma.startPage + Math.max(0, startPage - vma.offsetPages);
     const pastPage = Math.min(vma.endPage, vma.startPage + (endPage - vma.offsetPages));
     if (firstPage < pastPage) yield { vma, startPage: firstPage, endPage: pastPage };

@@ -98,19 +98,56 @@ function* writeDirty(
   let result: Errno = 0;
   const begun: number[] = [];
   for (let page = startPage; page < endPage;) {
-    const oldest = begun.length < TRANSFERS_MAX ? undefined : begun.shift();
-    if (oldest !== undefined) yield* waitWhileWriting(machine, cache, source, oldest);
-    // What another write-back took before is written by that; what was stored since, by this one.
-    const run = yield* beginWrite(machine, cache, source, page, endPage);
-    if (run === undefined) break;
-    if (typeof run === "number") return run;
-    yield* cleanEntries(machine, cache, source, run);
-    const answer = yield* writeRun(machine, cache, source, pager, run);
-    if (answer !== 0) result = answer;
-    begun.push(run.startPage);
-    page = run.endPage;
+    while (begun.length > TRANSFERS_MAX - BATCH_RUNS)
+      yield* waitWhileWriting(machine, cache, source, begun.shift()!); // there is one
+    const batch = yield* beginBatch(machine, cache, source, page, endPage);
+    const { runs, errno } = batch;
+    if (errno !== 0 && runs.length === 0) return errno;
+    yield* cleanEntries(machine, cache, source, runs);
+    for (const run of runs) {
+      const answer = yield* writeRun(machine, cache, source, pager, run);
+      if (answer !== 0) result = answer;
+      begun.push(run.startPage);
+    }
+    page = batch.endPage;
   }
   return result;
+}
+
+/** Runs that are cleaned by one walk over the mappings; as many may be under way meanwhile. */
+const BATCH_RUNS: number = TRANSFERS_MAX / 2;
+
+/** Runs that have begun, in order. */
+interface WriteBatch {
+  readonly runs: readonly WriteRun[];
+  /** Nothing is to be written from the last run up to here. */
+  readonly endPage: number;
+  /** ENOMEM, EMFILE: there may be more, but no record for it now. */
+  readonly errno: Errno;
+}
+
+/**
+ * What another write-back took before is written by that; what was stored since, by this one. The
+ * runs are marked first, all of them, and then cleaned by one walk: a file may have tens of
+ * thousands of mappings, and each walk looks at all.
+ */
+function* beginBatch(
+  machine: Machine,
+  cache: PageCache,
+  source: Source,
+  startPage: number,
+  endPage: number,
+): Task<WriteBatch> {
+  const runs: WriteRun[] = [];
+  let page = startPage;
+  while (page < endPage && runs.length < BATCH_RUNS) {
+    const run = yield* beginWrite(machine, cache, source, page, endPage);
+    if (typeof run === "number") return { runs, endPage: page, errno: run };
+    if (run === undefined) return { runs, endPage, errno: 0 };
+    runs.push(run);
+    page = run.endPage;
+  }
+  return { runs, endPage: page, errno: 0 };
 }
 
 /** Waits for the writes that are under way in the range. */
@@ -167,11 +204,32 @@ function* cleanEntries(
   machine: Machine,
   cache: PageCache,
   source: Source,
-  run: WriteRun,
+  runs: readonly WriteRun[],
 ): Task<void> {
-  yield* forEachMapping(machine, cache, source, run, "read", function* (mm, part) {
-    if ((part.vma.flags & VM_SHARED) !== 0) yield* protectPages(machine, mm, part);
+  const [first, last] = [runs[0], runs.at(-1)];
+  if (first === undefined || last === undefined) return;
+  const pages = { startPage: first.startPage, endPage: last.endPage };
+  yield* forEachMapping(machine, cache, source, pages, "read", function* (mm, { vma, ...part }) {
+    if ((vma.flags & VM_SHARED) === 0) return;
+    const shift = vma.startPage - vma.offsetPages; // from a page of the source to one of the space
+    for (let i = firstPast(runs, part.startPage - shift); i < runs.length; i++) {
+      const startPage = Math.max(part.startPage, runs[i]!.startPage + shift); // in bounds
+      const endPage = Math.min(part.endPage, runs[i]!.endPage + shift);
+      if (startPage >= endPage) break;
+      yield* protectPages(machine, mm, { startPage, endPage });
+    }
   });
+}
+
+/** The first of the runs that ends after `page`. */
+function firstPast(runs: readonly WriteRun[], page: number): number {
+  let [low, high] = [0, runs.length];
+  while (low < high) {
+    const middle = (low + high) >> 1;
+    if (runs[middle]!.endPage > page) high = middle;
+    else low = middle + 1;
+  }
+  return low;
 }
 
 /** Takes WRITE from the entries of the pages, as one invalidation. Holding the mmap lock. */
