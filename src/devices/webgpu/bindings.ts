@@ -10,6 +10,7 @@ import {
   aText,
   beginStacksAtCalls,
   checkArgument,
+  oneOf,
   required,
   ruleOf,
   takeOptions,
@@ -60,7 +61,15 @@ export interface WebGpuSampler {
   /** Beyond the texture's ends in z. Default "clamp-to-edge". */
   readonly addressModeW?: "clamp-to-edge" | "repeat" | "mirror-repeat";
   /** Of a `sampler_comparison`. */
-  readonly compare?: "less" | "less-equal" | "greater" | "greater-equal" | "equal" | "not-equal";
+  readonly compare?:
+    | "less"
+    | "less-equal"
+    | "greater"
+    | "greater-equal"
+    | "equal"
+    | "not-equal"
+    | "always"
+    | "never";
 }
 
 /** An object of WebGPU, as far as it must be known here. */
@@ -218,6 +227,28 @@ const TEXTURE_RULES: OptionRules<WebGpuTextureOptions> = {
   name: aText,
 };
 
+const aFilter = oneOf("nearest", "linear");
+const anAddressMode = oneOf("clamp-to-edge", "repeat", "mirror-repeat");
+
+const SAMPLER_RULES: OptionRules<WebGpuSampler> = {
+  magFilter: aFilter,
+  minFilter: aFilter,
+  mipmapFilter: aFilter,
+  addressModeU: anAddressMode,
+  addressModeV: anAddressMode,
+  addressModeW: anAddressMode,
+  compare: oneOf(
+    "less",
+    "less-equal",
+    "greater",
+    "greater-equal",
+    "equal",
+    "not-equal",
+    "always",
+    "never",
+  ),
+};
+
 /** Rejects with HmmError EINVAL, ENOMEM. */
 export async function makeBuffer(
   desk: ResourceDesk,
@@ -235,6 +266,25 @@ export async function makeBuffer(
   return new WebGpuBuffer(desk, id, name, lengthBytes);
 }
 
+const PLAIN_FORMAT = /^(r|rg|rgba|bgra)(8|16|32)(?:unorm|snorm|uint|sint|float)(?:-srgb)?$/u;
+
+/** Formats whose name does not say it. */
+const TEXEL_BYTES: ReadonlyMap<string, number> = new Map([
+  ["rgb9e5ufloat", 4],
+  ["rgb10a2unorm", 4],
+  ["rgb10a2uint", 4],
+  ["rg11b10ufloat", 4],
+  ["depth16unorm", 2],
+  ["stencil8", 1],
+]);
+
+/** Undefined: WebGPU may know the format. */
+function texelBytesOf(format: string): number | undefined {
+  const [, components = "", bits = ""] = PLAIN_FORMAT.exec(format) ?? [];
+  if (components !== "") return (components.length * Number(bits)) / 8;
+  return TEXEL_BYTES.get(format);
+}
+
 /** Rejects with HmmError EINVAL, ENOMEM. */
 export async function makeTexture(
   desk: ResourceDesk,
@@ -244,6 +294,12 @@ export async function makeTexture(
   const options = takeOptions<WebGpuTextureOptions>(refuse, given, TEXTURE_RULES);
   const { width, height, format, storage: isStorage = false, name = "texture" } = options;
   const bytes = copyOf(options.bytes);
+  const texelBytes = texelBytesOf(format);
+  const wantedBytes = width * height * (texelBytes ?? 0);
+  if (texelBytes !== undefined && bytes.length !== wantedBytes) {
+    const rows = `${height} rows of ${width} texels of ${texelBytes} bytes, without gaps`;
+    throw refuse(`there are ${bytes.length} bytes; give ${wantedBytes}: ${rows}`);
+  }
   if (bytes.length === 0 || bytes.length % height !== 0)
     throw refuse(`there are ${bytes.length} bytes; give ${height} rows of one length`);
   const id = await make(desk, { kind: "texture", name, width, height, format, isStorage, bytes });
@@ -278,7 +334,8 @@ export function bindingOrders(
       const own = isOwn ? ", or an object of your GPUDevice" : "";
       const wanted = `bytes, a buffer or texture of this device, a sampler${own}`;
       checkArgument(refuse, `bindings.${name}`, value, ruleOf(wanted, isPlain));
-      orders[name] = { kind: "sampler", sampler: { ...(value as WebGpuSampler) } };
+      const sampler = takeOptions(refuse, value, SAMPLER_RULES, `bindings.${name}`);
+      orders[name] = { kind: "sampler", sampler };
     }
   }
   return orders;
@@ -295,10 +352,5 @@ function isLiteral(value: object): boolean {
 }
 
 function isPlain(value: unknown): boolean {
-  return (
-    typeof value === "object" &&
-    value !== null &&
-    isLiteral(value) &&
-    Object.values(value).every((one) => typeof one === "string")
-  );
+  return typeof value === "object" && value !== null && isLiteral(value);
 }

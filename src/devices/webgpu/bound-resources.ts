@@ -6,7 +6,7 @@
  */
 
 import { HmmError } from "../../driver-interface.ts";
-import { popScopes } from "./error-scopes.ts";
+import { plainMessage, popScopes } from "./error-scopes.ts";
 import type { ResourceSpec } from "./messages.ts";
 
 // WebGPU's flags, which Node has no globals for.
@@ -59,7 +59,8 @@ export class Resource {
     const [invalid, none] = await popScopes(device);
     const failure = none ?? invalid ?? (made instanceof Error ? made : null);
     if (failure !== null || made instanceof Error) {
-      const text = `Cannot make the ${this.spec.kind}: ${failure?.message}`;
+      const why = plainMessage(failure?.message ?? "");
+      const text = `Cannot make the ${this.spec.kind}: ${why}`;
       throw new HmmError(none === null ? "EINVAL" : "ENOMEM", "resource", text);
     }
     this.#made = made;

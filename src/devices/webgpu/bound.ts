@@ -19,7 +19,7 @@ import type { GpuBound } from "./gpu.ts";
 import type { BindingOrder } from "./messages.ts";
 import { Resource, paddedBytes } from "./bound-resources.ts";
 import { type RangeOrder, firstPageOf, offsetInRow } from "./ranges.ts";
-import { popScopes } from "./error-scopes.ts";
+import { plainMessage, popScopes } from "./error-scopes.ts";
 import type { Row } from "./rows.ts";
 import type { BoundVariable } from "./wgsl/bindings.ts";
 
@@ -149,9 +149,11 @@ async function bindAll(
   );
   const backups = [...new Set(written)].map((buffer) => backupOf(device, buffer));
   const [invalid, none] = await popScopes(device);
-  if (invalid !== null) throw refusal(invalid.message);
-  if (none !== null)
-    throw new HmmError("ENOMEM", "dispatch", `Cannot back up what is bound: ${none.message}`);
+  if (invalid !== null) throw refusal(namedMessage(variables, invalid.message));
+  if (none !== null) {
+    const text = `Cannot back up what is bound: ${plainMessage(none.message)}`;
+    throw new HmmError("ENOMEM", "dispatch", text);
+  }
   return finish({ groups, stored, backups, writtenRows });
 }
 
@@ -221,6 +223,14 @@ function refuseShort(variable: BoundVariable, lengthBytes: number): void {
   const { usedBytes } = variable;
   if (lengthBytes >= usedBytes) return;
   throw refusal(`${placed(variable)} has ${usedBytes} bytes, and ${lengthBytes} are bound to it`);
+}
+
+/** With the variable that WebGPU's message is about, where it tells a binding that is one's alone. */
+function namedMessage(variables: readonly BoundVariable[], message: string): string {
+  const binding = /\bbinding: (\d+)/u.exec(message)?.[1];
+  const [variable, ...others] = variables.filter((one) => String(one.binding) === binding);
+  const text = plainMessage(message);
+  return variable === undefined || others.length > 0 ? text : `${placed(variable)}: ${text}`;
 }
 
 function placed({ name, line, column }: BoundVariable): string {

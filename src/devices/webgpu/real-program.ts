@@ -6,6 +6,7 @@
 
 import { HmmError } from "../../driver-interface.ts";
 import { type BindRequest, Bound } from "./bound.ts";
+import { plainMessage } from "./error-scopes.ts";
 import type { RealGpu, RealProgram } from "./real-gpu.ts";
 import type { BoundKind, BoundVariable } from "./wgsl/bindings.ts";
 import { WgslError, errorsOf } from "./wgsl/diagnostics.ts";
@@ -75,7 +76,7 @@ export class WgslProgram implements RealProgram {
     const refusal = await gpu.refusalOf(await this.pipeline(gpu, false), bound);
     if (refusal === undefined) return bound;
     bound.end();
-    const text = `Cannot bind what the kernel needs: ${refusal}`;
+    const text = `Cannot bind what the kernel needs: ${plainMessage(refusal)}`;
     throw new HmmError("EINVAL", "dispatch", text);
   }
 
@@ -127,14 +128,11 @@ export class WgslProgram implements RealProgram {
       });
     } catch (error) {
       if (gpu.isLost || !(error instanceof Error)) throw error;
-      const message = error.message.replace(WHILE, "").trim();
+      const message = plainMessage(error.message);
       throw new WgslError([{ ...this.#program.entry, message }]);
     }
   }
 }
-
-/** What Dawn adds of its own objects. */
-const WHILE = /\n *- While [^\n]*/gu;
 
 /** What an adapter may have too few of, and how many the library takes. */
 const COUNTED: readonly {

@@ -201,3 +201,56 @@ test("variables that cannot be bound are refused at their place", { skip, timeou
     );
   }),
 );
+
+test(
+  "a texture of other bytes than its texels, and a misspelt sampler, are refused",
+  {
+    skip,
+    timeout,
+  },
+  () =>
+    withDevice(2 ** 20, async (device, space) => {
+      const make = (format: string, length: number): Promise<unknown> =>
+        device.texture({ width: 2, height: 2, format, bytes: new Uint8Array(length) });
+      for (const [format, right] of [
+        ["rgba8unorm", 16],
+        ["rg16float", 16],
+        ["rgba32uint", 64],
+        ["rgb10a2unorm", 16],
+        ["bgra8unorm", 16],
+        ["r8sint", 4],
+        ["depth16unorm", 8],
+      ] as const) {
+        await make(format, right);
+        // What is too much was once taken for gaps between the rows.
+        for (const length of [right + 2, right * 2, right / 2])
+          await assert.rejects(
+            make(format, length),
+            refusedWith("EINVAL", new RegExp(`${length} bytes; give ${right}: 2 rows of 2`, "u")),
+          );
+      }
+      const at = await space.mmap(PAGE);
+      const code = `
+@group(0) @binding(0) var picture: texture_2d<f32>;
+@group(0) @binding(1) var nearest: sampler;
+@compute @workgroup_size(1) fn main() {
+  store_f32(arg_ptr(0), textureSampleLevel(picture, nearest, vec2f(0.5), 0.0).x);
+}`;
+      const kernel = device.kernel({ code, entryPoint: "main" });
+      const bytes = new Uint8Array(4);
+      const picture = await device.texture({ width: 1, height: 1, format: "r32float", bytes });
+      const small = { width: 1, height: 1, format: "rgba8uint", bytes };
+      const refused = async (bindings: unknown, message: RegExp): Promise<void> => {
+        const given = bindings as Record<string, WebGpuBinding>;
+        const dispatch = kernel.dispatch(1, { args: [at], bindings: given });
+        await assert.rejects(dispatch, refusedWith("EINVAL", message));
+      };
+      await refused(
+        { picture, nearest: { magFiltre: "linear" } },
+        /no option "magFiltre" in bindings\.nearest; give magFilter/u,
+      );
+      await refused({ picture, nearest: { magFilter: "cubic" } }, /nearest\.magFilter is "cubic"/u);
+      const named = /"picture" \(2:\d+\): (?!.*\n.*While)/u;
+      await refused({ picture: await device.texture(small), nearest: {} }, named);
+    }),
+);

@@ -102,6 +102,8 @@ function handleMeaning(wgsl: WgslText, name: string, type: string): Meaning {
   if (type === "sampler") return { kind: "sampler", layout: { sampler: { type: "filtering" } } };
   if (type === "sampler_comparison")
     return { kind: "sampler", layout: { sampler: { type: "comparison" } } };
+  if (/^texture_storage_\w+<\w+>$/u.test(type))
+    return `"${name}" needs its access: ${type.slice(0, -1)}, read>`;
   const storage = STORAGE_TEXTURE.exec(type);
   if (storage !== null) {
     const [, view = "2d", format = "", access] = storage;
