@@ -4,8 +4,8 @@
  */
 
 import assert from "node:assert/strict";
-import { spawn } from "node:child_process";
-import { existsSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { spawn, spawnSync } from "node:child_process";
+import { existsSync, mkdtempSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, test } from "node:test";
@@ -238,4 +238,19 @@ test("Ctrl-C ends a scenario that loops, wherever it does", async () => {
     assert.equal(status, 130);
     assert.match(err, /Stopped/);
   }
+});
+
+test("a printed command is one that a shell takes, whatever the path", async () => {
+  const made = moduleOf('throw new Error("wrong")');
+  const path = join(folder, 'it\'s #1 @ $HOME `a` "b".mjs');
+  renameSync(made, path);
+  const { status, out } = await hmm("check", path);
+  assert.equal(status, 1, out);
+  const line = /^ *(hmm replay .*)$/m.exec(out)?.[1] ?? "";
+  const whole = `hmm() { "$NODE" "$MAIN" "$@"; }; ${line}`;
+  const env = { ...process.env, NODE: process.execPath, MAIN: main };
+  const replayed = spawnSync("/bin/sh", ["-c", whole], { env, encoding: "utf8" });
+  assert.equal(replayed.stderr, "");
+  assert.equal(replayed.status, 1, replayed.stdout);
+  assert.ok(replayed.stdout.includes(line), replayed.stdout);
 });

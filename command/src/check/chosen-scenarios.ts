@@ -3,6 +3,8 @@
  * `/`, paths of modules.
  */
 
+import { existsSync } from "node:fs";
+
 import { UsageError } from "../exit-status.ts";
 import { quote } from "../option-values.ts";
 import { nearNames } from "../../../src/sync/near-names.ts";
@@ -30,13 +32,20 @@ export async function chosenScenarios(
 
 /** The scenario with exactly this name: `patches/01/before`, `mine.js`, `mine.js#name`. */
 export async function namedScenario(name: string, loadSeconds: number): Promise<LocatedScenario> {
-  const [path = ""] = name.split("#");
+  const path = pathIn(name);
   const located = isModulePath(path)
     ? await scenariosOfPath(path, loadSeconds)
     : await shippedScenarios();
   const found = located.find(({ address }) => address.name === name);
   if (found !== undefined) return found;
   throw unknownScenario(name, located);
+}
+
+/** Before a `#`: the longest that is a file's, for both the path and the name behind it may have one. */
+function pathIn(name: string): string {
+  const parts = name.split("#");
+  const paths = parts.map((_, i) => parts.slice(0, i + 1).join("#"));
+  return paths.findLast((path) => isModulePath(path) && existsSync(path)) ?? parts[0]!; // one at least
 }
 
 function withPrefix(located: readonly LocatedScenario[], prefix: string): LocatedScenario[] {

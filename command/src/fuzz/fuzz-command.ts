@@ -26,7 +26,7 @@ import type { OperationTable, OperationsModule } from "./fuzz-stage.ts";
 import { readState } from "./fuzz-state.ts";
 import { shippedOperations } from "./operations.ts";
 import { programScenario } from "./program-scenario.ts";
-import { scenarioFileText } from "./scenario-file.ts";
+import { scenarioFileText, whereText } from "./scenario-file.ts";
 import type { ShrunkProgram } from "./shrink-program.ts";
 
 const JOBS_LIMIT = 64;
@@ -230,5 +230,5 @@ function findingReport(
     showFinding(programScenario(program, file, table), finding.token, {}),
     terminal,
   );
-  return `${text}\n\`${file}\` is the program: \`hmm check ${file}\` explores it.\n`;
+  return `${text}\n${whereText(file)}`;
 }

@@ -3,6 +3,7 @@
  * anywhere.
  */
 
+import { shellWord } from "../../../src/checker/replay/shell-word.ts";
 import type { FuzzFile } from "./fuzz-program.ts";
 import type { ShrunkProgram } from "./shrink-program.ts";
 
@@ -35,4 +36,9 @@ export default {
 ${tasks.join("")}  },
 };
 `;
+}
+
+/** What the file of a finding is for. */
+export function whereText(file: string): string {
+  return `\`${file}\` is the program: \`hmm check ${shellWord(file)}\` explores it.\n`;
 }

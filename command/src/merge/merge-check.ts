@@ -1,5 +1,6 @@
 /** @module Merges the parts of one `hmm check` into the table, or the JSON, of the whole. */
 
+import { shellWord } from "../../../src/checker/replay/shell-word.ts";
 import type { CommandContext } from "../command.ts";
 import { isAsExpected } from "../check/check-row.ts";
 import { CheckTable, summaryText } from "../check/check-table.ts";
@@ -40,7 +41,9 @@ export function mergeCheck(
   );
   const seconds = Math.max(...parts.map((part) => part.seconds));
   const tokens = rows.filter((judged) => !isAsExpected(judged)).flatMap(({ row }) => row.findings);
-  const replays = tokens.map(({ message, token }) => `${message}\n  hmm replay ${token}\n`);
+  const replays = tokens.map(
+    ({ message, token }) => `${message}\n  hmm replay ${shellWord(token)}\n`,
+  );
   terminal.out.write(
     [
       table.head(),

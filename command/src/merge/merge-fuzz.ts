@@ -1,9 +1,11 @@
 /** @module Merges the parts of one `hmm fuzz --programs` into the result of the whole. */
 
+import { shellWord } from "../../../src/checker/replay/shell-word.ts";
 import type { CommandContext } from "../command.ts";
 import { EXIT_OK, EXIT_WRONG } from "../exit-status.ts";
 import type { FuzzPart } from "../fuzz/fuzz-part.ts";
 import { addFunctions } from "../fuzz/fuzz-coverage.ts";
+import { whereText } from "../fuzz/scenario-file.ts";
 import { onceEach } from "../fuzz/nature.ts";
 import { coverageOf, fuzzSummary } from "../fuzz/fuzz-part.ts";
 
@@ -36,7 +38,7 @@ export function mergeFuzz(
     return;
   }
   const lines = whole.findings.map(({ kind, message, token, file }) => {
-    return `${kind}: ${message}\n  hmm replay ${token}\n\`${file}\` is the program: \`hmm check ${file}\` explores it.\n\n`;
+    return `${kind}: ${message}\n  hmm replay ${shellWord(token)}\n${whereText(file)}\n`;
   });
   const found = whole.findings.length;
   terminal.out.write(`${lines.join("")}${fuzzSummary({ ...whole, signals, functions, found })}`);

@@ -13,6 +13,7 @@ import { formatPlace, markPlace } from "../steps/source-places.ts";
 import type { Transition } from "../steps/trace.ts";
 import { Recorder } from "./recorder.ts";
 import type { RecordedFinding, RecordedStep, Recording, TaskState } from "./recording.ts";
+import { shellWord } from "./shell-word.ts";
 
 /** Options of {@link recordRun}. The budget must be that of the exploration. */
 export interface RecordOptions extends ExploreOptions {
@@ -81,18 +82,13 @@ export function recordSchedule<S>(
     summary: scenario.summary ?? "",
     token,
     replay,
-    command: `hmm replay ${quoted(replay)}`,
+    command: `hmm replay ${shellWord(replay)}`,
     finding: recorded,
     preemptions,
     length: done.length,
     ...parts,
     steps: recorded === undefined ? parts.steps : inPastOf(recorded.anchors, parts.steps),
   };
-}
-
-/** Quoted for a shell. */
-function quoted(word: string): string {
-  return /^[\w@/.~#-]+$/.test(word) ? word : `'${word}'`;
 }
 
 function chosen(
