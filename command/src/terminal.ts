@@ -60,10 +60,23 @@ export function terminalOf(
   { outHasColors, errHasColors, mayRedraw }: TerminalAbilities,
 ): Terminal {
   return {
-    out,
-    err,
+    out: sized(out),
+    err: sized(err),
     outColors: pc.createColors(outHasColors),
     errColors: pc.createColors(errHasColors),
     mayRedraw,
+  };
+}
+
+/** A terminal that has not been told its size, as those of some containers, says 0 columns. */
+function sized(output: Output): Output {
+  return {
+    write: (text) => output.write(text),
+    get isTTY() {
+      return output.isTTY;
+    },
+    get columns() {
+      return output.columns === 0 ? undefined : output.columns;
+    },
   };
 }

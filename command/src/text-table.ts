@@ -41,10 +41,11 @@ export function formatRows(
 }
 
 /**
- * A text in lines of at most `room` visible characters, broken between words, or in a word that is
- * longer. Colours may be anywhere in it, and are those of the words after them.
+ * A text in lines of at most `columns` visible characters, broken between words, or in a word that
+ * is longer. Colours may be anywhere in it, and are those of the words after them.
  */
-export function breakLines(text: string, room: number): string[] {
+export function breakLines(text: string, columns: number): string[] {
+  const room = Math.max(1, columns);
   if (visibleLength(text) <= room) return [text];
   const lines: string[] = [];
   let line = "";

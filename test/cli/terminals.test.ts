@@ -34,6 +34,13 @@ test("the table of hmm check fits 40 columns", async () => {
   assert.match(await printed(120, "check", "holes/parked"), /^scenario +verdict +classes/);
 });
 
+test("a terminal of no columns has not been told its width", async () => {
+  for (const args of [["check", "--list"], ["run"], ["--help"]])
+    assert.equal(await printed(0, ...args), await printed(undefined, ...args));
+  assert.match(await printed(0, "check", "holes/parked"), /^scenario +verdict +classes/);
+  assert.match(await printed(1, "check", "holes/parked"), /^h\no\nl\n/);
+});
+
 test("lists and help fit 40 columns", async () => {
   for (const args of [["run"], ["check", "--list", "holes/parked"], ["check", "--help"]]) {
     const lines = linesOf(await printed(40, ...args)).filter((line) => !line.includes("`"));
