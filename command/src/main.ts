@@ -2,6 +2,7 @@
 /** @module The executable `hmm`: runs the program with this process, and sets its exit status. */
 
 import { EXIT_INTERRUPTED } from "./interruption.ts";
+import { endGpus } from "./open-gpus.ts";
 import { runProgram } from "./program.ts";
 import { makeTerminal } from "./terminal.ts";
 
@@ -22,5 +23,7 @@ const status = await runProgram(
 // Not exit(): output to a pipe may not have been written yet.
 process.exitCode = status;
 // What was interrupted may go on in other threads. When all is written, they end.
-if (status === EXIT_INTERRUPTED)
+if (status === EXIT_INTERRUPTED) {
+  await endGpus();
   process.stdout.write("", () => process.stderr.write("", () => process.exit(status)));
+}

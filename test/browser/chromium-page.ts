@@ -25,8 +25,13 @@ export interface PageRun {
   readonly complaints: readonly string[];
 }
 
-export function launchChromium(executablePath: string): Promise<Browser> {
-  return chromium.launch({ executablePath, headless: true, args: [...flags], timeout: 60_000 });
+/** `isOwnCtrlC`: the caller closes it at SIGINT; else the process ends then, and leaves files. */
+export function launchChromium(
+  executablePath: string,
+  isOwnCtrlC: boolean = false,
+): Promise<Browser> {
+  const how = { headless: true, args: [...flags], timeout: 60_000, handleSIGINT: !isOwnCtrlC };
+  return chromium.launch({ executablePath, ...how });
 }
 
 /** What the page and its Workers complain of from now on; it grows. */

@@ -1,7 +1,10 @@
 /** @module `hmm run geocode --device webgpu`: the job, and how exact its search is. */
 
 import assert from "node:assert/strict";
+import { spawn } from "node:child_process";
+import { once } from "node:events";
 import { test } from "node:test";
+import { fileURLToPath } from "node:url";
 
 import { mapMemory, ramBytesNeeded } from "../../command/src/geocode/address-map.ts";
 import { buildTree } from "../../command/src/geocode/build.ts";
@@ -118,3 +121,21 @@ test(
     assert.ok(floatsFail > 0, "single precision would do");
   },
 );
+
+const main = fileURLToPath(new URL("../../command/src/main.js", import.meta.url));
+
+test("Ctrl-C while the kernel compiles gives the GPU back first", { skip, timeout }, async () => {
+  // A terminal, as far as the command can see: so that it says what it does.
+  const terminal = "data:text/javascript,process.stderr.isTTY=true;process.stderr.columns=80";
+  const args = ["--import", terminal, main, "run", "geocode", "--device", "webgpu"];
+  const child = spawn(process.execPath, [...args, "--points", "4096"]);
+  let said = "";
+  child.stderr.on("data", (part: Buffer) => {
+    const had = said.includes("answering");
+    said += String(part);
+    if (!had && said.includes("answering")) child.kill("SIGINT");
+  });
+  const [status, signal] = (await once(child, "close")) as [number | null, string | null];
+  assert.deepEqual([status, signal], [130, null], said);
+  assert.match(said, /hmm: Stopped while answering/);
+});

@@ -6,3 +6,6 @@ import type { KillOrder } from "./kill.ts";
 process.on("message", (order: KillOrder) => {
   void obey(order).then((kill) => process.send?.(kill));
 });
+
+// Ctrl-C reaches every process of the terminal. Who started this one ends it.
+process.on("SIGINT", () => {});

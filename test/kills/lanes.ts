@@ -61,7 +61,7 @@ export function startChromiumLane(executablePath: string, silenceMs: number): La
   let page: Page | undefined;
   const open = async (): Promise<Page> => {
     server ??= await startStaticServer(true);
-    browser = await launchChromium(executablePath);
+    browser = await launchChromium(executablePath, true);
     page = await browser.newPage();
     await page.goto(`${server.origin}/`);
     return page;

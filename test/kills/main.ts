@@ -2,10 +2,11 @@
  * @module `npm run kills`: threads are terminated at random moments, and what becomes of their
  * machines is counted. What is found is kept in .kills/, by host and seed: a campaign that was
  * stopped goes on with the same seed. Exit status 0: nobody hung and nothing was wrong; 1: somebody
- * or something was; 2: a bad option.
+ * or something was; 2: a bad option; 130: Ctrl-C, after the kill under way.
  */
 
 import { appendFileSync, existsSync, mkdirSync, readFileSync, rmSync } from "node:fs";
+import { EXIT_INTERRUPTED } from "../../command/src/interruption.ts";
 import { ProgressBar } from "../../command/src/progress-bar.ts";
 import { makeTerminal } from "../../command/src/terminal.ts";
 import { findChromium } from "../browser/find-chromium.ts";
@@ -137,4 +138,4 @@ process.stdout.write(
   options.isJson ? `${JSON.stringify({ seed: options.seed, rows, kills })}\n` : renderSummary(rows),
 );
 const isBad = kills.some(({ outcome }) => outcome === "hung" || outcome === "wrong");
-process.exitCode = isBad ? 1 : 0;
+process.exitCode = isBad ? 1 : isInterrupted ? EXIT_INTERRUPTED : 0;

@@ -3,6 +3,7 @@
 import { type AddressSpace, type DeviceStats, SoftwareDevice } from "../../../src/index.ts";
 import { WebGpuDevice } from "../../../src/webgpu.ts";
 import { type DeviceName, type MemoryKind, describeGpu } from "../device-options.ts";
+import { openGpu } from "../open-gpus.ts";
 import { CLASSIFY_CODE, CLASSIFY_ENTRY } from "./classify-wgsl.ts";
 import { type Raster, tilesOf } from "./raster.ts";
 
@@ -79,7 +80,7 @@ async function makeClassifier(
   { device, memory, threads, budgetBytes: memoryBytes }: DeviceChoice,
 ): Promise<Classifier> {
   if (device === "webgpu") {
-    const gpu = await WebGpuDevice.create(space, { memoryBytes, name: "countries" });
+    const gpu = await openGpu(WebGpuDevice.create(space, { memoryBytes, name: "countries" }));
     const kernel = gpu.kernel({ code: CLASSIFY_CODE, entryPoint: CLASSIFY_ENTRY });
     return {
       description: describeGpu(gpu),

@@ -11,6 +11,7 @@
 import type { AddressSpace } from "../../../src/index.ts";
 import { WebGpuDevice } from "../../../src/webgpu.ts";
 import { describeGpu } from "../device-options.ts";
+import { openGpu } from "../open-gpus.ts";
 import type { Asker } from "./asker.ts";
 import {
   ANSWER_AFTER,
@@ -40,7 +41,7 @@ export async function askGpu(
   map: GeocodeMap,
   memoryBytes: number,
 ): Promise<Asker> {
-  const device = await WebGpuDevice.create(space, { memoryBytes, name: "geocode" });
+  const device = await openGpu(WebGpuDevice.create(space, { memoryBytes, name: "geocode" }));
   const kernel = device.kernel({ code: NEAREST_CODE, entryPoint: NEAREST_ENTRY });
   const dispatch = async (args: readonly number[], count: number): Promise<unknown> =>
     await kernel.dispatch(Math.ceil(count / NEAREST_GROUP), { args });
