@@ -41,11 +41,12 @@ export async function namedScenario(name: string, loadSeconds: number): Promise<
   throw unknownScenario(name, located);
 }
 
-/** Before a `#`: the longest that is a file's, for both the path and the name behind it may have one. */
+/** Before a `#`: the longest that is a file's. Both a path and a name behind it may have one. */
 function pathIn(name: string): string {
   const parts = name.split("#");
   const paths = parts.map((_, i) => parts.slice(0, i + 1).join("#"));
-  return paths.findLast((path) => isModulePath(path) && existsSync(path)) ?? parts[0]!; // one at least
+  const isFile = (path: string): boolean => isModulePath(path) && existsSync(path);
+  return paths.findLast(isFile) ?? parts[0]!; // one at least
 }
 
 function withPrefix(located: readonly LocatedScenario[], prefix: string): LocatedScenario[] {

@@ -225,7 +225,7 @@ function refuseShort(variable: BoundVariable, lengthBytes: number): void {
   throw refusal(`${placed(variable)} has ${usedBytes} bytes, and ${lengthBytes} are bound to it`);
 }
 
-/** With the variable that WebGPU's message is about, where it tells a binding that is one's alone. */
+/** With the variable that the message is about, where it tells a binding that is one's alone. */
 function namedMessage(variables: readonly BoundVariable[], message: string): string {
   const binding = /\bbinding: (\d+)/u.exec(message)?.[1];
   const [variable, ...others] = variables.filter((one) => String(one.binding) === binding);
