@@ -97,6 +97,7 @@ export {
   readFrame,
   readFrames,
   writeFrame,
+  writeFrames,
   type DmaDevice,
 } from "./hmm/walk/dma.ts";
 export { dataStep, type DataAccess } from "./memory/frames/page-data.ts";

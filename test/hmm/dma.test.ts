@@ -10,6 +10,8 @@ import {
   NOT_MAPPED,
   hmmRangeDmaMap,
   hmmRangeDmaUnmap,
+  readFrames,
+  writeFrames,
 } from "../../src/hmm/walk/dma.ts";
 import { DEFAULT_ENCODING } from "../../src/hmm/entry.ts";
 import {
@@ -18,7 +20,7 @@ import {
   hmmRangeUnregister,
 } from "../../src/hmm/range/range.ts";
 import { leafOf, pteIndex } from "../../src/mmu/radix-table.ts";
-import { PTE_DIRTY } from "../../src/mm/pte.ts";
+import { PAGE_BYTES, PTE_DIRTY } from "../../src/mm/pte.ts";
 import { VM_READ } from "../../src/mm/vma/vma.ts";
 import { EVENT_CLEAR, invalidateRange } from "../../src/notifier/events.ts";
 import {
@@ -160,4 +162,22 @@ test("dirty marks pages that were mapped writable and are still the ones that we
   assert.deepEqual([16, 17, 18, 19].map(isDirty), [true, false, false, false]);
   memory.words[index(17)] = other;
   close(set);
+});
+
+test("frames in a row are written and read together, up to the end of their section", () => {
+  const harness = new Harness();
+  const { machine } = harness;
+  const buffer = new SharedArrayBuffer(4 * PAGE_BYTES);
+  const first = harness.run(machine.ram.sections.add(buffer));
+  const bytes = Uint8Array.from({ length: 3 * PAGE_BYTES }, (_, i) => i >>> 8);
+  assert.equal(harness.run(writeFrames(machine, first, bytes)), 3);
+  assert.deepEqual(new Uint8Array(buffer).slice(0, 3 * PAGE_BYTES), bytes);
+  const read = new Uint8Array(3 * PAGE_BYTES);
+  assert.equal(harness.run(readFrames(machine, first, read)), 3);
+  assert.deepEqual(read, bytes);
+  assert.equal(harness.run(writeFrames(machine, first + 2, bytes)), 2, "the third is elsewhere");
+  assert.equal(harness.run(readFrames(machine, first + 2, read.fill(0))), 2);
+  assert.deepEqual(read.subarray(0, 2 * PAGE_BYTES), bytes.subarray(0, 2 * PAGE_BYTES));
+  assert.ok(read.subarray(2 * PAGE_BYTES).every((byte) => byte === 0));
+  harness.leave();
 });

@@ -194,7 +194,7 @@ export class Bringer {
     const manner = this.#privatePages === undefined || isInRow ? "exclusive" : "private";
     if (this.#privatePages !== undefined) {
       yield* this.#privatePages.makeRoom(pages - early.length);
-      if (manner === "private") yield* this.#privatePages.makeFrames(writes.length);
+      if (manner === "private") yield* this.#privatePages.frames.makeFree(writes.length);
     }
     for (const piece of piecesOf(writes, 0, WRITE_PIECE_PAGES))
       yield* this.#bringPiece(piece, manner, false);

@@ -22,22 +22,16 @@
  */
 
 import {
-  DeviceMemory,
-  type DeviceFrame,
   type Machine,
   PAGE_BYTES,
   type PageMover,
   type Task,
-  devicePageHint,
-  evictDeviceFrames,
-  isDeviceFrameUsed,
-  isDeviceMemoryFull,
   pageCopiers,
-  takeDeviceFrames,
-  usedDeviceFrames,
-  writeFrame,
+  writeFrames,
 } from "../../driver-interface.ts";
+import { Backups, sortAscending } from "./backups.ts";
 import { type FramePool, HOLD_PRIVATE } from "./frame-pool.ts";
+import { PrivateFrames } from "./private-frames.ts";
 import { type Gpu, LOST, type Lost } from "./gpu.ts";
 import {
   CURRENT,
@@ -60,9 +54,6 @@ const BESIDE_FRAMES_MAX = 1024;
 /** Pages that are read back at once, at least, when frames are short. */
 const FLUSH_MIN = 64;
 
-/** Of a frame whose bytes no slot has. */
-const NO_SLOT = -1;
-
 export interface PrivateParts {
   readonly machine: Machine;
   readonly record: WebGpuRecord;
@@ -79,21 +70,19 @@ export class PrivatePages {
     readBack: 0,
     requests: 0,
   };
+  /** Of the private memory. */
+  readonly frames: PrivateFrames;
   readonly #machine: Machine;
   readonly #record: WebGpuRecord;
   readonly #pool: FramePool;
   readonly #gpu: () => Gpu;
-  readonly #devices: readonly DeviceMemory[];
   /** The frame of the pool with the bytes of each DIRTY frame. */
   readonly #kept = new Map<number, number>();
-  /** By frame: the slot that has the bytes of a kept frame, or NO_SLOT. And the other slots. */
-  readonly #slots: Int32Array;
-  readonly #freeSlots: number[];
+  readonly #backups: Backups;
   /** Commits so far; and by frame: that in which it was stored to last. */
   #commits = 0;
   readonly #storedAt: Uint32Array;
   #freedSeen = 0;
-  #hand = 0;
   /** The frame that was wanted last, and how many were read back on each side of it. */
   #lastWanted = 0;
   #beside = 0;
@@ -104,10 +93,9 @@ export class PrivatePages {
     this.#record = record;
     this.#pool = pool;
     this.#gpu = gpu;
-    this.#devices = chunksOf(record).map(({ device }) => DeviceMemory.at(record.memory, device));
-    this.#slots = new Int32Array(pool.allFrames).fill(NO_SLOT);
+    this.frames = new PrivateFrames(machine, record, pool);
+    this.#backups = new Backups(pool.allFrames, slots);
     this.#storedAt = new Uint32Array(pool.allFrames);
-    this.#freeSlots = Array.from({ length: slots }, (_, i) => slots - 1 - i);
   }
 
   /** Of a frame of the private memory: the kept frame with its bytes, or 0. */
@@ -115,14 +103,9 @@ export class PrivatePages {
     return this.#kept.get(pfn) ?? 0;
   }
 
-  #deviceOf(pfn: number): DeviceMemory {
-    const { memory, ram } = this.#machine;
-    return DeviceMemory.at(memory, ram.sections.deviceOf(pfn));
-  }
-
   /** Whether the bytes of a frame of the private memory are nowhere any more. */
   isLost(pfn: number): boolean {
-    const state = stateOf(this.#deviceOf(pfn), pfn);
+    const state = stateOf(this.frames.deviceOf(pfn), pfn);
     return state !== CURRENT && !(state === DIRTY && this.#kept.has(pfn));
   }
 
@@ -141,14 +124,10 @@ export class PrivatePages {
     return frames[0] ?? 0;
   }
 
-  /** As many of `frames` as there are. Their pages may have been freed a moment ago. */
+  /** As many of `frames` as there are. */
   *#alloc(frames: Uint32Array): Task<void> {
-    let next = 0;
-    for (const device of this.#devices) {
-      if (next === frames.length) break;
-      if (!isDeviceMemoryFull(device)) next = yield* takeDeviceFrames(device, frames, next);
-    }
-    for (const pfn of frames.subarray(0, next)) this.#forget(pfn);
+    const taken = yield* this.frames.take(frames);
+    for (const pfn of frames.subarray(0, taken)) this.#forget(pfn); // of the page before, perhaps
   }
 
   /** The bytes of a frame of the private memory are not needed any more, or elsewhere as well. */
@@ -156,19 +135,8 @@ export class PrivatePages {
     const frame = this.#kept.get(pfn);
     if (frame === undefined) return;
     this.#kept.delete(pfn);
-    this.#freeSlot(frame);
+    this.#backups.release(frame);
     this.#pool.release(frame);
-  }
-
-  #freeSlot(frame: number): void {
-    const slot = this.#slotOf(frame);
-    if (slot === NO_SLOT) return;
-    this.#slots[frame] = NO_SLOT;
-    this.#freeSlots.push(slot);
-  }
-
-  #slotOf(frame: number): number {
-    return this.#slots[frame] ?? NO_SLOT;
   }
 
   /** In which commit the frame was stored to last. */
@@ -187,7 +155,7 @@ export class PrivatePages {
     if (freed === this.#freedSeen) return;
     this.#freedSeen = freed;
     for (const pfn of this.#kept.keys())
-      if (stateOf(this.#deviceOf(pfn), pfn) !== DIRTY) this.#forget(pfn);
+      if (stateOf(this.frames.deviceOf(pfn), pfn) !== DIRTY) this.#forget(pfn);
   }
 
   /**
@@ -195,16 +163,24 @@ export class PrivatePages {
    * lock, under which all frames hold their pages (Q2 of private-memory.ts), and gpuLock.
    */
   *commit(frames: readonly number[]): Task<void> {
-    this.#commits++;
-    for (const frame of frames) {
-      this.#freeSlot(frame);
-      this.#storedAt[frame] = this.#commits;
-      if (this.#pool.isKept(frame)) continue;
+    for (const frame of this.#noteStored(frames)) {
       const pfn = this.#pool.pfnOf(frame);
       this.#kept.set(pfn, frame);
       this.#pool.keep(frame);
-      yield* setState(this.#deviceOf(pfn), pfn, DIRTY);
+      yield* setState(this.frames.deviceOf(pfn), pfn, DIRTY);
     }
+  }
+
+  /** Returns those that are not kept yet. */
+  #noteStored(frames: readonly number[]): number[] {
+    this.#commits++;
+    const fresh: number[] = [];
+    for (const frame of frames) {
+      this.#backups.spoil(frame);
+      this.#storedAt[frame] = this.#commits;
+      if (!this.#pool.isKept(frame)) fresh.push(frame);
+    }
+    return fresh;
   }
 
   /** The page may be stored to by the next pass again, if only Q7 has forbidden it. */
@@ -220,31 +196,39 @@ export class PrivatePages {
    * back if there is no room for it, what is older may not be stored to. Holding gpuLock.
    */
   *backUp(): Task<Lost | undefined> {
-    const pool = this.#pool;
-    const storable: number[] = [];
-    for (const frame of this.#kept.values())
-      if (pool.mayBeStoredTo(frame)) storable.push(frame);
-      else this.#freeSlot(frame);
-    let missing = storable.filter((frame) => this.#slotOf(frame) === NO_SLOT);
-    const excess = missing.length - this.#freeSlots.length;
+    const storable = this.#storable();
+    let missing = this.#backups.missingOf(storable);
+    const excess = this.#backups.lackingFor(missing);
     if (excess > 0) {
       storable.sort((a, b) => this.#ageOf(a) - this.#ageOf(b));
-      const flushed: number[] = [];
-      for (const frame of storable.slice(0, excess)) {
-        if (this.#ageOf(frame) === this.#commits || pool.isPinned(frame)) flushed.push(frame);
-        else pool.allowStores(frame, false);
-        this.#freeSlot(frame);
-      }
-      if ((yield* this.flush(flushed)) === LOST) return LOST;
-      missing = storable.slice(excess).filter((frame) => this.#slotOf(frame) === NO_SLOT);
+      if ((yield* this.#giveUp(storable.slice(0, excess))) === LOST) return LOST;
+      missing = this.#backups.missingOf(storable.slice(excess));
     }
-    // In order on both sides: what lies in a row is one copy.
-    missing.sort((a, b) => a - b);
-    const slots = missing.map(() => this.#freeSlots.pop() ?? 0).toSorted((a, b) => a - b);
-    for (let i = 0; i < missing.length; i++) this.#slots[missing[i] ?? 0] = slots[i] ?? 0;
-    if (missing.length > 0) this.#gpu().backUp(missing, slots);
+    sortAscending(missing);
+    if (missing.length > 0) this.#gpu().backUp(missing, this.#backups.take(missing));
     this.counts.backedUp += missing.length;
     return undefined;
+  }
+
+  /** Kept frames that the next pass may store to. The others need no backup. */
+  #storable(): number[] {
+    const storable: number[] = [];
+    for (const frame of this.#kept.values())
+      if (this.#pool.mayBeStoredTo(frame)) storable.push(frame);
+      else this.#backups.release(frame);
+    return storable;
+  }
+
+  /** There is no room to back these frames up. */
+  *#giveUp(frames: readonly number[]): Task<Lost | undefined> {
+    const pool = this.#pool;
+    const flushed: number[] = [];
+    for (const frame of frames) {
+      if (this.#ageOf(frame) === this.#commits || pool.isPinned(frame)) flushed.push(frame);
+      else pool.allowStores(frame, false);
+      this.#backups.release(frame);
+    }
+    return yield* this.flush(flushed);
   }
 
   /**
@@ -252,10 +236,10 @@ export class PrivatePages {
    * gpuLock.
    */
   restore(frames: readonly number[]): number[] {
-    const backed = frames.filter((frame) => this.#slotOf(frame) !== NO_SLOT);
-    const slots = backed.map((frame) => this.#slotOf(frame));
+    const backed = frames.filter((frame) => this.#backups.isGood(frame));
+    const slots = backed.map((frame) => this.#backups.slotOf(frame));
     if (backed.length > 0) this.#gpu().restore(backed, slots);
-    return frames.filter((frame) => this.#slotOf(frame) === NO_SLOT);
+    return frames.filter((frame) => !this.#backups.isGood(frame));
   }
 
   /** Reads kept frames back: their pages are CURRENT. Holding gpuLock. */
@@ -269,20 +253,43 @@ export class PrivatePages {
       return LOST;
     }
     yield* driverLock.lock();
-    for (const [i, pfn] of pfns.entries()) {
-      const device = this.#deviceOf(pfn);
-      // Freed meanwhile: it may be another page's frame soon, but only this thread makes it so.
-      if (stateOf(device, pfn) === DIRTY) {
-        const page = bytes.subarray(i * PAGE_BYTES, (i + 1) * PAGE_BYTES);
-        yield* writeFrame(this.#machine, pfn, 0, page);
-        yield* setState(device, pfn, CURRENT);
-      }
-      this.#forget(pfn);
+    for (let i = 0; i < pfns.length;) {
+      const end = this.#endOfDirtyRow(pfns, i);
+      if (end > i) i = yield* this.#writeBack(pfns, i, bytes.subarray(0, end * PAGE_BYTES));
+      else this.#forget(pfns[i++] ?? 0);
     }
     yield* driverLock.unlock();
     this.counts.readBack += frames.length;
     yield* this.#record.served.wakeAll();
     return undefined;
+  }
+
+  /**
+   * From index `first` on: the end of those that are DIRTY and follow each other. One that is not
+   * was freed meanwhile: it may be another page's frame soon, but only this thread makes it so.
+   *
+   * @stepped state of a private frame
+   */
+  #endOfDirtyRow(pfns: readonly number[], first: number): number {
+    const base = (pfns[first] ?? 0) - first;
+    let end = first;
+    for (; end < pfns.length; end++) {
+      const pfn = base + end;
+      if (pfns[end] !== pfn || stateOf(this.frames.deviceOf(pfn), pfn) !== DIRTY) break;
+    }
+    return end;
+  }
+
+  /** The row of frames from index `first` to the end of `bytes`. The first that is left to do. */
+  *#writeBack(pfns: readonly number[], first: number, bytes: Uint8Array): Task<number> {
+    const row = bytes.subarray(first * PAGE_BYTES);
+    const pages = yield* writeFrames(this.#machine, pfns[first] ?? 0, row);
+    const end = first + Math.max(1, pages);
+    for (const pfn of pfns.slice(first, end)) {
+      yield* setState(this.frames.deviceOf(pfn), pfn, CURRENT);
+      this.#forget(pfn);
+    }
+    return end;
   }
 
   /** The GPU is lost, and what only it had. Holding gpuLock. */
@@ -314,51 +321,6 @@ export class PrivatePages {
     frames.sort((a, b) => this.#ageOf(a) - this.#ageOf(b));
     yield* this.flush(frames.slice(0, Math.max(lacking, FLUSH_MIN)));
     yield* gpuLock.unlock();
-  }
-
-  /**
-   * Moves pages that are not in use to RAM, until there are `wanted` frames for others: many
-   * together, for neighbours move as one.
-   */
-  *makeFrames(wanted: number): Task<void> {
-    let { total, used } = yield* this.#usage();
-    for (let tried = 0; tried < total && total - used < wanted;) {
-      const lacking = wanted - (total - used);
-      const victims: DeviceFrame[] = [];
-      for (; tried < total && victims.length < lacking; tried++) {
-        const pfn = this.#nextFrame(total);
-        const device = this.#deviceOf(pfn);
-        if (this.#mayLeave(device, pfn)) victims.push({ device, pfn });
-      }
-      yield* evictDeviceFrames(this.#machine, victims);
-      ({ total, used } = yield* this.#usage());
-    }
-  }
-
-  /** Frames of the private memory, and those of them that are used. */
-  *#usage(): Task<{ total: number; used: number }> {
-    let [total, used] = [0, 0];
-    for (const device of this.#devices) {
-      total += device.pages;
-      used += yield* usedDeviceFrames(device);
-    }
-    return { total, used };
-  }
-
-  /** Whether the frame's page is not in use, and RAM's copy of it is as new. */
-  #mayLeave(device: DeviceMemory, pfn: number): boolean {
-    if (!isDeviceFrameUsed(device, pfn) || stateOf(device, pfn) !== CURRENT) return false;
-    const frame = this.#pool.frameOf(devicePageHint(device, pfn));
-    return frame === 0 || !this.#pool.isPinned(frame);
-  }
-
-  #nextFrame(total: number): number {
-    let place = this.#hand++ % total;
-    for (const { basePfn, pages } of this.#devices) {
-      if (place < pages) return basePfn + place;
-      place -= pages;
-    }
-    return 0;
   }
 
   /** All that only the GPU has is read back, as far as it is there. */

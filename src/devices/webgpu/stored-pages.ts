@@ -12,6 +12,7 @@ import {
   monotonicMs,
   readFrame,
   writeFrame,
+  writeFrames,
 } from "../../driver-interface.ts";
 import { type ChunkCounts, type ChunkParts, noteHeld, unlockHeld } from "./chunk-parts.ts";
 import { HOLD_PRIVATE, HOLD_SHARED_WRITABLE } from "./frame-pool.ts";
@@ -71,8 +72,7 @@ export class StoredPages {
    */
   *commit(dirty: readonly number[], isLocked: boolean): Task<"done" | "again" | Lost> {
     const { record, pool, privatePages } = this.#parts;
-    const [home, stay] = [[] as number[], [] as number[]];
-    for (const frame of dirty) (pool.holdOf(frame) === HOLD_PRIVATE ? stay : home).push(frame);
+    const { home, stay } = this.#byPlace(dirty);
     const startMs = monotonicMs();
     const bytes = home.length === 0 ? undefined : yield* this.#parts.gpu().readFrames(home);
     if (bytes === LOST) {
@@ -81,9 +81,8 @@ export class StoredPages {
     }
     if (isLocked) noteHeld(this.#parts, false);
     else yield* record.driverLock.lock();
-    const pages = dirty.map((frame) => pool.pageOf(frame));
     drainLog(record, pool.strike);
-    const isWhole = pages.every((page, i) => pool.frameOf(page) === dirty[i]);
+    const isWhole = this.#holdPages(dirty);
     if (isWhole && bytes !== undefined) yield* this.#writeHome(home, bytes);
     if (isWhole && privatePages !== undefined) yield* privatePages.commit(stay);
     yield* record.driverLock.unlock();
@@ -93,16 +92,53 @@ export class StoredPages {
     return (yield* this.restore(dirty)) ? "again" : LOST;
   }
 
+  /** Frames whose content goes to RAM, and those that keep it. No generator: they are many. */
+  #byPlace(dirty: readonly number[]): { readonly home: number[]; readonly stay: number[] } {
+    const { pool } = this.#parts;
+    const [home, stay] = [[] as number[], [] as number[]];
+    for (const frame of dirty) (pool.holdOf(frame) === HOLD_PRIVATE ? stay : home).push(frame);
+    return { home, stay };
+  }
+
+  /** Whether each of the frames holds its page: none was struck. */
+  #holdPages(dirty: readonly number[]): boolean {
+    const { pool } = this.#parts;
+    for (const frame of dirty) {
+      const page = pool.pageOf(frame);
+      if (page < 0 || pool.frameOf(page) !== frame) return false;
+    }
+    return true;
+  }
+
   /** Holding the driver lock; all frames hold their pages. */
   *#writeHome(dirty: readonly number[], bytes: Uint8Array<ArrayBuffer>): Task<void> {
     const { machine, pool } = this.#parts;
-    for (const [i, frame] of dirty.entries()) {
-      const page = bytes.subarray(i * PAGE_BYTES, (i + 1) * PAGE_BYTES);
+    for (let i = 0; i < dirty.length;) {
+      const frame = dirty[i] ?? 0;
+      const pfn = pool.pfnOf(frame);
       const original = pool.originalOf(frame);
-      if (original === undefined) yield* writeFrame(machine, pool.pfnOf(frame), 0, page);
-      else yield* writeChanged(machine, pool.pfnOf(frame), page, original);
+      const end = original === undefined ? this.#endOfRow(dirty, i) : i + 1;
+      const pages = bytes.subarray(i * PAGE_BYTES, end * PAGE_BYTES);
+      if (original === undefined) i += Math.max(1, yield* writeFrames(machine, pfn, pages));
+      else {
+        yield* writeChanged(machine, pfn, pages, original);
+        i++;
+      }
     }
     this.#counts.pagesToHost += dirty.length;
+  }
+
+  /** From index `first` on: the end of those whose frames of RAM follow each other. */
+  #endOfRow(dirty: readonly number[], first: number): number {
+    const { pool } = this.#parts;
+    const pfn = pool.pfnOf(dirty[first] ?? 0);
+    let end = first + 1;
+    for (; end < dirty.length; end++) {
+      const frame = dirty[end] ?? 0;
+      const isNext = pool.pfnOf(frame) === pfn + end - first;
+      if (!isNext || pool.originalOf(frame) !== undefined) break;
+    }
+    return end;
   }
 }
 

@@ -9,7 +9,7 @@
  * pfns is valid, so any number, 0 too, may be a device address.
  */
 
-import { dataStep } from "../../memory/frames/page-data.ts";
+import { dataStep, dataSteps } from "../../memory/frames/page-data.ts";
 import { BufferNotHere } from "../../memory/frames/sections.ts";
 import type { Machine } from "../../memory/machine.ts";
 import { PAGE_BYTES, PTE_DIRTY, PTE_PRESENT, PTE_WRITE, ptePfn } from "../../mm/pte.ts";
@@ -190,7 +190,7 @@ export function* readFrames(machine: Machine, pfn: number, into: Uint8Array): Ta
   const part = bytesOf(machine, pfn, 0, into.length);
   if (part === undefined) return ENXIO;
   const pages = part.length / PAGE_BYTES;
-  for (let i = 0; i < pages; i++) yield* dataStep(machine.memory, "read", pfn + i);
+  yield* dataSteps(machine.memory, "read", pfn, pages);
   into.set(part);
   return pages;
 }
@@ -206,6 +206,19 @@ export function writeFrame(
   from: Uint8Array,
 ): Task<Errno> {
   return transferFrame(machine, pfn, offsetBytes, from, "write");
+}
+
+/**
+ * As {@link writeFrame}, whole frames that lie in a row from `pfn` on, as many as `from` has bytes
+ * for, but for those of another section. Returns how many, at least one, or ENXIO.
+ */
+export function* writeFrames(machine: Machine, pfn: number, from: Uint8Array): Task<number> {
+  const part = bytesOf(machine, pfn, 0, from.length);
+  if (part === undefined) return ENXIO;
+  const pages = part.length / PAGE_BYTES;
+  yield* dataSteps(machine.memory, "write", pfn, pages);
+  part.set(part.length === from.length ? from : from.subarray(0, part.length));
+  return pages;
 }
 
 function* transferFrame(
