@@ -170,9 +170,10 @@ function* ownUsage(record: DeviceRecord): Task<{ total: number; used: number }> 
 export type TakeChances = (frames: readonly DeviceFrame[]) => Task<readonly DeviceFrame[]>;
 
 /**
- * Evicts pages until `wanted` frames are free, and some more for those that come next, or the hand
- * has been round twice: in the order of their frames, but for those that `takeChances` leaves out.
- * Frames lie as their pages came, so neighbours move together. Holding no lock.
+ * Evicts pages until `wanted` frames are free, and some more for those that come next, or RAM is
+ * used up, or the hand has been round twice: in the order of their frames, but for those that
+ * `takeChances` leaves out. Frames lie as their pages came, so neighbours move together. Holding no
+ * lock.
  */
 export function* makeRoom(
   machine: Machine,
@@ -189,10 +190,12 @@ export function* makeRoom(
     const hand = atomicAdd(record.memory.words, record.at + HAND, count) >>> 0;
     const frames = usedFrames(chunks, hand % total, count, total);
     tried += count;
-    yield* evictDeviceFrames(machine, takeChances ? yield* takeChances(frames) : frames);
+    const victims = takeChances ? yield* takeChances(frames) : frames;
+    const lacking = yield* evictDeviceFrames(machine, victims);
     const before = used;
     ({ total, used } = yield* ownUsage(record));
     if (total - used >= wanted && used >= before) return; // nobody waits for the rest
+    if (lacking > 0) return;
   }
 }
 

@@ -64,7 +64,7 @@ export class PrivateFrames {
         const device = this.deviceOf(pfn);
         if (this.#mayLeave(device, pfn)) victims.push({ device, pfn });
       }
-      yield* evictDeviceFrames(this.#machine, victims);
+      if ((yield* evictDeviceFrames(this.#machine, victims)) > 0) return; // RAM is used up
       ({ total, used } = yield* this.#usage());
     }
   }

@@ -49,8 +49,11 @@ const ROUNDS_MAX = 4;
  * the same. Holding no lock.
  */
 export function* emptyDeviceMemory(machine: Machine, device: DeviceMemory): Task<number> {
-  for (let round = 0; round < ROUNDS_MAX && (yield* usedDeviceFrames(device)) > 0; round++)
-    yield* migrateDeviceRange(machine, allFrames(device));
+  let isRamFull = false;
+  for (let round = 0; round < ROUNDS_MAX && !isRamFull; round++) {
+    if ((yield* usedDeviceFrames(device)) === 0) return 0;
+    isRamFull = (yield* migrateDeviceRange(machine, allFrames(device))) > 0;
+  }
   return yield* usedDeviceFrames(device);
 }
 
@@ -61,18 +64,18 @@ function allFrames(device: DeviceMemory): DeviceFrameRange {
 }
 
 /**
- * Moves the pages in the frames to RAM, in every space. Returns how many pages were moved: a frame
- * may have several, or be used by a thread that is about to drop it. Holding no lock. Linux:
- * `migrate_device_range`.
+ * Moves the pages in the frames to RAM, in every space. Returns how many pages found no frame
+ * there. A frame may have several pages, or be used by a thread that is about to drop it. Holding
+ * no lock. Linux: `migrate_device_range`.
  */
 function* migrateDeviceRange(machine: Machine, frames: DeviceFrameRange): Task<number> {
   assertNoLockHeld(machine.memory, "migrateDeviceRange", "it drops users of address spaces");
-  let moved = 0;
+  let lacking = 0;
   yield* inDeviceSpaces(machine, function* (mm) {
     for (const pages of yield* pagesIn(machine, mm, frames))
-      moved += (yield* bringBack(machine, mm, pages, frames.device)).moved;
+      lacking += (yield* bringBack(machine, mm, pages, frames.device)).lacking;
   });
-  return moved;
+  return lacking;
 }
 
 /**
@@ -120,11 +123,12 @@ export function* evictDeviceFrame(
  * Frees frames of one owner's memories, by their hints where those are right: pages that follow
  * each other move as one migration, which costs as much as twenty pages beside them. Where a frame
  * is used then, all spaces are walked, once for all such frames; not if RAM is used up. Some may be
- * used all the same, as of `evictDeviceFrame`. Holding no lock.
+ * used all the same, as of `evictDeviceFrame`. Returns how many pages found no frame in RAM: where
+ * there are some, no other frame can be freed either. Holding no lock.
  */
-export function* evictDeviceFrames(machine: Machine, frames: readonly DeviceFrame[]): Task<void> {
+export function* evictDeviceFrames(machine: Machine, frames: readonly DeviceFrame[]): Task<number> {
   assertNoLockHeld(machine.memory, "evictDeviceFrames", "it drops users of address spaces");
-  if (frames.length === 0) return;
+  if (frames.length === 0) return 0;
   const hinted = frames
     .map(({ device, pfn }) => ({ device, pfn, page: devicePageHint(device, pfn) }))
     .toSorted((a, b) => a.page - b.page);
@@ -138,9 +142,9 @@ export function* evictDeviceFrames(machine: Machine, frames: readonly DeviceFram
       lacking += (yield* bringBack(machine, mm, range, device)).lacking;
     }
   });
-  if (lacking > 0) return;
+  if (lacking > 0) return lacking;
   const left = frames.filter(({ device, pfn }) => isDeviceFrameUsed(device, pfn));
-  if (left.length > 0) yield* migrateDeviceRange(machine, rangeOf(left));
+  return left.length === 0 ? 0 : yield* migrateDeviceRange(machine, rangeOf(left));
 }
 
 /** What a walk looks for: all of the frames, of which there is one at least. */
