@@ -148,6 +148,45 @@ test("a loop that does not end is ended, and undone", { skip, timeout }, async (
   assert.equal(space.u32.load(at), 0);
 });
 
+test(
+  "a loop with a barrier that does not end is ended, and a long one is not",
+  { skip, timeout },
+  () =>
+    withDevice(2 ** 20, async (device, space) => {
+      const at = await space.mmap(PAGE);
+      const code = `
+var<workgroup> rounds: u32;
+fn wait_for(limit: u32) -> u32 {
+  loop {
+    if (workgroupUniformLoad(&rounds) >= limit) { return rounds; }
+    workgroupBarrier();
+  }
+}
+@compute @workgroup_size(8) fn main(@builtin(local_invocation_index) i: u32) {
+  loop {
+    let reached = workgroupUniformLoad(&rounds);
+    if (reached == arg_u32(1)) { break; }
+    if (i == 0u) { rounds += arg_u32(2); }
+  }
+  store_u32(ptr_at(arg_ptr(0), i, 4u), wait_for(arg_u32(1)) + i);
+}`;
+      const kernel = device.kernel({ code, entryPoint: "main" });
+      const rounds = 40_000; // more than there is fuel for at first
+      await kernel.dispatch(1, { args: [at, rounds, 1] });
+      assert.equal(space.u32.load(at + 28), rounds + 7);
+      await using poor = await WebGpuDevice.create(space, {
+        memoryBytes: 2 ** 20,
+        loopRoundsMax: 50_000,
+      });
+      const endless = poor.kernel({ code, entryPoint: "main" });
+      await assert.rejects(
+        endless.dispatch(1, { args: [at, rounds + 1, 0] }),
+        (error) => codeOf(error) === "ETIMEDOUT",
+      );
+      assert.equal(space.u32.load(at + 28), rounds + 7, "undone");
+    }),
+);
+
 test("a loop that takes too long is ended before its rounds are", { skip, timeout }, async () => {
   await using space = await AddressSpace.create({ ramBytes: 2 ** 22 });
   const at = await space.mmap(PAGE);

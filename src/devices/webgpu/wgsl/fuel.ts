@@ -1,13 +1,17 @@
 /**
  * @module devices/webgpu/wgsl/fuel
  * Loops that might not end are counted: `if (hmm_spent()) { break; }` goes to the beginning of
- * their bodies. So an invocation ends, whatever the kernel does, and a pass stays short. Not
- * counted:
+ * their bodies. So an invocation ends, whatever the kernel does, and a pass stays short.
  *
- *   - loops in which all invocations must meet: who left one early would not come there;
- *   - short loops that count up to a number. But short loops in each other, or in a function that
- *     is called in one, may add up to anything: then the inner one, or that of the caller, is
- *     counted.
+ * Short loops that count up to a number are not counted. But short loops in each other, or in a
+ * function that is called in one, may add up to anything: then the inner one, or that of the
+ * caller, is counted.
+ *
+ * Loops in which all invocations must meet (barriers, subgroups) are counted by a variable of their
+ * function, `hmm_rounds`: who left one early would not come to the meeting, so all must leave in
+ * the same round. They do, for WGSL lets them meet only where all take the same way; and the
+ * compiler sees that they do, for it knows of a function's variable, not of a private one, that it
+ * is the same for all. A further call of the function counts from 0 again.
  */
 
 import type { Loop, WgslFunction, WgslText } from "./scan.ts";
@@ -28,18 +32,26 @@ export function fuelOf(wgsl: WgslText): TextInsertion[] {
   for (const found of wgsl.functions) {
     /** Short loops around the one that comes next, and the rounds of each. */
     const around: { readonly endToken: number; readonly rounds: number }[] = [];
+    let isTogether = false;
     for (const loop of found.loops) {
       while ((around.at(-1)?.endToken ?? Infinity) < loop.token) around.pop();
-      if (mentions(wgsl, loop, (text) => MEETING.test(text) || meeting.has(text))) continue;
       const rounds = shortRoundsOf(wgsl, loop);
       const all = around.reduce((product, one) => product * one.rounds, rounds);
       if (all <= SHORT_ROUNDS && !mentions(wgsl, loop, (text) => looping.has(text)))
         around.push({ endToken: loop.endToken, rounds });
-      else fuels.push({ at: loop.bodyAt, text: ` if (hmm_spent()) { ${exitOf(loop, found)} }` });
+      else if (mentions(wgsl, loop, (text) => MEETING.test(text) || meeting.has(text))) {
+        isTogether = true;
+        const text = ` ${TOGETHER} { hmm_fuel = 0u; ${exitOf(loop, found)} }`;
+        fuels.push({ at: loop.bodyAt, text });
+      } else fuels.push({ at: loop.bodyAt, text: ` if (hmm_spent()) { ${exitOf(loop, found)} }` });
     }
+    const bodyAt = wgsl.tokens[found.firstToken]?.end ?? 0;
+    if (isTogether) fuels.push({ at: bodyAt, text: " var hmm_rounds = 0u;" });
   }
   return fuels;
 }
+
+const TOGETHER = "hmm_rounds++; if (hmm_rounds > hmm_u.fuel)";
 
 /** Rounds of a loop that needs no fuel, with those of the short loops around it. */
 const SHORT_ROUNDS = 4096;
