@@ -32,6 +32,7 @@ export function fileErrorCode(error: unknown): string {
 export class NodeFile {
   readonly device: bigint;
   readonly inode: bigint;
+  readonly bornNs: bigint;
   readonly isWritable: boolean;
   readonly #fs: Fs;
   readonly #fd: number;
@@ -39,9 +40,11 @@ export class NodeFile {
   readonly #owner: OpenFile | undefined;
 
   private constructor(ofFs: Fs, fd: number, isWritable: boolean, owner: OpenFile | undefined) {
-    const { dev, ino } = ofFs.fstatSync(fd, { bigint: true });
+    const { dev, ino, birthtimeNs } = ofFs.fstatSync(fd, { bigint: true });
+    const bornNs: unknown = birthtimeNs; // not of every host's
     this.device = dev;
     this.inode = ino;
+    this.bornNs = typeof bornNs === "bigint" ? bornNs : 0n;
     this.isWritable = isWritable;
     this.#fs = ofFs;
     this.#fd = fd;

@@ -144,7 +144,9 @@ export class Sources {
       yield* openSource(machine, {
         lengthBytes,
         isWritable,
-        ...(file === undefined ? {} : { file: { device: file.device, inode: file.inode } }),
+        ...(file === undefined
+          ? {}
+          : { file: { device: file.device, inode: file.inode, bornNs: file.bornNs } }),
       }),
     );
     // Another path of a file that this thread serves already.

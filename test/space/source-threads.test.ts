@@ -142,3 +142,24 @@ test("the thread that serves a file dies: who maps it again serves it, with what
     assert.equal(live[kind] ?? 0, 0, `${kind} is left`);
   await space.dispose();
 });
+
+test("the thread that serves a file dies, and the file is deleted: another one with its inode is another one", async () => {
+  const path = join(folder, "deleted");
+  writeFileSync(path, new Uint8Array(2 * PAGES * PAGE));
+  const space = makeSpace();
+  const { worker, result } = start(space, "ownFile", FAR, path);
+  await result;
+  await worker.terminate();
+  rmSync(path);
+  const words = new Uint32Array((2 * PAGES * PAGE) / 4).fill(55);
+  writeFileSync(path, new Uint8Array(words.buffer));
+  const p = space.mmapSync(2 * PAGES * PAGE, { source: path, shared: true });
+  for (let page = 0; page < 2 * PAGES; page++) assert.equal(space.u32.load(p + page * PAGE), 55);
+  assert.equal(space.u32.load(FAR), 1, "the file that is deleted is mapped still");
+  space.u32.store(p, 56);
+  space.munmapSync(FAR, 2 * PAGES * PAGE);
+  space.munmapSync(p, 2 * PAGES * PAGE);
+  words[0] = 56;
+  assert.deepEqual(new Uint32Array(new Uint8Array(readFileSync(path)).buffer), words);
+  await space.dispose();
+});

@@ -11,7 +11,8 @@
  *       thread that died.
  *   N3  When the threads that serve a file have died it is alive as long as it is mapped. Who maps
  *       it again finds what is in its cache, dirty pages, too, and serves it from then on: what
- *       others ask is answered again.
+ *       others ask is answered again. Nobody has the file open meanwhile: it may be deleted, and
+ *       another one have its inode, but not the time at which it was made (`isSameFile`).
  *
  *         thread that serves      one that maps it      this one
  *         dies
@@ -63,6 +64,7 @@ import {
   freeSource,
   isAlive,
   isFile,
+  isSameFile,
   makeSource,
 } from "../vma/source.ts";
 import { getSourceNoted } from "../vma/vma-source.ts";
@@ -159,17 +161,17 @@ export function* openSource(machine: Machine, kind: SourceKind): Task<number> {
 function* claimFile(machine: Machine, table: SourceTable, file: FileIdentity): Task<number> {
   for (const node of table.files.nodes()) {
     const source = Source.at(table.memory, Source.containerOf(node, "node"));
-    if (isFile(source, file) && (yield* claimAlive(machine, source))) return source.cache;
+    if (isFile(source, file) && (yield* claimAlive(machine, source, file))) return source.cache;
   }
   return 0;
 }
 
-/** False: it is dead. Holding sourcesLock, so that it is not freed meanwhile. */
-function* claimAlive({ memory }: Machine, source: Source): Task<boolean> {
+/** False: it is dead, or another file's. Holding sourcesLock, so that it is not freed meanwhile. */
+function* claimAlive({ memory }: Machine, source: Source, file: FileIdentity): Task<boolean> {
   const cache = PageCache.at(memory, source.cache);
   let isEdge = false;
   yield* cache.lock.lock();
-  const isFound = isAlive(source);
+  const isFound = isAlive(source) && isSameFile(source, file);
   if (isFound) {
     const note = kindWord(memory, reserveResource(memory, cache.at));
     yield* cache.refs.get(note, CACHE_REFERENCE);

@@ -55,6 +55,8 @@ export interface Source extends StructView {
   deviceHigh: number;
   inodeLow: number;
   inodeHigh: number;
+  bornLow: number;
+  bornHigh: number;
   sizeLow: number;
   sizeHigh: number;
   answers: number;
@@ -86,11 +88,13 @@ export const Source: Struct<Source> = struct<Source>("source", {
   doneQueue: embed(WaitQueue, "who waits for a page or an answer"),
   cache: pointer("const", "its page cache, which owns it (B1)"),
   isWritable: u32("const", "1: dirty pages can be written back"),
-  isFile: u32("const", "1: the four words below say which file"),
+  isFile: u32("const", "1: the six words below say which file"),
   deviceLow: u32("const", "the file's device"),
   deviceHigh: u32("const", "the other half"),
   inodeLow: u32("const", "its inode"),
   inodeHigh: u32("const", "the other half"),
+  bornLow: u32("const", "when it was made"),
+  bornHigh: u32("const", "the other half"),
   sizeLow: u32("pageCacheLock", "bytes; PageCache.pages follows it"),
   sizeHigh: u32("pageCacheLock", "the other half"),
   answers: u32("pageCacheLock", "counts the answers to what the size is"),
@@ -157,6 +161,12 @@ export interface SourceKind {
 export interface FileIdentity {
   readonly device: bigint;
   readonly inode: bigint;
+  /** When it was made, in nanoseconds; 0, or any other time, where the host does not know. */
+  readonly bornNs: bigint;
+}
+
+function halvesOf(value: bigint): [low: number, high: number] {
+  return [Number(value & 0xffffffffn), Number((value >> 32n) & 0xffffffffn)];
 }
 
 /** A source that nobody knows yet: a resource of this thread, SOURCE_MAKING. 0 = ENOMEM. */
@@ -171,24 +181,35 @@ export function* makeSource(machine: Machine, kind: SourceKind): Task<number> {
   source.isWritable = kind.isWritable ? 1 : 0;
   setSourceSize(source, kind.lengthBytes);
   if (kind.file !== undefined) {
-    const { device, inode } = kind.file;
+    const { device, inode, bornNs } = kind.file;
     source.isFile = 1;
-    source.deviceLow = Number(device & 0xffffffffn);
-    source.deviceHigh = Number((device >> 32n) & 0xffffffffn);
-    source.inodeLow = Number(inode & 0xffffffffn);
-    source.inodeHigh = Number((inode >> 32n) & 0xffffffffn);
+    [source.deviceLow, source.deviceHigh] = halvesOf(device);
+    [source.inodeLow, source.inodeHigh] = halvesOf(inode);
+    [source.bornLow, source.bornHigh] = halvesOf(bornNs);
   }
   return at;
 }
 
 export function isFile(source: Source, { device, inode }: FileIdentity): boolean {
+  if (source.isFile === 0) return false;
+  const [deviceLow, deviceHigh] = halvesOf(device);
+  const [inodeLow, inodeHigh] = halvesOf(inode);
   return (
-    source.isFile !== 0 &&
-    source.deviceLow === Number(device & 0xffffffffn) &&
-    source.deviceHigh === Number((device >> 32n) & 0xffffffffn) &&
-    source.inodeLow === Number(inode & 0xffffffffn) &&
-    source.inodeHigh === Number((inode >> 32n) & 0xffffffffn)
+    source.inodeLow === inodeLow &&
+    source.inodeHigh === inodeHigh &&
+    source.deviceLow === deviceLow &&
+    source.deviceHigh === deviceHigh
   );
+}
+
+/**
+ * Of the same device and inode. A thread that serves the source has the file open, so no other one
+ * has its inode. When all of them have died the file may be deleted, and its inode given to
+ * another. Holding pageCacheLock.
+ */
+export function isSameFile(source: Source, { bornNs }: FileIdentity): boolean {
+  const [low, high] = halvesOf(bornNs);
+  return source.servers > 0 || (source.bornLow === low && source.bornHigh === high);
 }
 
 /** Bytes. Holding pageCacheLock. */

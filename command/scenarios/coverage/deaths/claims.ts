@@ -22,7 +22,7 @@ import { type HarnessBody, ONE_DIES, coveringOnHarness } from "../on-harness.ts"
 const FILE = {
   lengthBytes: PAGE_BYTES,
   isWritable: true,
-  file: { device: 1n, inode: 2n },
+  file: { device: 1n, inode: 2n, bornNs: 3n },
 } as const;
 
 interface World {

@@ -51,7 +51,7 @@ function onFile(parts: Parts): Attempt<Shared> {
   };
 }
 
-const FILE = { device: 1n, inode: 2n };
+const FILE = { device: 1n, inode: 2n, bornNs: 3n };
 
 const opens: Attempt<undefined> = {
   layer: "mm",

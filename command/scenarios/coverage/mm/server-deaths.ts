@@ -90,7 +90,7 @@ const asksTheLiving: Body = function* ({ cache, phase }, harness) {
 const FILE_SOURCE = {
   lengthBytes: PAGE_BYTES,
   isWritable: true,
-  file: { device: 1n, inode: 2n },
+  file: { device: 1n, inode: 2n, bornNs: 3n },
 } as const;
 
 /** Opens a file, and serves it. */

@@ -432,7 +432,7 @@ interface Opening {
   readonly tables: number;
 }
 
-const FILE = { device: 1n, inode: 2n };
+const FILE = { device: 1n, inode: 2n, bornNs: 3n };
 const FILE_SOURCE = { lengthBytes: PAGE_BYTES, isWritable: true, file: FILE } as const;
 
 /** As `AddressSpace.mmap` of a file and the munmap after it, without the mapping. */

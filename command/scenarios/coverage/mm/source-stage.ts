@@ -23,7 +23,7 @@ import { type HarnessBody, type HarnessTwin, coveringOnHarness } from "../on-har
 import { LateStore, type WordStore } from "./store-stage.ts";
 
 /** Which file a source is, where it is one. */
-export const FILE = { device: 1n, inode: 2n } as const;
+export const FILE = { device: 1n, inode: 2n, bornNs: 3n } as const;
 
 export interface SourceStage {
   readonly store: LateStore;
