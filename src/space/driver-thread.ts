@@ -13,6 +13,7 @@
 
 import type { Machine } from "../memory/machine.ts";
 import type { Mm } from "../mm/mm-struct.ts";
+import { formatValue } from "../sync/argument-rules.ts";
 import { EBADF, EINVAL } from "../sync/errno.ts";
 import { HmmError } from "../sync/errors.ts";
 import { runAsync } from "../sync/runners/run-async.ts";
@@ -120,6 +121,7 @@ export class DriverThread implements Disposable {
    */
   async run<T>(task: Task<T>): Promise<T> {
     this.#check();
+    requireTask(task);
     const { memory } = this.machine;
     return await runAsync(memory, stopIfLockHeld(memory, task), TASK_NAME);
   }
@@ -131,6 +133,7 @@ export class DriverThread implements Disposable {
    */
   runSync<T>(task: Task<T>): T {
     this.#check();
+    requireTask(task);
     const { memory } = this.machine;
     return runBlocking(memory, stopIfLockHeld(memory, task), TASK_NAME);
   }
@@ -144,7 +147,7 @@ export class DriverThread implements Disposable {
   async runOnSpace<T>(space: AddressSpace, use: (mm: Mm) => Task<T>): Promise<T> {
     this.#check();
     const { hold } = insideOf(space);
-    return await hold.run("run", () => use(hold.mm));
+    return await hold.run("run", () => requireTask(use(hold.mm)));
   }
 
   /**
@@ -154,7 +157,7 @@ export class DriverThread implements Disposable {
   runOnSpaceSync<T>(space: AddressSpace, use: (mm: Mm) => Task<T>): T {
     this.#check();
     const { hold } = insideOf(space);
-    return hold.runSync("run", () => use(hold.mm));
+    return hold.runSync("run", () => requireTask(use(hold.mm)));
   }
 
   /**
@@ -172,7 +175,7 @@ export class DriverThread implements Disposable {
   ): Promise<T> {
     this.#check();
     const { hold } = insideOf(space);
-    return await hold.runOnMemory(access, address, () => use(hold.mm));
+    return await hold.runOnMemory(access, address, () => requireTask(use(hold.mm)));
   }
 
   /** Ends the thread's stay. Its tasks have ended. A second time does nothing. */
@@ -195,4 +198,14 @@ export class DriverThread implements Disposable {
       "Cannot run a task of the driver: its thread has been closed; open another, or close it last",
     );
   }
+}
+
+/** Throws HmmError EINVAL for what is no task. */
+function requireTask<T>(task: Task<T>): Task<T> {
+  const given: unknown = task;
+  if (typeof given === "object" && given !== null && Symbol.iterator in given) return task;
+  const remedy =
+    typeof given === "function" ? "call it" : "give what the call of a generator function returns";
+  const text = `Cannot run a task of the driver: it is ${formatValue(given)}; ${remedy}`;
+  throw new HmmError(EINVAL, TASK_NAME, text);
 }

@@ -68,12 +68,14 @@ export class NameRegistry<T> {
 
   /** Throws AssertionFailure if this thread has no value (G3). */
   get(id: number): T {
-    return (
-      this.#values.get(id) ??
-      bug(
-        `Cannot use ${this.#kind} ${this.#names.get(id) ?? id}: this thread has not loaded them; ${this.#remedy}`,
-      )
-    );
+    return this.#values.get(id) ?? this.#missing(id);
+  }
+
+  #missing(id: number): never {
+    const what = `Cannot use ${this.#kind} ${this.#names.get(id) ?? id}`;
+    if (id >>> 24 !== 0)
+      bug(`${what}: no name has that number; what it was read from has been freed, or stored to`);
+    bug(`${what}: this thread has not loaded them; ${this.#remedy}`);
   }
 
   /** For messages. The number may be one that only another thread has declared. */

@@ -44,6 +44,7 @@ import {
   resourceKind,
   takeNoted,
 } from "../../sync/lockdep/resources.ts";
+import { type CallBackNames, checkCallBacks } from "../../sync/tasks/call-backs.ts";
 import { EINVAL, EMFILE, type Errno } from "../../sync/errno.ts";
 import { bug } from "../../sync/errors.ts";
 import { assertNoLockHeld } from "../../sync/lockdep/held-locks.ts";
@@ -108,15 +109,23 @@ const countedAs = (name: string): string => `notifier ${name}`;
 /**
  * Makes `ops` callable in this thread under `name` (1 to 50 ASCII characters), and returns the id
  * for `driverNotifierRegister`, which is the same in every thread. Call it where the driver's
- * module is loaded, before the thread attaches. Throws AssertionFailure on a bad name.
+ * module is loaded, before the thread attaches. Throws AssertionFailure on a bad name, and for what
+ * is no object of such call-backs.
  */
 export function registerDriverNotifierOps(name: string, ops: DriverNotifierOps): number {
   if (!/^[\x20-\x7e]{1,50}$/.test(name))
     bug(`Cannot register notifier operations "${name}": a name has 1 to 50 ASCII characters`);
+  checkCallBacks("notifier operations", name, ops, CALL_BACKS);
   declareDriverCode(countedAs(name));
   registerNotifierOps(countedAs(name), ops);
   return driverNotifierOps.register(countedAs(name), ops);
 }
+
+const CALL_BACKS: CallBackNames = {
+  required: [],
+  optional: ["invalidateRangeStart", "invalidateRangeEnd", "release", "orphaned"],
+  further: ["isRepeatable"],
+};
 
 /**
  * Registers a notifier on `mm`: it is called for every change of a mapping, even before this

@@ -33,7 +33,8 @@ import { registerNotifierOps } from "../../notifier/mmu-notifier.ts";
 import { deadRecordOf, heldNote, noteProgress, progressOf } from "../../notifier/notice.ts";
 import { EAGAIN, ENOTRECOVERABLE, type Errno } from "../../sync/errno.ts";
 import { bug } from "../../sync/errors.ts";
-import { hasPanicked, panic } from "../../sync/death/panic.ts";
+import { returnedTask } from "../../sync/tasks/call-backs.ts";
+import { declarePanic, hasPanicked, panicError } from "../../sync/death/panic.ts";
 import { heldSlots, sharesBeneath } from "../../sync/lockdep/held-locks.ts";
 import { DONE, type Task } from "../../sync/tasks/task.ts";
 import { NOTICE_ALSO } from "../../sync/words/operations.ts";
@@ -182,13 +183,21 @@ function* mirrorsOf(machine: Machine, hmm: Hmm): Generator<HmmMirror, void, unde
  */
 function* guarded<T>(mirror: HmmMirror, call: string, run: () => Task<T>): Task<T> {
   try {
-    return yield* run();
+    return yield* returnedTask(run());
   } catch (error) {
     const { memory } = mirror.machine;
     if (hasPanicked(memory)) throw error;
-    const what = `Cannot go on: the ${call} call-back of the ${String(mirror)} failed, and its device may still reach those pages`;
-    return panic(memory, ENOTRECOVERABLE, `${what}: ${String(error)}`);
+    const what = `Cannot go on: the ${call} call-back of ${driverOf(mirror)} failed, and its device may still reach those pages`;
+    const text = `${what}: ${String(error)}`;
+    declarePanic(memory, ENOTRECOVERABLE, text);
+    const stopped = panicError(memory);
+    stopped.cause = error; // with its stack, for this thread
+    throw stopped;
   }
+}
+
+function driverOf(mirror: HmmMirror): string {
+  return `driver "${mirrorOps.nameOf(mirror.record.opsId)}" (${String(mirror)})`;
 }
 
 /** Pages have changed. Pairs with a start that returned 0. */

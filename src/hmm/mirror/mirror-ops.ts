@@ -24,6 +24,7 @@ import {
 } from "../../memory/layout/struct.ts";
 import type { InvalidateRange } from "../../notifier/events.ts";
 import { atomicLoad, plainLoad } from "../../sync/atomics.ts";
+import { type CallBackNames, checkCallBacks } from "../../sync/tasks/call-backs.ts";
 import { ENOMEM, type Errno } from "../../sync/errno.ts";
 import { HmmError, bug } from "../../sync/errors.ts";
 import { NameRegistry } from "../../sync/name-registry.ts";
@@ -88,7 +89,8 @@ export const mirrorOps: NameRegistry<HmmMirrorOps> = new NameRegistry(
  * Makes `ops` callable in this thread under `name` (1 to 64 ASCII characters), and returns the id
  * for `HmmMirror.init`, which is the same in every thread. Call it where the driver's module is
  * loaded, in each thread, before the thread attaches to an address space. Registering a name again
- * replaces its code. Throws AssertionFailure on a bad name.
+ * replaces its code. Throws AssertionFailure on a bad name, and for what is no object of such
+ * call-backs.
  */
 export function registerMirrorOps(name: string, ops: HmmMirrorOps): number {
   if (!/^[\x20-\x7e]{1,64}$/.test(name)) {
@@ -96,8 +98,15 @@ export function registerMirrorOps(name: string, ops: HmmMirrorOps): number {
       `Cannot register mirror operations "${name}": a name has 1 to 64 ASCII characters; shorten it`,
     );
   }
+  checkCallBacks("mirror operations", name, ops, CALL_BACKS);
   return mirrorOps.register(name, ops);
 }
+
+const CALL_BACKS: CallBackNames = {
+  required: ["invalidate"],
+  optional: ["release", "orphaned"],
+  further: ["inherits"],
+};
 
 /** What the directory keeps for each name. */
 interface DriverUse extends StructView {

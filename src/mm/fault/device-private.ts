@@ -12,6 +12,7 @@ import {
 } from "../../memory/frames/device-frames.ts";
 import { BufferNotHere } from "../../memory/frames/sections.ts";
 import type { Machine } from "../../memory/machine.ts";
+import { type CallBackNames, checkCallBacks } from "../../sync/tasks/call-backs.ts";
 import type { Errno } from "../../sync/errno.ts";
 import { HmmError } from "../../sync/errors.ts";
 import { NameRegistry } from "../../sync/name-registry.ts";
@@ -42,12 +43,19 @@ const deviceMemoryOps: NameRegistry<DeviceMemoryOps> = new NameRegistry(
 
 /**
  * Makes `ops` callable in this thread under `name`; the id, which is the same in every thread, is
- * for `makeDeviceMemory`. Registering a name again replaces its code.
+ * for `makeDeviceMemory`. Registering a name again replaces its code. Throws AssertionFailure for
+ * what is no object of such call-backs.
  */
 export function registerDeviceMemoryOps(name: string, ops: DeviceMemoryOps): number {
+  checkCallBacks("device memory operations", name, ops, CALL_BACKS);
   deviceFrameOps.register(name, ops);
   return deviceMemoryOps.register(name, ops);
 }
+
+const CALL_BACKS: CallBackNames = {
+  required: ["migrateToRam"],
+  optional: ["explain", "pageFree"],
+};
 
 /** Of a device-private entry. */
 export function* devicePrivateFault(fault: VmFault): Task<Errno> {

@@ -119,11 +119,15 @@ export function unregisterAgent(memory: SharedMemory): void {
   if (agentId < 0) bug("this thread is not registered");
   if (!holdsNothing(memory)) {
     const names = heldSlots(memory, record).map(({ tag }) => heldClassName(tag));
-    bug(`thread "${agentName(memory, agentId)}" leaves while it holds ${names.join(", ")}`);
+    bug(
+      `thread "${agentName(memory, agentId)}" leaves while it holds ${names.join(", ")}; unlock first`,
+    );
   }
   const resources = listedResources(memory, record);
   if (resources.length > 0)
-    bug(`thread "${agentName(memory, agentId)}" leaves while it owns ${resources.join(", ")}`);
+    bug(
+      `thread "${agentName(memory, agentId)}" leaves while it owns ${resources.join(", ")}; unregister or free what a driver has here first`,
+    );
 
   const state = atomicLoad(words, record + AGENT_STATE);
   // First the state is no longer live: then a probe that finds no waiters does not declare this

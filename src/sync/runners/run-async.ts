@@ -27,7 +27,7 @@ import { checkPanic, hasPanicked, panicError } from "../death/panic.ts";
 import { reapTask, shouldReap } from "../death/reaper.ts";
 import { recoverTask, shouldRecover } from "../death/recovery.ts";
 import { letGoOfMark } from "../primitives/shootdown.ts";
-import { keepTask, TIMED_OUT, WOKEN } from "../tasks/task.ts";
+import { keepTask, refusedWait, TIMED_OUT, WOKEN } from "../tasks/task.ts";
 import type { Task, Wait, Wake } from "../tasks/task.ts";
 import type { SharedMemory } from "../shared-memory.ts";
 
@@ -204,16 +204,15 @@ class AsyncRun<T> implements SuspendedRun {
     } finally {
       leaveTask(previous);
     }
-    if (result.done !== true) this.suspend(result.value);
-    else if (this.#context.held.length > 0) this.#reject(heldAtEnd(this.#context));
+    if (result.done !== true) {
+      const refusal = refusedWait(result.value);
+      if (refusal === undefined) this.suspend(result.value);
+      else this.abort(refusal);
+    } else if (this.#context.held.length > 0) this.#reject(heldAtEnd(this.#context));
     else this.#resolve(result.value);
   }
 
   suspend(wait: Wait): void {
-    assert(
-      wait.kind === "park",
-      "a task yielded an explored operation to the async runner: is memory.mode right?",
-    );
     this.#wait = wait;
     this.untilMs = monotonicMs() + Math.min(wait.timeoutMs, SLICE_MS);
     suspended.add(this);

@@ -30,7 +30,7 @@ import { reapTask, shouldReap } from "../death/reaper.ts";
 import { mayRecover, recoverTask, shouldRecover } from "../death/recovery.ts";
 import { letGoOfMark } from "../primitives/shootdown.ts";
 import { SLICE_MS, adoptTask, hasSuspended, pumpSuspended } from "./run-async.ts";
-import { keepTask, TIMED_OUT, WOKEN } from "../tasks/task.ts";
+import { keepTask, refusedWait, TIMED_OUT, WOKEN } from "../tasks/task.ts";
 import type { Task, Wait, Wake } from "../tasks/task.ts";
 import { DETACHED } from "../shared-memory.ts";
 import type { SharedMemory } from "../shared-memory.ts";
@@ -109,10 +109,8 @@ function waitOrFail(
   task: Task<unknown>,
   context: TaskContext,
 ): Wake | { readonly error: unknown } {
-  assert(
-    wait.kind === "park",
-    "a task yielded an explored operation to the blocking runner: is memory.mode right?",
-  );
+  const refusal = refusedWait(wait);
+  if (refusal !== undefined) return { error: refusal };
   if (!mayBlock()) return waitSpinning(wait, task, context);
   try {
     return waitSleeping(wait);

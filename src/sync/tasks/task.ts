@@ -27,7 +27,8 @@
  */
 
 import { monotonicMs } from "./clock.ts";
-import { bug } from "../errors.ts";
+import { formatValue } from "../argument-rules.ts";
+import { AssertionFailure, bug } from "../errors.ts";
 import { EXPLORED, SharedMemory } from "../shared-memory.ts";
 import type { AccessKind, WaitKind } from "./step-kinds.ts";
 
@@ -275,4 +276,18 @@ export function access(
 
 function* offer(wait: Wait): Task<void> {
   if (!goesOn(wait)) yield wait;
+}
+
+/**
+ * What a runner that waits is to throw into a task which has yielded `wait`; undefined: it is a
+ * wait that the runner knows.
+ */
+export function refusedWait(wait: unknown): AssertionFailure | undefined {
+  const kind: unknown = typeof wait === "object" && wait !== null && "kind" in wait && wait.kind;
+  if (kind === "park") return undefined;
+  const why =
+    kind === false
+      ? `a task yielded ${formatValue(wait)}, which is no wait: call what may wait by yield*, and yield nothing`
+      : "a task yielded an explored operation to a runner that waits: is memory.mode right?";
+  return new AssertionFailure(why);
 }
