@@ -51,18 +51,26 @@ test("the user's text stays line for line, without what an ordinary function may
   const lines = makeProgram(KERNEL, "main").text(true, TABLE, POOL).split("\n");
   const user = KERNEL.split("\n");
   assert.equal(lines[3]?.trim(), "");
-  assert.equal(lines[4]?.replace(" var hmm_rounds = 0u;", "").length, user[4]?.length);
+  assert.equal(lines[4]?.replaceAll(/ var hmm_rounds\d = 0u;/gu, "").length, user[4]?.length);
   assert.ok(!lines[4]?.includes("@builtin"));
   for (const i of [0, 1, 2, 5]) assert.equal(lines[i], user[i], "this line is as it was");
 });
 
-test("loops get fuel; where all invocations meet, they leave in the same round", () => {
+test("loops get fuel; where invocations meet, each a counter of its own", () => {
   const lines = makeProgram(KERNEL, "main").text(false, TABLE, POOL).split("\n");
-  assert.match(lines[6] ?? "", /i\+\+\) \{ if \(hmm_spent\(\)\) \{ break; \} store_u32/u);
-  const together = /loop \{ hmm_rounds\+\+; if \(hmm_rounds > hmm_u\.fuel\) \{ .* break; \} work/u;
-  assert.match(lines[7] ?? "", together);
+  const first =
+    /i\+\+\) \{ hmm_rounds0\+\+; if \(hmm_rounds0 > hmm_u\.fuel\) \{ .* break; \} store_u32/u;
+  assert.match(lines[6] ?? "", first);
+  assert.match(
+    lines[7] ?? "",
+    /loop \{ hmm_rounds1\+\+; if \(hmm_rounds1 > hmm_u\.fuel\) .* work/u,
+  );
   // A break would make the function one that ends without a value.
-  assert.match(lines[9] ?? "", /if \(hmm_spent\(\)\) \{ return vec2<f32>\(\); \}/u);
+  assert.match(lines[9] ?? "", /hmm_fuel = 0u; return vec2<f32>\(\); \}/u);
+  const apart = KERNEL.replace("workgroupBarrier();", "");
+  const plain = makeProgram(apart, "main").text(false, TABLE, POOL).split("\n");
+  assert.match(plain[6] ?? "", /i\+\+\) \{ if \(hmm_spent\(\)\) \{ break; \} store_u32/u);
+  assert.match(plain[9] ?? "", /if \(hmm_spent\(\)\) \{ return vec2<f32>\(\); \}/u);
 });
 
 test("a loop of a few rounds, by its numbers alone, needs no fuel", () => {
@@ -90,17 +98,27 @@ test("a loop of a few rounds, by its numbers alone, needs no fuel", () => {
     assert.equal(fueled(loop), true, loop);
 });
 
-test("the rounds of loops in which all meet are those of their function, and short ones free", () => {
-  const text = (body: string): string =>
-    makeProgram(`@compute @workgroup_size(4) fn main() { var n = 1u; ${body} }`, "main")
+test("loops of a function in which invocations meet have counters, and short ones are free", () => {
+  const text = (body: string, more: string = ""): string =>
+    makeProgram(`@compute @workgroup_size(4) fn main() { var n = 1u; ${body} } ${more}`, "main")
       .text(true, TABLE, POOL)
       .split("\n", 1)[0] ?? "";
-  const counters = (body: string): number => text(body).split("var hmm_rounds").length - 1;
+  const counters = (body: string, more?: string): number =>
+    text(body, more).split("var hmm_rounds").length - 1;
   assert.equal(counters("for (var i = 0u; i < 6u; i++) { workgroupBarrier(); }"), 0);
   assert.equal(counters("while (n < 6u) { n++; }"), 0);
-  assert.equal(counters("while (n < 6u) { while (n < 5u) { storageBarrier(); n++; } }"), 1);
+  assert.equal(counters("while (n < 6u) { while (n < 5u) { storageBarrier(); n++; } }"), 2);
   const inner = "for (var i = 0u; i < 4096u; i++) { for (var j = 0u; j < 2u; j++) { n += j; } ";
-  assert.match(text(`${inner} workgroupBarrier(); }`), /j\+\+\) \{ if \(hmm_spent/u);
+  assert.match(text(`${inner} workgroupBarrier(); }`), /j\+\+\) \{ hmm_rounds0\+\+;/u);
+  // Of a function that is called again and again, all calls count together.
+  const find =
+    "fn find(a: u32) -> u32 { return deep(a); } fn deep(a: u32) -> u32 { loop { break; } }";
+  assert.equal(counters("n = find(n); workgroupBarrier();", find), 1);
+  assert.equal(counters("while (n < 6u) { n = find(n); workgroupBarrier(); }", find), 1);
+  assert.match(
+    text("while (n < find(n)) { workgroupBarrier(); }", find),
+    /loop \{ if \(hmm_spent/u,
+  );
 });
 
 /** How many loops of the text are counted. */

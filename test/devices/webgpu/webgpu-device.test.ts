@@ -184,6 +184,16 @@ fn wait_for(limit: u32) -> u32 {
         (error) => codeOf(error) === "ETIMEDOUT",
       );
       assert.equal(space.u32.load(at + 28), rounds + 7, "undone");
+      // One by one, and the others wait at the barrier.
+      const lonely = `
+@compute @workgroup_size(8) fn main(@builtin(local_invocation_index) i: u32) {
+  for (var k = 1u; k <= i;) { store_u32(arg_ptr(0), k); }
+  workgroupBarrier();
+}`;
+      await assert.rejects(
+        poor.kernel({ code: lonely, entryPoint: "main" }).dispatch(1, { args: [at] }),
+        (error) => codeOf(error) === "ETIMEDOUT",
+      );
     }),
 );
 

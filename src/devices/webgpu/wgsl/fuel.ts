@@ -7,14 +7,24 @@
  * function that is called in one, may add up to anything: then the inner one, or that of the
  * caller, is counted.
  *
- * Loops in which all invocations must meet (barriers, subgroups) are counted by a variable of their
- * function, `hmm_rounds`: who left one early would not come to the meeting, so all must leave in
- * the same round. They do, for WGSL lets them meet only where all take the same way; and the
- * compiler sees that they do, for it knows of a function's variable, not of a private one, that it
- * is the same for all. A further call of the function counts from 0 again.
+ * Where invocations meet (barriers, subgroups), the compiler must see that all take the same way
+ * there, and of a private variable, as `hmm_spent` has one, it knows nothing. So each loop of a
+ * function in which they meet, itself or in what it calls, has a counter among the variables of the
+ * function, `hmm_rounds0` and so on: where the user's loop is the same for all, the counter is, and
+ * all leave in the same round. Not one counter for all of the loops: those that invocations leave
+ * one by one would make it differ. Likewise in functions that are called in no loop, for what they
+ * return may decide whether invocations meet. A function's counters begin from 0 with each call; so
+ * in one that meets nowhere, and is called in a loop, `hmm_spent` counts.
  */
 
-import type { Loop, WgslFunction, WgslText } from "./scan.ts";
+import {
+  type Loop,
+  type Token,
+  type WgslFunction,
+  type WgslText,
+  bodyOf,
+  closingOf,
+} from "./scan.ts";
 
 /** Functions in which all invocations must meet. */
 export const MEETING: RegExp = /^(?:\w+Barrier|workgroupUniformLoad|subgroup\w+|quad\w+|dpd\w+)$/u;
@@ -28,30 +38,35 @@ export interface TextInsertion {
 export function fuelOf(wgsl: WgslText): TextInsertion[] {
   const meeting = callersOf(wgsl, (found) => hasMeeting(wgsl, found));
   const looping = callersOf(wgsl, ({ loops }) => loops.length > 0);
+  const repeated = calledInLoops(wgsl);
   const fuels: TextInsertion[] = [];
   for (const found of wgsl.functions) {
+    const isOwn = meeting.has(found.name) || (meeting.size > 0 && !repeated.has(found.name));
+    const counters: string[] = [];
     /** Short loops around the one that comes next, and the rounds of each. */
     const around: { readonly endToken: number; readonly rounds: number }[] = [];
-    let isTogether = false;
     for (const loop of found.loops) {
       while ((around.at(-1)?.endToken ?? Infinity) < loop.token) around.pop();
       const rounds = shortRoundsOf(wgsl, loop);
       const all = around.reduce((product, one) => product * one.rounds, rounds);
-      if (all <= SHORT_ROUNDS && !mentions(wgsl, loop, (text) => looping.has(text)))
+      if (all <= SHORT_ROUNDS && !mentions(wgsl, loop, (text) => looping.has(text))) {
         around.push({ endToken: loop.endToken, rounds });
-      else if (mentions(wgsl, loop, (text) => MEETING.test(text) || meeting.has(text))) {
-        isTogether = true;
-        const text = ` ${TOGETHER} { hmm_fuel = 0u; ${exitOf(loop, found)} }`;
-        fuels.push({ at: loop.bodyAt, text });
-      } else fuels.push({ at: loop.bodyAt, text: ` if (hmm_spent()) { ${exitOf(loop, found)} }` });
+        continue;
+      }
+      const exit = exitOf(wgsl, loop, found);
+      if (isOwn) {
+        const counter = `hmm_rounds${counters.length}`;
+        counters.push(counter);
+        const isSpent = `${counter}++; if (${counter} > hmm_u.fuel)`;
+        fuels.push({ at: loop.bodyAt, text: ` ${isSpent} { hmm_fuel = 0u; ${exit} }` });
+      } else fuels.push({ at: loop.bodyAt, text: ` if (hmm_spent()) { ${exit} }` });
     }
-    const bodyAt = wgsl.tokens[found.firstToken]?.end ?? 0;
-    if (isTogether) fuels.push({ at: bodyAt, text: " var hmm_rounds = 0u;" });
+    const at = wgsl.tokens[found.firstToken]?.end ?? 0;
+    const text = counters.map((counter) => ` var ${counter} = 0u;`).join("");
+    if (text !== "") fuels.push({ at, text });
   }
   return fuels;
 }
-
-const TOGETHER = "hmm_rounds++; if (hmm_rounds > hmm_u.fuel)";
 
 /** Rounds of a loop that needs no fuel, with those of the short loops around it. */
 const SHORT_ROUNDS = 4096;
@@ -95,11 +110,49 @@ function changes([first = "", second = ""]: readonly string[]): boolean {
 }
 
 /**
- * A `loop` that is left by `return` alone needs nothing behind it. With a `break` in it, a function
- * that returns something would lack its `return`.
+ * A loop that is left by `return` alone needs nothing behind it. With a `break` in it, a function
+ * that returns something would lack its `return`. With a `return` in one that has a `break`, the
+ * compiler would not see that all come to what is behind it; and `continuing` takes none.
  */
-function exitOf({ keyword }: Loop, { returns }: WgslFunction): string {
-  return keyword === "loop" && returns !== "" ? `return ${returns}();` : "break;";
+function exitOf({ tokens }: WgslText, loop: Loop, { returns }: WgslFunction): string {
+  const isLeftByReturn = isEndless(tokens, loop) && !hasBreak(tokens, loop);
+  return isLeftByReturn && returns !== "" ? `return ${returns}();` : "break;";
+}
+
+/** Whether the loop has no condition in its head. */
+function isEndless(tokens: readonly Token[], { keyword, token }: Loop): boolean {
+  if (keyword !== "for") return keyword === "loop";
+  const close = closingOf(tokens, token + 1);
+  let i = token + 2;
+  while (i < close && tokens[i]?.text !== ";") i++;
+  return tokens[i + 1]?.text === ";";
+}
+
+/** Whether a `break` leaves the loop, not one of those in it, and no `switch`. */
+function hasBreak(tokens: readonly Token[], { firstToken, endToken }: Loop): boolean {
+  for (let i = firstToken; i < endToken; i++) {
+    const text = tokens[i]?.text ?? "";
+    if (text === "break") return true;
+    if (TAKES_BREAK.test(text)) i = closingOf(tokens, bodyOf(tokens, i, endToken));
+  }
+  return false;
+}
+
+const TAKES_BREAK = /^(?:for|while|loop|switch)$/u;
+
+/** The functions that are called in a loop, and those that one of them calls. */
+function calledInLoops(wgsl: WgslText): Set<string> {
+  const called = new Set<string>();
+  const note = (text: string): boolean => {
+    called.add(text);
+    return false; // all of them
+  };
+  for (const { loops } of wgsl.functions) for (const loop of loops) mentions(wgsl, loop, note);
+  for (let known = -1; known !== called.size;) {
+    known = called.size;
+    for (const found of wgsl.functions) if (called.has(found.name)) mentions(wgsl, found, note);
+  }
+  return called;
 }
 
 /** The functions that `has` is true of, and those that call one of them, by way of others too. */
@@ -120,12 +173,13 @@ function hasMeeting(wgsl: WgslText, found: WgslFunction): boolean {
   return mentions(wgsl, found, (text) => MEETING.test(text));
 }
 
-/** Whether one of the words of a function or a loop is such a one. */
+/** Whether one of the words of a function's body, or of a loop and its head, is such a one. */
 function mentions(
   { tokens }: WgslText,
-  { firstToken, endToken }: Pick<Loop, "firstToken" | "endToken">,
+  part: Loop | WgslFunction,
   isSuch: (text: string) => boolean,
 ): boolean {
-  for (let i = firstToken; i < endToken; i++) if (isSuch(tokens[i]?.text ?? "")) return true;
+  const first = "keyword" in part ? part.token : part.firstToken;
+  for (let i = first; i < part.endToken; i++) if (isSuch(tokens[i]?.text ?? "")) return true;
   return false;
 }

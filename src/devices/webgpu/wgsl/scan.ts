@@ -334,14 +334,20 @@ function endOfField(tokens: readonly Token[], first: number, end: number): numbe
   return end;
 }
 
+/** Index of the brace that begins the body of a loop or a `switch`; `index`: of its keyword. */
+export function bodyOf(tokens: readonly Token[], index: number, end: number): number {
+  let body = index + 1;
+  if (tokens[index]?.text === "for") body = closingOf(tokens, body) + 1;
+  while (body < end && tokens[body]?.text !== "{") body++;
+  return body;
+}
+
 function readLoops(tokens: readonly Token[], first: number, end: number): Loop[] {
   const loops: Loop[] = [];
   for (let i = first; i < end; i++) {
     const keyword = tokens[i]?.text;
     if (keyword !== "for" && keyword !== "while" && keyword !== "loop") continue;
-    let body = i + 1;
-    if (keyword === "for") body = closingOf(tokens, body) + 1;
-    while (body < end && tokens[body]?.text !== "{") body++;
+    const body = bodyOf(tokens, i, end);
     const brace = tokens[body];
     if (brace === undefined) continue;
     const endToken = closingOf(tokens, body);
