@@ -99,7 +99,7 @@ export class FrameCopies {
     return scatter.encode(this.#encoder(), runs, scatter.written, pagesFrom(first, pages), true);
   }
 
-  /** Frames to these slots of their backups, or back. Both are ascending. */
+  /** Frames, which are ascending, to these slots of their backups, or back. */
   copyBackups(frames: readonly number[], slots: readonly number[], isBack: boolean): void {
     const { backups } = this.#store;
     if (backups === undefined) return;

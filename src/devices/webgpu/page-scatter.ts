@@ -87,9 +87,12 @@ export class PageScatter {
     });
   }
 
-  /** Whether so many runs are worth a kernel, and what `other` is can be bound. */
+  /** Whether so many runs are worth a kernel, and all that they lie in can be bound. */
   isWorth(runs: readonly FrameRun[], other: GPUBuffer): boolean {
-    return runs.length >= RUNS_MIN && other.size <= this.#device.limits.maxStorageBufferBindingSize;
+    if (runs.length < RUNS_MIN) return false;
+    const most = this.#device.limits.maxStorageBufferBindingSize;
+    // The row of a range that is as long as a binding may be, and no whole pages, is longer.
+    return other.size <= most && runs.every(({ buffer }) => buffer.size <= most);
   }
 
   /** All that was encoded has been submitted. */

@@ -135,6 +135,28 @@ for (const isScattering of [false, true])
     },
   );
 
+test("a row that a kernel cannot bind whole is copied by commands", { skip }, async () => {
+  const device = await openDevice();
+  device.pushErrorScope("validation");
+  const pages = device.limits.maxStorageBufferBindingSize / PAGE_BYTES + 1;
+  const store = new FrameStore(device, { frames: 8, bufferFrames: 8 }, 0);
+  store.haveRows([{ first: 8, pages }]);
+  const copies = new FrameCopies(device, store, true);
+  const apart = Array.from({ length: 40 }, (_, i) => 8 + pages - 1 - 2 * i);
+  const bytes = new Uint8Array(apart.length * PAGE_BYTES).map((_, i) => i / PAGE_BYTES + 1);
+  copies.write(apart, bytes);
+  const target = device.createBuffer({ size: bytes.length, usage: MAP_READ | COPY_DST });
+  const encoder = copies.begin();
+  copies.gather(encoder, apart, target);
+  copies.submit(encoder);
+  assert.equal((await device.popErrorScope())?.message, undefined);
+  await target.mapAsync(1);
+  assert.deepEqual(new Uint8Array(target.getMappedRange()), bytes);
+  copies.destroy();
+  store.destroy();
+  device.destroy();
+});
+
 test(
   "a run ends with its buffer, also where a row's frame has the next number",
   { skip },
