@@ -8,19 +8,22 @@ import { test } from "node:test";
 import { DEFAULT_ENCODING } from "../../src/hmm/entry.ts";
 import { hmmRangeFault, hmmRangeFaultUnlockedTimeout } from "../../src/hmm/walk/fault.ts";
 import {
+  HOLES_FAIL,
   HOLES_MARK,
   type HmmRange,
   type HmmRangeOptions,
   hmmRangeUnregister,
 } from "../../src/hmm/range/range.ts";
 import { FAULTS_OF_PAGE_MAX } from "../../src/hmm/walk/page-walk.ts";
+import { MADV_HUGEPAGE, doMadvise } from "../../src/mm/calls/madvise.ts";
 import { doMremap } from "../../src/mm/calls/mremap.ts";
 import { leafOf, pteIndex } from "../../src/mmu/radix-table.ts";
 import { PAGE_BYTES, PTE_ACCESSED, PTE_SPECIAL, makePte } from "../../src/mm/pte.ts";
 import { trackRange } from "../../src/mm/fault/track.ts";
 import { viewClose, viewOpen } from "../../src/mm/view/view-open.ts";
 import { VM_READ, VM_WRITE } from "../../src/mm/vma/vma.ts";
-import { EBUSY, EFAULT, EINVAL, ENOMEM, EPERM } from "../../src/sync/errno.ts";
+import { EBUSY, EFAULT, EINVAL, ENOMEM, EPERM, errnoName } from "../../src/sync/errno.ts";
+import { diceOf } from "../dice.ts";
 import { FakeDevice, Harness, isValidNow } from "./harness.ts";
 
 const { flags, values } = DEFAULT_ENCODING;
@@ -125,6 +128,72 @@ test("a sparse range looks at the pages that are asked for alone", () => {
   assert.equal(fault(set), EFAULT);
   assert.equal(kindsOf(set.range)[5], WRITE, "good up to there");
   close(set);
+});
+
+test("default flags are not for pages that a sparse range does not ask for", () => {
+  const request = Uint32Array.of(0, WRITE, 0, 0);
+  const options = { pfnFlagsMask: WRITE, defaultFlags: READ, isSparse: true, holes: HOLES_MARK };
+  const set = setUp(4, { ...options, request });
+  set.harness.map(16, 3);
+  assert.equal(fault(set), 4, "nobody asks for the hole");
+  assert.deepEqual(kindsOf(set.range), [N, WRITE, N, E]);
+  request[3] = flags.write;
+  assert.equal(fault(set), EFAULT, "the default flags are for this one");
+  close(set);
+});
+
+test("a sparse fault gives what one of all pages does: holes, rights, huge pages", () => {
+  const seed = Number(process.env["HMM_SEED"] ?? 20_261_129);
+  const dice = diceOf(seed);
+  for (let round = 0; round < 30; round++) {
+    const harness = new Harness({ ramBytes: 2 ** 24 });
+    const device = FakeDevice.registered(harness);
+    const pages = 2048;
+    for (let page = 512; page < 512 + pages;) {
+      const length = Math.min([512, 300, 40, 3][dice(4)] ?? 1, 512 + pages - page);
+      const rights = [VM_READ | VM_WRITE, VM_READ | VM_WRITE, VM_READ, 0][dice(4)] ?? 0;
+      if (dice(6) > 0) {
+        harness.map(page, length, rights);
+        const [address, bytes] = [page * PAGE_BYTES, length * PAGE_BYTES];
+        if (dice(2) === 0)
+          harness.must(doMadvise(harness.machine, harness.mm, address, bytes, MADV_HUGEPAGE));
+        const touched = Math.min(length, [0, 1, 9][dice(3)] ?? 0);
+        const isWrite = dice(2) === 0 && (rights & VM_WRITE) !== 0;
+        if ((rights & VM_READ) !== 0) harness.touch(page + length - touched, touched, isWrite);
+      }
+      page += length;
+    }
+    const request = new Uint32Array(pages);
+    for (let i = dice(40); i < pages; i += 1 + dice(round % 2 === 0 ? 300 : 9))
+      request[i] = dice(3) === 0 ? WRITE : READ;
+    const holes = dice(8) === 0 ? HOLES_FAIL : HOLES_MARK;
+    const range = harness.registered(device, 512, pages, { request, pfnFlagsMask: 0xff, holes });
+    const ask = (): number => harness.reading(() => hmmRangeFault(range));
+    const where = `HMM_SEED=${seed}, round ${round}`;
+    for (;;) {
+      range.isSparse = true;
+      ask(); // where it fails, its own faults may have changed what it had read
+      const found = ask();
+      const sparse = range.pfns.slice();
+      range.isSparse = false;
+      assert.equal(errnoName(ask()), errnoName(found), where);
+      const isAsked = (_: number, i: number): boolean => request[i] !== 0;
+      assert.deepEqual(sparse.filter(isAsked), range.pfns.filter(isAsked), where);
+      assert.ok(
+        sparse.every((entry, i) => isAsked(entry, i) || entry === N || entry === E),
+        where,
+      );
+      const failed = sparse.findIndex(
+        (entry, i) => isAsked(entry, i) && (entry === N || entry === E),
+      );
+      if (found > 0 || failed < 0 || holes === HOLES_FAIL) break;
+      request[failed] = 0;
+    }
+    harness.run(hmmRangeUnregister(range));
+    harness.freeRange(range);
+    device.close();
+    harness.leave();
+  }
 });
 
 test("a sparse range without requests, or with larger pages, is EINVAL", () => {

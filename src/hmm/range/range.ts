@@ -77,9 +77,10 @@ export interface HmmRangeOptions {
   /** AND-ed with every page's entry in `request`. Default 0: `request` is not read. */
   readonly pfnFlagsMask?: number;
   /**
-   * A fault does not look at pages whose element of `request` is 0: their entries are
-   * `values.none`. For a driver that wants few pages of a long range. Default false: they are read
-   * as they are. Needs `request`, a mask, and pages of 4 KiB.
+   * A fault does not look at pages whose element of `request` is 0, whatever `defaultFlags` is:
+   * their entries are `values.none`, or those of a hole where no device may read (`holes`). For a
+   * driver that wants few pages of a long range. Default false: they are read as they are. Needs
+   * `request`, a mask, and pages of 4 KiB.
    */
   readonly isSparse?: boolean;
   /** Default HOLES_FAIL. */
@@ -112,7 +113,7 @@ export class HmmRange {
   defaultFlags: number;
   /** The bits of `request` that count. */
   pfnFlagsMask: number;
-  /** Pages that are not in `request` are not looked at. */
+  /** Pages whose element of `request` is 0 are not looked at. */
   isSparse: boolean;
   /** What a fault does at a page that no mapping has. */
   holes: HolesRule;

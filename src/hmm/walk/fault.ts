@@ -23,8 +23,9 @@ export const FAULT_PASSES_MAX = 4;
  * `flags.devicePrivate` to bring it back from the device's own memory. A page in the private memory
  * of another device comes back to RAM, one of the range's owner stays, with `flags.devicePrivate`
  * in its entry. A page without `valid` is read as it is; in a sparse range one whose element of
- * `request` is 0 is not read, and its entry is `values.none`. Holding the mmap lock at least for
- * reading, which is kept in every case, and no lock that a driver's call-back takes.
+ * `request` is 0 is not read, and its entry is `values.none`, if no hole is there. Holding the mmap
+ * lock at least for reading, which is kept in every case, and no lock that a driver's call-back
+ * takes.
  *
  * | result | meaning | pfns |
  * | --- | --- | --- |

@@ -66,8 +66,11 @@ export function anyRequested(
   count: number,
   { flags }: HmmEncoding,
 ): boolean {
-  for (let i = index; i < index + count; i++)
-    if ((requestOf(requests, i) & flags.valid) !== 0) return true;
+  const { perPage, isSparse } = requests;
+  for (let i = index; i < index + count; i++) {
+    const isPassed = isSparse && perPage?.[i] === 0;
+    if (!isPassed && (requestOf(requests, i) & flags.valid) !== 0) return true;
+  }
   return false;
 }
 
