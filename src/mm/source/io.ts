@@ -125,7 +125,7 @@ export const SourceIo: Struct<SourceIo> = struct<SourceIo>("sourceIo", {
   sizes: u32("pageCacheLock", "of the source, when they got it (T2 of transfer.ts)"),
   state: u32("atomic", "own, queued, taken, done or abandoned"),
   errno: i32("pageCacheLock", "what came of it, when it is done"),
-  server: u32("pageCacheLock", "name of the thread that has taken it (`liveAgent`)"),
+  server: pointer("pageCacheLock", "the record of the server that has taken it (V3 of serve.ts)"),
   slot: u32("const", "in the resource list of the thread that made it"),
   vmaFlags: u32("const", "of a read for a fault: VM_SEQUENTIAL, VM_RANDOM of the mapping"),
   run: u32("owner", "the first frame in a row that it has got (O4), or 0"),

@@ -10,7 +10,18 @@
  *       keeps the source, with its data: who maps it again finds them, and msync tries once more.
  *       It is tried again when a mapping has come since the end began, even if it has gone by the
  *       time that the server looks.
- *   V3  A request that a dead server had taken is QUEUED again for another one.
+ *   V3  A request that a dead server had taken is QUEUED again for another one, before its record
+ *       is freed. So the record says who has taken a request, and no later server is meant.
+ *   V4  Nor does a server end while another task of its thread answers a request, which would be
+ *       answered twice:
+ *
+ *         who asks                a task that serves          another task of that thread
+ *         asks, and unmaps
+ *                                 TAKEN, reads the page
+ *                                                             ends: answered EIO
+ *         frees the request
+ *                                 has read it: answers what
+ *                                 is freed
  */
 
 import { Machine } from "../../memory/machine.ts";
@@ -18,7 +29,6 @@ import { type Struct, type StructView, pointer, struct, u32 } from "../../memory
 import { findResource, registerHeir, resourceKind } from "../../sync/lockdep/resources.ts";
 import { EAGAIN, EIO, EMFILE, ENOMEM, type Errno } from "../../sync/errno.ts";
 import { bug } from "../../sync/errors.ts";
-import { liveAgent } from "../../sync/tasks/identity.ts";
 import type { Task } from "../../sync/tasks/task.ts";
 import {
   CACHE_PAGES_MAX,
@@ -53,13 +63,11 @@ import { syncPages } from "./write-back.ts";
 
 interface ServerRecord extends StructView {
   cache: number;
-  agent: number;
   isCounted: number;
 }
 
 const ServerRecord: Struct<ServerRecord> = struct<ServerRecord>("sourceServer", {
   cache: pointer("const", "holds one reference (V1)"),
-  agent: u32("const", "name of the thread (`liveAgent`): its id may be another's by the end"),
   isCounted: u32("pageCacheLock", "1: the source counts it"),
 });
 
@@ -100,7 +108,6 @@ export class SourceServer {
       return EMFILE;
     }
     const record = ServerRecord.at(memory, at);
-    record.agent = liveAgent(memory);
     const cache = PageCache.at(memory, cacheAt);
     yield* cache.refs.get(at + ServerRecord.offset.cache, cacheAt);
     yield* cache.lock.lock();
@@ -126,11 +133,10 @@ export class SourceServer {
 
   *#serveHeld(cache: PageCache): Task<void> {
     const { machine, cacheAt } = this;
-    const { memory } = machine;
     const source = sourceOf(machine, cacheAt);
     while (!this.#isEnded) {
       const work = workOf(source);
-      const { request, mappings } = yield* takeRequest(cache, source, liveAgent(memory));
+      const { request, mappings } = yield* takeRequest(cache, source, this.#record);
       if (request !== 0) {
         yield* answer(machine, cache, source, request);
         continue;
@@ -164,8 +170,8 @@ export class SourceServer {
 
   /**
    * Writes back what is dirty if nothing is claimed, waits for what others write, and lets the
-   * source go (V2): 0. EAGAIN: it is mapped, or a transfer is under way. Else why the write-back
-   * failed.
+   * source go (V2): 0. EAGAIN: it is mapped, a transfer is under way, or an answer (V4): `serve`
+   * returns when it is over. Else why the write-back failed.
    */
   *end(): Task<Errno> {
     if (this.#isEnded) return 0;
@@ -188,7 +194,8 @@ export class SourceServer {
     const table = yield* sourceTable(machine);
     yield* table.lock.lock();
     yield* cache.lock.lock();
-    const isFree = !this.#isEnded && source.mappings === 0 && source.dirtyPages === 0;
+    const isUnused = source.mappings === 0 && source.dirtyPages === 0;
+    const isFree = !this.#isEnded && isUnused && !isAnswering(source, this.#record);
     if (isFree) {
       this.#isEnded = true;
       if (source.servers === 1) answerAll(cache.lock.at, source, EIO);
@@ -242,6 +249,15 @@ function answerAll(lock: number, source: Source, errno: Errno): void {
   }
 }
 
+/** V4. Holding pageCacheLock. @stepped source io */
+function isAnswering(source: Source, record: number): boolean {
+  for (const node of source.requests.nodes()) {
+    const { server, state } = SourceIo.at(source.memory, SourceIo.containerOf(node, "node"));
+    if (server === record && (state === IO_TAKEN || state === IO_ABANDONED)) return true;
+  }
+  return false;
+}
+
 /** Holding pageCacheLock. @stepped source io */
 function endRequest(lock: number, io: SourceIo, errno: Errno): void {
   io.node.del(lock);
@@ -255,13 +271,13 @@ interface Taken {
   readonly mappings: number;
 }
 
-function* takeRequest(cache: PageCache, source: Source, agent: number): Task<Taken> {
+function* takeRequest(cache: PageCache, source: Source, server: number): Task<Taken> {
   let request = 0;
   yield* cache.lock.lock();
   for (const node of source.requests.nodes()) {
     const io = SourceIo.at(source.memory, SourceIo.containerOf(node, "node"));
     if (io.state !== IO_QUEUED) continue;
-    io.server = agent;
+    io.server = server;
     setIoStateUnder(cache.lock.at, io, IO_TAKEN);
     request = io.at;
     break;
@@ -296,7 +312,7 @@ function* answer(machine: Machine, cache: PageCache, source: Source, request: nu
  */
 function* releaseServer(machine: Machine, at: number, slot: number): Task<void> {
   const record = ServerRecord.at(machine.memory, at);
-  const { cache: cacheAt, agent } = record;
+  const { cache: cacheAt } = record;
   if (cacheAt === 0) {
     yield* machine.heap.free(ServerRecord, at, slot);
     return;
@@ -309,7 +325,7 @@ function* releaseServer(machine: Machine, at: number, slot: number): Task<void> 
   if (record.isCounted !== 0) countServer(source, record, -1);
   for (const node of source.requests.nodes()) {
     const io = SourceIo.at(source.memory, SourceIo.containerOf(node, "node"));
-    if (io.server !== agent || io.state === IO_QUEUED) continue;
+    if (io.server !== at || io.state === IO_QUEUED) continue;
     if (io.state === IO_TAKEN) setIoStateUnder(lock, io, IO_QUEUED);
     else orphans.push(io);
   }

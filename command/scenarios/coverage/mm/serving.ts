@@ -41,6 +41,8 @@ interface Service extends StoreStage {
   server: SourceServer | undefined;
   /** That service has begun; of one that fails: the write-back has failed. */
   readonly hasBegun: Completion;
+  /** A task that serves beside the one that ends has nothing to do any more. */
+  readonly hasServed: Completion;
   /** 1: a store has returned. */
   readonly stored: Cell;
   /** The machine's own large tables, when the space and the cache are gone. */
@@ -186,6 +188,31 @@ const endsFor = (loadsBefore: boolean): Role => ({
   },
 });
 
+/** As the last unmap of a thread of which another task may be answering a request. */
+const endsBeside: Role = {
+  runs: ["mm/source/serve.begin", "mm/source/serve.end", "mm/source/serve.isAnswering"],
+  *body(service, harness) {
+    yield* unmap(harness);
+    service.server = yield* begin(service, harness);
+    yield* service.hasBegun.completeAll();
+    let answer = yield* service.server.end();
+    if (answer === EAGAIN) {
+      yield* service.hasServed.wait();
+      answer = yield* service.server.end();
+    }
+    assert(answer === 0, `the end answered ${answer}`);
+  },
+};
+
+const servesOnce: Role = {
+  runs: ["mm/source/serve.serve"],
+  *body(service) {
+    yield* service.hasBegun.wait();
+    yield* service.server?.serve() ?? endless();
+    yield* service.hasServed.complete();
+  },
+};
+
 const servesBeside: Role = {
   runs: ["mm/source/serve.serve"],
   *body(service) {
@@ -254,14 +281,19 @@ const mapsAgain: Role = {
 
 const ServiceWords: Struct<StructView> = struct<StructView>("serviceWords", {
   hasBegun: u32("atomic", "a completion"),
+  hasServed: u32("atomic", "a completion"),
   stored: u32("atomic", "1: a store has returned"),
 });
 
 /** Each task leaves when it is done: the last one of the space, and of the source. */
-function makeService(harness: HmmHarness, tasks: number, pages: number, keeps: boolean): Service {
+function makeService(
+  harness: HmmHarness,
+  tasks: number,
+  { pages = 1, keeps = true, coders = [] }: Life,
+): Service {
   const { machine, mm } = harness;
   const words = harness.alloc(ServiceWords).at;
-  const stage = makeStage(harness, { pages, coders: [] });
+  const stage = makeStage(harness, { pages, coders });
   for (let i = 1; i < tasks; i++) {
     harness.run(mmget(mm));
     if (keeps) harness.run(PageCache.at(machine.memory, stage.cache).refs.get());
@@ -272,7 +304,8 @@ function makeService(harness: HmmHarness, tasks: number, pages: number, keeps: b
     ...stage,
     server: undefined,
     hasBegun: new Completion(memory, words, { name: "begun" }),
-    stored: new Cell(memory, words + 1, "stored"),
+    hasServed: new Completion(memory, words + 1, { name: "served" }),
+    stored: new Cell(memory, words + 2, "stored"),
     tables: largeTables(harness) - 2,
   };
 }
@@ -304,9 +337,12 @@ interface Life {
   readonly pages?: number;
   /** Each task holds a reference of the cache. */
   readonly keeps?: boolean;
+  /** Agents that have the code from the beginning: other tasks of a thread that serves. */
+  readonly coders?: readonly number[];
 }
 
-function life({ name, summary, roles, exploration, pages = 1, keeps = true }: Life): Covered {
+function life(parts: Life): Covered {
+  const { name, summary, roles, exploration, pages = 1, keeps = true } = parts;
   const entries = Object.entries(roles);
   const bodies = entries.map(([task, { body }]) => [
     task,
@@ -324,7 +360,7 @@ function life({ name, summary, roles, exploration, pages = 1, keeps = true }: Li
     summary,
     harness: { pages: 0, arenaWords: 16_384, frames: 8 },
     exploration,
-    setup: (harness) => makeService(harness, entries.length, pages, keeps),
+    setup: (harness) => makeService(harness, entries.length, parts),
     reopen: (service) => {
       service.store.reset(pages);
       service.server = undefined;
@@ -401,6 +437,14 @@ export const serving: readonly Covered[] = [
     roles: { serves: servesBeside, ends: endsFor(true) },
     exploration: ONE_PREEMPTION,
     keeps: false,
+  }),
+  life({
+    name: "ask-vs-serve-vs-end",
+    summary:
+      "A task of a thread answers a request, and another task of the thread ends the service: who asks is answered once.",
+    roles: { asks: waitsOn, serves: servesOnce, ends: endsBeside },
+    exploration: { engine: "bounded", preemptions: 2 },
+    coders: [2],
   }),
   life({
     name: "wait-vs-end",
