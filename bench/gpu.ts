@@ -2,12 +2,14 @@
  * @module `npm run gpu`: whether this machine's GPU is fit for the WebGPU device. It says which
  * adapter it is, runs generated kernels against plain WebGPU, and takes the figures about the
  * device. With `--quick` the figures' ratios mean nothing; `--seeds N` runs so many kernels;
- * `--json` for programs. Exit status 1: a kernel was wrong, or there is no adapter.
+ * `--json` for programs. Exit status 1: a kernel was wrong, or there is no adapter; 2: a bad
+ * option.
  */
 
-import { argv, exit, stdout } from "node:process";
+import { exit, stdout } from "node:process";
 import { AddressSpace } from "../src/index.ts";
 import { WebGpuDevice } from "../src/webgpu.ts";
+import { CommandLine } from "../test/command-line.ts";
 import { checkExactness } from "../test/devices/webgpu/exactness.ts";
 import { missingGpu } from "../test/devices/webgpu/find-gpu.ts";
 import { type Measurement, isKept } from "./figure.ts";
@@ -18,9 +20,22 @@ const BUDGETS_PAGES = [400, 60, 40, 24, 8];
 const DEFAULT_SEEDS = 20;
 const FIRST_SEED = 1;
 
-const isJson = argv.includes("--json");
-const isQuick = argv.includes("--quick");
-const seeds = argv.includes("--seeds") ? Number(argv[argv.indexOf("--seeds") + 1]) : DEFAULT_SEEDS;
+const commandLine = new CommandLine(
+  "npm run gpu",
+  `
+npm run gpu -- [options]: whether this machine's GPU is fit for the WebGPU device
+  --seeds ${DEFAULT_SEEDS}   generated kernels, which must give what plain WebGPU gives
+  --quick      the figures only show that they run
+  --json       what was found, as one object`,
+);
+const flag = { type: "boolean", default: false } as const;
+const values = commandLine.read({
+  seeds: { type: "string", default: String(DEFAULT_SEEDS) },
+  quick: flag,
+  json: flag,
+});
+const { json: isJson, quick: isQuick } = values;
+const seeds = commandLine.wholeNumber("seeds", values.seeds, 1);
 
 function say(text: string): void {
   if (!isJson) stdout.write(`${text}\n`);

@@ -296,7 +296,7 @@ function refutedReviews(rows) {
 /** Those that say nothing on their own are read before any work. @param {Values} values */
 function requireUsable(values) {
   for (const name of /** @type {const} */ (["jobs", "seconds", "test-seconds"]))
-    wholeNumber(name, values[name]);
+    if (wholeNumber(name, values[name]) === 0) throw new Error(`Cannot use 0 as --${name}`);
   if (values.most !== undefined) wholeNumber("most", values.most);
   readTests(values.tests);
   readShard(values.shard);

@@ -38,8 +38,10 @@ export class CommandLine {
     }
   }
 
-  wholeNumber(name: string, text: string): number {
-    if (/^\d{1,9}$/.test(text)) return Number(text);
-    return this.refuse(`--${name} is ${JSON.stringify(text)}; give a whole number below 10^9`);
+  /** From 0 on, or from 1 on where with 0 nothing would be done, and all be well. */
+  wholeNumber(name: string, text: string, least: 0 | 1 = 0): number {
+    if (/^\d{1,9}$/.test(text) && Number(text) >= least) return Number(text);
+    const wanted = `a whole number ${least === 1 ? "from 1 on, " : ""}below 10^9`;
+    return this.refuse(`--${name} is ${JSON.stringify(text)}; give ${wanted}`);
   }
 }

@@ -183,6 +183,18 @@ const renderers = {
   "docs/BENCHMARKS.md": renderBenchmarks,
 };
 
+/** Paths of the generated documents from the root. */
+export const documents = Object.keys(renderers);
+
+/**
+ * Whether `part` names one or more: it is a part of a path, in any case.
+ *
+ * @param {string} part
+ */
+export function isDocument(part) {
+  return documents.some((path) => path.toLowerCase().includes(part.toLowerCase()));
+}
+
 /**
  * Generated documents by their path from the root: every one, or those whose path contains one of
  * `wanted`, in any case.

@@ -82,8 +82,8 @@ function readOptions(): Options {
   const drawn = String(Math.floor(Math.random() * 10 ** 9));
   return {
     seed: commandLine.wholeNumber("seed", values.seed ?? drawn),
-    each: commandLine.wholeNumber("each", values.each),
-    jobs: Math.max(1, commandLine.wholeNumber("jobs", values.jobs)),
+    each: commandLine.wholeNumber("each", values.each, 1),
+    jobs: commandLine.wholeNumber("jobs", values.jobs, 1),
     loads: readLoads(values.only),
     host: readHost(values.in),
     isJson: values.json,

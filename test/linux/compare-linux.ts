@@ -30,8 +30,8 @@ function readOptions(): { seed: number; first: number; traces: number; steps: nu
   return {
     seed: commandLine.wholeNumber("seed", values.seed),
     first: commandLine.wholeNumber("first", values.first),
-    traces: commandLine.wholeNumber("traces", values.traces),
-    steps: commandLine.wholeNumber("steps", values.steps),
+    traces: commandLine.wholeNumber("traces", values.traces, 1),
+    steps: commandLine.wholeNumber("steps", values.steps, 1),
   };
 }
 

@@ -22,15 +22,25 @@ const COMMANDS: readonly Command[] = [
     wrong: [
       ["--only", "x"],
       ["--each", "-1"],
+      ["--each", "0"],
+      ["--jobs", "0"],
     ],
   },
   { name: "soak", path: ".build/test/soak/main.js", wrong: [["--minutes", "0"]] },
-  { name: "linux", path: ".build/test/linux/compare-linux.js", wrong: [["--traces", "many"]] },
+  {
+    name: "linux",
+    path: ".build/test/linux/compare-linux.js",
+    wrong: [
+      ["--traces", "many"],
+      ["--traces", "0"],
+    ],
+  },
   {
     name: "oracle",
     path: ".build/stepped/test/checker/oracle/main.js",
     wrong: [
       ["--programs", "1.5"],
+      ["--programs", "0"],
       ["--program", "{"],
       ["--program", "[]"],
     ],
@@ -47,6 +57,7 @@ const COMMANDS: readonly Command[] = [
       ["--shard", "3"],
       ["--tests", "some"],
       ["--seconds", "x"],
+      ["--jobs", "0"],
       ["--kind", "odd"],
     ],
   },
@@ -82,3 +93,16 @@ for (const { name, path, wrong } of COMMANDS) {
     }
   });
 }
+
+test("npm run docs refuses a document that there is not", () => {
+  const args = ["scripts/docs.mjs", "errors", "no-such-document"];
+  const { status, stdout, stderr } = spawnSync(process.execPath, args, {
+    cwd: root,
+    encoding: "utf8",
+  });
+  assert.deepEqual([status, stdout], [2, ""]);
+  assert.match(
+    stderr,
+    /^npm run docs: there is no "no-such-document"; there are docs\/LOCKING\.md/,
+  );
+});

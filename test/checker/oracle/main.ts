@@ -26,7 +26,7 @@ const values = commandLine.read({
   patience: { type: "string", default: "2000" },
 });
 const seed = commandLine.wholeNumber("seed", values.seed);
-const programs = commandLine.wholeNumber("programs", values.programs);
+const programs = commandLine.wholeNumber("programs", values.programs, 1);
 const options = { patience: commandLine.wholeNumber("patience", values.patience) };
 
 function readProgram(text: string): Program {
