@@ -5,12 +5,14 @@
 
 import { writeFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
-import { documents, isDocument, renderDocs } from "./docs/generated.mjs";
+import { documentPaths, isDocument, renderDocs } from "./docs/generated.mjs";
 
 const wanted = process.argv.slice(2);
 const odd = wanted.find((part) => !isDocument(part));
 if (odd !== undefined) {
-  process.stderr.write(`npm run docs: there is no "${odd}"; there are ${documents.join(", ")}\n`);
+  process.stderr.write(
+    `npm run docs: there is no "${odd}"; there are ${documentPaths.join(", ")}\n`,
+  );
   process.exit(2);
 }
 for (const [path, text] of await renderDocs(wanted.length === 0 ? undefined : wanted)) {

@@ -184,7 +184,7 @@ const renderers = {
 };
 
 /** Paths of the generated documents from the root. */
-export const documents = Object.keys(renderers);
+export const documentPaths = Object.keys(renderers);
 
 /**
  * Whether `part` names one or more: it is a part of a path, in any case.
@@ -192,7 +192,7 @@ export const documents = Object.keys(renderers);
  * @param {string} part
  */
 export function isDocument(part) {
-  return documents.some((path) => path.toLowerCase().includes(part.toLowerCase()));
+  return documentPaths.some((path) => path.toLowerCase().includes(part.toLowerCase()));
 }
 
 /**
