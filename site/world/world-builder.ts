@@ -1,6 +1,13 @@
 /**
- * @module A Worker that fetches the borders, piece by piece, and builds their tree in the address
- * space. A Worker may block, as the page may not.
+ * @module A Worker that fetches the borders, piece by piece, and then builds their tree in an
+ * address space that is as large as they need. A Worker may block, as the page may not.
+ *
+ *     page                                    this Worker
+ *     url  ---------------------------------> reads
+ *       <------------- progress, progress, read: how many places
+ *     makes the space
+ *     handle, rooms ------------------------> builds
+ *       <------------------------------------ built
  */
 
 import { AddressSpace, type AddressSpaceHandle } from "hmm-ts";
@@ -9,16 +16,19 @@ import { PLACE_WORDS } from "../../command/src/countries/layout.ts";
 import { PieceList } from "../../command/src/countries/piece-list.ts";
 import { type Room, TreeBuilder } from "../../command/src/countries/tree-builder.ts";
 
-export interface BuildOrder {
-  readonly handle: AddressSpaceHandle;
-  readonly url: string;
-  readonly nodes: Room;
-  readonly leaves: Room;
-}
+export type BuildOrder =
+  | { readonly kind: "read"; readonly url: string }
+  | {
+      readonly kind: "build";
+      readonly handle: AddressSpaceHandle;
+      readonly nodes: Room;
+      readonly leaves: Room;
+    };
 
 export type BuildReport =
   | { readonly kind: "progress"; readonly text: string }
   | { readonly kind: "failed"; readonly text: string }
+  | { readonly kind: "read"; readonly placeBytes: number }
   | {
       readonly kind: "built";
       readonly root: number;
@@ -31,27 +41,36 @@ interface WorkerScope {
   postMessage(report: BuildReport): void;
 }
 
+/** Borders as they were read. */
+interface Borders {
+  readonly rings: PieceList;
+  readonly names: readonly string[];
+  readonly places: Uint32Array<ArrayBuffer>;
+}
+
 // The page's types know no Worker's scope.
 const scope: WorkerScope = self;
+let borders: Borders | undefined;
 
 scope.addEventListener("message", ({ data }) => {
   const fail = (error: unknown): void => {
     const text = error instanceof Error ? error.message : String(error);
     scope.postMessage({ kind: "failed", text });
   };
-  build(data).then((report) => scope.postMessage(report), fail);
+  const work = data.kind === "read" ? read(data.url) : build(data);
+  work.then((report) => scope.postMessage(report), fail);
 });
 
-async function build({ handle, url, nodes, leaves }: BuildOrder): Promise<BuildReport> {
+async function read(url: string): Promise<BuildReport> {
   const rings = new PieceList();
   const names: string[] = [];
   const parts: Uint32Array[] = [];
-  let places = 0;
+  let count = 0;
   const reader = new BorderReader({
-    onRing: (country, ring, count) => {
-      rings.add(places, count - 1, country);
-      parts.push(ring.slice(0, PLACE_WORDS * count));
-      places += count;
+    onRing: (country, ring, places) => {
+      rings.add(count, places - 1, country);
+      parts.push(ring.slice(0, PLACE_WORDS * places));
+      count += places;
     },
     onCountry: (name) => void names.push(name),
   });
@@ -63,19 +82,27 @@ async function build({ handle, url, nodes, leaves }: BuildOrder): Promise<BuildR
     const { done, value } = await stream.read();
     if (done) break;
     reader.push(value);
-    scope.postMessage({ kind: "progress", text: `${places.toLocaleString("en")} places read` });
+    scope.postMessage({ kind: "progress", text: `${count.toLocaleString("en")} places read` });
   }
   reader.end();
-  scope.postMessage({ kind: "progress", text: `building a tree over ${rings.edges} borders` });
-  const all = new Uint32Array(PLACE_WORDS * places);
+  const places = new Uint32Array(PLACE_WORDS * count);
   let at = 0;
   for (const part of parts) {
-    all.set(part, at);
+    places.set(part, at);
     at += part.length;
   }
-  const space = AddressSpace.attachSync(handle);
+  borders = { rings, names, places };
+  return { kind: "read", placeBytes: places.byteLength };
+}
+
+async function build(order: BuildOrder & { readonly kind: "build" }): Promise<BuildReport> {
+  if (borders === undefined) throw new Error("There are no borders; read them first");
+  const { rings, names, places } = borders;
+  const text = `building a tree over ${rings.edges.toLocaleString("en")} borders`;
+  scope.postMessage({ kind: "progress", text });
+  const space = AddressSpace.attachSync(order.handle);
   try {
-    const tree = new TreeBuilder(space, all, nodes, leaves).build(rings);
+    const tree = new TreeBuilder(space, places, order.nodes, order.leaves).build(rings);
     return { kind: "built", root: tree.root, bytes: tree.nodeBytes + tree.leafBytes, names };
   } finally {
     space.disposeSync();

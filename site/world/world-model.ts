@@ -7,11 +7,12 @@ import { AddressSpace } from "hmm-ts";
 import { WebGpuDevice, type WebGpuStats } from "hmm-ts/webgpu";
 import { CLASSIFY_CODE, CLASSIFY_ENTRY } from "../../command/src/countries/classify-wgsl.ts";
 import { type Box, type Raster, makeRaster, tilesOf } from "../../command/src/countries/raster.ts";
+import { type Room, roomsFor } from "../../command/src/countries/tree-builder.ts";
 import type { BuildOrder, BuildReport } from "./world-builder.ts";
+import type { MapSource } from "./world-maps.ts";
 
-const RAM_BYTES = 64 * 2 ** 20;
-/** For the nodes of the tree, and for its leaves. */
-const ROOM_BYTES = 16 * 2 ** 20;
+/** For page tables, for files of a few borders, and for what a picture needs. */
+const SPARE_BYTES = 32 * 2 ** 20;
 const PIXELS_MAX = 2 ** 20;
 const PAGE_BYTES = 4096;
 
@@ -47,17 +48,34 @@ export class WorldModel {
     [this.#columns = 0, this.#rows = 0, this.#answers = 0] = addresses;
   }
 
-  /** Loads the borders at `url`. Rejects when they, or shared memory, cannot be had. */
-  static async open(url: string, onProgress: (text: string) => void): Promise<WorldModel> {
-    const space = await AddressSpace.create({ ramBytes: RAM_BYTES });
-    const nodes = { address: await space.mmap(ROOM_BYTES), lengthBytes: ROOM_BYTES };
-    const leaves = { address: await space.mmap(ROOM_BYTES), lengthBytes: ROOM_BYTES };
-    const order: BuildOrder = { handle: space.handle, url, nodes, leaves };
-    const built = await build(order, onProgress);
-    const lengths = [4 * PIXELS_MAX, 4 * PIXELS_MAX, 4 * PIXELS_MAX];
-    const addresses: number[] = [];
-    for (const length of lengths) addresses.push(await space.mmap(length));
-    return new WorldModel(space, built, addresses);
+  /**
+   * Loads borders. Rejects when they, or shared memory, cannot be had, and when `signal` is raised.
+   */
+  static async open(
+    source: MapSource,
+    onProgress: (text: string) => void,
+    signal: AbortSignal,
+  ): Promise<WorldModel> {
+    const builder = new Builder(onProgress, signal);
+    let space: AddressSpace | undefined;
+    try {
+      const { placeBytes } = await builder.ask({ kind: "read", url: source.url }, "read");
+      const { nodeBytes, leafBytes } = roomsFor(placeBytes);
+      // What is never touched takes no memory: addresses alone are reserved for it.
+      space = await AddressSpace.create({ ramBytes: nodeBytes + leafBytes + 3 * SPARE_BYTES });
+      const nodes = await roomIn(space, wholePages(nodeBytes) + SPARE_BYTES);
+      const leaves = await roomIn(space, wholePages(leafBytes) + SPARE_BYTES);
+      const { handle } = space;
+      const built = await builder.ask({ kind: "build", handle, nodes, leaves }, "built");
+      const addresses: number[] = [];
+      for (let i = 0; i < 3; i++) addresses.push(await space.mmap(4 * PIXELS_MAX));
+      return new WorldModel(space, built, addresses);
+    } catch (error) {
+      await space?.dispose();
+      throw error;
+    } finally {
+      builder.end();
+    }
   }
 
   /** What the adapter says of itself; undefined before the first picture. */
@@ -119,19 +137,51 @@ export function wholePages(bytes: number): number {
   return Math.round(bytes / PAGE_BYTES) * PAGE_BYTES;
 }
 
-async function build(order: BuildOrder, onProgress: (text: string) => void): Promise<Built> {
-  const worker = new Worker(new URL("./world-builder.ts", import.meta.url), { type: "module" });
-  try {
-    return await new Promise<Built>((resolve, reject) => {
-      worker.addEventListener("error", (event) => reject(new Error(event.message)));
-      worker.addEventListener("message", ({ data }: MessageEvent<BuildReport>) => {
-        if (data.kind === "progress") onProgress(data.text);
-        else if (data.kind === "failed") reject(new Error(data.text));
-        else resolve(data);
+async function roomIn(space: AddressSpace, lengthBytes: number): Promise<Room> {
+  return { address: await space.mmap(lengthBytes), lengthBytes };
+}
+
+type ReportOf<Kind extends BuildReport["kind"]> = BuildReport & { readonly kind: Kind };
+
+/** The Worker that builds, asked one thing after the other. */
+class Builder {
+  readonly #worker = new Worker(new URL("./world-builder.ts", import.meta.url), { type: "module" });
+  readonly #onProgress: (text: string) => void;
+  readonly #signal: AbortSignal;
+
+  constructor(onProgress: (text: string) => void, signal: AbortSignal) {
+    this.#onProgress = onProgress;
+    this.#signal = signal;
+  }
+
+  /** Resolves to its report of this kind. */
+  async ask<Kind extends BuildReport["kind"]>(
+    order: BuildOrder,
+    kind: Kind,
+  ): Promise<ReportOf<Kind>> {
+    const worker = this.#worker;
+    const ended = new AbortController();
+    const { signal } = ended;
+    try {
+      return await new Promise<ReportOf<Kind>>((resolve, reject) => {
+        const giveUp = (): void => reject(new Error("another map was chosen"));
+        if (this.#signal.aborted) return giveUp();
+        this.#signal.addEventListener("abort", giveUp, { signal });
+        worker.addEventListener("error", (event) => reject(new Error(event.message)), { signal });
+        const hear = ({ data }: MessageEvent<BuildReport>): void => {
+          if (data.kind === "progress") this.#onProgress(data.text);
+          else if (data.kind === "failed") reject(new Error(data.text));
+          else if (data.kind === kind) resolve(data as ReportOf<Kind>);
+        };
+        worker.addEventListener("message", hear, { signal });
+        worker.postMessage(order);
       });
-      worker.postMessage(order);
-    });
-  } finally {
-    worker.terminate();
+    } finally {
+      ended.abort();
+    }
+  }
+
+  end(): void {
+    this.#worker.terminate();
   }
 }

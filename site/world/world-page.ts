@@ -6,12 +6,12 @@
 
 import "../live/live.css";
 import "./world.css";
-import mapUrl from "@geo-maps/countries-land-10km/map.geo.json?url";
 import { paint } from "../../command/src/countries/map-colours.ts";
 import { element } from "../live/elements.ts";
 import { requestIsolation } from "../live/isolation.ts";
 import { FramesView } from "./frames-view.ts";
 import { type View, WHOLE_WORLD, boxOf, describe, moved, zoomed } from "./view.ts";
+import { type MapSource, SITE_MAPS, mapOf } from "./world-maps.ts";
 import { type Picture, WorldModel, wholePages } from "./world-model.ts";
 
 const WIDTH = 512;
@@ -53,8 +53,8 @@ export async function mountWorld(root: HTMLElement, base: string): Promise<() =>
   if (isolation === "reloading") return () => undefined;
   if (isolation !== "ready") return refuse(`This page needs shared memory. ${isolation.missing}`);
   const page = new WorldPage();
-  root.replaceChildren(title, introduction(), page.root, credit());
-  void page.start();
+  root.replaceChildren(title, introduction(), page.root);
+  page.start();
   return () => page.end();
 }
 
@@ -66,14 +66,12 @@ function introduction(): HTMLElement {
   return element("p", { class: "live-introduction" }, text);
 }
 
-/** Their licence asks for it. */
-function credit(): HTMLElement {
-  const source = element(
-    "a",
-    { href: "https://www.openstreetmap.org/copyright" },
-    "OpenStreetMap contributors",
-  );
-  return element("p", { class: "world-credit" }, "Borders \u00a9 ", source, ", ODbL 1.0, to 10 km");
+/** Whose the borders are. Their licence asks for it. */
+function creditOf({ origin, detail }: MapSource): readonly (Node | string)[] {
+  if (origin === "yours") return [`Borders from your file ${detail}`];
+  const href = "https://www.openstreetmap.org/copyright";
+  const source = element("a", { href }, "OpenStreetMap contributors");
+  return ["Borders \u00a9 ", source, `, ODbL 1.0, ${detail}`];
 }
 
 class WorldPage {
@@ -96,6 +94,11 @@ class WorldPage {
   });
   readonly #budgetText = element("output");
   readonly #frames = new FramesView();
+  readonly #maps = element("select", { "aria-label": "Borders" });
+  readonly #file = element("input", { type: "file", accept: ".json,.geojson", hidden: "" });
+  readonly #credit = element("p", { class: "world-credit" });
+  /** Of the map that is being loaded. */
+  #loading = new AbortController();
   #model: WorldModel | undefined;
   #view: View = WHOLE_WORLD;
   #aborter = new AbortController();
@@ -116,7 +119,7 @@ class WorldPage {
     const memory = element("label", { class: "world-budget" }, "Memory of the device ");
     memory.append(this.#budget, this.#budgetText);
     const map = element("section", { class: "world-map", "aria-label": "Map" }, buttons);
-    map.append(this.#canvas, this.#place, this.#status);
+    map.append(this.#chooser(), this.#canvas, this.#place, this.#status, this.#credit);
     const device = element("section", { class: "world-device", "aria-label": "Device" });
     device.append(element("h2", {}, "Device"), memory, this.#frames.root);
     this.root = element("div", { class: "world-body" }, map, device);
@@ -124,20 +127,57 @@ class WorldPage {
     this.#describe(undefined);
   }
 
-  /** Loads the borders and draws the world. The page can be used meanwhile. */
-  async start(): Promise<void> {
+  /** Which borders: those of the site, or a file of the reader's. */
+  #chooser(): HTMLElement {
+    for (const { label } of SITE_MAPS) this.#maps.append(element("option", {}, label));
+    this.#maps.addEventListener("change", () => {
+      const source = SITE_MAPS[this.#maps.selectedIndex];
+      if (source !== undefined) void this.#load(source);
+    });
+    this.#file.addEventListener("change", () => {
+      const [file] = this.#file.files ?? [];
+      this.#file.value = ""; // the same one may be chosen again
+      if (file === undefined) return;
+      const { source, forget } = mapOf(file);
+      void this.#load(source).finally(forget);
+    });
+    const open = element("button", { type: "button" }, "Open a file\u2026");
+    open.title = "A GeoJSON file with borders, such as that of @geo-maps/countries-land-1m";
+    open.addEventListener("click", () => this.#file.click());
+    const label = element("label", {}, "Borders ");
+    label.append(this.#maps);
+    const chooser = element("div", { class: "world-maps" }, label, open);
+    chooser.append(this.#file);
+    return chooser;
+  }
+
+  start(): void {
+    const [first] = SITE_MAPS;
+    if (first !== undefined) void this.#load(first);
+  }
+
+  /** Loads borders and draws them. The page, and the map before, can be used meanwhile. */
+  async #load(source: MapSource): Promise<void> {
+    this.#loading.abort();
+    const { signal } = (this.#loading = new AbortController());
     try {
-      const model = await WorldModel.open(mapUrl, (text) => this.#say(`Loading: ${text}`));
+      const say = (text: string): void => this.#say(`Loading: ${text}`);
+      const model = await WorldModel.open(source, say, signal);
+      if (this.#isEnded || signal.aborted) return await model.dispose();
+      this.#aborter.abort(); // what is drawn of the map before
+      const before = this.#model;
       this.#model = model;
-      if (this.#isEnded) return await model.dispose();
+      this.#credit.replaceChildren(...creditOf(source));
+      await before?.dispose();
       await this.#changeBudget();
     } catch (error) {
-      this.#fail(error);
+      if (!signal.aborted) this.#fail(error);
     }
   }
 
   end(): void {
     this.#isEnded = true;
+    this.#loading.abort();
     this.#aborter.abort();
     void this.#model?.dispose();
   }

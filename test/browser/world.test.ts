@@ -17,8 +17,10 @@ import { servePages, sitePath } from "./site-pages.ts";
 
 const WAIT_MS = 180_000;
 const WIDTH = 512;
-const borders = `${sitePath}node_modules/@geo-maps/countries-land-10km/map.geo.json`;
-const { skip, inPage } = servePages("world.html", WAIT_MS, [borders]);
+const packages = `${sitePath}node_modules/@geo-maps/`;
+const borders = `${packages}countries-land-10km/map.geo.json`;
+const finer = `${packages}countries-land-1km/map.geo.json`;
+const { skip, inPage } = servePages("world.html", WAIT_MS, [borders, finer]);
 
 /** The view is drawn, in full. */
 async function waitForPicture(page: Page): Promise<void> {
@@ -94,6 +96,52 @@ test("every pixel is in its country; zoom, pan, and memory for less", { skip }, 
     await page.locator("button", { hasText: "Whole world" }).click();
     await waitForPicture(page);
     assert.equal(countWrong(await readCanvas(page)), 0);
+  });
+  assert.deepEqual(complaints, []);
+});
+
+/** A file with one country, a square about the middle of the world. */
+function squareFile(
+  name: string,
+  geometry: object,
+): { name: string; mimeType: string; buffer: Buffer } {
+  const feature = { type: "Feature", properties: { A3: "SQR" }, geometry };
+  const text = JSON.stringify({ type: "FeatureCollection", features: [feature] });
+  return { name, mimeType: "application/geo+json", buffer: Buffer.from(text) };
+}
+
+test("finer borders, and a file of the reader's; a bad one leaves the map", { skip }, async () => {
+  const complaints = await inPage({ viewport: { width: 1280, height: 900 } }, async (page) => {
+    await waitForPicture(page);
+    const place = page.locator(".world-place");
+    const credit = page.locator(".world-credit");
+    assert.match((await credit.textContent()) ?? "", /OpenStreetMap contributors.*to 10 km$/);
+    await page.locator("select").selectOption("to 1 km (22 MB)");
+    await page.locator(".world-credit", { hasText: "to 1 km" }).waitFor();
+    await waitForPicture(page);
+    assert.match((await place.textContent()) ?? "", /Countries in view: [12]\d\d\./);
+    assert.ok(countWrong(await readCanvas(page)) > 0, "some pixels are of the finer borders");
+
+    const corners = [
+      [-9, -9],
+      [9, -9],
+      [9, 9],
+      [-9, 9],
+      [-9, -9],
+    ];
+    const square = squareFile("square.json", { type: "Polygon", coordinates: [corners] });
+    await page.locator("input[type=file]").setInputFiles(square);
+    await page.locator(".world-credit", { hasText: "your file square.json" }).waitFor();
+    await waitForPicture(page);
+    assert.match((await place.textContent()) ?? "", /In the middle: SQR\. Countries in view: 1\.$/);
+    const before = await readCanvas(page);
+
+    const wrong = { ...square, name: "wrong.json", buffer: Buffer.from("{ no map") };
+    await page.locator("input[type=file]").setInputFiles(wrong);
+    await page.locator(".world-status", { hasText: /did not work: .+/ }).waitFor();
+    assert.deepEqual(await readCanvas(page), before);
+    assert.match((await credit.textContent()) ?? "", /square\.json/);
+    assert.deepEqual(await findProblems(page), []);
   });
   assert.deepEqual(complaints, []);
 });

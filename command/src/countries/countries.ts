@@ -13,7 +13,7 @@ import type { MapSource } from "./map-source.ts";
 import { type Box, type Raster, makeRaster, tilesOf } from "./raster.ts";
 import { RowCheck } from "./row-check.ts";
 import { StageClock } from "../stage-clock.ts";
-import { type Room, type Tree, TreeBuilder } from "./tree-builder.ts";
+import { type Room, type Tree, TreeBuilder, roomsFor } from "./tree-builder.ts";
 
 export type CountriesStage = "reading" | "building" | "classifying" | "checking";
 
@@ -54,12 +54,6 @@ export interface CountriesResult {
   readonly seconds: number;
 }
 
-/**
- * Nodes and leaves may take so many times what the places take at most. Most edges lie in one leaf
- * or two, so leaves take twice as much as the places, and nodes half as much.
- */
-const NODE_SHARE = 1;
-const LEAF_SHARE = 3;
 /** For page tables of devices, and for files of a few borders. */
 const SPARE_BYTES: number = 32 * 2 ** 20;
 const PAGE_BYTES = 4096;
@@ -75,8 +69,9 @@ export async function countries(options: CountriesOptions): Promise<CountriesRes
   const clock = new StageClock<CountriesStage>();
   // What is never touched takes no RAM: only the host's addresses are reserved for it.
   const placeRoom = wholePages((source.lengthBytes / PLACE_TEXT_BYTES_MIN) * PLACE_BYTES);
-  const nodeRoom = wholePages(NODE_SHARE * placeRoom + SPARE_BYTES);
-  const leafRoom = wholePages(LEAF_SHARE * placeRoom + SPARE_BYTES);
+  const { nodeBytes, leafBytes } = roomsFor(placeRoom);
+  const nodeRoom = wholePages(nodeBytes + SPARE_BYTES);
+  const leafRoom = wholePages(leafBytes + SPARE_BYTES);
   const pixels = raster.width * raster.height;
   const ramBytes = 2 * placeRoom + nodeRoom + leafRoom + wholePages(8 * pixels) + SPARE_BYTES;
   await using space = await AddressSpace.create({ ramBytes });

@@ -33,6 +33,18 @@ export interface Room {
   readonly lengthBytes: number;
 }
 
+/**
+ * What nodes and leaves take at most, if the places of the borders take so many bytes, and are not
+ * just a few. Most edges lie in one leaf or two, so leaves take twice as much as the places, and
+ * nodes half as much.
+ */
+export function roomsFor(placeBytes: number): {
+  readonly nodeBytes: number;
+  readonly leafBytes: number;
+} {
+  return { nodeBytes: placeBytes, leafBytes: 3 * placeBytes };
+}
+
 /** What was built. */
 export interface Tree {
   /** Address of the root. */
