@@ -46,6 +46,9 @@
  *   V6  So a workgroup of a pure program in which no invocation has missed need not run again, as
  *       long as what it has stored stands: a list pass after a list pass runs only the others
  *       (`replay`), and the commit has what all of them have stored.
+ *   V7  In a touch pass nothing is stored, so a workgroup that misses nothing in one would do the
+ *       same in the next, and its pages are pinned: only those that missed run again, of any
+ *       program. If one of its pages was struck meanwhile, the real pass misses.
  *
  * Of the device's Worker. Holding no lock.
  */
@@ -150,6 +153,8 @@ export class ChunkRunner {
   /** What the last pass took. */
   #passMs = 0;
   #staleCommits = 0;
+  /** Workgroups that the next touch pass runs (V7); undefined: all. */
+  #touchAgain: Uint32Array<ArrayBuffer> | undefined;
   /** A pass of the chunk has run. */
   #hasRun = false;
   /** Pages were prefetched, and no chunk has begun since: a list pass tells what it uses. */
@@ -181,6 +186,7 @@ export class ChunkRunner {
     this.#fuel = request.fuel;
     this.#staleCommits = 0;
     this.#hasRun = false;
+    this.#touchAgain = undefined;
     const { failedPasses } = this.counts;
     for (;;) {
       const outcome = request.isStopped()
@@ -258,7 +264,7 @@ export class ChunkRunner {
     map.flush((firstWord, words) => gpu.writeTable(firstWord, words, map.layout));
     const isUseNoted = isRecording && this.#phase !== "list";
     const isTouch = this.#phase === "touch";
-    const { replay } = this.#pure;
+    const replay = isTouch ? this.#touchAgain : this.#pure.replay;
     if (this.#hasRun) this.counts.replays += replay?.length ?? pass.end - pass.first;
     this.#hasRun = true;
     const startMs = monotonicMs();
@@ -291,6 +297,7 @@ export class ChunkRunner {
   *#afterMiss(request: ChunkRequest, result: PassResult): Task<Passed | Wanted> {
     const { pass } = request;
     const dirty = dirtyFrames(result.flags); // of a touch pass: of rows
+    if (this.#phase === "touch") this.#touchAgain = result.missedGroups;
     const missed = this.#phase === "list" ? result.missedGroups : undefined;
     const undone = pass.program.isPure === true ? this.#pure.keep(dirty, missed) : dirty;
     if (!(yield* this.stored.restore(undone))) return LOST_GPU;
@@ -326,6 +333,7 @@ export class ChunkRunner {
 
   #enter(phase: Phase): void {
     this.#phase = phase;
+    this.#touchAgain = undefined;
     this.#pure.runAll();
   }
 

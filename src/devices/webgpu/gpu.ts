@@ -38,7 +38,7 @@ export interface GpuPass {
   readonly isUseNoted: boolean;
   /** No store reaches a page. */
   readonly isTouch: boolean;
-  /** Workgroups that run, in place of all; each of the chunk. Of a pure program's list pass. */
+  /** Workgroups that run, in place of all; each of the chunk. Of a recording pass. */
   readonly replay: Uint32Array<ArrayBuffer> | undefined;
   /** Rounds of loops that each invocation may make. */
   readonly fuel: number;
@@ -70,8 +70,8 @@ export interface PassResult {
    */
   readonly flags: Uint32Array;
   /**
-   * Of a pure program's recording pass, if they are not too many: the workgroups with an invocation
-   * that missed, or ran out of fuel. One may be named twice.
+   * Of a recording pass, if they are not too many: the workgroups with an invocation that missed,
+   * or ran out of fuel. One may be named twice.
    */
   readonly missedGroups: Uint32Array<ArrayBuffer> | undefined;
 }

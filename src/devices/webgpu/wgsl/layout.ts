@@ -88,7 +88,7 @@ export const FAULT_LIST = 16;
 export const FAULT_WORDS = 4;
 export const FAULTS_MAX = 4096;
 export const GROUP_LIST: number = FAULT_LIST + FAULT_WORDS * FAULTS_MAX;
-/** Workgroups of a pure program that run again alone, at most: a power of two. */
+/** Workgroups that run again alone, at most: a power of two. */
 export const GROUPS_MAX = 4096;
 export const FLAGS: number = GROUP_LIST + GROUPS_MAX;
 export const SEEN_WORDS: number = 2 ** 13;

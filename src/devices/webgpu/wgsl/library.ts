@@ -42,11 +42,9 @@ export function libraryText(options: LibraryOptions): string {
 }
 
 function declarations(options: LibraryOptions): string {
-  const { isRecording, isGated, usesAtomics, table, pool } = options;
+  const { isRecording, usesAtomics, table, pool } = options;
   const finish = isRecording
-    ? isGated
-      ? `if (${GATE}) { hmm_note_group(); }`
-      : ""
+    ? `if (${GATE}) { hmm_note_group(); }`
     : "if (hmm_wrong() != 0u) { atomicStore(&hmm_control[0], 1u); }";
   const word = usesAtomics ? "atomic<u32>" : "u32";
   const buffers = framesByBuffer(pool).map((frames, i) => {

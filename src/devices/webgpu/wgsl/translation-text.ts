@@ -142,11 +142,11 @@ fn hmm_store_at(p: vec2u) -> u32 {
 }
 
 /**
- * Which workgroup an index of a pass means; where the host can run a part of them, which of them
- * have missed, or run out of fuel.
+ * Which workgroup an index of a pass means; of a recording pass, of which the host can run a part
+ * again, which of them have missed, or run out of fuel.
  */
-export function groupsText({ isRecording, isGated, pool }: LibraryOptions): string {
-  if (!isRecording || !isGated) return `fn hmm_group_at(place: u32) -> u32 { return place; }`;
+export function groupsText({ isRecording, pool }: LibraryOptions): string {
+  if (!isRecording) return `fn hmm_group_at(place: u32) -> u32 { return place; }`;
   return `
 fn hmm_group_at(place: u32) -> u32 {
   if (hmm_u.is_replay == 0u) { return place; }
