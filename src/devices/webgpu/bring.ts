@@ -105,8 +105,9 @@ export interface Brought {
 const { valid, write, devicePrivate } = DEFAULT_ENCODING.flags;
 
 /**
- * What pages are asked for, at most. Where none is to be stored to, the walk takes the pages in
- * between eight at a time (hmm/walk/leaf.ts).
+ * What pages are asked for, at most. Pages that are wanted make a sparse range: those in between
+ * are not looked at. One of prefetched pages, which are asked for nothing, is not: where none is to
+ * be stored to, the walk takes its pages eight at a time (hmm/walk/leaf.ts).
  */
 const READ_MASK: number = valid | devicePrivate;
 const WRITE_MASK: number = valid | write | devicePrivate;
