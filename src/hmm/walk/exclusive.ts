@@ -34,12 +34,13 @@ import { FAULT_PASSES_MAX } from "./fault.ts";
  *
  * | result | meaning | pfns |
  * | --- | --- | --- |
- * | pages of the range | done; use them only after `hmmRangeValid` under the driver lock | all
- * written | | EBUSY | others touch a page all the time, or it is pinned, or an invalidation is in
- * flight | `values.none` | | EFAULT, EPERM, EOPNOTSUPP, ENOMEM | of the first page that cannot be
- * had, as of makeDeviceExclusive | `values.none` |
+ * | pages of the range | done; use them only after `hmmRangeValid` under the driver lock | all written |
+ * | EBUSY | others touch a page all the time, or it is pinned, or an invalidation is in flight | `values.none` |
+ * | EFAULT, EPERM, EOPNOTSUPP, ENOMEM | of the first page that cannot be had | `values.none` |
  * | EINVAL | the range has larger pages than 4 KiB | as they were |
  * | ENODEV | the mirror's thread died | `values.none` |
+ *
+ * The errors of a page are those of makeDeviceExclusive.
  */
 export function* hmmRangeExclusive(range: HmmRange, owner: number): Task<number> {
   checkRegistered(range, "make exclusive");
