@@ -120,8 +120,9 @@ const builds: readonly Build[] = [
   { name: "rollup", command: "rollup -c", mode: "development" },
 ];
 
-/** Of webpack: the files are larger than it likes a page's to be, and its runtime is in one. */
-const sizeAdvice = /asset size limit|entrypoint size limit|performance recommendations/;
+/** Of webpack and Vite: the files are larger than they like a page's to be. */
+const sizeAdvice =
+  /asset size limit|entrypoint size limit|performance recommendations|chunks are larger|chunkSize/;
 
 /** Warnings of the package's modules. */
 function warningsIn(printed: string): string[] {

@@ -22,7 +22,7 @@ const smallest: Readonly<Record<string, Smallest>> = {
     sites: ["end free deviceMemory", "touch read device memory"],
     message: /^touch uses device memory, which end freed$/,
     preemptions: 1,
-    steps: 74,
+    steps: 72,
   },
   "moving/counted-references/before": {
     kind: "assertion",
