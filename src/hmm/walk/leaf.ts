@@ -293,8 +293,8 @@ export function readLeaf(
 }
 
 /**
- * Of a sparse range: the index of the first page in [from, to) that is asked for, or `to`. Where
- * one of a hundred is, the way over those between them was two thirds of the walk.
+ * Of a sparse range: the index of the first page in [from, to) that is asked for, or `to`. Eight at
+ * a time: where one of a hundred is, the way over those between them is most of the walk.
  */
 export function nextAsked(perPage: Uint32Array, from: number, to: number): number {
   const end = to | 0; // a heap index: the compiler may count in integers
